@@ -1,0 +1,2 @@
+//! The leak lab.
+fn main() {}
