@@ -1,7 +1,9 @@
 //! How a plugin becomes the component's export.
 
 use crate::bindings::exports::leak_lab::plugin::leak::Guest;
-use crate::{Identity, Instance, LeakPlugin, Manifest, Outcome, Request, Retention, Setting, SettingError};
+use crate::{
+    Identity, Instance, LeakPlugin, Manifest, Outcome, Request, Retention, Setting, SettingError,
+};
 
 /// The one instance of a plugin that a component holds.
 pub trait Exported: 'static {
@@ -45,7 +47,10 @@ impl<E: Exported> Guest for E {
 macro_rules! export {
     ($plugin:ty) => {
         const _: () = {
-            #[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component exports it"))]
+            #[cfg_attr(
+                not(target_family = "wasm"),
+                allow(dead_code, reason = "only a component exports it")
+            )]
             struct Component;
 
             impl $crate::export::Exported for Component {
@@ -57,7 +62,9 @@ macro_rules! export {
                     description: ::core::env!("CARGO_PKG_DESCRIPTION"),
                 };
 
-                fn with<R>(work: impl ::core::ops::FnOnce(&mut $crate::Instance<$plugin>) -> R) -> R {
+                fn with<R>(
+                    work: impl ::core::ops::FnOnce(&mut $crate::Instance<$plugin>) -> R,
+                ) -> R {
                     ::std::thread_local! {
                         static INSTANCE: ::core::cell::RefCell<$crate::Instance<$plugin>> =
                             ::core::cell::RefCell::default();
@@ -67,7 +74,7 @@ macro_rules! export {
             }
 
             #[cfg(target_family = "wasm")]
-            $crate::bindings::export!(Component with_types_in $crate::bindings);
+    $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
     };
 }

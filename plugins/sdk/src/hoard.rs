@@ -18,7 +18,10 @@ impl Hoard {
 
     /// What it holds.
     pub fn retained(&self) -> Retention {
-        Retention::of(self.kept.len(), self.payload_bytes + self.kept.block_bytes())
+        Retention::of(
+            self.kept.len(),
+            self.payload_bytes + self.kept.block_bytes(),
+        )
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::settings::{MAX_PAYLOAD_BYTES, apply, spec};
 use crate::{
-    Call, Effect, LeakPlugin, Manifest, Outcome, Request, Retention, Setting, SettingError, SettingSpec, Settings, Value,
-    Variant,
+    Call, Effect, LeakPlugin, Manifest, Outcome, Request, Retention, Setting, SettingError,
+    SettingSpec, Settings, Value, Variant,
 };
 
 /// Who a plugin is, from its `Cargo.toml`; [`export!`](crate::export!) reads it there.
@@ -38,7 +38,10 @@ impl<P: LeakPlugin> Default for Instance<P> {
     fn default() -> Self {
         Self {
             plugin: P::default(),
-            every: EveryPlugin { variant: Variant::Leaky, payload_bytes: P::PAYLOAD_BYTES },
+            every: EveryPlugin {
+                variant: Variant::Leaky,
+                payload_bytes: P::PAYLOAD_BYTES,
+            },
             own: P::Settings::default(),
             sequence: 0,
         }
@@ -69,9 +72,15 @@ impl<P: LeakPlugin> Instance<P> {
         let mut every = self.every.clone();
         let mut own = self.own.clone();
         for Setting { name, value } in settings {
-            every.set(name, value).or_else(|| own.set(name, value)).unwrap_or_else(|| {
-                Err(SettingError { name: name.clone(), message: "is not a setting of this plugin".to_owned() })
-            })?;
+            every
+                .set(name, value)
+                .or_else(|| own.set(name, value))
+                .unwrap_or_else(|| {
+                    Err(SettingError {
+                        name: name.clone(),
+                        message: "is not a setting of this plugin".to_owned(),
+                    })
+                })?;
         }
         (self.every, self.own) = (every, own);
         Ok(())
@@ -90,8 +99,14 @@ impl<P: LeakPlugin> Instance<P> {
             settings: &self.own,
             sequence: self.sequence,
         };
-        let effect = self.plugin.on_request(call).map_err(|failure| failure.to_string())?;
-        Ok(Outcome { triggered: effect == Effect::Triggered, retained: self.plugin.retained() })
+        let effect = self
+            .plugin
+            .on_request(call)
+            .map_err(|failure| failure.to_string())?;
+        Ok(Outcome {
+            triggered: effect == Effect::Triggered,
+            retained: self.plugin.retained(),
+        })
     }
 
     /// What the pattern holds now.
@@ -110,15 +125,30 @@ impl<P: LeakPlugin> Instance<P> {
 impl EveryPlugin {
     fn specs(&self) -> Vec<SettingSpec> {
         vec![
-            spec("variant", "Whether the pattern has its bug, or the same pattern runs mended.", &self.variant, &()),
-            spec("payload_bytes", "Bytes that one request retains.", &self.payload_bytes, &(0..=MAX_PAYLOAD_BYTES)),
+            spec(
+                "variant",
+                "Whether the pattern has its bug, or the same pattern runs mended.",
+                &self.variant,
+                &(),
+            ),
+            spec(
+                "payload_bytes",
+                "Bytes that one request retains.",
+                &self.payload_bytes,
+                &(0..=MAX_PAYLOAD_BYTES),
+            ),
         ]
     }
 
     fn set(&mut self, name: &str, value: &Value) -> Option<Result<(), SettingError>> {
         match name {
             "variant" => Some(apply(&mut self.variant, name, value, &())),
-            "payload_bytes" => Some(apply(&mut self.payload_bytes, name, value, &(0..=MAX_PAYLOAD_BYTES))),
+            "payload_bytes" => Some(apply(
+                &mut self.payload_bytes,
+                name,
+                value,
+                &(0..=MAX_PAYLOAD_BYTES),
+            )),
             _ => None,
         }
     }
@@ -165,53 +195,100 @@ mod tests {
     }
 
     fn setting(name: &str, value: Value) -> Setting {
-        Setting { name: name.to_owned(), value }
+        Setting {
+            name: name.to_owned(),
+            value,
+        }
     }
 
     #[test]
     fn the_manifest_has_the_settings_of_every_plugin_and_its_own() {
-        let identity = Identity { id: "sample", version: "1.2.3", description: "Samples." };
+        let identity = Identity {
+            id: "sample",
+            version: "1.2.3",
+            description: "Samples.",
+        };
         let manifest = Instance::<Sample>::manifest(identity);
-        assert_eq!((manifest.id.as_str(), manifest.version.as_str()), ("sample", "1.2.3"));
-        assert_eq!((manifest.title.as_str(), manifest.unit.as_str()), ("Sample", "samples"));
-        let names: Vec<_> = manifest.settings.iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(
+            (manifest.id.as_str(), manifest.version.as_str()),
+            ("sample", "1.2.3")
+        );
+        assert_eq!(
+            (manifest.title.as_str(), manifest.unit.as_str()),
+            ("Sample", "samples")
+        );
+        let names: Vec<_> = manifest
+            .settings
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .collect();
         assert_eq!(names, ["variant", "payload_bytes", "skip", "fail_after"]);
-        assert!(matches!(manifest.settings.get(1).map(|spec| &spec.default), Some(Value::Integer(10))));
+        assert!(matches!(
+            manifest.settings.get(1).map(|spec| &spec.default),
+            Some(Value::Integer(10))
+        ));
     }
 
     #[test]
     fn configures_all_or_none() {
         let mut instance = Instance::<Sample>::default();
-        for refused in [setting("skip", Value::Integer(11)), setting("unknown", Value::Integer(1))] {
+        for refused in [
+            setting("skip", Value::Integer(11)),
+            setting("unknown", Value::Integer(1)),
+        ] {
             let name = refused.name.clone();
-            let error = instance.configure(&[setting("payload_bytes", Value::Integer(999)), refused]).unwrap_err();
+            let error = instance
+                .configure(&[setting("payload_bytes", Value::Integer(999)), refused])
+                .unwrap_err();
             assert_eq!(error.name, name);
             assert_eq!(instance.every.payload_bytes, 10);
         }
-        instance.configure(&[setting("skip", Value::Integer(2)), setting("payload_bytes", Value::Integer(999))]).unwrap();
+        instance
+            .configure(&[
+                setting("skip", Value::Integer(2)),
+                setting("payload_bytes", Value::Integer(999)),
+            ])
+            .unwrap();
         assert_eq!((instance.own.skip, instance.every.payload_bytes), (2, 999));
     }
 
     #[test]
     fn payload_bytes_end_at_sixteen_mebibytes() {
         let mut instance = Instance::<Sample>::default();
-        assert!(instance.configure(&[setting("payload_bytes", Value::Integer(16 << 20))]).is_ok());
-        assert!(instance.configure(&[setting("payload_bytes", Value::Integer((16 << 20) + 1))]).is_err());
+        assert!(
+            instance
+                .configure(&[setting("payload_bytes", Value::Integer(16 << 20))])
+                .is_ok()
+        );
+        assert!(
+            instance
+                .configure(&[setting("payload_bytes", Value::Integer((16 << 20) + 1))])
+                .is_err()
+        );
     }
 
     #[test]
     fn counts_requests_and_answers_for_each() {
         let mut instance = Instance::<Sample>::default();
-        let settings = [setting("skip", Value::Integer(1)), setting("fail_after", Value::Integer(2))];
+        let settings = [
+            setting("skip", Value::Integer(1)),
+            setting("fail_after", Value::Integer(2)),
+        ];
         instance.configure(&settings).unwrap();
         assert!(!instance.on_request(&testing::request(1)).unwrap().triggered);
         let outcome = instance.on_request(&testing::request(2)).unwrap();
         assert!(outcome.triggered);
         assert_eq!(outcome.retained.objects, 1);
-        assert_eq!(instance.on_request(&testing::request(3)).unwrap_err(), "enough");
+        assert_eq!(
+            instance.on_request(&testing::request(3)).unwrap_err(),
+            "enough"
+        );
         assert_eq!(instance.retained().objects, 1);
         assert_eq!(instance.clear().objects, 1);
-        assert_eq!((instance.retained().objects, instance.retained().bytes), (0, 0));
+        assert_eq!(
+            (instance.retained().objects, instance.retained().bytes),
+            (0, 0)
+        );
         assert_eq!(instance.own.fail_after, 2, "settings stay");
     }
 }

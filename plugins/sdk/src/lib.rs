@@ -61,13 +61,13 @@ pub mod settings;
 pub mod testing;
 
 pub use bindings::exports::leak_lab::plugin::leak::{
-    IntegerRange, Manifest, NumberRange, Outcome, Request, Retention, Setting, SettingError, SettingSpec, SettingType,
-    Value,
+    IntegerRange, Manifest, NumberRange, Outcome, Request, Retention, Setting, SettingError,
+    SettingSpec, SettingType, Value,
 };
 pub use choice::Choice;
 pub use hoard::Hoard;
 pub use instance::{Identity, Instance};
-pub use measure::{Container, HeapSize};
+pub use measure::{Container, HashMap, HeapSize};
 pub use payload::Payload;
 pub use plugin::{Call, Effect, Failure, LeakPlugin, SHRINK_STEP, Variant};
 pub use settings::{NoSettings, Settings};

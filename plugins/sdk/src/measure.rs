@@ -3,10 +3,16 @@
 //! Capacity counts, not length: spare room in a `Vec` is held just as much as what is in it. What the
 //! allocator adds to each block for itself is not in these numbers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
 use std::rc::Rc;
 
 use crate::Request;
+
+/// The map for a plugin: the standard library's own table, as a crate, since `std` does not say how
+/// large it is (its `capacity` sinks with every removal). It hashes without a random seed, so that two
+/// runs do the same.
+pub type HashMap<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// The heap memory behind a value, down to the last string. Takes time in proportion to the parts:
 /// call it once when an object is added or removed and keep the sum.
@@ -15,10 +21,23 @@ pub trait HeapSize {
     fn heap_bytes(&self) -> usize;
 }
 
-/// The memory of a container's own block, without what its elements own. Takes constant time.
+/// The memory of a container's own block, without what its elements own.
 pub trait Container {
-    /// Bytes of the container's block.
+    /// Bytes of the container's block, in constant time.
     fn block_bytes(&self) -> usize;
+
+    /// Gives back most of the block when less than a quarter of it is in use. Called after each
+    /// removal it costs constant time on average, since a block must empty by half before it shrinks
+    /// again.
+    fn shrink_sparse(&mut self);
+}
+
+/// Blocks with no more places than this are left as they are.
+const KEPT_CAPACITY: usize = 64;
+
+/// The capacity to shrink to, if the block is sparse.
+fn shrunk(len: usize, capacity: usize) -> Option<usize> {
+    (capacity > KEPT_CAPACITY && len < capacity / 4).then_some(len * 2)
 }
 
 macro_rules! owns_nothing {
@@ -31,7 +50,23 @@ macro_rules! owns_nothing {
     };
 }
 
-owns_nothing!(bool, char, f32, f64, i8, i16, i32, i64, isize, u8, u16, u32, u64, usize, &'static str);
+owns_nothing!(
+    bool,
+    char,
+    f32,
+    f64,
+    i8,
+    i16,
+    i32,
+    i64,
+    isize,
+    u8,
+    u16,
+    u32,
+    u64,
+    usize,
+    &'static str
+);
 
 impl HeapSize for String {
     fn heap_bytes(&self) -> usize {
@@ -105,29 +140,37 @@ impl<T> Container for Vec<T> {
     fn block_bytes(&self) -> usize {
         self.capacity() * size_of::<T>()
     }
+
+    fn shrink_sparse(&mut self) {
+        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+            self.shrink_to(capacity);
+        }
+    }
 }
 
 impl<T> Container for VecDeque<T> {
     fn block_bytes(&self) -> usize {
         self.capacity() * size_of::<T>()
     }
-}
 
-impl<K, V, S> Container for HashMap<K, V, S> {
-    /// The standard library's map is a table with a power of two of places, at least four of them, at
-    /// most seven eighths in use, with a byte beside each place and one group of bytes after them.
-    fn block_bytes(&self) -> usize {
-        let capacity = self.capacity();
-        if capacity == 0 {
-            return 0;
+    fn shrink_sparse(&mut self) {
+        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+            self.shrink_to(capacity);
         }
-        let places = if capacity < 8 { capacity + 1 } else { capacity / 7 * 8 };
-        (places * size_of::<(K, V)>()).next_multiple_of(GROUP_BYTES) + places + GROUP_BYTES
     }
 }
 
-/// How many places the standard library's map looks at in one step.
-const GROUP_BYTES: usize = if cfg!(target_feature = "sse2") { 16 } else { 8 };
+impl<K: Eq + Hash, V> Container for HashMap<K, V> {
+    fn block_bytes(&self) -> usize {
+        self.allocation_size()
+    }
+
+    fn shrink_sparse(&mut self) {
+        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+            self.shrink_to(capacity);
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -157,17 +200,81 @@ mod tests {
     #[test]
     fn vectors_count_their_spare_room() {
         check(|| Vec::<String>::with_capacity(100), HeapSize::heap_bytes);
-        check(|| (0..50).map(|n| (n.to_string(), "x".repeat(n))).collect::<Vec<_>>(), HeapSize::heap_bytes);
+        check(
+            || {
+                (0..50)
+                    .map(|n| (n.to_string(), "x".repeat(n)))
+                    .collect::<Vec<_>>()
+            },
+            HeapSize::heap_bytes,
+        );
     }
 
     #[test]
     fn containers_of_every_size() {
         for len in 0..2000usize {
-            check(|| (0..len).fold(VecDeque::new(), |mut all, n| { all.push_back(n); all }), Container::block_bytes);
-            check(|| (0..len).fold(Vec::new(), |mut all, n| { all.push(n); all }), Container::block_bytes);
-            check(|| (0..len).map(|n| (n, [0u32; 5])).collect::<HashMap<_, _>>(), Container::block_bytes);
-            check(|| (0..len).map(|n| (n as u16, 0u8)).collect::<HashMap<_, _>>(), Container::block_bytes);
+            check(
+                || {
+                    (0..len).fold(VecDeque::new(), |mut all, n| {
+                        all.push_back(n);
+                        all
+                    })
+                },
+                Container::block_bytes,
+            );
+            check(
+                || {
+                    (0..len).fold(Vec::new(), |mut all, n| {
+                        all.push(n);
+                        all
+                    })
+                },
+                Container::block_bytes,
+            );
+            check(
+                || (0..len).map(|n| (n, [0u32; 5])).collect::<HashMap<_, _>>(),
+                Container::block_bytes,
+            );
+            check(
+                || (0..len).map(|n| (n as u16, 0u8)).collect::<HashMap<_, _>>(),
+                Container::block_bytes,
+            );
         }
+    }
+
+    #[test]
+    fn a_map_that_is_worn_by_removals() {
+        let replace = |len: usize| {
+            let mut map = HashMap::default();
+            for n in 0..3000usize {
+                map.insert(n, [0u64; 3]);
+                if let Some(old) = n.checked_sub(len) {
+                    map.remove(&old);
+                }
+            }
+            map
+        };
+        for len in [1, 10, 100, 111, 112, 113, 200] {
+            check(|| replace(len), Container::block_bytes);
+        }
+    }
+
+    #[test]
+    fn a_sparse_container_gives_its_block_back() {
+        let mut queue: VecDeque<u64> = (0..10_000).collect();
+        let mut shrinks = 0;
+        while queue.pop_front().is_some() {
+            let before = queue.capacity();
+            queue.shrink_sparse();
+            shrinks += usize::from(queue.capacity() < before);
+            assert!(
+                queue.capacity() <= (queue.len() * 4 + 4).max(KEPT_CAPACITY),
+                "{} of {}",
+                queue.len(),
+                queue.capacity()
+            );
+        }
+        assert!((2..=10).contains(&shrinks), "shrunk {shrinks} times");
     }
 
     #[test]

@@ -63,7 +63,12 @@ mod tests {
             let payload = Payload::new(len, 3);
             assert_eq!(payload.as_bytes().len(), len);
             // Zero bytes are as rare as any other value, so no run of them can be unwritten memory.
-            let longest = payload.as_bytes().split(|byte| *byte != 0).map(<[u8]>::len).max().unwrap_or(0);
+            let longest = payload
+                .as_bytes()
+                .split(|byte| *byte != 0)
+                .map(<[u8]>::len)
+                .max()
+                .unwrap_or(0);
             assert!(longest < 4, "{longest} zero bytes in a row in {len}");
         }
     }

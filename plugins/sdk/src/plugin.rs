@@ -100,6 +100,9 @@ impl Failure {
 impl Retention {
     /// So many objects that take up so many bytes.
     pub fn of(objects: usize, bytes: usize) -> Self {
-        Self { objects: objects as u64, bytes: bytes as u64 }
+        Self {
+            objects: objects as u64,
+            bytes: bytes as u64,
+        }
     }
 }

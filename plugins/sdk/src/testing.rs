@@ -11,9 +11,13 @@ pub fn request(n: u64) -> Request {
         method: "GET".to_owned(),
         path: "/api/data".to_owned(),
         query: String::new(),
-        headers: [("host", "localhost:8080"), ("user-agent", "curl/7.88.1"), ("accept", "*/*")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+        headers: [
+            ("host", "localhost:8080"),
+            ("user-agent", "curl/7.88.1"),
+            ("accept", "*/*"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec(),
         body_preview: String::new(),
         status: 200,
         elapsed_us: 40,
@@ -33,7 +37,10 @@ pub struct Driver<P: LeakPlugin> {
 
 impl<P: LeakPlugin> Default for Driver<P> {
     fn default() -> Self {
-        Self { instance: Instance::default(), next: 1 }
+        Self {
+            instance: Instance::default(),
+            next: 1,
+        }
     }
 }
 
@@ -43,7 +50,10 @@ impl<P: LeakPlugin> Driver<P> {
     /// # Errors
     /// The plugin refuses the value.
     pub fn set(&mut self, name: &str, value: Value) -> Result<(), SettingError> {
-        self.instance.configure(&[Setting { name: name.to_owned(), value }])
+        self.instance.configure(&[Setting {
+            name: name.to_owned(),
+            value,
+        }])
     }
 
     /// Switches to a variant by its word, `leaky` or `fixed`.

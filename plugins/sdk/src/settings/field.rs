@@ -36,9 +36,16 @@ pub fn spec<F: Field>(name: &str, description: &str, default: &F, range: &F::Ran
 ///
 /// # Errors
 /// The field is as it was, and the error says what would have been taken.
-pub fn apply<F: Field>(field: &mut F, name: &str, value: &Value, range: &F::Range) -> Result<(), SettingError> {
-    *field = F::from_value(value, range)
-        .map_err(|expected| SettingError { name: name.to_owned(), message: format!("must be {expected}") })?;
+pub fn apply<F: Field>(
+    field: &mut F,
+    name: &str,
+    value: &Value,
+    range: &F::Range,
+) -> Result<(), SettingError> {
+    *field = F::from_value(value, range).map_err(|expected| SettingError {
+        name: name.to_owned(),
+        message: format!("must be {expected}"),
+    })?;
     Ok(())
 }
 
@@ -65,7 +72,10 @@ impl Field for f64 {
     type Range = RangeInclusive<f64>;
 
     fn setting_type(range: &Self::Range) -> SettingType {
-        SettingType::Number(NumberRange { min: *range.start(), max: *range.end() })
+        SettingType::Number(NumberRange {
+            min: *range.start(),
+            max: *range.end(),
+        })
     }
 
     fn to_value(&self) -> Value {
@@ -79,9 +89,16 @@ impl Field for f64 {
             Value::Boolean(_) | Value::Text(_) => None,
         };
         // Not a number lies in no range, so this refuses it too.
-        number.filter(|number| range.contains(number)).ok_or_else(|| {
-            format!("a number from {} to {}, not {}", range.start(), range.end(), shown(value))
-        })
+        number
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| {
+                format!(
+                    "a number from {} to {}, not {}",
+                    range.start(),
+                    range.end(),
+                    shown(value)
+                )
+            })
     }
 }
 
@@ -122,7 +139,12 @@ impl<C: Choice> Field for C {
     type Range = ();
 
     fn setting_type((): &()) -> SettingType {
-        SettingType::Choice(C::WORDS.iter().map(|(_, word)| (*word).to_owned()).collect())
+        SettingType::Choice(
+            C::WORDS
+                .iter()
+                .map(|(_, word)| (*word).to_owned())
+                .collect(),
+        )
     }
 
     fn to_value(&self) -> Value {
@@ -174,12 +196,31 @@ mod tests {
     #[test]
     fn the_manifest_says_name_description_type_and_default() {
         let specs = Sample::specs();
-        let seen: Vec<_> = specs.iter().map(|spec| (spec.name.as_str(), spec.description.as_str())).collect();
-        assert_eq!(seen, [("count", "Counts things."), ("share", "A share."), ("on", "A switch."), ("word", "A word.")]);
-        let [count, share, on, word] = specs.as_slice() else { panic!("four settings") };
-        assert!(matches!(count.type_, SettingType::Integer(IntegerRange { min: 1, max: 10 })));
+        let seen: Vec<_> = specs
+            .iter()
+            .map(|spec| (spec.name.as_str(), spec.description.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("count", "Counts things."),
+                ("share", "A share."),
+                ("on", "A switch."),
+                ("word", "A word.")
+            ]
+        );
+        let [count, share, on, word] = specs.as_slice() else {
+            panic!("four settings")
+        };
+        assert!(matches!(
+            count.type_,
+            SettingType::Integer(IntegerRange { min: 1, max: 10 })
+        ));
         assert!(matches!(count.default, Value::Integer(5)));
-        assert!(matches!(share.type_, SettingType::Number(NumberRange { min: 0.0, max: 1.0 })));
+        assert!(matches!(
+            share.type_,
+            SettingType::Number(NumberRange { min: 0.0, max: 1.0 })
+        ));
         assert!(matches!(share.default, Value::Number(0.5)));
         assert!(matches!(on.type_, SettingType::Boolean));
         assert!(matches!(on.default, Value::Boolean(false)));
@@ -198,7 +239,15 @@ mod tests {
         ] {
             assert!(sample.set(name, &value).unwrap().is_ok(), "{name}");
         }
-        assert_eq!(sample, Sample { count: 10, share: 1.0, on: true, word: Variant::Fixed });
+        assert_eq!(
+            sample,
+            Sample {
+                count: 10,
+                share: 1.0,
+                on: true,
+                word: Variant::Fixed
+            }
+        );
     }
 
     #[test]
@@ -207,18 +256,57 @@ mod tests {
         fn check(name: &str, value: Value, message: &str) {
             let mut sample = Sample::default();
             let error = sample.set(name, &value).unwrap().unwrap_err();
-            assert_eq!((error.name.as_str(), error.message.as_str()), (name, message));
+            assert_eq!(
+                (error.name.as_str(), error.message.as_str()),
+                (name, message)
+            );
             assert_eq!(sample, Sample::default());
         }
-        check("count", Value::Integer(0), "must be an integer from 1 to 10, not 0");
-        check("count", Value::Integer(i64::MAX), "must be an integer from 1 to 10, not 9223372036854775807");
-        check("count", Value::Integer(-1), "must be an integer from 1 to 10, not -1");
-        check("count", Value::Number(5.0), "must be an integer from 1 to 10, not 5");
-        check("count", Value::Text("5".to_owned()), "must be an integer from 1 to 10, not \"5\"");
-        check("share", Value::Number(1.01), "must be a number from 0 to 1, not 1.01");
-        check("share", Value::Number(f64::NAN), "must be a number from 0 to 1, not NaN");
+        check(
+            "count",
+            Value::Integer(0),
+            "must be an integer from 1 to 10, not 0",
+        );
+        check(
+            "count",
+            Value::Integer(i64::MAX),
+            "must be an integer from 1 to 10, not 9223372036854775807",
+        );
+        check(
+            "count",
+            Value::Integer(-1),
+            "must be an integer from 1 to 10, not -1",
+        );
+        check(
+            "count",
+            Value::Number(5.0),
+            "must be an integer from 1 to 10, not 5",
+        );
+        check(
+            "count",
+            Value::Text("5".to_owned()),
+            "must be an integer from 1 to 10, not \"5\"",
+        );
+        check(
+            "share",
+            Value::Number(1.01),
+            "must be a number from 0 to 1, not 1.01",
+        );
+        check(
+            "share",
+            Value::Number(f64::NAN),
+            "must be a number from 0 to 1, not NaN",
+        );
         check("on", Value::Integer(1), "must be true or false, not 1");
-        check("word", Value::Text("broken".to_owned()), "must be one of leaky, fixed, not \"broken\"");
-        assert!(Sample::default().set("nothing", &Value::Boolean(true)).is_none());
+        check(
+            "word",
+            Value::Text("broken".to_owned()),
+            "must be one of leaky, fixed, not \"broken\"",
+        );
+        assert!(
+            Sample::default()
+                .set("nothing", &Value::Boolean(true))
+                .is_none()
+        );
     }
 }
