@@ -6,5 +6,6 @@
 )]
 
 mod memory;
+mod telemetry;
 
 fn main() {}
