@@ -21,7 +21,6 @@ enum Type {
     /// Not empty.
     Text,
     List,
-    Object,
     /// RFC 3339 in UTC.
     Time,
     TimeOrNull,
@@ -42,7 +41,6 @@ impl Type {
             Type::NumberOrNull => value.is_number() || value.is_null(),
             Type::Text => !text.is_empty(),
             Type::List => value.is_array(),
-            Type::Object => value.is_object(),
             Type::Time => is_utc_time(text),
             Type::TimeOrNull => value.is_null() || is_utc_time(text),
             Type::Null => value.is_null(),
