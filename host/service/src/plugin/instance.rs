@@ -92,8 +92,8 @@ pub(crate) struct Instance {
     guest: LeakPlugin,
 }
 
-impl From<wit::Retained> for Retained {
-    fn from(r: wit::Retained) -> Self {
+impl From<wit::Retention> for Retained {
+    fn from(r: wit::Retention) -> Self {
         Retained { objects: r.objects, bytes: r.bytes }
     }
 }
