@@ -21,6 +21,7 @@ use crate::monitor::Monitor;
 use crate::plugin::cache::Cache;
 use crate::plugin::loader::Loader;
 use crate::plugin::registry::Registry;
+use crate::telemetry::metrics::Metrics;
 
 /// Time that requests in flight get after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -68,8 +69,15 @@ impl App {
         let cache = Cache::open(config.cache_folder(), &engine);
         let loader = Loader::new(engine, cache)?;
         let tasks = TaskTracker::new();
-        let registry =
-            Arc::new(Registry::new(loader, config.plugins.clone(), config.defaults(), tasks.clone()));
+        let revision = option_env!("LEAK_REVISION").unwrap_or("unknown");
+        let metrics = Arc::new(Metrics::new(&config.service_name, env!("CARGO_PKG_VERSION"), revision)?);
+        let registry = Arc::new(Registry::new(
+            loader,
+            config.plugins.clone(),
+            config.defaults(),
+            metrics.clone(),
+            tasks.clone(),
+        ));
         registry.load_folder().await?;
         for name in &config.enable {
             let plugin = registry.get(name);
@@ -78,7 +86,7 @@ impl App {
                 plugin.switch(Some(true), Vec::new()).await?;
             }
         }
-        let lab = Arc::new(Lab::new(config, registry, monitor));
+        let lab = Arc::new(Lab::new(config, registry, monitor, metrics));
         Ok(App { lab, service, admin, tasks, stopping: CancellationToken::new(), _watchdog: watchdog })
     }
 

@@ -7,9 +7,11 @@ mod bindings;
 mod config;
 mod engine;
 mod health_check;
+mod instruments;
 mod memory;
 mod monitor;
 mod plugin;
+mod telemetry;
 
 use std::process::ExitCode;
 

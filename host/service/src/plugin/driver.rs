@@ -15,6 +15,7 @@ use super::instance::{Instance, LinearMemory, Request, Retained, told_at_start};
 use super::loader::Loaded;
 use super::manifest::Manifest;
 use super::settings::{Defaults, Settings, Value};
+use crate::telemetry::metrics::{InvocationOutcome, PluginHandles, RecycleReason};
 
 /// What a driver can be asked.
 #[derive(Debug)]
@@ -163,6 +164,7 @@ impl Replacement {
 pub(crate) fn spawn(
     first: Replacement,
     defaults: Defaults,
+    metrics: Arc<PluginHandles>,
     tasks: &tokio_util::task::TaskTracker,
 ) -> Arc<Plugin> {
     let id = first.id().to_owned();
@@ -192,6 +194,7 @@ pub(crate) fn spawn(
         details,
         reading,
         expiry: None,
+        metrics,
         board: board.clone(),
     };
     tasks.spawn(driver.run(commands));
@@ -206,6 +209,7 @@ struct Driver {
     details: Details,
     reading: Reading,
     expiry: Option<Instant>,
+    metrics: Arc<PluginHandles>,
     board: Arc<Board>,
 }
 
@@ -263,6 +267,7 @@ impl Driver {
 
     async fn call(&mut self, request: &Request) -> InvocationResult {
         if let Err(error) = not_running(self.id(), &self.details.state) {
+            self.metrics.invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
             return InvocationResult::Failed(error.to_string());
         }
         if !self.board.enabled() {
@@ -278,14 +283,22 @@ impl Driver {
         let Some(instance) = &mut self.instance else {
             return InvocationResult::Failed("has no instance".into());
         };
-        match instance.on_request(request, policy.deadline).await {
+        let started = Instant::now();
+        let answer = instance.on_request(request, policy.deadline).await;
+        let took = started.elapsed();
+        let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {
                 self.reading.retained = outcome.retained;
-                if outcome.triggered { InvocationResult::Triggered } else { InvocationResult::Skipped }
+                let result = if outcome.triggered { InvocationResult::Triggered } else { InvocationResult::Skipped };
+                (InvocationOutcome::Ok, result)
             }
-            Ok(Err(message)) => InvocationResult::Failed(format!("the plugin answered: {message}")),
-            Err(fault) => InvocationResult::Failed(self.retire(fault).to_string()),
-        }
+            Ok(Err(message)) => {
+                (InvocationOutcome::Error, InvocationResult::Failed(format!("the plugin answered: {message}")))
+            }
+            Err(fault) => (fault.kind.outcome(), InvocationResult::Failed(self.retire(fault).to_string())),
+        };
+        self.metrics.invoked(outcome, took, None);
+        result
     }
 
     async fn switch(&mut self, enabled: Option<bool>, changes: Vec<(String, Value)>) -> Result<(), PluginError> {
@@ -350,7 +363,7 @@ impl Driver {
             self.details.settings = Arc::new(self.details.settings.at_defaults());
             self.set_enabled(false);
         }
-        self.restart().await.map_err(|fault| PluginError::Failed { plugin: self.id().to_owned(), fault })?;
+        self.restart(RecycleReason::Reset).await.map_err(|fault| PluginError::Failed { plugin: self.id().to_owned(), fault })?;
         if everything {
             self.reading.linear_peak = self.reading.linear.bytes;
             self.publish();
@@ -377,7 +390,7 @@ impl Driver {
         if before.linear.bytes <= before.linear_start {
             return kept("nothing to give back".into());
         }
-        match self.restart().await {
+        match self.restart(RecycleReason::Gc).await {
             Ok(()) => Recycling {
                 recycled: true,
                 linear_before: before.linear.bytes,
@@ -402,21 +415,22 @@ impl Driver {
         self.loaded = loaded;
         self.instance = None;
         // A fault here has retired the instance; status says so.
-        let _ = self.adopt(Ok(instance)).await;
+        let _ = self.adopt(Ok(instance), RecycleReason::Reload).await;
         tracing::info!(plugin = self.id(), digest = self.details.origin.digest, "replaced");
     }
 
     /// Drops the instance and starts a fresh one with the settings in force.
-    async fn restart(&mut self) -> Result<(), Fault> {
+    async fn restart(&mut self, why: RecycleReason) -> Result<(), Fault> {
         // First the old one goes: two at once would need twice the memory.
         self.instance = None;
         let limit = self.details.settings.policy().memory_limit;
         let started = Instance::start(&self.loaded, &self.details.manifest.id.clone(), limit).await;
-        self.adopt(started).await
+        self.adopt(started, why).await
     }
 
     /// Goes on with a started instance, after telling it the settings in force.
-    async fn adopt(&mut self, started: Result<Instance, Fault>) -> Result<(), Fault> {
+    async fn adopt(&mut self, started: Result<Instance, Fault>, why: RecycleReason) -> Result<(), Fault> {
+        self.metrics.recycled(why);
         let policy = self.details.settings.policy();
         let defaults = self.details.settings.at_defaults();
         self.details.state = State::Running;
@@ -461,6 +475,7 @@ impl Driver {
             at = fault.backtrace.first().map(|f| f.function.as_str()),
             "plugin retired"
         );
+        self.metrics.trapped(fault.kind.trap_reason());
         self.details.state = State::after(fault.clone());
         self.publish();
         fault
@@ -479,7 +494,15 @@ impl Driver {
     }
 
     fn read_linear(&mut self) {
-        self.reading.linear = self.instance.as_ref().map_or(LinearMemory::default(), Instance::linear_memory);
+        let before = self.reading.linear;
+        let now = self.instance.as_ref().map_or(LinearMemory::default(), Instance::linear_memory);
+        for _ in before.grows..now.grows {
+            self.metrics.memory_grew();
+        }
+        for _ in before.denials..now.denials {
+            self.metrics.memory_grow_denied();
+        }
+        self.reading.linear = now;
         self.reading.linear_peak = self.reading.linear_peak.max(self.reading.linear.bytes);
     }
 

@@ -24,6 +24,9 @@ use crate::engine::TICK;
 /// One request as the guest gets it, built once for all plugins.
 pub(crate) use crate::bindings::exports::leak_lab::plugin::leak::Request;
 
+/// A call that waits in the host, or is never scheduled, ends after this many deadlines of real time.
+const WAIT_FACTOR: u32 = 2;
+
 /// Time that starting an instance may take: a language runtime may have much to do.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -169,7 +172,7 @@ impl Instance {
         }
         let store = begin(&mut self.store, deadline);
         let call = self.guest.leak_lab_plugin_leak().call_configure(store, &values);
-        let answer = tokio::time::timeout(deadline, call).await;
+        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
         let refusal = self.settle(answer, deadline)?;
         Ok(refusal.map_err(|e| PluginError::InvalidValue { name: e.name, message: e.message }))
     }
@@ -186,7 +189,7 @@ impl Instance {
     ) -> Result<Result<Outcome, String>, Fault> {
         let store = begin(&mut self.store, deadline);
         let call = self.guest.leak_lab_plugin_leak().call_on_request(store, request);
-        let answer = tokio::time::timeout(deadline, call).await;
+        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
         let outcome = self.settle(answer, deadline)?;
         Ok(outcome.map(|o| Outcome { triggered: o.triggered, retained: o.retained.into() }))
     }
@@ -198,7 +201,7 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn retained(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin(&mut self.store, deadline);
-        let answer = tokio::time::timeout(deadline, self.guest.leak_lab_plugin_leak().call_retained(store)).await;
+        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, self.guest.leak_lab_plugin_leak().call_retained(store)).await;
         self.settle(answer, deadline).map(Retained::from)
     }
 
@@ -209,7 +212,7 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn clear(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin(&mut self.store, deadline);
-        let answer = tokio::time::timeout(deadline, self.guest.leak_lab_plugin_leak().call_clear(store)).await;
+        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, self.guest.leak_lab_plugin_leak().call_clear(store)).await;
         self.settle(answer, deadline).map(Retained::from)
     }
 
@@ -284,6 +287,7 @@ fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) ->
         (Some(Trap::StackOverflow), None) => {
             (FaultKind::StackOverflow, "call stack exhausted: it recursed too deep".into())
         }
+        (Some(trap @ Trap::UnreachableCodeReached), None) => (FaultKind::Unreachable, explain(trap, &last_words)),
         (Some(trap), None) => (FaultKind::Trap, explain(trap, &last_words)),
         (None, None) => (FaultKind::Host, chain(error)),
     };

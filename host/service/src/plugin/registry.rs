@@ -17,6 +17,7 @@ use super::handle::Plugin;
 use super::instance::Request;
 use super::loader::{Loaded, Loader};
 use super::settings::Defaults;
+use crate::telemetry::metrics::Metrics;
 
 /// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
 const QUEUE_GRACE: Duration = Duration::from_millis(50);
@@ -29,6 +30,7 @@ pub(crate) struct Registry {
     loader: Loader,
     folder: Option<PathBuf>,
     defaults: Defaults,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
 }
 
@@ -43,13 +45,20 @@ pub(crate) struct Handled {
 
 impl Registry {
     /// An empty registry.
-    pub(crate) fn new(loader: Loader, folder: Option<PathBuf>, defaults: Defaults, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        loader: Loader,
+        folder: Option<PathBuf>,
+        defaults: Defaults,
+        metrics: Arc<Metrics>,
+        tasks: TaskTracker,
+    ) -> Self {
         Registry {
             plugins: ArcSwap::default(),
             changing: Mutex::new(()),
             loader,
             folder,
             defaults,
+            metrics,
             tasks,
         }
     }
@@ -123,7 +132,12 @@ impl Registry {
             plugin.replace(fresh).await?;
             return Ok(plugin);
         }
-        let plugin = driver::spawn(fresh, self.defaults, &self.tasks);
+        let metrics = self
+            .metrics
+            .plugins
+            .for_plugin(fresh.id())
+            .map_err(|e| PluginError::Refused(format!("its metrics cannot be registered: {e}")))?;
+        let plugin = driver::spawn(fresh, self.defaults, metrics, &self.tasks);
         let mut plugins = Vec::clone(&self.plugins.load());
         let at = plugins.partition_point(|p| p.id() < plugin.id());
         plugins.insert(at, plugin.clone());
