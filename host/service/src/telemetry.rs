@@ -22,9 +22,9 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
+use prometheus::proto::MetricFamily;
 
 use guard::TelemetryGuard;
-use metrics::Metrics;
 use otlp::OtlpClient;
 pub(crate) use otlp::OtlpClientError;
 use otlp_metrics::{MetricSender, text_attribute};
@@ -44,7 +44,8 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     /// Starts what the settings ask for, within a Tokio runtime. `service` and `version` name the
-    /// service in the collector; they win over `OTEL_RESOURCE_ATTRIBUTES`.
+    /// service in the collector; they win over `OTEL_RESOURCE_ATTRIBUTES`. `gather` brings the metrics
+    /// up to date and answers them, as for a scrape; it is called before each push and must not block.
     ///
     /// # Errors
     /// When a client cannot be made. That the collector is away is no error.
@@ -52,7 +53,7 @@ impl Telemetry {
         settings: TelemetrySettings,
         service: &str,
         version: &str,
-        metrics: &Arc<Metrics>,
+        gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static,
     ) -> Result<Self, OtlpClientError> {
         let resource = resource(&settings.resource, service, version);
         let outage = Arc::new(OutageLog::default());
@@ -75,7 +76,7 @@ impl Telemetry {
                 .iter()
                 .map(|(key, value)| text_attribute(key.as_str(), &value.as_str()))
                 .collect();
-            let sender = MetricSender::new(Arc::clone(metrics), &push, client, attributes, outage);
+            let sender = MetricSender::new(gather, &push, client, attributes, outage);
             telemetry.guard.run(sender.run(telemetry.guard.stop()));
         }
         Ok(telemetry)

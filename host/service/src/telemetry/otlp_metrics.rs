@@ -20,15 +20,13 @@ use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
 use super::otlp::OtlpClient;
 use super::outage::OutageLog;
 use super::settings::MetricSettings;
 
 /// Pushes metrics.
-#[derive(Debug)]
-pub(crate) struct MetricSender {
-    metrics: Arc<Metrics>,
+pub(crate) struct MetricSender<G> {
+    gather: G,
     client: OtlpClient,
     interval: std::time::Duration,
     resource: Resource,
@@ -36,10 +34,10 @@ pub(crate) struct MetricSender {
     started: SystemTime,
 }
 
-impl MetricSender {
-    /// A sender; [`MetricSender::run`] sends.
+impl<G: Fn() -> Vec<MetricFamily>> MetricSender<G> {
+    /// A sender; [`MetricSender::run`] sends. `gather` answers what a scrape would.
     pub(crate) fn new(
-        metrics: Arc<Metrics>,
+        gather: G,
         settings: &MetricSettings,
         client: OtlpClient,
         attributes: Vec<KeyValue>,
@@ -50,7 +48,7 @@ impl MetricSender {
             ..Resource::default()
         };
         Self {
-            metrics,
+            gather,
             client,
             interval: settings.interval,
             resource,
@@ -90,9 +88,7 @@ impl MetricSender {
                         version: env!("CARGO_PKG_VERSION").to_owned(),
                         ..InstrumentationScope::default()
                     }),
-                    metrics: self
-                        .metrics
-                        .gather()
+                    metrics: (self.gather)()
                         .iter()
                         .filter_map(|family| time.metric(family))
                         .collect(),

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::collector::{Collector, attribute, hex};
 use super::logs::{LogFormat, tests::Lines};
-use super::metrics::InvocationOutcome;
+use super::metrics::{InvocationOutcome, Metrics};
 use super::options::TelemetryOptions;
 use super::settings::Protocol;
 use super::traces::{InvocationEnd, InvocationSpan, RetainedReading};
@@ -44,20 +44,16 @@ fn only_traces(options: TelemetryOptions) -> TelemetryOptions {
 }
 
 fn start(options: &TelemetryOptions) -> Telemetry {
-    start_with(
-        options,
-        &Arc::new(Metrics::new("leaky-service", "1", "r").unwrap()),
-    )
+    let metrics = Metrics::new("leaky-service", "1", "r").unwrap();
+    start_with(options, move || metrics.gather())
 }
 
-fn start_with(options: &TelemetryOptions, metrics: &Arc<Metrics>) -> Telemetry {
-    Telemetry::start(
-        options.settings().unwrap(),
-        "leaky-service",
-        "1.2.3",
-        metrics,
-    )
-    .unwrap()
+fn start_with(
+    options: &TelemetryOptions,
+    gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static,
+) -> Telemetry {
+    let settings = options.settings().unwrap();
+    Telemetry::start(settings, "leaky-service", "1.2.3", gather).unwrap()
 }
 
 fn request(traceparent: Option<&str>) -> Request<()> {
@@ -242,7 +238,18 @@ async fn metrics_arrive(protocol: Protocol) {
         Some(5_200),
     );
     cache.invoked(InvocationOutcome::Ok, Duration::from_secs(60), Some(0));
-    let telemetry = start_with(&options(protocol, collector.address), &metrics);
+    let gather = {
+        let (metrics, history) = (
+            Arc::clone(&metrics),
+            metrics.plugins.for_plugin("history").unwrap(),
+        );
+        move || {
+            // What is only set when somebody looks, is looked at for a push too.
+            history.set_retained(2, 4_096);
+            metrics.gather()
+        }
+    };
+    let telemetry = start_with(&options(protocol, collector.address), gather);
     collector
         .wait_until(|received| received.metrics.len() >= 2)
         .await;
@@ -268,6 +275,10 @@ async fn metrics_arrive(protocol: Protocol) {
     assert_eq!(
         gauge.data_points[0].value,
         Some(number_data_point::Value::AsDouble(51_200.0))
+    );
+    assert_eq!(
+        gauge.data_points[1].value,
+        Some(number_data_point::Value::AsDouble(4_096.0))
     );
     let invocations = named("leak_plugin_invocations_total");
     let Some(Data::Sum(sum)) = &invocations.data else {
