@@ -1,11 +1,36 @@
-//! The leak lab.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the parts are wired by the service that embeds these modules"
-)]
+//! The leak lab's host: loads each leak pattern as a WebAssembly component, hands it the service's requests,
+//! and shows what that does to memory.
 
+#![allow(dead_code, reason = "the readers of the profile come next")]
+
+mod api;
+mod app;
+mod bindings;
+mod config;
+mod engine;
+mod health_check;
+mod instruments;
 mod memory;
+mod monitor;
+mod plugin;
 mod telemetry;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use config::{Action, CommandLine};
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let outcome = match command_line.action {
+        Some(Action::Health { listen }) => health_check::ask(listen),
+        None => app::run(command_line.config),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("leak-host: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

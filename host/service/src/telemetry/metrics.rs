@@ -20,8 +20,7 @@ pub(crate) use http::HttpMetrics;
 pub(super) use http::method_label;
 pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
 pub(crate) use plugins::{
-    InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, SiteBytes,
-    TrapReason,
+    InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, TrapReason,
 };
 pub(crate) use process::ProcessMetrics;
 
