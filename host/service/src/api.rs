@@ -120,7 +120,10 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(memory::memory))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::show))
-        .layer(middleware::from_fn_with_state(lab.clone(), auth::require_token))
+        .layer(middleware::from_fn_with_state(
+            lab.clone(),
+            auth::require_token,
+        ))
         .with_state(lab)
 }
 
@@ -133,5 +136,8 @@ pub(crate) fn finish(routes: OpenApiRouter, lab: &Arc<Lab>) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(middleware::from_fn_with_state(lab.clone(), observe::measure))
+        .layer(middleware::from_fn_with_state(
+            lab.clone(),
+            observe::measure,
+        ))
 }

@@ -13,13 +13,19 @@ use crate::telemetry::metrics::{GrowthOf, Metrics, PluginState};
 /// # Errors
 ///
 /// When the kernel does not answer.
-pub(crate) fn refresh(metrics: &Metrics, registry: &Registry, monitor: &Monitor) -> std::io::Result<()> {
+pub(crate) fn refresh(
+    metrics: &Metrics,
+    registry: &Registry,
+    monitor: &Monitor,
+) -> std::io::Result<()> {
     let process = monitor.process()?;
     metrics.process.update(&process);
     metrics.ledger.update(&monitor.ledger(&process, registry));
     let budget: &MemoryBudget = monitor.budget();
     let growth = monitor.process_forecast().growth;
-    metrics.growth.update(GrowthOf::Process, &growth, budget.limit.map(|l| l.bytes));
+    metrics
+        .growth
+        .update(GrowthOf::Process, &growth, budget.limit.map(|l| l.bytes));
     for plugin in registry.plugins().iter() {
         refresh_plugin(metrics, monitor, plugin);
     }
@@ -27,7 +33,9 @@ pub(crate) fn refresh(metrics: &Metrics, registry: &Registry, monitor: &Monitor)
 }
 
 fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
-    let Ok(handles) = metrics.plugins.for_plugin(plugin.id()) else { return };
+    let Ok(handles) = metrics.plugins.for_plugin(plugin.id()) else {
+        return;
+    };
     let (reading, details) = (plugin.reading(), plugin.details());
     let limit = details.settings.policy().memory_limit;
     handles.set_enabled(plugin.enabled());
@@ -41,6 +49,8 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
         State::Faulted(_) => PluginState::Faulted,
     });
     if let Some(forecast) = monitor.plugin_forecast(plugin.id(), limit) {
-        metrics.growth.update(GrowthOf::Plugin(plugin.id()), &forecast.growth, Some(limit));
+        metrics
+            .growth
+            .update(GrowthOf::Plugin(plugin.id()), &forecast.growth, Some(limit));
     }
 }

@@ -99,7 +99,12 @@ pub(super) async fn memory(State(lab): State<Arc<Lab>>) -> Result<Json<Memory>, 
     let ledger = lab.monitor.ledger(&process, &lab.registry);
     Ok(Json(Memory {
         process: process_body(&lab, &process),
-        plugins: lab.registry.plugins().iter().map(|p| (p.id().to_owned(), plugin_body(p))).collect(),
+        plugins: lab
+            .registry
+            .plugins()
+            .iter()
+            .map(|p| (p.id().to_owned(), plugin_body(p)))
+            .collect(),
         ledger: ledger_body(&ledger),
         forecast: forecast_body(&lab.monitor.process_forecast()),
         leaks: all_leaks(&lab),

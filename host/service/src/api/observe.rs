@@ -19,6 +19,8 @@ pub(super) async fn measure(State(lab): State<Arc<Lab>>, request: Request, next:
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let endpoint = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
-    lab.metrics.http.observe(&method, endpoint, response.status(), started.elapsed());
+    lab.metrics
+        .http
+        .observe(&method, endpoint, response.status(), started.elapsed());
     response
 }

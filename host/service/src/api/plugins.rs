@@ -96,7 +96,9 @@ pub(super) struct PluginList {
 /// What is loaded.
 #[utoipa::path(get, path = "/admin/plugins", tag = "plugins", responses((status = 200, body = PluginList)))]
 pub(super) async fn list(State(lab): State<Arc<Lab>>) -> Json<PluginList> {
-    Json(PluginList { plugins: lab.registry.plugins().iter().map(|p| info(p)).collect() })
+    Json(PluginList {
+        plugins: lab.registry.plugins().iter().map(|p| info(p)).collect(),
+    })
 }
 
 /// One loaded plugin.
@@ -133,7 +135,11 @@ fn info(plugin: &Plugin) -> PluginInfo {
         cached: origin.cached,
         code_bytes: origin.code_bytes,
         imports: origin.imports.clone(),
-        settings: details.settings.iter().map(|(spec, value)| setting(spec, value)).collect(),
+        settings: details
+            .settings
+            .iter()
+            .map(|(spec, value)| setting(spec, value))
+            .collect(),
         state: details.state.name(),
         reason: details.state.fault().map(|f| f.reason.clone()),
         enabled: plugin.enabled(),

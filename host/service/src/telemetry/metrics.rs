@@ -19,8 +19,7 @@ pub(crate) use exposition::Exposition;
 pub(crate) use http::HttpMetrics;
 pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
 pub(crate) use plugins::{
-    InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, SiteBytes,
-    TrapReason,
+    InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, TrapReason,
 };
 pub(crate) use process::ProcessMetrics;
 
