@@ -15,6 +15,7 @@ mod options;
 mod source_path;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use frame::{Frame, FrameKind, Site};
@@ -55,6 +56,7 @@ pub enum Detail {
 
 /// The symbols of one component. Shared between threads; a lookup of what is known takes a read lock only.
 pub struct Symbols {
+    build: u64,
     classifier: Classifier,
     modules: Vec<Module>,
     parsed: Mutex<HashMap<usize, Option<Lines>>>,
@@ -68,12 +70,20 @@ impl Symbols {
     /// When the bytes are no component or module. Missing names or debug information are no error: see [`Symbols::detail`].
     pub fn new(component: &[u8], options: SymbolOptions) -> Result<Self, SymbolsError> {
         let scan = module::scan(component)?;
+        let mut hasher = DefaultHasher::new();
+        component.hash(&mut hasher);
         Ok(Self {
+            build: hasher.finish(),
             classifier: Classifier::new(options, &scan.interfaces),
             modules: scan.modules,
             parsed: Mutex::default(),
             known: RwLock::default(),
         })
+    }
+
+    /// Tells components apart: call stacks can be compared only within one.
+    pub fn build(&self) -> u64 {
+        self.build
     }
 
     /// The best that any module of the component offers.
@@ -109,8 +119,8 @@ impl Symbols {
 
     /// What a context is attributed to: the innermost frame that is the user's own.
     pub fn site(&self, context: &Context) -> Arc<Site> {
-        if let Some(site) = self.known().site(context) {
-            return Arc::clone(site);
+        if let Some((_, site)) = self.known().site(context) {
+            return site;
         }
         match context {
             Context::Stack(stack) => {
@@ -124,18 +134,19 @@ impl Symbols {
         }
     }
 
-    /// The sites of many contexts, with one lock for all that are known.
-    pub fn sites(&self, contexts: &[Context]) -> Vec<Arc<Site>> {
-        let mut sites: Vec<Option<Arc<Site>>> = {
+    /// The sites of many contexts, with one lock for all that are known, each with the copy of the context that is shared.
+    pub(crate) fn sites(&self, contexts: Vec<Context>) -> Vec<(Context, Arc<Site>)> {
+        let known: Vec<Option<(Context, Arc<Site>)>> = {
             let known = self.known();
-            contexts.iter().map(|context| known.site(context).cloned()).collect()
+            contexts.iter().map(|context| known.site(context)).collect()
         };
-        for (site, context) in sites.iter_mut().zip(contexts) {
-            if site.is_none() {
-                *site = Some(self.site(context));
-            }
-        }
-        sites.into_iter().flatten().collect()
+        let attributed = |(known, context): (Option<(Context, Arc<Site>)>, Context)| {
+            known.unwrap_or_else(|| {
+                let site = self.site(&context);
+                (context, site)
+            })
+        };
+        known.into_iter().zip(contexts).map(attributed).collect()
     }
 
     /// Drops what was parsed for lookups and keeps every answer. The next offset that was never seen pays the set-up again.
@@ -167,22 +178,31 @@ impl Symbols {
         // Debug information that cannot be read is as good as none.
         let lines = parsed.entry(index).or_insert_with(|| module.has_lines().then(|| Lines::open(module).ok()).flatten());
         let chain = lines.as_ref().map(|lines| lines.frames(u64::from(offset - module.code.start))).unwrap_or_default();
-        let binary_name = module.function_name(offset);
+        let symbol = module.function_name(offset);
         let Some(lines) = lines.as_ref().filter(|_| !chain.is_empty()) else {
-            return vec![self.frame(RawFrame::default(), binary_name, offset, None, lines.is_some())];
+            return vec![self.frame_without_line(symbol, offset, lines.is_some())];
         };
-        chain.into_iter().map(|raw| self.frame(raw, binary_name, offset, Some(lines), true)).collect()
+        // The last of a chain is the function that the symbol names; the others are inlined in it.
+        let outermost = chain.len() - 1;
+        let frames = chain.into_iter().enumerate();
+        frames.map(|(position, raw)| self.frame(raw, symbol.filter(|_| position == outermost), offset, lines)).collect()
     }
 
-    fn frame(&self, raw: RawFrame, binary_name: Option<&str>, offset: u32, lines: Option<&Lines>, has_lines: bool) -> NewFrame {
-        let name = raw.function.as_deref().or(binary_name);
-        let Some(function) = name.map(function_name::demangle) else {
+    fn frame_without_line(&self, symbol: Option<&str>, offset: u32, has_lines: bool) -> NewFrame {
+        let Some(function) = symbol.map(function_name::demangle) else {
             return NewFrame::nameless(offset);
         };
-        let source = raw.file.as_deref().zip(lines).map(|(file, lines)| {
-            source_path::shorten(file, &lines.roots, self.classifier.options())
-        });
-        let kind = self.classifier.kind(&function, source.as_ref(), has_lines);
+        let kind = self.classifier.kind(&function, None, has_lines);
+        NewFrame { function, file: None, line: None, column: None, kind }
+    }
+
+    fn frame(&self, raw: RawFrame, symbol: Option<&str>, offset: u32, lines: &Lines) -> NewFrame {
+        let source = raw.file.as_deref().map(|file| source_path::shorten(file, &lines.roots, self.classifier.options()));
+        let Some(function) = function_name::best(raw.function.as_deref(), symbol, source.as_ref()) else {
+            return NewFrame::nameless(offset);
+        };
+        let lifted = raw.function.zip(symbol).is_some_and(|(name, symbol)| function_name::is_lifted(&name, symbol));
+        let kind = if lifted { FrameKind::Bindings } else { self.classifier.kind(&function, source.as_ref(), true) };
         NewFrame { function, file: source.map(|source| source.shown), line: raw.line, column: raw.column, kind }
     }
 

@@ -1,5 +1,30 @@
 //! Function names as people write them, and what a name alone tells about the function.
 
+use super::source_path::{Origin, SourcePath};
+
+/// The fullest name that is known of a function: line tables alone give an inlined one no path, so a library's is made up from
+/// its file.
+pub(super) fn best(dwarf: Option<&str>, symbol: Option<&str>, source: Option<&SourcePath>) -> Option<String> {
+    let of_symbol = symbol.map(demangle);
+    // A symbol that is not mangled can be an export's, which says less than the function's own name.
+    if let Some(function) = of_symbol.as_deref().filter(|function| function.contains("::")) {
+        return Some(without_arguments(function).to_owned());
+    }
+    let Some(name) = dwarf.map(demangle) else { return of_symbol };
+    let name = without_arguments(&name);
+    let module = source.filter(|_| !name.contains("::")).and_then(|source| match &source.origin {
+        Origin::Library(library) => module_of_file(&source.shown, Some(library)),
+        Origin::Standard | Origin::Allocator => module_of_file(&source.shown, None),
+        Origin::Workspace | Origin::Generated => None,
+    });
+    Some(module.map_or_else(|| name.to_owned(), |module| format!("{module}::{name}")))
+}
+
+/// Whether this is wit-bindgen's function behind an export of the world itself: `export_run` with the symbol `run`.
+pub(super) fn is_lifted(name: &str, symbol: &str) -> bool {
+    name.strip_prefix("export_").is_some_and(|rest| rest == symbol.replace('-', "_"))
+}
+
 /// Demangles Rust and C++ names; every other name is shown as it stands.
 pub(super) fn demangle(raw: &str) -> String {
     if let Ok(name) = rustc_demangle::try_demangle(raw) {
@@ -29,18 +54,64 @@ pub(super) fn owner_path(function: &str) -> &str {
     qualified.split_once(" as ").map_or(own, |(_, of_trait)| path_prefix(of_trait))
 }
 
+/// The module that a Rust file stands for by convention: `alloc::raw_vec` for `library/alloc/src/raw_vec/mod.rs`.
+///
+/// Line tables alone name an inlined function by its last segment only.
+pub(super) fn module_of_file(shown: &str, crate_name: Option<&str>) -> Option<String> {
+    let (package, file) = shown.strip_suffix(".rs")?.split_once("/src/")?;
+    let crate_name = crate_name.unwrap_or_else(|| package.rsplit_once('/').map_or(package, |(_, name)| name));
+    let mut path = crate_name.replace('-', "_");
+    for segment in file.split('/').filter(|segment| !matches!(*segment, "lib" | "main" | "mod")) {
+        path.push_str("::");
+        path.push_str(segment);
+    }
+    Some(path)
+}
+
 /// The crate that a Rust function belongs to; `None` for names that are no Rust path.
 pub(super) fn owner_crate(function: &str) -> Option<&str> {
-    let (first, _) = owner_path(function).split_once("::")?;
-    // Version 0 mangling can leave the crate's disambiguator: `__rustc[5c2…]::__rust_alloc`.
-    Some(first.split('[').next().unwrap_or(first))
+    owner_path(function).split_once("::").map(|(name, _)| name)
 }
 
 /// The last segment of a path, without generic arguments: `grow_one` of `<alloc::raw_vec::RawVec<T>>::grow_one`.
 pub(super) fn last_segment(function: &str) -> &str {
-    let plain = function.split("::<").next().unwrap_or(function);
-    let plain = plain.rsplit_once("::").map_or(plain, |(_, last)| last);
-    plain.split(['<', '(']).next().unwrap_or(plain)
+    let plain = without_arguments(function);
+    let mut depth = 0_i32;
+    let mut start = 0;
+    let mut previous = ' ';
+    for (at, c) in plain.char_indices() {
+        match c {
+            '<' | '(' | '[' => depth += 1,
+            // The arrow of a function type closes nothing.
+            '>' if previous == '-' => {}
+            '>' | ')' | ']' => depth -= 1,
+            ':' if depth == 0 && previous == ':' => start = at + 1,
+            _ => {}
+        }
+        previous = c;
+    }
+    plain.get(start..).unwrap_or(plain)
+}
+
+/// Without the generic arguments at its end, with which DWARF names functions and version 0 mangling does.
+pub(super) fn without_arguments(function: &str) -> &str {
+    if !function.ends_with('>') || function.starts_with("operator") {
+        return function;
+    }
+    let mut depth = 0_i32;
+    for (at, c) in function.char_indices().rev() {
+        match c {
+            '>' if depth == 0 || !function.get(..at).is_some_and(|before| before.ends_with('-')) => depth += 1,
+            '<' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            let plain = function.get(..at).unwrap_or(function);
+            let plain = plain.strip_suffix("::").unwrap_or(plain);
+            return if plain.is_empty() { function } else { plain };
+        }
+    }
+    function
 }
 
 fn is_type_sigil(c: char) -> bool {
@@ -80,11 +151,24 @@ mod tests {
             ("<&mut F as core::ops::function::FnOnce<A>>::call_once", Some("core")),
             ("<&mut lines::Node as core::fmt::Debug>::fmt", Some("lines")),
             ("alloc::slice::<impl [T]>::to_vec", Some("alloc")),
-            ("__rustc[5c2]::__rust_alloc", Some("__rustc")),
+            ("__rustc::__rust_alloc", Some("__rustc")),
             ("malloc", None),
         ];
         for (function, expected) in cases {
             assert_eq!(owner_crate(function), expected, "{function}");
+        }
+    }
+
+    #[test]
+    fn a_file_stands_for_a_module() {
+        let cases = [
+            ("library/alloc/src/raw_vec/mod.rs", None, Some("alloc::raw_vec")),
+            ("library/core/src/fmt/num.rs", None, Some("core::fmt::num")),
+            ("serde-json-1.0.1/src/lib.rs", Some("serde-json"), Some("serde_json")),
+            ("libc-top-half/musl/src/string/strdup.c", None, None),
+        ];
+        for (file, crate_name, expected) in cases {
+            assert_eq!(module_of_file(file, crate_name).as_deref(), expected, "{file}");
         }
     }
 
@@ -94,6 +178,11 @@ mod tests {
             ("<alloc::raw_vec::RawVec<T>>::grow_one", "grow_one"),
             ("lines::_export_run_cabi::<lines::Lines>", "_export_run_cabi"),
             ("lines::_export_run_cabi<lines::Lines>", "_export_run_cabi"),
+            ("_export_run_cabi<lines::Lines>", "_export_run_cabi"),
+            ("map_or_else<&str, fn(&str) -> alloc::string::String>", "map_or_else"),
+            ("<lines::Cache as lines::Keep<u8>>::keep::<u8>", "keep"),
+            ("lines::closure::{closure#0}", "{closure#0}"),
+            ("operator->", "operator->"),
             ("malloc", "malloc"),
         ];
         for (function, expected) in cases {

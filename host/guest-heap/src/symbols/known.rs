@@ -28,10 +28,18 @@ impl Known {
         self.frames.get(&offset)
     }
 
-    pub(super) fn site(&self, context: &Context) -> Option<&Arc<Site>> {
+    /// The site of a context that is known, and the one copy of the context that all its readers share: instances of one
+    /// component come and go, and each brings the same stacks anew.
+    pub(super) fn site(&self, context: &Context) -> Option<(Context, Arc<Site>)> {
         match context {
-            Context::Stack(stack) => self.stacks.get(stack),
-            Context::Special(text) => self.special.get(text),
+            Context::Stack(stack) => {
+                let (stack, site) = self.stacks.get_key_value(stack)?;
+                Some((Context::Stack(Arc::clone(stack)), Arc::clone(site)))
+            }
+            Context::Special(text) => {
+                let (text, site) = self.special.get_key_value(text)?;
+                Some((Context::Special(Arc::clone(text)), Arc::clone(site)))
+            }
         }
     }
 

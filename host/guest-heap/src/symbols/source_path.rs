@@ -28,9 +28,9 @@ pub(super) struct SourcePath {
 const STANDARD_AFTER: &[&str] = &["/lib/rustlib/src/rust/", "/rust/deps/", "/lib/zig/", "/go/src/", "/tinygo/src/"];
 /// Everything before the marker is cut; it is shown itself.
 const STANDARD_FROM: &[&str] = &[
-    "wasi-libc",
     "libc-top-half/",
     "libc-bottom-half/",
+    "wasi-libc",
     "musl/src/",
     "compiler-rt/lib/",
     "libcxx/",

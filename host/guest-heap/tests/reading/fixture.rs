@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use guest_heap::reading::{Context, ContextRecord, Reading, Totals};
+use guest_heap::symbols::{SymbolOptions, Symbols};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store, WasmBacktrace, WasmBacktraceDetails};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -36,6 +37,16 @@ impl Recorded {
 pub(crate) fn recorded() -> &'static Recorded {
     static RECORDED: OnceLock<Recorded> = OnceLock::new();
     RECORDED.get_or_init(|| record(&std::fs::read(build()).unwrap()))
+}
+
+/// The symbols of the Rust guest, without anything resolved yet.
+pub(crate) fn symbols() -> Arc<Symbols> {
+    Arc::new(Symbols::new(&recorded().component, options()).unwrap())
+}
+
+/// The probe is to the guest what an allocator is.
+pub(crate) fn options() -> SymbolOptions {
+    SymbolOptions::default().infrastructure_path("probe")
 }
 
 /// The folder that the Rust guest's sources lie in.
