@@ -93,7 +93,11 @@ impl Symbols {
             (false, true) => Detail::Functions,
             (false, false) => Detail::Offsets,
         };
-        self.modules.iter().map(of_module).max().unwrap_or(Detail::Offsets)
+        self.modules
+            .iter()
+            .map(of_module)
+            .max()
+            .unwrap_or(Detail::Offsets)
     }
 
     /// The inline chain at an offset of the component, innermost first, never empty.
@@ -110,9 +114,18 @@ impl Symbols {
     /// Every frame of a context, innermost first. A context without a stack is one frame of its own name.
     pub fn frames(&self, context: &Context) -> Vec<Frame> {
         match context {
-            Context::Stack(stack) => stack.iter().flat_map(|offset| self.resolve(*offset).to_vec()).collect(),
+            Context::Stack(stack) => stack
+                .iter()
+                .flat_map(|offset| self.resolve(*offset).to_vec())
+                .collect(),
             Context::Special(text) => {
-                vec![Frame { function: Arc::clone(text), file: None, line: None, column: None, kind: FrameKind::User }]
+                vec![Frame {
+                    function: Arc::clone(text),
+                    file: None,
+                    line: None,
+                    column: None,
+                    kind: FrameKind::User,
+                }]
             }
         }
     }
@@ -162,22 +175,37 @@ impl Symbols {
             .iter()
             .filter_map(|(index, lines)| {
                 let section_bytes = self.modules.get(*index)?.parsed_section_bytes();
-                Some(lines.as_ref()?.roots.memory_bytes() + section_bytes * PARSED_BYTES_PER_SECTION_BYTE)
+                Some(
+                    lines.as_ref()?.roots.memory_bytes()
+                        + section_bytes * PARSED_BYTES_PER_SECTION_BYTE,
+                )
             })
             .sum();
         kept + parsed + self.known().memory_bytes()
     }
 
     fn look_up(&self, offset: u32) -> Vec<NewFrame> {
-        let index = self.modules.partition_point(|module| module.code.start <= offset);
-        let module = index.checked_sub(1).and_then(|index| Some((index, self.modules.get(index)?)));
+        let index = self
+            .modules
+            .partition_point(|module| module.code.start <= offset);
+        let module = index
+            .checked_sub(1)
+            .and_then(|index| Some((index, self.modules.get(index)?)));
         let Some((index, module)) = module.filter(|(_, module)| offset < module.code.end) else {
             return vec![NewFrame::nameless(offset)];
         };
         let mut parsed = self.parsed();
         // Debug information that cannot be read is as good as none.
-        let lines = parsed.entry(index).or_insert_with(|| module.has_lines().then(|| Lines::open(module).ok()).flatten());
-        let chain = lines.as_ref().map(|lines| lines.frames(u64::from(offset - module.code.start))).unwrap_or_default();
+        let lines = parsed.entry(index).or_insert_with(|| {
+            module
+                .has_lines()
+                .then(|| Lines::open(module).ok())
+                .flatten()
+        });
+        let chain = lines
+            .as_ref()
+            .map(|lines| lines.frames(u64::from(offset - module.code.start)))
+            .unwrap_or_default();
         let symbol = module.function_name(offset);
         let Some(lines) = lines.as_ref().filter(|_| !chain.is_empty()) else {
             return vec![self.frame_without_line(symbol, offset, lines.is_some())];
@@ -185,7 +213,11 @@ impl Symbols {
         // The last of a chain is the function that the symbol names; the others are inlined in it.
         let outermost = chain.len() - 1;
         let frames = chain.into_iter().enumerate();
-        frames.map(|(position, raw)| self.frame(raw, symbol.filter(|_| position == outermost), offset, lines)).collect()
+        frames
+            .map(|(position, raw)| {
+                self.frame(raw, symbol.filter(|_| position == outermost), offset, lines)
+            })
+            .collect()
     }
 
     fn frame_without_line(&self, symbol: Option<&str>, offset: u32, has_lines: bool) -> NewFrame {
@@ -193,17 +225,40 @@ impl Symbols {
             return NewFrame::nameless(offset);
         };
         let kind = self.classifier.kind(&function, None, has_lines);
-        NewFrame { function, file: None, line: None, column: None, kind }
+        NewFrame {
+            function,
+            file: None,
+            line: None,
+            column: None,
+            kind,
+        }
     }
 
     fn frame(&self, raw: RawFrame, symbol: Option<&str>, offset: u32, lines: &Lines) -> NewFrame {
-        let source = raw.file.as_deref().map(|file| source_path::shorten(file, &lines.roots, self.classifier.options()));
-        let Some(function) = function_name::best(raw.function.as_deref(), symbol, source.as_ref()) else {
+        let source = raw
+            .file
+            .as_deref()
+            .map(|file| source_path::shorten(file, &lines.roots, self.classifier.options()));
+        let Some(function) = function_name::best(raw.function.as_deref(), symbol, source.as_ref())
+        else {
             return NewFrame::nameless(offset);
         };
-        let lifted = raw.function.zip(symbol).is_some_and(|(name, symbol)| function_name::is_lifted(&name, symbol));
-        let kind = if lifted { FrameKind::Bindings } else { self.classifier.kind(&function, source.as_ref(), true) };
-        NewFrame { function, file: source.map(|source| source.shown), line: raw.line, column: raw.column, kind }
+        let lifted = raw
+            .function
+            .zip(symbol)
+            .is_some_and(|(name, symbol)| function_name::is_lifted(&name, symbol));
+        let kind = if lifted {
+            FrameKind::Bindings
+        } else {
+            self.classifier.kind(&function, source.as_ref(), true)
+        };
+        NewFrame {
+            function,
+            file: source.map(|source| source.shown),
+            line: raw.line,
+            column: raw.column,
+            kind,
+        }
     }
 
     fn parsed(&self) -> MutexGuard<'_, HashMap<usize, Option<Lines>>> {

@@ -34,7 +34,10 @@ impl Lines {
             Ok::<_, gimli::Error>(Reader::new(Arc::clone(section), LittleEndian))
         })?;
         let roots = Roots::new(compilation_folders(&dwarf)?);
-        Ok(Self { context: Context::from_dwarf(dwarf)?, roots })
+        Ok(Self {
+            context: Context::from_dwarf(dwarf)?,
+            roots,
+        })
     }
 
     /// The inline chain at an address, innermost first; empty when no unit covers it or its entry is broken.
@@ -45,13 +48,21 @@ impl Lines {
             return frames;
         };
         while let Ok(Some(frame)) = chain.next() {
-            let function = frame.function.and_then(|name| name.raw_name().map(|name| name.into_owned()).ok());
+            let function = frame
+                .function
+                .and_then(|name| name.raw_name().map(|name| name.into_owned()).ok());
             let location = frame.location;
             frames.push(RawFrame {
                 function,
                 file: location.as_ref().and_then(|at| at.file).map(str::to_owned),
-                line: location.as_ref().and_then(|at| at.line).filter(|line| *line > 0),
-                column: location.as_ref().and_then(|at| at.column).filter(|column| *column > 0),
+                line: location
+                    .as_ref()
+                    .and_then(|at| at.line)
+                    .filter(|line| *line > 0),
+                column: location
+                    .as_ref()
+                    .and_then(|at| at.column)
+                    .filter(|column| *column > 0),
             });
         }
         frames

@@ -55,15 +55,23 @@ impl Module {
 
     /// The name of the function that holds this offset of the component, as the binary spells it.
     pub(super) fn function_name(&self, offset: u32) -> Option<&str> {
-        let after = self.functions.partition_point(|function| function.start <= offset);
+        let after = self
+            .functions
+            .partition_point(|function| function.start <= offset);
         let function = self.functions.get(after.checked_sub(1)?)?;
-        let name = self.names.get(function.name_start as usize..function.name_end as usize)?;
+        let name = self
+            .names
+            .get(function.name_start as usize..function.name_end as usize)?;
         (offset < function.end && !name.is_empty()).then_some(name)
     }
 
     /// Bytes of the sections that a lookup turns into tables.
     pub(super) fn parsed_section_bytes(&self) -> usize {
-        [".debug_info", ".debug_line"].iter().filter_map(|name| self.sections.get(name)).map(|section| section.len()).sum()
+        [".debug_info", ".debug_line"]
+            .iter()
+            .filter_map(|name| self.sections.get(name))
+            .map(|section| section.len())
+            .sum()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -91,7 +99,9 @@ pub(super) fn scan(component: &[u8]) -> Result<Scan, SymbolsError> {
             Payload::Version { encoding, .. } => {
                 open.push((*encoding == wasmparser::Encoding::Module).then(Draft::default));
             }
-            Payload::End(_) => found.modules.extend(open.pop().flatten().and_then(Draft::finish)),
+            Payload::End(_) => found
+                .modules
+                .extend(open.pop().flatten().and_then(Draft::finish)),
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     found.interfaces.push(import?.name.name.to_owned());
@@ -133,7 +143,9 @@ impl<'a> Draft<'a> {
                     }
                 }
             }
-            Payload::CodeSectionStart { unchecked_range, .. } => self.code = offsets(unchecked_range)?,
+            Payload::CodeSectionStart {
+                unchecked_range, ..
+            } => self.code = offsets(unchecked_range)?,
             Payload::CodeSectionEntry(body) => self.bodies.push(offsets(&body.range())?),
             Payload::CustomSection(section) => {
                 if let Some(name) = LINE_SECTIONS.iter().find(|name| **name == section.name()) {
@@ -151,7 +163,12 @@ impl<'a> Draft<'a> {
     fn take_names(&mut self, subsections: wasmparser::NameSectionReader<'a>) {
         for subsection in subsections.into_iter().map_while(Result::ok) {
             if let Name::Function(names) = subsection {
-                self.names.extend(names.into_iter().map_while(Result::ok).map(|naming| (naming.index, naming.name)));
+                self.names.extend(
+                    names
+                        .into_iter()
+                        .map_while(Result::ok)
+                        .map(|naming| (naming.index, naming.name)),
+                );
             }
         }
     }
@@ -165,9 +182,19 @@ impl<'a> Draft<'a> {
         for (index, body) in (self.imported..).zip(&self.bodies) {
             let name_start = names.len() as u32;
             names.push_str(self.names.get(&index).copied().unwrap_or_default());
-            functions.push(Function { start: body.start, end: body.end, name_start, name_end: names.len() as u32 });
+            functions.push(Function {
+                start: body.start,
+                end: body.end,
+                name_start,
+                name_end: names.len() as u32,
+            });
         }
-        Some(Module { code: self.code, functions, names: names.into_boxed_str(), sections: self.sections })
+        Some(Module {
+            code: self.code,
+            functions,
+            names: names.into_boxed_str(),
+            sections: self.sections,
+        })
     }
 }
 

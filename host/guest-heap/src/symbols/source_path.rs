@@ -25,7 +25,13 @@ pub(super) struct SourcePath {
 }
 
 /// Everything up to and with the marker is cut; what follows is shown.
-const STANDARD_AFTER: &[&str] = &["/lib/rustlib/src/rust/", "/rust/deps/", "/lib/zig/", "/go/src/", "/tinygo/src/"];
+const STANDARD_AFTER: &[&str] = &[
+    "/lib/rustlib/src/rust/",
+    "/rust/deps/",
+    "/lib/zig/",
+    "/go/src/",
+    "/tinygo/src/",
+];
 /// Everything before the marker is cut; it is shown itself.
 const STANDARD_FROM: &[&str] = &[
     "libc-top-half/",
@@ -72,7 +78,10 @@ impl Roots {
         roots.dedup();
         let mut outermost: Vec<String> = Vec::new();
         for root in roots {
-            if !outermost.iter().any(|outer| strip_folder(&root, outer).is_some()) {
+            if !outermost
+                .iter()
+                .any(|outer| strip_folder(&root, outer).is_some())
+            {
                 outermost.push(root);
             }
         }
@@ -81,15 +90,24 @@ impl Roots {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.0.iter().map(|root| root.capacity() + size_of::<String>()).sum()
+        self.0
+            .iter()
+            .map(|root| root.capacity() + size_of::<String>())
+            .sum()
     }
 
     fn shown(&self, path: &str, options: &SymbolOptions) -> String {
-        let Some((root, rest)) = self.0.iter().find_map(|root| Some((root, strip_folder(path, root)?))) else {
+        let Some((root, rest)) = self
+            .0
+            .iter()
+            .find_map(|root| Some((root, strip_folder(path, root)?)))
+        else {
             return package_relative(path).to_owned();
         };
         let folders: Vec<&str> = root.split('/').collect();
-        let kept = folders.iter().rposition(|folder| options.kept_folders.iter().any(|kept| kept == folder));
+        let kept = folders
+            .iter()
+            .rposition(|folder| options.kept_folders.iter().any(|kept| kept == folder));
         let from = match (kept, self.0.len()) {
             (Some(kept), _) => kept,
             // Several workspaces in one component: their own names tell them apart.
@@ -107,15 +125,30 @@ impl Roots {
 /// Shortens `path`, absolute or relative to the folder that the compiler ran in.
 pub(super) fn shorten(path: &str, roots: &Roots, options: &SymbolOptions) -> SourcePath {
     let path = normalise(path);
-    known_origin(&path).unwrap_or_else(|| SourcePath { shown: roots.shown(&path, options), origin: Origin::Workspace })
+    known_origin(&path).unwrap_or_else(|| SourcePath {
+        shown: roots.shown(&path, options),
+        origin: Origin::Workspace,
+    })
 }
 
 /// Recognises what is in nobody's workspace by the folders that compilers and package managers keep it in.
 fn known_origin(path: &str) -> Option<SourcePath> {
-    let found = |shown: &str, origin| Some(SourcePath { shown: shown.to_owned(), origin });
+    let found = |shown: &str, origin| {
+        Some(SourcePath {
+            shown: shown.to_owned(),
+            origin,
+        })
+    };
     let standard = |shown: &str| {
         let allocator = ALLOCATOR_FILES.iter().any(|file| path.contains(file));
-        found(shown, if allocator { Origin::Allocator } else { Origin::Standard })
+        found(
+            shown,
+            if allocator {
+                Origin::Allocator
+            } else {
+                Origin::Standard
+            },
+        )
     };
     if let Some((_hash, rest)) = after(path, "/rustc/").and_then(|rest| rest.split_once('/')) {
         return standard(rest);
@@ -128,10 +161,14 @@ fn known_origin(path: &str) -> Option<SourcePath> {
     }
     if let Some(rest) = after(path, "/git/checkouts/") {
         let mut parts = rest.splitn(3, '/');
-        let (Some(repository), Some(_revision), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(repository), Some(_revision), Some(file)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
             return None;
         };
-        let name = repository.rsplit_once('-').map_or(repository, |(name, _hash)| name);
+        let name = repository
+            .rsplit_once('-')
+            .map_or(repository, |(name, _hash)| name);
         return found(&format!("{name}/{file}"), Origin::Library(name.to_owned()));
     }
     if let Some(rest) = after(path, "/pkg/mod/").or_else(|| after(path, "/vendor/")) {
@@ -148,7 +185,9 @@ fn known_origin(path: &str) -> Option<SourcePath> {
         && let Some((package, file)) = rest.split_once("/out/")
         && !package.contains('/')
     {
-        let name = package.rsplit_once('-').map_or(package, |(name, _hash)| name);
+        let name = package
+            .rsplit_once('-')
+            .map_or(package, |(name, _hash)| name);
         return found(&format!("{name}/out/{file}"), Origin::Generated);
     }
     None
@@ -161,9 +200,13 @@ fn library(path: &str) -> Origin {
         None => {
             let folder = path.split('/').next().unwrap_or(path);
             let version = folder.match_indices('-').find(|(at, _)| {
-                folder.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                folder
+                    .get(at + 1..)
+                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
             });
-            version.and_then(|(at, _)| folder.get(..at)).unwrap_or(folder)
+            version
+                .and_then(|(at, _)| folder.get(..at))
+                .unwrap_or(folder)
         }
     };
     if ALLOCATOR_LIBRARIES.contains(&name) {
@@ -216,13 +259,16 @@ fn strip_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
 
 /// What follows the marker, which may also begin the path without its first slash: a prefix map can leave that.
 fn after<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
-    path.strip_prefix(marker.trim_start_matches('/')).or_else(|| path.split_once(marker).map(|(_, rest)| rest))
+    path.strip_prefix(marker.trim_start_matches('/'))
+        .or_else(|| path.split_once(marker).map(|(_, rest)| rest))
 }
 
 /// The path from the marker on, where that is a whole folder or file name.
 fn from<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
     let at = path.find(marker)?;
-    let whole = at == 0 || marker.starts_with('/') || path.get(..at).is_some_and(|before| before.ends_with('/'));
+    let whole = at == 0
+        || marker.starts_with('/')
+        || path.get(..at).is_some_and(|before| before.ends_with('/'));
     if whole { path.get(at..) } else { None }
 }
 
