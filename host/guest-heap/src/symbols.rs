@@ -29,8 +29,8 @@ use lines::{Lines, RawFrame};
 use module::Module;
 
 /// What parsed DWARF takes in memory for each byte of `.debug_info` and `.debug_line`, at most: measured with a counting
-/// allocator after every line of a module was looked up (`tests/reading/memory.rs`).
-const PARSED_BYTES_PER_SECTION_BYTE: usize = 4;
+/// allocator after every line of a module was looked up (`tests/memory.rs`).
+const PARSED_BYTES_PER_SECTION_BYTE: usize = 3;
 
 /// Why a component's symbols cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -86,15 +86,24 @@ impl Symbols {
         self.build
     }
 
-    /// The best that any module of the component offers.
+    /// The best that any module of the component offers for code that is not a library's. Reads the list of compilation units,
+    /// which costs what a first lookup costs.
     pub fn detail(&self) -> Detail {
-        let of_module = |module: &Module| match (module.has_lines(), module.has_names()) {
-            (true, _) => Detail::Lines,
-            (false, true) => Detail::Functions,
-            (false, false) => Detail::Offsets,
+        let mut parsed = self.parsed();
+        let of_module = |(index, module): (usize, &Module)| {
+            let lines = Self::lines(&mut parsed, index, module);
+            match (
+                lines.is_some_and(|lines| lines.roots.has_workspace()),
+                module.has_names(),
+            ) {
+                (true, _) => Detail::Lines,
+                (false, true) => Detail::Functions,
+                (false, false) => Detail::Offsets,
+            }
         };
         self.modules
             .iter()
+            .enumerate()
             .map(of_module)
             .max()
             .unwrap_or(Detail::Offsets)
@@ -195,20 +204,14 @@ impl Symbols {
             return vec![NewFrame::nameless(offset)];
         };
         let mut parsed = self.parsed();
-        // Debug information that cannot be read is as good as none.
-        let lines = parsed.entry(index).or_insert_with(|| {
-            module
-                .has_lines()
-                .then(|| Lines::open(module).ok())
-                .flatten()
-        });
+        let lines = Self::lines(&mut parsed, index, module);
         let chain = lines
-            .as_ref()
             .map(|lines| lines.frames(u64::from(offset - module.code.start)))
             .unwrap_or_default();
         let symbol = module.function_name(offset);
-        let Some(lines) = lines.as_ref().filter(|_| !chain.is_empty()) else {
-            return vec![self.frame_without_line(symbol, offset, lines.is_some())];
+        let has_lines = lines.is_some_and(|lines| lines.roots.has_workspace());
+        let Some(lines) = lines.filter(|_| !chain.is_empty()) else {
+            return vec![self.frame_without_line(symbol, offset, has_lines)];
         };
         // The last of a chain is the function that the symbol names; the others are inlined in it.
         let outermost = chain.len() - 1;
@@ -218,6 +221,21 @@ impl Symbols {
                 self.frame(raw, symbol.filter(|_| position == outermost), offset, lines)
             })
             .collect()
+    }
+
+    /// The parsed line tables of a module. Debug information that cannot be read is as good as none.
+    fn lines<'a>(
+        parsed: &'a mut HashMap<usize, Option<Lines>>,
+        index: usize,
+        module: &Module,
+    ) -> Option<&'a Lines> {
+        let open = || {
+            module
+                .has_lines()
+                .then(|| Lines::open(module).ok())
+                .flatten()
+        };
+        parsed.entry(index).or_insert_with(open).as_ref()
     }
 
     fn frame_without_line(&self, symbol: Option<&str>, offset: u32, has_lines: bool) -> NewFrame {
@@ -250,7 +268,8 @@ impl Symbols {
         let kind = if lifted {
             FrameKind::Bindings
         } else {
-            self.classifier.kind(&function, source.as_ref(), true)
+            self.classifier
+                .kind(&function, source.as_ref(), lines.roots.has_workspace())
         };
         NewFrame {
             function,

@@ -33,7 +33,7 @@ impl Lines {
             let section = module.sections.get(id.name()).unwrap_or(&empty);
             Ok::<_, gimli::Error>(Reader::new(Arc::clone(section), LittleEndian))
         })?;
-        let roots = Roots::new(compilation_folders(&dwarf)?);
+        let roots = Roots::new(compilation_units(&dwarf)?);
         Ok(Self {
             context: Context::from_dwarf(dwarf)?,
             roots,
@@ -69,16 +69,17 @@ impl Lines {
     }
 }
 
-fn compilation_folders(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<String>, gimli::Error> {
-    let mut folders = Vec::new();
+/// The folder that the compiler ran in and the file that it was given, of every unit.
+fn compilation_units(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<(String, String)>, gimli::Error> {
+    let text = |text: Option<Reader>| match text {
+        Some(text) => text.to_string_lossy().map(|text| text.into_owned()),
+        None => Ok(String::new()),
+    };
+    let mut found = Vec::new();
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
         let unit = dwarf.unit(header)?;
-        if let Some(folder) = unit.comp_dir {
-            folders.push(folder.to_string_lossy()?.into_owned());
-        }
+        found.push((text(unit.comp_dir)?, text(unit.name)?));
     }
-    folders.sort_unstable();
-    folders.dedup();
-    Ok(folders)
+    Ok(found)
 }

@@ -213,20 +213,15 @@ fn names_are_text_and_never_markup() {
 fn a_picture_loads_nothing_from_elsewhere() {
     let svg = flamegraph::live_bytes("Live bytes", &[("cache", &of(recorded().case("closure")))])
         .unwrap();
-    for (at, _) in svg.match_indices("http") {
-        let address = &svg[at..at + 40.min(svg.len() - at)];
-        let known = [
-            "http://www.w3.org/",
-            "http://github.com/jonhoo/inferno",
-            "https://github.com/brendangregg",
-            "http://www.brendangregg.com",
-        ];
-        assert!(
-            known.iter().any(|known| address.starts_with(known)),
-            "a name space or a comment: {address}"
-        );
+    for loading in [
+        "@import",
+        "url(h",
+        "src=",
+        "xlink:href=",
+        "fetch(",
+        "XMLHttpRequest",
+        "import(",
+    ] {
+        assert!(!svg.contains(loading), "{loading}");
     }
-    assert!(
-        !svg.contains("@import") && !svg.contains("src=") && !svg.contains("xlink:href=\"http")
-    );
 }
