@@ -12,6 +12,7 @@ mod known;
 mod lines;
 mod module;
 mod options;
+mod packed;
 mod source_path;
 
 use std::collections::HashMap;
@@ -179,17 +180,11 @@ impl Symbols {
     /// Bytes held: the kept sections and names, what is parsed (an upper estimate), and the answers.
     pub fn memory_bytes(&self) -> usize {
         let kept: usize = self.modules.iter().map(Module::memory_bytes).sum();
-        let parsed: usize = self
-            .parsed()
-            .iter()
-            .filter_map(|(index, lines)| {
-                let section_bytes = self.modules.get(*index)?.parsed_section_bytes();
-                Some(
-                    lines.as_ref()?.roots.memory_bytes()
-                        + section_bytes * PARSED_BYTES_PER_SECTION_BYTE,
-                )
-            })
-            .sum();
+        let of_parsed = |(index, lines): (&usize, &Option<Lines>)| {
+            let (sections, parsed) = self.modules.get(*index)?.section_bytes();
+            Some(lines.as_ref()?.memory_bytes() + sections + parsed * PARSED_BYTES_PER_SECTION_BYTE)
+        };
+        let parsed: usize = self.parsed().iter().filter_map(of_parsed).sum();
         kept + parsed + self.known().memory_bytes()
     }
 
@@ -203,16 +198,15 @@ impl Symbols {
         let Some((index, module)) = module.filter(|(_, module)| offset < module.code.end) else {
             return vec![NewFrame::nameless(offset)];
         };
-        let mut parsed = self.parsed();
-        let lines = Self::lines(&mut parsed, index, module);
-        let chain = lines
-            .map(|lines| lines.frames(u64::from(offset - module.code.start)))
-            .unwrap_or_default();
         let symbol = module.function_name(offset);
-        let has_lines = lines.is_some_and(|lines| lines.roots.has_workspace());
-        let Some(lines) = lines.filter(|_| !chain.is_empty()) else {
-            return vec![self.frame_without_line(symbol, offset, has_lines)];
+        let mut parsed = self.parsed();
+        let Some(lines) = Self::lines(&mut parsed, index, module) else {
+            return vec![self.frame_without_line(symbol, offset, false)];
         };
+        let chain = lines.frames(u64::from(offset - module.code.start));
+        if chain.is_empty() {
+            return vec![self.frame_without_line(symbol, offset, lines.roots.has_workspace())];
+        }
         // The last of a chain is the function that the symbol names; the others are inlined in it.
         let outermost = chain.len() - 1;
         let frames = chain.into_iter().enumerate();
@@ -228,14 +222,14 @@ impl Symbols {
         parsed: &'a mut HashMap<usize, Option<Lines>>,
         index: usize,
         module: &Module,
-    ) -> Option<&'a Lines> {
+    ) -> Option<&'a mut Lines> {
         let open = || {
             module
                 .has_lines()
                 .then(|| Lines::open(module).ok())
                 .flatten()
         };
-        parsed.entry(index).or_insert_with(open).as_ref()
+        parsed.entry(index).or_insert_with(open).as_mut()
     }
 
     fn frame_without_line(&self, symbol: Option<&str>, offset: u32, has_lines: bool) -> NewFrame {
@@ -252,11 +246,17 @@ impl Symbols {
         }
     }
 
-    fn frame(&self, raw: RawFrame, symbol: Option<&str>, offset: u32, lines: &Lines) -> NewFrame {
+    fn frame(
+        &self,
+        raw: RawFrame,
+        symbol: Option<&str>,
+        offset: u32,
+        lines: &mut Lines,
+    ) -> NewFrame {
         let source = raw
             .file
             .as_deref()
-            .map(|file| source_path::shorten(file, &lines.roots, self.classifier.options()));
+            .map(|file| lines.source(file, self.classifier.options()));
         let Some(function) = function_name::best(raw.function.as_deref(), symbol, source.as_ref())
         else {
             return NewFrame::nameless(offset);

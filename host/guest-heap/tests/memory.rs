@@ -4,11 +4,15 @@
     unsafe_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a global allocator cannot be written without, and a test may stop at the first surprise"
 )]
 
+#[path = "reading/fixture.rs"]
+#[allow(dead_code, reason = "the other tests use more of it")]
+mod fixture;
+
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -60,13 +64,7 @@ fn check(what: &str, real: usize, said: usize, slack: f64) {
 /// One test, so that nothing else allocates meanwhile.
 #[test]
 fn what_is_held_is_what_is_said() {
-    // The component that the other tests build; they run first by name or the next time.
-    let built =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("lines/wasm32-wasip2/release/lines.wasm");
-    let Ok(component) = std::fs::read(built) else {
-        println!("skipped: the guest is not built yet");
-        return;
-    };
+    let component = fixture::recorded().component.clone();
     let offsets = code_offsets(&component);
     let (symbols, mut real) =
         held(|| Arc::new(Symbols::new(&component, SymbolOptions::default()).unwrap()));

@@ -221,17 +221,7 @@ fn known_origin(path: &str) -> Option<SourcePath> {
 fn library(path: &str) -> Origin {
     let name = match path.split_once('@') {
         Some((module, _version)) => module,
-        None => {
-            let folder = path.split('/').next().unwrap_or(path);
-            let version = folder.match_indices('-').find(|(at, _)| {
-                folder
-                    .get(at + 1..)
-                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-            });
-            version
-                .and_then(|(at, _)| folder.get(..at))
-                .unwrap_or(folder)
-        }
+        None => without_version(path.split('/').next().unwrap_or(path)),
     };
     if ALLOCATOR_LIBRARIES.contains(&name) {
         Origin::Allocator
@@ -240,6 +230,20 @@ fn library(path: &str) -> Origin {
     } else {
         Origin::Library(name.to_owned())
     }
+}
+
+/// `serde_json` of the folder `serde_json-1.0.1`.
+pub(super) fn without_version(folder: &str) -> &str {
+    let is_version = |at: usize| {
+        folder
+            .get(at + 1..)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let version = folder
+        .match_indices('-')
+        .map(|(at, _)| at)
+        .find(|at| is_version(*at));
+    version.and_then(|at| folder.get(..at)).unwrap_or(folder)
 }
 
 /// A path outside every known folder: the package's folder and what is below it say enough.

@@ -122,12 +122,12 @@ fn libraries_lose_the_package_managers_folders() {
     let options = SymbolOptions::default();
     let cases = [
         (
-            "/root/.cargo/registry/src/index-1949cf8c6b5b557f/smallvec-1.16.6/src/lib.rs",
+            "/home/ann/.cargo/registry/src/index-1949cf8c6b5b557f/smallvec-1.16.6/src/lib.rs",
             "smallvec-1.16.6/src/lib.rs",
             "smallvec",
         ),
         (
-            "/root/.cargo/registry/src/index-1949cf8c6b5b557f/base64-ct-2.0.0-rc.1/src/a.rs",
+            "/home/ann/.cargo/registry/src/index-1949cf8c6b5b557f/base64-ct-2.0.0-rc.1/src/a.rs",
             "base64-ct-2.0.0-rc.1/src/a.rs",
             "base64-ct",
         ),
