@@ -205,7 +205,10 @@ fn go_reads_the_profile() {
         "{top}"
     );
     // The allocator's own frames are dropped, so that it is not what holds everything.
-    assert!(!top.contains("__rust_alloc"), "{top}");
+    for allocator in ["__rust_alloc", "grow_impl_runtime", "Global"] {
+        assert!(!top.contains(allocator), "{allocator}: {top}");
+    }
+    assert!(!top.contains(" ::"), "names keep their types: {top}");
 
     let raw = pprof(&["-raw"]).unwrap();
     assert!(
