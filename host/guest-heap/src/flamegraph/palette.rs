@@ -31,9 +31,9 @@ pub(super) fn of_kind(frame: &Frame) -> Color {
         .function
         .bytes()
         .fold(0_u8, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte))
-        % 24;
+        % 20;
     Color {
-        r: r - shade / 2,
+        r: r - shade,
         g: g - shade,
         b: b - shade,
     }

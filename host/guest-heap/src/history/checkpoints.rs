@@ -38,7 +38,7 @@ impl Checkpoints {
         {
             self.kept.pop_front();
         }
-        while self.kept.len() > 1 && self.memory_bytes() > BUDGET {
+        while !self.kept.is_empty() && self.memory_bytes() > BUDGET {
             self.kept.pop_front();
         }
     }

@@ -1,4 +1,6 @@
-//! Live bytes by line, once a second.
+//! Live bytes by line, once a second: what is kept, and what gives way when it is too much.
+
+mod read;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -6,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delta::{self, Delta};
-use super::{OTHER, Series, WINDOW};
-use crate::diff::{Held, signed_difference};
-use crate::reading::Context;
+use super::{OTHER, WINDOW};
+use crate::diff::signed_difference;
 use crate::snapshot::Usage;
 use crate::symbols::Site;
 
@@ -16,6 +17,8 @@ use crate::symbols::Site;
 pub const MAX_LINES: usize = 512;
 /// Bytes of all differences together.
 const DELTA_BUDGET: usize = 600_000;
+/// So many of the latest readings are never merged.
+const FINE_SLOTS: usize = 30;
 /// Longer names are cut: a guest chooses them.
 const MAX_TEXT: usize = 160;
 /// Making room rewrites the whole window, so it has to wait this long.
@@ -155,115 +158,6 @@ impl Lines {
         while self.encoded > DELTA_BUDGET && self.coarsen() {}
     }
 
-    pub(super) fn held_now(&self) -> Vec<Held> {
-        self.held(self.table.iter().map(|line| line.now))
-    }
-
-    /// What was held at the kept moment that lies `ago` or a little more before the last one, and how long ago that is.
-    pub(super) fn held_before(&self, ago: Duration) -> Option<(Vec<Held>, Duration)> {
-        let last = self.slots.back()?.at;
-        let wanted = last.saturating_sub(ago);
-        // The slots after the moment; a merged slot can reach further back than asked for.
-        let after = self.slots.partition_point(|slot| slot.at <= wanted);
-        let at = match after.checked_sub(1) {
-            Some(before) => self.slots.get(before)?.at,
-            None => self.base_at?,
-        };
-        let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.now).collect();
-        for delta in self
-            .slots
-            .range(after..)
-            .flat_map(|slot| delta::decode(&slot.deltas))
-        {
-            if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {
-                amount.apply(&Delta {
-                    line: delta.line,
-                    bytes: -delta.bytes,
-                    objects: -delta.objects,
-                });
-            }
-        }
-        Some((self.held(amounts.into_iter()), last - at))
-    }
-
-    pub(super) fn series(&self, limit: usize, max_points: usize) -> Vec<Series> {
-        let Some(base_at) = self.base_at else {
-            return Vec::new();
-        };
-        let mut chosen: Vec<usize> = (1..self.table.len()).collect();
-        let growth = |line: &Line| signed_difference(line.now.bytes, line.base.bytes);
-        chosen.sort_by_key(|line| {
-            Reverse(
-                self.table
-                    .get(*line)
-                    .map(|line| (growth(line), line.now.bytes)),
-            )
-        });
-        chosen.truncate(limit);
-        let mut series: Vec<Series> = chosen
-            .iter()
-            .chain(&[0])
-            .filter_map(|line| self.table.get(*line))
-            .map(|line| Series {
-                site: Arc::clone(&line.site),
-                points: Vec::new(),
-            })
-            .collect();
-
-        let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.base).collect();
-        let mut total: u64 = amounts.iter().map(|amount| amount.bytes).sum();
-        let moments = self.slots.len() + 1;
-        let step = moments.div_ceil(max_points.max(1));
-        let mut record = |position: usize, at: Duration, amounts: &[Amount], total: u64| {
-            // Counted from the end, so that the last moment is always one of the points.
-            if (moments - 1 - position) % step != 0 {
-                return;
-            }
-            let mut rest = total;
-            let values = chosen
-                .iter()
-                .map(|line| amounts.get(*line).map_or(0, |amount| amount.bytes));
-            let mut own = series.iter_mut();
-            for (value, series) in values.zip(own.by_ref()) {
-                rest = rest.saturating_sub(value);
-                series.points.push((at, value));
-            }
-            if let Some(other) = own.next() {
-                other.points.push((at, rest));
-            }
-        };
-        record(0, base_at, &amounts, total);
-        for (position, slot) in (1..).zip(&self.slots) {
-            for delta in delta::decode(&slot.deltas) {
-                if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {
-                    amount.apply(&delta);
-                    total = total.saturating_add_signed(delta.bytes);
-                }
-            }
-            record(position, slot.at, &amounts, total);
-        }
-        series
-    }
-
-    pub(super) fn covered(&self) -> Duration {
-        self.last()
-            .zip(self.base_at)
-            .map_or(Duration::ZERO, |(last, base)| last - base)
-    }
-
-    pub(super) fn resolution(&self) -> Duration {
-        let moments = self
-            .base_at
-            .into_iter()
-            .chain(self.slots.iter().map(|slot| slot.at));
-        let later = self.slots.iter().map(|slot| slot.at);
-        moments
-            .zip(later)
-            .map(|(earlier, later)| later - earlier)
-            .max()
-            .unwrap_or(Duration::from_secs(1))
-    }
-
     pub(super) fn memory_bytes(&self) -> usize {
         let texts = |site: &Site| {
             let header = 2 * size_of::<usize>();
@@ -283,18 +177,6 @@ impl Lines {
             + self.index.capacity() * 8 / 7 * (size_of::<(Arc<str>, u16)>() + 1)
             + self.slots.capacity() * size_of::<Slot>()
             + self.encoded
-    }
-
-    fn held(&self, amounts: impl Iterator<Item = Amount>) -> Vec<Held> {
-        let lines = self.table.iter().zip(amounts);
-        lines
-            .map(|(line, amount)| Held {
-                context: Context::Special(Arc::clone(&line.site.location)),
-                site: Arc::clone(&line.site),
-                bytes: amount.bytes,
-                objects: amount.objects,
-            })
-            .collect()
     }
 
     /// Gives new lines an entry, the largest first, as far as there is room.
@@ -402,33 +284,32 @@ impl Lines {
         }
     }
 
-    /// Merges each two neighbours of the older half; false when there is nothing left to merge.
+    /// Merges the two neighbours that cover the shortest time together, the older ones of equals, so that what gives way is
+    /// spread over the window; the latest readings stay. False when there is nothing left to merge.
     fn coarsen(&mut self) -> bool {
-        let older = self.slots.len() / 2;
-        if older < 2 {
+        let Some(base_at) = self.base_at else {
             return false;
-        }
-        let mut slots = VecDeque::with_capacity(self.slots.len());
-        let mut earlier: Option<Slot> = None;
-        for (position, slot) in std::mem::take(&mut self.slots).into_iter().enumerate() {
-            match earlier.take() {
-                Some(before) => {
-                    let deltas = delta::sum(
-                        delta::decode(&before.deltas)
-                            .chain(delta::decode(&slot.deltas))
-                            .collect(),
-                    );
-                    slots.push_back(Slot {
-                        at: slot.at,
-                        deltas,
-                    });
-                }
-                None if position < older => earlier = Some(slot),
-                None => slots.push_back(slot),
-            }
-        }
-        self.slots = slots;
-        self.encoded = self.slots.iter().map(|slot| slot.deltas.len()).sum();
+        };
+        let begins = std::iter::once(base_at).chain(self.slots.iter().map(|slot| slot.at));
+        let ends = self.slots.iter().skip(1).map(|slot| slot.at);
+        let spans = begins.zip(ends).map(|(begin, end)| end - begin);
+        let mergeable = self.slots.len().saturating_sub(FINE_SLOTS);
+        let shortest = spans
+            .take(mergeable)
+            .enumerate()
+            .min_by_key(|(_, span)| *span);
+        let Some((earlier, later)) = shortest.and_then(|(position, _)| {
+            Some((self.slots.remove(position)?, self.slots.get_mut(position)?))
+        }) else {
+            return false;
+        };
+        self.encoded -= earlier.deltas.len() + later.deltas.len();
+        later.deltas = delta::sum(
+            delta::decode(&earlier.deltas)
+                .chain(delta::decode(&later.deltas))
+                .collect(),
+        );
+        self.encoded += later.deltas.len();
         true
     }
 }

@@ -1,6 +1,6 @@
 //! Function names as people write them, and what a name alone tells about the function.
 
-use super::source_path::{Origin, SourcePath};
+use super::source_path::{Origin, SourcePath, without_version};
 
 /// The fullest name that is known of a function: line tables alone give an inlined one no path, so a library's is made up from
 /// its file.
@@ -77,8 +77,11 @@ pub(super) fn owner_path(function: &str) -> &str {
 /// Line tables alone name an inlined function by its last segment only.
 pub(super) fn module_of_file(shown: &str, crate_name: Option<&str>) -> Option<String> {
     let (package, file) = shown.strip_suffix(".rs")?.split_once("/src/")?;
-    let crate_name =
-        crate_name.unwrap_or_else(|| package.rsplit_once('/').map_or(package, |(_, name)| name));
+    let crate_name = crate_name.unwrap_or_else(|| {
+        package
+            .rsplit_once('/')
+            .map_or(without_version(package), |(_, name)| name)
+    });
     let mut path = crate_name.replace('-', "_");
     for segment in file
         .split('/')
@@ -210,6 +213,11 @@ mod tests {
                 Some("alloc::raw_vec"),
             ),
             ("library/core/src/fmt/num.rs", None, Some("core::fmt::num")),
+            (
+                "hashbrown-0.16.1/src/raw/mod.rs",
+                None,
+                Some("hashbrown::raw"),
+            ),
             (
                 "serde-json-1.0.1/src/lib.rs",
                 Some("serde-json"),

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 use super::SymbolsError;
+use super::packed::Packed;
 
 /// The sections that line lookups read; everything else of the debug information stays behind.
 const LINE_SECTIONS: &[&str] = &[
@@ -29,8 +29,8 @@ pub(super) struct Module {
     functions: Vec<Function>,
     /// The texts of the function names, one after the other.
     names: Box<str>,
-    /// The debug sections by name.
-    pub(super) sections: HashMap<&'static str, Arc<[u8]>>,
+    /// The debug sections by name, at rest.
+    pub(super) sections: HashMap<&'static str, Packed>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,17 +65,18 @@ impl Module {
         (offset < function.end && !name.is_empty()).then_some(name)
     }
 
-    /// Bytes of the sections that a lookup turns into tables.
-    pub(super) fn parsed_section_bytes(&self) -> usize {
-        [".debug_info", ".debug_line"]
-            .iter()
-            .filter_map(|name| self.sections.get(name))
-            .map(|section| section.len())
-            .sum()
+    /// Bytes of all sections as lookups read them, and of those among them that a lookup turns into tables.
+    pub(super) fn section_bytes(&self) -> (usize, usize) {
+        let parsed = [".debug_info", ".debug_line"];
+        let of_name = |name: &str| self.sections.get(name).map_or(0, Packed::len);
+        (
+            self.sections.values().map(Packed::len).sum(),
+            parsed.into_iter().map(of_name).sum(),
+        )
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let sections: usize = self.sections.values().map(|section| section.len()).sum();
+        let sections: usize = self.sections.values().map(Packed::memory_bytes).sum();
         sections + self.names.len() + self.functions.capacity() * size_of::<Function>()
     }
 }
@@ -130,7 +131,7 @@ struct Draft<'a> {
     imported: u32,
     bodies: Vec<Range<u32>>,
     names: HashMap<u32, &'a str>,
-    sections: HashMap<&'static str, Arc<[u8]>>,
+    sections: HashMap<&'static str, Packed>,
 }
 
 impl<'a> Draft<'a> {
@@ -149,7 +150,7 @@ impl<'a> Draft<'a> {
             Payload::CodeSectionEntry(body) => self.bodies.push(offsets(&body.range())?),
             Payload::CustomSection(section) => {
                 if let Some(name) = LINE_SECTIONS.iter().find(|name| **name == section.name()) {
-                    self.sections.insert(name, Arc::from(section.data()));
+                    self.sections.insert(name, Packed::new(section.data()));
                 } else if let KnownCustom::Name(subsections) = section.as_known() {
                     self.take_names(subsections);
                 }

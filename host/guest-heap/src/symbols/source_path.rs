@@ -63,34 +63,56 @@ const BINDINGS_LIBRARIES: &[&str] = &["wit-bindgen", "wit-bindgen-rt"];
 
 /// The folders that the compiler ran in, of everything that belongs to a workspace.
 #[derive(Debug, Default)]
-pub(super) struct Roots(Vec<String>);
+pub(super) struct Roots {
+    outermost: Vec<String>,
+    has_workspace: bool,
+}
 
 impl Roots {
-    /// Takes every unit's compilation folder and keeps the outermost ones that are a workspace's.
-    pub(super) fn new(folders: impl IntoIterator<Item = String>) -> Self {
-        let mut roots: Vec<String> = folders
-            .into_iter()
-            .map(|folder| normalise(&folder))
-            .filter(|folder| !folder.is_empty() && known_origin(&format!("{folder}/")).is_none())
-            .collect();
+    /// Takes every compilation unit's folder and source file, and keeps the outermost folders that are a workspace's.
+    pub(super) fn new(units: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut folders = Vec::new();
+        let mut has_workspace = false;
+        for (folder, file) in units {
+            let file = normalise(&file);
+            let folder = normalise(&folder);
+            let path = if is_absolute(&file) {
+                file
+            } else {
+                format!("{folder}/{file}")
+            };
+            if known_origin(&path).is_none() {
+                has_workspace = true;
+                // A relative folder is what a prefix map left: nothing of it has to go.
+                folders.extend(Some(folder).filter(|folder| is_absolute(folder)));
+            }
+        }
         // Sorted, a folder comes before what lies in it.
-        roots.sort_unstable();
-        roots.dedup();
+        folders.sort_unstable();
+        folders.dedup();
         let mut outermost: Vec<String> = Vec::new();
-        for root in roots {
+        for folder in folders {
             if !outermost
                 .iter()
-                .any(|outer| strip_folder(&root, outer).is_some())
+                .any(|outer| strip_folder(&folder, outer).is_some())
             {
-                outermost.push(root);
+                outermost.push(folder);
             }
         }
         outermost.shrink_to_fit();
-        Self(outermost)
+        Self {
+            outermost,
+            has_workspace,
+        }
+    }
+
+    /// Whether any unit is of somebody's own code: standard libraries come with line tables of their own.
+    pub(super) fn has_workspace(&self) -> bool {
+        self.has_workspace
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.0
+        self.outermost
             .iter()
             .map(|root| root.capacity() + size_of::<String>())
             .sum()
@@ -98,7 +120,7 @@ impl Roots {
 
     fn shown(&self, path: &str, options: &SymbolOptions) -> String {
         let Some((root, rest)) = self
-            .0
+            .outermost
             .iter()
             .find_map(|root| Some((root, strip_folder(path, root)?)))
         else {
@@ -108,7 +130,7 @@ impl Roots {
         let kept = folders
             .iter()
             .rposition(|folder| options.kept_folders.iter().any(|kept| kept == folder));
-        let from = match (kept, self.0.len()) {
+        let from = match (kept, self.outermost.len()) {
             (Some(kept), _) => kept,
             // Several workspaces in one component: their own names tell them apart.
             (None, 2..) => folders.len() - 1,
@@ -140,7 +162,9 @@ fn known_origin(path: &str) -> Option<SourcePath> {
         })
     };
     let standard = |shown: &str| {
-        let allocator = ALLOCATOR_FILES.iter().any(|file| path.contains(file));
+        let allocator = ALLOCATOR_FILES
+            .iter()
+            .any(|file| from(path, file).is_some());
         found(
             shown,
             if allocator {
@@ -178,7 +202,7 @@ fn known_origin(path: &str) -> Option<SourcePath> {
         return standard(rest);
     }
     if let Some(rest) = ALLOCATOR_FILES.iter().find_map(|marker| from(path, marker)) {
-        return standard(rest.trim_start_matches('/'));
+        return standard(rest);
     }
     // Cargo's OUT_DIR: `<target>/build/<package>-<hash>/out/…`.
     if let Some(rest) = after(path, "/build/")
@@ -197,17 +221,7 @@ fn known_origin(path: &str) -> Option<SourcePath> {
 fn library(path: &str) -> Origin {
     let name = match path.split_once('@') {
         Some((module, _version)) => module,
-        None => {
-            let folder = path.split('/').next().unwrap_or(path);
-            let version = folder.match_indices('-').find(|(at, _)| {
-                folder
-                    .get(at + 1..)
-                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-            });
-            version
-                .and_then(|(at, _)| folder.get(..at))
-                .unwrap_or(folder)
-        }
+        None => without_version(path.split('/').next().unwrap_or(path)),
     };
     if ALLOCATOR_LIBRARIES.contains(&name) {
         Origin::Allocator
@@ -216,6 +230,20 @@ fn library(path: &str) -> Origin {
     } else {
         Origin::Library(name.to_owned())
     }
+}
+
+/// `serde_json` of the folder `serde_json-1.0.1`.
+pub(super) fn without_version(folder: &str) -> &str {
+    let is_version = |at: usize| {
+        folder
+            .get(at + 1..)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let version = folder
+        .match_indices('-')
+        .map(|(at, _)| at)
+        .find(|at| is_version(*at));
+    version.and_then(|at| folder.get(..at)).unwrap_or(folder)
 }
 
 /// A path outside every known folder: the package's folder and what is below it say enough.
@@ -263,13 +291,13 @@ fn after<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
         .or_else(|| path.split_once(marker).map(|(_, rest)| rest))
 }
 
-/// The path from the marker on, where that is a whole folder or file name.
+/// The path from the marker on, where that begins a folder or file name.
 fn from<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
-    let at = path.find(marker)?;
-    let whole = at == 0
-        || marker.starts_with('/')
-        || path.get(..at).is_some_and(|before| before.ends_with('/'));
-    if whole { path.get(at..) } else { None }
+    let marker = marker.trim_start_matches('/');
+    let mut found = path.match_indices(marker).map(|(at, _)| path.split_at(at));
+    found
+        .find(|(before, _)| before.is_empty() || before.ends_with('/'))
+        .map(|(_, rest)| rest)
 }
 
 #[cfg(test)]

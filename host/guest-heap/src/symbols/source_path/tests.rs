@@ -1,7 +1,11 @@
 use super::*;
 
 fn check(folders: &[&str], options: &SymbolOptions, path: &str, shown: &str, origin: Origin) {
-    let roots = Roots::new(folders.iter().map(|folder| folder.to_string()));
+    let roots = Roots::new(
+        folders
+            .iter()
+            .map(|folder| (folder.to_string(), "src/lib.rs".to_owned())),
+    );
     assert_eq!(
         shorten(path, &roots, options),
         SourcePath {
@@ -118,12 +122,12 @@ fn libraries_lose_the_package_managers_folders() {
     let options = SymbolOptions::default();
     let cases = [
         (
-            "/root/.cargo/registry/src/index-1949cf8c6b5b557f/smallvec-1.16.6/src/lib.rs",
+            "/home/ann/.cargo/registry/src/index-1949cf8c6b5b557f/smallvec-1.16.6/src/lib.rs",
             "smallvec-1.16.6/src/lib.rs",
             "smallvec",
         ),
         (
-            "/root/.cargo/registry/src/index-1949cf8c6b5b557f/base64-ct-2.0.0-rc.1/src/a.rs",
+            "/home/ann/.cargo/registry/src/index-1949cf8c6b5b557f/base64-ct-2.0.0-rc.1/src/a.rs",
             "base64-ct-2.0.0-rc.1/src/a.rs",
             "base64-ct",
         ),
@@ -211,5 +215,43 @@ fn standard_libraries_and_allocators_are_known_by_their_folders() {
     ];
     for (path, shown, origin) in cases {
         check(&[], &options, path, shown, origin);
+    }
+}
+
+#[test]
+fn a_workspace_is_what_is_in_no_library() {
+    let cases = [
+        (
+            &[("/home/ann/tally", "src/lib.rs/@/tally.0a1b-cgu.0")][..],
+            true,
+        ),
+        (&[("plugins", "cache/src/lib.rs")], true),
+        (
+            &[(
+                "/rustc/59807616e1",
+                "library/std/src/lib.rs/@/std.0a1b-cgu.0",
+            )],
+            false,
+        ),
+        (
+            &[
+                (".", "./libc-top-half/musl/src/string/strdup.c"),
+                (".", "dlmalloc/src/dlmalloc.c"),
+            ],
+            false,
+        ),
+        (
+            &[("/h/.cargo/registry/src/index-19/itoa-1.0.0", "src/lib.rs")],
+            false,
+        ),
+        (&[], false),
+    ];
+    for (units, expected) in cases {
+        let roots = Roots::new(
+            units
+                .iter()
+                .map(|(folder, file)| (folder.to_string(), file.to_string())),
+        );
+        assert_eq!(roots.has_workspace(), expected, "{units:?}");
     }
 }
