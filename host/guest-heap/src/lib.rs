@@ -47,4 +47,4 @@ pub use instrument::{
     ModuleSpan, OffsetMap, Options, Report, instrument,
 };
 pub use reading::{ContextRecord, Reading, Totals};
-pub use recorder::{Checked, Context, Recorder, add_to_linker, configure};
+pub use recorder::{Checked, Context, Recorder, Seen, add_to_linker, configure};

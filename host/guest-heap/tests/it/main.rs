@@ -1,0 +1,8 @@
+//! guest-heap against real components, built from source.
+
+mod books;
+mod contexts;
+mod fixtures;
+mod guest;
+mod same;
+mod traps;
