@@ -194,6 +194,10 @@ fn candidates<'a>(
                 "core module {index} allocates and is instantiated by a component inside this one"
             )),
             Ok(allocator) => candidates.push(Candidate { index, module, allocator, instances }),
+            Err(_) if module.imports_allocator => missing.push(format!(
+                "core module {index} allocates through another one, and what it allocates is named \
+                 after the function that it calls there"
+            )),
             // Adapters have no heap of their own; only where nothing else has is it worth a word.
             Err(why) if !module.defined.is_empty() => without.push(format!("core module {index}: {why}")),
             Err(_) => {}

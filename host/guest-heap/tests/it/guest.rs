@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use guest_heap::{InstrumentedMeta, Options, Reading, Recorder, Totals};
 use wasmtime::component::{Component, ComponentNamedList, ComponentType, Instance, Lift, Linker, Lower, ResourceTable};
-use wasmtime::{Config, Engine, Result, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Config, Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// As in `workout.wit`.
@@ -30,7 +30,8 @@ pub(crate) struct Data {
     wasi: WasiCtx,
     table: ResourceTable,
     pub(crate) recorder: Recorder,
-    pub(crate) limits: StoreLimits,
+    pub(crate) limiter: Option<Box<dyn ResourceLimiter + Send + Sync>>,
+    limits: StoreLimits,
 }
 
 impl WasiView for Data {
@@ -68,10 +69,14 @@ pub(crate) fn store(engine: &Engine, meta: Arc<InstrumentedMeta>) -> Store<Data>
         wasi: WasiCtx::builder().build(),
         table: ResourceTable::new(),
         recorder: Recorder::new(meta),
+        limiter: None,
         limits: StoreLimitsBuilder::new().build(),
     };
     let mut store = Store::new(engine, data);
-    store.limiter(|data| &mut data.limits);
+    store.limiter(|data| match &mut data.limiter {
+        Some(limiter) => &mut **limiter,
+        None => &mut data.limits,
+    });
     store
 }
 

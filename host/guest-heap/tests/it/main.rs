@@ -4,5 +4,7 @@ mod books;
 mod contexts;
 mod fixtures;
 mod guest;
+mod offsets;
 mod same;
+mod shapes;
 mod traps;
