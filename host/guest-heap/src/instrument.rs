@@ -143,7 +143,7 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
     if component.imports.iter().any(|import| import == names::HOST) {
         return Err(Refusal("it is instrumented already".to_owned()));
     }
-    let (candidates, mut missing, maximum_pages) = candidates(bytes, &component)?;
+    let (mut candidates, mut missing, maximum_pages) = candidates(bytes, &component)?;
     let settings = Settings {
         maximum_pages,
         report_every_event: options.check_contexts,
@@ -151,7 +151,7 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
     let mut specials = Specials::default();
     let mut rewritten = Vec::new();
     let mut targets = Vec::new();
-    for candidate in &candidates {
+    for candidate in &mut candidates {
         let Candidate { index, module, allocator, instances } = candidate;
         let roles = component.roles(*index);
         match rewrite(module, *index, allocator, &roles, settings, &mut specials) {
@@ -160,6 +160,8 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
                     instance: *instance,
                     module: *index,
                 }));
+                let reservation = allocator.reservation.map(|what| format!("core module {index} {what}"));
+                missing.extend(reservation);
                 rewritten.push((*index, module));
             }
             Err(Refusal(why)) => missing.push(format!("core module {index} {why}")),

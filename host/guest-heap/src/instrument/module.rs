@@ -50,7 +50,7 @@ struct Layout {
 pub(super) fn rewrite(
     module: &CoreModule<'_>,
     index: u32,
-    allocator: &Allocator,
+    allocator: &mut Allocator,
     roles: &Roles,
     settings: Settings,
     specials: &mut Specials,
@@ -61,6 +61,8 @@ pub(super) fn rewrite(
         let params = module.signature(function).map_or(0, |ty| ty.params().len() as u32);
         calls.push(Calls::read(body, params)?);
     }
+    allocator.choose(module, &calls);
+    let allocator = &*allocator;
 
     let functions = module.functions();
     let layout = Layout {
