@@ -13,12 +13,25 @@ const TARGET: &str = "wasm32-unknown-unknown";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=runtime/src");
     let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    let runtime = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("runtime.wasm");
+    let runtime =
+        PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("runtime.wasm");
     check_target(&rustc)?;
     let output = Command::new(&rustc)
-        .args(["--crate-name", "guest_heap_runtime", "--crate-type", "cdylib"])
+        .args([
+            "--crate-name",
+            "guest_heap_runtime",
+            "--crate-type",
+            "cdylib",
+        ])
         .args(["--edition", "2024", "--target", TARGET])
-        .args(["-C", "opt-level=3", "-C", "lto=fat", "-C", "codegen-units=1"])
+        .args([
+            "-C",
+            "opt-level=3",
+            "-C",
+            "lto=fat",
+            "-C",
+            "codegen-units=1",
+        ])
         .args(["-C", "panic=abort", "-C", "strip=symbols"])
         .args(["-C", "target-feature=+bulk-memory,+simd128"])
         // Nothing recurses or keeps arrays on the stack.

@@ -2,15 +2,17 @@
 //!
 //! Prints nanoseconds for each iteration, the best of some rounds, and the ratio.
 
+#[allow(dead_code, reason = "shared with the tests")]
 #[path = "../tests/it/fixtures.rs"]
 mod fixtures;
+#[allow(dead_code, reason = "shared with the tests")]
 #[path = "../tests/it/guest.rs"]
 mod guest;
 
 use std::time::Instant;
 
-use guest_heap::{Options, instrument};
 use guest::{Guest, Work};
+use guest_heap::{Options, instrument};
 
 const ROUNDS: usize = 9;
 
@@ -36,33 +38,52 @@ fn main() {
         started.elapsed()
     });
     let best = again.min().unwrap_or(first);
-    println!("instrumenting {} bytes: {best:.1?} (first time {first:.1?})", bytes.len());
+    println!(
+        "instrumenting {} bytes: {best:.1?} (first time {first:.1?})",
+        bytes.len()
+    );
 
     let mut original = Guest::original(&bytes);
     let mut profiled = Guest::new(&instrumented.component, instrumented.meta).expect("it loads");
-    println!("{:<26}{:>12}{:>12}{:>9}{:>9}", "ns for each iteration", "original", "profiled", "ratio", "allowed");
+    println!(
+        "{:<26}{:>12}{:>12}{:>9}{:>9}",
+        "ns for each iteration", "original", "profiled", "ratio", "allowed"
+    );
     for (name, work, count, depth, allowed) in WORKS {
         let run = |guest: &mut Guest| {
             let started = Instant::now();
-            guest.call::<_, (u64,)>("run", (work, count, depth)).expect("it runs");
+            guest
+                .call::<_, (u64,)>("run", (work, count, depth))
+                .expect("it runs");
             started.elapsed().as_nanos() as f64 / f64::from(count)
         };
         row(name, allowed, || (run(&mut original), run(&mut profiled)));
     }
     let text = "x".repeat(100);
     let strings = |guest: &mut Guest| {
-        let take = guest.instance.get_typed_func::<(&str,), (u32,)>(&mut guest.store, "take").expect("it is there");
+        let take = guest
+            .instance
+            .get_typed_func::<(&str,), (u32,)>(&mut guest.store, "take")
+            .expect("it is there");
         let started = Instant::now();
         for _ in 0..50_000 {
             take.call(&mut guest.store, (&text,)).expect("it runs");
         }
         started.elapsed().as_nanos() as f64 / 50_000.0
     };
-    row("a string argument", 1.3, || (strings(&mut original), strings(&mut profiled)));
+    row("a string argument", 1.3, || {
+        (strings(&mut original), strings(&mut profiled))
+    });
 
-    profiled.call::<_, ()>("fill", (100_000_u32, 5120_u32)).expect("it runs");
+    profiled
+        .call::<_, ()>("fill", (100_000_u32, 5120_u32))
+        .expect("it runs");
     let totals = profiled.totals();
-    println!("{} live objects: {:.1} bytes each", totals.live_objects, totals.table_bytes as f64 / totals.live_objects as f64);
+    println!(
+        "{} live objects: {:.1} bytes each",
+        totals.live_objects,
+        totals.table_bytes as f64 / totals.live_objects as f64
+    );
     profiled.call::<_, ()>("tree", (10_u32,)).expect("it runs");
     let best = (0..1000).map(|_| {
         let started = Instant::now();
@@ -70,7 +91,10 @@ fn main() {
         started.elapsed()
     });
     let best = best.min().unwrap_or_default();
-    println!("reading {} contexts: {best:.1?}", profiled.totals().contexts);
+    println!(
+        "reading {} contexts: {best:.1?}",
+        profiled.totals().contexts
+    );
 }
 
 fn row(name: &str, allowed: f64, mut measure: impl FnMut() -> (f64, f64)) {

@@ -44,7 +44,10 @@ struct Model {
 }
 
 fn bytes_for(blocks: u32) -> usize {
-    FIRST_BYTES.max(blocks as usize * 16 + 2048).next_power_of_two() * 2
+    FIRST_BYTES
+        .max(blocks as usize * 16 + 2048)
+        .next_power_of_two()
+        * 2
 }
 
 impl Model {
@@ -60,7 +63,9 @@ impl Model {
     }
 
     fn insert(&mut self, pointer: u32, size: u32, context: u32) {
-        if self.table.insert(pointer, size, context) || self.table.insert_slowly(pointer, size, context) {
+        if self.table.insert(pointer, size, context)
+            || self.table.insert_slowly(pointer, size, context)
+        {
             self.blocks.insert(pointer, Block { size, context });
         } else {
             self.refused += 1;
@@ -68,7 +73,11 @@ impl Model {
     }
 
     fn remove(&mut self, pointer: u32) {
-        assert_eq!(self.table.remove(pointer), self.blocks.remove(&pointer), "{pointer:#x}");
+        assert_eq!(
+            self.table.remove(pointer),
+            self.blocks.remove(&pointer),
+            "{pointer:#x}"
+        );
     }
 }
 
@@ -79,14 +88,20 @@ fn under_every_stride_each_block_is_found_again() {
         let step = (stride + 4).next_multiple_of(8);
         let count = 24_000;
         let pointer = |i| 0x0011_0008 + i * step;
-        let block = |i| Block { size: stride, context: i & 0x3FFF };
+        let block = |i| Block {
+            size: stride,
+            context: i & 0x3FFF,
+        };
         let mut table = Model::new(count, usize::MAX).table;
         for i in 0..count {
             let kept = table.insert(pointer(i), stride, block(i).context);
             assert!(kept || table.insert_slowly(pointer(i), stride, block(i).context));
         }
         // Half of them in order, half against it.
-        for i in (0..count).step_by(2).chain((0..count).rev().filter(|i| i % 2 == 1)) {
+        for i in (0..count)
+            .step_by(2)
+            .chain((0..count).rev().filter(|i| i % 2 == 1))
+        {
             assert_eq!(table.remove(pointer(i)), Some(block(i)), "stride {stride}");
         }
         assert_eq!(table.dropped(), 0, "stride {stride}");
@@ -104,7 +119,11 @@ fn large_tables_lose_nothing() {
         for i in 0..count {
             model.remove(0x0011_0000 + i * step);
         }
-        assert_eq!((model.refused, model.table.dropped()), (0, 0), "step {step}");
+        assert_eq!(
+            (model.refused, model.table.dropped()),
+            (0, 0),
+            "step {step}"
+        );
     }
 }
 
@@ -116,11 +135,24 @@ fn sizes_are_kept_up_to_four_gibibytes() {
         model.insert(0x1000 + i * 0x4_0000, size, i);
     }
     for i in 0..sizes.len() as u32 {
-        assert_eq!(model.table.replace(0x1000 + i * 0x4_0000, u32::MAX - i, 7).unwrap().size, sizes[i as usize]);
+        assert_eq!(
+            model
+                .table
+                .replace(0x1000 + i * 0x4_0000, u32::MAX - i, 7)
+                .unwrap()
+                .size,
+            sizes[i as usize]
+        );
     }
     for i in 0..sizes.len() as u32 {
         let block = model.table.remove(0x1000 + i * 0x4_0000).unwrap();
-        assert_eq!(block, Block { size: u32::MAX - i, context: 7 });
+        assert_eq!(
+            block,
+            Block {
+                size: u32::MAX - i,
+                context: 7
+            }
+        );
     }
     assert_eq!(model.table.remove(0x1000), None);
     assert_eq!(model.table.replace(0x1000, 1, 1), None);
@@ -129,12 +161,16 @@ fn sizes_are_kept_up_to_four_gibibytes() {
 /// Small, but for one in 256, since no more large ones fit into an address space.
 fn size(random: u64) -> u32 {
     let size = (random >> 36) as u32;
-    if random >> 56 == 0 { size & 0x7_FFFF } else { size & 0xFFFF }
+    if random >> 56 == 0 {
+        size & 0x7_FFFF
+    } else {
+        size & 0xFFFF
+    }
 }
 
 #[test]
 fn random_operations_agree_with_a_map() {
-    let mut model = Model::new(200_000, usize::MAX);
+    let mut model = Model::new(1_500_000, usize::MAX);
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut live = Vec::new();
     for round in 0..3_000_000_u32 {
@@ -155,7 +191,10 @@ fn random_operations_agree_with_a_map() {
                 let old = model.table.replace(pointer, size, context);
                 let old = old.or_else(|| {
                     let old = model.table.remove(pointer);
-                    assert!(model.table.insert(pointer, size, context) || model.table.insert_slowly(pointer, size, context));
+                    assert!(
+                        model.table.insert(pointer, size, context)
+                            || model.table.insert_slowly(pointer, size, context)
+                    );
                     old
                 });
                 assert_eq!(old, model.blocks.insert(pointer, Block { size, context }));

@@ -77,7 +77,10 @@ impl EntryPoint {
     }
 
     fn is_rust(self) -> bool {
-        matches!(self, RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc)
+        matches!(
+            self,
+            RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc
+        )
     }
 
     /// Number of 32-bit parameters, and of results.
@@ -97,7 +100,9 @@ impl EntryPoint {
 fn rust_symbol(symbol: &str) -> Option<&str> {
     if let Some((_, item)) = symbol.split_once("_7___rustc") {
         // v0: the item's length, an underscore since it begins with one, the item.
-        return item.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix('_');
+        return item
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .strip_prefix('_');
     }
     if let Some(item) = symbol.strip_prefix("_ZN7__rustc") {
         let item = item.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -131,7 +136,11 @@ impl Allocator {
                     let (params, results) = entry.signature();
                     ty.params().len() == params
                         && ty.results().len() == results
-                        && ty.params().iter().chain(ty.results()).all(|ty| *ty == ValType::I32)
+                        && ty
+                            .params()
+                            .iter()
+                            .chain(ty.results())
+                            .all(|ty| *ty == ValType::I32)
                 })
         };
         let mut entries: Vec<_> = module.entry_points.iter().copied().filter(fits).collect();
@@ -169,7 +178,8 @@ impl Allocator {
     pub(super) fn choose(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
         let own = self.has_rust() && !module.has_default_rust_allocator;
         let ends_in_c = self.has_c() && (!own || self.rust_reaches_c(module, calls));
-        self.entries.retain(|(entry, _)| entry.is_rust() != ends_in_c);
+        self.entries
+            .retain(|(entry, _)| entry.is_rust() != ends_in_c);
         self.reservation = match (own, ends_in_c) {
             (false, _) => None,
             (true, true) => Some(
@@ -186,7 +196,8 @@ impl Allocator {
     fn rust_reaches_c(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
         let c: Vec<u32> = self.functions(|entry| !entry.is_rust()).collect();
         let reach = Reach::compute(module, calls, &c, &c, false, Diverging::Ignored);
-        self.functions(EntryPoint::is_rust).any(|function| reach.function(function))
+        self.functions(EntryPoint::is_rust)
+            .any(|function| reach.function(function))
     }
 
     fn functions(&self, which: impl Fn(EntryPoint) -> bool) -> impl Iterator<Item = u32> {

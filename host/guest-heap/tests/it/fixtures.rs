@@ -10,7 +10,14 @@ static RUST: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = target_folder();
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ])
         .arg(&target)
         .arg("--manifest-path")
         .arg(folder().join("Cargo.toml"));
@@ -26,7 +33,10 @@ static RUST: LazyLock<PathBuf> = LazyLock::new(|| {
         }
     }
     let status = cargo.status().expect("cargo starts");
-    assert!(status.success(), "the fixtures do not build; is the target {TARGET} there?");
+    assert!(
+        status.success(),
+        "the fixtures do not build; is the target {TARGET} there?"
+    );
     target.join(TARGET).join("release")
 });
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use guest_heap::{InstrumentedMeta, Options, Reading, Recorder, Totals};
-use wasmtime::component::{Component, ComponentNamedList, ComponentType, Instance, Lift, Linker, Lower, ResourceTable};
+use wasmtime::component::{
+    Component, ComponentNamedList, ComponentType, Instance, Lift, Linker, Lower, ResourceTable,
+};
 use wasmtime::{Config, Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -36,7 +38,10 @@ pub(crate) struct Data {
 
 impl WasiView for Data {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
@@ -57,10 +62,14 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<Data>> {
     let mut linker: Linker<Data> = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
     guest_heap::add_to_linker(&mut linker, |data| &mut data.recorder)?;
-    linker.root().func_wrap("fetch", |_, (length,): (u32,)| Ok(("f".repeat(length as usize),)))?;
-    linker.root().func_wrap("fetch-list", |_, (count, length): (u32, u32)| {
-        Ok((vec!["f".repeat(length as usize); count as usize],))
+    linker.root().func_wrap("fetch", |_, (length,): (u32,)| {
+        Ok(("f".repeat(length as usize),))
     })?;
+    linker
+        .root()
+        .func_wrap("fetch-list", |_, (count, length): (u32, u32)| {
+            Ok((vec!["f".repeat(length as usize); count as usize],))
+        })?;
     Ok(linker)
 }
 
@@ -87,7 +96,11 @@ impl Guest {
         Self::instantiate(&engine, &component, meta)
     }
 
-    pub(crate) fn instantiate(engine: &Engine, component: &Component, meta: Arc<InstrumentedMeta>) -> Result<Self> {
+    pub(crate) fn instantiate(
+        engine: &Engine,
+        component: &Component,
+        meta: Arc<InstrumentedMeta>,
+    ) -> Result<Self> {
         let mut store = store(engine, meta);
         let instance = linker(engine)?.instantiate(&mut store, component)?;
         Ok(Self { store, instance })
@@ -112,7 +125,9 @@ impl Guest {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift + 'static,
     {
-        let function = self.instance.get_typed_func::<P, R>(&mut self.store, export)?;
+        let function = self
+            .instance
+            .get_typed_func::<P, R>(&mut self.store, export)?;
         function.call(&mut self.store, arguments)
     }
 

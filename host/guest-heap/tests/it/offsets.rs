@@ -31,15 +31,29 @@ fn check(name: &str, component: &[u8]) {
         let Some(original) = offsets.original(at) else {
             continue;
         };
-        let expected = before.get(&original).unwrap_or_else(|| panic!("{name}: {at:#x} has no original"));
+        let expected = before
+            .get(&original)
+            .unwrap_or_else(|| panic!("{name}: {at:#x} has no original"));
         if *expected == instruction {
             reached.insert(original);
         }
     }
-    let missing: Vec<_> = before.iter().filter(|(at, _)| !reached.contains(at)).collect();
+    let missing: Vec<_> = before
+        .iter()
+        .filter(|(at, _)| !reached.contains(at))
+        .collect();
     // A tail call of an import is a call and a return.
-    let missing: Vec<_> = missing.into_iter().filter(|(_, it)| !it.starts_with("ReturnCall")).collect();
-    assert!(missing.is_empty(), "{name}: {} of {} have no place: {:?}", missing.len(), before.len(), missing.first());
+    let missing: Vec<_> = missing
+        .into_iter()
+        .filter(|(_, it)| !it.starts_with("ReturnCall"))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{name}: {} of {} have no place: {:?}",
+        missing.len(),
+        before.len(),
+        missing.first()
+    );
 }
 
 #[test]
@@ -53,7 +67,10 @@ fn every_instruction_of_the_original_has_its_place() {
 fn the_side_data_survives_a_cache_and_damage_is_noticed() {
     let instrumented = instrument(&fixtures::rust("workout"), &Options::default()).unwrap();
     let bytes = instrumented.meta.to_bytes();
-    assert_eq!(InstrumentedMeta::from_bytes(&bytes).unwrap(), *instrumented.meta);
+    assert_eq!(
+        InstrumentedMeta::from_bytes(&bytes).unwrap(),
+        *instrumented.meta
+    );
     for at in (0..bytes.len()).step_by(bytes.len() / 200) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x40;

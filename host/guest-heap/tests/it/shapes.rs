@@ -37,7 +37,10 @@ fn component(items: &str) -> Vec<u8> {
 }
 
 fn attribution(component: &[u8]) -> Attribution {
-    instrument(component, &Options::default()).unwrap().attribution().clone()
+    instrument(component, &Options::default())
+        .unwrap()
+        .attribution()
+        .clone()
 }
 
 fn run(guest: &mut Guest, n: u32) -> u32 {
@@ -48,7 +51,12 @@ fn run(guest: &mut Guest, n: u32) -> u32 {
 fn by_name(guest: &Guest) -> BTreeMap<String, u64> {
     let mut names = BTreeMap::new();
     for record in guest.reading().contexts {
-        let name = match guest.store.data().recorder.context(&guest.store, record.index) {
+        let name = match guest
+            .store
+            .data()
+            .recorder
+            .context(&guest.store, record.index)
+        {
             Context::Stack(frames) => format!("stack of {}", frames.len()),
             Context::Special(name) => name.to_string(),
         };
@@ -58,7 +66,10 @@ fn by_name(guest: &Guest) -> BTreeMap<String, u64> {
 }
 
 fn names(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
-    pairs.iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)).collect()
+    pairs
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), *bytes))
+        .collect()
 }
 
 /// The same result as the original, and no context for two stacks.
@@ -129,7 +140,11 @@ fn a_tail_call_of_an_import_still_owns_its_results() {
     let mut guest = check_same(&bytes, 33);
     run(&mut guest, 7);
     // The tail call's own frame is gone before the import is called, or not, as the host likes.
-    let stacks: u64 = by_name(&guest).iter().filter(|(name, _)| name.starts_with("stack")).map(|(_, n)| n).sum();
+    let stacks: u64 = by_name(&guest)
+        .iter()
+        .filter(|(name, _)| name.starts_with("stack"))
+        .map(|(_, n)| n)
+        .sum();
     assert_eq!(stacks, 40, "{:?}", by_name(&guest));
 }
 
@@ -158,7 +173,14 @@ fn exceptions_leave_the_contexts_right() {
     assert_eq!(attribution(&bytes), Attribution::Exact);
     let guest = check_same(&bytes, 100);
     assert_eq!(guest.live(), (800, 300));
-    assert_eq!(by_name(&guest), names(&[("stack of 1", 200), ("stack of 2", 100), ("stack of 4", 500)]));
+    assert_eq!(
+        by_name(&guest),
+        names(&[
+            ("stack of 1", 200),
+            ("stack of 2", 100),
+            ("stack of 4", 500)
+        ])
+    );
 }
 
 #[test]
@@ -176,7 +198,12 @@ fn each_of_several_allocating_modules_has_its_books() {
     let mut guest = check_same(&bytes, 10);
     guest.call::<_, (u32,)>("run-b", (100_u32,)).unwrap();
     assert_eq!(guest.live(), (210, 3));
-    let mut indices: Vec<_> = guest.reading().contexts.iter().map(|record| record.index).collect();
+    let mut indices: Vec<_> = guest
+        .reading()
+        .contexts
+        .iter()
+        .map(|record| record.index)
+        .collect();
     indices.dedup();
     assert_eq!(indices.len(), 3, "{:?}", guest.reading());
     assert_eq!(by_name(&guest), names(&[("stack of 1", 210)]));
@@ -218,11 +245,19 @@ fn a_module_that_borrows_an_allocator_is_named_after_what_it_calls() {
             (canon lift (core func $app "take") (memory (core memory $libc "memory")) (realloc (core func $app "realloc"))
                 (post-return (core func $app "post"))))"#
     ));
-    let Attribution::Partial { why } = attribution(&bytes) else { panic!() };
-    assert!(why.contains("core module 1 allocates through another one"), "{why}");
+    let Attribution::Partial { why } = attribution(&bytes) else {
+        panic!()
+    };
+    assert!(
+        why.contains("core module 1 allocates through another one"),
+        "{why}"
+    );
     let mut guest = check_same(&bytes, 10);
     guest.call::<_, (u32,)>("take", ("four",)).unwrap();
-    assert_eq!(by_name(&guest), names(&[("other modules through malloc", 10 + 4 + 1)]));
+    assert_eq!(
+        by_name(&guest),
+        names(&[("other modules through malloc", 10 + 4 + 1)])
+    );
 }
 
 #[test]
@@ -235,8 +270,13 @@ fn a_component_inside_is_left_alone_and_said_so() {
         (instance $inner (instantiate $inner))"#
     );
     let bytes = component(&format!(r#"{inner} (export "run" (func $inner "run"))"#));
-    let Attribution::Off { why } = attribution(&bytes) else { panic!() };
-    assert_eq!(why, "a component inside this one allocates, which is not looked into");
+    let Attribution::Off { why } = attribution(&bytes) else {
+        panic!()
+    };
+    assert_eq!(
+        why,
+        "a component inside this one allocates, which is not looked into"
+    );
     let instrumented = instrument(&bytes, &Options::default()).unwrap();
     assert_eq!(instrumented.component, bytes);
     assert_eq!(run(&mut Guest::instrumented(&bytes), 5), 4096);
@@ -265,8 +305,13 @@ fn without_names_there_is_nothing_to_go_by() {
         (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#,
     );
     // The text format keeps the names of what has one: here a module's, of no function.
-    let Attribution::Off { why } = attribution(&bytes) else { panic!() };
-    assert_eq!(why, "no allocator found (core module 0: function names are stripped)");
+    let Attribution::Off { why } = attribution(&bytes) else {
+        panic!()
+    };
+    assert_eq!(
+        why,
+        "no allocator found (core module 0: function names are stripped)"
+    );
     let mut guest = Guest::instrumented(&bytes);
     assert_eq!(run(&mut guest, 5), 5);
     assert_eq!(guest.reading(), Default::default());
@@ -276,8 +321,13 @@ fn without_names_there_is_nothing_to_go_by() {
         (core instance $i (instantiate $m))
         (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#,
     );
-    let Attribution::Off { why } = attribution(&named) else { panic!() };
-    assert_eq!(why, "no allocator found (core module 0: none of its functions is named malloc or __rust_alloc)");
+    let Attribution::Off { why } = attribution(&named) else {
+        panic!()
+    };
+    assert_eq!(
+        why,
+        "no allocator found (core module 0: none of its functions is named malloc or __rust_alloc)"
+    );
 }
 
 #[test]
@@ -293,17 +343,32 @@ fn a_snapshot_of_an_initialised_program_has_blocks_that_nobody_knows() {
     );
     let guest = check_same(&bytes, 10);
     let totals = guest.totals();
-    assert_eq!((totals.unknown_frees, totals.live_bytes, totals.live_objects), (1, 510, 2));
-    assert_eq!(by_name(&guest), names(&[("initialisation", 500), ("stack of 1", 10)]));
+    assert_eq!(
+        (totals.unknown_frees, totals.live_bytes, totals.live_objects),
+        (1, 510, 2)
+    );
+    assert_eq!(
+        by_name(&guest),
+        names(&[("initialisation", 500), ("stack of 1", 10)])
+    );
 }
 
 #[test]
 fn a_global_allocator_over_malloc_is_counted_where_it_takes_its_memory() {
     let bytes = fixtures::rust("bump");
     let instrumented = instrument(&bytes, &Options::default()).unwrap();
-    let Attribution::Partial { why } = instrumented.attribution() else { panic!() };
-    assert!(why.contains("core module 0 has a global allocator of its own"), "{why}");
-    assert!(instrumented.report.modules[0].entry_points.contains(&"malloc"));
+    let Attribution::Partial { why } = instrumented.attribution() else {
+        panic!()
+    };
+    assert!(
+        why.contains("core module 0 has a global allocator of its own"),
+        "{why}"
+    );
+    assert!(
+        instrumented.report.modules[0]
+            .entry_points
+            .contains(&"malloc")
+    );
     let mut guest = Guest::instrumented(&bytes);
     let before = guest.live();
     guest.call::<_, ()>("keep", ("x".repeat(1000),)).unwrap();
@@ -311,7 +376,12 @@ fn a_global_allocator_over_malloc_is_counted_where_it_takes_its_memory() {
     // It rounds up to powers of two: a string, and a vector of four.
     assert_eq!((live.0 - before.0, live.1 - before.1), (1024 + 64, 2));
     let churned = guest.call::<_, (u64,)>("churn", (1000_u32,)).unwrap();
-    assert_eq!(churned, Guest::original(&bytes).call::<_, (u64,)>("churn", (1000_u32,)).unwrap());
+    assert_eq!(
+        churned,
+        Guest::original(&bytes)
+            .call::<_, (u64,)>("churn", (1000_u32,))
+            .unwrap()
+    );
     // What it holds in its free lists, it holds.
     let held = guest.live();
     guest.call::<_, (u64,)>("churn", (1000_u32,)).unwrap();
@@ -353,7 +423,10 @@ fn rusts_own_entry_points_will_do() {
     let guest = check_same(&bytes, 1);
     let totals = guest.totals();
     assert_eq!(guest.live(), (3000, 1));
-    assert_eq!((totals.allocated_bytes, totals.allocated_objects), (3320, 4));
+    assert_eq!(
+        (totals.allocated_bytes, totals.allocated_objects),
+        (3320, 4)
+    );
     assert_eq!((totals.unknown_frees, totals.lost), (0, 0));
 }
 
@@ -374,7 +447,14 @@ fn an_entry_point_that_calls_another_counts_once() {
     let guest = check_same(&bytes, 10);
     let totals = guest.totals();
     assert_eq!(guest.live(), (37, 2));
-    assert_eq!((totals.allocated_bytes, totals.allocated_objects, totals.unknown_frees), (67, 3, 0));
+    assert_eq!(
+        (
+            totals.allocated_bytes,
+            totals.allocated_objects,
+            totals.unknown_frees
+        ),
+        (67, 3, 0)
+    );
 }
 
 /// Refuses the profiler's memory any growth, and counts what the guest's own gets.
@@ -385,7 +465,12 @@ struct Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         if !self.meta.is_profiler_memory(maximum) {
             self.guest += desired - current;
             return Ok(true);
@@ -405,14 +490,24 @@ fn a_profiler_without_memory_loses_counts_and_the_guest_nothing() {
     let engine = wasmtime::Engine::new(&crate::guest::config()).unwrap();
     let compiled = wasmtime::component::Component::new(&engine, &instrumented.component).unwrap();
     let mut store = store(&engine, instrumented.meta.clone());
-    store.data_mut().limiter = Some(Box::new(Limiter { meta: instrumented.meta, refused: 0, guest: 0 }));
-    let instance = linker(&engine).unwrap().instantiate(&mut store, &compiled).unwrap();
+    store.data_mut().limiter = Some(Box::new(Limiter {
+        meta: instrumented.meta,
+        refused: 0,
+        guest: 0,
+    }));
+    let instance = linker(&engine)
+        .unwrap()
+        .instantiate(&mut store, &compiled)
+        .unwrap();
     let mut guest = Guest { store, instance };
     let before = guest.live();
     for _ in 0..2 {
         guest.call::<_, ()>("fill", (100_000_u32, 40_u32)).unwrap();
         let totals = guest.totals();
-        assert!(totals.lost > 90_000 && totals.lost_bytes >= totals.lost * 40, "{totals:?}");
+        assert!(
+            totals.lost > 90_000 && totals.lost_bytes >= totals.lost * 40,
+            "{totals:?}"
+        );
         assert!(totals.live_objects < 10_000, "{totals:?}");
         guest.call::<_, ()>("empty", ()).unwrap();
         assert_eq!(guest.live(), before);
@@ -425,7 +520,9 @@ fn a_profiler_without_memory_loses_counts_and_the_guest_nothing() {
 fn a_guests_memory_is_never_taken_for_the_profilers() {
     let bytes = fixtures::rust("workout");
     let first = instrument(&bytes, &Options::default()).unwrap().meta;
-    let taken = (0..1 << 16).find(|pages| first.is_profiler_memory(Some(pages << 16))).unwrap();
+    let taken = (0..1 << 16)
+        .find(|pages| first.is_profiler_memory(Some(pages << 16)))
+        .unwrap();
     let sly = single(&format!(
         r#"(memory $other 1 {taken}) (func $run (export "run") (param i32) (result i32) (local.get 0))"#
     ));
@@ -439,17 +536,34 @@ fn a_guests_memory_is_never_taken_for_the_profilers() {
 #[test]
 fn what_is_no_component_is_an_error_and_what_is_instrumented_stays_so() {
     let error = |bytes: &[u8]| instrument(bytes, &Options::default()).unwrap_err();
-    assert!(matches!(error(b"hello, world"), InstrumentError::NotAComponent(_)));
+    assert!(matches!(
+        error(b"hello, world"),
+        InstrumentError::NotAComponent(_)
+    ));
     assert!(matches!(error(b""), InstrumentError::NotAComponent(_)));
-    assert!(matches!(error(b"\0asm\x01\0\0\0"), InstrumentError::NotAComponent("it is a core module")));
+    assert!(matches!(
+        error(b"\0asm\x01\0\0\0"),
+        InstrumentError::NotAComponent("it is a core module")
+    ));
     let bytes = fixtures::rust("bump");
-    assert!(matches!(error(&bytes[..bytes.len() / 2]), InstrumentError::Invalid(_)));
+    assert!(matches!(
+        error(&bytes[..bytes.len() / 2]),
+        InstrumentError::Invalid(_)
+    ));
     let once = instrument(&bytes, &Options::default()).unwrap().component;
     let twice = instrument(&once, &Options::default()).unwrap();
-    assert_eq!(*twice.attribution(), Attribution::Off { why: "it is instrumented already".to_owned() });
+    assert_eq!(
+        *twice.attribution(),
+        Attribution::Off {
+            why: "it is instrumented already".to_owned()
+        }
+    );
     assert_eq!(twice.component, once);
     let body = single(r#"(func $run (export "run") (param i32) (result i32) (local.get 0))"#);
-    let at = body.windows(5).position(|window| window == [4, 0, 0x20, 0, 0x0B]).unwrap();
+    let at = body
+        .windows(5)
+        .position(|window| window == [4, 0, 0x20, 0, 0x0B])
+        .unwrap();
     let mut invalid = body;
     // A local that is not there.
     invalid[at + 3] = 9;
@@ -458,7 +572,9 @@ fn what_is_no_component_is_an_error_and_what_is_instrumented_stays_so() {
 
 #[test]
 fn a_damaged_component_is_an_error_or_loads_and_never_more() {
-    let bytes = single(r#"(func $run (export "run") (param i32) (result i32) (call $malloc (local.get 0)))"#);
+    let bytes = single(
+        r#"(func $run (export "run") (param i32) (result i32) (call $malloc (local.get 0)))"#,
+    );
     let mut valid = 0;
     for at in 0..bytes.len() {
         for bit in 0..8 {
@@ -481,5 +597,8 @@ fn a_recorder_without_an_instance_has_empty_books() {
     let meta = guest_heap::InstrumentedMeta::off("a test");
     let store = wasmtime::Store::new(&engine, Recorder::new(meta.into()));
     assert_eq!(store.data().read(&store), Default::default());
-    assert_eq!(store.data().context(&store, 3), Context::Special("unknown".into()));
+    assert_eq!(
+        store.data().context(&store, 3),
+        Context::Special("unknown".into())
+    );
 }

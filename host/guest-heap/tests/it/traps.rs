@@ -10,7 +10,10 @@ use crate::guest::Guest;
 fn backtrace(guest: &mut Guest, how: u32, meta: Option<&InstrumentedMeta>) -> Vec<Option<u32>> {
     let error = guest.call::<_, ()>("die", (how,)).unwrap_err();
     let backtrace = error.downcast_ref::<WasmBacktrace>().expect("a backtrace");
-    let frames = backtrace.frames().iter().map(|frame| frame.module_offset().map(|at| at as u32));
+    let frames = backtrace
+        .frames()
+        .iter()
+        .map(|frame| frame.module_offset().map(|at| at as u32));
     match meta {
         None => frames.collect(),
         // The profiler's own frames have no original.
@@ -30,12 +33,25 @@ fn four_kinds_of_trap_have_the_same_backtrace_and_leave_the_books_readable() {
 
         let mut guest = Guest::instrumented(&bytes);
         let meta = guest.store.data().recorder.meta().clone();
-        assert_eq!(backtrace(&mut guest, how, Some(&meta)), expected, "how {how}");
+        assert_eq!(
+            backtrace(&mut guest, how, Some(&meta)),
+            expected,
+            "how {how}"
+        );
 
-        guest.call::<_, ()>("drop-kept", ()).expect_err("a dead guest cannot be called");
+        guest
+            .call::<_, ()>("drop-kept", ())
+            .expect_err("a dead guest cannot be called");
         let reading = guest.reading();
-        let leaked = reading.contexts.iter().find(|record| record.live_bytes() == 7777);
-        let context = guest.store.data().recorder.context(&guest.store, leaked.expect("what it died with").index);
+        let leaked = reading
+            .contexts
+            .iter()
+            .find(|record| record.live_bytes() == 7777);
+        let context = guest
+            .store
+            .data()
+            .recorder
+            .context(&guest.store, leaked.expect("what it died with").index);
         assert!(matches!(context, Context::Stack(frames) if frames.len() > 1));
     }
 }
