@@ -148,7 +148,7 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
     if component.imports.iter().any(|import| import == names::HOST) {
         return Err(Refusal("it is instrumented already".to_owned()));
     }
-    let (candidates, mut missing, maximum_pages) = candidates(bytes, &component)?;
+    let (mut candidates, mut missing, maximum_pages) = candidates(bytes, &component)?;
     let settings = Settings {
         maximum_pages,
         report_every_event: options.check_contexts,
@@ -156,7 +156,7 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
     let mut specials = Specials::default();
     let mut rewritten = Vec::new();
     let mut targets = Vec::new();
-    for candidate in &candidates {
+    for candidate in &mut candidates {
         let Candidate {
             index,
             module,
@@ -170,6 +170,10 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
                     instance: *instance,
                     module: *index,
                 }));
+                let reservation = allocator
+                    .reservation
+                    .map(|what| format!("core module {index} {what}"));
+                missing.extend(reservation);
                 rewritten.push((*index, module));
             }
             Err(Refusal(why)) => missing.push(format!("core module {index} {why}")),
@@ -217,6 +221,10 @@ fn candidates<'a>(
                 allocator,
                 instances,
             }),
+            Err(_) if module.imports_allocator => missing.push(format!(
+                "core module {index} allocates through another one, and what it allocates is named \
+                 after the function that it calls there"
+            )),
             // Adapters have no heap of their own; only where nothing else has is it worth a word.
             Err(why) if !module.defined.is_empty() => {
                 without.push(format!("core module {index}: {why}"))

@@ -86,6 +86,7 @@ impl Tracking<'_> {
                 .i64_const(MULTIPLIER as i64)
                 .i64_mul()
                 .local_set(local);
+            out.offsets.copy(out.bytes.len(), calls.code);
         }
         for (site, update) in &updates {
             self.site(&mut out, site, *update, local)?;

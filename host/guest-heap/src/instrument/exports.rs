@@ -120,18 +120,27 @@ impl Wrapping<'_> {
         })
     }
 
+    /// Called again and again while one call's arguments or results are lowered, each time in the
+    /// same context.
     fn realloc(&self, function: u32) -> Result<Vec<u8>, Refusal> {
-        self.emit(function, &[ValType::I32, ValType::I32], |code, call| {
-            let for_arguments = self.parameters(function);
-            let pointer = for_arguments + 1;
-            code.call(self.runtime.export("lowering_begins")?)
-                .local_set(for_arguments);
-            call(code);
-            code.local_tee(pointer).local_get(for_arguments);
-            code.call(self.runtime.export("lowering_ends")?)
-                .local_get(pointer);
-            Ok(())
-        })
+        self.emit(
+            function,
+            &[ValType::I64, ValType::I32, ValType::I32],
+            |code, call| {
+                let context = self.parameters(function);
+                let (for_arguments, pointer) = (context + 1, context + 2);
+                code.global_get(self.context_global).local_set(context);
+                code.call(self.runtime.export("lowering_begins")?)
+                    .local_set(for_arguments);
+                call(code);
+                code.local_tee(pointer).local_get(for_arguments);
+                code.call(self.runtime.export("lowering_ends")?);
+                code.local_get(context)
+                    .global_set(self.context_global)
+                    .local_get(pointer);
+                Ok(())
+            },
+        )
     }
 
     /// Called by another core module, or by the host for what is no export of the component, such as

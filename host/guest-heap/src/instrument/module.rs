@@ -8,7 +8,7 @@ use wasm_encoder::{
 use wasmparser::{BinaryReader, Parser, Payload};
 
 use super::allocator::Allocator;
-use super::calls::Calls;
+use super::calls::{Callee, Calls};
 use super::component_tail::names;
 use super::context::{Tracking, mix};
 use super::error::Refusal;
@@ -50,7 +50,7 @@ struct Layout {
 pub(super) fn rewrite(
     module: &CoreModule<'_>,
     index: u32,
-    allocator: &Allocator,
+    allocator: &mut Allocator,
     roles: &Roles,
     settings: Settings,
     specials: &mut Specials,
@@ -63,6 +63,8 @@ pub(super) fn rewrite(
             .map_or(0, |ty| ty.params().len() as u32);
         calls.push(Calls::read(body, params)?);
     }
+    allocator.choose(module, &calls);
+    let allocator = &*allocator;
 
     let functions = module.functions();
     let layout = Layout {
@@ -85,6 +87,8 @@ pub(super) fn rewrite(
     let runtime = link_runtime(base, |import| {
         resolve(
             import,
+            module,
+            &calls,
             allocator,
             &layout,
             nest,
@@ -165,6 +169,8 @@ fn hooks_nest(module: &CoreModule<'_>, calls: &[Calls], allocator: &Allocator) -
 
 fn resolve(
     import: &str,
+    module: &CoreModule<'_>,
+    calls: &[Calls],
     allocator: &Allocator,
     layout: &Layout,
     nest: bool,
@@ -180,11 +186,37 @@ fn resolve(
         _ => {
             let name = import.strip_prefix("raw_")?;
             let raw = (layout.raws..).zip(&allocator.entries);
-            let mut raw = raw.filter(|(_, (entry, _))| entry.name() == name);
-            Import::Function(raw.next()?.0)
+            let (raw, (_, function)) = raw
+                .into_iter()
+                .find(|(_, (entry, _))| entry.name() == name)?;
+            Import::Function(forwards_to(module, calls, *function).unwrap_or(raw))
         }
     })
 }
+
+/// The function that an entry point does nothing but call, with its own arguments: then the hook may
+/// call that one as well.
+fn forwards_to(module: &CoreModule<'_>, calls: &[Calls], function: u32) -> Option<u32> {
+    let defined = function.checked_sub(module.first_defined())? as usize;
+    let [site] = calls.get(defined)?.sites.as_slice() else {
+        return None;
+    };
+    let Callee::Function(callee) = site.callee else {
+        return None;
+    };
+    let params = module.signature(function)?.params().len() as u32;
+    let mut expected = Vec::new();
+    let mut code = InstructionSink::new(&mut expected);
+    for param in 0..params {
+        code.local_get(param);
+    }
+    let body = range(module.bodies.get(defined)?.range());
+    let before = module.bytes.get(calls.get(defined)?.code..site.start)?;
+    let after = module.bytes.get(site.end..body.end)?;
+    (before == expected && after == [END] && module.is_defined(callee)).then_some(callee)
+}
+
+const END: u8 = 0x0B;
 
 fn tracking<'m>(
     module: &'m CoreModule<'m>,

@@ -34,6 +34,8 @@ pub(super) struct CoreModule<'a> {
     pub(super) has_subtypes: bool,
     pub(super) has_names: bool,
     pub(super) has_default_rust_allocator: bool,
+    /// Whether it uses another module's allocator.
+    pub(super) imports_allocator: bool,
     /// Functions with an allocator's name, by the name section first, then by export.
     pub(super) entry_points: Vec<(EntryPoint, u32)>,
 }
@@ -69,8 +71,12 @@ impl<'a> CoreModule<'a> {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    match import?.ty {
-                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => self.imported.push(ty),
+                    let import = import?;
+                    match import.ty {
+                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            self.imported.push(ty);
+                            self.imports_allocator |= EntryPoint::of_symbol(import.name).is_some();
+                        }
                         TypeRef::Table(_) => self.tables += 1,
                         TypeRef::Memory(ty) => self.memories.push(ty),
                         TypeRef::Global(_) => self.globals += 1,
