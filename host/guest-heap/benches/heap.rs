@@ -1,6 +1,12 @@
 //! What the books cost: each work instrumented and not, in the same run.
 //!
 //! Prints nanoseconds for each iteration, the best of some rounds, and the ratio.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark stops at the first surprise, as tests do"
+)]
 
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../tests/it/fixtures.rs"]

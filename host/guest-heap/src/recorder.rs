@@ -32,7 +32,7 @@ pub struct Checked {
     /// Those that differed.
     pub mismatches: u64,
     /// The first of them: the context's stack, and the other one.
-    pub first_mismatch: Option<(Arc<[u32]>, Arc<[u32]>)>,
+    pub first_mismatch: Option<[Arc<[u32]>; 2]>,
 }
 
 /// Which contexts a reader has been told of. Starts empty.
@@ -216,7 +216,7 @@ impl Recorder {
                 self.checked.mismatches += 1;
                 self.checked
                     .first_mismatch
-                    .get_or_insert((known.clone(), stack));
+                    .get_or_insert([known.clone(), stack]);
             }
             return;
         }

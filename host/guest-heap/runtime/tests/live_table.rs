@@ -1,4 +1,9 @@
 //! The live table, natively: what goes in comes out, whatever the addresses are.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "tests stop at the first surprise"
+)]
 #![allow(unsafe_code, reason = "the table's memory is the test's")]
 
 use std::collections::HashMap;

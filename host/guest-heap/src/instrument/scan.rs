@@ -61,7 +61,7 @@ impl<'a> CoreModule<'a> {
             Payload::TypeSection(types) => {
                 for group in types {
                     for ty in group?.types() {
-                        self.has_subtypes |= !ty.is_final || ty.supertype_idxs.len() > 0;
+                        self.has_subtypes |= !ty.is_final || !ty.supertype_idxs.is_empty();
                         self.types.push(match &ty.composite_type.inner {
                             CompositeInnerType::Func(ty) => Some(ty.clone()),
                             _ => None,
