@@ -86,6 +86,11 @@ impl Workspace {
         self.target.join("release").join("leak-host")
     }
 
+    /// For what a measurement needs and leaves behind.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.target.join("tmp")
+    }
+
     /// Cargo in the root workspace.
     pub(crate) fn cargo(&self) -> Command {
         nested_cargo(&self.root, &self.target)
