@@ -49,8 +49,11 @@ mod recorder;
 pub mod snapshot;
 pub mod symbols;
 
+/// The interface that instrumented components import, beside what they imported before.
+pub const HOST_INTERFACE: &str = instrument::names::HOST;
+
 pub use instrument::{
-    Attribution, InstrumentError, Instrumented, InstrumentedMeta, MetaError, ModuleReport,
+    Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError, ModuleReport,
     ModuleSpan, OffsetMap, Options, Report, instrument,
 };
 pub use reading::{ContextRecord, Reading, Totals};
