@@ -109,7 +109,10 @@ impl LabBuilder {
         let line = match first_line.recv_timeout(STARTS_WITHIN) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("no line on stdout: {}", lab.output()),
-            Err(RecvTimeoutError::Disconnected) => panic!("the host ended: {}", lab.output()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = lab.child.wait().unwrap();
+                panic!("the host ended with {status}: {}", lab.output());
+            }
         };
         let base = line.strip_prefix("leak-host listening on ");
         lab.base = base
