@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Lab};
 use crate::config::Config;
 use crate::engine;
+use crate::heap::Heaps;
 use crate::instruments;
 use crate::memory::allocator;
 use crate::memory::byte_size::ByteSize;
@@ -110,10 +111,12 @@ impl App {
                 plugin.switch(Some(true), Vec::new()).await?;
             }
         }
+        let heaps = Arc::new(Heaps::new(registry.loader().clone()));
         let telemetry = {
-            let (metrics, registry, monitor) = (metrics.clone(), registry.clone(), monitor.clone());
+            let (metrics, registry) = (metrics.clone(), registry.clone());
+            let (monitor, heaps) = (monitor.clone(), heaps.clone());
             let gather = move || {
-                if let Err(error) = instruments::refresh(&metrics, &registry, &monitor) {
+                if let Err(error) = instruments::refresh(&metrics, &registry, &monitor, &heaps) {
                     tracing::warn!(%error, "cannot read the process's memory");
                 }
                 metrics.gather()
@@ -131,6 +134,7 @@ impl App {
             config,
             registry,
             monitor,
+            heaps,
             metrics,
             telemetry.tracer(),
         ));
@@ -163,10 +167,12 @@ impl App {
             let (lab, stopping) = (lab.clone(), stopping.clone());
             tasks.spawn(async move {
                 let requests = lab.clone();
-                let sampler = lab
-                    .monitor
-                    .clone()
-                    .run(lab.registry.clone(), move || requests.requests());
+                let sampler =
+                    lab.monitor
+                        .clone()
+                        .run(lab.registry.clone(), lab.heaps.clone(), move || {
+                            requests.requests()
+                        });
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
             })
         };

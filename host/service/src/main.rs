@@ -9,6 +9,7 @@ mod bindings;
 mod config;
 mod engine;
 mod health_check;
+mod heap;
 mod instruments;
 mod memory;
 mod monitor;

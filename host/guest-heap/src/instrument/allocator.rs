@@ -76,7 +76,10 @@ impl EntryPoint {
     }
 
     fn is_rust(self) -> bool {
-        matches!(self, RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc)
+        matches!(
+            self,
+            RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc
+        )
     }
 
     /// Number of 32-bit parameters, and of results.
@@ -96,7 +99,9 @@ impl EntryPoint {
 fn rust_symbol(symbol: &str) -> Option<&str> {
     if let Some((_, item)) = symbol.split_once("_7___rustc") {
         // v0: the item's length, an underscore since it begins with one, the item.
-        return item.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix('_');
+        return item
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .strip_prefix('_');
     }
     if let Some(item) = symbol.strip_prefix("_ZN7__rustc") {
         let item = item.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -128,7 +133,11 @@ impl Allocator {
                     let (params, results) = entry.signature();
                     ty.params().len() == params
                         && ty.results().len() == results
-                        && ty.params().iter().chain(ty.results()).all(|ty| *ty == ValType::I32)
+                        && ty
+                            .params()
+                            .iter()
+                            .chain(ty.results())
+                            .all(|ty| *ty == ValType::I32)
                 })
         };
         let mut entries: Vec<_> = module.entry_points.iter().copied().filter(fits).collect();

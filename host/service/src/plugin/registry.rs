@@ -240,7 +240,7 @@ impl Registry {
 }
 
 /// Starts blocking work at once; the future waits for its end.
-pub(super) fn blocking<T: Send + 'static>(
+pub(crate) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
 ) -> impl Future<Output = Result<T, PluginError>> {
     let working = tokio::task::spawn_blocking(work);
