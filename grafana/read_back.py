@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 
@@ -29,6 +30,8 @@ def differences(before, after, path="$"):
 
 
 def main():
+    # Without these the model takes the options of a panel and its queries as they are, unread.
+    register_default_plugins()
     found = 0
     for name in sys.argv[1:]:
         source = json.loads(pathlib.Path(name).read_text(encoding="utf-8"))
