@@ -1,0 +1,126 @@
+//! The HTTP side: routes, wire types, and the one place that turns errors into statuses.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/health`, `/api/data` | the service |
+//! | `/metrics` | Prometheus text, or OpenMetrics |
+//! | `/openapi.json`, `/docs` | this API, described from the code |
+//! | `/admin/leaks/…`, `/admin/reset`, `/admin/gc` | switching, clearing, resetting leaks |
+//! | `/admin/memory` | the process and the plugins |
+//! | `/admin/plugins` | what is loaded |
+//!
+//! Nothing here knows of wasmtime. Wire types live here; the domain does not serialise itself.
+
+mod auth;
+mod body;
+mod data;
+mod docs;
+mod error;
+mod health;
+mod leaks;
+mod memory;
+mod observe;
+mod plugins;
+mod size;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::Config;
+use crate::monitor::Monitor;
+use crate::plugin::registry::Registry;
+
+/// Bytes that a request's body may have.
+const BODY_MAX: usize = 64 << 10;
+
+/// What the handlers work on.
+pub(crate) struct Lab {
+    /// The plugins.
+    pub(crate) registry: Arc<Registry>,
+    /// The memory of the process.
+    pub(crate) monitor: Arc<Monitor>,
+    service_name: String,
+    base_latency: Duration,
+    admin_token: Option<String>,
+    requests: AtomicU64,
+}
+
+impl Lab {
+    /// The state of a host that has served nothing yet.
+    pub(crate) fn new(config: &Config, registry: Arc<Registry>, monitor: Arc<Monitor>) -> Self {
+        Lab {
+            registry,
+            monitor,
+            service_name: config.service_name.clone(),
+            base_latency: config.base_latency,
+            admin_token: config.admin_token.clone().filter(|t| !t.is_empty()),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Requests to `/api/data` since the start.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Leak lab",
+        description = "A service that leaks on purpose, and the admin API to switch, measure and mend its leaks. \
+                       Sizes in `*_mb` are bytes / 1048576; each has a sibling `*_bytes`."
+    ),
+    tags(
+        (name = "service", description = "What a client of the leaky service calls"),
+        (name = "leaks", description = "Switch, clear and reset leaks"),
+        (name = "memory", description = "Where the memory is"),
+        (name = "plugins", description = "What is loaded"),
+    )
+)]
+struct Description;
+
+/// The routes of the service itself.
+pub(crate) fn service(lab: Arc<Lab>) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(data::data))
+        .with_state(lab)
+}
+
+/// The routes of the admin API.
+pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(leaks::status))
+        .routes(routes!(leaks::clear))
+        .routes(routes!(leaks::show, leaks::switch))
+        .routes(routes!(leaks::reset))
+        .routes(routes!(leaks::reset_all))
+        .routes(routes!(leaks::collect))
+        .routes(routes!(memory::memory))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::show))
+        .layer(middleware::from_fn_with_state(lab.clone(), auth::require_token))
+        .with_state(lab)
+}
+
+/// Adds what every listener has: the description, JSON errors, limits, measurement.
+pub(crate) fn finish(routes: OpenApiRouter, lab: &Arc<Lab>) -> Router {
+    let (router, description) = routes.split_for_parts();
+    router
+        .merge(docs::routes(description))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn_with_state(lab.clone(), observe::measure))
+}

@@ -1,0 +1,116 @@
+//! `GET /api/data`: the request that leaks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::header;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Lab;
+use crate::plugin::driver::InvocationResult;
+use crate::plugin::instance::Request as GuestRequest;
+
+/// Bytes of a body that plugins get to see.
+const PREVIEW: usize = 1 << 10;
+
+/// The answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Data {
+    /// The service's name.
+    service: String,
+    /// A UUID.
+    request_id: String,
+    /// 32 hexadecimal digits: the trace of this request.
+    trace_id: String,
+    /// Time taken.
+    duration_ms: f64,
+    /// The leaks that ran.
+    leaks_triggered: Vec<String>,
+    /// The leaks that are on but failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    leaks_failed: Vec<LeakFailure>,
+    /// The payload.
+    data: Payload,
+}
+
+/// A leak that failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LeakFailure {
+    /// Its name.
+    leak: String,
+    /// Why.
+    reason: String,
+}
+
+/// What the client wanted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Payload {
+    /// A greeting.
+    message: &'static str,
+    /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
+    timestamp: String,
+}
+
+/// Runs every leak that is on, once. Always 200: a plugin that fails is named in `leaks_failed`.
+#[utoipa::path(get, path = "/api/data", tag = "service", responses((status = 200, body = Data)))]
+pub(super) async fn data(State(lab): State<Arc<Lab>>, request: Request) -> Json<Data> {
+    let started = Instant::now();
+    let now = Timestamp::now();
+    lab.requests.fetch_add(1, Ordering::Relaxed);
+    let request_id = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
+    let trace_id = format!("{:032x}", rand::random::<u128>().max(1));
+    if !lab.base_latency.is_zero() {
+        tokio::time::sleep(lab.base_latency).await;
+    }
+
+    let (parts, body) = request.into_parts();
+    let has_body = parts.headers.contains_key(header::CONTENT_LENGTH)
+        || parts.headers.contains_key(header::TRANSFER_ENCODING);
+    let preview = if has_body { to_bytes(body, super::BODY_MAX).await.unwrap_or_default() } else { Default::default() };
+    let handled = lab
+        .registry
+        .dispatch(|| GuestRequest {
+            id: request_id.clone(),
+            time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect(),
+            body_preview: String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview)).into_owned(),
+            status: 200,
+            elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            trace_id: trace_id.clone(),
+        })
+        .await;
+
+    let mut leaks_triggered = Vec::with_capacity(handled.len());
+    let mut leaks_failed = Vec::new();
+    for one in handled {
+        let leak = one.plugin.id().to_owned();
+        match one.result {
+            InvocationResult::Triggered => leaks_triggered.push(leak),
+            InvocationResult::Skipped => {}
+            InvocationResult::Failed(reason) => leaks_failed.push(LeakFailure { leak, reason }),
+        }
+    }
+    Json(Data {
+        service: lab.service_name.clone(),
+        request_id,
+        trace_id,
+        duration_ms: started.elapsed().as_secs_f64() * 1e3,
+        leaks_triggered,
+        leaks_failed,
+        data: Payload { message: "Hello from the leaky service", timestamp: now.to_string() },
+    })
+}

@@ -1,0 +1,144 @@
+//! The running service: builds its parts, listens, and stops in good order.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Lab};
+use crate::config::Config;
+use crate::engine;
+use crate::memory::limit::MemoryBudget;
+use crate::memory::process::ProcessReader;
+use crate::memory::watchdog::{LimitExceeded, Watchdog};
+use crate::memory::byte_size::ByteSize;
+use crate::monitor::Monitor;
+use crate::plugin::cache::Cache;
+use crate::plugin::loader::Loader;
+use crate::plugin::registry::Registry;
+
+/// Time that requests in flight get after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// Serves until SIGTERM or Ctrl-C.
+///
+/// # Errors
+///
+/// When a part cannot be built: an address in use, an unknown leak in `--enable`, …
+pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let app = App::build(&config).await?;
+        app.serve().await
+    })
+}
+
+struct App {
+    lab: Arc<Lab>,
+    service: TcpListener,
+    admin: Option<TcpListener>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    _watchdog: Option<Watchdog>,
+}
+
+impl App {
+    async fn build(config: &Config) -> anyhow::Result<Self> {
+        let listen = async |address| TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"));
+        let service = listen(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let budget = MemoryBudget::detect(config.memory_limit.map(ByteSize::bytes));
+        let monitor = Arc::new(Monitor::new(budget).context("cannot read the process's memory")?);
+        let watchdog = match config.memory_limit {
+            None => None,
+            Some(limit) => {
+                let reader = ProcessReader::new()?;
+                Some(Watchdog::spawn(limit.bytes(), move || reader.resident_bytes(), LimitExceeded::exit_as_killed)?)
+            }
+        };
+
+        let engine = engine::start()?;
+        let cache = Cache::open(config.cache_folder(), &engine);
+        let loader = Loader::new(engine, cache)?;
+        let tasks = TaskTracker::new();
+        let registry =
+            Arc::new(Registry::new(loader, config.plugins.clone(), config.defaults(), tasks.clone()));
+        registry.load_folder().await?;
+        for name in &config.enable {
+            let plugin = registry.get(name);
+            ensure!(plugin.is_some(), "--enable {name}: no such leak; there are {}", known(&registry));
+            if let Some(plugin) = plugin {
+                plugin.switch(Some(true), Vec::new()).await?;
+            }
+        }
+        let lab = Arc::new(Lab::new(config, registry, monitor));
+        Ok(App { lab, service, admin, tasks, stopping: CancellationToken::new(), _watchdog: watchdog })
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let App { lab, service, admin, tasks, stopping, _watchdog } = self;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+
+        let sampling = {
+            let (lab, stopping) = (lab.clone(), stopping.clone());
+            tasks.spawn(async move {
+                let requests = lab.clone();
+                let sampler = lab.monitor.clone().run(lab.registry.clone(), move || requests.requests());
+                tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
+            })
+        };
+
+        // Scripts read this line to learn the port.
+        println!("leak-host listening on http://{}", service.local_addr()?);
+        if let Some(admin) = &admin {
+            println!("leak-host admin API on http://{}", admin.local_addr()?);
+        }
+
+        let mut servers = tokio::task::JoinSet::new();
+        let shutdown = || stopping.clone().cancelled_owned();
+        match admin {
+            None => {
+                let all = api::service(lab.clone()).merge(api::admin(lab.clone()));
+                servers.spawn(axum::serve(service, api::finish(all, &lab)).with_graceful_shutdown(shutdown()).into_future());
+            }
+            Some(admin) => {
+                let (outer, inner) = (api::service(lab.clone()), api::admin(lab.clone()));
+                servers.spawn(axum::serve(service, api::finish(outer, &lab)).with_graceful_shutdown(shutdown()).into_future());
+                servers.spawn(axum::serve(admin, api::finish(inner, &lab)).with_graceful_shutdown(shutdown()).into_future());
+            }
+        }
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("Ctrl-C: draining"),
+            Some(ended) = servers.join_next() => ended??,
+        }
+        stopping.cancel();
+        let drained = tokio::time::timeout(DRAIN, async { while servers.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!("connections still open after {} s: closing them", DRAIN.as_secs());
+            servers.abort_all();
+        }
+        sampling.abort();
+        lab.registry.unload_all().await;
+        tasks.close();
+        // Drivers end when their calls do; a call has a deadline of its own.
+        let _ = tokio::time::timeout(Duration::from_millis(500), tasks.wait()).await;
+        Ok(())
+    }
+}
+
+fn known(registry: &Registry) -> String {
+    let plugins = registry.plugins();
+    if plugins.is_empty() {
+        return "none: --plugins names the folder they are loaded from".into();
+    }
+    plugins.iter().map(|p| p.id()).collect::<Vec<_>>().join(", ")
+}

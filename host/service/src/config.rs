@@ -1,0 +1,172 @@
+//! What the command line and the environment say. Parsed once; nothing else reads the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::memory::byte_size::ByteSize;
+use crate::plugin::settings::Defaults;
+
+/// Hosts leak patterns as WebAssembly components and shows what they do to memory.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct CommandLine {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub(crate) action: Option<Action>,
+    /// How to serve.
+    #[command(flatten)]
+    pub(crate) config: Config,
+}
+
+/// What the program can do besides serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Asks a running host for its health and exits with 0 or 1: for containers without a shell.
+    Health {
+        /// Where the host listens.
+        #[arg(long, env = "LEAK_LISTEN", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+    },
+}
+
+/// How the host serves.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Where the service listens; port 0 takes a free one.
+    #[arg(long, env = "LEAK_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// Where the admin API listens, if not with the service.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+
+    /// What a call to the admin API must bring as `Authorization: Bearer TOKEN`.
+    #[arg(long, env = "LEAK_ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) admin_token: Option<String>,
+
+    /// The folder of plugins: each *.wasm in it is loaded.
+    #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
+    pub(crate) plugins: Option<PathBuf>,
+
+    /// The leaks that are on from the start.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) enable: Vec<String>,
+
+    /// The folder of compiled plugins; the user's cache folder by default.
+    #[arg(long, env = "LEAK_CACHE", value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+
+    /// Keeps no compiled plugins on disk.
+    #[arg(long, conflicts_with = "cache")]
+    pub(crate) no_cache: bool,
+
+    /// The service's name in answers, metrics and traces.
+    #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "leaky-service")]
+    pub(crate) service_name: String,
+
+    /// Time that each answer of /api/data takes at least, like `5ms`: a stand-in for real work.
+    #[arg(long, default_value = "0ms", value_parser = duration)]
+    pub(crate) base_latency: Duration,
+
+    /// Exit with 137 when the process grows over this, as the kernel would kill it in a container: 256MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_limit: Option<ByteSize>,
+
+    /// Linear memory that one plugin may have: 64MiB. Without it, what wasm allows (4 GiB).
+    #[arg(long, value_name = "SIZE", value_parser = plugin_memory)]
+    pub(crate) plugin_memory_limit: Option<ByteSize>,
+
+    /// Time that one call into a plugin may take.
+    #[arg(long, default_value = "250ms", value_parser = deadline)]
+    pub(crate) plugin_deadline: Duration,
+
+    /// Whether plugins keep live bytes by source line; each can be switched on its own.
+    #[arg(long, value_enum, default_value_t = HeapProfile::Exact)]
+    pub(crate) heap_profile: HeapProfile,
+
+    /// Where the user's cache folder is.
+    #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
+    xdg_cache_home: Option<PathBuf>,
+
+    /// Where the user's home is.
+    #[arg(long, env = "HOME", hide = true)]
+    home: Option<PathBuf>,
+}
+
+/// Whether live bytes are kept by source line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HeapProfile {
+    /// Every allocation counts.
+    Exact,
+    /// Plugins run as they are.
+    Off,
+}
+
+impl Config {
+    /// The folder of compiled plugins, or none.
+    pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
+        if self.no_cache {
+            return None;
+        }
+        let user = || self.xdg_cache_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cache")));
+        self.cache.clone().or_else(|| Some(user()?.join("leak-lab").join("compiled")))
+    }
+
+    /// What every plugin starts with.
+    pub(crate) fn defaults(&self) -> Defaults {
+        Defaults {
+            deadline: self.plugin_deadline,
+            memory_limit: self.plugin_memory_limit.map(ByteSize::bytes),
+            heap_profile: self.heap_profile == HeapProfile::Exact,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit.trim() {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        _ => return Err("takes a number with a unit: 500us, 5ms, 1.5s".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| "takes a number with a unit: 5ms".to_owned())?;
+    Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
+}
+
+fn deadline(text: &str) -> Result<Duration, String> {
+    let value = duration(text)?;
+    let range = Duration::from_millis(10)..=Duration::from_secs(60);
+    if range.contains(&value) { Ok(value) } else { Err("takes 10ms to 60s".into()) }
+}
+
+fn plugin_memory(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|e| format!("{e}"))?;
+    if (1 << 20..=1 << 32).contains(&size.bytes()) { Ok(size) } else { Err("takes 1MiB to 4GiB".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("5ms"), Ok(Duration::from_millis(5)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("20us"), Ok(Duration::from_micros(20)));
+        for bad in ["5", "ms", "-1s", "5 hours", ""] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+        assert!(deadline("9ms").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+}

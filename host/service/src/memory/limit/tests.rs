@@ -1,0 +1,222 @@
+use super::*;
+
+const MIB: u64 = 1 << 20;
+const V2_MOUNT: &str =
+    "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+const V1_MOUNT: &str = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
+
+/// A machine's root folder with these files.
+fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+fn check(files: &[(&str, &str)], expected: Option<(u64, LimitSource)>) {
+    let root = machine(files);
+    let expected = expected.map(|(bytes, source)| MemoryLimit { bytes, source });
+    assert_eq!(
+        MemoryLimit::of_cgroup_under(root.path()),
+        expected,
+        "{files:?}"
+    );
+}
+
+#[test]
+fn version_2_in_a_namespace() {
+    check(
+        &[
+            ("proc/self/cgroup", "0::/\n"),
+            ("proc/self/mountinfo", V2_MOUNT),
+            ("sys/fs/cgroup/memory.max", "268435456\n"),
+        ],
+        Some((256 * MIB, LimitSource::CgroupV2)),
+    );
+}
+
+#[test]
+fn version_2_takes_the_smallest_on_the_way_up() {
+    let groups = ("proc/self/cgroup", "0::/user.slice/lab.scope\n");
+    let mounts = ("proc/self/mountinfo", V2_MOUNT);
+    let own = "sys/fs/cgroup/user.slice/lab.scope/memory.max";
+    let above = "sys/fs/cgroup/user.slice/memory.max";
+    check(&[groups, mounts, (own, "max\n"), (above, "max\n")], None);
+    check(
+        &[groups, mounts, (own, "max\n"), (above, "1048576\n")],
+        Some((MIB, LimitSource::CgroupV2)),
+    );
+    check(
+        &[groups, mounts, (own, "1048576\n"), (above, "4194304\n")],
+        Some((MIB, LimitSource::CgroupV2)),
+    );
+    check(
+        &[groups, mounts, (own, "4194304\n"), (above, "1048576\n")],
+        Some((MIB, LimitSource::CgroupV2)),
+    );
+}
+
+#[test]
+fn version_1_with_the_full_path_and_only_its_end_mounted() {
+    check(
+        &[
+            (
+                "proc/self/cgroup",
+                "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n0::/docker/abc\n",
+            ),
+            (
+                "proc/self/mountinfo",
+                "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n",
+            ),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "268435456\n"),
+        ],
+        Some((256 * MIB, LimitSource::CgroupV1)),
+    );
+}
+
+#[test]
+fn version_1_without_a_limit_is_a_huge_number() {
+    for unlimited in [
+        "9223372036854771712\n",
+        "9223372036854710272\n",
+        "18446744073709551615\n",
+    ] {
+        check(
+            &[
+                ("proc/self/cgroup", "4:memory:/a\n"),
+                ("proc/self/mountinfo", V1_MOUNT),
+                ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", unlimited),
+            ],
+            None,
+        );
+    }
+}
+
+#[test]
+fn both_mounted_and_memory_in_version_1() {
+    // A hybrid system: version 2 is there without the memory controller.
+    let mounts = format!(
+        "{}{V1_MOUNT}",
+        V2_MOUNT.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified ")
+    );
+    check(
+        &[
+            ("proc/self/cgroup", "4:memory:/a\n0::/a\n"),
+            ("proc/self/mountinfo", &mounts),
+            ("sys/fs/cgroup/unified/a/cgroup.procs", ""),
+            ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1048576\n"),
+        ],
+        Some((MIB, LimitSource::CgroupV1)),
+    );
+}
+
+#[test]
+fn a_group_outside_the_mount_reads_the_mount() {
+    for group in ["0::/../../elsewhere\n", "0::/not/there\n"] {
+        check(
+            &[
+                ("proc/self/cgroup", group),
+                ("proc/self/mountinfo", V2_MOUNT),
+                ("sys/fs/cgroup/memory.max", "1048576"),
+            ],
+            Some((MIB, LimitSource::CgroupV2)),
+        );
+    }
+}
+
+#[test]
+fn mount_points_are_unescaped() {
+    check(
+        &[
+            ("proc/self/cgroup", "0::/\n"),
+            (
+                "proc/self/mountinfo",
+                "29 23 0:26 / /sys/my\\040groups rw - cgroup2 none rw\n",
+            ),
+            ("sys/my groups/memory.max", "1048576"),
+        ],
+        Some((MIB, LimitSource::CgroupV2)),
+    );
+}
+
+#[test]
+fn no_groups_no_limit() {
+    check(&[], None);
+    check(
+        &[
+            ("proc/self/cgroup", "0::/\n"),
+            ("proc/self/mountinfo", "junk\n"),
+        ],
+        None,
+    );
+    check(
+        &[
+            ("proc/self/cgroup", "junk\n"),
+            ("proc/self/mountinfo", V2_MOUNT),
+        ],
+        None,
+    );
+}
+
+#[test]
+fn the_smaller_limit_applies() {
+    let flag = |mib: u64| {
+        Some(MemoryLimit {
+            bytes: mib * MIB,
+            source: LimitSource::Flag,
+        })
+    };
+    let cgroup = |mib: u64| {
+        Some(MemoryLimit {
+            bytes: mib * MIB,
+            source: LimitSource::CgroupV2,
+        })
+    };
+    assert_eq!(MemoryLimit::smaller(None, None), None);
+    assert_eq!(MemoryLimit::smaller(flag(1), None), flag(1));
+    assert_eq!(MemoryLimit::smaller(None, cgroup(1)), cgroup(1));
+    assert_eq!(MemoryLimit::smaller(flag(1), cgroup(2)), flag(1));
+    assert_eq!(MemoryLimit::smaller(flag(2), cgroup(1)), cgroup(1));
+}
+
+#[test]
+fn percent_is_of_the_limit_else_of_the_machine() {
+    let limit = Some(MemoryLimit {
+        bytes: 256 * MIB,
+        source: LimitSource::Flag,
+    });
+    let limited = MemoryBudget {
+        limit,
+        machine_bytes: 1024 * MIB,
+    };
+    assert_eq!(limited.percent(64 * MIB), 25.0);
+    assert_eq!(limited.percent_of_limit(64 * MIB), Some(25.0));
+    let unlimited = MemoryBudget {
+        limit: None,
+        machine_bytes: 1024 * MIB,
+    };
+    assert_eq!(unlimited.percent(64 * MIB), 6.25);
+    assert_eq!(unlimited.percent_of_limit(64 * MIB), None);
+    let unknown = MemoryBudget {
+        limit: None,
+        machine_bytes: 0,
+    };
+    assert_eq!(unknown.percent(64 * MIB), 0.0);
+}
+
+#[test]
+fn the_machine_has_memory() {
+    assert_eq!(
+        parse_mem_total("MemTotal:       25165824 kB\nMemFree: 1 kB\n"),
+        Some(24 << 30)
+    );
+    assert_eq!(parse_mem_total("MemFree: 1 kB\n"), None);
+    assert!(machine_total_bytes().unwrap() > 64 * MIB);
+    assert_eq!(
+        MemoryBudget::detect(Some(1)).limit.map(|limit| limit.bytes),
+        Some(1)
+    );
+}

@@ -1,0 +1,193 @@
+//! Looks at the process and at every plugin once a second and keeps what it saw for fifteen minutes.
+//!
+//! Growth, forecast and ledger come from these samples alone, so reading them, however often, changes nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+
+use crate::memory::allocator;
+use crate::memory::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
+use crate::memory::ledger::{Ledger, LedgerReading, Part};
+use crate::memory::limit::MemoryBudget;
+use crate::memory::process::{ProcessReader, ProcessReading};
+use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, SampleRing};
+use crate::plugin::registry::Registry;
+
+/// What is kept of one look at the process.
+#[derive(Debug, Clone, Copy)]
+struct ProcessSample {
+    resident_bytes: u64,
+    requests: u64,
+}
+
+/// What is kept of one look at a plugin.
+#[derive(Debug, Clone, Copy)]
+struct PluginSample {
+    generation: u64,
+    linear_bytes: u64,
+    retained_bytes: u64,
+    requests: u64,
+}
+
+#[derive(Debug)]
+struct History {
+    process: SampleRing<ProcessSample>,
+    plugins: BTreeMap<String, SampleRing<PluginSample>>,
+}
+
+/// Growth and when it meets the limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Forecast {
+    /// The regression.
+    pub(crate) growth: Growth,
+    /// Seconds until the limit at this growth.
+    pub(crate) seconds_to_limit: Option<f64>,
+}
+
+/// The sampler's memory, and the readings that need no history.
+pub(crate) struct Monitor {
+    reader: ProcessReader,
+    budget: MemoryBudget,
+    start_resident_bytes: u64,
+    history: Mutex<History>,
+}
+
+impl Monitor {
+    /// A monitor without samples yet.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell a process its memory.
+    pub(crate) fn new(budget: MemoryBudget) -> io::Result<Self> {
+        let reader = ProcessReader::new()?;
+        let start_resident_bytes = reader.resident_bytes()?;
+        let history = History { process: SampleRing::new(HISTORY_SAMPLES), plugins: BTreeMap::new() };
+        Ok(Monitor { reader, budget, start_resident_bytes, history: Mutex::new(history) })
+    }
+
+    /// The limit that applies, and the machine's memory.
+    pub(crate) fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
+    /// The process as the kernel sees it now.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not answer.
+    pub(crate) fn process(&self) -> io::Result<ProcessReading> {
+        self.reader.read()
+    }
+
+    /// Resident bytes now.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not answer.
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        self.reader.resident_bytes()
+    }
+
+    /// Resident bytes when the host had just started.
+    pub(crate) fn start_resident_bytes(&self) -> u64 {
+        self.start_resident_bytes
+    }
+
+    /// Growth of the process.
+    pub(crate) fn process_forecast(&self) -> Forecast {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let points = history.process.window(GROWTH_WINDOW).map(|s| GrowthPoint {
+            at: s.at,
+            bytes: s.value.resident_bytes,
+            requests: s.value.requests,
+        });
+        let growth = Growth::over(points, GROWTH_WINDOW, None);
+        Forecast { growth, seconds_to_limit: growth.seconds_to_limit(self.budget.limit.map(|l| l.bytes)) }
+    }
+
+    /// Growth of one plugin's retained bytes, and when its linear memory meets its limit. A fresh instance
+    /// starts a fresh window.
+    pub(crate) fn plugin_forecast(&self, plugin: &str, limit: u64) -> Option<Forecast> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = history.plugins.get(plugin)?;
+        let generation = ring.latest()?.value.generation;
+        let of_instance = || ring.window(GROWTH_WINDOW).filter(move |s| s.value.generation == generation);
+        let retained = of_instance().map(|s| GrowthPoint {
+            at: s.at,
+            bytes: s.value.retained_bytes,
+            requests: s.value.requests,
+        });
+        let linear = of_instance().map(|s| GrowthPoint {
+            at: s.at,
+            bytes: s.value.linear_bytes,
+            requests: s.value.requests,
+        });
+        Some(Forecast {
+            growth: Growth::over(retained, GROWTH_WINDOW, None),
+            seconds_to_limit: Growth::over(linear, GROWTH_WINDOW, None).seconds_to_limit(Some(limit)),
+        })
+    }
+
+    /// Where the resident bytes are.
+    pub(crate) fn ledger(&self, process: &ProcessReading, registry: &Registry) -> Ledger {
+        let plugins = registry.plugins();
+        Ledger::balance(&LedgerReading {
+            resident_bytes: process.resident_bytes,
+            resident_file_bytes: process.resident_file_bytes,
+            allocator_in_use_bytes: allocator::in_use_bytes(),
+            thread_stack_bytes: None,
+            plugins_linear_bytes: plugins.iter().map(|p| p.reading().linear.bytes).sum(),
+            profiler_bytes: 0,
+            heap_tenants: vec![(Part::History, self.bytes())],
+        })
+    }
+
+    /// Bytes that the kept samples take.
+    fn bytes(&self) -> u64 {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = history.process.len() * size_of::<(Moment, ProcessSample)>();
+        let plugins: usize = history.plugins.values().map(|r| r.len() * size_of::<(Moment, PluginSample)>()).sum();
+        (process + plugins) as u64
+    }
+
+    fn sample(&self, registry: &Registry, requests: u64) {
+        let at = Moment::now();
+        let plugins = registry.plugins();
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(resident_bytes) = self.resident_bytes() {
+            history.process.push(at, ProcessSample { resident_bytes, requests });
+        }
+        history.plugins.retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
+        for plugin in plugins.iter() {
+            let reading = plugin.reading();
+            let sample = PluginSample {
+                generation: reading.generation,
+                linear_bytes: reading.linear.bytes,
+                retained_bytes: reading.retained.bytes,
+                requests: reading.requests,
+            };
+            match history.plugins.get_mut(plugin.id()) {
+                Some(ring) => ring.push(at, sample),
+                None => {
+                    let mut ring = SampleRing::new(HISTORY_SAMPLES);
+                    ring.push(at, sample);
+                    history.plugins.insert(plugin.id().to_owned(), ring);
+                }
+            }
+        }
+    }
+
+    /// Samples until the task is dropped. `requests` tells how many requests have been served.
+    pub(crate) async fn run(self: Arc<Self>, registry: Arc<Registry>, requests: impl Fn() -> u64) {
+        let mut ticks = tokio::time::interval(SAMPLE_INTERVAL.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            self.sample(&registry, requests());
+        }
+    }
+}

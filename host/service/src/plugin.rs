@@ -1,0 +1,17 @@
+//! Leak plugins: from a file to a component, an instance, and a driver that owns it.
+//!
+//! One long-lived store per plugin: a store per request would hide the leak. It belongs to one task, the
+//! [`driver`], behind a bounded mailbox; everybody else holds a [`handle::Plugin`], which reads what the
+//! driver has published without asking it. Nothing in here knows of HTTP.
+
+pub(crate) mod cache;
+pub(crate) mod driver;
+pub(crate) mod error;
+pub(crate) mod guest_log;
+pub(crate) mod handle;
+pub(crate) mod instance;
+pub(crate) mod limiter;
+pub(crate) mod loader;
+pub(crate) mod manifest;
+pub(crate) mod registry;
+pub(crate) mod settings;

@@ -1,0 +1,166 @@
+//! Compiled components on disk, so that a second start compiles nothing.
+//!
+//! An entry's name holds the component's digest and everything that machine code depends on: the engine's
+//! version, its settings and the processor. An entry that is damaged, or that another version made, is
+//! rebuilt; a cache folder that cannot be written costs a compilation at each start and nothing else.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Bytes that the folder may take. The oldest entries go first.
+const SIZE_MAX: u64 = 512 << 20;
+
+/// The folder of compiled components, or none.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    folder: Option<PathBuf>,
+    environment: u64,
+}
+
+impl Cache {
+    /// A cache in `folder`, which is made if it is not there; without one nothing is kept.
+    pub(crate) fn open(folder: Option<PathBuf>, engine: &Engine) -> Self {
+        let folder = folder.filter(|folder| match fs::create_dir_all(folder) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "no cache of compiled plugins: each start compiles them");
+                false
+            }
+        });
+        if let Some(folder) = &folder {
+            prune(folder, SIZE_MAX);
+        }
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Cache { folder, environment: hasher.finish() }
+    }
+
+    /// The compiled component, if it is there and whole.
+    pub(crate) fn get(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let (code, sum) = self.paths(digest)?;
+        if fs::read_to_string(sum).ok()? != checksum(&code).ok()? {
+            tracing::warn!(entry = %code.display(), "damaged cache entry: compiling anew");
+            return None;
+        }
+        // SAFETY: the file's bytes are those that `put` got from `Component::serialize`: the checksum beside it
+        // says so, and its name says that an engine of the same version and settings wrote it. The folder is
+        // the user's own; whoever can write there can replace this program as well.
+        #[allow(unsafe_code, reason = "machine code from a file is the purpose of the cache")]
+        let component = unsafe { Component::deserialize_file(engine, &code) };
+        component
+            .inspect_err(|error| tracing::warn!(entry = %code.display(), %error, "unusable cache entry: compiling anew"))
+            .ok()
+    }
+
+    /// Keeps a compiled component. A failure is logged and costs a compilation at the next start.
+    pub(crate) fn put(&self, digest: &str, component: &Component) {
+        let Some((code, sum)) = self.paths(digest) else { return };
+        let written = component.serialize().map_err(io::Error::other).and_then(|bytes| {
+            replace(&code, &bytes)?;
+            replace(&sum, line(crc32fast::hash(&bytes), bytes.len() as u64).as_bytes())
+        });
+        if let Err(error) = written {
+            tracing::warn!(entry = %code.display(), %error, "cannot keep a compiled plugin");
+        }
+    }
+
+    fn paths(&self, digest: &str) -> Option<(PathBuf, PathBuf)> {
+        let stem = format!("{digest}-{:016x}", self.environment);
+        let folder = self.folder.as_ref()?;
+        Some((folder.join(format!("{stem}.cwasm")), folder.join(format!("{stem}.sum"))))
+    }
+}
+
+fn line(crc: u32, length: u64) -> String {
+    format!("crc32 {crc:08x} length {length}\n")
+}
+
+fn checksum(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut length = 0;
+    loop {
+        let n = file.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else { break };
+        hasher.update(bytes);
+        length += n as u64;
+    }
+    Ok(line(hasher.finalize(), length))
+}
+
+/// Writes beside and renames, so that nobody ever sees half a file.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension(format!("tmp-{}", std::process::id()));
+    let written = fs::File::create(&beside).and_then(|mut f| f.write_all(bytes)).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The half-written file is of no use to anybody; that it cannot be removed either changes nothing.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn prune(folder: &Path, most: u64) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut files: Vec<_> = entries
+        .filter_map(|e| {
+            let e = e.ok()?;
+            let meta = e.metadata().ok().filter(fs::Metadata::is_file)?;
+            Some((meta.modified().ok()?, meta.len(), e.path()))
+        })
+        .collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
+    for (_, size, path) in files {
+        if total <= most {
+            break;
+        }
+        if fs::remove_file(&path).is_ok() {
+            total -= size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_entry_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::engine::start().unwrap();
+        let cache = Cache::open(Some(folder.path().into()), &engine);
+        let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        assert!(cache.get(&engine, "d").is_none());
+        cache.put("d", &empty);
+        assert!(cache.get(&engine, "d").is_some());
+
+        let (code, _) = cache.paths("d").unwrap();
+        let mut bytes = fs::read(&code).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&code, bytes).unwrap();
+        assert!(cache.get(&engine, "d").is_none());
+        cache.put("d", &empty);
+        assert!(cache.get(&engine, "d").is_some());
+    }
+
+    #[test]
+    fn the_oldest_entries_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, age) in [("old", 300), ("middle", 200), ("new", 100)] {
+            let path = folder.path().join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            let when = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+            fs::File::open(&path).unwrap().set_modified(when).unwrap();
+        }
+        prune(folder.path(), 150);
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["new"]);
+    }
+}

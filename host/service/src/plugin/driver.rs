@@ -1,0 +1,494 @@
+//! The task that owns a plugin's instance and does one thing at a time with it.
+//!
+//! A fault retires the instance: it is kept, so that its memory stays visible, but never called again. `reset`
+//! starts the next generation.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::{Fault, PluginError};
+use super::handle::{Board, Details, MAILBOX, Plugin, Reading, State, not_running};
+use super::instance::{Instance, LinearMemory, Request, Retained, told_at_start};
+use super::loader::Loaded;
+use super::manifest::Manifest;
+use super::settings::{Defaults, Settings, Value};
+
+/// What a driver can be asked.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Handle a request.
+    Invoke {
+        /// The request, shared by all plugins.
+        request: Arc<Request>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Invocation>,
+    },
+    /// Switch the leak, change settings.
+    Switch {
+        /// The switch, if it is to change.
+        enabled: Option<bool>,
+        /// New values by name.
+        changes: Vec<(String, Value)>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), PluginError>>,
+    },
+    /// Drop what the pattern holds.
+    Clear {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Clearing, PluginError>>,
+    },
+    /// Start a fresh instance.
+    Reset {
+        /// Whether switch and settings go back too.
+        everything: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Resetting, PluginError>>,
+    },
+    /// Start a fresh instance if nothing is retained.
+    Recycle {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Recycling>,
+    },
+    /// Go on with another component.
+    Replace {
+        /// The component, with an instance that has described itself.
+        replacement: Box<Replacement>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// What one request did to a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    /// How it went.
+    pub(crate) result: InvocationResult,
+    /// Which instance served it.
+    pub(crate) generation: u64,
+    /// What the pattern held before.
+    pub(crate) retained_before: Retained,
+    /// What it holds now.
+    pub(crate) retained_after: Retained,
+    /// Linear memory before, in bytes.
+    pub(crate) linear_before: u64,
+    /// Linear memory now, in bytes.
+    pub(crate) linear_after: u64,
+}
+
+/// How a call went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InvocationResult {
+    /// The pattern ran.
+    Triggered,
+    /// It did not: the probability, the cap, or the plugin itself said no.
+    Skipped,
+    /// It failed, and why.
+    Failed(String),
+}
+
+/// What a clear removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clearing {
+    /// What the pattern held, and holds no more.
+    pub(crate) removed: Retained,
+}
+
+/// What a reset did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resetting {
+    /// The number of the fresh instance.
+    pub(crate) generation: u64,
+    /// Linear memory of the dropped instance, in bytes.
+    pub(crate) linear_before: u64,
+    /// Linear memory of the fresh one, in bytes.
+    pub(crate) linear_after: u64,
+}
+
+/// What giving back memory did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recycling {
+    /// Whether there is a fresh instance.
+    pub(crate) recycled: bool,
+    /// Linear memory before, in bytes.
+    pub(crate) linear_before: u64,
+    /// Linear memory now, in bytes.
+    pub(crate) linear_after: u64,
+    /// Why, or why not.
+    pub(crate) reason: String,
+}
+
+/// A component to go on with.
+pub(crate) struct Replacement {
+    loaded: Arc<Loaded>,
+    manifest: Arc<Manifest>,
+    instance: Instance,
+}
+
+impl std::fmt::Debug for Replacement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replacement").field("manifest", &self.manifest).finish_non_exhaustive()
+    }
+}
+
+impl Replacement {
+    /// Starts an instance of a component and asks it what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] when it does not start or does not answer as the contract wants.
+    pub(crate) async fn start(loaded: Loaded, log_name: &str, defaults: Defaults) -> Result<Self, PluginError> {
+        let limit = defaults.memory_limit.unwrap_or(super::settings::WASM32_MEMORY_MAX);
+        let mut instance = Instance::start(&loaded, log_name, limit)
+            .await
+            .map_err(|fault| PluginError::Refused(format!("the component does not start: {fault}")))?;
+        let manifest = instance.describe().await?;
+        Ok(Replacement { loaded: Arc::new(loaded), manifest: Arc::new(manifest), instance })
+    }
+
+    /// The id that it describes itself with.
+    pub(crate) fn id(&self) -> &str {
+        &self.manifest.id
+    }
+
+    /// The file that it came from.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.loaded.origin.path
+    }
+}
+
+/// Starts a driver; it ends when the handle is gone and the mailbox is empty.
+pub(crate) fn spawn(
+    first: Replacement,
+    defaults: Defaults,
+    tasks: &tokio_util::task::TaskTracker,
+) -> Arc<Plugin> {
+    let id = first.id().to_owned();
+    let settings = Arc::new(Settings::new(&id, first.manifest.settings.clone(), defaults));
+    let linear = first.instance.linear_memory();
+    let reading = Reading {
+        linear,
+        linear_peak: linear.bytes,
+        linear_start: linear.bytes,
+        generation: 1,
+        ..Reading::default()
+    };
+    let details = Details {
+        manifest: first.manifest.clone(),
+        origin: Arc::new(first.loaded.origin.clone()),
+        settings: settings.clone(),
+        state: State::Running,
+        expires_at: None,
+        loaded_at: Timestamp::now(),
+    };
+    let board = Arc::new(Board::new(details.clone(), reading));
+    let (mailbox, commands) = mpsc::channel(MAILBOX);
+    let driver = Driver {
+        defaults,
+        loaded: first.loaded,
+        instance: Some(first.instance),
+        details,
+        reading,
+        expiry: None,
+        board: board.clone(),
+    };
+    tasks.spawn(driver.run(commands));
+    Arc::new(Plugin::new(id, board, mailbox))
+}
+
+struct Driver {
+    defaults: Defaults,
+    loaded: Arc<Loaded>,
+    /// `None` only when a fresh instance could not be started.
+    instance: Option<Instance>,
+    details: Details,
+    reading: Reading,
+    expiry: Option<Instant>,
+    board: Arc<Board>,
+}
+
+impl Driver {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let command = match self.expiry {
+                None => commands.recv().await,
+                Some(at) => tokio::select! {
+                    biased;
+                    () = tokio::time::sleep_until(at.into()) => {
+                        self.set_enabled(false);
+                        tracing::info!(plugin = self.id(), "disabled: its time to live is over");
+                        continue;
+                    }
+                    command = commands.recv() => command,
+                },
+            };
+            let Some(command) = command else { return };
+            // A receiver that is gone no longer wants the answer.
+            match command {
+                Command::Invoke { request, reply } => drop(reply.send(self.invoke(&request).await)),
+                Command::Switch { enabled, changes, reply } => {
+                    drop(reply.send(self.switch(enabled, changes).await));
+                }
+                Command::Clear { reply } => drop(reply.send(self.clear().await)),
+                Command::Reset { everything, reply } => drop(reply.send(self.reset(everything).await)),
+                Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
+                Command::Replace { replacement, reply } => {
+                    self.replace(*replacement).await;
+                    drop(reply.send(()));
+                }
+            }
+        }
+    }
+
+    fn id(&self) -> &str {
+        &self.details.manifest.id
+    }
+
+    async fn invoke(&mut self, request: &Request) -> Invocation {
+        let before = self.reading;
+        let result = self.call(request).await;
+        self.read_linear();
+        self.board.publish(&self.reading);
+        Invocation {
+            result,
+            generation: before.generation,
+            retained_before: before.retained,
+            retained_after: self.reading.retained,
+            linear_before: before.linear.bytes,
+            linear_after: self.reading.linear.bytes,
+        }
+    }
+
+    async fn call(&mut self, request: &Request) -> InvocationResult {
+        if let Err(error) = not_running(self.id(), &self.details.state) {
+            return InvocationResult::Failed(error.to_string());
+        }
+        if !self.board.enabled() {
+            return InvocationResult::Skipped;
+        }
+        let policy = self.details.settings.policy();
+        self.reading.requests += 1;
+        self.reading.requests_since_clear += 1;
+        let full = policy.retained_max.is_some_and(|most| self.reading.retained.bytes >= most);
+        if full || (policy.probability < 1.0 && rand::random::<f64>() >= policy.probability) {
+            return InvocationResult::Skipped;
+        }
+        let Some(instance) = &mut self.instance else {
+            return InvocationResult::Failed("has no instance".into());
+        };
+        match instance.on_request(request, policy.deadline).await {
+            Ok(Ok(outcome)) => {
+                self.reading.retained = outcome.retained;
+                if outcome.triggered { InvocationResult::Triggered } else { InvocationResult::Skipped }
+            }
+            Ok(Err(message)) => InvocationResult::Failed(format!("the plugin answered: {message}")),
+            Err(fault) => InvocationResult::Failed(self.retire(fault).to_string()),
+        }
+    }
+
+    async fn switch(&mut self, enabled: Option<bool>, changes: Vec<(String, Value)>) -> Result<(), PluginError> {
+        if enabled == Some(true) {
+            not_running(self.id(), &self.details.state)?;
+        }
+        let old = self.details.settings.clone();
+        let next = Arc::new(old.with(changes)?);
+        let (before, after) = (old.policy(), next.policy());
+        if next.plugin_changes(&old).next().is_some() {
+            not_running(self.id(), &self.details.state)?;
+            let Some(instance) = &mut self.instance else { return Err(PluginError::Gone(self.id().to_owned())) };
+            match instance.configure(next.plugin_changes(&old), after.deadline).await {
+                Ok(answer) => answer?,
+                Err(fault) => {
+                    let fault = self.retire(fault);
+                    return Err(PluginError::Failed { plugin: self.id().to_owned(), fault });
+                }
+            }
+        }
+        self.details.settings = next;
+        if let Some(instance) = &mut self.instance
+            && before.memory_limit != after.memory_limit
+        {
+            instance.set_memory_limit(after.memory_limit);
+        }
+        let on = enabled.unwrap_or(self.board.enabled());
+        if enabled.is_some() || before.time_to_live != after.time_to_live {
+            self.set_enabled(on);
+        } else {
+            self.publish();
+        }
+        Ok(())
+    }
+
+    async fn clear(&mut self) -> Result<Clearing, PluginError> {
+        not_running(self.id(), &self.details.state)?;
+        let deadline = self.details.settings.policy().deadline.max(CLEAR_DEADLINE);
+        let Some(instance) = &mut self.instance else { return Err(PluginError::Gone(self.id().to_owned())) };
+        let done = match instance.clear(deadline).await {
+            Ok(removed) => instance.retained(deadline).await.map(|left| (removed, left)),
+            Err(fault) => Err(fault),
+        };
+        match done {
+            Ok((removed, left)) => {
+                self.reading.retained = left;
+                self.reading.requests_since_clear = 0;
+                self.publish();
+                tracing::info!(plugin = self.id(), objects = removed.objects, bytes = removed.bytes, "cleared");
+                Ok(Clearing { removed })
+            }
+            Err(fault) => {
+                let fault = self.retire(fault);
+                Err(PluginError::Failed { plugin: self.id().to_owned(), fault })
+            }
+        }
+    }
+
+    async fn reset(&mut self, everything: bool) -> Result<Resetting, PluginError> {
+        let linear_before = self.reading.linear.bytes;
+        if everything {
+            self.details.settings = Arc::new(self.details.settings.at_defaults());
+            self.set_enabled(false);
+        }
+        self.restart().await.map_err(|fault| PluginError::Failed { plugin: self.id().to_owned(), fault })?;
+        if everything {
+            self.reading.linear_peak = self.reading.linear.bytes;
+            self.publish();
+        }
+        tracing::info!(plugin = self.id(), generation = self.reading.generation, "reset");
+        Ok(Resetting { generation: self.reading.generation, linear_before, linear_after: self.reading.linear.bytes })
+    }
+
+    async fn recycle(&mut self) -> Recycling {
+        let before = self.reading;
+        let kept = |reason: String| Recycling {
+            recycled: false,
+            linear_before: before.linear.bytes,
+            linear_after: before.linear.bytes,
+            reason,
+        };
+        if let Some(fault) = self.details.state.fault() {
+            return kept(format!("kept as evidence: {} ({fault}); reset starts it anew", self.details.state.name()));
+        }
+        if before.retained.objects > 0 || before.retained.bytes > 0 {
+            let unit = &self.details.manifest.unit;
+            return kept(format!("kept: it retains {} {unit}", before.retained.objects));
+        }
+        if before.linear.bytes <= before.linear_start {
+            return kept("nothing to give back".into());
+        }
+        match self.restart().await {
+            Ok(()) => Recycling {
+                recycled: true,
+                linear_before: before.linear.bytes,
+                linear_after: self.reading.linear.bytes,
+                reason: "it retained nothing".into(),
+            },
+            Err(fault) => kept(format!("the fresh instance did not start: {fault}")),
+        }
+    }
+
+    async fn replace(&mut self, replacement: Replacement) {
+        let Replacement { loaded, manifest, instance } = replacement;
+        let fresh = Settings::new(&manifest.id, manifest.settings.clone(), self.defaults);
+        self.details = Details {
+            settings: Arc::new(fresh.keeping(&self.details.settings)),
+            manifest,
+            origin: Arc::new(loaded.origin.clone()),
+            state: State::Running,
+            loaded_at: Timestamp::now(),
+            ..self.details.clone()
+        };
+        self.loaded = loaded;
+        self.instance = None;
+        // A fault here has retired the instance; status says so.
+        let _ = self.adopt(Ok(instance)).await;
+        tracing::info!(plugin = self.id(), digest = self.details.origin.digest, "replaced");
+    }
+
+    /// Drops the instance and starts a fresh one with the settings in force.
+    async fn restart(&mut self) -> Result<(), Fault> {
+        // First the old one goes: two at once would need twice the memory.
+        self.instance = None;
+        let limit = self.details.settings.policy().memory_limit;
+        let started = Instance::start(&self.loaded, &self.details.manifest.id.clone(), limit).await;
+        self.adopt(started).await
+    }
+
+    /// Goes on with a started instance, after telling it the settings in force.
+    async fn adopt(&mut self, started: Result<Instance, Fault>) -> Result<(), Fault> {
+        let policy = self.details.settings.policy();
+        let defaults = self.details.settings.at_defaults();
+        self.details.state = State::Running;
+        self.reading = Reading {
+            linear_peak: self.reading.linear_peak,
+            generation: self.reading.generation + 1,
+            ..Reading::default()
+        };
+        let outcome = match started {
+            Ok(mut instance) => {
+                instance.set_memory_limit(policy.memory_limit);
+                let told = instance.configure(told_at_start(&self.details.settings, &defaults), policy.deadline).await;
+                let outcome = match told {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(refusal)) => {
+                        // It took these values before, or says now that it will not: go on with its defaults.
+                        tracing::warn!(plugin = self.id(), %refusal, "a fresh instance refuses the settings: defaults");
+                        self.details.settings = Arc::new(defaults);
+                        Ok(())
+                    }
+                    Err(fault) => Err(fault),
+                };
+                self.instance = Some(instance);
+                outcome
+            }
+            Err(fault) => Err(fault),
+        };
+        self.read_linear();
+        self.reading.linear_start = self.reading.linear.bytes;
+        if let Err(fault) = &outcome {
+            self.retire(fault.clone());
+        }
+        self.publish();
+        outcome
+    }
+
+    /// Marks the instance as dead: from now on it is only read.
+    fn retire(&mut self, fault: Fault) -> Fault {
+        tracing::warn!(
+            plugin = self.id(),
+            reason = fault.reason,
+            at = fault.backtrace.first().map(|f| f.function.as_str()),
+            "plugin retired"
+        );
+        self.details.state = State::after(fault.clone());
+        self.publish();
+        fault
+    }
+
+    fn set_enabled(&mut self, enabled: bool) {
+        let ttl = self.details.settings.policy().time_to_live.filter(|_| enabled);
+        self.expiry = ttl.map(|ttl| Instant::now() + ttl);
+        self.details.expires_at =
+            ttl.and_then(|ttl| Timestamp::now().checked_add(SignedDuration::try_from(ttl).ok()?).ok());
+        if self.board.enabled() != enabled {
+            tracing::info!(plugin = self.id(), enabled, "switched");
+        }
+        self.board.set_enabled(enabled);
+        self.publish();
+    }
+
+    fn read_linear(&mut self) {
+        self.reading.linear = self.instance.as_ref().map_or(LinearMemory::default(), Instance::linear_memory);
+        self.reading.linear_peak = self.reading.linear_peak.max(self.reading.linear.bytes);
+    }
+
+    fn publish(&mut self) {
+        self.read_linear();
+        self.board.publish(&self.reading);
+        self.board.set_details(self.details.clone());
+    }
+}
+
+/// Dropping a great many objects may take longer than a request may.
+const CLEAR_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,0 +1,134 @@
+//! What can go wrong with a plugin, without a word of HTTP.
+
+use std::path::PathBuf;
+
+/// Why something asked of a plugin was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PluginError {
+    /// The bytes are no component of this contract.
+    #[error("{0}")]
+    Refused(String),
+    /// The component could not be read from disk or from the cache.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another component has this id already.
+    #[error("the id {id:?} is taken by {owner}")]
+    IdTaken {
+        /// The id that both want.
+        id: String,
+        /// Where the other one comes from.
+        owner: String,
+    },
+    /// A setting that the plugin does not have.
+    #[error("{plugin} has no setting {name:?}")]
+    UnknownSetting {
+        /// The plugin's id.
+        plugin: String,
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A value that the setting does not take.
+    #[error("{name}: {message}")]
+    InvalidValue {
+        /// The setting's name.
+        name: String,
+        /// The type and range it takes.
+        message: String,
+    },
+    /// The plugin is exhausted or faulted.
+    #[error("{plugin} is {state}: {reason}")]
+    NotRunning {
+        /// The plugin's id.
+        plugin: String,
+        /// `exhausted` or `faulted`.
+        state: &'static str,
+        /// What happened to it.
+        reason: String,
+    },
+    /// The mailbox is full.
+    #[error("{0} has too many calls waiting")]
+    Overloaded(String),
+    /// The plugin was unloaded, or the host is stopping.
+    #[error("{0} is being unloaded")]
+    Gone(String),
+    /// The guest failed while it did what was asked; it has been retired.
+    #[error("{plugin} failed: {fault}")]
+    Failed {
+        /// The plugin's id.
+        plugin: String,
+        /// How it failed.
+        fault: Fault,
+    },
+}
+
+/// How a guest ended. The store it ran in is never called again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// What kind of end it was.
+    pub(crate) kind: FaultKind,
+    /// One sentence for the person who reads the status.
+    pub(crate) reason: String,
+    /// The guest's call stack, innermost first, when there was one.
+    pub(crate) backtrace: Vec<Frame>,
+}
+
+/// One frame of a guest's call stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The function's demangled name, or its index.
+    pub(crate) function: String,
+    /// Offset in the component as it was compiled, if known.
+    pub(crate) offset: Option<usize>,
+    /// `file:line`, once the symbols have been read.
+    pub(crate) location: Option<String>,
+}
+
+/// The kinds of end that status and metrics tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// It was refused more memory and did not survive that.
+    MemoryLimit,
+    /// It did not return within its deadline.
+    Deadline,
+    /// Its stack was used up.
+    StackOverflow,
+    /// Any other trap: a panic, an access out of bounds, a division by zero.
+    Trap,
+    /// The host could not instantiate or call it.
+    Host,
+}
+
+impl FaultKind {
+    /// The value of the `reason` label in the metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            FaultKind::MemoryLimit => "memory_limit",
+            FaultKind::Deadline => "deadline",
+            FaultKind::StackOverflow => "stack_overflow",
+            FaultKind::Trap => "trap",
+            FaultKind::Host => "host",
+        }
+    }
+
+    /// All of them, for the metrics.
+    pub(crate) const ALL: [FaultKind; 5] = [
+        FaultKind::MemoryLimit,
+        FaultKind::Deadline,
+        FaultKind::StackOverflow,
+        FaultKind::Trap,
+        FaultKind::Host,
+    ];
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}

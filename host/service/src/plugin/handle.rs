@@ -1,0 +1,310 @@
+//! The cheap handle that everybody but the driver holds: a mailbox, and the last published readings.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::driver::{Clearing, Command, Invocation, Recycling, Replacement, Resetting};
+use super::error::{Fault, FaultKind, PluginError};
+use super::instance::{LinearMemory, Request, Retained};
+use super::loader::Origin;
+use super::manifest::Manifest;
+use super::settings::{Settings, Value};
+
+/// Calls that may wait for one plugin. At some 10 µs a call, a full mailbox is 20 ms of work.
+pub(crate) const MAILBOX: usize = 2048;
+
+/// Whether a plugin can be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It can.
+    Running,
+    /// It died of the memory it was refused.
+    Exhausted(Fault),
+    /// It died of anything else.
+    Faulted(Fault),
+}
+
+impl State {
+    /// Each name that [`State::name`] gives.
+    pub(crate) const NAMES: [&str; 3] = ["running", "exhausted", "faulted"];
+
+    /// The state that a fault leads to.
+    pub(crate) fn after(fault: Fault) -> Self {
+        match fault.kind {
+            FaultKind::MemoryLimit => State::Exhausted(fault),
+            _ => State::Faulted(fault),
+        }
+    }
+
+    /// `running`, `exhausted` or `faulted`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Exhausted(_) => "exhausted",
+            State::Faulted(_) => "faulted",
+        }
+    }
+
+    /// What it died of.
+    pub(crate) fn fault(&self) -> Option<&Fault> {
+        match self {
+            State::Running => None,
+            State::Exhausted(fault) | State::Faulted(fault) => Some(fault),
+        }
+    }
+}
+
+/// What changes seldom.
+#[derive(Debug, Clone)]
+pub(crate) struct Details {
+    /// What the plugin says it is.
+    pub(crate) manifest: Arc<Manifest>,
+    /// Where it comes from.
+    pub(crate) origin: Arc<Origin>,
+    /// Its settings.
+    pub(crate) settings: Arc<Settings>,
+    /// Whether it can be called.
+    pub(crate) state: State,
+    /// When it disables itself.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// When it was loaded.
+    pub(crate) loaded_at: Timestamp,
+}
+
+/// One reading of what changes with each request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// What the pattern holds, as of its last answer.
+    pub(crate) retained: Retained,
+    /// The linear memory of the instance.
+    pub(crate) linear: LinearMemory,
+    /// The most linear memory that any instance has had.
+    pub(crate) linear_peak: u64,
+    /// The linear memory right after the instance had started.
+    pub(crate) linear_start: u64,
+    /// Which instance this is, from 1.
+    pub(crate) generation: u64,
+    /// Requests that this instance was offered while enabled.
+    pub(crate) requests: u64,
+    /// Those since the last clear.
+    pub(crate) requests_since_clear: u64,
+}
+
+impl Reading {
+    /// Retained bytes per request since the last clear; zero before the first.
+    pub(crate) fn bytes_per_request(&self) -> f64 {
+        match self.requests_since_clear {
+            0 => 0.0,
+            n => self.retained.bytes as f64 / n as f64,
+        }
+    }
+}
+
+/// Where the driver publishes.
+#[derive(Debug)]
+pub(crate) struct Board {
+    enabled: AtomicBool,
+    running: AtomicBool,
+    details: ArcSwap<Details>,
+    numbers: [AtomicU64; 11],
+}
+
+impl Board {
+    /// A board with the first readings.
+    pub(crate) fn new(details: Details, reading: Reading) -> Self {
+        let board = Board {
+            enabled: AtomicBool::new(false),
+            running: AtomicBool::new(details.state == State::Running),
+            details: ArcSwap::from_pointee(details),
+            numbers: Default::default(),
+        };
+        board.publish(&reading);
+        board
+    }
+
+    /// Publishes what a call has changed.
+    pub(crate) fn publish(&self, r: &Reading) {
+        let values = [
+            r.retained.objects,
+            r.retained.bytes,
+            r.linear.bytes,
+            r.linear.limit,
+            r.linear.grows,
+            r.linear.denials,
+            r.linear_peak,
+            r.linear_start,
+            r.generation,
+            r.requests,
+            r.requests_since_clear,
+        ];
+        for (slot, value) in self.numbers.iter().zip(values) {
+            slot.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Publishes what changes seldom.
+    pub(crate) fn set_details(&self, details: Details) {
+        self.running.store(details.state == State::Running, Ordering::Relaxed);
+        self.details.store(Arc::new(details));
+    }
+
+    /// Switches the leak.
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.enabled.store(enabled, Ordering::Relaxed);
+    }
+
+    /// Whether the leak is switched on.
+    pub(crate) fn enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// The last published reading. Its numbers may be of two neighbouring calls.
+    pub(crate) fn reading(&self) -> Reading {
+        let [objects, bytes, linear, limit, grows, denials, peak, start, generation, requests, since_clear] =
+            self.numbers.each_ref().map(|n| n.load(Ordering::Relaxed));
+        Reading {
+            retained: Retained { objects, bytes },
+            linear: LinearMemory { bytes: linear, limit, grows, denials },
+            linear_peak: peak,
+            linear_start: start,
+            generation,
+            requests,
+            requests_since_clear: since_clear,
+        }
+    }
+
+    /// What changes seldom.
+    pub(crate) fn details(&self) -> Guard<Arc<Details>> {
+        self.details.load()
+    }
+}
+
+/// A loaded plugin.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    id: String,
+    board: Arc<Board>,
+    mailbox: mpsc::Sender<Command>,
+}
+
+impl Plugin {
+    /// A handle to the driver that reads `mailbox`'s other end and publishes on `board`.
+    pub(crate) fn new(id: String, board: Arc<Board>, mailbox: mpsc::Sender<Command>) -> Self {
+        Plugin { id, board, mailbox }
+    }
+
+    /// Its name in URLs, metrics and panels.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether its leak is switched on.
+    pub(crate) fn enabled(&self) -> bool {
+        self.board.enabled()
+    }
+
+    /// The last published reading.
+    pub(crate) fn reading(&self) -> Reading {
+        self.board.reading()
+    }
+
+    /// What changes seldom.
+    pub(crate) fn details(&self) -> Guard<Arc<Details>> {
+        self.board.details()
+    }
+
+    /// Hands it a request; the answer comes through the receiver.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::NotRunning`], [`PluginError::Overloaded`] and [`PluginError::Gone`], at once.
+    pub(crate) fn invoke(&self, request: Arc<Request>) -> Result<oneshot::Receiver<Invocation>, PluginError> {
+        if !self.board.running.load(Ordering::Relaxed) {
+            self.check_running()?;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.try_send(Command::Invoke { request, reply }).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => PluginError::Overloaded(self.id.clone()),
+            mpsc::error::TrySendError::Closed(_) => PluginError::Gone(self.id.clone()),
+        })?;
+        Ok(answer)
+    }
+
+    /// An error when it cannot be called.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::NotRunning`].
+    pub(crate) fn check_running(&self) -> Result<(), PluginError> {
+        not_running(&self.id, &self.details().state)
+    }
+
+    /// Switches the leak and changes settings: all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a setting, or [`PluginError::NotRunning`] when the guest would have to be told.
+    pub(crate) async fn switch(&self, enabled: Option<bool>, changes: Vec<(String, Value)>) -> Result<(), PluginError> {
+        self.ask(|reply| Command::Switch { enabled, changes, reply }).await?
+    }
+
+    /// Drops what the pattern holds, inside the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::NotRunning`], or [`PluginError::Failed`] when the guest did not survive it.
+    pub(crate) async fn clear(&self) -> Result<Clearing, PluginError> {
+        self.ask(|reply| Command::Clear { reply }).await?
+    }
+
+    /// Drops the instance and starts a fresh one; `everything` switches the leak off and puts all settings
+    /// back too.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Failed`] when the fresh instance does not start.
+    pub(crate) async fn reset(&self, everything: bool) -> Result<Resetting, PluginError> {
+        self.ask(|reply| Command::Reset { everything, reply }).await?
+    }
+
+    /// Gives back the linear memory, if nothing is retained in it.
+    ///
+    /// # Errors
+    ///
+    /// Only when the plugin is being unloaded.
+    pub(crate) async fn recycle(&self) -> Result<Recycling, PluginError> {
+        self.ask(|reply| Command::Recycle { reply }).await
+    }
+
+    /// Goes on with another component of the same id; settings that still fit and the switch stay.
+    ///
+    /// # Errors
+    ///
+    /// Only when the plugin is being unloaded.
+    pub(crate) async fn replace(&self, replacement: Replacement) -> Result<(), PluginError> {
+        self.ask(|reply| Command::Replace { replacement: Box::new(replacement), reply }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PluginError> {
+        let gone = || PluginError::Gone(self.id.clone());
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}
+
+/// An error when the state is not running.
+pub(crate) fn not_running(plugin: &str, state: &State) -> Result<(), PluginError> {
+    match state.fault() {
+        None => Ok(()),
+        Some(fault) => Err(PluginError::NotRunning {
+            plugin: plugin.to_owned(),
+            state: state.name(),
+            reason: fault.reason.clone(),
+        }),
+    }
+}

@@ -1,0 +1,318 @@
+//! One instance of a plugin: the store and the typed calls into it. Nothing else touches a store.
+//!
+//! Every call runs under two deadlines: the engine's clock counts the ticks that the guest has been running
+//! for, and a timer ends what waits in the host (a guest that sleeps). After a fault the instance is only
+//! read, never called.
+
+use std::time::Duration;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::error::{Fault, FaultKind, Frame, PluginError};
+use super::guest_log::{GuestLog, Level};
+use super::limiter::Limiter;
+use super::loader::{Loaded, chain};
+use super::manifest::{Manifest, value_to_wit};
+use super::settings::{Settings, Spec, Value};
+use crate::bindings::LeakPlugin;
+use crate::bindings::exports::leak_lab::plugin::leak as wit;
+use crate::bindings::leak_lab::plugin::logging;
+use crate::engine::TICK;
+
+/// One request as the guest gets it, built once for all plugins.
+pub(crate) use crate::bindings::exports::leak_lab::plugin::leak::Request;
+
+/// Time that starting an instance may take: a language runtime may have much to do.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the guest's calls into the host work on.
+pub(crate) struct StoreState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    limiter: Limiter,
+    log: GuestLog,
+    ticks_left: u64,
+}
+
+impl WasiView for StoreState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl logging::Host for StoreState {
+    fn log(&mut self, level: logging::Level, message: String) {
+        let level = match level {
+            logging::Level::Trace => Level::Trace,
+            logging::Level::Debug => Level::Debug,
+            logging::Level::Info => Level::Info,
+            logging::Level::Warn => Level::Warn,
+            logging::Level::Error => Level::Error,
+        };
+        self.log.line(level, &message);
+    }
+}
+
+/// What a pattern holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Retained {
+    /// Objects in the manifest's unit.
+    pub(crate) objects: u64,
+    /// Bytes.
+    pub(crate) bytes: u64,
+}
+
+/// The linear memory of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct LinearMemory {
+    /// Bytes it has. Never less than before.
+    pub(crate) bytes: u64,
+    /// Bytes it may have.
+    pub(crate) limit: u64,
+    /// Growths granted.
+    pub(crate) grows: u64,
+    /// Growths refused.
+    pub(crate) denials: u64,
+}
+
+/// What one request did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Whether the pattern ran.
+    pub(crate) triggered: bool,
+    /// What it holds now.
+    pub(crate) retained: Retained,
+}
+
+/// A live instance.
+pub(crate) struct Instance {
+    store: Store<StoreState>,
+    guest: LeakPlugin,
+}
+
+impl From<wit::Retention> for Retained {
+    fn from(r: wit::Retention) -> Self {
+        Retained { objects: r.objects, bytes: r.bytes }
+    }
+}
+
+impl Instance {
+    /// Instantiates a component and runs its start-up code.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when it traps, takes too long, or needs more memory than `memory_limit`.
+    pub(crate) async fn start(loaded: &Loaded, log_name: &str, memory_limit: u64) -> Result<Self, Fault> {
+        let engine: &Engine = loaded.pre.engine();
+        let log = GuestLog::new(log_name);
+        // An empty world: no folder is opened, no variable set, no argument passed, no address allowed.
+        let wasi = WasiCtxBuilder::new()
+            .stdout(log.stdout())
+            .stderr(log.stderr())
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        let state = StoreState {
+            wasi,
+            table: ResourceTable::new(),
+            limiter: Limiter::new(memory_limit),
+            log,
+            ticks_left: ticks(START_DEADLINE),
+        };
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| {
+            let state = context.data_mut();
+            state.ticks_left = state.ticks_left.saturating_sub(1);
+            Ok(if state.ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+        });
+        match tokio::time::timeout(START_DEADLINE, loaded.pre.instantiate_async(&mut store)).await {
+            Ok(Ok(guest)) => Ok(Instance { store, guest }),
+            Ok(Err(error)) => Err(fault(store.data_mut(), &error, START_DEADLINE)),
+            Err(_) => Err(too_long(START_DEADLINE)),
+        }
+    }
+
+    /// Asks the guest what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] when it does not answer or answers what is not allowed.
+    pub(crate) async fn describe(&mut self) -> Result<Manifest, PluginError> {
+        let store = begin(&mut self.store, START_DEADLINE);
+        let answer = tokio::time::timeout(START_DEADLINE, self.guest.leak_lab_plugin_leak().call_describe(store)).await;
+        let manifest = self
+            .settle(answer, START_DEADLINE)
+            .map_err(|fault| PluginError::Refused(format!("the component failed when asked what it is: {fault}")))?;
+        Manifest::check(manifest)
+    }
+
+    /// Tells the guest the values of some of its settings. The inner error is the guest's own refusal.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when the guest did not survive it.
+    pub(crate) async fn configure<'a>(
+        &mut self,
+        values: impl Iterator<Item = (&'a Spec, &'a Value)>,
+        deadline: Duration,
+    ) -> Result<Result<(), PluginError>, Fault> {
+        let values: Vec<wit::Setting> = values
+            .filter_map(|(spec, value)| Some(wit::Setting { name: spec.name.clone(), value: value_to_wit(value)? }))
+            .collect();
+        if values.is_empty() {
+            return Ok(Ok(()));
+        }
+        let store = begin(&mut self.store, deadline);
+        let call = self.guest.leak_lab_plugin_leak().call_configure(store, &values);
+        let answer = tokio::time::timeout(deadline, call).await;
+        let refusal = self.settle(answer, deadline)?;
+        Ok(refusal.map_err(|e| PluginError::InvalidValue { name: e.name, message: e.message }))
+    }
+
+    /// Hands the guest one request. The inner error is the guest's own message.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when the guest did not survive it.
+    pub(crate) async fn on_request(
+        &mut self,
+        request: &Request,
+        deadline: Duration,
+    ) -> Result<Result<Outcome, String>, Fault> {
+        let store = begin(&mut self.store, deadline);
+        let call = self.guest.leak_lab_plugin_leak().call_on_request(store, request);
+        let answer = tokio::time::timeout(deadline, call).await;
+        let outcome = self.settle(answer, deadline)?;
+        Ok(outcome.map(|o| Outcome { triggered: o.triggered, retained: o.retained.into() }))
+    }
+
+    /// Asks what the pattern holds.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when the guest did not survive it.
+    pub(crate) async fn retained(&mut self, deadline: Duration) -> Result<Retained, Fault> {
+        let store = begin(&mut self.store, deadline);
+        let answer = tokio::time::timeout(deadline, self.guest.leak_lab_plugin_leak().call_retained(store)).await;
+        self.settle(answer, deadline).map(Retained::from)
+    }
+
+    /// Drops what the pattern holds, and says what that was.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when the guest did not survive it.
+    pub(crate) async fn clear(&mut self, deadline: Duration) -> Result<Retained, Fault> {
+        let store = begin(&mut self.store, deadline);
+        let answer = tokio::time::timeout(deadline, self.guest.leak_lab_plugin_leak().call_clear(store)).await;
+        self.settle(answer, deadline).map(Retained::from)
+    }
+
+    /// The linear memory; readable after a fault too.
+    pub(crate) fn linear_memory(&self) -> LinearMemory {
+        let limiter = &self.store.data().limiter;
+        LinearMemory {
+            bytes: limiter.linear_bytes(),
+            limit: limiter.limit(),
+            grows: limiter.grows(),
+            denials: limiter.denials(),
+        }
+    }
+
+    /// Moves the memory limit. What the instance already has stays.
+    pub(crate) fn set_memory_limit(&mut self, limit: u64) {
+        self.store.data_mut().limiter.set_limit(limit);
+    }
+
+    fn settle<T>(
+        &mut self,
+        answer: Result<wasmtime::Result<T>, tokio::time::error::Elapsed>,
+        deadline: Duration,
+    ) -> Result<T, Fault> {
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(fault(self.store.data_mut(), &error, deadline)),
+            Err(_) => Err(too_long(deadline)),
+        }
+    }
+}
+
+/// Readies a store for one call.
+fn begin(store: &mut Store<StoreState>, deadline: Duration) -> &mut Store<StoreState> {
+    let state = store.data_mut();
+    state.ticks_left = ticks(deadline);
+    state.limiter.take_denied();
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// Ticks of the engine's clock that make up `deadline`, and one for the tick that has begun.
+fn ticks(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis() / TICK.as_millis().max(1)).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+fn too_long(deadline: Duration) -> Fault {
+    Fault {
+        kind: FaultKind::Deadline,
+        reason: format!("did not return within {} ms", deadline.as_millis()),
+        backtrace: Vec::new(),
+    }
+}
+
+/// Says in one sentence what a failed call died of.
+fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) -> Fault {
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let trap = error.downcast_ref::<Trap>();
+    let last_words = state.log.take_last_stderr();
+    let (kind, reason) = match (trap, state.limiter.take_denied()) {
+        (Some(Trap::Interrupt), _) => return Fault { backtrace, ..too_long(deadline) },
+        // A guest that is refused memory mostly aborts with a plain `unreachable`: the limiter knows better.
+        (_, Some(denied)) => (
+            FaultKind::MemoryLimit,
+            format!(
+                "memory limit: had {} of linear memory, wanted {}, may have {}",
+                mebibytes(denied.had),
+                mebibytes(denied.wanted),
+                mebibytes(state.limiter.limit())
+            ),
+        ),
+        (Some(Trap::StackOverflow), None) => {
+            (FaultKind::StackOverflow, "call stack exhausted: it recursed too deep".into())
+        }
+        (Some(trap), None) => (FaultKind::Trap, explain(trap, &last_words)),
+        (None, None) => (FaultKind::Host, chain(error)),
+    };
+    Fault { kind, reason, backtrace }
+}
+
+fn explain(trap: &Trap, last_words: &[String]) -> String {
+    let said = last_words.iter().map(|l| l.trim()).filter(|l| !l.is_empty() && !l.starts_with("note:"));
+    let said = said.collect::<Vec<_>>().join(" ");
+    if said.is_empty() { trap.to_string() } else { format!("{trap}: {said}") }
+}
+
+fn frames(backtrace: &WasmBacktrace) -> Vec<Frame> {
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    let frame = |f: &wasmtime::FrameInfo| Frame { function: name(f), offset: f.module_offset(), location: None };
+    backtrace.frames().iter().take(32).map(frame).collect()
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+/// The settings that a fresh instance has to be told: those that differ from the declared defaults.
+pub(crate) fn told_at_start<'a>(
+    settings: &'a Settings,
+    defaults: &'a Settings,
+) -> impl Iterator<Item = (&'a Spec, &'a Value)> {
+    settings.plugin_changes(defaults)
+}

@@ -1,0 +1,153 @@
+//! From bytes to a component that is ready to instantiate. Blocking work: never on an async thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use super::cache::Cache;
+use super::error::PluginError;
+use super::instance::StoreState;
+use crate::bindings::{LeakPlugin, LeakPluginPre};
+
+/// Components larger than this are refused, in bytes.
+pub(crate) const COMPONENT_MAX: u64 = 64 << 20;
+
+/// Compiles components, or takes them from the cache.
+#[derive(Clone)]
+pub(crate) struct Loader {
+    engine: Engine,
+    linker: Arc<Linker<StoreState>>,
+    cache: Cache,
+}
+
+/// A compiled component with what is known of its origin.
+pub(crate) struct Loaded {
+    /// Makes instances.
+    pub(crate) pre: LeakPluginPre<StoreState>,
+    /// Where it came from.
+    pub(crate) origin: Origin,
+}
+
+/// Where a component came from and what it took to get it ready.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// The file it was read from.
+    pub(crate) path: PathBuf,
+    /// SHA-256 of the component, in hex.
+    pub(crate) digest: String,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// How long compiling took, or taking it from the cache.
+    pub(crate) compile_time: Duration,
+    /// Whether it came from the cache.
+    pub(crate) cached: bool,
+    /// The interfaces that it imports.
+    pub(crate) imports: Vec<String>,
+    /// Machine code in bytes.
+    pub(crate) code_bytes: u64,
+}
+
+impl Loader {
+    /// A loader whose components may import WASI and the lab's logging, nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Only if two of those definitions clash.
+    pub(crate) fn new(engine: Engine, cache: Cache) -> anyhow::Result<Self> {
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        LeakPlugin::add_to_linker::<_, HasSelf<StoreState>>(&mut linker, |state| state)?;
+        Ok(Loader { engine, linker: Arc::new(linker), cache })
+    }
+
+    /// The engine that its components run in.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Reads and compiles a file.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Unreadable`] and [`PluginError::Refused`].
+    pub(crate) fn load_file(&self, path: &Path) -> Result<Loaded, PluginError> {
+        let unreadable = |source| PluginError::Unreadable { path: path.to_owned(), source };
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        if size > COMPONENT_MAX {
+            return Err(PluginError::Refused(format!(
+                "the component has {size} bytes; {COMPONENT_MAX} is the most"
+            )));
+        }
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        self.load(&bytes, path)
+    }
+
+    /// Compiles a component, or takes it from the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`], with what is missing from the contract.
+    pub(crate) fn load(&self, bytes: &[u8], path: &Path) -> Result<Loaded, PluginError> {
+        let started = Instant::now();
+        let digest = hex(&Sha256::digest(bytes));
+        let (component, cached) = match self.cache.get(&self.engine, &digest) {
+            Some(component) => (component, true),
+            None => (self.compile(bytes, &digest)?, false),
+        };
+        let compile_time = started.elapsed();
+        let imports = component.component_type().imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        let code_bytes = component.image_range().map_or(0, |range| range.end as u64 - range.start as u64);
+        let pre = self.linker.instantiate_pre(&component).and_then(LeakPluginPre::new).map_err(|e| {
+            PluginError::Refused(format!(
+                "the component does not fit the contract leak-lab:plugin@0.1.0: {}",
+                chain(&e)
+            ))
+        })?;
+        let origin = Origin {
+            path: path.to_owned(),
+            digest,
+            size: bytes.len() as u64,
+            compile_time,
+            cached,
+            imports,
+            code_bytes,
+        };
+        Ok(Loaded { pre, origin })
+    }
+
+    fn compile(&self, bytes: &[u8], digest: &str) -> Result<Component, PluginError> {
+        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+            return Err(PluginError::Refused(
+                "this is a core module, not a component; build it for the target wasm32-wasip2".into(),
+            ));
+        }
+        let component = Component::from_binary(&self.engine, bytes)
+            .map_err(|e| PluginError::Refused(format!("this is no component that can be compiled: {}", chain(&e))))?;
+        self.cache.put(digest, &component);
+        Ok(component)
+    }
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &wasmtime::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string().replace('\n', " ");
+        if !parts.iter().any(|p| p.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

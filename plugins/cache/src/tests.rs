@@ -1,0 +1,124 @@
+use leak_plugin_sdk::Value;
+use leak_plugin_sdk::testing::{Driver, request};
+
+use super::*;
+
+#[test]
+fn every_request_adds_an_entry() {
+    let mut cache = Driver::<Cache>::default();
+    for n in 1..=1000 {
+        let outcome = cache.request().unwrap();
+        assert!(outcome.triggered);
+        assert_eq!(outcome.retained.objects, n);
+    }
+}
+
+#[test]
+fn a_request_retains_what_the_setting_says() {
+    for payload_bytes in [1024, 5120, 65_536] {
+        for requests in [1000, 1800, 2000, 3700] {
+            let mut cache = Driver::<Cache>::default();
+            cache
+                .set("payload_bytes", Value::Integer(payload_bytes))
+                .unwrap();
+            let each = cache.requests(requests).unwrap().bytes as f64 / requests as f64;
+            let off = each / payload_bytes as f64 - 1.0;
+            // A map that has just doubled stands half empty, which shows when entries are small.
+            assert!(
+                off.abs() < if payload_bytes == 1024 { 0.2 } else { 0.05 },
+                "{each} for {payload_bytes}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reports_what_the_allocator_handed_out() {
+    let mut cache = Driver::<Cache>::default();
+    for variant in ["leaky", "fixed"] {
+        cache.variant(variant).unwrap();
+        let before = cache.retained().bytes as i64;
+        let allocated = allocation_counter::measure(|| {
+            cache.requests(777).unwrap();
+        });
+        assert_eq!(
+            cache.retained().bytes as i64 - before,
+            allocated.bytes_current,
+            "{variant}"
+        );
+    }
+}
+
+#[test]
+fn a_repeated_request_finds_nothing_either() {
+    let mut cache = Cache::default();
+    let settings = CacheSettings::default();
+    for sequence in 1..=10 {
+        let request = request(1);
+        let call = Call {
+            request: &request,
+            variant: Variant::Leaky,
+            payload_bytes: 100,
+            settings: &settings,
+            sequence,
+        };
+        assert_eq!(cache.on_request(call), Ok(Effect::Triggered));
+    }
+    assert_eq!(cache.retained().objects, 10);
+}
+
+#[test]
+fn fixed_stays_within_max_entries() {
+    let mut cache = Driver::<Cache>::default();
+    cache.variant("fixed").unwrap();
+    cache.set("max_entries", Value::Integer(10)).unwrap();
+    let full = cache.requests(10).unwrap();
+    let later = cache.requests(1000).unwrap();
+    assert_eq!((full.objects, later.objects), (10, 10));
+    assert!(
+        later.bytes < full.bytes + 1024,
+        "{} after {}",
+        later.bytes,
+        full.bytes
+    );
+}
+
+#[test]
+fn fixed_drops_what_is_too_old() {
+    let mut cache = Driver::<Cache>::default();
+    cache.variant("fixed").unwrap();
+    cache.set("entry_ttl_seconds", Value::Number(2.0)).unwrap();
+    assert_eq!(cache.requests(50).unwrap().objects, 50);
+    cache.wait_ms(1000);
+    assert_eq!(cache.requests(1).unwrap().objects, 51);
+    cache.wait_ms(1500);
+    assert_eq!(cache.requests(1).unwrap().objects, 2);
+}
+
+#[test]
+fn switching_to_fixed_brings_the_rest_down_in_steps() {
+    let mut cache = Driver::<Cache>::default();
+    let leaked = cache.requests(5000).unwrap();
+    cache.variant("fixed").unwrap();
+    assert_eq!(
+        cache.requests(1).unwrap().objects,
+        leaked.objects - SHRINK_STEP as u64
+    );
+    let bounded = cache.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
+    assert_eq!(bounded.objects, 100);
+    assert!(
+        bounded.bytes < 110 * 5120,
+        "the containers shrink too: {}",
+        bounded.bytes
+    );
+}
+
+#[test]
+fn clear_leaves_nothing() {
+    let mut cache = Driver::<Cache>::default();
+    let held = cache.requests(100).unwrap();
+    let dropped = cache.clear();
+    assert_eq!((dropped.objects, dropped.bytes), (held.objects, held.bytes));
+    assert_eq!((cache.retained().objects, cache.retained().bytes), (0, 0));
+    assert_eq!(cache.requests(1).unwrap().objects, 1);
+}

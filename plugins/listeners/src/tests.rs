@@ -1,0 +1,106 @@
+use leak_plugin_sdk::Value;
+use leak_plugin_sdk::testing::Driver;
+
+use super::*;
+
+#[test]
+fn every_request_adds_a_callback() {
+    let mut listeners = Driver::<Listeners>::default();
+    for n in 1..=1000 {
+        let outcome = listeners.request().unwrap();
+        assert!(outcome.triggered);
+        assert_eq!(outcome.retained.objects, n);
+    }
+}
+
+#[test]
+fn a_request_retains_what_the_setting_says() {
+    for payload_bytes in [1024, 7168, 65_536] {
+        for requests in [1000, 1025, 3000] {
+            let mut listeners = Driver::<Listeners>::default();
+            listeners
+                .set("payload_bytes", Value::Integer(payload_bytes))
+                .unwrap();
+            let each = listeners.requests(requests).unwrap().bytes as f64 / requests as f64;
+            assert!(
+                (each / payload_bytes as f64 - 1.0).abs() < 0.05,
+                "{each} for {payload_bytes}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reports_what_the_allocator_handed_out() {
+    let mut listeners = Driver::<Listeners>::default();
+    for variant in ["leaky", "fixed"] {
+        listeners.variant(variant).unwrap();
+        let before = listeners.retained().bytes as i64;
+        let allocated = allocation_counter::measure(|| {
+            listeners.requests(777).unwrap();
+        });
+        assert_eq!(
+            listeners.retained().bytes as i64 - before,
+            allocated.bytes_current,
+            "{variant}"
+        );
+    }
+}
+
+#[test]
+fn the_closures_really_hold_their_context() {
+    let settings = ListenerSettings::default();
+    let request = leak_plugin_sdk::testing::request(1);
+    let answers = [1, 2].map(|sequence| {
+        let call = Call {
+            request: &request,
+            variant: Variant::Leaky,
+            payload_bytes: 7168,
+            settings: &settings,
+            sequence,
+        };
+        let emitter = Emitter::default();
+        emitter.subscribe(listener(&call)).forget();
+        emitter.emit(ConfigurationChanged { version: 0 })
+    });
+    assert_ne!(
+        answers[0], answers[1],
+        "the answer comes from the context, which differs"
+    );
+}
+
+#[test]
+fn fixed_retains_no_callback() {
+    let mut listeners = Driver::<Listeners>::default();
+    listeners.variant("fixed").unwrap();
+    listeners.set("emit_every", Value::Integer(1)).unwrap();
+    let retained = listeners.requests(1000).unwrap();
+    assert_eq!(retained.objects, 0);
+    assert!(retained.bytes < 1024, "{}", retained.bytes);
+}
+
+#[test]
+fn switching_to_fixed_removes_the_rest_in_steps() {
+    let mut listeners = Driver::<Listeners>::default();
+    let leaked = listeners.requests(5000).unwrap();
+    listeners.variant("fixed").unwrap();
+    assert_eq!(
+        listeners.requests(1).unwrap().objects,
+        leaked.objects - SHRINK_STEP as u64
+    );
+    let rest = listeners.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
+    assert_eq!(rest.objects, 0);
+    assert!(rest.bytes < 4096, "the list shrinks too: {}", rest.bytes);
+}
+
+#[test]
+fn clear_leaves_nothing() {
+    let mut listeners = Driver::<Listeners>::default();
+    let held = listeners.requests(100).unwrap();
+    let dropped = listeners.clear();
+    assert_eq!((dropped.objects, dropped.bytes), (held.objects, held.bytes));
+    assert_eq!(
+        (listeners.retained().objects, listeners.retained().bytes),
+        (0, 0)
+    );
+}
