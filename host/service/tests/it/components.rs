@@ -1,0 +1,69 @@
+//! The plugins and the fixtures as components, built from source once per test run.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use cargo_metadata::Message;
+
+/// The three leaks of the lab, in the order in which `/api/data` runs them.
+pub(crate) const LAB: [&str; 3] = ["cache", "history", "listeners"];
+
+/// The component of a crate of the plugins' workspace.
+pub(crate) fn component(name: &str) -> &'static Path {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(build);
+    built
+        .get(name)
+        .unwrap_or_else(|| panic!("no component {name} among {:?}", built.keys()))
+}
+
+/// `cargo xtask test` has built them already, into the same folder; then this only finds them.
+fn build() -> BTreeMap<String, PathBuf> {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../guests");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    cargo
+        .args([
+            "build",
+            "--release",
+            "--workspace",
+            "--target",
+            "wasm32-wasip2",
+        ])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(plugins)
+        .stdout(Stdio::piped());
+    // Cargo's own variables for this test, and flags for this machine's architecture.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_") || name == "RUSTFLAGS" {
+            cargo.env_remove(name);
+        }
+    }
+    for kept in ["CARGO_HOME", "CARGO_NET_OFFLINE"] {
+        if let Some(value) = env::var_os(kept) {
+            cargo.env(kept, value);
+        }
+    }
+    cargo.env("CARGO_TARGET_DIR", target);
+
+    let mut child = cargo.spawn().expect("cargo starts");
+    let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut built = BTreeMap::new();
+    for message in Message::parse_stream(stdout) {
+        let Message::CompilerArtifact(artifact) = message.expect("cargo speaks JSON") else {
+            continue;
+        };
+        for file in artifact.filenames {
+            if file.extension() == Some("wasm") {
+                let name = file.file_stem().unwrap().replace('_', "-");
+                built.insert(name, file.into_std_path_buf());
+            }
+        }
+    }
+    assert!(child.wait().unwrap().success(), "the plugins build");
+    built
+}

@@ -1,0 +1,259 @@
+//! What can be seen of a leak and done to it.
+
+use serde_json::json;
+
+use super::{LEAK, Type, busy_lab, check};
+use crate::components::LAB;
+use crate::lab::{Lab, number};
+
+#[tokio::test]
+async fn the_status_of_the_leaks() {
+    let lab = busy_lab().await;
+    let status = lab.get("/admin/leaks/status").await;
+    assert_eq!(status["leaks"].as_object().unwrap().len(), 3);
+    for leak in LAB {
+        check("status", &status, &format!("/leaks/{leak}"), LEAK);
+        let leak = &status["leaks"][leak];
+        assert_eq!(leak["count"], leak["entries"], "the same number");
+        assert_eq!(leak["count"], json!(50));
+        assert_eq!(leak["variant"], leak["settings"]["variant"]);
+    }
+    let memory = [
+        ("rss_mb", Type::Number),
+        ("vms_mb", Type::Number),
+        ("growth_since_start_mb", Type::Number),
+        ("limit_mb", Type::NumberOrNull),
+        ("used_percent_of_limit", Type::NumberOrNull),
+    ];
+    check("status", &status, "/memory", &memory);
+}
+
+#[tokio::test]
+async fn the_defaults_are_those_of_the_lab() {
+    let lab = Lab::with(&LAB).start().await;
+    for (leak, payload) in [("cache", 5.0 * 1024.0), ("listeners", 7.0 * 1024.0)] {
+        let settings = lab.leak(leak).await["settings"].clone();
+        let declared = number(&settings, "/payload_bytes");
+        assert!(
+            (declared - payload).abs() <= payload * 0.1,
+            "{leak}: about {payload}: {settings}"
+        );
+        assert_eq!(number(&settings, "/probability"), 1.0);
+        assert_eq!(settings["variant"], json!("leaky"));
+    }
+}
+
+#[tokio::test]
+async fn the_calls_that_change_a_leak() {
+    let lab = busy_lab().await;
+    let switched = lab
+        .post("/admin/leaks/cache", json!({"enabled": true}))
+        .await;
+    let fields = [
+        ("leak", Type::OneOf(&["cache"])),
+        ("enabled", Type::Boolean),
+        ("description", Type::Text),
+        ("settings/payload_bytes", Type::Count),
+    ];
+    check("POST leak", &switched, "", &fields);
+
+    for (leak, removed) in [
+        ("cache", "entries_removed"),
+        ("listeners", "callbacks_removed"),
+        ("history", "records_removed"),
+    ] {
+        let cleared = lab
+            .post("/admin/leaks/clear", json!({"leak_type": leak}))
+            .await;
+        check(
+            "clear",
+            &cleared,
+            "",
+            &[(removed, Type::Count), ("freed_mb", Type::Number)],
+        );
+        assert_eq!(cleared["cleared"], json!(leak));
+        assert_eq!(cleared[removed], json!(50));
+    }
+    lab.traffic(1).await;
+    let cleared = lab.post("/admin/leaks/clear", json!({})).await;
+    let fields = [
+        ("cleared", Type::OneOf(&["all"])),
+        ("removed/cache", Type::Count),
+        ("removed/listeners", Type::Count),
+        ("removed/history", Type::Count),
+        ("total_removed", Type::Count),
+        ("freed_mb", Type::Number),
+    ];
+    check("clear all", &cleared, "", &fields);
+    assert_eq!(cleared["total_removed"], json!(3));
+}
+
+#[tokio::test]
+async fn clearing_frees_the_guests_heap_but_not_its_linear_memory() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.post(
+        "/admin/leaks/cache",
+        json!({"enabled": true, "payload_bytes": 65536}),
+    )
+    .await;
+    lab.traffic(100).await;
+    let before = lab.leak("cache").await;
+    let cleared = lab
+        .post("/admin/leaks/clear", json!({"leak_type": "cache"}))
+        .await;
+    assert_eq!(cleared["freed_bytes"], before["estimated_size_bytes"]);
+    let after = lab.leak("cache").await;
+    assert_eq!(after["linear_memory_bytes"], before["linear_memory_bytes"]);
+    assert_eq!(after["generation"], before["generation"]);
+    assert_eq!(after["enabled"], json!(true));
+}
+
+#[tokio::test]
+async fn resetting_a_leak_keeps_its_settings_and_nothing_else() {
+    let lab = Lab::with(&LAB).start().await;
+    let settings = json!({"enabled": true, "payload_bytes": 65536, "probability": 1.0});
+    lab.post("/admin/leaks/cache", settings).await;
+    lab.traffic(100).await;
+    let before = lab.leak("cache").await;
+    let reset = lab.post("/admin/leaks/cache/reset", json!({})).await;
+    let fields = [
+        ("leak", Type::OneOf(&["cache"])),
+        ("generation", Type::Count),
+        ("memory_before_mb", Type::Number),
+        ("memory_after_mb", Type::Number),
+        ("freed_mb", Type::Number),
+    ];
+    check("reset", &reset, "", &fields);
+    assert_eq!(
+        number(&reset, "/generation"),
+        number(&before, "/generation") + 1.0
+    );
+    let freed = number(&reset, "/memory_before_bytes") - number(&reset, "/memory_after_bytes");
+    assert_eq!(number(&reset, "/freed_bytes"), freed);
+    let after = lab.leak("cache").await;
+    assert_eq!(after["settings"], before["settings"]);
+    assert_eq!(after["enabled"], json!(true));
+    assert_eq!(after["count"], json!(0));
+    assert!(number(&after, "/linear_memory_bytes") < number(&before, "/linear_memory_bytes"));
+    assert_eq!(
+        lab.data().await["leaks_triggered"],
+        json!(["cache"]),
+        "it goes on leaking"
+    );
+}
+
+#[tokio::test]
+async fn resetting_the_lab_brings_back_the_start() {
+    let lab = Lab::with(&LAB).start().await;
+    let start = lab.get("/admin/leaks/status").await;
+    for leak in LAB {
+        let settings =
+            json!({"enabled": true, "payload_bytes": 3000, "max_mb": 10, "ttl_seconds": 600});
+        lab.post(&format!("/admin/leaks/{leak}"), settings).await;
+    }
+    lab.traffic(20).await;
+    assert!(
+        Type::Time.fits(&lab.leak("cache").await["expires_at"]),
+        "shows when it ends"
+    );
+    lab.post("/admin/reset", json!({})).await;
+    let after = lab.get("/admin/leaks/status").await;
+    for leak in LAB {
+        for field in [
+            "enabled",
+            "count",
+            "settings",
+            "variant",
+            "state",
+            "linear_memory_bytes",
+            "expires_at",
+        ] {
+            assert_eq!(
+                after["leaks"][leak][field], start["leaks"][leak][field],
+                "{leak} {field}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn collecting() {
+    let lab = busy_lab().await;
+    lab.post("/admin/leaks/clear", json!({"leak_type": "cache"}))
+        .await;
+    let collected = lab.post("/admin/gc", json!({})).await;
+    let fields = [
+        ("gc_results", Type::List),
+        ("memory_before_mb", Type::Number),
+        ("memory_after_mb", Type::Number),
+        ("freed_mb", Type::Number),
+        ("note", Type::Text),
+    ];
+    check("gc", &collected, "", &fields);
+    let results = collected["gc_results"].as_array().unwrap();
+    assert_eq!(results.len(), 3, "one per plugin");
+    for (index, result) in results.iter().enumerate() {
+        let fields = [
+            ("plugin", Type::OneOf(&LAB)),
+            ("recycled", Type::Boolean),
+            ("linear_memory_before_mb", Type::Number),
+            ("linear_memory_after_mb", Type::Number),
+            ("reason", Type::Text),
+        ];
+        check("gc", &collected, &format!("/gc_results/{index}"), &fields);
+        assert_eq!(
+            result["recycled"],
+            json!(result["plugin"] == json!("cache")),
+            "{result}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_settings_that_every_leak_understands() {
+    let lab = Lab::with(&LAB).start().await;
+    for leak in LAB {
+        let path = format!("/admin/leaks/{leak}");
+        lab.post("/admin/reset", json!({})).await;
+
+        // probability: the share of requests that leak.
+        lab.post(&path, json!({"enabled": true, "probability": 0.0}))
+            .await;
+        for _ in 0..20 {
+            assert_eq!(lab.data().await["leaks_triggered"], json!([]), "{leak}");
+        }
+        lab.post(&path, json!({"probability": 0.5})).await;
+        lab.traffic(400).await;
+        let count = number(&lab.leak(leak).await, "/count");
+        // Five standard deviations.
+        assert!(
+            (150.0..=250.0).contains(&count),
+            "{leak}: half of 400: {count}"
+        );
+
+        // max_mb: stop retaining at this much.
+        lab.post("/admin/reset", json!({})).await;
+        lab.post(
+            &path,
+            json!({"enabled": true, "payload_bytes": 65536, "max_mb": 1}),
+        )
+        .await;
+        lab.traffic(60).await;
+        let retained = number(&lab.leak(leak).await, "/estimated_size_mb");
+        assert!(
+            (0.8..=1.1).contains(&retained),
+            "{leak}: stops at 1 MB: {retained}"
+        );
+
+        // ttl_seconds: the leak disables itself.
+        lab.post("/admin/reset", json!({})).await;
+        lab.post(&path, json!({"enabled": true, "ttl_seconds": 1}))
+            .await;
+        assert_eq!(lab.data().await["leaks_triggered"], json!([leak]));
+        tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+        assert_eq!(lab.data().await["leaks_triggered"], json!([]), "{leak}");
+        let status = lab.leak(leak).await;
+        assert_eq!(status["enabled"], json!(false), "{leak}");
+        check("after the ttl", &status, "", &[("expires_at", Type::Null)]);
+    }
+}

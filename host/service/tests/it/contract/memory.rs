@@ -1,0 +1,79 @@
+//! What the lab says of its memory.
+
+use serde_json::json;
+
+use super::{LEAK, Type, busy_lab, check};
+use crate::components::LAB;
+use crate::lab::{MIB, number};
+
+#[tokio::test]
+async fn the_memory_of_the_process_and_of_the_plugins() {
+    let lab = busy_lab().await;
+    let memory = lab.get("/admin/memory").await;
+    let process = [
+        ("pid", Type::Count),
+        ("rss_mb", Type::Number),
+        ("vms_mb", Type::Number),
+        ("percent", Type::Number),
+        ("limit_mb", Type::NumberOrNull),
+        ("reserved_mb", Type::Number),
+    ];
+    check("memory", &memory, "/process", &process);
+    for leak in LAB {
+        let plugin = [
+            ("linear_memory_mb", Type::Number),
+            ("peak_linear_memory_mb", Type::Number),
+            ("pages", Type::Count),
+            ("heap_live_mb", Type::NumberOrNull),
+            ("heap_free_mb", Type::NumberOrNull),
+            ("retained_mb", Type::Number),
+            ("retained_objects", Type::Count),
+            ("profiler_mb", Type::Number),
+            ("state", Type::OneOf(&["running"])),
+        ];
+        check("memory", &memory, &format!("/plugins/{leak}"), &plugin);
+        check("memory", &memory, &format!("/leaks/{leak}"), LEAK);
+        let plugin = &memory["plugins"][leak];
+        let (linear, pages) = (
+            number(plugin, "/linear_memory_bytes"),
+            number(plugin, "/pages"),
+        );
+        assert_eq!(linear, pages * 65536.0, "a page of wasm is 64 KiB");
+        assert_eq!(plugin["retained_objects"], json!(50));
+    }
+    let forecast = [
+        ("growth_bytes_per_second", Type::NumberOrNull),
+        ("bytes_per_request", Type::NumberOrNull),
+        ("seconds_to_limit", Type::NumberOrNull),
+        ("window_seconds", Type::Number),
+    ];
+    check("memory", &memory, "/forecast", &forecast);
+    assert!(!memory["forecast"]["confidence"].is_null(), "{memory}");
+
+    let resident = lab.resident_bytes();
+    let reported = number(&memory, "/process/rss_bytes");
+    assert!(
+        (resident - reported).abs() < 2.0 * MIB,
+        "{reported} is near {resident}"
+    );
+}
+
+#[tokio::test]
+async fn the_ledger_adds_up() {
+    let lab = busy_lab().await;
+    let ledger = lab.get("/admin/memory").await["ledger"].clone();
+    let parts = [
+        "host_mb",
+        "plugins_linear_mb",
+        "profiler_mb",
+        "code_mb",
+        "unattributed_mb",
+    ];
+    let mut fields: Vec<_> = parts.iter().map(|part| (*part, Type::Number)).collect();
+    fields.push(("rss_mb", Type::Number));
+    check("ledger", &ledger, "", &fields);
+    let bytes = |part: &str| number(&ledger, &format!("/{}_bytes", part.trim_end_matches("_mb")));
+    let sum: f64 = parts.iter().map(|part| bytes(part)).sum();
+    assert_eq!(sum, bytes("rss_mb"), "{ledger}");
+    assert!(bytes("plugins_linear_mb") > 0.0, "{ledger}");
+}

@@ -1,0 +1,340 @@
+//! The lab's exercises over HTTP: what the text promises a learner is what is asserted.
+
+use serde_json::json;
+
+use crate::components::LAB;
+use crate::lab::{Lab, MIB, assert_close, number};
+
+/// What the text calls "similar" and "flat": noise of the host's own allocator, no growth.
+const FLAT_BYTES: f64 = 1.0 * MIB;
+
+/// The field in which each plugin says how many things it dropped.
+fn removed_field(leak: &str) -> &'static str {
+    match leak {
+        "cache" => "entries_removed",
+        "listeners" => "callbacks_removed",
+        _ => "records_removed",
+    }
+}
+
+/// Lets the connection pool, the allocator and the first samples settle.
+async fn warm_up(lab: &Lab) {
+    lab.traffic(200).await;
+}
+
+#[tokio::test]
+async fn exercise_1_memory_is_flat_without_leaks() {
+    let lab = Lab::with(&LAB).start().await;
+    let status = lab.get("/admin/leaks/status").await;
+    for leak in LAB {
+        assert_eq!(status["leaks"][leak]["enabled"], json!(false), "{leak}");
+        assert_eq!(status["leaks"][leak]["count"], json!(0), "{leak}");
+        assert_eq!(status["leaks"][leak]["state"], json!("running"), "{leak}");
+    }
+    warm_up(&lab).await;
+
+    let (before, resident) = (lab.get("/admin/memory").await, lab.resident_bytes());
+    for _ in 0..300 {
+        let data = lab.data().await;
+        assert_eq!(data["leaks_triggered"], json!([]));
+        assert_eq!(data["leaks_failed"], json!([]));
+    }
+    let after = lab.get("/admin/memory").await;
+    assert!(
+        (lab.resident_bytes() - resident).abs() <= FLAT_BYTES,
+        "resident memory stays"
+    );
+    for leak in LAB {
+        let pointer = format!("/plugins/{leak}/linear_memory_bytes");
+        assert_eq!(
+            number(&before, &pointer),
+            number(&after, &pointer),
+            "{leak}"
+        );
+        assert_eq!(
+            number(&after, &format!("/plugins/{leak}/retained_bytes")),
+            0.0,
+            "{leak}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn exercise_1_no_plugin_is_called_while_its_leak_is_off() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.traffic(50).await;
+    let metrics = lab
+        .http()
+        .get(lab.url("/metrics"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let called = metrics
+        .lines()
+        .filter(|line| line.starts_with("leak_plugin_invocations_total"))
+        .filter(|line| !line.ends_with(" 0"));
+    assert_eq!(called.collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+/// Exercises 2 and 6: the thousand requests, for each leak.
+async fn grows_by_what_it_declares(leak: &str) {
+    let lab = Lab::with(&LAB).start().await;
+    warm_up(&lab).await;
+    let resident = lab.resident_bytes();
+    let before = lab.leak(leak).await;
+
+    let answer = lab
+        .post(&format!("/admin/leaks/{leak}"), json!({"enabled": true}))
+        .await;
+    assert_eq!(
+        (&answer["leak"], &answer["enabled"]),
+        (&json!(leak), &json!(true))
+    );
+    assert_eq!(lab.leak(leak).await["enabled"], json!(true));
+    for _ in 0..1000 {
+        assert_eq!(lab.data().await["leaks_triggered"], json!([leak]));
+    }
+
+    let after = lab.leak(leak).await;
+    assert_eq!(after["count"], json!(1000), "{after}");
+    assert_eq!(after["entries"], json!(1000), "{after}");
+    assert_eq!(after["requests"], json!(1000), "{after}");
+    let declared = number(&after, "/settings/payload_bytes");
+    let retained = number(&after, "/estimated_size_bytes");
+    assert_close("retained per request", retained / 1000.0, declared, 0.10);
+    assert_close(
+        "bytes_per_request",
+        number(&after, "/bytes_per_request"),
+        declared,
+        0.10,
+    );
+
+    let linear = number(&after, "/linear_memory_bytes") - number(&before, "/linear_memory_bytes");
+    assert!(
+        linear >= retained * 0.9 - MIB,
+        "linear memory follows: {linear} for {retained}"
+    );
+    assert!(
+        linear <= retained * 2.0 + MIB,
+        "linear memory follows: {linear} for {retained}"
+    );
+    let resident = lab.resident_bytes() - resident;
+    assert!(
+        resident >= retained * 0.8 - MIB,
+        "resident memory follows: {resident} for {retained}"
+    );
+    assert!(
+        resident <= retained * 2.0 + 2.0 * MIB,
+        "it follows: {resident} for {retained}"
+    );
+
+    for other in LAB.into_iter().filter(|other| *other != leak) {
+        assert_eq!(lab.leak(other).await["count"], json!(0), "{other} is off");
+    }
+}
+
+#[tokio::test]
+async fn exercise_2_the_cache_grows_by_what_it_declares() {
+    grows_by_what_it_declares("cache").await;
+}
+
+#[tokio::test]
+async fn exercise_6_the_listeners_grow_by_what_they_declare() {
+    grows_by_what_it_declares("listeners").await;
+}
+
+#[tokio::test]
+async fn exercise_6_the_history_grows_by_what_it_declares() {
+    grows_by_what_it_declares("history").await;
+}
+
+#[tokio::test]
+async fn exercise_3_growth_is_proportional_to_requests() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.post(
+        "/admin/leaks/cache",
+        json!({"enabled": true, "payload_bytes": 65536}),
+    )
+    .await;
+    warm_up(&lab).await;
+    let start = (lab.leak("cache").await, lab.resident_bytes());
+    let mut slopes = Vec::new();
+    for requests in [200.0, 400.0, 800.0] {
+        let (count, bytes) = (
+            number(&start.0, "/count"),
+            number(&start.0, "/estimated_size_bytes"),
+        );
+        let so_far = number(&lab.leak("cache").await, "/count") - count;
+        lab.traffic((requests - so_far) as usize).await;
+        let now = lab.leak("cache").await;
+        assert_eq!(
+            number(&now, "/count") - count,
+            requests,
+            "each request leaks once"
+        );
+        slopes.push((number(&now, "/estimated_size_bytes") - bytes) / requests);
+        let resident = (lab.resident_bytes() - start.1) / requests;
+        assert_close("resident bytes per request", resident, 65536.0, 0.15);
+    }
+    for slope in &slopes {
+        assert_close("retained bytes per request", *slope, slopes[0], 0.05);
+    }
+}
+
+/// The promise of exercise 5, and with more than the lab's few megabytes.
+async fn gives_back_a_hundred_megabytes(leak: &str) {
+    const PAYLOAD: usize = 100 * 1024;
+    let lab = Lab::with(&LAB).start().await;
+    warm_up(&lab).await;
+    let before = lab.resident_bytes();
+    let path = format!("/admin/leaks/{leak}");
+    lab.post(&path, json!({"enabled": true, "payload_bytes": PAYLOAD}))
+        .await;
+    lab.traffic(1000).await;
+    let leaked = lab.resident_bytes() - before;
+    assert!(leaked >= 95.0 * MIB, "100 MB are leaked: {leaked}");
+
+    let cleared = lab
+        .post("/admin/leaks/clear", json!({"leak_type": leak}))
+        .await;
+    assert_eq!(cleared["cleared"], json!(leak));
+    assert_eq!(cleared[removed_field(leak)], json!(1000), "{cleared}");
+    assert_close(
+        "freed",
+        number(&cleared, "/freed_bytes"),
+        1000.0 * PAYLOAD as f64,
+        0.10,
+    );
+    let status = lab.leak(leak).await;
+    assert_eq!(status["count"], json!(0));
+    assert_eq!(status["enabled"], json!(true), "clearing does not disable");
+
+    let collected = lab.post("/admin/gc", json!({})).await;
+    let result = collected["gc_results"].as_array().unwrap().iter();
+    let result = result
+        .into_iter()
+        .find(|result| result["plugin"] == json!(leak))
+        .unwrap();
+    assert_eq!(result["recycled"], json!(true), "{collected}");
+    assert!(
+        number(&collected, "/freed_bytes") >= 90.0 * MIB,
+        "{collected}"
+    );
+    let after = lab.resident_bytes();
+    assert!(
+        after <= before + 2.0 * MIB + before * 0.02,
+        "back to where it was: {:.1} MB before, {:.1} MB after",
+        before / MIB,
+        after / MIB
+    );
+
+    lab.disable(leak).await;
+    let settled = lab.resident_bytes();
+    lab.traffic(500).await;
+    assert!(
+        (lab.resident_bytes() - settled).abs() <= FLAT_BYTES,
+        "flat after the fix"
+    );
+    assert_eq!(lab.leak(leak).await["count"], json!(0));
+}
+
+#[tokio::test]
+async fn exercise_5_the_cache_gives_everything_back() {
+    gives_back_a_hundred_megabytes("cache").await;
+}
+
+#[tokio::test]
+async fn exercise_5_the_listeners_give_everything_back() {
+    gives_back_a_hundred_megabytes("listeners").await;
+}
+
+#[tokio::test]
+async fn exercise_5_the_history_gives_everything_back() {
+    gives_back_a_hundred_megabytes("history").await;
+}
+
+#[tokio::test]
+async fn exercise_5_what_is_still_retained_is_never_collected() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.enable("cache").await;
+    lab.traffic(100).await;
+    let before = lab.leak("cache").await;
+    let collected = lab.post("/admin/gc", json!({})).await;
+    let results = collected["gc_results"].as_array().unwrap();
+    let cache = results
+        .iter()
+        .find(|result| result["plugin"] == json!("cache"))
+        .unwrap();
+    assert_eq!(cache["recycled"], json!(false), "{cache}");
+    assert!(!cache["reason"].as_str().unwrap().is_empty());
+    let after = lab.leak("cache").await;
+    assert_eq!(after["count"], json!(100));
+    assert_eq!(after["generation"], before["generation"]);
+}
+
+#[tokio::test]
+async fn exercise_6_clear_all_names_what_each_leak_held() {
+    let lab = Lab::with(&LAB).start().await;
+    for (requests, leak) in [(5, "cache"), (7, "listeners"), (11, "history")] {
+        lab.enable(leak).await;
+        lab.traffic(requests).await;
+        lab.disable(leak).await;
+    }
+    let cleared = lab
+        .post("/admin/leaks/clear", json!({"leak_type": "all"}))
+        .await;
+    assert_eq!(cleared["cleared"], json!("all"));
+    assert_eq!(
+        cleared["removed"],
+        json!({"cache": 5, "listeners": 7, "history": 11})
+    );
+    assert_eq!(cleared["total_removed"], json!(23));
+    assert!(number(&cleared, "/freed_bytes") > 0.0);
+    for leak in LAB {
+        assert_eq!(lab.leak(leak).await["count"], json!(0), "{leak}");
+    }
+}
+
+#[tokio::test]
+async fn exercise_6_all_leaks_run_in_one_request() {
+    let lab = Lab::with(&LAB).start().await;
+    for leak in LAB {
+        lab.enable(leak).await;
+    }
+    let data = lab.data().await;
+    assert_eq!(
+        data["leaks_triggered"],
+        json!(["cache", "history", "listeners"]),
+        "in id order"
+    );
+}
+
+#[tokio::test]
+async fn the_fixed_variants_stop_growing() {
+    let lab = Lab::with(&LAB).start().await;
+    for leak in LAB {
+        let settings = json!({"enabled": true, "variant": "fixed", "payload_bytes": 65536});
+        lab.post(&format!("/admin/leaks/{leak}"), settings).await;
+    }
+    lab.traffic(1500).await;
+    let settled: Vec<_> = [
+        lab.leak("cache").await,
+        lab.leak("listeners").await,
+        lab.leak("history").await,
+    ]
+    .iter()
+    .map(|leak| number(leak, "/linear_memory_bytes"))
+    .collect();
+    lab.traffic(1500).await;
+    for (leak, before) in ["cache", "listeners", "history"].into_iter().zip(settled) {
+        let now = lab.leak(leak).await;
+        assert_eq!(now["variant"], json!("fixed"));
+        assert!(
+            number(&now, "/linear_memory_bytes") <= before + 0.25 * MIB,
+            "{leak}: {now}"
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! Plugins that misbehave: each is a component built from `plugins/fixtures`, and none of them may
+//! be noticed by anybody but itself.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::lab::{Answer, Lab, number};
+
+/// The deadline of one call into a plugin, and what a busy machine may add to it.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(250 + 750);
+
+/// The entry of `leaks_failed` for this plugin.
+fn failure(data: &Value, plugin: &str) -> Option<String> {
+    let failed = data["leaks_failed"]
+        .as_array()
+        .expect("leaks_failed is a list");
+    let entry = failed
+        .iter()
+        .find(|failed| failed["leak"] == json!(plugin))?;
+    Some(entry["reason"].as_str().expect("a reason").to_owned())
+}
+
+/// Sends requests until the plugin has failed; each must be answered in time whatever it does.
+async fn until_it_fails(lab: &Lab, plugin: &str) -> (String, usize) {
+    for request in 1..=200 {
+        let started = Instant::now();
+        let data = lab.data().await;
+        let took = started.elapsed();
+        assert!(
+            took <= ANSWERS_WITHIN,
+            "{plugin} holds up the service for {took:?}"
+        );
+        if let Some(reason) = failure(&data, plugin) {
+            let triggered = data["leaks_triggered"].as_array().unwrap();
+            assert!(
+                !triggered.contains(&json!(plugin)),
+                "either triggered or failed: {data}"
+            );
+            return (reason, request);
+        }
+    }
+    panic!("{plugin} does not fail: {}", lab.leak(plugin).await);
+}
+
+/// What has to hold for every plugin that breaks.
+async fn is_contained(plugin: &str, state: &str, says: &[&str]) {
+    let lab = Lab::with(&["cache", "history", plugin]).start().await;
+    for leak in ["cache", "history", plugin] {
+        lab.enable(leak).await;
+    }
+    let (reason, mut requests) = until_it_fails(&lab, plugin).await;
+    assert!(
+        says.iter().any(|word| reason.contains(word)),
+        "{plugin}: the reason is {reason:?}"
+    );
+    for internal in ["panicked at", "wasm backtrace", "0x"] {
+        assert!(
+            !reason.contains(internal),
+            "{plugin}: no stack trace for the client: {reason}"
+        );
+    }
+
+    // From now on it is not called, so it costs nothing.
+    for _ in 0..5 {
+        let started = Instant::now();
+        let data = lab.data().await;
+        assert!(
+            started.elapsed() < Duration::from_millis(200),
+            "a broken plugin is not called"
+        );
+        assert!(
+            failure(&data, plugin).is_some(),
+            "it is still named: {data}"
+        );
+        requests += 1;
+    }
+    let status = lab.leak(plugin).await;
+    assert_eq!(status["state"], json!(state), "{status}");
+    assert!(
+        status.to_string().contains(says[0]),
+        "the status has the reason: {status}"
+    );
+    let health = lab.get("/health").await;
+    assert_eq!(health["status"], json!("ok"));
+    assert_eq!(health["plugins"][state], json!(1), "{health}");
+    assert_eq!(health["plugins"]["running"], json!(2), "{health}");
+
+    // What needs a running plugin is refused, and says what to do.
+    let clear = lab.request(Method::POST, "/admin/leaks/clear");
+    let clear = Answer::of(clear.body(json!({"leak_type": plugin}).to_string())).await;
+    assert_eq!(clear.status, 409, "{}", clear.text);
+    assert_eq!(clear.error_code("clear"), "plugin_not_running");
+    assert!(clear.text.contains("reset"), "{}", clear.text);
+
+    // The others never noticed.
+    for other in ["cache", "history"] {
+        let other = lab.leak(other).await;
+        assert_eq!(other["state"], json!("running"));
+        assert_eq!(number(&other, "/count"), requests as f64, "{other}");
+        assert_eq!(
+            number(&other, "/generation"),
+            number(&lab.leak("cache").await, "/generation")
+        );
+    }
+
+    let reset = lab
+        .post(&format!("/admin/leaks/{plugin}/reset"), json!({}))
+        .await;
+    assert_eq!(
+        number(&reset, "/generation"),
+        number(&status, "/generation") + 1.0
+    );
+    let revived = lab.leak(plugin).await;
+    assert_eq!(revived["state"], json!("running"), "{revived}");
+    assert_eq!(revived["enabled"], json!(true), "the same settings");
+    // It is the same plugin, so in the end it does the same again.
+    until_it_fails(&lab, plugin).await;
+}
+
+#[tokio::test]
+async fn one_that_loops_forever() {
+    is_contained("fixture-loops", "faulted", &["deadline", "250 ms"]).await;
+}
+
+#[tokio::test]
+async fn one_that_sleeps() {
+    is_contained("fixture-sleeps", "faulted", &["deadline", "250 ms"]).await;
+}
+
+#[tokio::test]
+async fn one_that_traps() {
+    is_contained(
+        "fixture-traps",
+        "faulted",
+        &["trap", "panic", "unreachable"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_recurses_without_end() {
+    is_contained("fixture-recurses", "faulted", &["stack"]).await;
+}
+
+#[tokio::test]
+async fn one_that_wants_all_the_memory_there_is() {
+    is_contained("fixture-hog", "exhausted", &["memory"]).await;
+}
+
+#[tokio::test]
+async fn a_memory_limit_of_its_own_exhausts_a_plugin_and_nobody_else() {
+    let lab = Lab::with(&["cache", "history"]).start().await;
+    let settings = json!({"enabled": true, "payload_bytes": 262_144, "memory_limit_mb": 8});
+    lab.post("/admin/leaks/cache", settings).await;
+    lab.enable("history").await;
+    let (reason, requests) = until_it_fails(&lab, "cache").await;
+    assert!(reason.contains("memory"), "{reason}");
+    assert!(
+        (8..=40).contains(&requests),
+        "8 MB are about 28 requests: {requests}"
+    );
+    let cache = lab.leak("cache").await;
+    assert_eq!(cache["state"], json!("exhausted"));
+    assert!(number(&cache, "/peak_linear_memory_mb") <= 8.0, "{cache}");
+    assert_eq!(
+        number(&lab.leak("history").await, "/count"),
+        requests as f64
+    );
+}
+
+#[tokio::test]
+async fn one_that_answers_with_an_error_stays_in_service() {
+    let lab = Lab::with(&["cache", "fixture-errs"]).start().await;
+    lab.enable("cache").await;
+    lab.enable("fixture-errs").await;
+    until_it_fails(&lab, "fixture-errs").await;
+    lab.traffic(3).await;
+    let status = lab.leak("fixture-errs").await;
+    assert_eq!(
+        status["state"],
+        json!("running"),
+        "an error is an answer: {status}"
+    );
+    assert_eq!(
+        number(&status, "/generation"),
+        number(&lab.leak("cache").await, "/generation")
+    );
+}
+
+#[tokio::test]
+async fn a_component_that_is_no_plugin_is_refused_and_the_others_run() {
+    let lab = Lab::with(&["cache", "fixture-not-a-plugin"])
+        .file("text.wasm", b"this is no wasm at all")
+        .file("empty.wasm", b"")
+        .file("notes.txt", b"not looked at")
+        .start()
+        .await;
+    let status = lab.get("/admin/leaks/status").await;
+    assert_eq!(
+        status["leaks"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect::<Vec<_>>(),
+        ["cache"]
+    );
+    let output = lab.output();
+    for refused in ["fixture-not-a-plugin.wasm", "text.wasm", "empty.wasm"] {
+        assert!(
+            output.contains(refused),
+            "{refused} is named in the log: {output}"
+        );
+    }
+    assert!(!output.contains("notes.txt"));
+}
+
+#[tokio::test]
+async fn one_that_pries_finds_nothing() {
+    let lab = Lab::with(&["fixture-nosy"])
+        .env("LAB_SECRET", "s3cret")
+        .start()
+        .await;
+    lab.enable("fixture-nosy").await;
+    lab.traffic(3).await;
+    assert!(!lab.output().contains("s3cret"), "the environment is empty");
+    let status = lab.leak("fixture-nosy").await;
+    assert!(!status.to_string().contains("s3cret"), "{status}");
+    assert_eq!(
+        status["state"],
+        json!("running"),
+        "it is told no, not ended: {status}"
+    );
+}
+
+#[tokio::test]
+async fn one_that_floods_the_log_neither_slows_the_service_nor_fills_the_log() {
+    let lab = Lab::with(&["cache", "fixture-chatty"]).start().await;
+    lab.enable("fixture-chatty").await;
+    for _ in 0..20 {
+        let started = Instant::now();
+        lab.data().await;
+        assert!(started.elapsed() <= ANSWERS_WITHIN);
+    }
+    let output = lab.output();
+    assert!(
+        output.contains("fixture-chatty"),
+        "its output goes to the log: {output}"
+    );
+    assert!(
+        output.len() < 4 << 20,
+        "floods are limited: {} bytes",
+        output.len()
+    );
+    let longest = output.lines().map(str::len).max().unwrap();
+    assert!(longest <= 10 << 10, "long lines are cut: {longest}");
+}

@@ -1,0 +1,148 @@
+//! `--memory-limit`: without a container the host ends itself the way the kernel would.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::components::LAB;
+use crate::lab::{Lab, MIB, assert_close, number};
+
+#[tokio::test]
+async fn past_the_limit_the_host_says_so_and_ends_with_137() {
+    let mut lab = Lab::with(&LAB)
+        .arg("--memory-limit")
+        .arg("64MiB")
+        .start()
+        .await;
+    lab.post(
+        "/admin/leaks/cache",
+        json!({"enabled": true, "payload_bytes": 256 * 1024}),
+    )
+    .await;
+    let started = Instant::now();
+    // 64 MiB are 256 requests; the answers end when the host does.
+    for _ in 0..2000 {
+        if lab.http().get(lab.url("/api/data")).send().await.is_err() {
+            break;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "the limit is enforced"
+        );
+    }
+    let status = lab.ends_within(Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(137), "{}", lab.output());
+    // Its pipes are read by threads.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let output = lab.output();
+    let last = output
+        .lines()
+        .rfind(|line| line.contains("137") || line.contains("limit"))
+        .unwrap();
+    assert!(last.contains("memory") && last.contains("64"), "{last}");
+    let lines = output.lines().filter(|line| line.contains("137")).count();
+    assert!(lines <= 1, "one line: {output}");
+}
+
+#[tokio::test]
+async fn the_limit_is_what_percentages_and_forecasts_are_about() {
+    let lab = Lab::with(&LAB)
+        .arg("--memory-limit")
+        .arg("256MiB")
+        .start()
+        .await;
+    let memory = lab.get("/admin/memory").await;
+    assert_eq!(number(&memory, "/process/limit_mb"), 256.0);
+    let percent = 100.0 * number(&memory, "/process/rss_mb") / 256.0;
+    assert_close(
+        "percent",
+        number(&memory, "/process/percent"),
+        percent,
+        0.02,
+    );
+    let status = lab.get("/admin/leaks/status").await;
+    assert_eq!(number(&status, "/memory/limit_mb"), 256.0);
+    let used = number(&status, "/memory/used_percent_of_limit");
+    assert_close(
+        "used",
+        used,
+        100.0 * number(&status, "/memory/rss_mb") / 256.0,
+        0.02,
+    );
+    let metrics = lab
+        .http()
+        .get(lab.url("/metrics"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line == "leak_memory_limit_bytes 268435456"),
+        "the limit is a metric: {metrics}"
+    );
+}
+
+/// Exercise 2's question: at this rate, how long until the limit?
+#[tokio::test]
+async fn the_forecast_answers_how_long_until_the_limit() {
+    let lab = Lab::with(&LAB)
+        .arg("--memory-limit")
+        .arg("1024MiB")
+        .start()
+        .await;
+    lab.post(
+        "/admin/leaks/cache",
+        json!({"enabled": true, "payload_bytes": 65536}),
+    )
+    .await;
+    let started = Instant::now();
+    let mut requests = 0.0;
+    let resident = lab.resident_bytes();
+    while started.elapsed() < Duration::from_secs(12) {
+        lab.data().await;
+        requests += 1.0;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let memory = lab.get("/admin/memory").await;
+    let rate = (lab.resident_bytes() - resident) / started.elapsed().as_secs_f64();
+    let forecast = &memory["forecast"];
+    assert_close(
+        "growth",
+        number(forecast, "/growth_bytes_per_second"),
+        rate,
+        0.30,
+    );
+    assert_close(
+        "per request",
+        number(forecast, "/bytes_per_request"),
+        65536.0,
+        0.25,
+    );
+    let left = 1024.0 * MIB - lab.resident_bytes();
+    let seconds = number(forecast, "/seconds_to_limit");
+    assert_close("time left", seconds, left / rate, 0.40);
+    assert!(
+        requests > 100.0,
+        "the machine was fast enough to measure: {requests}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_limit_there_is_no_time_to_it() {
+    let lab = Lab::with(&LAB).start().await;
+    let memory = lab.get("/admin/memory").await;
+    if memory["process"]["limit_mb"].is_null() {
+        assert!(memory["forecast"]["seconds_to_limit"].is_null(), "{memory}");
+        assert!(
+            memory["process"]["percent"].is_number(),
+            "of the machine: {memory}"
+        );
+    } else {
+        // These tests run in a container that has a limit.
+        assert!(number(&memory, "/process/limit_mb") > 0.0);
+    }
+}

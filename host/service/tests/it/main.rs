@@ -1,0 +1,23 @@
+//! The lab from outside: each test starts the real host on a free port, with plugins built from
+//! source, and talks to it as a learner, an operator or an attacker would.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
+mod access;
+mod burst;
+mod components;
+mod contract;
+mod errors;
+mod exercises;
+mod faults;
+mod lab;
+mod limit;
+mod metrics;
+mod options;
+mod readme;
+mod shutdown;

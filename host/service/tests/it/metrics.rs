@@ -1,0 +1,345 @@
+//! The metrics as a scraper reads them: which there are, of which type, with which labels.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::json;
+
+use self::scrape::Scrape;
+use crate::lab::{Answer, Lab};
+
+mod scrape;
+
+/// Name, type and labels of every metric of the host and its plugins.
+const METRICS: &[(&str, &str, &[&str])] = &[
+    ("process_resident_memory_bytes", "gauge", &[]),
+    ("process_virtual_memory_bytes", "gauge", &[]),
+    ("process_cpu_seconds_total", "counter", &[]),
+    ("process_open_fds", "gauge", &[]),
+    ("process_start_time_seconds", "gauge", &[]),
+    (
+        "http_requests_total",
+        "counter",
+        &["endpoint", "method", "service", "status"],
+    ),
+    (
+        "http_request_duration_seconds",
+        "histogram",
+        &["endpoint", "method", "service", "status"],
+    ),
+    ("leak_enabled", "gauge", &["plugin"]),
+    ("leak_retained_objects", "gauge", &["plugin"]),
+    ("leak_retained_bytes", "gauge", &["plugin"]),
+    ("leak_plugin_linear_memory_bytes", "gauge", &["plugin"]),
+    ("leak_plugin_linear_memory_peak_bytes", "gauge", &["plugin"]),
+    ("leak_plugin_memory_limit_bytes", "gauge", &["plugin"]),
+    ("leak_plugin_state", "gauge", &["plugin", "state"]),
+    ("leak_plugin_generation", "gauge", &["plugin"]),
+    (
+        "leak_plugin_invocations_total",
+        "counter",
+        &["outcome", "plugin"],
+    ),
+    (
+        "leak_plugin_invocation_duration_seconds",
+        "histogram",
+        &["outcome", "plugin"],
+    ),
+    ("leak_plugin_memory_grow_total", "counter", &["plugin"]),
+    (
+        "leak_plugin_memory_grow_denied_total",
+        "counter",
+        &["plugin"],
+    ),
+    ("leak_plugin_traps_total", "counter", &["plugin", "reason"]),
+    (
+        "leak_plugin_recycles_total",
+        "counter",
+        &["plugin", "reason"],
+    ),
+    ("leak_memory_growth_bytes_per_second", "gauge", &[]),
+    ("leak_memory_bytes_per_request", "gauge", &[]),
+    ("leak_memory_seconds_to_limit", "gauge", &[]),
+    ("leak_memory_limit_bytes", "gauge", &[]),
+    ("leak_memory_ledger_bytes", "gauge", &["part"]),
+    ("leak_build_info", "gauge", &["revision", "version"]),
+];
+
+/// Labels that a metric may have for some of its series only.
+const OPTIONAL_LABELS: &[&str] = &["plugin", "reason"];
+
+/// A lab in which everything that is counted has happened once.
+async fn eventful_lab() -> Lab {
+    let lab = Lab::with(&["cache", "fixture-traps", "fixture-hog"])
+        .arg("--memory-limit")
+        .arg("8GiB")
+        .start()
+        .await;
+    for leak in ["cache", "fixture-traps", "fixture-hog"] {
+        lab.enable(leak).await;
+    }
+    lab.traffic(30).await;
+    lab.post("/admin/leaks/fixture-traps/reset", json!({}))
+        .await;
+    // Growth is a regression over samples of one second.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    lab
+}
+
+#[tokio::test]
+async fn every_metric_is_there_with_its_type_and_labels() {
+    let scrape = Scrape::of(&eventful_lab().await).await;
+    let mut wrong = Vec::new();
+    for (name, kind, labels) in METRICS {
+        match scrape.types.get(*name) {
+            None => wrong.push(format!("{name} is missing")),
+            Some(found) if found != kind => {
+                wrong.push(format!("{name} is a {found}, not a {kind}"))
+            }
+            Some(_) => {}
+        }
+        if !scrape.helped.contains(*name) {
+            wrong.push(format!("{name} has no help"));
+        }
+        let mut samples = 0;
+        for (found, value) in scrape.of_metric(name) {
+            samples += 1;
+            let found: BTreeSet<_> = found
+                .keys()
+                .map(String::as_str)
+                .filter(|l| *l != "le")
+                .collect();
+            let required: BTreeSet<_> = labels.iter().copied().collect();
+            let allowed: BTreeSet<_> = required.iter().chain(OPTIONAL_LABELS).copied().collect();
+            let optional: BTreeSet<_> = ["reason"].into_iter().collect();
+            if !found.is_subset(&allowed)
+                || !required.difference(&optional).all(|l| found.contains(l))
+            {
+                wrong.push(format!("{name} has the labels {found:?}, not {labels:?}"));
+            }
+            if value.is_nan() {
+                wrong.push(format!("{name} is not a number"));
+            }
+        }
+        if samples == 0 {
+            wrong.push(format!("{name} has no sample"));
+        }
+    }
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn total_is_for_counters_and_counters_only() {
+    let scrape = Scrape::of(&eventful_lab().await).await;
+    for (name, kind) in &scrape.types {
+        assert_eq!(
+            name.ends_with("_total"),
+            kind == "counter",
+            "{name} is a {kind}"
+        );
+        for unit in ["_mb", "_kb", "_ms", "_milliseconds", "_percent"] {
+            assert!(!name.contains(unit), "{name} is not in a base unit");
+        }
+    }
+    for (name, ..) in &scrape.samples {
+        let base = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix));
+        let declared = scrape.types.contains_key(name)
+            || base.is_some_and(|base| {
+                scrape
+                    .types
+                    .get(base)
+                    .is_some_and(|kind| kind == "histogram")
+            });
+        assert!(declared, "{name} has a type");
+    }
+}
+
+#[tokio::test]
+async fn metrics_agree_with_the_status() {
+    let lab = eventful_lab().await;
+    let status = lab.leak("cache").await;
+    let scrape = Scrape::of(&lab).await;
+    let cache = [("plugin", "cache")];
+    for (metric, field) in [
+        ("leak_retained_objects", "count"),
+        ("leak_retained_bytes", "estimated_size_bytes"),
+        ("leak_plugin_linear_memory_bytes", "linear_memory_bytes"),
+        (
+            "leak_plugin_linear_memory_peak_bytes",
+            "peak_linear_memory_bytes",
+        ),
+        ("leak_plugin_generation", "generation"),
+        ("leak_plugin_invocations_total", "requests"),
+        ("leak_plugin_invocation_duration_seconds_count", "requests"),
+    ] {
+        assert_eq!(
+            scrape.sum(metric, &cache),
+            status[field].as_f64().unwrap(),
+            "{metric}"
+        );
+    }
+    assert_eq!(scrape.sum("leak_enabled", &cache), 1.0);
+    assert_eq!(
+        scrape.sum(
+            "leak_plugin_state",
+            &[("plugin", "cache"), ("state", "running")]
+        ),
+        1.0
+    );
+    assert_eq!(
+        scrape.sum("leak_plugin_state", &cache),
+        1.0,
+        "one state at a time"
+    );
+    let hog = [("plugin", "fixture-hog")];
+    assert!(scrape.sum("leak_plugin_memory_grow_denied_total", &hog) >= 1.0);
+    assert!(scrape.sum("leak_plugin_traps_total", &[("plugin", "fixture-traps")]) >= 1.0);
+    assert!(scrape.sum("leak_plugin_recycles_total", &[("plugin", "fixture-traps")]) >= 1.0);
+    assert_eq!(
+        scrape.sum("leak_memory_limit_bytes", &[]),
+        8.0 * 1024.0 * 1024.0 * 1024.0
+    );
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_not_by_path() {
+    let lab = Lab::with(&["cache"])
+        .arg("--service-name")
+        .arg("shop")
+        .start()
+        .await;
+    lab.traffic(25).await;
+    for made_up in 0..20 {
+        lab.request(Method::GET, &format!("/made/up/{made_up}"))
+            .send()
+            .await
+            .unwrap();
+        let path = format!("/admin/leaks/made-up-{made_up}");
+        lab.request(Method::POST, &path)
+            .body("{}")
+            .send()
+            .await
+            .unwrap();
+        let method = Method::from_bytes(format!("MADEUP{made_up}").as_bytes()).unwrap();
+        lab.request(method, "/api/data").send().await.unwrap();
+    }
+    let scrape = Scrape::of(&lab).await;
+    let data = [
+        ("endpoint", "/api/data"),
+        ("method", "GET"),
+        ("status", "200"),
+        ("service", "shop"),
+    ];
+    assert_eq!(scrape.sum("http_requests_total", &data), 25.0);
+    assert_eq!(
+        scrape.sum("http_request_duration_seconds_count", &data),
+        25.0
+    );
+    for (name, labels, _) in &scrape.samples {
+        let grown = labels.values().find(|value| {
+            let value = value.to_ascii_lowercase();
+            ["made", "up-"].iter().any(|part| value.contains(part))
+        });
+        assert_eq!(grown, None, "a caller makes up labels of {name}");
+    }
+    assert!(
+        scrape.sum("http_requests_total", &[("status", "404")]) >= 40.0,
+        "they are counted"
+    );
+}
+
+#[tokio::test]
+async fn the_histogram_of_requests_has_useful_buckets() {
+    let lab = Lab::with(&[]).start().await;
+    lab.traffic(5).await;
+    let scrape = Scrape::of(&lab).await;
+    let bounds: BTreeSet<_> = scrape
+        .samples
+        .iter()
+        .filter(|(name, ..)| name == "http_request_duration_seconds_bucket")
+        .map(|(_, labels, _)| labels["le"].clone())
+        .collect();
+    let bounds: Vec<f64> = bounds.iter().map(|bound| bound.parse().unwrap()).collect();
+    let finite = bounds.iter().copied().filter(|bound| bound.is_finite());
+    let (least, most) = finite.fold((f64::MAX, 0.0_f64), |(a, b), x| (a.min(x), b.max(x)));
+    assert!(
+        (least - 50e-6).abs() < 1e-9 && (most - 5.0).abs() < 1e-9,
+        "{bounds:?}"
+    );
+}
+
+#[tokio::test]
+async fn open_metrics_is_spoken_when_asked_for() {
+    let lab = Lab::with(&["cache"]).start().await;
+    lab.enable("cache").await;
+    lab.traffic(3).await;
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let request = lab
+        .request(Method::GET, "/metrics")
+        .header("accept", accept);
+    let answer = Answer::of(request).await;
+    assert!(
+        answer
+            .content_type
+            .starts_with("application/openmetrics-text; version=1.0.0"),
+        "{answer:?}"
+    );
+    assert!(answer.text.ends_with("# EOF\n"), "the end is marked");
+    let scrape = Scrape::parse(&answer.text);
+    for (name, kind) in &scrape.types {
+        assert!(
+            !name.ends_with("_total"),
+            "a family is named without the suffix: {name}"
+        );
+        if kind == "counter" {
+            let total = format!("{name}_total");
+            assert!(
+                scrape.samples.iter().any(|(sample, ..)| *sample == total),
+                "{total}"
+            );
+        }
+    }
+    assert_eq!(
+        scrape.types.get("http_requests").map(String::as_str),
+        Some("counter")
+    );
+
+    let plain = lab
+        .request(Method::GET, "/metrics")
+        .header("accept", "text/plain");
+    assert!(
+        Answer::of(plain)
+            .await
+            .content_type
+            .starts_with("text/plain; version=0.0.4")
+    );
+}
+
+#[tokio::test]
+async fn a_second_reader_changes_nothing() {
+    let lab = Lab::with(&["cache"]).start().await;
+    lab.post(
+        "/admin/leaks/cache",
+        json!({"enabled": true, "payload_bytes": 65536}),
+    )
+    .await;
+    for _ in 0..40 {
+        lab.traffic(5).await;
+        // A scraper that asks far too often.
+        for _ in 0..3 {
+            Scrape::of(&lab).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let growth = Scrape::of(&lab)
+        .await
+        .sum("leak_memory_growth_bytes_per_second", &[]);
+    // 200 requests of 64 KiB in at least four seconds.
+    assert!(
+        growth > 0.2 * 1024.0 * 1024.0,
+        "growth is not reset by a scrape: {growth}"
+    );
+}

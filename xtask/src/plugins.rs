@@ -1,0 +1,263 @@
+//! `cargo xtask plugins`: builds the guests as components and puts the shipped ones where the host
+//! looks for them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::{CrateType, Message, MetadataCommand, Package, TargetKind};
+
+use crate::workspace::{PLUGIN_TARGET, Workspace};
+use crate::{progress, toolchain};
+
+/// A plugin to copy from, not to ship.
+const TEMPLATE: &str = "template";
+
+/// Arguments of `cargo xtask plugins`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Also build the fixtures that the host's tests load.
+    #[arg(long)]
+    fixtures: bool,
+}
+
+/// Which members of the plugins' workspace to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Members {
+    /// What the lab offers to a learner.
+    Shipped,
+    /// Everything, with the template and the fixtures.
+    All,
+}
+
+/// Entry of the subcommand.
+///
+/// # Errors
+/// When a target cannot be added or a plugin does not build.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    toolchain::ensure_wasm_targets(workspace)?;
+    let members = if args.fixtures {
+        Members::All
+    } else {
+        Members::Shipped
+    };
+    let built = build(workspace, members)?;
+    for (name, component) in &built {
+        println!(
+            "{name:<28} {:>6} KiB  {}",
+            fs::metadata(component)?.len() / 1024,
+            component.display()
+        );
+    }
+    println!(
+        "components for the host: {}",
+        workspace.components().display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the members for wasm and puts the shipped ones into [`Workspace::components`]. Answers
+/// with each crate's name and component file.
+///
+/// # Errors
+/// When a member does not build, or the components cannot be copied.
+pub(crate) fn build(workspace: &Workspace, members: Members) -> Result<BTreeMap<String, PathBuf>> {
+    let plugins = list(workspace)?;
+    let shipped: Vec<&str> = plugins
+        .iter()
+        .filter(|plugin| plugin.shipped)
+        .map(|plugin| plugin.name.as_str())
+        .collect();
+    if shipped.is_empty() {
+        bail!(
+            "{} has no plugin to ship",
+            workspace.plugins_source().display()
+        );
+    }
+
+    let mut cargo = workspace.plugins_wasm_cargo();
+    cargo.args(["build", "--release", "--target", PLUGIN_TARGET]);
+    match members {
+        Members::Shipped => {
+            for name in &shipped {
+                cargo.args(["--package", name]);
+            }
+            progress::announce(format_args!(
+                "building the plugins for {PLUGIN_TARGET}: {}",
+                shipped.join(", ")
+            ));
+        }
+        Members::All => {
+            cargo.arg("--workspace");
+            progress::announce(format_args!(
+                "building all plugins and fixtures for {PLUGIN_TARGET}"
+            ));
+        }
+    }
+    // Cargo itself says where it put each component, whatever the profile or the target folder.
+    cargo
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped());
+    let mut child = cargo
+        .spawn()
+        .with_context(|| format!("cannot start {cargo:?}"))?;
+    let stdout = child
+        .stdout
+        .take()
+        .context("cargo's messages were not captured")?;
+    let mut built = BTreeMap::new();
+    for message in Message::parse_stream(std::io::BufReader::new(stdout)) {
+        let Message::CompilerArtifact(artifact) =
+            message.context("cannot read cargo's messages")?
+        else {
+            continue;
+        };
+        let component = artifact
+            .filenames
+            .iter()
+            .find(|file| file.extension() == Some("wasm"));
+        let owner = plugins
+            .iter()
+            .find(|plugin| plugin.package == artifact.package_id.repr);
+        if let (Some(component), Some(owner)) = (component, owner) {
+            built.insert(owner.name.clone(), component.clone().into_std_path_buf());
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        bail!("the plugins do not build: {status}");
+    }
+
+    let mut ship = Vec::new();
+    for name in shipped {
+        let component = built
+            .get(name)
+            .with_context(|| format!("cargo built no component for {name}"))?;
+        ship.push((format!("{name}.wasm"), component.clone()));
+    }
+    put(&ship, &workspace.components())?;
+    Ok(built)
+}
+
+/// A member of the plugins' workspace that becomes a component.
+#[derive(Debug)]
+struct Plugin {
+    name: String,
+    package: String,
+    shipped: bool,
+}
+
+fn list(workspace: &Workspace) -> Result<Vec<Plugin>> {
+    let source = workspace.plugins_source();
+    let metadata = MetadataCommand::new()
+        .manifest_path(source.join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .context("cargo metadata does not understand the plugins' workspace")?;
+    let becomes_component = |package: &&Package| {
+        package.targets.iter().any(|target| {
+            target.kind.contains(&TargetKind::CDyLib)
+                || target.crate_types.contains(&CrateType::CDyLib)
+        })
+    };
+    Ok(metadata
+        .workspace_packages()
+        .into_iter()
+        .filter(becomes_component)
+        .map(|package| Plugin {
+            name: package.name.to_string(),
+            package: package.id.repr.clone(),
+            shipped: is_shipped(package.manifest_path.as_std_path(), &source),
+        })
+        .collect())
+}
+
+/// What lies directly in `plugins/` is shipped, except the template; what lies deeper is a fixture.
+fn is_shipped(manifest: &Path, source: &Path) -> bool {
+    let folder = manifest
+        .parent()
+        .and_then(|folder| folder.strip_prefix(source).ok());
+    folder.is_some_and(|folder| folder.components().count() == 1 && folder != Path::new(TEMPLATE))
+}
+
+/// Makes `folder` hold exactly these components. Each is replaced by a rename, so that a host that
+/// is just loading never sees half a file.
+fn put(components: &[(String, PathBuf)], folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (name, component) in components {
+        let (new, place) = (folder.join(format!("{name}.new")), folder.join(name));
+        fs::copy(component, &new)
+            .and_then(|_| fs::rename(&new, &place))
+            .with_context(|| {
+                format!("cannot copy {} to {}", component.display(), place.display())
+            })?;
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        let stale = path
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+            && !components.iter().any(|(kept, _)| name == kept.as_str());
+        if stale {
+            eprintln!(
+                "removing {}: no plugin of this name is shipped any more",
+                path.display()
+            );
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_directly_in_plugins_is_shipped() {
+        let source = Path::new("/lab/plugins");
+        for (manifest, shipped) in [
+            ("/lab/plugins/cache/Cargo.toml", true),
+            ("/lab/plugins/template/Cargo.toml", false),
+            ("/lab/plugins/fixtures/traps/Cargo.toml", false),
+            ("/elsewhere/cache/Cargo.toml", false),
+        ] {
+            assert_eq!(
+                is_shipped(Path::new(manifest), source),
+                shipped,
+                "{manifest}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_folder_holds_what_is_shipped_and_nothing_older() {
+        let temp = tempfile::tempdir().unwrap();
+        let component = temp.path().join("built.wasm");
+        fs::write(&component, "new").unwrap();
+        let folder = temp.path().join("plugins");
+        fs::create_dir(&folder).unwrap();
+        for (name, content) in [
+            ("cache.wasm", "old"),
+            ("gone.wasm", "old"),
+            ("notes.txt", "mine"),
+        ] {
+            fs::write(folder.join(name), content).unwrap();
+        }
+        put(&[("cache.wasm".to_owned(), component)], &folder).unwrap();
+        assert_eq!(
+            fs::read_to_string(folder.join("cache.wasm")).unwrap(),
+            "new"
+        );
+        assert!(!folder.join("gone.wasm").exists(), "not shipped any more");
+        assert!(folder.join("notes.txt").exists(), "not ours to remove");
+        assert_eq!(
+            fs::read_dir(&folder).unwrap().count(),
+            2,
+            "no half-written file is left"
+        );
+    }
+}
