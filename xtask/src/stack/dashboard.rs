@@ -77,7 +77,12 @@ impl Dashboard {
             .panels()
             .into_iter()
             .partition(|panel| text(panel, "/type") == "row");
-        if rows.iter().map(|row| text(row, "/title")).collect::<Vec<_>>() != ROWS {
+        if rows
+            .iter()
+            .map(|row| text(row, "/title"))
+            .collect::<Vec<_>>()
+            != ROWS
+        {
             wrong.push(format!("the rows are not {ROWS:?}"));
         }
         if rows.last().map(|row| text(row, "/repeat")) != Some("plugin") {
@@ -92,12 +97,20 @@ impl Dashboard {
         for panel in &panels {
             let lacks = lacks(panel);
             if !lacks.is_empty() {
-                wrong.push(format!("«{}» lacks {}", text(panel, "/title"), lacks.join(", ")));
+                wrong.push(format!(
+                    "«{}» lacks {}",
+                    text(panel, "/title"),
+                    lacks.join(", ")
+                ));
             }
         }
         wrong.extend(overlaps(&self.panels())?);
         ensure!(wrong.is_empty(), "{}", wrong.join("; "));
-        Ok(format!("{} rows, {} panels, none overlapping", rows.len(), panels.len()))
+        Ok(format!(
+            "{} rows, {} panels, none overlapping",
+            rows.len(),
+            panels.len()
+        ))
     }
 
     /// Every expression of panels, annotations and variables.
@@ -139,7 +152,10 @@ impl Dashboard {
                 expression: format!("group by ({label}) ({series})"),
             });
         }
-        if let Some(empty) = questions.iter().find(|question| question.expression.is_empty()) {
+        if let Some(empty) = questions
+            .iter()
+            .find(|question| question.expression.is_empty())
+        {
             bail!("{} asks nothing", empty.asker);
         }
         Ok(questions)
@@ -147,7 +163,10 @@ impl Dashboard {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// What a person misses in a panel.
@@ -170,7 +189,9 @@ fn lacks(panel: &Value) -> Vec<&'static str> {
     if targets.any(|target| text(target, "/legendFormat").is_empty()) {
         lacks.push("a name for each line");
     }
-    let hidden = panel.pointer("/options/legend/showLegend").and_then(Value::as_bool);
+    let hidden = panel
+        .pointer("/options/legend/showLegend")
+        .and_then(Value::as_bool);
     if text(panel, "/type") == "timeseries" && hidden != Some(true) {
         lacks.push("a legend");
     }
@@ -239,7 +260,13 @@ mod tests {
     fn a_bare_panel_lacks_everything() {
         assert_eq!(
             lacks(&json!({"type": "timeseries"})),
-            ["a description", "a unit", "one of the two data sources", "a query", "a legend"]
+            [
+                "a description",
+                "a unit",
+                "one of the two data sources",
+                "a query",
+                "a legend"
+            ]
         );
     }
 
@@ -259,7 +286,10 @@ mod tests {
             "annotation «Exhausted»",
             "variable «plugin»",
         ] {
-            assert!(questions.iter().any(|question| question.asker == asker), "{asker}");
+            assert!(
+                questions.iter().any(|question| question.asker == asker),
+                "{asker}"
+            );
         }
     }
 }

@@ -22,12 +22,20 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
     match Tool::Promtool.obtain() {
         Ok(promtool) => {
             report.check("promtool check config", || {
-                said(Command::new(&promtool).args(["check", "config"]).arg(rules.join("prometheus.yml")))?;
+                said(
+                    Command::new(&promtool)
+                        .args(["check", "config"])
+                        .arg(rules.join("prometheus.yml")),
+                )?;
                 Ok("valid".to_owned())
             });
             report.check("promtool check rules", || {
                 let files = files(&rules.join("rules"), "yml")?;
-                said(Command::new(&promtool).args(["check", "rules", "--lint=all", "--lint-fatal"]).args(&files))?;
+                said(
+                    Command::new(&promtool)
+                        .args(["check", "rules", "--lint=all", "--lint-fatal"])
+                        .args(&files),
+                )?;
                 Ok(format!("{} files", files.len()))
             });
             report.check("promtool test rules", || {
@@ -68,7 +76,11 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
     match model_python() {
         Ok(python) => {
             report.check("dashboard read back by Grafana's model", || {
-                said(Command::new(&python).arg(root.join("grafana/read_back.py")).arg(&dashboard))?;
+                said(
+                    Command::new(&python)
+                        .arg(root.join("grafana/read_back.py"))
+                        .arg(&dashboard),
+                )?;
                 Ok("nothing lost".to_owned())
             });
         }
@@ -90,7 +102,11 @@ fn said(command: &mut Command) -> Result<String> {
         .with_context(|| format!("cannot start {command:?}"))?;
     let out = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        bail!("{}\n{}", out.trim(), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{}\n{}",
+            out.trim(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(out.into_owned())
 }
@@ -105,7 +121,11 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
-    ensure!(!files.is_empty(), "{} has no .{extension} files", folder.display());
+    ensure!(
+        !files.is_empty(),
+        "{} has no .{extension} files",
+        folder.display()
+    );
     files.sort();
     Ok(files)
 }
@@ -131,7 +151,10 @@ fn model_python() -> Result<PathBuf> {
 /// and the Go version of the same program here, where its image has one.
 const SERVICES: [(&str, &[&str]); 6] = [
     ("lab16-leaky-service", &["8080:8080"]),
-    ("lab16-otel-collector", &["4317:4317", "4318:4318", "8889:8889"]),
+    (
+        "lab16-otel-collector",
+        &["4317:4317", "4318:4318", "8889:8889"],
+    ),
     ("lab16-jaeger", &["16686:16686"]),
     ("lab16-prometheus", &["9090:9090"]),
     ("lab16-grafana", &["3001:3000"]),
@@ -143,11 +166,13 @@ const MEMORY_LIMIT: &str = "268435456";
 
 fn check_compose(compose: &Path, root: &Path) -> Result<String> {
     // Compose has the last word on what the files mean; from the root, as the lab's text has it.
-    let config = said(
-        Command::new(compose)
-            .current_dir(root)
-            .args(["--profile", "loadtest", "config", "--format", "json"]),
-    )?;
+    let config = said(Command::new(compose).current_dir(root).args([
+        "--profile",
+        "loadtest",
+        "config",
+        "--format",
+        "json",
+    ]))?;
     let config: Value = serde_json::from_str(&config).context("compose config is not JSON")?;
     let services = config
         .get("services")
@@ -155,7 +180,10 @@ fn check_compose(compose: &Path, root: &Path) -> Result<String> {
         .context("there are no services")?;
     let mut wrong = Vec::new();
     let names: Vec<&str> = SERVICES.iter().map(|(name, _)| *name).collect();
-    for name in services.keys().filter(|name| !names.contains(&name.as_str())) {
+    for name in services
+        .keys()
+        .filter(|name| !names.contains(&name.as_str()))
+    {
         wrong.push(format!("{name} is not in the lab's text"));
     }
     for (name, ports) in SERVICES {
@@ -163,7 +191,12 @@ fn check_compose(compose: &Path, root: &Path) -> Result<String> {
             wrong.push(format!("{name} is missing"));
             continue;
         };
-        let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            service
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let load = name == "lab16-k6";
         if published(service) != ports {
             wrong.push(format!("{name}: its ports are not {ports:?}"));
@@ -195,7 +228,10 @@ fn check_compose(compose: &Path, root: &Path) -> Result<String> {
         }
     }
     for (name, version) in same_versions() {
-        let image = services.get(name).and_then(|service| service.get("image")).and_then(Value::as_str);
+        let image = services
+            .get(name)
+            .and_then(|service| service.get("image"))
+            .and_then(Value::as_str);
         if !image.is_some_and(|image| image.ends_with(&format!(":{version}"))) {
             wrong.push(format!("{name}: what is tested here is {version}"));
         }
@@ -220,8 +256,14 @@ fn published(service: &Value) -> Vec<String> {
         .into_iter()
         .flatten()
         .map(|port| {
-            let published = port.get("published").and_then(Value::as_str).unwrap_or_default();
-            let target = port.get("target").and_then(Value::as_u64).unwrap_or_default();
+            let published = port
+                .get("published")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let target = port
+                .get("target")
+                .and_then(Value::as_u64)
+                .unwrap_or_default();
             format!("{published}:{target}")
         })
         .collect()

@@ -107,7 +107,10 @@ pub(crate) fn wait_for<T>(
 }
 
 fn shortened(body: &str) -> &str {
-    let end = body.char_indices().nth(300).map_or(body.len(), |(at, _)| at);
+    let end = body
+        .char_indices()
+        .nth(300)
+        .map_or(body.len(), |(at, _)| at);
     body.get(..end).unwrap_or(body)
 }
 

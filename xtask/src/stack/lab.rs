@@ -100,12 +100,28 @@ impl Lab {
         );
         let mut command = Command::new(program);
         command
-            .arg(format!("--query.http-server.host-port={}", self.addresses.jaeger_query))
-            .arg(format!("--collector.otlp.grpc.host-port={}", self.addresses.jaeger_otlp))
-            .arg(format!("--admin.http.host-port={}", self.addresses.jaeger_health))
-            .args(listeners.zip(unused).map(|(flag, address)| format!("{flag}={address}")));
+            .arg(format!(
+                "--query.http-server.host-port={}",
+                self.addresses.jaeger_query
+            ))
+            .arg(format!(
+                "--collector.otlp.grpc.host-port={}",
+                self.addresses.jaeger_otlp
+            ))
+            .arg(format!(
+                "--admin.http.host-port={}",
+                self.addresses.jaeger_health
+            ))
+            .args(
+                listeners
+                    .zip(unused)
+                    .map(|(flag, address)| format!("{flag}={address}")),
+            );
         let process = Process::start("jaeger", &mut command, &self.folder)?;
-        healthy("Jaeger", &format!("http://{}/", self.addresses.jaeger_health))?;
+        healthy(
+            "Jaeger",
+            &format!("http://{}/", self.addresses.jaeger_health),
+        )?;
         Ok(process)
     }
 
@@ -118,13 +134,28 @@ impl Lab {
         command
             .arg("--config")
             .arg(self.configuration.join("collector/config.yaml"))
-            .env("COLLECTOR_OTLP_GRPC", self.addresses.collector_grpc.to_string())
-            .env("COLLECTOR_OTLP_HTTP", self.addresses.collector_http.to_string())
-            .env("COLLECTOR_PROMETHEUS", self.addresses.collector_metrics.to_string())
-            .env("COLLECTOR_HEALTH", self.addresses.collector_health.to_string())
+            .env(
+                "COLLECTOR_OTLP_GRPC",
+                self.addresses.collector_grpc.to_string(),
+            )
+            .env(
+                "COLLECTOR_OTLP_HTTP",
+                self.addresses.collector_http.to_string(),
+            )
+            .env(
+                "COLLECTOR_PROMETHEUS",
+                self.addresses.collector_metrics.to_string(),
+            )
+            .env(
+                "COLLECTOR_HEALTH",
+                self.addresses.collector_health.to_string(),
+            )
             .env("COLLECTOR_JAEGER", self.addresses.jaeger_otlp.to_string());
         self.collector = Some(Process::start("collector", &mut command, &self.folder)?);
-        healthy("the collector", &format!("http://{}/", self.addresses.collector_health))
+        healthy(
+            "the collector",
+            &format!("http://{}/", self.addresses.collector_health),
+        )
     }
 
     fn start_prometheus(&self, program: &Path) -> Result<Process> {
@@ -142,18 +173,32 @@ impl Lab {
         }
         let mut command = Command::new(program);
         command
-            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", self.folder.join("prometheus-data").display()))
-            .arg(format!("--web.listen-address={}", self.addresses.prometheus))
+            .arg(format!(
+                "--config.file={}",
+                folder.join("prometheus.yml").display()
+            ))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                self.folder.join("prometheus-data").display()
+            ))
+            .arg(format!(
+                "--web.listen-address={}",
+                self.addresses.prometheus
+            ))
             .arg("--log.level=warn");
         let process = Process::start("prometheus", &mut command, &self.folder)?;
-        healthy("Prometheus", &format!("{}/-/ready", self.addresses.prometheus_url()))?;
+        healthy(
+            "Prometheus",
+            &format!("{}/-/ready", self.addresses.prometheus_url()),
+        )?;
         Ok(process)
     }
 }
 
 fn healthy(what: &str, url: &str) -> Result<()> {
-    http::wait_for(&format!("{what} is not healthy"), HEALTHY_WITHIN, || http::text(url))?;
+    http::wait_for(&format!("{what} is not healthy"), HEALTHY_WITHIN, || {
+        http::text(url)
+    })?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -53,8 +53,8 @@ impl Process {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) fn output(&self) -> Result<String> {
-        let bytes =
-            std::fs::read(&self.log).with_context(|| format!("cannot read {}", self.log.display()))?;
+        let bytes = std::fs::read(&self.log)
+            .with_context(|| format!("cannot read {}", self.log.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -68,16 +68,6 @@ impl Process {
             .try_wait()
             .with_context(|| format!("cannot ask for the state of {}", self.name))?;
         Ok(status.map(exit_code))
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// When the operating system cannot say how it ended.
-    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
-        self.child
-            .wait()
-            .with_context(|| format!("cannot wait for {}", self.name))
     }
 
     /// Asks it to end, and makes it when it does not.
@@ -131,7 +121,11 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "exit 137"]);
         let mut process = Process::start("dies", &mut command, temp.path()).unwrap();
-        process.wait().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while process.exited().unwrap().is_none() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(10));
+        }
         assert_eq!(process.exited().unwrap(), Some(137));
     }
 }

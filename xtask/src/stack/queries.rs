@@ -46,7 +46,12 @@ impl Prometheus {
         let groups = answer.pointer("/data/groups").and_then(Value::as_array);
         let mut questions = Vec::new();
         for group in groups.into_iter().flatten() {
-            for rule in group.get("rules").and_then(Value::as_array).into_iter().flatten() {
+            for rule in group
+                .get("rules")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
                 let field = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default();
                 let (kind, name) = match field("type") {
                     "alerting" => ("alert", field("name")),
@@ -81,7 +86,10 @@ impl Prometheus {
             &[("query", &expression)],
         )?;
         let mut selectors = BTreeSet::new();
-        collect_selectors(parsed.get("data").context("no syntax tree")?, &mut selectors);
+        collect_selectors(
+            parsed.get("data").context("no syntax tree")?,
+            &mut selectors,
+        );
         for selector in selectors {
             if !self.has_series(&selector)? {
                 bail!("there is no series {selector}");
@@ -143,10 +151,7 @@ impl Prometheus {
         Ok(found.is_some_and(|series| !series.is_empty()))
     }
 
-    /// Waits until Prometheus has scraped each job once more.
-    ///
-    /// # Errors
-    /// Never in practice: two scrape intervals pass.
+    /// Waits until Prometheus has scraped each job once more, and the rules have seen it.
     pub(crate) fn let_scrape(&self) {
         std::thread::sleep(Duration::from_secs(2 * STEP_SECONDS + 1));
     }
@@ -179,7 +184,8 @@ fn collect_selectors(tree: &Value, found: &mut BTreeSet<String>) {
                 let parts: Vec<String> = matchers.iter().filter_map(matcher).collect();
                 found.insert(format!("{{{}}}", parts.join(",")));
             }
-            node.values().for_each(|child| collect_selectors(child, found));
+            node.values()
+                .for_each(|child| collect_selectors(child, found));
         }
         Value::Array(children) => {
             for child in children {

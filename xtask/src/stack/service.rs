@@ -128,7 +128,10 @@ impl Service {
     /// # Errors
     /// When the service refuses or does not answer.
     pub(crate) fn switch(&self, plugin: &str, enabled: bool) -> Result<()> {
-        self.post(&format!("/admin/leaks/{plugin}"), &json!({ "enabled": enabled }))?;
+        self.post(
+            &format!("/admin/leaks/{plugin}"),
+            &json!({ "enabled": enabled }),
+        )?;
         Ok(())
     }
 
@@ -161,7 +164,12 @@ impl Service {
     }
 }
 
-fn spawn(files: &Files, addresses: Addresses, logs: &Path, arguments: &[String]) -> Result<Process> {
+fn spawn(
+    files: &Files,
+    addresses: Addresses,
+    logs: &Path,
+    arguments: &[String],
+) -> Result<Process> {
     let mut command = Command::new(&files.binary);
     command
         .arg("--plugins")
@@ -171,7 +179,10 @@ fn spawn(files: &Files, addresses: Addresses, logs: &Path, arguments: &[String])
         .args(arguments)
         // As in compose.yaml.
         .env("OTEL_SERVICE_NAME", "leaky-service")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", addresses.collector_grpc))
+        .env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("http://{}", addresses.collector_grpc),
+        )
         .env("OTEL_METRIC_EXPORT_INTERVAL", "5000");
     Process::start("service", &mut command, logs)
 }
