@@ -110,26 +110,57 @@ impl fmt::Display for Finding {
 pub(crate) fn check(root: &Path) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for invariant in INVARIANTS {
+        let mut sources = Vec::new();
         for file in files(&root.join(invariant.place), invariant.extension)? {
-            let relative = file.strip_prefix(root).unwrap_or(&file);
-            if invariant
-                .except
-                .iter()
-                .any(|except| relative.starts_with(except))
-            {
-                continue;
-            }
             let text = fs::read_to_string(&file)
                 .with_context(|| format!("cannot read {}", file.display()))?;
-            findings.extend(search(&text, invariant.names).map(|(line, name)| Finding {
-                file: relative.to_path_buf(),
-                line,
-                name,
-                why: invariant.why,
-            }));
+            sources.push((file, text));
+        }
+        let test_modules: Vec<PathBuf> = sources
+            .iter()
+            .flat_map(|(file, text)| test_modules(file, text))
+            .collect();
+        for (file, text) in &sources {
+            let relative = file.strip_prefix(root).unwrap_or(file);
+            let excepted = invariant
+                .except
+                .iter()
+                .any(|except| relative.starts_with(except));
+            if excepted || test_modules.contains(file) {
+                continue;
+            }
+            findings.extend(
+                search(production(text), invariant.names).map(|(line, name)| Finding {
+                    file: relative.to_path_buf(),
+                    line,
+                    name,
+                    why: invariant.why,
+                }),
+            );
         }
     }
     Ok(findings)
+}
+
+/// What comes before the tests, which stand at the end of a file. They may do what they like.
+fn production(text: &str) -> &str {
+    text.find("#[cfg(test)]\nmod tests {")
+        .map_or(text, |end| text.get(..end).unwrap_or(text))
+}
+
+/// The files of modules that `file` declares for tests only.
+fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
+    // The modules of `foo.rs` are in `foo/`, those of a crate's root beside it.
+    let folder = match file.file_stem().and_then(|stem| stem.to_str()) {
+        Some("main" | "lib") | None => file.with_file_name(""),
+        Some(_) => file.with_extension(""),
+    };
+    text.split("#[cfg(test)]\nmod ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(';'))
+        .filter(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        .map(|(name, _)| folder.join(format!("{name}.rs")))
+        .collect()
 }
 
 fn search<'a>(
@@ -221,6 +252,28 @@ mod tests {
             ),
         ]);
         assert!(check(root.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn tests_may_do_what_they_like() {
+        let root = checkout(&[
+            (
+                "host/service/src/memory.rs",
+                "mod ledger;\n\n#[cfg(test)]\nmod alone;\n",
+            ),
+            (
+                "host/service/src/memory/alone.rs",
+                "let child = std::env::var(\"CHILD\");\n",
+            ),
+            (
+                "host/service/src/memory/ledger.rs",
+                "#[cfg(test)]\nmod tests {\n    use std::env;\n}\n",
+            ),
+            ("host/service/src/memory/limit.rs", "use std::env;\n"),
+        ]);
+        let findings = check(root.path()).unwrap();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].file.ends_with("limit.rs"), "{findings:?}");
     }
 
     #[test]

@@ -12,6 +12,18 @@ use crate::{invariants, toolchain};
 /// The parts of cargo-deny that need no network; advisories are fetched from a Git host.
 const DENY_CHECKS: [&str; 3] = ["bans", "licenses", "sources"];
 
+/// One policy serves both workspaces, so each has entries that only the other one needs.
+const UNUSED_IS_FINE: [&str; 8] = [
+    "--allow",
+    "license-exception-not-encountered",
+    "--allow",
+    "license-not-encountered",
+    "--allow",
+    "unmatched-skip",
+    "--allow",
+    "unmatched-skip-root",
+];
+
 /// Entry of the subcommand.
 ///
 /// # Errors
@@ -69,10 +81,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     )?;
 
     if toolchain::answers(workspace.cargo().args(["deny", "--version"])) {
+        let config = workspace.root().join("deny.toml");
         let deny = |cargo: &mut Command| {
             cargo
-                .args(["deny", "check", "--config"])
-                .arg(workspace.root().join("deny.toml"))
+                .args(["deny", "--locked", "--config"])
+                .arg(&config)
+                .arg("check")
+                .args(UNUSED_IS_FINE)
                 .args(DENY_CHECKS);
         };
         let mut root = workspace.cargo();

@@ -19,6 +19,7 @@ mod error;
 mod health;
 mod leaks;
 mod memory;
+mod metrics;
 mod observe;
 mod plugins;
 mod size;
@@ -38,6 +39,7 @@ use utoipa_axum::routes;
 use crate::config::Config;
 use crate::monitor::Monitor;
 use crate::plugin::registry::Registry;
+use crate::telemetry::metrics::Metrics;
 
 /// Bytes that a request's body may have.
 const BODY_MAX: usize = 64 << 10;
@@ -48,6 +50,8 @@ pub(crate) struct Lab {
     pub(crate) registry: Arc<Registry>,
     /// The memory of the process.
     pub(crate) monitor: Arc<Monitor>,
+    /// What is measured.
+    pub(crate) metrics: Arc<Metrics>,
     service_name: String,
     base_latency: Duration,
     admin_token: Option<String>,
@@ -56,10 +60,16 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// The state of a host that has served nothing yet.
-    pub(crate) fn new(config: &Config, registry: Arc<Registry>, monitor: Arc<Monitor>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        registry: Arc<Registry>,
+        monitor: Arc<Monitor>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Lab {
             registry,
             monitor,
+            metrics,
             service_name: config.service_name.clone(),
             base_latency: config.base_latency,
             admin_token: config.admin_token.clone().filter(|t| !t.is_empty()),
@@ -94,6 +104,7 @@ pub(crate) fn service(lab: Arc<Lab>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(health::health))
         .routes(routes!(data::data))
+        .routes(routes!(metrics::metrics))
         .with_state(lab)
 }
 
@@ -109,7 +120,10 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(memory::memory))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::show))
-        .layer(middleware::from_fn_with_state(lab.clone(), auth::require_token))
+        .layer(middleware::from_fn_with_state(
+            lab.clone(),
+            auth::require_token,
+        ))
         .with_state(lab)
 }
 
@@ -122,5 +136,8 @@ pub(crate) fn finish(routes: OpenApiRouter, lab: &Arc<Lab>) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(middleware::from_fn_with_state(lab.clone(), observe::measure))
+        .layer(middleware::from_fn_with_state(
+            lab.clone(),
+            observe::measure,
+        ))
 }

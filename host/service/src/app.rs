@@ -13,14 +13,15 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Lab};
 use crate::config::Config;
 use crate::engine;
+use crate::memory::byte_size::ByteSize;
 use crate::memory::limit::MemoryBudget;
 use crate::memory::process::ProcessReader;
 use crate::memory::watchdog::{LimitExceeded, Watchdog};
-use crate::memory::byte_size::ByteSize;
 use crate::monitor::Monitor;
 use crate::plugin::cache::Cache;
 use crate::plugin::loader::Loader;
 use crate::plugin::registry::Registry;
+use crate::telemetry::metrics::Metrics;
 
 /// Time that requests in flight get after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -31,10 +32,13 @@ const DRAIN: Duration = Duration::from_secs(4);
 ///
 /// When a part cannot be built: an address in use, an unknown leak in `--enable`, …
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let app = App::build(&config).await?;
-        app.serve().await
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let app = App::build(&config).await?;
+            app.serve().await
+        })
 }
 
 struct App {
@@ -48,7 +52,11 @@ struct App {
 
 impl App {
     async fn build(config: &Config) -> anyhow::Result<Self> {
-        let listen = async |address| TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"));
+        let listen = async |address| {
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}"))
+        };
         let service = listen(config.listen).await?;
         let admin = match config.admin_listen {
             Some(address) => Some(listen(address).await?),
@@ -60,30 +68,63 @@ impl App {
             None => None,
             Some(limit) => {
                 let reader = ProcessReader::new()?;
-                Some(Watchdog::spawn(limit.bytes(), move || reader.resident_bytes(), LimitExceeded::exit_as_killed)?)
+                Some(Watchdog::spawn(
+                    limit.bytes(),
+                    move || reader.resident_bytes(),
+                    LimitExceeded::exit_as_killed,
+                )?)
             }
         };
 
-        let engine = engine::start()?;
+        let engine = engine::start().map_err(describe)?;
         let cache = Cache::open(config.cache_folder(), &engine);
-        let loader = Loader::new(engine, cache)?;
+        let loader = Loader::new(engine, cache).map_err(describe)?;
         let tasks = TaskTracker::new();
-        let registry =
-            Arc::new(Registry::new(loader, config.plugins.clone(), config.defaults(), tasks.clone()));
+        let revision = option_env!("LEAK_REVISION").unwrap_or("unknown");
+        let metrics = Arc::new(Metrics::new(
+            &config.service_name,
+            env!("CARGO_PKG_VERSION"),
+            revision,
+        )?);
+        let registry = Arc::new(Registry::new(
+            loader,
+            config.plugins.clone(),
+            config.defaults(),
+            metrics.clone(),
+            tasks.clone(),
+        ));
         registry.load_folder().await?;
         for name in &config.enable {
             let plugin = registry.get(name);
-            ensure!(plugin.is_some(), "--enable {name}: no such leak; there are {}", known(&registry));
+            ensure!(
+                plugin.is_some(),
+                "--enable {name}: no such leak; there are {}",
+                known(&registry)
+            );
             if let Some(plugin) = plugin {
                 plugin.switch(Some(true), Vec::new()).await?;
             }
         }
-        let lab = Arc::new(Lab::new(config, registry, monitor));
-        Ok(App { lab, service, admin, tasks, stopping: CancellationToken::new(), _watchdog: watchdog })
+        let lab = Arc::new(Lab::new(config, registry, monitor, metrics));
+        Ok(App {
+            lab,
+            service,
+            admin,
+            tasks,
+            stopping: CancellationToken::new(),
+            _watchdog: watchdog,
+        })
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let App { lab, service, admin, tasks, stopping, _watchdog } = self;
+        let App {
+            lab,
+            service,
+            admin,
+            tasks,
+            stopping,
+            _watchdog,
+        } = self;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -91,7 +132,10 @@ impl App {
             let (lab, stopping) = (lab.clone(), stopping.clone());
             tasks.spawn(async move {
                 let requests = lab.clone();
-                let sampler = lab.monitor.clone().run(lab.registry.clone(), move || requests.requests());
+                let sampler = lab
+                    .monitor
+                    .clone()
+                    .run(lab.registry.clone(), move || requests.requests());
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
             })
         };
@@ -107,12 +151,24 @@ impl App {
         match admin {
             None => {
                 let all = api::service(lab.clone()).merge(api::admin(lab.clone()));
-                servers.spawn(axum::serve(service, api::finish(all, &lab)).with_graceful_shutdown(shutdown()).into_future());
+                servers.spawn(
+                    axum::serve(service, api::finish(all, &lab))
+                        .with_graceful_shutdown(shutdown())
+                        .into_future(),
+                );
             }
             Some(admin) => {
                 let (outer, inner) = (api::service(lab.clone()), api::admin(lab.clone()));
-                servers.spawn(axum::serve(service, api::finish(outer, &lab)).with_graceful_shutdown(shutdown()).into_future());
-                servers.spawn(axum::serve(admin, api::finish(inner, &lab)).with_graceful_shutdown(shutdown()).into_future());
+                servers.spawn(
+                    axum::serve(service, api::finish(outer, &lab))
+                        .with_graceful_shutdown(shutdown())
+                        .into_future(),
+                );
+                servers.spawn(
+                    axum::serve(admin, api::finish(inner, &lab))
+                        .with_graceful_shutdown(shutdown())
+                        .into_future(),
+                );
             }
         }
         tokio::select! {
@@ -121,9 +177,15 @@ impl App {
             Some(ended) = servers.join_next() => ended??,
         }
         stopping.cancel();
-        let drained = tokio::time::timeout(DRAIN, async { while servers.join_next().await.is_some() {} }).await;
+        let drained = tokio::time::timeout(DRAIN, async {
+            while servers.join_next().await.is_some() {}
+        })
+        .await;
         if drained.is_err() {
-            tracing::warn!("connections still open after {} s: closing them", DRAIN.as_secs());
+            tracing::warn!(
+                "connections still open after {} s: closing them",
+                DRAIN.as_secs()
+            );
             servers.abort_all();
         }
         sampling.abort();
@@ -135,10 +197,19 @@ impl App {
     }
 }
 
+/// wasmtime's errors are no standard errors.
+fn describe(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}")
+}
+
 fn known(registry: &Registry) -> String {
     let plugins = registry.plugins();
     if plugins.is_empty() {
         return "none: --plugins names the folder they are loaded from".into();
     }
-    plugins.iter().map(|p| p.id()).collect::<Vec<_>>().join(", ")
+    plugins
+        .iter()
+        .map(|p| p.id())
+        .collect::<Vec<_>>()
+        .join(", ")
 }

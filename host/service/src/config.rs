@@ -111,8 +111,14 @@ impl Config {
         if self.no_cache {
             return None;
         }
-        let user = || self.xdg_cache_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cache")));
-        self.cache.clone().or_else(|| Some(user()?.join("leak-lab").join("compiled")))
+        let user = || {
+            self.xdg_cache_home
+                .clone()
+                .or_else(|| Some(self.home.as_ref()?.join(".cache")))
+        };
+        self.cache
+            .clone()
+            .or_else(|| Some(user()?.join("leak-lab").join("compiled")))
     }
 
     /// What every plugin starts with.
@@ -126,7 +132,9 @@ impl Config {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit.trim() {
         "us" | "µs" => 1e-6,
@@ -134,19 +142,29 @@ fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1.0,
         _ => return Err("takes a number with a unit: 500us, 5ms, 1.5s".into()),
     };
-    let number: f64 = number.parse().map_err(|_| "takes a number with a unit: 5ms".to_owned())?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "takes a number with a unit: 5ms".to_owned())?;
     Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
 }
 
 fn deadline(text: &str) -> Result<Duration, String> {
     let value = duration(text)?;
     let range = Duration::from_millis(10)..=Duration::from_secs(60);
-    if range.contains(&value) { Ok(value) } else { Err("takes 10ms to 60s".into()) }
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err("takes 10ms to 60s".into())
+    }
 }
 
 fn plugin_memory(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|e| format!("{e}"))?;
-    if (1 << 20..=1 << 32).contains(&size.bytes()) { Ok(size) } else { Err("takes 1MiB to 4GiB".into()) }
+    if (1 << 20..=1 << 32).contains(&size.bytes()) {
+        Ok(size)
+    } else {
+        Err("takes 1MiB to 4GiB".into())
+    }
 }
 
 #[cfg(test)]

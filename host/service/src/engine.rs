@@ -21,7 +21,7 @@ const BACKTRACE_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 /// # Errors
 ///
 /// When the machine has no code generator, or no thread can be started.
-pub(crate) fn start() -> anyhow::Result<Engine> {
+pub(crate) fn start() -> wasmtime::Result<Engine> {
     let engine = Engine::new(&config())?;
     let clock = engine.weak();
     thread::Builder::new()
@@ -30,7 +30,9 @@ pub(crate) fn start() -> anyhow::Result<Engine> {
         .spawn(move || {
             loop {
                 thread::sleep(TICK);
-                let Some(engine) = clock.upgrade() else { return };
+                let Some(engine) = clock.upgrade() else {
+                    return;
+                };
                 engine.increment_epoch();
             }
         })?;

@@ -65,8 +65,16 @@ impl Monitor {
     pub(crate) fn new(budget: MemoryBudget) -> io::Result<Self> {
         let reader = ProcessReader::new()?;
         let start_resident_bytes = reader.resident_bytes()?;
-        let history = History { process: SampleRing::new(HISTORY_SAMPLES), plugins: BTreeMap::new() };
-        Ok(Monitor { reader, budget, start_resident_bytes, history: Mutex::new(history) })
+        let history = History {
+            process: SampleRing::new(HISTORY_SAMPLES),
+            plugins: BTreeMap::new(),
+        };
+        Ok(Monitor {
+            reader,
+            budget,
+            start_resident_bytes,
+            history: Mutex::new(history),
+        })
     }
 
     /// The limit that applies, and the machine's memory.
@@ -106,7 +114,10 @@ impl Monitor {
             requests: s.value.requests,
         });
         let growth = Growth::over(points, GROWTH_WINDOW, None);
-        Forecast { growth, seconds_to_limit: growth.seconds_to_limit(self.budget.limit.map(|l| l.bytes)) }
+        Forecast {
+            growth,
+            seconds_to_limit: growth.seconds_to_limit(self.budget.limit.map(|l| l.bytes)),
+        }
     }
 
     /// Growth of one plugin's retained bytes, and when its linear memory meets its limit. A fresh instance
@@ -115,7 +126,10 @@ impl Monitor {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = history.plugins.get(plugin)?;
         let generation = ring.latest()?.value.generation;
-        let of_instance = || ring.window(GROWTH_WINDOW).filter(move |s| s.value.generation == generation);
+        let of_instance = || {
+            ring.window(GROWTH_WINDOW)
+                .filter(move |s| s.value.generation == generation)
+        };
         let retained = of_instance().map(|s| GrowthPoint {
             at: s.at,
             bytes: s.value.retained_bytes,
@@ -128,7 +142,8 @@ impl Monitor {
         });
         Some(Forecast {
             growth: Growth::over(retained, GROWTH_WINDOW, None),
-            seconds_to_limit: Growth::over(linear, GROWTH_WINDOW, None).seconds_to_limit(Some(limit)),
+            seconds_to_limit: Growth::over(linear, GROWTH_WINDOW, None)
+                .seconds_to_limit(Some(limit)),
         })
     }
 
@@ -150,7 +165,11 @@ impl Monitor {
     fn bytes(&self) -> u64 {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let process = history.process.len() * size_of::<(Moment, ProcessSample)>();
-        let plugins: usize = history.plugins.values().map(|r| r.len() * size_of::<(Moment, PluginSample)>()).sum();
+        let plugins: usize = history
+            .plugins
+            .values()
+            .map(|r| r.len() * size_of::<(Moment, PluginSample)>())
+            .sum();
         (process + plugins) as u64
     }
 
@@ -159,9 +178,17 @@ impl Monitor {
         let plugins = registry.plugins();
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(resident_bytes) = self.resident_bytes() {
-            history.process.push(at, ProcessSample { resident_bytes, requests });
+            history.process.push(
+                at,
+                ProcessSample {
+                    resident_bytes,
+                    requests,
+                },
+            );
         }
-        history.plugins.retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
+        history
+            .plugins
+            .retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
         for plugin in plugins.iter() {
             let reading = plugin.reading();
             let sample = PluginSample {

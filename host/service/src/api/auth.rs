@@ -11,8 +11,14 @@ use super::Lab;
 use super::error::ApiError;
 
 /// Lets a call through that brings the token, or any call when none is asked for.
-pub(super) async fn require_token(State(lab): State<Arc<Lab>>, request: Request, next: Next) -> Response {
-    let Some(token) = &lab.admin_token else { return next.run(request).await };
+pub(super) async fn require_token(
+    State(lab): State<Arc<Lab>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(token) = &lab.admin_token else {
+        return next.run(request).await;
+    };
     let brought = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -28,13 +34,20 @@ pub(super) async fn require_token(State(lab): State<Arc<Lab>>, request: Request,
         "send the header Authorization: Bearer TOKEN; the token is in LEAK_ADMIN_TOKEN on the host",
     )
     .into_response();
-    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    refusal.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        header::HeaderValue::from_static("Bearer"),
+    );
     refusal
 }
 
 /// Compares in a time that depends on the lengths alone.
 fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .fold(0, |difference, (x, y)| difference | (x ^ y))
+            == 0
 }
 
 #[cfg(test)]

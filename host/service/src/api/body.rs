@@ -16,7 +16,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await.map_err(too_large_or_broken)?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(too_large_or_broken)?;
         parse(&bytes).map(JsonObject)
     }
 }
@@ -25,9 +27,19 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
 pub(super) fn too_large_or_broken(rejection: BytesRejection) -> ApiError {
     let status = rejection.into_response().status();
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        ApiError::new(status, "body_too_large", "the body is too large", "send a smaller one; nothing was changed")
+        ApiError::new(
+            status,
+            "body_too_large",
+            "the body is too large",
+            "send a smaller one; nothing was changed",
+        )
     } else {
-        ApiError::new(StatusCode::BAD_REQUEST, "body_unreadable", "the body did not arrive whole", "send it again")
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "body_unreadable",
+            "the body did not arrive whole",
+            "send it again",
+        )
     }
 }
 
@@ -76,9 +88,15 @@ mod tests {
 
     #[test]
     fn only_objects_and_nothing_are_taken() {
-        for (body, fits) in
-            [("", true), (" \n", true), ("{}", true), ("[]", false), ("1", false), ("{", false), ("\u{feff}{}", false)]
-        {
+        for (body, fits) in [
+            ("", true),
+            (" \n", true),
+            ("{}", true),
+            ("[]", false),
+            ("1", false),
+            ("{", false),
+            ("\u{feff}{}", false),
+        ] {
             assert_eq!(parse(body.as_bytes()).is_ok(), fits, "{body:?}");
         }
     }

@@ -64,7 +64,9 @@ pub(super) async fn data(State(lab): State<Arc<Lab>>, request: Request) -> Json<
     let started = Instant::now();
     let now = Timestamp::now();
     lab.requests.fetch_add(1, Ordering::Relaxed);
-    let request_id = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
+    let request_id = uuid::Builder::from_random_bytes(rand::random())
+        .into_uuid()
+        .to_string();
     let trace_id = format!("{:032x}", rand::random::<u128>().max(1));
     if !lab.base_latency.is_zero() {
         tokio::time::sleep(lab.base_latency).await;
@@ -73,7 +75,11 @@ pub(super) async fn data(State(lab): State<Arc<Lab>>, request: Request) -> Json<
     let (parts, body) = request.into_parts();
     let has_body = parts.headers.contains_key(header::CONTENT_LENGTH)
         || parts.headers.contains_key(header::TRANSFER_ENCODING);
-    let preview = if has_body { to_bytes(body, super::BODY_MAX).await.unwrap_or_default() } else { Default::default() };
+    let preview = if has_body {
+        to_bytes(body, super::BODY_MAX).await.unwrap_or_default()
+    } else {
+        Default::default()
+    };
     let handled = lab
         .registry
         .dispatch(|| GuestRequest {
@@ -85,9 +91,15 @@ pub(super) async fn data(State(lab): State<Arc<Lab>>, request: Request) -> Json<
             headers: parts
                 .headers
                 .iter()
-                .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .map(|(name, value)| {
+                    (
+                        name.as_str().to_owned(),
+                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                    )
+                })
                 .collect(),
-            body_preview: String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview)).into_owned(),
+            body_preview: String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview))
+                .into_owned(),
             status: 200,
             elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             trace_id: trace_id.clone(),
@@ -111,6 +123,9 @@ pub(super) async fn data(State(lab): State<Arc<Lab>>, request: Request) -> Json<
         duration_ms: started.elapsed().as_secs_f64() * 1e3,
         leaks_triggered,
         leaks_failed,
-        data: Payload { message: "Hello from the leaky service", timestamp: now.to_string() },
+        data: Payload {
+            message: "Hello from the leaky service",
+            timestamp: now.to_string(),
+        },
     })
 }

@@ -11,14 +11,18 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem};
 
 /// The page needs its own style and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The two routes.
 pub(super) fn routes(description: OpenApi) -> Router {
     let page: Arc<str> = page(&description).into();
     let json = Arc::new(description);
     Router::new()
-        .route("/openapi.json", get(move || async move { axum::Json(Arc::unwrap_or_clone(json)) }))
+        .route(
+            "/openapi.json",
+            get(move || async move { axum::Json(Arc::unwrap_or_clone(json)) }),
+        )
         .route(
             "/docs",
             get(move || async move {
@@ -29,19 +33,30 @@ pub(super) fn routes(description: OpenApi) -> Router {
 }
 
 fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
-    [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)]
-        .into_iter()
-        .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+    [
+        ("GET", &item.get),
+        ("POST", &item.post),
+        ("PUT", &item.put),
+        ("DELETE", &item.delete),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
 }
 
 fn page(description: &OpenApi) -> String {
     let mut rows = String::new();
     for (path, item) in &description.paths.paths {
         for (method, operation) in operations(item) {
-            let text = [&operation.summary, &operation.description].into_iter().flatten();
+            let text = [&operation.summary, &operation.description]
+                .into_iter()
+                .flatten();
             let text = text.map(|t| escape(t)).collect::<Vec<_>>().join(" ");
             // Writing to a string cannot fail.
-            let _ = write!(rows, "<tr><td>{method}<td><code>{}</code><td>{text}", escape(path));
+            let _ = write!(
+                rows,
+                "<tr><td>{method}<td><code>{}</code><td>{text}",
+                escape(path)
+            );
         }
     }
     format!(
@@ -61,5 +76,9 @@ fn page(description: &OpenApi) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

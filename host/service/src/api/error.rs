@@ -45,7 +45,12 @@ impl ApiError {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        ApiError { status, code, message: message.into(), hint: hint.into() }
+        ApiError {
+            status,
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// 404 with the leaks there are.
@@ -60,7 +65,10 @@ impl ApiError {
 
     /// 404 for a plugin.
     pub(super) fn unknown_plugin(name: &str, known: &[&str]) -> Self {
-        ApiError { code: "unknown_plugin", ..ApiError::unknown_leak(name, known) }
+        ApiError {
+            code: "unknown_plugin",
+            ..ApiError::unknown_leak(name, known)
+        }
     }
 
     /// 422 for one field.
@@ -92,7 +100,11 @@ pub(super) fn shorten(word: &str) -> String {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let detail = ErrorDetail { code: self.code.into(), message: self.message, hint: self.hint };
+        let detail = ErrorDetail {
+            code: self.code.into(),
+            message: self.message,
+            hint: self.hint,
+        };
         (self.status, Json(ErrorBody { error: detail })).into_response()
     }
 }
@@ -105,20 +117,27 @@ impl From<PluginError> for ApiError {
             PluginError::Refused(_) => new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "plugin_refused",
-                "build it against wit/leak-plugin.wit for wasm32-wasip2; nothing was changed".into(),
+                "build it against wit/leak-plugin.wit for wasm32-wasip2; nothing was changed"
+                    .into(),
             ),
-            PluginError::Unreadable { .. } => {
-                new(StatusCode::CONFLICT, "plugin_unreadable", "put the file back, or unload the plugin".into())
-            }
-            PluginError::IdTaken { .. } => {
-                new(StatusCode::CONFLICT, "id_taken", "give the plugin another id, or remove the other file".into())
-            }
+            PluginError::Unreadable { .. } => new(
+                StatusCode::CONFLICT,
+                "plugin_unreadable",
+                "put the file back, or unload the plugin".into(),
+            ),
+            PluginError::IdTaken { .. } => new(
+                StatusCode::CONFLICT,
+                "id_taken",
+                "give the plugin another id, or remove the other file".into(),
+            ),
             PluginError::UnknownSetting { known, .. } => new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "unknown_setting",
                 format!("its settings are: {}", known.join(", ")),
             ),
-            PluginError::InvalidValue { name, message } => return ApiError::invalid_value(name, message),
+            PluginError::InvalidValue { name, message } => {
+                return ApiError::invalid_value(name, message);
+            }
             PluginError::NotRunning { plugin, .. } => new(
                 StatusCode::CONFLICT,
                 "plugin_not_running",
@@ -129,12 +148,16 @@ impl From<PluginError> for ApiError {
                 "plugin_failed",
                 format!("POST /admin/leaks/{plugin}/reset starts a fresh instance"),
             ),
-            PluginError::Overloaded(_) => {
-                new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "try again in a moment".into())
-            }
-            PluginError::Gone(_) => {
-                new(StatusCode::SERVICE_UNAVAILABLE, "draining", "try again in a moment".into())
-            }
+            PluginError::Overloaded(_) => new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "try again in a moment".into(),
+            ),
+            PluginError::Gone(_) => new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining",
+                "try again in a moment".into(),
+            ),
         }
     }
 }
@@ -161,6 +184,9 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
 
 /// A handler that panicked. What it said is in the log.
 pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
     ApiError::internal(&said.unwrap_or("a handler panicked")).into_response()
 }

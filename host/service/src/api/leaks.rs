@@ -193,7 +193,10 @@ pub(super) struct Collected {
 /// Every leak, and the memory of the process.
 #[utoipa::path(get, path = "/admin/leaks/status", tag = "leaks", responses((status = 200, body = LeaksStatus)))]
 pub(super) async fn status(State(lab): State<Arc<Lab>>) -> Result<Json<LeaksStatus>, ApiError> {
-    Ok(Json(LeaksStatus { leaks: all_leaks(&lab), memory: summary(&lab)? }))
+    Ok(Json(LeaksStatus {
+        leaks: all_leaks(&lab),
+        memory: summary(&lab)?,
+    }))
 }
 
 /// One leak.
@@ -227,7 +230,10 @@ pub(super) async fn switch(
     let mut changes = Vec::with_capacity(body.0.len());
     for (setting, value) in body.0 {
         let Some(value) = from_json(value) else {
-            return Err(ApiError::invalid_value(&setting, "takes one value, not a list or an object"));
+            return Err(ApiError::invalid_value(
+                &setting,
+                "takes one value, not a list or an object",
+            ));
         };
         changes.push((setting, value));
     }
@@ -257,11 +263,19 @@ pub(super) async fn switch(
     responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(super) async fn clear(State(lab): State<Arc<Lab>>, mut body: JsonObject) -> Result<Json<Json_>, ApiError> {
+pub(super) async fn clear(
+    State(lab): State<Arc<Lab>>,
+    mut body: JsonObject,
+) -> Result<Json<Json_>, ApiError> {
     let which = match body.take("leak_type") {
         None => "all".to_owned(),
         Some(Json_::String(which)) => which,
-        Some(_) => return Err(ApiError::invalid_value("leak_type", "takes a leak's name, or \"all\"")),
+        Some(_) => {
+            return Err(ApiError::invalid_value(
+                "leak_type",
+                "takes a leak's name, or \"all\"",
+            ));
+        }
     };
     body.finish(&["leak_type"])?;
     if which != "all" {
@@ -337,7 +351,10 @@ pub(super) async fn reset(
 /// Everything as at the start: leaks off, settings at their defaults, instances fresh, baselines gone.
 #[utoipa::path(post, path = "/admin/reset", tag = "leaks",
     responses((status = 200, body = AllReset), (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn reset_all(State(lab): State<Arc<Lab>>, body: JsonObject) -> Result<Json<AllReset>, ApiError> {
+pub(super) async fn reset_all(
+    State(lab): State<Arc<Lab>>,
+    body: JsonObject,
+) -> Result<Json<AllReset>, ApiError> {
     body.finish(&[])?;
     let before = resident(&lab)?;
     let mut generations = BTreeMap::new();
@@ -369,7 +386,10 @@ pub(super) async fn reset_all(State(lab): State<Arc<Lab>>, body: JsonObject) -> 
 /// memory can only shrink that way; then the host's allocator returns its free pages. What is retained stays.
 #[utoipa::path(post, path = "/admin/gc", tag = "leaks",
     responses((status = 200, body = Collected), (status = 503, body = ErrorBody)))]
-pub(super) async fn collect(State(lab): State<Arc<Lab>>, body: JsonObject) -> Result<Json<Collected>, ApiError> {
+pub(super) async fn collect(
+    State(lab): State<Arc<Lab>>,
+    body: JsonObject,
+) -> Result<Json<Collected>, ApiError> {
     body.finish(&[])?;
     let before = resident(&lab)?;
     let mut gc_results = Vec::new();
@@ -403,7 +423,11 @@ pub(super) async fn collect(State(lab): State<Arc<Lab>>, body: JsonObject) -> Re
 
 /// Each leak by name.
 pub(super) fn all_leaks(lab: &Lab) -> BTreeMap<String, LeakStatus> {
-    lab.registry.plugins().iter().map(|p| (p.id().to_owned(), leak_status(p))).collect()
+    lab.registry
+        .plugins()
+        .iter()
+        .map(|p| (p.id().to_owned(), leak_status(p)))
+        .collect()
 }
 
 fn leak_status(plugin: &Plugin) -> LeakStatus {
@@ -414,7 +438,14 @@ fn leak_status(plugin: &Plugin) -> LeakStatus {
         enabled: plugin.enabled(),
         state: details.state.name(),
         reason: fault.map(|f| f.reason.clone()),
-        backtrace: fault.map(|f| f.backtrace.iter().map(|frame| frame.function.clone()).collect()).unwrap_or_default(),
+        backtrace: fault
+            .map(|f| {
+                f.backtrace
+                    .iter()
+                    .map(|frame| frame.function.clone())
+                    .collect()
+            })
+            .unwrap_or_default(),
         variant: details.settings.variant().to_owned(),
         count: reading.retained.objects,
         entries: reading.retained.objects,
@@ -459,7 +490,9 @@ fn summary(lab: &Lab) -> Result<MemorySummary, ApiError> {
 }
 
 fn resident(lab: &Lab) -> Result<u64, ApiError> {
-    lab.monitor.resident_bytes().map_err(|e| ApiError::internal(&e))
+    lab.monitor
+        .resident_bytes()
+        .map_err(|e| ApiError::internal(&e))
 }
 
 fn find(lab: &Lab, name: &str) -> Result<Arc<Plugin>, ApiError> {
@@ -471,7 +504,10 @@ fn find(lab: &Lab, name: &str) -> Result<Arc<Plugin>, ApiError> {
 
 /// The settings as a JSON object.
 pub(super) fn settings_json(settings: &Settings) -> SettingsBody {
-    settings.iter().map(|(spec, value)| (spec.name.clone(), to_json(value))).collect()
+    settings
+        .iter()
+        .map(|(spec, value)| (spec.name.clone(), to_json(value)))
+        .collect()
 }
 
 /// A setting's value as JSON.

@@ -37,7 +37,10 @@ impl Cache {
         }
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Cache { folder, environment: hasher.finish() }
+        Cache {
+            folder,
+            environment: hasher.finish(),
+        }
     }
 
     /// The compiled component, if it is there and whole.
@@ -50,7 +53,10 @@ impl Cache {
         // SAFETY: the file's bytes are those that `put` got from `Component::serialize`: the checksum beside it
         // says so, and its name says that an engine of the same version and settings wrote it. The folder is
         // the user's own; whoever can write there can replace this program as well.
-        #[allow(unsafe_code, reason = "machine code from a file is the purpose of the cache")]
+        #[allow(
+            unsafe_code,
+            reason = "machine code from a file is the purpose of the cache"
+        )]
         let component = unsafe { Component::deserialize_file(engine, &code) };
         component
             .inspect_err(|error| tracing::warn!(entry = %code.display(), %error, "unusable cache entry: compiling anew"))
@@ -59,11 +65,19 @@ impl Cache {
 
     /// Keeps a compiled component. A failure is logged and costs a compilation at the next start.
     pub(crate) fn put(&self, digest: &str, component: &Component) {
-        let Some((code, sum)) = self.paths(digest) else { return };
-        let written = component.serialize().map_err(io::Error::other).and_then(|bytes| {
-            replace(&code, &bytes)?;
-            replace(&sum, line(crc32fast::hash(&bytes), bytes.len() as u64).as_bytes())
-        });
+        let Some((code, sum)) = self.paths(digest) else {
+            return;
+        };
+        let written = component
+            .serialize()
+            .map_err(io::Error::other)
+            .and_then(|bytes| {
+                replace(&code, &bytes)?;
+                replace(
+                    &sum,
+                    line(crc32fast::hash(&bytes), bytes.len() as u64).as_bytes(),
+                )
+            });
         if let Err(error) = written {
             tracing::warn!(entry = %code.display(), %error, "cannot keep a compiled plugin");
         }
@@ -72,7 +86,10 @@ impl Cache {
     fn paths(&self, digest: &str) -> Option<(PathBuf, PathBuf)> {
         let stem = format!("{digest}-{:016x}", self.environment);
         let folder = self.folder.as_ref()?;
-        Some((folder.join(format!("{stem}.cwasm")), folder.join(format!("{stem}.sum"))))
+        Some((
+            folder.join(format!("{stem}.cwasm")),
+            folder.join(format!("{stem}.sum")),
+        ))
     }
 }
 
@@ -87,7 +104,9 @@ fn checksum(path: &Path) -> io::Result<String> {
     let mut length = 0;
     loop {
         let n = file.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else { break };
+        let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else {
+            break;
+        };
         hasher.update(bytes);
         length += n as u64;
     }
@@ -97,7 +116,9 @@ fn checksum(path: &Path) -> io::Result<String> {
 /// Writes beside and renames, so that nobody ever sees half a file.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension(format!("tmp-{}", std::process::id()));
-    let written = fs::File::create(&beside).and_then(|mut f| f.write_all(bytes)).and_then(|()| fs::rename(&beside, path));
+    let written = fs::File::create(&beside)
+        .and_then(|mut f| f.write_all(bytes))
+        .and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // The half-written file is of no use to anybody; that it cannot be removed either changes nothing.
         let _ = fs::remove_file(&beside);
@@ -106,7 +127,9 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn prune(folder: &Path, most: u64) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     let mut files: Vec<_> = entries
         .filter_map(|e| {
             let e = e.ok()?;
@@ -160,7 +183,10 @@ mod tests {
             fs::File::open(&path).unwrap().set_modified(when).unwrap();
         }
         prune(folder.path(), 150);
-        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(left, ["new"]);
     }
 }

@@ -15,6 +15,7 @@ use super::instance::{Instance, LinearMemory, Request, Retained, told_at_start};
 use super::loader::Loaded;
 use super::manifest::Manifest;
 use super::settings::{Defaults, Settings, Value};
+use crate::telemetry::metrics::{InvocationOutcome, PluginHandles, RecycleReason};
 
 /// What a driver can be asked.
 #[derive(Debug)]
@@ -129,7 +130,9 @@ pub(crate) struct Replacement {
 
 impl std::fmt::Debug for Replacement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replacement").field("manifest", &self.manifest).finish_non_exhaustive()
+        f.debug_struct("Replacement")
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,13 +142,25 @@ impl Replacement {
     /// # Errors
     ///
     /// [`PluginError::Refused`] when it does not start or does not answer as the contract wants.
-    pub(crate) async fn start(loaded: Loaded, log_name: &str, defaults: Defaults) -> Result<Self, PluginError> {
-        let limit = defaults.memory_limit.unwrap_or(super::settings::WASM32_MEMORY_MAX);
+    pub(crate) async fn start(
+        loaded: Loaded,
+        log_name: &str,
+        defaults: Defaults,
+    ) -> Result<Self, PluginError> {
+        let limit = defaults
+            .memory_limit
+            .unwrap_or(super::settings::WASM32_MEMORY_MAX);
         let mut instance = Instance::start(&loaded, log_name, limit)
             .await
-            .map_err(|fault| PluginError::Refused(format!("the component does not start: {fault}")))?;
+            .map_err(|fault| {
+                PluginError::Refused(format!("the component does not start: {fault}"))
+            })?;
         let manifest = instance.describe().await?;
-        Ok(Replacement { loaded: Arc::new(loaded), manifest: Arc::new(manifest), instance })
+        Ok(Replacement {
+            loaded: Arc::new(loaded),
+            manifest: Arc::new(manifest),
+            instance,
+        })
     }
 
     /// The id that it describes itself with.
@@ -163,10 +178,15 @@ impl Replacement {
 pub(crate) fn spawn(
     first: Replacement,
     defaults: Defaults,
+    metrics: Arc<PluginHandles>,
     tasks: &tokio_util::task::TaskTracker,
 ) -> Arc<Plugin> {
     let id = first.id().to_owned();
-    let settings = Arc::new(Settings::new(&id, first.manifest.settings.clone(), defaults));
+    let settings = Arc::new(Settings::new(
+        &id,
+        first.manifest.settings.clone(),
+        defaults,
+    ));
     let linear = first.instance.linear_memory();
     let reading = Reading {
         linear,
@@ -192,6 +212,7 @@ pub(crate) fn spawn(
         details,
         reading,
         expiry: None,
+        metrics,
         board: board.clone(),
     };
     tasks.spawn(driver.run(commands));
@@ -206,6 +227,7 @@ struct Driver {
     details: Details,
     reading: Reading,
     expiry: Option<Instant>,
+    metrics: Arc<PluginHandles>,
     board: Arc<Board>,
 }
 
@@ -228,11 +250,17 @@ impl Driver {
             // A receiver that is gone no longer wants the answer.
             match command {
                 Command::Invoke { request, reply } => drop(reply.send(self.invoke(&request).await)),
-                Command::Switch { enabled, changes, reply } => {
+                Command::Switch {
+                    enabled,
+                    changes,
+                    reply,
+                } => {
                     drop(reply.send(self.switch(enabled, changes).await));
                 }
                 Command::Clear { reply } => drop(reply.send(self.clear().await)),
-                Command::Reset { everything, reply } => drop(reply.send(self.reset(everything).await)),
+                Command::Reset { everything, reply } => {
+                    drop(reply.send(self.reset(everything).await))
+                }
                 Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
                 Command::Replace { replacement, reply } => {
                     self.replace(*replacement).await;
@@ -263,6 +291,8 @@ impl Driver {
 
     async fn call(&mut self, request: &Request) -> InvocationResult {
         if let Err(error) = not_running(self.id(), &self.details.state) {
+            self.metrics
+                .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
             return InvocationResult::Failed(error.to_string());
         }
         if !self.board.enabled() {
@@ -271,24 +301,46 @@ impl Driver {
         let policy = self.details.settings.policy();
         self.reading.requests += 1;
         self.reading.requests_since_clear += 1;
-        let full = policy.retained_max.is_some_and(|most| self.reading.retained.bytes >= most);
+        let full = policy
+            .retained_max
+            .is_some_and(|most| self.reading.retained.bytes >= most);
         if full || (policy.probability < 1.0 && rand::random::<f64>() >= policy.probability) {
             return InvocationResult::Skipped;
         }
         let Some(instance) = &mut self.instance else {
             return InvocationResult::Failed("has no instance".into());
         };
-        match instance.on_request(request, policy.deadline).await {
+        let started = Instant::now();
+        let answer = instance.on_request(request, policy.deadline).await;
+        let took = started.elapsed();
+        let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {
                 self.reading.retained = outcome.retained;
-                if outcome.triggered { InvocationResult::Triggered } else { InvocationResult::Skipped }
+                let result = if outcome.triggered {
+                    InvocationResult::Triggered
+                } else {
+                    InvocationResult::Skipped
+                };
+                (InvocationOutcome::Ok, result)
             }
-            Ok(Err(message)) => InvocationResult::Failed(format!("the plugin answered: {message}")),
-            Err(fault) => InvocationResult::Failed(self.retire(fault).to_string()),
-        }
+            Ok(Err(message)) => (
+                InvocationOutcome::Error,
+                InvocationResult::Failed(format!("the plugin answered: {message}")),
+            ),
+            Err(fault) => (
+                fault.kind.outcome(),
+                InvocationResult::Failed(self.retire(fault).to_string()),
+            ),
+        };
+        self.metrics.invoked(outcome, took, None);
+        result
     }
 
-    async fn switch(&mut self, enabled: Option<bool>, changes: Vec<(String, Value)>) -> Result<(), PluginError> {
+    async fn switch(
+        &mut self,
+        enabled: Option<bool>,
+        changes: Vec<(String, Value)>,
+    ) -> Result<(), PluginError> {
         if enabled == Some(true) {
             not_running(self.id(), &self.details.state)?;
         }
@@ -297,12 +349,20 @@ impl Driver {
         let (before, after) = (old.policy(), next.policy());
         if next.plugin_changes(&old).next().is_some() {
             not_running(self.id(), &self.details.state)?;
-            let Some(instance) = &mut self.instance else { return Err(PluginError::Gone(self.id().to_owned())) };
-            match instance.configure(next.plugin_changes(&old), after.deadline).await {
+            let Some(instance) = &mut self.instance else {
+                return Err(PluginError::Gone(self.id().to_owned()));
+            };
+            match instance
+                .configure(next.plugin_changes(&old), after.deadline)
+                .await
+            {
                 Ok(answer) => answer?,
                 Err(fault) => {
                     let fault = self.retire(fault);
-                    return Err(PluginError::Failed { plugin: self.id().to_owned(), fault });
+                    return Err(PluginError::Failed {
+                        plugin: self.id().to_owned(),
+                        fault,
+                    });
                 }
             }
         }
@@ -324,9 +384,14 @@ impl Driver {
     async fn clear(&mut self) -> Result<Clearing, PluginError> {
         not_running(self.id(), &self.details.state)?;
         let deadline = self.details.settings.policy().deadline.max(CLEAR_DEADLINE);
-        let Some(instance) = &mut self.instance else { return Err(PluginError::Gone(self.id().to_owned())) };
+        let Some(instance) = &mut self.instance else {
+            return Err(PluginError::Gone(self.id().to_owned()));
+        };
         let done = match instance.clear(deadline).await {
-            Ok(removed) => instance.retained(deadline).await.map(|left| (removed, left)),
+            Ok(removed) => instance
+                .retained(deadline)
+                .await
+                .map(|left| (removed, left)),
             Err(fault) => Err(fault),
         };
         match done {
@@ -334,12 +399,20 @@ impl Driver {
                 self.reading.retained = left;
                 self.reading.requests_since_clear = 0;
                 self.publish();
-                tracing::info!(plugin = self.id(), objects = removed.objects, bytes = removed.bytes, "cleared");
+                tracing::info!(
+                    plugin = self.id(),
+                    objects = removed.objects,
+                    bytes = removed.bytes,
+                    "cleared"
+                );
                 Ok(Clearing { removed })
             }
             Err(fault) => {
                 let fault = self.retire(fault);
-                Err(PluginError::Failed { plugin: self.id().to_owned(), fault })
+                Err(PluginError::Failed {
+                    plugin: self.id().to_owned(),
+                    fault,
+                })
             }
         }
     }
@@ -350,13 +423,26 @@ impl Driver {
             self.details.settings = Arc::new(self.details.settings.at_defaults());
             self.set_enabled(false);
         }
-        self.restart().await.map_err(|fault| PluginError::Failed { plugin: self.id().to_owned(), fault })?;
+        self.restart(RecycleReason::Reset)
+            .await
+            .map_err(|fault| PluginError::Failed {
+                plugin: self.id().to_owned(),
+                fault,
+            })?;
         if everything {
             self.reading.linear_peak = self.reading.linear.bytes;
             self.publish();
         }
-        tracing::info!(plugin = self.id(), generation = self.reading.generation, "reset");
-        Ok(Resetting { generation: self.reading.generation, linear_before, linear_after: self.reading.linear.bytes })
+        tracing::info!(
+            plugin = self.id(),
+            generation = self.reading.generation,
+            "reset"
+        );
+        Ok(Resetting {
+            generation: self.reading.generation,
+            linear_before,
+            linear_after: self.reading.linear.bytes,
+        })
     }
 
     async fn recycle(&mut self) -> Recycling {
@@ -368,16 +454,22 @@ impl Driver {
             reason,
         };
         if let Some(fault) = self.details.state.fault() {
-            return kept(format!("kept as evidence: {} ({fault}); reset starts it anew", self.details.state.name()));
+            return kept(format!(
+                "kept as evidence: {} ({fault}); reset starts it anew",
+                self.details.state.name()
+            ));
         }
-        if before.retained.objects > 0 || before.retained.bytes > 0 {
+        if before.retained.objects > 0 {
             let unit = &self.details.manifest.unit;
-            return kept(format!("kept: it retains {} {unit}", before.retained.objects));
+            return kept(format!(
+                "kept: it retains {} {unit}",
+                before.retained.objects
+            ));
         }
         if before.linear.bytes <= before.linear_start {
             return kept("nothing to give back".into());
         }
-        match self.restart().await {
+        match self.restart(RecycleReason::Gc).await {
             Ok(()) => Recycling {
                 recycled: true,
                 linear_before: before.linear.bytes,
@@ -389,7 +481,11 @@ impl Driver {
     }
 
     async fn replace(&mut self, replacement: Replacement) {
-        let Replacement { loaded, manifest, instance } = replacement;
+        let Replacement {
+            loaded,
+            manifest,
+            instance,
+        } = replacement;
         let fresh = Settings::new(&manifest.id, manifest.settings.clone(), self.defaults);
         self.details = Details {
             settings: Arc::new(fresh.keeping(&self.details.settings)),
@@ -402,21 +498,30 @@ impl Driver {
         self.loaded = loaded;
         self.instance = None;
         // A fault here has retired the instance; status says so.
-        let _ = self.adopt(Ok(instance)).await;
-        tracing::info!(plugin = self.id(), digest = self.details.origin.digest, "replaced");
+        let _ = self.adopt(Ok(instance), RecycleReason::Reload).await;
+        tracing::info!(
+            plugin = self.id(),
+            digest = self.details.origin.digest,
+            "replaced"
+        );
     }
 
     /// Drops the instance and starts a fresh one with the settings in force.
-    async fn restart(&mut self) -> Result<(), Fault> {
+    async fn restart(&mut self, why: RecycleReason) -> Result<(), Fault> {
         // First the old one goes: two at once would need twice the memory.
         self.instance = None;
         let limit = self.details.settings.policy().memory_limit;
         let started = Instance::start(&self.loaded, &self.details.manifest.id.clone(), limit).await;
-        self.adopt(started).await
+        self.adopt(started, why).await
     }
 
     /// Goes on with a started instance, after telling it the settings in force.
-    async fn adopt(&mut self, started: Result<Instance, Fault>) -> Result<(), Fault> {
+    async fn adopt(
+        &mut self,
+        started: Result<Instance, Fault>,
+        why: RecycleReason,
+    ) -> Result<(), Fault> {
+        self.metrics.recycled(why);
         let policy = self.details.settings.policy();
         let defaults = self.details.settings.at_defaults();
         self.details.state = State::Running;
@@ -428,7 +533,12 @@ impl Driver {
         let outcome = match started {
             Ok(mut instance) => {
                 instance.set_memory_limit(policy.memory_limit);
-                let told = instance.configure(told_at_start(&self.details.settings, &defaults), policy.deadline).await;
+                let told = instance
+                    .configure(
+                        told_at_start(&self.details.settings, &defaults),
+                        policy.deadline,
+                    )
+                    .await;
                 let outcome = match told {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(refusal)) => {
@@ -461,16 +571,25 @@ impl Driver {
             at = fault.backtrace.first().map(|f| f.function.as_str()),
             "plugin retired"
         );
+        self.metrics.trapped(fault.kind.trap_reason());
         self.details.state = State::after(fault.clone());
         self.publish();
         fault
     }
 
     fn set_enabled(&mut self, enabled: bool) {
-        let ttl = self.details.settings.policy().time_to_live.filter(|_| enabled);
+        let ttl = self
+            .details
+            .settings
+            .policy()
+            .time_to_live
+            .filter(|_| enabled);
         self.expiry = ttl.map(|ttl| Instant::now() + ttl);
-        self.details.expires_at =
-            ttl.and_then(|ttl| Timestamp::now().checked_add(SignedDuration::try_from(ttl).ok()?).ok());
+        self.details.expires_at = ttl.and_then(|ttl| {
+            Timestamp::now()
+                .checked_add(SignedDuration::try_from(ttl).ok()?)
+                .ok()
+        });
         if self.board.enabled() != enabled {
             tracing::info!(plugin = self.id(), enabled, "switched");
         }
@@ -479,7 +598,18 @@ impl Driver {
     }
 
     fn read_linear(&mut self) {
-        self.reading.linear = self.instance.as_ref().map_or(LinearMemory::default(), Instance::linear_memory);
+        let before = self.reading.linear;
+        let now = self
+            .instance
+            .as_ref()
+            .map_or(LinearMemory::default(), Instance::linear_memory);
+        for _ in before.grows..now.grows {
+            self.metrics.memory_grew();
+        }
+        for _ in before.denials..now.denials {
+            self.metrics.memory_grow_denied();
+        }
+        self.reading.linear = now;
         self.reading.linear_peak = self.reading.linear_peak.max(self.reading.linear.bytes);
     }
 

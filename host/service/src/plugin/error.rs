@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::telemetry::metrics::{InvocationOutcome, TrapReason};
+
 /// Why something asked of a plugin was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PluginError {
@@ -99,32 +101,34 @@ pub(crate) enum FaultKind {
     Deadline,
     /// Its stack was used up.
     StackOverflow,
-    /// Any other trap: a panic, an access out of bounds, a division by zero.
+    /// It gave up: a panic or an abort.
+    Unreachable,
+    /// Any other trap: an access out of bounds, a division by zero.
     Trap,
     /// The host could not instantiate or call it.
     Host,
 }
 
 impl FaultKind {
-    /// The value of the `reason` label in the metrics.
-    pub(crate) fn label(self) -> &'static str {
+    /// The word for it in the metrics.
+    pub(crate) fn trap_reason(self) -> TrapReason {
         match self {
-            FaultKind::MemoryLimit => "memory_limit",
-            FaultKind::Deadline => "deadline",
-            FaultKind::StackOverflow => "stack_overflow",
-            FaultKind::Trap => "trap",
-            FaultKind::Host => "host",
+            FaultKind::MemoryLimit => TrapReason::MemoryLimit,
+            FaultKind::Deadline => TrapReason::Deadline,
+            FaultKind::StackOverflow => TrapReason::StackOverflow,
+            FaultKind::Unreachable => TrapReason::Unreachable,
+            FaultKind::Trap | FaultKind::Host => TrapReason::Other,
         }
     }
 
-    /// All of them, for the metrics.
-    pub(crate) const ALL: [FaultKind; 5] = [
-        FaultKind::MemoryLimit,
-        FaultKind::Deadline,
-        FaultKind::StackOverflow,
-        FaultKind::Trap,
-        FaultKind::Host,
-    ];
+    /// What became of the call that ended so.
+    pub(crate) fn outcome(self) -> InvocationOutcome {
+        match self {
+            FaultKind::MemoryLimit => InvocationOutcome::MemoryLimit,
+            FaultKind::Deadline => InvocationOutcome::Timeout,
+            _ => InvocationOutcome::Trap,
+        }
+    }
 }
 
 impl std::fmt::Display for Fault {

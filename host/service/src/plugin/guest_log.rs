@@ -104,12 +104,18 @@ impl GuestLog {
 
     /// A stream for the guest's stdout.
     pub(crate) fn stdout(&self) -> GuestStream {
-        GuestStream { log: self.clone(), stderr: false }
+        GuestStream {
+            log: self.clone(),
+            stderr: false,
+        }
     }
 
     /// A stream for the guest's stderr.
     pub(crate) fn stderr(&self) -> GuestStream {
-        GuestStream { log: self.clone(), stderr: true }
+        GuestStream {
+            log: self.clone(),
+            stderr: true,
+        }
     }
 }
 
@@ -135,7 +141,11 @@ impl IsTerminal for GuestStream {
 
 impl StdoutStream for GuestStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(LineWriter { log: self.log.clone(), stderr: self.stderr, line: Vec::new() })
+        Box::new(LineWriter {
+            log: self.log.clone(),
+            stderr: self.stderr,
+            line: Vec::new(),
+        })
     }
 }
 
@@ -162,7 +172,11 @@ impl LineWriter {
 }
 
 impl AsyncWrite for LineWriter {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         for &byte in bytes {
             if byte == b'\n' {
@@ -201,7 +215,11 @@ mod tests {
     #[test]
     fn the_last_lines_of_stderr_are_kept() {
         let log = GuestLog::new("p");
-        let mut writer = LineWriter { log: log.clone(), stderr: true, line: Vec::new() };
+        let mut writer = LineWriter {
+            log: log.clone(),
+            stderr: true,
+            line: Vec::new(),
+        };
         let mut cx = Context::from_waker(std::task::Waker::noop());
         for text in ["a\nb\n", "c", "d\n", "e\nf\n"] {
             let written = Pin::new(&mut writer).poll_write(&mut cx, text.as_bytes());

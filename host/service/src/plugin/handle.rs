@@ -148,7 +148,8 @@ impl Board {
 
     /// Publishes what changes seldom.
     pub(crate) fn set_details(&self, details: Details) {
-        self.running.store(details.state == State::Running, Ordering::Relaxed);
+        self.running
+            .store(details.state == State::Running, Ordering::Relaxed);
         self.details.store(Arc::new(details));
     }
 
@@ -164,11 +165,27 @@ impl Board {
 
     /// The last published reading. Its numbers may be of two neighbouring calls.
     pub(crate) fn reading(&self) -> Reading {
-        let [objects, bytes, linear, limit, grows, denials, peak, start, generation, requests, since_clear] =
-            self.numbers.each_ref().map(|n| n.load(Ordering::Relaxed));
+        let [
+            objects,
+            bytes,
+            linear,
+            limit,
+            grows,
+            denials,
+            peak,
+            start,
+            generation,
+            requests,
+            since_clear,
+        ] = self.numbers.each_ref().map(|n| n.load(Ordering::Relaxed));
         Reading {
             retained: Retained { objects, bytes },
-            linear: LinearMemory { bytes: linear, limit, grows, denials },
+            linear: LinearMemory {
+                bytes: linear,
+                limit,
+                grows,
+                denials,
+            },
             linear_peak: peak,
             linear_start: start,
             generation,
@@ -222,15 +239,20 @@ impl Plugin {
     /// # Errors
     ///
     /// [`PluginError::NotRunning`], [`PluginError::Overloaded`] and [`PluginError::Gone`], at once.
-    pub(crate) fn invoke(&self, request: Arc<Request>) -> Result<oneshot::Receiver<Invocation>, PluginError> {
+    pub(crate) fn invoke(
+        &self,
+        request: Arc<Request>,
+    ) -> Result<oneshot::Receiver<Invocation>, PluginError> {
         if !self.board.running.load(Ordering::Relaxed) {
             self.check_running()?;
         }
         let (reply, answer) = oneshot::channel();
-        self.mailbox.try_send(Command::Invoke { request, reply }).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => PluginError::Overloaded(self.id.clone()),
-            mpsc::error::TrySendError::Closed(_) => PluginError::Gone(self.id.clone()),
-        })?;
+        self.mailbox
+            .try_send(Command::Invoke { request, reply })
+            .map_err(|e| match e {
+                mpsc::error::TrySendError::Full(_) => PluginError::Overloaded(self.id.clone()),
+                mpsc::error::TrySendError::Closed(_) => PluginError::Gone(self.id.clone()),
+            })?;
         Ok(answer)
     }
 
@@ -248,8 +270,17 @@ impl Plugin {
     /// # Errors
     ///
     /// What is wrong with a setting, or [`PluginError::NotRunning`] when the guest would have to be told.
-    pub(crate) async fn switch(&self, enabled: Option<bool>, changes: Vec<(String, Value)>) -> Result<(), PluginError> {
-        self.ask(|reply| Command::Switch { enabled, changes, reply }).await?
+    pub(crate) async fn switch(
+        &self,
+        enabled: Option<bool>,
+        changes: Vec<(String, Value)>,
+    ) -> Result<(), PluginError> {
+        self.ask(|reply| Command::Switch {
+            enabled,
+            changes,
+            reply,
+        })
+        .await?
     }
 
     /// Drops what the pattern holds, inside the guest.
@@ -268,7 +299,8 @@ impl Plugin {
     ///
     /// [`PluginError::Failed`] when the fresh instance does not start.
     pub(crate) async fn reset(&self, everything: bool) -> Result<Resetting, PluginError> {
-        self.ask(|reply| Command::Reset { everything, reply }).await?
+        self.ask(|reply| Command::Reset { everything, reply })
+            .await?
     }
 
     /// Gives back the linear memory, if nothing is retained in it.
@@ -286,13 +318,23 @@ impl Plugin {
     ///
     /// Only when the plugin is being unloaded.
     pub(crate) async fn replace(&self, replacement: Replacement) -> Result<(), PluginError> {
-        self.ask(|reply| Command::Replace { replacement: Box::new(replacement), reply }).await
+        self.ask(|reply| Command::Replace {
+            replacement: Box::new(replacement),
+            reply,
+        })
+        .await
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PluginError> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, PluginError> {
         let gone = || PluginError::Gone(self.id.clone());
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(command(reply)).await.map_err(|_| gone())?;
+        self.mailbox
+            .send(command(reply))
+            .await
+            .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 }

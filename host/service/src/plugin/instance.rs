@@ -24,6 +24,9 @@ use crate::engine::TICK;
 /// One request as the guest gets it, built once for all plugins.
 pub(crate) use crate::bindings::exports::leak_lab::plugin::leak::Request;
 
+/// A call that waits in the host, or is never scheduled, ends after this many deadlines of real time.
+const WAIT_FACTOR: u32 = 2;
+
 /// Time that starting an instance may take: a language runtime may have much to do.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -38,7 +41,10 @@ pub(crate) struct StoreState {
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
@@ -94,7 +100,10 @@ pub(crate) struct Instance {
 
 impl From<wit::Retention> for Retained {
     fn from(r: wit::Retention) -> Self {
-        Retained { objects: r.objects, bytes: r.bytes }
+        Retained {
+            objects: r.objects,
+            bytes: r.bytes,
+        }
     }
 }
 
@@ -104,7 +113,11 @@ impl Instance {
     /// # Errors
     ///
     /// A [`Fault`] when it traps, takes too long, or needs more memory than `memory_limit`.
-    pub(crate) async fn start(loaded: &Loaded, log_name: &str, memory_limit: u64) -> Result<Self, Fault> {
+    pub(crate) async fn start(
+        loaded: &Loaded,
+        log_name: &str,
+        memory_limit: u64,
+    ) -> Result<Self, Fault> {
         let engine: &Engine = loaded.pre.engine();
         let log = GuestLog::new(log_name);
         // An empty world: no folder is opened, no variable set, no argument passed, no address allowed.
@@ -128,7 +141,11 @@ impl Instance {
         store.epoch_deadline_callback(|mut context| {
             let state = context.data_mut();
             state.ticks_left = state.ticks_left.saturating_sub(1);
-            Ok(if state.ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+            Ok(if state.ticks_left == 0 {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Yield(1)
+            })
         });
         match tokio::time::timeout(START_DEADLINE, loaded.pre.instantiate_async(&mut store)).await {
             Ok(Ok(guest)) => Ok(Instance { store, guest }),
@@ -144,10 +161,16 @@ impl Instance {
     /// [`PluginError::Refused`] when it does not answer or answers what is not allowed.
     pub(crate) async fn describe(&mut self) -> Result<Manifest, PluginError> {
         let store = begin(&mut self.store, START_DEADLINE);
-        let answer = tokio::time::timeout(START_DEADLINE, self.guest.leak_lab_plugin_leak().call_describe(store)).await;
-        let manifest = self
-            .settle(answer, START_DEADLINE)
-            .map_err(|fault| PluginError::Refused(format!("the component failed when asked what it is: {fault}")))?;
+        let answer = tokio::time::timeout(
+            START_DEADLINE,
+            self.guest.leak_lab_plugin_leak().call_describe(store),
+        )
+        .await;
+        let manifest = self.settle(answer, START_DEADLINE).map_err(|fault| {
+            PluginError::Refused(format!(
+                "the component failed when asked what it is: {fault}"
+            ))
+        })?;
         Manifest::check(manifest)
     }
 
@@ -162,16 +185,27 @@ impl Instance {
         deadline: Duration,
     ) -> Result<Result<(), PluginError>, Fault> {
         let values: Vec<wit::Setting> = values
-            .filter_map(|(spec, value)| Some(wit::Setting { name: spec.name.clone(), value: value_to_wit(value)? }))
+            .filter_map(|(spec, value)| {
+                Some(wit::Setting {
+                    name: spec.name.clone(),
+                    value: value_to_wit(value)?,
+                })
+            })
             .collect();
         if values.is_empty() {
             return Ok(Ok(()));
         }
         let store = begin(&mut self.store, deadline);
-        let call = self.guest.leak_lab_plugin_leak().call_configure(store, &values);
-        let answer = tokio::time::timeout(deadline, call).await;
+        let call = self
+            .guest
+            .leak_lab_plugin_leak()
+            .call_configure(store, &values);
+        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
         let refusal = self.settle(answer, deadline)?;
-        Ok(refusal.map_err(|e| PluginError::InvalidValue { name: e.name, message: e.message }))
+        Ok(refusal.map_err(|e| PluginError::InvalidValue {
+            name: e.name,
+            message: e.message,
+        }))
     }
 
     /// Hands the guest one request. The inner error is the guest's own message.
@@ -185,10 +219,16 @@ impl Instance {
         deadline: Duration,
     ) -> Result<Result<Outcome, String>, Fault> {
         let store = begin(&mut self.store, deadline);
-        let call = self.guest.leak_lab_plugin_leak().call_on_request(store, request);
-        let answer = tokio::time::timeout(deadline, call).await;
+        let call = self
+            .guest
+            .leak_lab_plugin_leak()
+            .call_on_request(store, request);
+        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
         let outcome = self.settle(answer, deadline)?;
-        Ok(outcome.map(|o| Outcome { triggered: o.triggered, retained: o.retained.into() }))
+        Ok(outcome.map(|o| Outcome {
+            triggered: o.triggered,
+            retained: o.retained.into(),
+        }))
     }
 
     /// Asks what the pattern holds.
@@ -198,7 +238,11 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn retained(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin(&mut self.store, deadline);
-        let answer = tokio::time::timeout(deadline, self.guest.leak_lab_plugin_leak().call_retained(store)).await;
+        let answer = tokio::time::timeout(
+            deadline * WAIT_FACTOR,
+            self.guest.leak_lab_plugin_leak().call_retained(store),
+        )
+        .await;
         self.settle(answer, deadline).map(Retained::from)
     }
 
@@ -209,7 +253,11 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn clear(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin(&mut self.store, deadline);
-        let answer = tokio::time::timeout(deadline, self.guest.leak_lab_plugin_leak().call_clear(store)).await;
+        let answer = tokio::time::timeout(
+            deadline * WAIT_FACTOR,
+            self.guest.leak_lab_plugin_leak().call_clear(store),
+        )
+        .await;
         self.settle(answer, deadline).map(Retained::from)
     }
 
@@ -253,7 +301,9 @@ fn begin(store: &mut Store<StoreState>, deadline: Duration) -> &mut Store<StoreS
 
 /// Ticks of the engine's clock that make up `deadline`, and one for the tick that has begun.
 fn ticks(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_millis() / TICK.as_millis().max(1)).unwrap_or(u64::MAX).saturating_add(1)
+    u64::try_from(deadline.as_millis() / TICK.as_millis().max(1))
+        .unwrap_or(u64::MAX)
+        .saturating_add(1)
 }
 
 fn too_long(deadline: Duration) -> Fault {
@@ -266,11 +316,19 @@ fn too_long(deadline: Duration) -> Fault {
 
 /// Says in one sentence what a failed call died of.
 fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) -> Fault {
-    let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let backtrace = error
+        .downcast_ref::<WasmBacktrace>()
+        .map(frames)
+        .unwrap_or_default();
     let trap = error.downcast_ref::<Trap>();
     let last_words = state.log.take_last_stderr();
     let (kind, reason) = match (trap, state.limiter.take_denied()) {
-        (Some(Trap::Interrupt), _) => return Fault { backtrace, ..too_long(deadline) },
+        (Some(Trap::Interrupt), _) => {
+            return Fault {
+                backtrace,
+                ..too_long(deadline)
+            };
+        }
         // A guest that is refused memory mostly aborts with a plain `unreachable`: the limiter knows better.
         (_, Some(denied)) => (
             FaultKind::MemoryLimit,
@@ -281,19 +339,34 @@ fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) ->
                 mebibytes(state.limiter.limit())
             ),
         ),
-        (Some(Trap::StackOverflow), None) => {
-            (FaultKind::StackOverflow, "call stack exhausted: it recursed too deep".into())
+        (Some(Trap::StackOverflow), None) => (
+            FaultKind::StackOverflow,
+            "call stack exhausted: it recursed too deep".into(),
+        ),
+        (Some(trap @ Trap::UnreachableCodeReached), None) => {
+            (FaultKind::Unreachable, explain(trap, &last_words))
         }
         (Some(trap), None) => (FaultKind::Trap, explain(trap, &last_words)),
         (None, None) => (FaultKind::Host, chain(error)),
     };
-    Fault { kind, reason, backtrace }
+    Fault {
+        kind,
+        reason,
+        backtrace,
+    }
 }
 
 fn explain(trap: &Trap, last_words: &[String]) -> String {
-    let said = last_words.iter().map(|l| l.trim()).filter(|l| !l.is_empty() && !l.starts_with("note:"));
+    let said = last_words
+        .iter()
+        .map(|l| l.trim())
+        .filter(|l| !l.is_empty() && !l.starts_with("note:"));
     let said = said.collect::<Vec<_>>().join(" ");
-    if said.is_empty() { trap.to_string() } else { format!("{trap}: {said}") }
+    if said.is_empty() {
+        trap.to_string()
+    } else {
+        format!("{trap}: {said}")
+    }
 }
 
 fn frames(backtrace: &WasmBacktrace) -> Vec<Frame> {
@@ -301,7 +374,11 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<Frame> {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
     };
-    let frame = |f: &wasmtime::FrameInfo| Frame { function: name(f), offset: f.module_offset(), location: None };
+    let frame = |f: &wasmtime::FrameInfo| Frame {
+        function: name(f),
+        offset: f.module_offset(),
+        location: None,
+    };
     backtrace.frames().iter().take(32).map(frame).collect()
 }
 

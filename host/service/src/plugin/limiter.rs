@@ -33,7 +33,14 @@ pub(crate) struct Limiter {
 impl Limiter {
     /// A limiter that lets linear memories grow to `limit` bytes in all.
     pub(crate) fn new(limit: u64) -> Self {
-        Limiter { limit, linear_bytes: 0, grows: 0, denials: 0, denied: None, pending: 0 }
+        Limiter {
+            limit,
+            linear_bytes: 0,
+            grows: 0,
+            denials: 0,
+            denied: None,
+            pending: 0,
+        }
     }
 
     /// Moves the limit. What the plugin already has stays.
@@ -68,16 +75,27 @@ impl Limiter {
 
     fn deny(&mut self, wanted: u64) {
         self.denials += 1;
-        self.denied = Some(Denied { had: self.linear_bytes, wanted });
+        self.denied = Some(Denied {
+            had: self.linear_bytes,
+            wanted,
+        });
     }
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let added = desired.saturating_sub(current) as u64;
         let wanted = self.linear_bytes.saturating_add(added);
         self.pending = 0;
-        if wanted > self.limit || maximum.is_some_and(|m| desired > m) || desired as u64 > WASM32_MEMORY_MAX {
+        if wanted > self.limit
+            || maximum.is_some_and(|m| desired > m)
+            || desired as u64 > WASM32_MEMORY_MAX
+        {
             self.deny(wanted);
             return Ok(false);
         }
@@ -99,7 +117,12 @@ impl ResourceLimiter for Limiter {
         Ok(())
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS_MAX && maximum.is_none_or(|m| desired <= m))
     }
 }
@@ -117,7 +140,13 @@ mod tests {
         assert!(l.memory_growing(0, 4 * PAGE, None).unwrap());
         assert_eq!(l.linear_bytes(), 8 * PAGE as u64);
         assert!(!l.memory_growing(4 * PAGE, 7 * PAGE, None).unwrap());
-        assert_eq!(l.take_denied(), Some(Denied { had: 8 * PAGE as u64, wanted: 11 * PAGE as u64 }));
+        assert_eq!(
+            l.take_denied(),
+            Some(Denied {
+                had: 8 * PAGE as u64,
+                wanted: 11 * PAGE as u64
+            })
+        );
         assert_eq!(l.take_denied(), None);
         assert_eq!((l.grows(), l.denials()), (2, 1));
     }
@@ -127,8 +156,12 @@ mod tests {
         let mut l = Limiter::new(u64::MAX);
         assert!(l.memory_growing(0, PAGE, None).unwrap());
         assert!(l.memory_growing(PAGE, 3 * PAGE, None).unwrap());
-        l.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
-        assert_eq!((l.linear_bytes(), l.grows(), l.denials()), (PAGE as u64, 1, 1));
+        l.memory_grow_failed(wasmtime::Error::msg("no memory"))
+            .unwrap();
+        assert_eq!(
+            (l.linear_bytes(), l.grows(), l.denials()),
+            (PAGE as u64, 1, 1)
+        );
     }
 
     #[test]

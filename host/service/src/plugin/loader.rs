@@ -57,11 +57,15 @@ impl Loader {
     /// # Errors
     ///
     /// Only if two of those definitions clash.
-    pub(crate) fn new(engine: Engine, cache: Cache) -> anyhow::Result<Self> {
+    pub(crate) fn new(engine: Engine, cache: Cache) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         LeakPlugin::add_to_linker::<_, HasSelf<StoreState>>(&mut linker, |state| state)?;
-        Ok(Loader { engine, linker: Arc::new(linker), cache })
+        Ok(Loader {
+            engine,
+            linker: Arc::new(linker),
+            cache,
+        })
     }
 
     /// The engine that its components run in.
@@ -75,7 +79,10 @@ impl Loader {
     ///
     /// [`PluginError::Unreadable`] and [`PluginError::Refused`].
     pub(crate) fn load_file(&self, path: &Path) -> Result<Loaded, PluginError> {
-        let unreadable = |source| PluginError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |source| PluginError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
         let size = std::fs::metadata(path).map_err(unreadable)?.len();
         if size > COMPONENT_MAX {
             return Err(PluginError::Refused(format!(
@@ -99,14 +106,23 @@ impl Loader {
             None => (self.compile(bytes, &digest)?, false),
         };
         let compile_time = started.elapsed();
-        let imports = component.component_type().imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
-        let code_bytes = component.image_range().map_or(0, |range| range.end as u64 - range.start as u64);
-        let pre = self.linker.instantiate_pre(&component).and_then(LeakPluginPre::new).map_err(|e| {
-            PluginError::Refused(format!(
-                "the component does not fit the contract leak-lab:plugin@0.1.0: {}",
-                chain(&e)
-            ))
-        })?;
+        let imports = component
+            .component_type()
+            .imports(&self.engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let code = component.image_range();
+        let code_bytes = (code.end as u64).saturating_sub(code.start as u64);
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .and_then(LeakPluginPre::new)
+            .map_err(|e| {
+                PluginError::Refused(format!(
+                    "the component does not fit the contract leak-lab:plugin@0.1.0: {}",
+                    chain(&e)
+                ))
+            })?;
         let origin = Origin {
             path: path.to_owned(),
             digest,
@@ -122,11 +138,16 @@ impl Loader {
     fn compile(&self, bytes: &[u8], digest: &str) -> Result<Component, PluginError> {
         if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
             return Err(PluginError::Refused(
-                "this is a core module, not a component; build it for the target wasm32-wasip2".into(),
+                "this is a core module, not a component; build it for the target wasm32-wasip2"
+                    .into(),
             ));
         }
-        let component = Component::from_binary(&self.engine, bytes)
-            .map_err(|e| PluginError::Refused(format!("this is no component that can be compiled: {}", chain(&e))))?;
+        let component = Component::from_binary(&self.engine, bytes).map_err(|e| {
+            PluginError::Refused(format!(
+                "this is no component that can be compiled: {}",
+                chain(&e)
+            ))
+        })?;
         self.cache.put(digest, &component);
         Ok(component)
     }
@@ -146,8 +167,10 @@ pub(crate) fn chain(error: &wasmtime::Error) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }

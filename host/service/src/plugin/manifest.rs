@@ -37,20 +37,33 @@ impl Manifest {
         check_text("title", &m.title, 100)?;
         check_text("description", &m.description, 1000)?;
         if m.settings.len() > 64 {
-            return refuse(format!("the manifest declares {} settings; 64 is the most", m.settings.len()));
+            return refuse(format!(
+                "the manifest declares {} settings; 64 is the most",
+                m.settings.len()
+            ));
         }
         let mut settings: Vec<Spec> = Vec::with_capacity(m.settings.len());
         for declared in m.settings {
             let spec = check_spec(declared)?;
-            if settings.iter().any(|s| s.name == spec.name) || HOST_SETTINGS.contains(&spec.name.as_str()) {
-                return refuse(format!("the setting {:?} is declared twice, or is the host's own", spec.name));
+            if settings.iter().any(|s| s.name == spec.name)
+                || HOST_SETTINGS.contains(&spec.name.as_str())
+            {
+                return refuse(format!(
+                    "the setting {:?} is declared twice, or is the host's own",
+                    spec.name
+                ));
             }
             settings.push(spec);
         }
-        require(&settings, "variant", "a choice of \"leaky\" and \"fixed\"", |kind| {
-            matches!(kind, Kind::Choice(w) if ["leaky", "fixed"].iter().all(|v| w.iter().any(|x| x == v)))
+        require(
+            &settings,
+            "variant",
+            "a choice of \"leaky\" and \"fixed\"",
+            |kind| matches!(kind, Kind::Choice(w) if ["leaky", "fixed"].iter().all(|v| w.iter().any(|x| x == v))),
+        )?;
+        require(&settings, "payload_bytes", "an integer", |kind| {
+            matches!(kind, Kind::Integer { .. })
         })?;
-        require(&settings, "payload_bytes", "an integer", |kind| matches!(kind, Kind::Integer { .. }))?;
         Ok(Manifest {
             id: m.id,
             version: m.version,
@@ -63,8 +76,15 @@ impl Manifest {
 }
 
 /// Names that the host's own settings take, and the one word of the switch itself.
-const HOST_SETTINGS: [&str; 7] =
-    ["enabled", "probability", "max_mb", "ttl_seconds", "deadline_ms", "memory_limit_mb", "heap_profile"];
+const HOST_SETTINGS: [&str; 7] = [
+    "enabled",
+    "probability",
+    "max_mb",
+    "ttl_seconds",
+    "deadline_ms",
+    "memory_limit_mb",
+    "heap_profile",
+];
 
 fn refuse<T>(message: String) -> Result<T, PluginError> {
     Err(PluginError::Refused(message))
@@ -76,7 +96,10 @@ pub(crate) fn check_id(id: &str) -> Result<(), PluginError> {
         && id.len() <= 40
         && id.starts_with(|c: char| c.is_ascii_lowercase())
         && id.split('-').all(|part| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         });
     if !kebab {
         return refuse(format!(
@@ -85,19 +108,28 @@ pub(crate) fn check_id(id: &str) -> Result<(), PluginError> {
         ));
     }
     if RESERVED.contains(&id) {
-        return refuse(format!("the id {id:?} is a word of the admin API; choose another"));
+        return refuse(format!(
+            "the id {id:?} is a word of the admin API; choose another"
+        ));
     }
     Ok(())
 }
 
 fn check_text(field: &str, text: &str, most: usize) -> Result<(), PluginError> {
     if text.is_empty() || text.chars().count() > most || text.chars().any(char::is_control) {
-        return refuse(format!("the manifest's {field} must have 1 to {most} characters on one line"));
+        return refuse(format!(
+            "the manifest's {field} must have 1 to {most} characters on one line"
+        ));
     }
     Ok(())
 }
 
-fn check_word(field: &str, text: &str, most: usize, allowed: fn(char) -> bool) -> Result<(), PluginError> {
+fn check_word(
+    field: &str,
+    text: &str,
+    most: usize,
+    allowed: fn(char) -> bool,
+) -> Result<(), PluginError> {
     if text.is_empty() || text.len() > most || !text.chars().all(allowed) {
         return refuse(format!(
             "the manifest's {field} {:?} must be 1 to {most} lower-case letters or underscores",
@@ -114,9 +146,15 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
     check_text("setting description", &declared.description, 300)?;
     let kind = match declared.type_ {
         wit::SettingType::Boolean => Kind::Boolean,
-        wit::SettingType::Integer(r) if r.min <= r.max => Kind::Integer { min: r.min, max: r.max },
+        wit::SettingType::Integer(r) if r.min <= r.max => Kind::Integer {
+            min: r.min,
+            max: r.max,
+        },
         wit::SettingType::Number(r) if r.min <= r.max && r.min.is_finite() && r.max.is_finite() => {
-            Kind::Number { min: r.min, max: r.max }
+            Kind::Number {
+                min: r.min,
+                max: r.max,
+            }
         }
         wit::SettingType::Choice(words) if !words.is_empty() && words.len() <= 32 => {
             for word in &words {
@@ -124,7 +162,12 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
             }
             Kind::Choice(words)
         }
-        _ => return refuse(format!("the range of the setting {:?} is empty or has no end", declared.name)),
+        _ => {
+            return refuse(format!(
+                "the range of the setting {:?} is empty or has no end",
+                declared.name
+            ));
+        }
     };
     let default = value_from_wit(declared.default);
     let spec = Spec {
@@ -135,16 +178,25 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
         default: default.clone(),
         owner: Owner::Plugin,
     };
-    let default = spec
-        .check(default)
-        .map_err(|e| PluginError::Refused(format!("the default of a setting is out of its own range: {e}")))?;
+    let default = spec.check(default).map_err(|e| {
+        PluginError::Refused(format!(
+            "the default of a setting is out of its own range: {e}"
+        ))
+    })?;
     Ok(Spec { default, ..spec })
 }
 
-fn require(settings: &[Spec], name: &str, what: &str, fits: fn(&Kind) -> bool) -> Result<(), PluginError> {
+fn require(
+    settings: &[Spec],
+    name: &str,
+    what: &str,
+    fits: fn(&Kind) -> bool,
+) -> Result<(), PluginError> {
     match settings.iter().find(|s| s.name == name) {
         Some(spec) if fits(&spec.kind) => Ok(()),
-        _ => refuse(format!("the manifest must declare the setting {name:?} as {what}")),
+        _ => refuse(format!(
+            "the manifest must declare the setting {name:?} as {what}"
+        )),
     }
 }
 
@@ -221,7 +273,10 @@ mod tests {
             (|m| m.unit = "Big Things".into(), "unit"),
             (|m| m.title = String::new(), "title"),
             (|m| m.settings.truncate(1), "payload_bytes"),
-            (|m| m.settings[1].default = wit::Value::Integer(11), "default"),
+            (
+                |m| m.settings[1].default = wit::Value::Integer(11),
+                "default",
+            ),
             (|m| m.settings[1].name = "probability".into(), "host's own"),
         ];
         for (break_it, word) in cases {

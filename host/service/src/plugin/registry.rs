@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::driver::{self, InvocationResult, Replacement};
+use super::driver::{self, Invocation, InvocationResult, Replacement};
 use super::error::PluginError;
 use super::handle::Plugin;
 use super::instance::Request;
 use super::loader::{Loaded, Loader};
 use super::settings::Defaults;
+use crate::telemetry::metrics::Metrics;
 
 /// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
 const QUEUE_GRACE: Duration = Duration::from_millis(50);
@@ -29,8 +30,15 @@ pub(crate) struct Registry {
     loader: Loader,
     folder: Option<PathBuf>,
     defaults: Defaults,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
 }
+
+/// A plugin and where its answer will come from.
+type Asked = (
+    Arc<Plugin>,
+    Result<oneshot::Receiver<Invocation>, PluginError>,
+);
 
 /// What one plugin did with a request.
 #[derive(Debug)]
@@ -43,13 +51,20 @@ pub(crate) struct Handled {
 
 impl Registry {
     /// An empty registry.
-    pub(crate) fn new(loader: Loader, folder: Option<PathBuf>, defaults: Defaults, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        loader: Loader,
+        folder: Option<PathBuf>,
+        defaults: Defaults,
+        metrics: Arc<Metrics>,
+        tasks: TaskTracker,
+    ) -> Self {
         Registry {
             plugins: ArcSwap::default(),
             changing: Mutex::new(()),
             loader,
             folder,
             defaults,
+            metrics,
             tasks,
         }
     }
@@ -72,8 +87,13 @@ impl Registry {
     ///
     /// When the folder cannot be read.
     pub(crate) async fn load_folder(&self) -> Result<(), PluginError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let unreadable = |source| PluginError::Unreadable { path: folder.clone(), source };
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let unreadable = |source| PluginError::Unreadable {
+            path: folder.clone(),
+            source,
+        };
         let mut files = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
@@ -108,7 +128,11 @@ impl Registry {
     ///
     /// [`PluginError::Refused`] and [`PluginError::IdTaken`].
     pub(crate) async fn add(&self, loaded: Loaded) -> Result<Arc<Plugin>, PluginError> {
-        let name = loaded.origin.path.file_stem().map_or("plugin".into(), |s| s.to_string_lossy().into_owned());
+        let name = loaded
+            .origin
+            .path
+            .file_stem()
+            .map_or("plugin".into(), |s| s.to_string_lossy().into_owned());
         let fresh = Replacement::start(loaded, &name, self.defaults).await?;
         self.put(fresh).await
     }
@@ -118,12 +142,19 @@ impl Registry {
         if let Some(plugin) = self.get(fresh.id()) {
             let owner = plugin.details().origin.path.clone();
             if owner != fresh.path() {
-                return Err(PluginError::IdTaken { id: fresh.id().to_owned(), owner: owner.display().to_string() });
+                return Err(PluginError::IdTaken {
+                    id: fresh.id().to_owned(),
+                    owner: owner.display().to_string(),
+                });
             }
             plugin.replace(fresh).await?;
             return Ok(plugin);
         }
-        let plugin = driver::spawn(fresh, self.defaults, &self.tasks);
+        let metrics =
+            self.metrics.plugins.for_plugin(fresh.id()).map_err(|e| {
+                PluginError::Refused(format!("its metrics cannot be registered: {e}"))
+            })?;
+        let plugin = driver::spawn(fresh, self.defaults, metrics, &self.tasks);
         let mut plugins = Vec::clone(&self.plugins.load());
         let at = plugins.partition_point(|p| p.id() < plugin.id());
         plugins.insert(at, plugin.clone());
@@ -143,14 +174,7 @@ impl Registry {
     /// Hands a request to every plugin that is switched on, all at once, and waits for their answers. The result
     /// is in the order of their ids and empty when no leak is on: then no wasm is entered.
     pub(crate) async fn dispatch(&self, request: impl FnOnce() -> Request) -> Vec<Handled> {
-        let plugins = self.plugins.load();
-        let mut enabled = plugins.iter().filter(|p| p.enabled()).peekable();
-        if enabled.peek().is_none() {
-            return Vec::new();
-        }
-        let request = Arc::new(request());
-        let asked: Vec<_> = enabled.map(|plugin| (plugin.clone(), plugin.invoke(request.clone()))).collect();
-        drop(plugins);
+        let asked = self.ask_enabled(request);
         let mut handled = Vec::with_capacity(asked.len());
         for (plugin, answer) in asked {
             let result = match answer {
@@ -159,7 +183,9 @@ impl Registry {
                     let most = plugin.details().settings.policy().deadline + QUEUE_GRACE;
                     match tokio::time::timeout(most, answer).await {
                         Ok(Ok(invocation)) => invocation.result,
-                        Ok(Err(_)) => InvocationResult::Failed(PluginError::Gone(plugin.id().into()).to_string()),
+                        Ok(Err(_)) => InvocationResult::Failed(
+                            PluginError::Gone(plugin.id().into()).to_string(),
+                        ),
                         Err(_) => InvocationResult::Failed(format!(
                             "slow: no answer within {} ms; its call goes on",
                             most.as_millis()
@@ -170,6 +196,18 @@ impl Registry {
             handled.push(Handled { plugin, result });
         }
         handled
+    }
+
+    fn ask_enabled(&self, request: impl FnOnce() -> Request) -> Vec<Asked> {
+        let plugins = self.plugins.load();
+        let mut enabled = plugins.iter().filter(|p| p.enabled()).peekable();
+        if enabled.peek().is_none() {
+            return Vec::new();
+        }
+        let request = Arc::new(request());
+        enabled
+            .map(|plugin| (plugin.clone(), plugin.invoke(request.clone())))
+            .collect()
     }
 
     /// Compiles bytes as if they had been read from `path`.
@@ -196,7 +234,11 @@ fn blocking<T: Send + 'static>(
 ) -> impl Future<Output = Result<T, PluginError>> {
     let working = tokio::task::spawn_blocking(work);
     async move {
-        let inside = |e| Err(PluginError::Refused(format!("loading it failed inside the host: {e}")));
+        let inside = |e| {
+            Err(PluginError::Refused(format!(
+                "loading it failed inside the host: {e}"
+            )))
+        };
         working.await.unwrap_or_else(inside)
     }
 }

@@ -84,7 +84,14 @@ impl Kind {
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Number { min, max } => format!("a number from {min} to {max}"),
             Kind::Choice(words) => {
-                format!("one of {}", words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", "))
+                format!(
+                    "one of {}",
+                    words
+                        .iter()
+                        .map(|w| format!("{w:?}"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
             }
         }
     }
@@ -106,13 +113,19 @@ impl Spec {
         // JSON has one kind of number: 3 is fine where 3.0 is wanted.
         let value = match (&self.kind, value) {
             (Kind::Number { .. }, Value::Integer(v)) => Value::Number(v as f64),
-            (Kind::Integer { .. }, Value::Number(v)) if v.fract() == 0.0 && v.abs() < 9e15 => Value::Integer(v as i64),
+            (Kind::Integer { .. }, Value::Number(v)) if v.fract() == 0.0 && v.abs() < 9e15 => {
+                Value::Integer(v as i64)
+            }
             (_, v) => v,
         };
         if (self.optional && value == Value::Unset) || self.kind.accepts(&value) {
             return Ok(value);
         }
-        let or_null = if self.optional { ", or null for none" } else { "" };
+        let or_null = if self.optional {
+            ", or null for none"
+        } else {
+            ""
+        };
         Err(PluginError::InvalidValue {
             name: self.name.clone(),
             message: format!("takes {}{or_null}", self.kind.describe()),
@@ -163,7 +176,12 @@ impl Settings {
         let mut specs = declared;
         specs.extend(host_specs(defaults));
         let values: Vec<Value> = specs.iter().map(|s| s.default.clone()).collect();
-        let mut settings = Settings { plugin: plugin.to_owned(), specs, values, policy: Policy::of(|_| None) };
+        let mut settings = Settings {
+            plugin: plugin.to_owned(),
+            specs,
+            values,
+            policy: Policy::of(|_| None),
+        };
         settings.refresh();
         settings
     }
@@ -175,7 +193,9 @@ impl Settings {
 
     /// The value in force.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        self.iter().find(|(spec, _)| spec.name == name).map(|(_, value)| value)
+        self.iter()
+            .find(|(spec, _)| spec.name == name)
+            .map(|(_, value)| value)
     }
 
     /// The host's settings.
@@ -199,7 +219,11 @@ impl Settings {
     pub(crate) fn with(&self, changes: Vec<(String, Value)>) -> Result<Settings, PluginError> {
         let mut next = self.clone();
         for (name, value) in changes {
-            let slot = next.specs.iter().zip(&mut next.values).find(|(spec, _)| spec.name == name);
+            let slot = next
+                .specs
+                .iter()
+                .zip(&mut next.values)
+                .find(|(spec, _)| spec.name == name);
             let Some((spec, slot)) = slot else {
                 return Err(PluginError::UnknownSetting {
                     plugin: self.plugin.clone(),
@@ -234,7 +258,10 @@ impl Settings {
     }
 
     /// The plugin's own settings whose values differ from those in `from`: what has to be told to the guest.
-    pub(crate) fn plugin_changes<'a>(&'a self, from: &'a Settings) -> impl Iterator<Item = (&'a Spec, &'a Value)> {
+    pub(crate) fn plugin_changes<'a>(
+        &'a self,
+        from: &'a Settings,
+    ) -> impl Iterator<Item = (&'a Spec, &'a Value)> {
         self.iter()
             .zip(&from.values)
             .filter(|((spec, value), old)| spec.owner == Owner::Plugin && value != old)
@@ -256,9 +283,12 @@ impl Policy {
         Policy {
             probability: number("probability").unwrap_or(1.0),
             retained_max: number("max_mb").map(|mb| (mb * MEBIBYTE) as u64),
-            time_to_live: number("ttl_seconds").filter(|s| *s > 0.0).map(Duration::from_secs_f64),
+            time_to_live: number("ttl_seconds")
+                .filter(|s| *s > 0.0)
+                .map(Duration::from_secs_f64),
             deadline: Duration::from_secs_f64(number("deadline_ms").unwrap_or(250.0) / 1e3),
-            memory_limit: number("memory_limit_mb").map_or(WASM32_MEMORY_MAX, |mb| (mb * MEBIBYTE) as u64),
+            memory_limit: number("memory_limit_mb")
+                .map_or(WASM32_MEMORY_MAX, |mb| (mb * MEBIBYTE) as u64),
             heap_profile: get("heap_profile") == Some(&Value::Text("exact".into())),
         }
     }
@@ -275,13 +305,34 @@ fn host_specs(defaults: Defaults) -> Vec<Spec> {
         owner: Owner::Host,
     };
     vec![
-        number("probability", "Share of requests for which the pattern runs", 0.0, 1.0, Value::Number(1.0)),
-        number("max_mb", "Retained MiB at which the pattern stops running", 0.0, 4096.0, Value::Unset),
-        number("ttl_seconds", "Seconds after which the leak disables itself", 0.0, 604_800.0, Value::Unset),
+        number(
+            "probability",
+            "Share of requests for which the pattern runs",
+            0.0,
+            1.0,
+            Value::Number(1.0),
+        ),
+        number(
+            "max_mb",
+            "Retained MiB at which the pattern stops running",
+            0.0,
+            4096.0,
+            Value::Unset,
+        ),
+        number(
+            "ttl_seconds",
+            "Seconds after which the leak disables itself",
+            0.0,
+            604_800.0,
+            Value::Unset,
+        ),
         Spec {
             name: "deadline_ms".into(),
             description: "Milliseconds that one call may take before the plugin is stopped".into(),
-            kind: Kind::Integer { min: 10, max: 60_000 },
+            kind: Kind::Integer {
+                min: 10,
+                max: 60_000,
+            },
             optional: false,
             default: Value::Integer(i64::try_from(defaults.deadline.as_millis()).unwrap_or(250)),
             owner: Owner::Host,
@@ -293,15 +344,26 @@ fn host_specs(defaults: Defaults) -> Vec<Spec> {
                 "MiB of linear memory that the plugin may have; null: what wasm allows",
                 1.0,
                 4096.0,
-                defaults.memory_limit.map_or(Value::Unset, |b| Value::Number(b as f64 / MEBIBYTE)),
+                defaults
+                    .memory_limit
+                    .map_or(Value::Unset, |b| Value::Number(b as f64 / MEBIBYTE)),
             )
         },
         Spec {
             name: "heap_profile".into(),
-            description: "Whether live bytes are kept by source line; a change starts a fresh instance".into(),
+            description:
+                "Whether live bytes are kept by source line; a change starts a fresh instance"
+                    .into(),
             kind: Kind::Choice(vec!["exact".into(), "off".into()]),
             optional: false,
-            default: Value::Text(if defaults.heap_profile { "exact" } else { "off" }.into()),
+            default: Value::Text(
+                if defaults.heap_profile {
+                    "exact"
+                } else {
+                    "off"
+                }
+                .into(),
+            ),
             owner: Owner::Host,
         },
     ]
@@ -320,7 +382,11 @@ mod tests {
             default: Value::Integer(10),
             owner: Owner::Plugin,
         }];
-        let defaults = Defaults { deadline: Duration::from_millis(250), memory_limit: None, heap_profile: true };
+        let defaults = Defaults {
+            deadline: Duration::from_millis(250),
+            memory_limit: None,
+            heap_profile: true,
+        };
         Settings::new("p", declared, defaults)
     }
 
@@ -351,15 +417,19 @@ mod tests {
     #[test]
     fn a_refused_change_leaves_everything_as_it_was() {
         let before = settings();
-        let changes =
-            vec![("payload_bytes".into(), Value::Integer(20)), ("probability".into(), Value::Number(2.0))];
+        let changes = vec![
+            ("payload_bytes".into(), Value::Integer(20)),
+            ("probability".into(), Value::Number(2.0)),
+        ];
         assert!(before.with(changes).is_err());
         assert_eq!(before.get("payload_bytes"), Some(&Value::Integer(10)));
     }
 
     #[test]
     fn the_policy_follows_the_values() {
-        let s = settings().with(vec![("max_mb".into(), Value::Number(1.5))]).unwrap();
+        let s = settings()
+            .with(vec![("max_mb".into(), Value::Number(1.5))])
+            .unwrap();
         assert_eq!(s.policy().retained_max, Some(1_572_864));
         assert_eq!(s.policy().memory_limit, WASM32_MEMORY_MAX);
         assert_eq!(s.at_defaults().policy().retained_max, None);
@@ -369,9 +439,15 @@ mod tests {
     fn only_changed_settings_of_the_plugin_are_told_to_it() {
         let old = settings();
         let new = old
-            .with(vec![("payload_bytes".into(), Value::Integer(20)), ("probability".into(), Value::Number(0.5))])
+            .with(vec![
+                ("payload_bytes".into(), Value::Integer(20)),
+                ("probability".into(), Value::Number(0.5)),
+            ])
             .unwrap();
-        let told: Vec<_> = new.plugin_changes(&old).map(|(s, _)| s.name.as_str()).collect();
+        let told: Vec<_> = new
+            .plugin_changes(&old)
+            .map(|(s, _)| s.name.as_str())
+            .collect();
         assert_eq!(told, ["payload_bytes"]);
         assert!(old.plugin_changes(&old).next().is_none());
     }

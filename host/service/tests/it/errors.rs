@@ -20,7 +20,7 @@ GET /nope => 404 not_found: /nope
 GET /admin/nope => 404 not_found: /admin/nope
 GET / => 404 not_found: /docs
 # Methods that a path does not have.
-GET /admin/leaks/cache => 405 method_not_allowed: POST
+DELETE /admin/leaks/cache => 405 method_not_allowed: POST
 DELETE /admin/leaks/status => 405 method_not_allowed: GET
 GET /admin/leaks/clear => 405 method_not_allowed: POST
 PUT /admin/gc => 405 method_not_allowed: POST

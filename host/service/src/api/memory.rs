@@ -1,0 +1,166 @@
+//! `/admin/memory`: where the memory is and where it is going.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Map, Value as Json_};
+use utoipa::ToSchema;
+
+use super::Lab;
+use super::error::ApiError;
+use super::leaks::{LeakStatus, all_leaks};
+use super::size::{mb, signed_mb};
+use crate::memory::ledger::Ledger;
+use crate::memory::process::ProcessReading;
+use crate::monitor::Forecast;
+use crate::plugin::handle::Plugin;
+
+/// Bytes of one page of linear memory, by the WebAssembly specification.
+const PAGE: u64 = 65_536;
+
+/// The process.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Process {
+    pid: u32,
+    /// Resident MiB.
+    rss_mb: f64,
+    rss_bytes: u64,
+    /// MiB of address space: see `reserved_mb`.
+    vms_mb: f64,
+    vms_bytes: u64,
+    /// Of that, what is not resident: wasm reserves gigabytes for each memory and touches what it uses.
+    reserved_mb: f64,
+    reserved_bytes: u64,
+    /// Resident bytes in percent of the limit that applies, else of the machine's memory.
+    percent: f64,
+    /// The limit that applies.
+    limit_mb: Option<f64>,
+    limit_bytes: Option<u64>,
+}
+
+/// The memory of one plugin.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PluginMemory {
+    /// What the host has given: a high-water mark.
+    linear_memory_mb: f64,
+    linear_memory_bytes: u64,
+    /// The most that any instance has had.
+    peak_linear_memory_mb: f64,
+    peak_linear_memory_bytes: u64,
+    /// Pages of 64 KiB.
+    pages: u64,
+    /// What the leak pattern itself holds.
+    retained_mb: f64,
+    retained_bytes: u64,
+    /// How many objects that is.
+    retained_objects: u64,
+    /// `running`, `exhausted` or `faulted`.
+    state: &'static str,
+}
+
+/// Growth over the last samples and what it leads to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ForecastBody {
+    /// Slope of a regression over the host's one-second samples.
+    growth_bytes_per_second: f64,
+    /// Slope over requests; null when there were none.
+    bytes_per_request: Option<f64>,
+    /// Seconds until the limit; null when there is none or memory does not grow.
+    seconds_to_limit: Option<f64>,
+    /// What the samples span.
+    window_seconds: f64,
+    /// 0 to 1: share of the variance that the line explains, times the share of the window that is filled.
+    confidence: f64,
+}
+
+/// Everything about memory.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Memory {
+    /// The process.
+    process: Process,
+    /// One member per plugin.
+    plugins: BTreeMap<String, PluginMemory>,
+    /// Where the resident bytes are: the parts add up to `rss_mb`.
+    #[schema(value_type = Object)]
+    ledger: Map<String, Json_>,
+    /// Growth of the process.
+    forecast: ForecastBody,
+    /// As in /admin/leaks/status.
+    leaks: BTreeMap<String, LeakStatus>,
+}
+
+/// The process, each plugin, the ledger and the forecast.
+#[utoipa::path(get, path = "/admin/memory", tag = "memory", responses((status = 200, body = Memory)))]
+pub(super) async fn memory(State(lab): State<Arc<Lab>>) -> Result<Json<Memory>, ApiError> {
+    let process = lab.monitor.process().map_err(|e| ApiError::internal(&e))?;
+    let ledger = lab.monitor.ledger(&process, &lab.registry);
+    Ok(Json(Memory {
+        process: process_body(&lab, &process),
+        plugins: lab
+            .registry
+            .plugins()
+            .iter()
+            .map(|p| (p.id().to_owned(), plugin_body(p)))
+            .collect(),
+        ledger: ledger_body(&ledger),
+        forecast: forecast_body(&lab.monitor.process_forecast()),
+        leaks: all_leaks(&lab),
+    }))
+}
+
+fn process_body(lab: &Lab, process: &ProcessReading) -> Process {
+    let budget = lab.monitor.budget();
+    let limit = budget.limit.map(|l| l.bytes);
+    let reserved = process.virtual_bytes.saturating_sub(process.resident_bytes);
+    Process {
+        pid: process.pid,
+        rss_mb: mb(process.resident_bytes),
+        rss_bytes: process.resident_bytes,
+        vms_mb: mb(process.virtual_bytes),
+        vms_bytes: process.virtual_bytes,
+        reserved_mb: mb(reserved),
+        reserved_bytes: reserved,
+        percent: budget.percent(process.resident_bytes),
+        limit_mb: limit.map(mb),
+        limit_bytes: limit,
+    }
+}
+
+fn plugin_body(plugin: &Plugin) -> PluginMemory {
+    let reading = plugin.reading();
+    PluginMemory {
+        linear_memory_mb: mb(reading.linear.bytes),
+        linear_memory_bytes: reading.linear.bytes,
+        peak_linear_memory_mb: mb(reading.linear_peak),
+        peak_linear_memory_bytes: reading.linear_peak,
+        pages: reading.linear.bytes / PAGE,
+        retained_mb: mb(reading.retained.bytes),
+        retained_bytes: reading.retained.bytes,
+        retained_objects: reading.retained.objects,
+        state: plugin.details().state.name(),
+    }
+}
+
+fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
+    let mut body = Map::new();
+    for (part, bytes) in ledger.entries() {
+        body.insert(format!("{}_mb", part.name()), signed_mb(bytes).into());
+        body.insert(format!("{}_bytes", part.name()), bytes.into());
+    }
+    body.insert("rss_mb".into(), mb(ledger.resident_bytes()).into());
+    body.insert("rss_bytes".into(), ledger.resident_bytes().into());
+    body
+}
+
+fn forecast_body(forecast: &Forecast) -> ForecastBody {
+    ForecastBody {
+        growth_bytes_per_second: forecast.growth.bytes_per_second,
+        bytes_per_request: forecast.growth.bytes_per_request,
+        seconds_to_limit: forecast.seconds_to_limit,
+        window_seconds: forecast.growth.window_seconds,
+        confidence: forecast.growth.confidence,
+    }
+}

@@ -1,0 +1,3 @@
+//! What the service tells the outside: metrics, traces, logs.
+
+pub(crate) mod metrics;

@@ -1,0 +1,110 @@
+//! The service's instruments, defined once and shown three ways: Prometheus text, OpenMetrics, OTLP.
+//!
+//! Each part registers a typed struct on the registry it is given; there is no global registry and no
+//! lookup by name. Whoever measures on the way of a request holds handles that are resolved already.
+//! Labels come from closed sets: plugins, routes, methods, statuses, source lines (the few that grow
+//! most), never from a request.
+
+mod exposition;
+mod http;
+mod memory;
+mod openmetrics;
+mod plugins;
+mod process;
+
+use prometheus::core::Collector;
+use prometheus::{IntGauge, Opts, Registry, proto::MetricFamily};
+
+pub(crate) use exposition::Exposition;
+pub(crate) use http::HttpMetrics;
+pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
+pub(crate) use plugins::{
+    InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, TrapReason,
+};
+pub(crate) use process::ProcessMetrics;
+
+/// Every instrument of the service.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// Requests.
+    pub(crate) http: HttpMetrics,
+    /// Plugins, by plugin.
+    pub(crate) plugins: PluginMetrics,
+    /// The process.
+    pub(crate) process: ProcessMetrics,
+    /// Growth and forecast, of the process and by plugin.
+    pub(crate) growth: GrowthMetrics,
+    /// The parts of resident memory.
+    pub(crate) ledger: LedgerMetrics,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Registers everything on a registry of its own.
+    ///
+    /// # Errors
+    /// When two instruments share a name or a name is not valid: a mistake in the program, not in its
+    /// use.
+    pub(crate) fn new(
+        service: &str,
+        version: &str,
+        revision: &str,
+    ) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let build = Opts::new(
+            "leak_build_info",
+            "Always 1; its labels say what was built.",
+        )
+        .const_label("version", version)
+        .const_label("revision", revision);
+        register(&registry, IntGauge::with_opts(build)?)?.set(1);
+        Ok(Self {
+            http: HttpMetrics::register(&registry, service)?,
+            plugins: PluginMetrics::register(&registry)?,
+            process: ProcessMetrics::register(&registry)?,
+            growth: GrowthMetrics::register(&registry)?,
+            ledger: LedgerMetrics::register(&registry)?,
+            registry,
+        })
+    }
+
+    /// All series as they are now, families in the order of their names. Labels without a value are
+    /// left out: in Prometheus's data model the two are the same.
+    pub(crate) fn gather(&self) -> Vec<MetricFamily> {
+        let mut families = self.registry.gather();
+        for metric in families.iter_mut().flat_map(|family| family.mut_metric()) {
+            if metric
+                .get_label()
+                .iter()
+                .any(|label| label.value().is_empty())
+            {
+                let mut labels = metric.take_label();
+                labels.retain(|label| !label.value().is_empty());
+                metric.set_label(labels);
+            }
+        }
+        families
+    }
+
+    /// Everything in the format that a scraper's `Accept` header asks for.
+    pub(crate) fn render(&self, accept: Option<&str>) -> Exposition {
+        Exposition::negotiate(&self.gather(), accept)
+    }
+}
+
+/// Registers an instrument and gives it back.
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// Prometheus numbers are signed: no count here comes near 2^63.
+fn gauge_value(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

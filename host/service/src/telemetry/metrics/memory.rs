@@ -1,0 +1,152 @@
+//! Growth, forecast and ledger, as the host worked them out.
+
+use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+
+use super::{gauge_value, register};
+use crate::memory::growth::Growth;
+use crate::memory::ledger::Ledger;
+
+/// What a growth is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GrowthOf<'a> {
+    /// Resident memory of the process: series without a plugin.
+    Process,
+    /// Memory of one plugin.
+    Plugin(&'a str),
+}
+
+impl<'a> GrowthOf<'a> {
+    /// An empty label is one that is not there.
+    fn label(self) -> [&'a str; 1] {
+        match self {
+            Self::Process => [""],
+            Self::Plugin(plugin) => [plugin],
+        }
+    }
+}
+
+/// `leak_memory_growth_bytes_per_second`, `leak_memory_bytes_per_request`,
+/// `leak_memory_seconds_to_limit`, `leak_memory_limit_bytes`.
+#[derive(Debug)]
+pub(crate) struct GrowthMetrics {
+    bytes_per_second: GaugeVec,
+    bytes_per_request: GaugeVec,
+    seconds_to_limit: GaugeVec,
+    limit_bytes: IntGaugeVec,
+}
+
+impl GrowthMetrics {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge =
+            |name, help| register(registry, GaugeVec::new(Opts::new(name, help), &["plugin"])?);
+        let metrics = Self {
+            bytes_per_second: gauge(
+                "leak_memory_growth_bytes_per_second",
+                "Slope of memory over the host's last minute of samples; without a plugin, of the process.",
+            )?,
+            bytes_per_request: gauge(
+                "leak_memory_bytes_per_request",
+                "Slope of memory over requests in the last minute; NaN while there are no requests.",
+            )?,
+            seconds_to_limit: gauge(
+                "leak_memory_seconds_to_limit",
+                "Time until the limit is reached if growth goes on; +Inf when it is not in sight.",
+            )?,
+            limit_bytes: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "leak_memory_limit_bytes",
+                        "The memory limit that applies; absent without one.",
+                    ),
+                    &["plugin"],
+                )?,
+            )?,
+        };
+        metrics.show(GrowthOf::Process, 0.0, None, None, None);
+        Ok(metrics)
+    }
+
+    /// Shows a growth against the limit that applies to it, in bytes.
+    pub(crate) fn update(&self, of: GrowthOf<'_>, growth: &Growth, limit_bytes: Option<u64>) {
+        let seconds_to_limit = growth.seconds_to_limit(limit_bytes);
+        self.show(
+            of,
+            growth.bytes_per_second,
+            growth.bytes_per_request,
+            seconds_to_limit,
+            limit_bytes,
+        );
+    }
+
+    /// Forgets a plugin.
+    pub(crate) fn remove_plugin(&self, plugin: &str) {
+        let label = GrowthOf::Plugin(plugin).label();
+        // An error means that there was nothing to forget.
+        let _ = self.bytes_per_second.remove_label_values(&label);
+        let _ = self.bytes_per_request.remove_label_values(&label);
+        let _ = self.seconds_to_limit.remove_label_values(&label);
+        let _ = self.limit_bytes.remove_label_values(&label);
+    }
+
+    fn show(
+        &self,
+        of: GrowthOf<'_>,
+        bytes_per_second: f64,
+        bytes_per_request: Option<f64>,
+        seconds_to_limit: Option<f64>,
+        limit_bytes: Option<u64>,
+    ) {
+        let label = of.label();
+        for (gauge, value) in [
+            (&self.bytes_per_second, bytes_per_second),
+            (
+                &self.bytes_per_request,
+                bytes_per_request.unwrap_or(f64::NAN),
+            ),
+            (
+                &self.seconds_to_limit,
+                seconds_to_limit.unwrap_or(f64::INFINITY),
+            ),
+        ] {
+            if let Ok(gauge) = gauge.get_metric_with_label_values(&label) {
+                gauge.set(value);
+            }
+        }
+        match limit_bytes {
+            Some(bytes) => {
+                if let Ok(gauge) = self.limit_bytes.get_metric_with_label_values(&label) {
+                    gauge.set(gauge_value(bytes));
+                }
+            }
+            None => {
+                let _ = self.limit_bytes.remove_label_values(&label);
+            }
+        }
+    }
+}
+
+/// `leak_memory_ledger_bytes`, one series per part.
+#[derive(Debug)]
+pub(crate) struct LedgerMetrics(IntGaugeVec);
+
+impl LedgerMetrics {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = Opts::new(
+            "leak_memory_ledger_bytes",
+            "Resident memory by part; the parts add up to it. Unattributed may be negative.",
+        );
+        let metrics = Self(register(registry, IntGaugeVec::new(opts, &["part"])?)?);
+        metrics.update(&Ledger::balance(&Default::default()));
+        Ok(metrics)
+    }
+
+    /// Shows a ledger.
+    pub(crate) fn update(&self, ledger: &Ledger) {
+        for (part, bytes) in ledger.entries() {
+            if let Ok(gauge) = self.0.get_metric_with_label_values(&[part.name()]) {
+                gauge.set(bytes);
+            }
+        }
+    }
+}

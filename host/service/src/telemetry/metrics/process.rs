@@ -1,0 +1,59 @@
+//! The process: the names that Prometheus's own client libraries use.
+
+use prometheus::{Counter, Gauge, IntGauge, Registry};
+
+use super::{gauge_value, register};
+use crate::memory::process::ProcessReading;
+
+/// `process_*`.
+#[derive(Debug)]
+pub(crate) struct ProcessMetrics {
+    resident_bytes: IntGauge,
+    virtual_bytes: IntGauge,
+    cpu_seconds: Counter,
+    open_fds: IntGauge,
+    start_time_seconds: Gauge,
+}
+
+impl ProcessMetrics {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
+        Ok(Self {
+            resident_bytes: gauge(
+                "process_resident_memory_bytes",
+                "Memory of the process that is in RAM.",
+            )?,
+            virtual_bytes: gauge(
+                "process_virtual_memory_bytes",
+                "Address space of the process, most of which WebAssembly reserves and never touches.",
+            )?,
+            cpu_seconds: register(
+                registry,
+                Counter::new(
+                    "process_cpu_seconds_total",
+                    "User and system CPU time spent.",
+                )?,
+            )?,
+            open_fds: gauge("process_open_fds", "Open file descriptors.")?,
+            start_time_seconds: register(
+                registry,
+                Gauge::new(
+                    "process_start_time_seconds",
+                    "When the process started, in seconds since 1970.",
+                )?,
+            )?,
+        })
+    }
+
+    /// Shows a reading.
+    pub(crate) fn update(&self, reading: &ProcessReading) {
+        self.resident_bytes.set(gauge_value(reading.resident_bytes));
+        self.virtual_bytes.set(gauge_value(reading.virtual_bytes));
+        self.open_fds.set(gauge_value(reading.open_fds));
+        self.start_time_seconds.set(reading.start_time_unix_seconds);
+        let spent = reading.cpu_seconds_total - self.cpu_seconds.get();
+        if spent > 0.0 {
+            self.cpu_seconds.inc_by(spent);
+        }
+    }
+}
