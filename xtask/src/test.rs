@@ -29,13 +29,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         "plugins: unit and documentation tests",
         workspace
             .plugins_cargo()
-            .args([
-                "test",
-                "--workspace",
-                "--exclude",
-                "fixture-*",
-                "--no-fail-fast",
-            ])
+            .args(["test", "--workspace", "--no-fail-fast"])
             .args(&args.filter),
     )?;
 

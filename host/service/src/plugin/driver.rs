@@ -264,7 +264,7 @@ impl Driver {
                 Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
                 Command::Replace { replacement, reply } => {
                     self.replace(*replacement).await;
-                    drop(reply.send(()));
+                    let _ = reply.send(());
                 }
             }
         }

@@ -17,6 +17,7 @@ use prometheus::{IntGauge, Opts, Registry, proto::MetricFamily};
 
 pub(crate) use exposition::Exposition;
 pub(crate) use http::HttpMetrics;
+pub(super) use http::method_label;
 pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
 pub(crate) use plugins::{
     InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, TrapReason,

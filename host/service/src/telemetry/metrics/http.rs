@@ -112,7 +112,7 @@ impl Handles {
     }
 }
 
-fn method_label(method: &Method) -> &'static str {
+pub(in crate::telemetry) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

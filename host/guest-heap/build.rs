@@ -1,0 +1,50 @@
+//! Compiles the profiler's runtime, `runtime/`, for wasm.
+//!
+//! It has no dependencies, so the compiler alone does it: nothing that is set for the outer build
+//! (flags, wrappers, target folders) reaches it.
+
+use std::env;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=runtime/src");
+    let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let runtime = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("runtime.wasm");
+    check_target(&rustc)?;
+    let output = Command::new(&rustc)
+        .args(["--crate-name", "guest_heap_runtime", "--crate-type", "cdylib"])
+        .args(["--edition", "2024", "--target", TARGET])
+        .args(["-C", "opt-level=3", "-C", "lto=fat", "-C", "codegen-units=1"])
+        .args(["-C", "panic=abort", "-C", "strip=symbols"])
+        .args(["-C", "target-feature=+bulk-memory,+simd128"])
+        // Nothing recurses or keeps arrays on the stack.
+        .args(["-C", "link-arg=-zstack-size=4096"])
+        .arg("-o")
+        .arg(&runtime)
+        .arg("runtime/src/lib.rs")
+        .output()?;
+    if !output.status.success() {
+        return Err(format!(
+            "the profiler's runtime does not compile for {TARGET}:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn check_target(rustc: &Path) -> Result<(), Box<dyn Error>> {
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()?;
+    let folder = String::from_utf8(output.stdout)?;
+    if output.status.success() && Path::new(folder.trim()).is_dir() {
+        return Ok(());
+    }
+    println!("cargo::error=guest-heap needs the target {TARGET}: rustup target add {TARGET}");
+    Err("a compilation target is missing".into())
+}

@@ -1,0 +1,391 @@
+//! The live table: address of a block → its size and its context.
+//!
+//! Buckets of one cache line: eight addresses, compared at once, and eight values. A block lives in
+//! its home bucket or in one of the next [`PROBE`]` - 1`; nothing is ever shifted, so there is
+//! hardly a branch that cannot be predicted. Blocks that find no place wait in a short list, which
+//! is looked at only when an address is found nowhere else. The table doubles in place.
+//!
+//! An entry is 8 bytes, and the table is full at 7 of 10: 11.4 to 22.9 bytes for each live block.
+
+use crate::contexts::CONTEXT_BITS;
+use crate::lanes::Lanes;
+use crate::large::LargeSizes;
+
+/// Sizes up to here, exclusive, stand in the entry itself.
+pub const MAX_PACKED_SIZE: u32 = (1 << SIZE_BITS) - 1;
+
+/// Buckets that are searched for an address. With 4, block sizes were found under which the
+/// multiplicative hash fills buckets so unevenly that blocks overflow; with 16, none up to 2,000.
+pub const PROBE: usize = 16;
+
+/// Blocks that may wait for a place.
+const WAITING: usize = 1024;
+
+const SIZE_BITS: u32 = 32 - CONTEXT_BITS;
+const FIRST_BITS: u32 = 9;
+const LAST_BITS: u32 = 24;
+
+/// Bytes of the table before it first grows.
+pub const FIRST_BYTES: usize = bytes_for(1 << FIRST_BITS);
+
+/// Bytes of the table when it grows no more.
+pub const LAST_BYTES: usize = bytes_for(1 << LAST_BITS);
+
+/// After a refused growth it is tried again when this many blocks more are live.
+const RETRY_AFTER: u32 = 8192;
+
+/// Eight blocks: a cache line.
+#[repr(C, align(64))]
+pub struct Bucket {
+    /// Addresses; 0 where there is room.
+    keys: Lanes,
+    /// Context and size of each.
+    values: [u32; 8],
+}
+
+/// Where the buckets lie.
+///
+/// # Safety
+///
+/// `base` never changes, is aligned as a [`Bucket`], and at least [`FIRST_BYTES`] from there, and
+/// as many as `ensure` has said yes to, are readable, writable, used by nobody else, and zero
+/// before their first use.
+pub unsafe trait Region {
+    /// The first bucket.
+    fn base(&self) -> *mut Bucket;
+    /// Makes the region at least `bytes` long; false when that is refused.
+    fn ensure(&mut self, bytes: usize) -> bool;
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    pointer: u32,
+    value: u32,
+}
+
+/// What does not fit into the buckets. Apart from the table, since all of it is zero at first and
+/// so takes no place in the runtime's binary.
+pub struct Spill {
+    waiting: [Entry; WAITING],
+    large: LargeSizes,
+}
+
+impl Spill {
+    /// Nothing spilt.
+    pub const fn new() -> Self {
+        Self {
+            waiting: [Entry {
+                pointer: 0,
+                value: 0,
+            }; WAITING],
+            large: LargeSizes::new(),
+        }
+    }
+}
+
+impl Default for Spill {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A block as the table knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Bytes, as they were asked for.
+    pub size: u32,
+    /// Index of the context it belongs to.
+    pub context: u32,
+}
+
+/// Address → [`Block`].
+pub struct LiveTable<R> {
+    region: R,
+    /// 32 less the bits of a bucket's number.
+    shift: u32,
+    /// Blocks that may come before the table grows.
+    left: u32,
+    /// `left` of an empty table.
+    limit: u32,
+    waiting: usize,
+    dropped: u64,
+    spill: *mut Spill,
+}
+
+const fn bytes_for(buckets: usize) -> usize {
+    (buckets + PROBE) * size_of::<Bucket>()
+}
+
+const fn limit_for(buckets: usize) -> u32 {
+    (buckets * 8 / 10 * 7) as u32
+}
+
+impl<R: Region> LiveTable<R> {
+    /// An empty table.
+    ///
+    /// # Safety
+    ///
+    /// `spill` outlives the table and is used by nobody else.
+    pub const unsafe fn new(region: R, spill: *mut Spill) -> Self {
+        Self {
+            region,
+            shift: 32 - FIRST_BITS,
+            left: limit_for(1 << FIRST_BITS),
+            limit: limit_for(1 << FIRST_BITS),
+            waiting: 0,
+            dropped: 0,
+            spill,
+        }
+    }
+
+    /// Blocks that found no place while the table grew: none, as far as tests can tell.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Bytes that the buckets take.
+    pub fn bytes(&self) -> usize {
+        bytes_for(1 << (32 - self.shift))
+    }
+
+    /// Keeps a block. False, and nothing done, when the table has to grow first or the buckets in
+    /// reach are full: then [`insert_slowly`](Self::insert_slowly) is to be called.
+    #[inline(always)]
+    pub fn insert(&mut self, pointer: u32, size: u32, context: u32) -> bool {
+        if self.left == 0 || size >= MAX_PACKED_SIZE {
+            return false;
+        }
+        let placed = self.place(pointer, context << SIZE_BITS | size);
+        self.left -= u32::from(placed);
+        placed
+    }
+
+    /// Keeps a block, whatever that takes. False when there is no place for it, which means that
+    /// the region's growth was refused; then nothing has changed.
+    #[cold]
+    #[inline(never)]
+    pub fn insert_slowly(&mut self, pointer: u32, size: u32, context: u32) -> bool {
+        if self.left == 0 {
+            self.grow();
+        }
+        let Some(value) = self.pack(pointer, size, context) else {
+            return false;
+        };
+        self.left = self.left.wrapping_sub(1);
+        self.place(pointer, value) || self.wait(pointer, value)
+    }
+
+    /// Takes a block out. `None` when the address is not in the table.
+    #[inline(always)]
+    pub fn remove(&mut self, pointer: u32) -> Option<Block> {
+        let value = match self.find(pointer) {
+            Some((bucket, hits)) => {
+                // SAFETY: `find` returns a bucket of the region.
+                let bucket = unsafe { &mut *bucket };
+                // SAFETY: a hit's bits are not 0, so the lane is below 8.
+                let value = unsafe { *bucket.values.get_unchecked(lane(hits)) };
+                // Whole vectors: a narrow store would stall the next comparison of this bucket.
+                bucket.keys = bucket.keys.clear(hits);
+                value
+            }
+            None => self.remove_waiting(pointer)?,
+        };
+        self.left = self.left.wrapping_add(1);
+        Some(self.unpack(pointer, value))
+    }
+
+    /// Gives a block another size and context, in place, and returns what it was. `None`, and
+    /// nothing done, when the address is not in the table.
+    #[inline(always)]
+    pub fn replace(&mut self, pointer: u32, size: u32, context: u32) -> Option<Block> {
+        let (bucket, hits) = self.find(pointer)?;
+        // SAFETY: `find` returns a bucket of the region.
+        let bucket = unsafe { &mut *bucket };
+        // SAFETY: a hit's bits are not 0, so the lane is below 8.
+        let value = unsafe { bucket.values.get_unchecked_mut(lane(hits)) };
+        let old = self.unpack(pointer, *value);
+        // There is room for a large size: either this block's own has just gone, or the address
+        // space cannot hold more of them.
+        *value = self.pack(pointer, size, context)?;
+        Some(old)
+    }
+
+    #[inline(always)]
+    fn home(&self, pointer: u32) -> usize {
+        // Fibonacci hashing; blocks are aligned to 8 at least.
+        ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> self.shift) as usize
+    }
+
+    #[inline(always)]
+    fn bucket(&self, number: usize) -> *mut Bucket {
+        debug_assert!(number < (1 << (32 - self.shift)) + PROBE);
+        // SAFETY: callers pass a home plus at most PROBE - 1, which `bytes_for` counts in.
+        unsafe { self.region.base().add(number) }
+    }
+
+    #[inline(always)]
+    fn find(&self, pointer: u32) -> Option<(*mut Bucket, Lanes)> {
+        let wanted = Lanes::splat(pointer);
+        let home = self.home(pointer);
+        for number in home..home + PROBE {
+            let bucket = self.bucket(number);
+            // SAFETY: a bucket of the region.
+            let hits = unsafe { &*bucket }.keys.equal(wanted);
+            if hits.bits() != 0 {
+                return Some((bucket, hits));
+            }
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn place(&mut self, pointer: u32, value: u32) -> bool {
+        let home = self.home(pointer);
+        for number in home..home + PROBE {
+            // SAFETY: a bucket of the region.
+            let bucket = unsafe { &mut *self.bucket(number) };
+            let free = bucket.keys.equal(Lanes::splat(0));
+            if free.bits() != 0 {
+                let lane = lane(free);
+                bucket.keys = bucket.keys.with(lane as u32, pointer);
+                // SAFETY: a hit's bits are not 0, so the lane is below 8.
+                unsafe { *bucket.values.get_unchecked_mut(lane) = value };
+                return true;
+            }
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn pack(&mut self, pointer: u32, size: u32, context: u32) -> Option<u32> {
+        let size = if size < MAX_PACKED_SIZE {
+            size
+        } else if self.spill().large.insert(pointer, size) {
+            MAX_PACKED_SIZE
+        } else {
+            return None;
+        };
+        Some(context << SIZE_BITS | size)
+    }
+
+    #[inline(always)]
+    fn unpack(&mut self, pointer: u32, value: u32) -> Block {
+        let size = value & MAX_PACKED_SIZE;
+        Block {
+            size: if size == MAX_PACKED_SIZE {
+                self.spill().large.remove(pointer)
+            } else {
+                size
+            },
+            context: value >> SIZE_BITS,
+        }
+    }
+
+    fn spill(&mut self) -> &mut Spill {
+        // SAFETY: by the contract of `new`, valid and only ours; borrowed through `&mut self`.
+        unsafe { &mut *self.spill }
+    }
+
+    /// All buckets in reach are full: the table grows if it is at least half as full as allowed,
+    /// else the block waits.
+    fn wait(&mut self, pointer: u32, value: u32) -> bool {
+        // A table that is nearly empty and still has no place in reach would only waste memory.
+        if self.left < self.limit / 2 && self.grow() && self.place(pointer, value) {
+            return true;
+        }
+        if self.push_waiting(pointer, value) {
+            return true;
+        }
+        self.unpack(pointer, value);
+        self.left = self.left.wrapping_add(1);
+        false
+    }
+
+    fn push_waiting(&mut self, pointer: u32, value: u32) -> bool {
+        let at = self.waiting;
+        let Some(entry) = self.spill().waiting.get_mut(at) else {
+            return false;
+        };
+        *entry = Entry { pointer, value };
+        self.waiting += 1;
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn remove_waiting(&mut self, pointer: u32) -> Option<u32> {
+        let count = self.waiting;
+        let waiting = self.spill().waiting.get_mut(..count)?;
+        let at = waiting.iter().position(|entry| entry.pointer == pointer)?;
+        let value = waiting[at].value;
+        waiting[at] = waiting[count - 1];
+        self.waiting -= 1;
+        Some(value)
+    }
+
+    /// Doubles the table in place. Home `h` becomes `2h` or `2h + 1`, so that walking down from the
+    /// end each bucket moves up, into what has been walked already: all but the first ones, which
+    /// wait meanwhile.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) -> bool {
+        let buckets = 1usize << (32 - self.shift);
+        let stays = 2 * PROBE;
+        if self.shift <= 32 - LAST_BITS
+            || self.waiting + stays * 8 > WAITING
+            || !self.region.ensure(bytes_for(2 * buckets))
+        {
+            self.left = self.left.wrapping_add(RETRY_AFTER);
+            self.limit = self.limit.wrapping_add(RETRY_AFTER);
+            return false;
+        }
+        let live = self.limit.wrapping_sub(self.left);
+        for number in 0..stays {
+            self.empty_bucket(number, |table, pointer, value| {
+                table.push_waiting(pointer, value)
+            });
+        }
+        let end = buckets + PROBE;
+        self.shift -= 1;
+        for number in (stays..end).rev() {
+            self.empty_bucket(number, |table, pointer, value| {
+                table.place(pointer, value) || table.push_waiting(pointer, value)
+            });
+        }
+        let waiting = core::mem::take(&mut self.waiting);
+        for at in 0..waiting {
+            let Entry { pointer, value } = self.spill().waiting[at % WAITING];
+            if !self.place(pointer, value) && !self.push_waiting(pointer, value) {
+                self.dropped += 1;
+            }
+        }
+        self.limit = limit_for(2 * buckets);
+        self.left = self.limit.wrapping_sub(live);
+        true
+    }
+
+    fn empty_bucket(&mut self, number: usize, mut put: impl FnMut(&mut Self, u32, u32) -> bool) {
+        let bucket = self.bucket(number);
+        // SAFETY: a bucket of the region; the reference ends before `put` runs.
+        let full = unsafe {
+            core::ptr::replace(
+                bucket,
+                Bucket {
+                    keys: Lanes::splat(0),
+                    values: [0; 8],
+                },
+            )
+        };
+        for (pointer, value) in full.keys.values().into_iter().zip(full.values) {
+            if pointer != 0 && !put(self, pointer, value) {
+                self.dropped += 1;
+            }
+        }
+    }
+}
+
+/// The first lane that a comparison has hit; it must have hit one.
+#[inline(always)]
+fn lane(hits: Lanes) -> usize {
+    hits.bits().trailing_zeros() as usize
+}

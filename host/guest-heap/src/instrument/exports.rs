@@ -1,0 +1,193 @@
+//! Wrappers of a module's exports: what tells the runtime who is calling.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use wasm_encoder::{Function, InstructionSink, ValType};
+
+use super::context::{MULTIPLIER, mix};
+use super::error::Refusal;
+use super::link_runtime::Linked;
+use super::scan::CoreModule;
+
+/// How the component uses a module's exports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Roles {
+    /// The component's own exports.
+    pub(super) lifted: HashSet<String>,
+    /// What the host allocates arguments and results with.
+    pub(super) reallocs: HashSet<String>,
+    pub(super) post_returns: HashSet<String>,
+}
+
+/// Contexts with a name instead of a call stack, by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Specials(pub(super) Vec<Arc<str>>);
+
+impl Default for Specials {
+    /// The numbers that the runtime knows, in the order of its `phase.rs`; 0 is the overflow.
+    fn default() -> Self {
+        Self(["overflow", "initialisation", "arguments", "other modules"].map(Arc::from).into())
+    }
+}
+
+impl Specials {
+    fn add(&mut self, name: String) -> u32 {
+        let number = self.0.len() as u32;
+        self.0.push(name.into());
+        number
+    }
+}
+
+/// The wrapper of one export.
+pub(super) struct Wrapper {
+    pub(super) ty: u32,
+    pub(super) body: Vec<u8>,
+}
+
+/// What the wrappers refer to.
+pub(super) struct Wrapping<'m> {
+    pub(super) module: &'m CoreModule<'m>,
+    pub(super) runtime: &'m Linked,
+    pub(super) roles: &'m Roles,
+    pub(super) context_global: u32,
+}
+
+impl Wrapping<'_> {
+    /// The wrapper of an export, if it needs one: the component's own always do, others where they
+    /// may come to allocate.
+    pub(super) fn wrap(
+        &self,
+        name: &str,
+        function: u32,
+        may_allocate: bool,
+        specials: &mut Specials,
+    ) -> Result<Option<Wrapper>, Refusal> {
+        let short = short_name(name);
+        let body = if self.roles.lifted.contains(name) {
+            self.lifted(name, function, specials.add(format!("arguments of {short}")))?
+        } else if self.roles.reallocs.contains(name) {
+            self.realloc(function)?
+        } else if self.roles.post_returns.contains(name) {
+            let of = short_name(name.strip_prefix("cabi_post_").unwrap_or(name));
+            self.post_return(name, function, specials.add(format!("post-return of {of}")))?
+        } else if may_allocate {
+            self.other(name, function, specials.add(format!("other modules through {short}")))?
+        } else {
+            return Ok(None);
+        };
+        let ty = self.module.type_of(function);
+        let ty = ty.ok_or_else(|| Refusal::internal("an export without a type"))?;
+        Ok(Some(Wrapper { ty, body }))
+    }
+
+    fn lifted(&self, name: &str, function: u32, arguments: u32) -> Result<Vec<u8>, Refusal> {
+        self.emit(function, &[], |code, call| {
+            code.i32_const(arguments as i32).call(self.runtime.export("export_begins")?);
+            code.i64_const(root(name)).global_set(self.context_global);
+            call(code);
+            code.i64_const(0).global_set(self.context_global);
+            code.call(self.runtime.export("export_ends")?);
+            Ok(())
+        })
+    }
+
+    fn post_return(&self, name: &str, function: u32, special: u32) -> Result<Vec<u8>, Refusal> {
+        self.emit(function, &[ValType::I32], |code, call| {
+            let before = self.parameters(function);
+            code.i32_const(special as i32).call(self.runtime.export("phase_begins")?);
+            code.local_set(before);
+            code.i64_const(root(name)).global_set(self.context_global);
+            call(code);
+            code.i64_const(0).global_set(self.context_global);
+            code.local_get(before).call(self.runtime.export("phase_ends")?);
+            Ok(())
+        })
+    }
+
+    fn realloc(&self, function: u32) -> Result<Vec<u8>, Refusal> {
+        self.emit(function, &[ValType::I32, ValType::I32], |code, call| {
+            let for_arguments = self.parameters(function);
+            let pointer = for_arguments + 1;
+            code.call(self.runtime.export("lowering_begins")?).local_set(for_arguments);
+            call(code);
+            code.local_tee(pointer).local_get(for_arguments);
+            code.call(self.runtime.export("lowering_ends")?).local_get(pointer);
+            Ok(())
+        })
+    }
+
+    /// Called by another core module, or by the host for what is no export of the component, such as
+    /// a destructor: the context of whoever is being called already is kept.
+    fn other(&self, name: &str, function: u32, special: u32) -> Result<Vec<u8>, Refusal> {
+        self.emit(function, &[ValType::I64, ValType::I32], |code, call| {
+            let context = self.parameters(function);
+            let before = context + 1;
+            code.global_get(self.context_global).local_tee(context);
+            code.i64_const(MULTIPLIER as i64).i64_mul().i64_const(root(name)).i64_add();
+            code.global_set(self.context_global);
+            code.i32_const(special as i32).call(self.runtime.export("entry_begins")?);
+            code.local_set(before);
+            call(code);
+            code.local_get(before).call(self.runtime.export("phase_ends")?);
+            code.local_get(context).global_set(self.context_global);
+            Ok(())
+        })
+    }
+
+    fn emit(
+        &self,
+        function: u32,
+        locals: &[ValType],
+        write: impl FnOnce(&mut InstructionSink<'_>, &dyn Fn(&mut InstructionSink<'_>)) -> Result<(), Refusal>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let mut wrapper = Function::new_with_locals_types(locals.iter().copied());
+        let call = |code: &mut InstructionSink<'_>| {
+            for parameter in 0..self.parameters(function) {
+                code.local_get(parameter);
+            }
+            code.call(function);
+        };
+        let mut code = wrapper.instructions();
+        write(&mut code, &call)?;
+        code.end();
+        Ok(wrapper.into_raw_body())
+    }
+
+    fn parameters(&self, function: u32) -> u32 {
+        let signature = self.module.signature(function);
+        signature.map_or(0, |ty| ty.params().len() as u32)
+    }
+}
+
+/// The context in which an export runs.
+fn root(name: &str) -> i64 {
+    let fold = |hash: u64, byte: u8| mix(hash ^ u64::from(byte));
+    name.bytes().fold(0, fold) as i64
+}
+
+/// `leak-lab:plugin/leak@0.1.0#on-request` → `leak#on-request`.
+fn short_name(export: &str) -> String {
+    let Some((interface, function)) = export.rsplit_once('#') else {
+        return export.to_owned();
+    };
+    let interface = interface.rsplit_once('/').map_or(interface, |(_, name)| name);
+    let interface = interface.split_once('@').map_or(interface, |(name, _)| name);
+    format!("{interface}#{function}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_tell_interface_and_function() {
+        for (export, short) in [
+            ("leak-lab:plugin/leak@0.1.0#on-request", "leak#on-request"),
+            ("run", "run"),
+            ("a:b/c#[method]d.e", "c#[method]d.e"),
+        ] {
+            assert_eq!(short_name(export), short);
+        }
+    }
+}

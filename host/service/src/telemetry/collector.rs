@@ -1,0 +1,194 @@
+//! A collector for tests: takes OTLP over gRPC or HTTP on a port of its own and keeps what it got.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use super::settings::Protocol;
+
+/// What arrived.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    pub(super) traces: Vec<ExportTraceServiceRequest>,
+    pub(super) metrics: Vec<ExportMetricsServiceRequest>,
+    pub(super) headers: Vec<HeaderMap>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Inbox(Arc<Mutex<Received>>);
+
+/// A collector; it goes away when it is dropped.
+#[derive(Debug)]
+pub(super) struct Collector {
+    pub(super) address: SocketAddr,
+    inbox: Inbox,
+    server: JoinHandle<()>,
+}
+
+impl Collector {
+    pub(super) async fn start(protocol: Protocol) -> Self {
+        Self::start_on(protocol, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(super) async fn start_on(protocol: Protocol, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let inbox = Inbox::default();
+        let server = match protocol {
+            Protocol::Grpc => {
+                let server = Server::builder()
+                    .add_service(TraceServiceServer::new(inbox.clone()))
+                    .add_service(MetricsServiceServer::new(inbox.clone()))
+                    .serve_with_incoming(TcpIncoming::from(listener));
+                tokio::spawn(async move { server.await.unwrap() })
+            }
+            Protocol::HttpProtobuf => {
+                let routes = Router::new()
+                    .route("/v1/traces", post(http_traces))
+                    .route("/v1/metrics", post(http_metrics))
+                    .with_state(inbox.clone());
+                tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() })
+            }
+        };
+        Self {
+            address,
+            inbox,
+            server,
+        }
+    }
+
+    /// Waits until `enough` of what arrived, at most ten seconds.
+    pub(super) async fn wait_until(&self, enough: impl Fn(&Received) -> bool) {
+        for _ in 0..1000 {
+            if enough(&self.inbox.0.lock().unwrap()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not enough arrived: {:?}", self.inbox.0.lock().unwrap());
+    }
+
+    /// What arrived so far.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Received) -> T) -> T {
+        look(&self.inbox.0.lock().unwrap())
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Received {
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let resources = self.traces.iter().flat_map(|traces| &traces.resource_spans);
+        resources
+            .flat_map(|resource| &resource.scope_spans)
+            .flat_map(|scope| scope.spans.clone())
+            .collect()
+    }
+
+    pub(super) fn latest_metrics(&self) -> Vec<Metric> {
+        let resources = self
+            .metrics
+            .last()
+            .into_iter()
+            .flat_map(|metrics| &metrics.resource_metrics);
+        resources
+            .flat_map(|resource| &resource.scope_metrics)
+            .flat_map(|scope| scope.metrics.clone())
+            .collect()
+    }
+}
+
+/// An attribute as text.
+pub(super) fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
+    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        Value::IntValue(number) => Some(number.to_string()),
+        Value::DoubleValue(number) => Some(number.to_string()),
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tonic::async_trait]
+impl TraceService for Inbox {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut received = self.0.lock().unwrap();
+        received
+            .headers
+            .push(request.metadata().clone().into_headers());
+        received.traces.push(request.into_inner());
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Inbox {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let mut received = self.0.lock().unwrap();
+        received
+            .headers
+            .push(request.metadata().clone().into_headers());
+        received.metrics.push(request.into_inner());
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+async fn http_traces(State(inbox): State<Inbox>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let mut received = inbox.0.lock().unwrap();
+    received.headers.push(headers);
+    received
+        .traces
+        .push(ExportTraceServiceRequest::decode(body).unwrap());
+    StatusCode::OK
+}
+
+async fn http_metrics(State(inbox): State<Inbox>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let mut received = inbox.0.lock().unwrap();
+    received.headers.push(headers);
+    received
+        .metrics
+        .push(ExportMetricsServiceRequest::decode(body).unwrap());
+    StatusCode::OK
+}

@@ -1,0 +1,561 @@
+//! The whole way, against a collector in this process.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::http::{Method, Request, StatusCode};
+use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
+use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode as SpanStatus};
+use tokio::net::TcpListener;
+
+use super::collector::{Collector, attribute, hex};
+use super::logs::{LogFormat, tests::Lines};
+use super::metrics::{InvocationOutcome, Metrics};
+use super::options::TelemetryOptions;
+use super::settings::Protocol;
+use super::traces::{InvocationEnd, InvocationSpan, RetainedReading};
+use super::*;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const MIB: u64 = 1 << 20;
+
+fn options(protocol: Protocol, address: SocketAddr) -> TelemetryOptions {
+    let text = |text: &str| Some(text.to_owned());
+    TelemetryOptions {
+        otlp_endpoint: Some(format!("http://{address}")),
+        otlp_protocol: text(match protocol {
+            Protocol::Grpc => "grpc",
+            Protocol::HttpProtobuf => "http/protobuf",
+        }),
+        otlp_headers: text("x-lab=leak%20lab"),
+        otlp_timeout: text("1000"),
+        resource_attributes: text("deployment.environment.name=test,service.name=not-me"),
+        bsp_schedule_delay: text("20"),
+        metric_export_interval: text("20"),
+        ..TelemetryOptions::default()
+    }
+}
+
+fn only_traces(options: TelemetryOptions) -> TelemetryOptions {
+    TelemetryOptions {
+        metrics_exporter: Some("none".to_owned()),
+        ..options
+    }
+}
+
+fn start(options: &TelemetryOptions) -> Telemetry {
+    let metrics = Metrics::new("leaky-service", "1", "r").unwrap();
+    start_with(options, move || metrics.gather())
+}
+
+fn start_with(
+    options: &TelemetryOptions,
+    gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static,
+) -> Telemetry {
+    let settings = options.settings().unwrap();
+    Telemetry::start(settings, "leaky-service", "1.2.3", gather).unwrap()
+}
+
+fn request(traceparent: Option<&str>) -> Request<()> {
+    let mut request = Request::builder()
+        .uri("http://host/api/data?secret=1")
+        .header("user-agent", "k6/1.8");
+    if let Some(parent) = traceparent {
+        request = request.header("traceparent", parent);
+    }
+    request.body(()).unwrap()
+}
+
+const LEAKED: InvocationEnd = InvocationEnd {
+    outcome: InvocationOutcome::Ok,
+    generation: 3,
+    retained: Some((
+        RetainedReading {
+            objects: 9,
+            bytes: 46_080,
+        },
+        RetainedReading {
+            objects: 10,
+            bytes: 51_200,
+        },
+    )),
+    live_bytes_delta: Some(5_200),
+    waited: Some(Duration::from_micros(250)),
+};
+
+/// One request that leaks; answers its trace id.
+fn leak_once(tracer: &Tracer, traceparent: Option<&str>) -> String {
+    let span = tracer.request(&request(traceparent), "/api/data");
+    let trace_id = span.context().trace_id().to_string();
+    let mut call = InvocationSpan::start(span.context(), &Arc::from("cache"));
+    call.memory_grew(MIB, 2 * MIB);
+    call.end(&LEAKED);
+    let failed = InvocationSpan::start(span.context(), &Arc::from("history"));
+    failed.end(&InvocationEnd {
+        outcome: InvocationOutcome::Trap,
+        retained: None,
+        live_bytes_delta: None,
+        ..LEAKED
+    });
+    span.end(StatusCode::OK);
+    trace_id
+}
+
+async fn spans_arrive(protocol: Protocol) {
+    let collector = Collector::start(protocol).await;
+    let telemetry = start(&only_traces(options(protocol, collector.address)));
+    let trace_id = leak_once(
+        &telemetry.tracer(),
+        Some(&format!("00-{TRACE}-00f067aa0ba902b7-01")),
+    );
+    assert_eq!(trace_id, TRACE);
+    assert!(
+        telemetry.queue().bytes() > 3 * 300,
+        "{}",
+        telemetry.queue().bytes()
+    );
+    collector
+        .wait_until(|received| received.spans().len() == 3)
+        .await;
+
+    let spans = collector.look(|received| received.spans());
+    let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    let (server, cache, history) = (
+        named("GET /api/data"),
+        named("invoke cache"),
+        named("invoke history"),
+    );
+    for span in &spans {
+        assert_eq!(hex(&span.trace_id), TRACE);
+        assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
+    }
+    assert_eq!(hex(&server.parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(server.kind(), SpanKind::Server);
+    for (key, value) in [
+        ("http.request.method", "GET"),
+        ("http.route", "/api/data"),
+        ("http.response.status_code", "200"),
+        ("url.path", "/api/data"),
+        ("url.scheme", "http"),
+        ("network.protocol.version", "1.1"),
+        ("user_agent.original", "k6/1.8"),
+    ] {
+        assert_eq!(
+            attribute(&server.attributes, key).as_deref(),
+            Some(value),
+            "{key}"
+        );
+    }
+    assert!(!format!("{server:?}").contains("secret"));
+    for (span, plugin) in [(cache, "cache"), (history, "history")] {
+        assert_eq!(span.parent_span_id, server.span_id);
+        assert_eq!(span.kind(), SpanKind::Internal);
+        assert_eq!(
+            attribute(&span.attributes, "leak.plugin").as_deref(),
+            Some(plugin)
+        );
+    }
+    for (key, value) in [
+        ("leak.outcome", "ok"),
+        ("leak.generation", "3"),
+        ("leak.retained_bytes.before", "46080"),
+        ("leak.retained_bytes.after", "51200"),
+        ("leak.retained_objects.before", "9"),
+        ("leak.retained_objects.after", "10"),
+        ("leak.heap_live_bytes.delta", "5200"),
+        ("leak.mailbox_wait_seconds", "0.00025"),
+    ] {
+        assert_eq!(
+            attribute(&cache.attributes, key).as_deref(),
+            Some(value),
+            "{key}"
+        );
+    }
+    assert_eq!(cache.status.as_ref().unwrap().code(), SpanStatus::Unset);
+    assert_eq!(cache.events.len(), 1);
+    assert_eq!(cache.events[0].name, "linear_memory.grow");
+    assert_eq!(
+        attribute(&cache.events[0].attributes, "linear_memory.bytes.after").as_deref(),
+        Some("2097152")
+    );
+    assert_eq!(
+        attribute(&history.attributes, "leak.outcome").as_deref(),
+        Some("trap")
+    );
+    assert_eq!(
+        attribute(&history.attributes, "leak.retained_bytes.after"),
+        None
+    );
+    assert_eq!(history.status.as_ref().unwrap().code(), SpanStatus::Error);
+
+    collector.look(|received| {
+        let resource = received.traces[0].resource_spans[0]
+            .resource
+            .as_ref()
+            .unwrap();
+        for (key, value) in [
+            ("service.name", "leaky-service"),
+            ("service.version", "1.2.3"),
+            ("deployment.environment.name", "test"),
+        ] {
+            assert_eq!(
+                attribute(&resource.attributes, key).as_deref(),
+                Some(value),
+                "{key}"
+            );
+        }
+        assert_eq!(received.headers[0].get("x-lab").unwrap(), "leak lab");
+    });
+    // What arrived no longer waits.
+    for _ in 0..100 {
+        if telemetry.queue().bytes() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(telemetry.queue().bytes(), 0);
+    assert!(telemetry.flush().await);
+}
+
+#[tokio::test]
+async fn spans_arrive_over_grpc() {
+    spans_arrive(Protocol::Grpc).await;
+}
+
+#[tokio::test]
+async fn spans_arrive_over_http() {
+    spans_arrive(Protocol::HttpProtobuf).await;
+}
+
+async fn metrics_arrive(protocol: Protocol) {
+    let collector = Collector::start(protocol).await;
+    let metrics = Arc::new(Metrics::new("leaky-service", "1", "r").unwrap());
+    let cache = metrics.plugins.for_plugin("cache").unwrap();
+    cache.set_retained(10, 51_200);
+    cache.invoked(
+        InvocationOutcome::Ok,
+        Duration::from_micros(70),
+        Some(5_200),
+    );
+    cache.invoked(InvocationOutcome::Ok, Duration::from_secs(60), Some(0));
+    let gather = {
+        let (metrics, history) = (
+            Arc::clone(&metrics),
+            metrics.plugins.for_plugin("history").unwrap(),
+        );
+        move || {
+            // What is only set when somebody looks, is looked at for a push too.
+            history.set_retained(2, 4_096);
+            metrics.gather()
+        }
+    };
+    let telemetry = start_with(&options(protocol, collector.address), gather);
+    collector
+        .wait_until(|received| received.metrics.len() >= 2)
+        .await;
+
+    let arrived = collector.look(|received| received.latest_metrics());
+    let scraped = metrics.gather();
+    let names =
+        |names: &mut dyn Iterator<Item = String>| names.collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(
+        names(&mut arrived.iter().map(|metric| metric.name.clone())),
+        names(&mut scraped.iter().map(|family| family.name().to_owned())),
+    );
+    let named = |name: &str| arrived.iter().find(|metric| metric.name == name).unwrap();
+    let retained = named("leak_retained_bytes");
+    assert_eq!(retained.unit, "By");
+    let Some(Data::Gauge(gauge)) = &retained.data else {
+        panic!("{retained:?}")
+    };
+    assert_eq!(
+        attribute(&gauge.data_points[0].attributes, "plugin").as_deref(),
+        Some("cache")
+    );
+    assert_eq!(
+        gauge.data_points[0].value,
+        Some(number_data_point::Value::AsDouble(51_200.0))
+    );
+    assert_eq!(
+        gauge.data_points[1].value,
+        Some(number_data_point::Value::AsDouble(4_096.0))
+    );
+    let invocations = named("leak_plugin_invocations_total");
+    let Some(Data::Sum(sum)) = &invocations.data else {
+        panic!("{invocations:?}")
+    };
+    assert!(sum.is_monotonic);
+    let ok = |point: &&opentelemetry_proto::tonic::metrics::v1::NumberDataPoint| {
+        attribute(&point.attributes, "outcome").as_deref() == Some("ok")
+    };
+    let point = sum.data_points.iter().find(ok).unwrap();
+    assert_eq!(point.value, Some(number_data_point::Value::AsDouble(2.0)));
+    assert!(point.start_time_unix_nano > 0 && point.start_time_unix_nano < point.time_unix_nano);
+    let durations = named("leak_plugin_invocation_duration_seconds");
+    assert_eq!(durations.unit, "s");
+    let Some(Data::Histogram(histogram)) = &durations.data else {
+        panic!("{durations:?}")
+    };
+    let point = &histogram.data_points[0];
+    assert_eq!(point.count, 2);
+    assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+    assert_eq!(
+        (point.bucket_counts[1], point.bucket_counts.last()),
+        (1, Some(&1))
+    );
+    // NaN means no value: no point.
+    let Some(Data::Gauge(gauge)) = &named("leak_memory_bytes_per_request").data else {
+        panic!()
+    };
+    assert!(gauge.data_points.is_empty());
+
+    // What changed last goes out at the end.
+    cache.set_retained(11, 56_320);
+    assert!(telemetry.flush().await);
+    let arrived = collector.look(|received| received.latest_metrics());
+    let retained = arrived
+        .iter()
+        .find(|metric| metric.name == "leak_retained_bytes")
+        .unwrap();
+    let Some(Data::Gauge(gauge)) = &retained.data else {
+        panic!("{retained:?}")
+    };
+    assert_eq!(
+        gauge.data_points[0].value,
+        Some(number_data_point::Value::AsDouble(56_320.0))
+    );
+}
+
+#[tokio::test]
+async fn metrics_arrive_over_grpc() {
+    metrics_arrive(Protocol::Grpc).await;
+}
+
+#[tokio::test]
+async fn metrics_arrive_over_http() {
+    metrics_arrive(Protocol::HttpProtobuf).await;
+}
+
+#[tokio::test]
+async fn off_means_a_trace_id_and_nothing_else() {
+    let telemetry = start(&TelemetryOptions::default());
+    let tracer = telemetry.tracer();
+    let span = tracer.request(&request(None), "/api/data");
+    assert_eq!(span.context().trace_id().to_string().len(), 32);
+    assert!(!span.context().is_recorded());
+    assert_eq!(
+        leak_once(&tracer, Some(&format!("00-{TRACE}-00f067aa0ba902b7-01"))),
+        TRACE
+    );
+    assert_eq!(telemetry.queue().bytes(), 0);
+    assert!(telemetry.flush().await);
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_is_not_sent_and_keeps_its_trace_id() {
+    let collector = Collector::start(Protocol::Grpc).await;
+    let telemetry = start(&only_traces(options(Protocol::Grpc, collector.address)));
+    let tracer = telemetry.tracer();
+    let unsampled = leak_once(&tracer, Some(&format!("00-{TRACE}-00f067aa0ba902b7-00")));
+    assert_eq!(unsampled, TRACE);
+    let sampled = leak_once(&tracer, None);
+    assert!(telemetry.flush().await);
+    let spans = collector.look(|received| received.spans());
+    assert_eq!(spans.len(), 3);
+    assert!(spans.iter().all(|span| hex(&span.trace_id) == sampled));
+
+    let sampler = Some("always_off".to_owned());
+    let off = TelemetryOptions {
+        traces_sampler: sampler,
+        ..options(Protocol::Grpc, collector.address)
+    };
+    let telemetry = start(&only_traces(off));
+    let trace_id = leak_once(&telemetry.tracer(), None);
+    assert_ne!(trace_id, "0".repeat(32));
+    assert!(telemetry.flush().await);
+    assert_eq!(collector.look(|received| received.spans().len()), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_was_given_up_is_sent_without_a_status() {
+    let collector = Collector::start(Protocol::Grpc).await;
+    let telemetry = start(&only_traces(options(Protocol::Grpc, collector.address)));
+    drop(telemetry.tracer().request(&request(None), ""));
+    telemetry
+        .tracer()
+        .request(&request(None), "/x")
+        .end(StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(telemetry.flush().await);
+    let spans = collector.look(|received| received.spans());
+    let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    assert_eq!(
+        attribute(&named("GET").attributes, "http.response.status_code"),
+        None
+    );
+    assert_eq!(
+        attribute(&named("GET /x").attributes, "error.type").as_deref(),
+        Some("500")
+    );
+    assert_eq!(
+        named("GET /x").status.as_ref().unwrap().code(),
+        SpanStatus::Error
+    );
+}
+
+/// A port on which nobody listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+async fn an_absent_collector_costs_nothing(protocol: Protocol) {
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(lines.subscriber("info", LogFormat::Text));
+    let telemetry = start(&options(protocol, nobody().await));
+    let tracer = telemetry.tracer();
+    let start = Instant::now();
+    for _ in 0..5_000 {
+        leak_once(&tracer, None);
+    }
+    let spent = start.elapsed();
+    assert!(
+        spent < Duration::from_secs(2),
+        "5000 requests took {spent:?}"
+    );
+    assert!(
+        telemetry.queue().bytes() <= 4 * MIB,
+        "{}",
+        telemetry.queue().bytes()
+    );
+    assert!(
+        telemetry.queue().bytes() > 100_000,
+        "{}",
+        telemetry.queue().bytes()
+    );
+    // Several exports of both signals fail meanwhile.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let start = Instant::now();
+    telemetry.flush().await;
+    assert!(start.elapsed() < guard::FLUSH_TIMEOUT + Duration::from_millis(500));
+    let text = lines.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("WARN") && text.contains("lost="), "{text}");
+}
+
+#[tokio::test]
+async fn an_absent_collector_costs_nothing_over_grpc() {
+    an_absent_collector_costs_nothing(Protocol::Grpc).await;
+}
+
+#[tokio::test]
+async fn an_absent_collector_costs_nothing_over_http() {
+    an_absent_collector_costs_nothing(Protocol::HttpProtobuf).await;
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_is_not_waited_for() {
+    // Connections are taken by the kernel, and nobody reads.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+        let slow = TelemetryOptions {
+            otlp_timeout: Some("60000".to_owned()),
+            ..options(protocol, listener.local_addr().unwrap())
+        };
+        let telemetry = start(&slow);
+        leak_once(&telemetry.tracer(), None);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        leak_once(&telemetry.tracer(), None);
+        assert!(telemetry.queue().bytes() > 0);
+        let start = Instant::now();
+        assert!(!telemetry.flush().await);
+        assert!(start.elapsed() < guard::FLUSH_TIMEOUT + Duration::from_millis(500));
+    }
+}
+
+#[tokio::test]
+async fn spans_wait_for_a_collector_that_restarts() {
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+        let address = nobody().await;
+        let telemetry = start(&only_traces(options(protocol, address)));
+        let trace_id = leak_once(&telemetry.tracer(), None);
+        // The first export fails, a later one succeeds.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let collector = Collector::start_on(protocol, address).await;
+        collector
+            .wait_until(|received| received.spans().len() == 3)
+            .await;
+        assert_eq!(
+            collector.look(|received| hex(&received.spans()[0].trace_id)),
+            trace_id
+        );
+        assert!(telemetry.flush().await);
+    }
+}
+
+#[tokio::test]
+async fn a_full_batch_does_not_wait_for_the_delay() {
+    let collector = Collector::start(Protocol::Grpc).await;
+    let eager = TelemetryOptions {
+        bsp_schedule_delay: Some("60000".to_owned()),
+        bsp_max_export_batch_size: Some("6".to_owned()),
+        ..options(Protocol::Grpc, collector.address)
+    };
+    let telemetry = start(&only_traces(eager));
+    leak_once(&telemetry.tracer(), None);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(collector.look(|received| received.spans().len()), 0);
+    leak_once(&telemetry.tracer(), None);
+    collector
+        .wait_until(|received| received.spans().len() == 6)
+        .await;
+    telemetry.flush().await;
+}
+
+#[test]
+fn tracing_that_is_off_is_cheap() {
+    let tracer = Tracer::off();
+    let request = request(None);
+    const ROUNDS: u32 = 100_000;
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        let span = tracer.request(&request, "/api/data");
+        let call = InvocationSpan::start(span.context(), &Arc::from("cache"));
+        call.end(&LEAKED);
+        std::hint::black_box(span).end(StatusCode::OK);
+    }
+    let each = start.elapsed() / ROUNDS;
+    println!("a request with one call, not recorded: {each:?}");
+    assert!(each < Duration::from_micros(20), "{each:?}");
+}
+
+#[tokio::test]
+async fn recording_is_cheap() {
+    // Spans go into a queue that nobody empties: the test holds the thread.
+    let telemetry = start(&only_traces(options(Protocol::Grpc, nobody().await)));
+    let tracer = telemetry.tracer();
+    let request = request(None);
+    const ROUNDS: u32 = 1_000;
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        let span = tracer.request(&request, "/api/data");
+        InvocationSpan::start(span.context(), &Arc::from("cache")).end(&LEAKED);
+        span.end(StatusCode::OK);
+    }
+    let each = start.elapsed() / ROUNDS;
+    let bytes = telemetry.queue().bytes() / (2 * u64::from(ROUNDS));
+    println!("a request with one call, recorded: {each:?}, {bytes} bytes a span");
+    assert!(each < Duration::from_micros(100), "{each:?}");
+    assert!((300..3_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn the_methods_are_a_closed_set() {
+    assert_eq!(metrics::method_label(&Method::GET), "GET");
+    assert_eq!(
+        metrics::method_label(&Method::from_bytes(b"BREW").unwrap()),
+        "_OTHER"
+    );
+}
