@@ -8,7 +8,7 @@ import { check } from 'k6';
 import exec from 'k6/execution';
 import { Gauge } from 'k6/metrics';
 
-import { callService, leakStatus, printStatus, summary } from './lab.js';
+import { callService, leakStatus, logStatus, summary } from './lab.js';
 
 const RATE = Number(__ENV.RATE || 10);
 const WARM_UP = 50;
@@ -47,7 +47,7 @@ export function setup() {
   if (on.length > 0) {
     exec.test.abort(`a baseline needs every leak off, and ${on.join(', ')} is on`);
   }
-  printStatus('before', before);
+  logStatus('before', before);
   return { before };
 }
 
@@ -57,7 +57,6 @@ export default function () {
 
 export function teardown(data) {
   const after = leakStatus();
-  printStatus('after', after);
   if (after !== null) {
     growth.add(after.memory.rss_mb - data.before.memory.rss_mb);
   }

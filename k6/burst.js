@@ -7,7 +7,7 @@
 // BURST is the number of requests at once, ROUNDS how often, PAUSE the seconds between two bursts.
 import { check, sleep } from 'k6';
 
-import { callService, leakStatus, printGrowth, printStatus, summary } from './lab.js';
+import { callService, leakStatus, logStatus, summary } from './lab.js';
 
 const BURST = Number(__ENV.BURST || 500);
 const ROUNDS = Number(__ENV.ROUNDS || 3);
@@ -32,7 +32,7 @@ export const options = {
 
 export function setup() {
   const before = leakStatus();
-  printStatus('before', before);
+  logStatus('before', before);
   // Every virtual user counts its rounds from here.
   return { before, start: Date.now() };
 }
@@ -43,12 +43,6 @@ export default function (data) {
   if (__ITER + 1 < ROUNDS) {
     sleep(Math.max(0, (__ITER + 1) * PAUSE - elapsed));
   }
-}
-
-export function teardown(data) {
-  const after = leakStatus();
-  printStatus('after', after);
-  printGrowth(data.before, after);
 }
 
 export function handleSummary(data) {

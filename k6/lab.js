@@ -11,6 +11,16 @@ const ADMIN = {
   tags: { name: 'admin' },
 };
 
+const AWAY = 'the service does not answer; at its memory limit it is killed and started again';
+
+function column(text, width) {
+  return String(text).padStart(width);
+}
+
+function megabytes(value) {
+  return typeof value === 'number' ? value.toFixed(1) : '-';
+}
+
 /** One request of the load. It carries a tag of its own, which the thresholds select. */
 export function callService() {
   return http.get(`${BASE_URL}/api/data`, { tags: { name: 'load' }, timeout: __ENV.TIMEOUT || '10s' });
@@ -25,54 +35,52 @@ export function leakStatus() {
   return response.json();
 }
 
-function column(text, width) {
-  return String(text).padStart(width);
-}
-
-function megabytes(value) {
-  return typeof value === 'number' ? value.toFixed(1) : '-';
-}
-
-/** Prints one line for each leak and one for the process. */
-export function printStatus(title, status) {
+/** One line for the log while the load runs. */
+export function logStatus(title, status) {
   if (status === null) {
-    console.log(`${title}: the service does not answer. At its memory limit it is killed and started again.`);
+    console.log(`${title}: ${AWAY}`);
     return;
   }
+  const on = Object.keys(status.leaks).filter((name) => status.leaks[name].enabled);
+  console.log(
+    `${title}: ${on.length > 0 ? `${on.join(', ')} on` : 'every leak off'}, process ${megabytes(status.memory.rss_mb)} MB`,
+  );
+}
+
+/** A table of the leaks, and a line for the process. */
+function statusLines(title, status) {
+  if (status === null) {
+    return [`${title}: ${AWAY}`];
+  }
   const lines = [
-    `${title}:`,
-    `  ${'leak'.padEnd(20)}${column('state', 10)}${column('on', 5)}${column('objects', 11)}${column('retained MB', 13)}${column('linear MB', 11)}`,
+    `${title.padEnd(20)}${column('state', 12)}${column('on', 5)}${column('objects', 11)}${column('retained MB', 13)}${column('linear MB', 11)}`,
   ];
   for (const [name, leak] of Object.entries(status.leaks)) {
     lines.push(
-      `  ${name.padEnd(20)}${column(leak.state, 10)}${column(leak.enabled ? 'yes' : 'no', 5)}${column(leak.count, 11)}` +
+      `  ${name.padEnd(18)}${column(leak.state, 12)}${column(leak.enabled ? 'yes' : 'no', 5)}${column(leak.count, 11)}` +
         `${column(megabytes(leak.estimated_size_mb), 13)}${column(megabytes(leak.linear_memory_mb), 11)}`,
     );
   }
   const { rss_mb: rss, limit_mb: limit } = status.memory;
   lines.push(`  process: ${megabytes(rss)} MB resident${limit ? ` of ${megabytes(limit)} MB` : ''}`);
-  console.log(lines.join('\n'));
+  return lines;
 }
 
-/** Prints what grew between two readings, per leak and per request of the load. */
-export function printGrowth(before, after) {
-  if (before === null || after === null) {
-    return;
+/** What grew between two readings, by leak and by request. */
+function growthLines(before, after) {
+  if (!before || !after) {
+    return [];
   }
-  const growth = after.memory.rss_mb - before.memory.rss_mb;
-  const lines = [`growth: process ${megabytes(growth)} MB`];
+  const lines = [`growth: process ${megabytes(after.memory.rss_mb - before.memory.rss_mb)} MB`];
   for (const [name, leak] of Object.entries(after.leaks)) {
     const earlier = before.leaks[name];
-    if (!earlier || leak.generation !== earlier.generation) {
-      continue;
-    }
-    const objects = leak.count - earlier.count;
-    if (objects !== 0) {
+    const objects = earlier && leak.generation === earlier.generation ? leak.count - earlier.count : 0;
+    if (objects > 0) {
       const each = ((leak.estimated_size_mb - earlier.estimated_size_mb) * 1048576) / objects;
       lines.push(`  ${name}: ${objects} more objects, ${each.toFixed(0)} bytes each`);
     }
   }
-  console.log(lines.join('\n'));
+  return lines;
 }
 
 function metric(data, name, value) {
@@ -84,12 +92,21 @@ function rounded(value, unit) {
   return value === null ? '-' : `${value.toFixed(2)} ${unit}`;
 }
 
-/** The end of a run in a few lines, and as JSON when SUMMARY_FILE says where. */
+/**
+ * The end of a run: the leaks before and after, what grew, the load, the thresholds; and all of it as
+ * JSON when SUMMARY_FILE says where.
+ */
 export function summary(title, data) {
+  // Without it the script's setup has stopped the run.
+  const { before } = data.setup_data || {};
+  const after = leakStatus();
   const load = '{name:load}';
   const failed = metric(data, `http_req_failed${load}`, 'rate');
   const lines = [
     '',
+    ...(before === undefined ? [] : statusLines('before', before)),
+    ...statusLines('after', after),
+    ...growthLines(before, after),
     `${title}: ${metric(data, `http_reqs${load}`, 'count') || 0} requests, ` +
       `${rounded(metric(data, `http_reqs${load}`, 'rate'), 'per second')}, ` +
       `${failed === null ? '-' : (failed * 100).toFixed(2)} % failed`,

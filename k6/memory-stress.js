@@ -10,7 +10,7 @@
 // taken from the environment.
 import { check } from 'k6';
 
-import { callService, leakStatus, printGrowth, printStatus, summary } from './lab.js';
+import { callService, leakStatus, logStatus, summary } from './lab.js';
 
 const RATE = Number(__ENV.RATE || 50);
 
@@ -37,18 +37,12 @@ export const options = {
 
 export function setup() {
   const before = leakStatus();
-  printStatus('before', before);
+  logStatus('before', before);
   return { before };
 }
 
 export default function () {
   check(callService(), { 'status is 200': (response) => response.status === 200 });
-}
-
-export function teardown(data) {
-  const after = leakStatus();
-  printStatus('after', after);
-  printGrowth(data.before, after);
 }
 
 export function handleSummary(data) {

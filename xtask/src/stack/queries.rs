@@ -72,11 +72,12 @@ impl Prometheus {
         Ok(questions)
     }
 
-    /// Asks one question over the whole time.
+    /// Asks one question over the whole time. Series that a rule in `recorded` makes are not looked for:
+    /// that rule is a question of its own.
     ///
     /// # Errors
     /// When Prometheus refuses it, or when it returns nothing because a series it reads does not exist.
-    pub(crate) fn ask(&self, question: &Question) -> Result<Answer> {
+    pub(crate) fn ask(&self, question: &Question, recorded: &BTreeSet<String>) -> Result<Answer> {
         let expression = interpolated(&question.expression, now() - self.since)?;
         if self.returns_data(&expression)? {
             return Ok(Answer::Data);
@@ -91,9 +92,10 @@ impl Prometheus {
             &mut selectors,
         );
         for selector in selectors {
-            if !self.has_series(&selector)? {
-                bail!("there is no series {selector}");
+            if recorded.contains(&selector.name) || self.has_series(&selector.text)? {
+                continue;
             }
+            bail!("there is no series {}", selector.text);
         }
         Ok(Answer::NoOccurrence)
     }
@@ -176,13 +178,26 @@ fn interpolated(expression: &str, range_seconds: u64) -> Result<String> {
     Ok(expression)
 }
 
-/// Every selector in Prometheus's own syntax tree, as text without offsets or ranges.
-fn collect_selectors(tree: &Value, found: &mut BTreeSet<String>) {
+/// What an expression reads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Selector {
+    /// The metric, where it is named.
+    name: String,
+    /// As PromQL, without offset and range.
+    text: String,
+}
+
+/// Every selector in Prometheus's own syntax tree.
+fn collect_selectors(tree: &Value, found: &mut BTreeSet<Selector>) {
     match tree {
         Value::Object(node) => {
             if let Some(matchers) = node.get("matchers").and_then(Value::as_array) {
                 let parts: Vec<String> = matchers.iter().filter_map(matcher).collect();
-                found.insert(format!("{{{}}}", parts.join(",")));
+                let name = node.get("name").and_then(Value::as_str).unwrap_or_default();
+                found.insert(Selector {
+                    name: name.to_owned(),
+                    text: format!("{{{}}}", parts.join(",")),
+                });
             }
             node.values()
                 .for_each(|child| collect_selectors(child, found));
@@ -225,13 +240,19 @@ mod tests {
             "lhs": {"type": "vectorSelector", "name": "a", "offset": 60000, "matchers": [
                 {"type": "=", "name": "__name__", "value": "a"},
                 {"type": "!=", "name": "plugin", "value": ""}]},
-            "rhs": {"type": "call", "args": [{"type": "matrixSelector", "range": 5000, "matchers": [
+            "rhs": {"type": "call", "args": [{"type": "matrixSelector", "name": "b", "range": 5000, "matchers": [
                 {"type": "=", "name": "__name__", "value": "b"}]}]}});
         let mut found = BTreeSet::new();
         collect_selectors(&tree, &mut found);
         assert_eq!(
-            found.into_iter().collect::<Vec<_>>(),
-            [r#"{__name__="a",plugin!=""}"#, r#"{__name__="b"}"#]
+            found
+                .into_iter()
+                .map(|s| (s.name, s.text))
+                .collect::<Vec<_>>(),
+            [
+                ("a".to_owned(), r#"{__name__="a",plugin!=""}"#.to_owned()),
+                ("b".to_owned(), r#"{__name__="b"}"#.to_owned()),
+            ]
         );
     }
 }

@@ -29,6 +29,10 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
     };
     let addresses = stage.lab.addresses;
     let logs = stage.lab.folder.clone();
+    // The last scene's service is gone: long enough for a scrape to notice.
+    if let Some(prometheus) = &stage.prometheus {
+        prometheus.let_scrape();
+    }
     let plugins = Service::start(stage.files, addresses, &logs, &[])?
         .plugins()?
         .join(",");
