@@ -5,6 +5,7 @@
 
 use std::env;
 use std::error::Error;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +13,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=runtime/src");
+    println!("cargo::rerun-if-changed=src");
+    println!("cargo::rustc-env=GUEST_HEAP_FINGERPRINT={:016x}", fingerprint()?);
     let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let runtime = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("runtime.wasm");
     check_target(&rustc)?;
@@ -35,6 +38,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         .into());
     }
     Ok(())
+}
+
+/// Changes with every change of what instrumenting a component gives: for caches of its output.
+fn fingerprint() -> Result<u64, Box<dyn Error>> {
+    let mut hasher = DefaultHasher::new();
+    let mut folders = vec![PathBuf::from("src"), PathBuf::from("runtime/src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    for file in files {
+        std::fs::read(file)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
 }
 
 fn check_target(rustc: &Path) -> Result<(), Box<dyn Error>> {

@@ -49,6 +49,9 @@ pub use report::{ModuleReport, Report};
 /// guest is likely to ask for. Where one does, the next number is taken.
 const MAXIMUM_PAGES: u64 = 17_011;
 
+/// Changes with every change of what [`instrument()`] gives: for the key of a cache of its output.
+pub const FINGERPRINT: &str = env!("GUEST_HEAP_FINGERPRINT");
+
 const WASM_PAGE: u64 = 65_536;
 
 /// How to instrument.

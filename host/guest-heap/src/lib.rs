@@ -38,13 +38,23 @@
 //!
 //! A stack is a list of offsets in the *original* component, which its line tables explain.
 
+pub mod diff;
+pub mod flamegraph;
+pub mod folded;
+pub mod history;
 pub mod instrument;
-mod reading;
+pub mod pprof;
+pub mod reading;
 mod recorder;
+pub mod snapshot;
+pub mod symbols;
+
+/// The interface that instrumented components import, beside what they imported before.
+pub const HOST_INTERFACE: &str = instrument::names::HOST;
 
 pub use instrument::{
-    Attribution, InstrumentError, Instrumented, InstrumentedMeta, MetaError, ModuleReport,
+    Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError, ModuleReport,
     ModuleSpan, OffsetMap, Options, Report, instrument,
 };
 pub use reading::{ContextRecord, Reading, Totals};
-pub use recorder::{Checked, Context, Recorder, add_to_linker, configure};
+pub use recorder::{Checked, Context, Recorder, Seen, add_to_linker, configure};

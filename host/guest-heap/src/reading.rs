@@ -3,6 +3,8 @@
 //! The layout is that of `runtime/src/contexts.rs`: 64-bit words, eight of a header and eight for
 //! each context.
 
+pub use crate::recorder::Context;
+
 /// The layout's version.
 const LAYOUT: u64 = 1;
 const HEADER_WORDS: usize = 8;

@@ -16,7 +16,7 @@ use crate::reading::{Book, ContextRecord, INDEX_BITS, Reading, Totals};
 const MAX_FRAMES: usize = 64;
 
 /// What a context stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
     /// A call stack: offsets in the original component, innermost first. The profiler's own frames
     /// and those of other core modules are not among them.

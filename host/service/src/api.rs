@@ -40,6 +40,7 @@ use crate::config::Config;
 use crate::monitor::Monitor;
 use crate::plugin::registry::Registry;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Tracer;
 
 /// Bytes that a request's body may have.
 const BODY_MAX: usize = 64 << 10;
@@ -53,6 +54,7 @@ pub(crate) struct Lab {
     /// What is measured.
     pub(crate) metrics: Arc<Metrics>,
     service_name: String,
+    tracer: Tracer,
     base_latency: Duration,
     admin_token: Option<String>,
     requests: AtomicU64,
@@ -65,12 +67,14 @@ impl Lab {
         registry: Arc<Registry>,
         monitor: Arc<Monitor>,
         metrics: Arc<Metrics>,
+        tracer: Tracer,
     ) -> Self {
         Lab {
             registry,
             monitor,
             metrics,
             service_name: config.service_name.clone(),
+            tracer,
             base_latency: config.base_latency,
             admin_token: config.admin_token.clone().filter(|t| !t.is_empty()),
             requests: AtomicU64::new(0),

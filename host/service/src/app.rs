@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Lab};
 use crate::config::Config;
 use crate::engine;
+use crate::instruments;
+use crate::memory::allocator;
 use crate::memory::byte_size::ByteSize;
 use crate::memory::limit::MemoryBudget;
 use crate::memory::process::ProcessReader;
@@ -22,6 +24,7 @@ use crate::plugin::cache::Cache;
 use crate::plugin::loader::Loader;
 use crate::plugin::registry::Registry;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Telemetry, logs};
 
 /// Time that requests in flight get after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -32,6 +35,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 ///
 /// When a part cannot be built: an address in use, an unknown leak in `--enable`, …
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+    logs::init(&config.log)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -43,6 +47,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 
 struct App {
     lab: Arc<Lab>,
+    telemetry: Telemetry,
     service: TcpListener,
     admin: Option<TcpListener>,
     tasks: TaskTracker,
@@ -105,9 +110,34 @@ impl App {
                 plugin.switch(Some(true), Vec::new()).await?;
             }
         }
-        let lab = Arc::new(Lab::new(config, registry, monitor, metrics));
+        let telemetry = {
+            let (metrics, registry, monitor) = (metrics.clone(), registry.clone(), monitor.clone());
+            let gather = move || {
+                if let Err(error) = instruments::refresh(&metrics, &registry, &monitor) {
+                    tracing::warn!(%error, "cannot read the process's memory");
+                }
+                metrics.gather()
+            };
+            let version = env!("CARGO_PKG_VERSION");
+            Telemetry::start(
+                config.telemetry.settings()?,
+                &config.service_name,
+                version,
+                gather,
+            )?
+        };
+        monitor.watch_queue(telemetry.queue());
+        let lab = Arc::new(Lab::new(
+            config,
+            registry,
+            monitor,
+            metrics,
+            telemetry.tracer(),
+        ));
+        allocator::release_free_pages();
         Ok(App {
             lab,
+            telemetry,
             service,
             admin,
             tasks,
@@ -119,6 +149,7 @@ impl App {
     async fn serve(self) -> anyhow::Result<()> {
         let App {
             lab,
+            telemetry,
             service,
             admin,
             tasks,
@@ -193,6 +224,7 @@ impl App {
         tasks.close();
         // Drivers end when their calls do; a call has a deadline of its own.
         let _ = tokio::time::timeout(Duration::from_millis(500), tasks.wait()).await;
+        telemetry.flush().await;
         Ok(())
     }
 }

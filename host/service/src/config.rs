@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::memory::byte_size::ByteSize;
 use crate::plugin::settings::Defaults;
+use crate::telemetry::logs::LogOptions;
+use crate::telemetry::options::TelemetryOptions;
 
 /// Hosts leak patterns as WebAssembly components and shows what they do to memory.
 #[derive(Debug, Parser)]
@@ -86,6 +88,14 @@ pub(crate) struct Config {
     /// Whether plugins keep live bytes by source line; each can be switched on its own.
     #[arg(long, value_enum, default_value_t = HeapProfile::Exact)]
     pub(crate) heap_profile: HeapProfile,
+
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+
+    /// Where traces and metrics go.
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryOptions,
 
     /// Where the user's cache folder is.
     #[arg(long, env = "XDG_CACHE_HOME", hide = true)]

@@ -4,17 +4,13 @@
 //! clock counts ticks that really happened, so a process that was stopped or starved does not see all its
 //! guests time out at once.
 
-use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, WasmBacktraceDetails};
+use wasmtime::{Config, Engine};
 
 /// How often a running guest lets others run, and the resolution of a call's deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
-
-/// Frames kept of a guest's call stack. Deeper stacks are cut at the outer end.
-const BACKTRACE_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 /// Builds the engine and starts its clock, which ends when the last clone of the engine is gone.
 ///
@@ -42,9 +38,8 @@ pub(crate) fn start() -> wasmtime::Result<Engine> {
 fn config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
-    // Symbols are looked up by the lab itself, off the request path: wasmtime would parse DWARF at each capture.
-    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    config.wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES));
+    // Backtraces without line tables: symbols are looked up by the lab itself, off the request path.
+    guest_heap::configure(&mut config);
     // No plugin uses component-model async; without its bookkeeping each host call is cheaper.
     config.concurrency_support(false);
     config

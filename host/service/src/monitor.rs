@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
@@ -16,6 +16,7 @@ use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
 use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, SampleRing};
 use crate::plugin::registry::Registry;
+use crate::telemetry::QueueUsage;
 
 /// What is kept of one look at the process.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,8 @@ pub(crate) struct Monitor {
     budget: MemoryBudget,
     start_resident_bytes: u64,
     history: Mutex<History>,
+    /// What waits for the collector.
+    queue: OnceLock<Arc<QueueUsage>>,
 }
 
 impl Monitor {
@@ -74,7 +77,14 @@ impl Monitor {
             budget,
             start_resident_bytes,
             history: Mutex::new(history),
+            queue: OnceLock::new(),
         })
+    }
+
+    /// From now on the ledger has a line for what waits for the collector.
+    pub(crate) fn watch_queue(&self, queue: Arc<QueueUsage>) {
+        // The host has one queue, and says so once.
+        let _ = self.queue.set(queue);
     }
 
     /// The limit that applies, and the machine's memory.
@@ -156,8 +166,14 @@ impl Monitor {
             allocator_in_use_bytes: allocator::in_use_bytes(),
             thread_stack_bytes: None,
             plugins_linear_bytes: plugins.iter().map(|p| p.reading().linear.bytes).sum(),
-            profiler_bytes: 0,
-            heap_tenants: vec![(Part::History, self.bytes())],
+            profiler_bytes: plugins.iter().map(|p| p.reading().profiler_bytes).sum(),
+            heap_tenants: vec![
+                (Part::History, self.bytes()),
+                (
+                    Part::TelemetryQueue,
+                    self.queue.get().map_or(0, |q| q.bytes()),
+                ),
+            ],
         })
     }
 

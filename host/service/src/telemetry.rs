@@ -92,7 +92,8 @@ impl Telemetry {
         Arc::clone(&self.queue)
     }
 
-    /// Sends what is left, for at most [`guard::FLUSH_TIMEOUT`]; answers whether all was sent by then.
+    /// Sends what is left, for at most [`guard::FLUSH_TIMEOUT`]; answers whether that was time enough. A
+    /// collector that refuses at once is no reason to wait.
     pub(crate) async fn flush(self) -> bool {
         self.guard.flush().await
     }

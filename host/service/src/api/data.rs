@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header;
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::Lab;
 use crate::plugin::driver::InvocationResult;
 use crate::plugin::instance::Request as GuestRequest;
+use crate::telemetry::context::TraceContext;
 
 /// Bytes of a body that plugins get to see.
 const PREVIEW: usize = 1 << 10;
@@ -60,14 +61,18 @@ pub(super) struct Payload {
 
 /// Runs every leak that is on, once. Always 200: a plugin that fails is named in `leaks_failed`.
 #[utoipa::path(get, path = "/api/data", tag = "service", responses((status = 200, body = Data)))]
-pub(super) async fn data(State(lab): State<Arc<Lab>>, request: Request) -> Json<Data> {
+pub(super) async fn data(
+    State(lab): State<Arc<Lab>>,
+    Extension(trace): Extension<TraceContext>,
+    request: Request,
+) -> Json<Data> {
     let started = Instant::now();
     let now = Timestamp::now();
     lab.requests.fetch_add(1, Ordering::Relaxed);
     let request_id = uuid::Builder::from_random_bytes(rand::random())
         .into_uuid()
         .to_string();
-    let trace_id = format!("{:032x}", rand::random::<u128>().max(1));
+    let trace_id = trace.trace_id().to_string();
     if !lab.base_latency.is_zero() {
         tokio::time::sleep(lab.base_latency).await;
     }
@@ -82,28 +87,31 @@ pub(super) async fn data(State(lab): State<Arc<Lab>>, request: Request) -> Json<
     };
     let handled = lab
         .registry
-        .dispatch(|| GuestRequest {
-            id: request_id.clone(),
-            time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
-            method: parts.method.as_str().to_owned(),
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers: parts
-                .headers
-                .iter()
-                .map(|(name, value)| {
-                    (
-                        name.as_str().to_owned(),
-                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                    )
-                })
-                .collect(),
-            body_preview: String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview))
-                .into_owned(),
-            status: 200,
-            elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            trace_id: trace_id.clone(),
-        })
+        .dispatch(
+            || GuestRequest {
+                id: request_id.clone(),
+                time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
+                method: parts.method.as_str().to_owned(),
+                path: parts.uri.path().to_owned(),
+                query: parts.uri.query().unwrap_or_default().to_owned(),
+                headers: parts
+                    .headers
+                    .iter()
+                    .map(|(name, value)| {
+                        (
+                            name.as_str().to_owned(),
+                            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                        )
+                    })
+                    .collect(),
+                body_preview: String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview))
+                    .into_owned(),
+                status: 200,
+                elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                trace_id: trace_id.clone(),
+            },
+            &trace,
+        )
         .await;
 
     let mut leaks_triggered = Vec::with_capacity(handled.len());

@@ -7,18 +7,34 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use tracing::Instrument;
+
 use super::Lab;
 
 /// The `endpoint` of whatever matched no route: a client must not be able to make series.
 const UNMATCHED: &str = "unmatched";
 
 /// Counts and times one request.
-pub(super) async fn measure(State(lab): State<Arc<Lab>>, request: Request, next: Next) -> Response {
+pub(super) async fn measure(
+    State(lab): State<Arc<Lab>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let endpoint = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let template = route.as_ref().map_or("", MatchedPath::as_str);
+    let endpoint = if template.is_empty() {
+        UNMATCHED
+    } else {
+        template
+    };
+    let span = lab.tracer.request(&request, template);
+    let context = span.context().clone();
+    request.extensions_mut().insert(context.clone());
+    let mut response = next.run(request).instrument(span.log_span()).await;
+    context.inject(response.headers_mut());
+    span.end(response.status());
     lab.metrics
         .http
         .observe(&method, endpoint, response.status(), started.elapsed());

@@ -1,4 +1,4 @@
-//! Compiled components on disk, so that a second start compiles nothing.
+//! Compiled components on disk, so that a second start instruments and compiles nothing.
 //!
 //! An entry's name holds the component's digest and everything that machine code depends on: the engine's
 //! version, its settings and the processor. An entry that is damaged, or that another version made, is
@@ -36,6 +36,7 @@ impl Cache {
             prune(folder, SIZE_MAX);
         }
         let mut hasher = DefaultHasher::new();
+        guest_heap::FINGERPRINT.hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Cache {
             folder,
@@ -43,54 +44,87 @@ impl Cache {
         }
     }
 
-    /// The compiled component, if it is there and whole.
-    pub(crate) fn get(&self, engine: &Engine, digest: &str) -> Option<Component> {
-        let (code, sum) = self.paths(digest)?;
-        if fs::read_to_string(sum).ok()? != checksum(&code).ok()? {
-            tracing::warn!(entry = %code.display(), "damaged cache entry: compiling anew");
+    /// The compiled component with what was kept beside it, if both are there and whole.
+    pub(crate) fn get(&self, engine: &Engine, key: &str) -> Option<(Component, Vec<u8>)> {
+        let paths = self.paths(key)?;
+        let side = fs::read(&paths.side).ok()?;
+        let sums = [
+            checksum(&paths.code).ok()?,
+            line(crc32fast::hash(&side), side.len() as u64),
+        ];
+        if fs::read_to_string(&paths.sums).ok()? != sums.concat() {
+            tracing::warn!(entry = %paths.code.display(), "damaged cache entry: compiling anew");
             return None;
         }
-        // SAFETY: the file's bytes are those that `put` got from `Component::serialize`: the checksum beside it
-        // says so, and its name says that an engine of the same version and settings wrote it. The folder is
-        // the user's own; whoever can write there can replace this program as well.
+        // SAFETY: the file's bytes are those that `put` got from `Component::serialize`: the checksum
+        // beside it says so, and its name says that an engine of the same version and settings wrote
+        // it. The folder is the user's own; whoever can write there can replace this program as well.
         #[allow(
             unsafe_code,
             reason = "machine code from a file is the purpose of the cache"
         )]
-        let component = unsafe { Component::deserialize_file(engine, &code) };
-        component
-            .inspect_err(|error| tracing::warn!(entry = %code.display(), %error, "unusable cache entry: compiling anew"))
-            .ok()
-    }
-
-    /// Keeps a compiled component. A failure is logged and costs a compilation at the next start.
-    pub(crate) fn put(&self, digest: &str, component: &Component) {
-        let Some((code, sum)) = self.paths(digest) else {
-            return;
-        };
-        let written = component
-            .serialize()
-            .map_err(io::Error::other)
-            .and_then(|bytes| {
-                replace(&code, &bytes)?;
-                replace(
-                    &sum,
-                    line(crc32fast::hash(&bytes), bytes.len() as u64).as_bytes(),
-                )
-            });
-        if let Err(error) = written {
-            tracing::warn!(entry = %code.display(), %error, "cannot keep a compiled plugin");
+        let component = unsafe { Component::deserialize_file(engine, &paths.code) };
+        match component {
+            Ok(component) => Some((component, side)),
+            Err(error) => {
+                tracing::warn!(entry = %paths.code.display(), %error, "unusable cache entry: compiling anew");
+                None
+            }
         }
     }
 
-    fn paths(&self, digest: &str) -> Option<(PathBuf, PathBuf)> {
-        let stem = format!("{digest}-{:016x}", self.environment);
-        let folder = self.folder.as_ref()?;
-        Some((
-            folder.join(format!("{stem}.cwasm")),
-            folder.join(format!("{stem}.sum")),
-        ))
+    /// Keeps a compiled component and what belongs to it. A failure is logged and costs a compilation
+    /// at the next start.
+    pub(crate) fn put(&self, key: &str, component: &Component, side: &[u8]) {
+        let Some(paths) = self.paths(key) else { return };
+        let written = component
+            .serialize()
+            .map_err(io::Error::other)
+            .and_then(|code| {
+                replace(&paths.code, &code)?;
+                replace(&paths.side, side)?;
+                let sums = [&code, side].map(|b: &[u8]| line(crc32fast::hash(b), b.len() as u64));
+                replace(&paths.sums, sums.concat().as_bytes())
+            });
+        if let Err(error) = written {
+            tracing::warn!(entry = %paths.code.display(), %error, "cannot keep a compiled plugin");
+        }
     }
+
+    /// The component itself, as it was loaded: its symbols are read later, when the file it came from
+    /// may be another one.
+    pub(crate) fn original(&self, digest: &str) -> Option<Vec<u8>> {
+        fs::read(self.folder.as_ref()?.join(format!("{digest}.wasm"))).ok()
+    }
+
+    /// Keeps the component itself.
+    pub(crate) fn put_original(&self, digest: &str, bytes: &[u8]) {
+        let Some(folder) = &self.folder else { return };
+        let path = folder.join(format!("{digest}.wasm"));
+        if path.exists() {
+            return;
+        }
+        if let Err(error) = replace(&path, bytes) {
+            tracing::warn!(entry = %path.display(), %error, "cannot keep a plugin's symbols");
+        }
+    }
+
+    fn paths(&self, key: &str) -> Option<Paths> {
+        let folder = self.folder.as_ref()?;
+        let of = |extension| folder.join(format!("{key}-{:016x}.{extension}", self.environment));
+        Some(Paths {
+            code: of("cwasm"),
+            side: of("side"),
+            sums: of("sums"),
+        })
+    }
+}
+
+/// The files of one entry.
+struct Paths {
+    code: PathBuf,
+    side: PathBuf,
+    sums: PathBuf,
 }
 
 fn line(crc: u32, length: u64) -> String {
@@ -160,16 +194,16 @@ mod tests {
         let cache = Cache::open(Some(folder.path().into()), &engine);
         let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
         assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &empty);
+        cache.put("d", &empty, b"beside");
         assert!(cache.get(&engine, "d").is_some());
 
-        let (code, _) = cache.paths("d").unwrap();
+        let code = cache.paths("d").unwrap().code;
         let mut bytes = fs::read(&code).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(&code, bytes).unwrap();
         assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &empty);
+        cache.put("d", &empty, b"beside");
         assert!(cache.get(&engine, "d").is_some());
     }
 

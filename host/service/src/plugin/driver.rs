@@ -6,16 +6,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use guest_heap::Seen;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{Fault, PluginError};
 use super::handle::{Board, Details, MAILBOX, Plugin, Reading, State, not_running};
-use super::instance::{Instance, LinearMemory, Request, Retained, told_at_start};
-use super::loader::Loaded;
+use super::instance::{Books, Instance, LinearMemory, Request, Retained, told_at_start};
+use super::loader::{Loaded, Loader, Origin, Profile};
 use super::manifest::Manifest;
+use super::registry::blocking;
 use super::settings::{Defaults, Settings, Value};
+use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::{InvocationOutcome, PluginHandles, RecycleReason};
+use crate::telemetry::traces::{InvocationEnd, InvocationSpan, RetainedReading};
 
 /// What a driver can be asked.
 #[derive(Debug)]
@@ -24,6 +28,10 @@ pub(crate) enum Command {
     Invoke {
         /// The request, shared by all plugins.
         request: Arc<Request>,
+        /// Its place in its trace.
+        trace: TraceContext,
+        /// When it was put into the mailbox.
+        queued: Instant,
         /// Where the answer goes.
         reply: oneshot::Sender<Invocation>,
     },
@@ -53,6 +61,13 @@ pub(crate) enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Recycling>,
     },
+    /// Read the books of the heap.
+    Books {
+        /// The generation and the contexts that the reader knows.
+        known: (u64, Seen),
+        /// Where the answer goes.
+        reply: oneshot::Sender<Option<HeapBooks>>,
+    },
     /// Go on with another component.
     Replace {
         /// The component, with an instance that has described itself.
@@ -67,16 +82,6 @@ pub(crate) enum Command {
 pub(crate) struct Invocation {
     /// How it went.
     pub(crate) result: InvocationResult,
-    /// Which instance served it.
-    pub(crate) generation: u64,
-    /// What the pattern held before.
-    pub(crate) retained_before: Retained,
-    /// What it holds now.
-    pub(crate) retained_after: Retained,
-    /// Linear memory before, in bytes.
-    pub(crate) linear_before: u64,
-    /// Linear memory now, in bytes.
-    pub(crate) linear_after: u64,
 }
 
 /// How a call went.
@@ -119,6 +124,19 @@ pub(crate) struct Recycling {
     pub(crate) linear_after: u64,
     /// Why, or why not.
     pub(crate) reason: String,
+}
+
+/// The books of a plugin's heap.
+#[derive(Debug)]
+pub(crate) struct HeapBooks {
+    /// Which instance they are of.
+    pub(crate) generation: u64,
+    /// The books.
+    pub(crate) books: Books,
+    /// The contexts that the reader knows now.
+    pub(crate) seen: Seen,
+    /// The component that the contexts' offsets are of.
+    pub(crate) origin: Arc<Origin>,
 }
 
 /// A component to go on with.
@@ -178,6 +196,7 @@ impl Replacement {
 pub(crate) fn spawn(
     first: Replacement,
     defaults: Defaults,
+    loader: Loader,
     metrics: Arc<PluginHandles>,
     tasks: &tokio_util::task::TaskTracker,
 ) -> Arc<Plugin> {
@@ -200,12 +219,15 @@ pub(crate) fn spawn(
         origin: Arc::new(first.loaded.origin.clone()),
         settings: settings.clone(),
         state: State::Running,
+        attribution: first.loaded.meta.attribution().clone(),
         expires_at: None,
         loaded_at: Timestamp::now(),
     };
     let board = Arc::new(Board::new(details.clone(), reading));
     let (mailbox, commands) = mpsc::channel(MAILBOX);
-    let driver = Driver {
+    let mut driver = Driver {
+        name: id.as_str().into(),
+        loader,
         defaults,
         loaded: first.loaded,
         instance: Some(first.instance),
@@ -215,11 +237,15 @@ pub(crate) fn spawn(
         metrics,
         board: board.clone(),
     };
+    driver.publish();
     tasks.spawn(driver.run(commands));
     Arc::new(Plugin::new(id, board, mailbox))
 }
 
 struct Driver {
+    /// The id again, as the names of spans share it.
+    name: Arc<str>,
+    loader: Loader,
     defaults: Defaults,
     loaded: Arc<Loaded>,
     /// `None` only when a fresh instance could not be started.
@@ -249,7 +275,14 @@ impl Driver {
             let Some(command) = command else { return };
             // A receiver that is gone no longer wants the answer.
             match command {
-                Command::Invoke { request, reply } => drop(reply.send(self.invoke(&request).await)),
+                Command::Invoke {
+                    request,
+                    trace,
+                    queued,
+                    reply,
+                } => {
+                    drop(reply.send(self.invoke(&request, &trace, queued).await));
+                }
                 Command::Switch {
                     enabled,
                     changes,
@@ -261,6 +294,7 @@ impl Driver {
                 Command::Reset { everything, reply } => {
                     drop(reply.send(self.reset(everything).await))
                 }
+                Command::Books { known, reply } => drop(reply.send(self.books(known))),
                 Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
                 Command::Replace { replacement, reply } => {
                     self.replace(*replacement).await;
@@ -274,29 +308,49 @@ impl Driver {
         &self.details.manifest.id
     }
 
-    async fn invoke(&mut self, request: &Request) -> Invocation {
+    async fn invoke(
+        &mut self,
+        request: &Request,
+        trace: &TraceContext,
+        queued: Instant,
+    ) -> Invocation {
         let before = self.reading;
-        let result = self.call(request).await;
-        self.read_linear();
-        self.board.publish(&self.reading);
-        Invocation {
-            result,
-            generation: before.generation,
-            retained_before: before.retained,
-            retained_after: self.reading.retained,
-            linear_before: before.linear.bytes,
-            linear_after: self.reading.linear.bytes,
-        }
+        let result = match self.admit() {
+            Err(result) => result,
+            Ok(deadline) => {
+                let mut span = InvocationSpan::start(trace, &self.name);
+                let waited = queued.elapsed();
+                let (outcome, took, result) = self.call(request, deadline).await;
+                self.read_memory();
+                let after = self.reading;
+                let delta = heap_delta(&before, &after);
+                self.metrics.invoked(outcome, took, delta);
+                if after.linear.bytes > before.linear.bytes {
+                    span.memory_grew(before.linear.bytes, after.linear.bytes);
+                }
+                span.end(&InvocationEnd {
+                    outcome,
+                    generation: before.generation,
+                    retained: Some((shown(before.retained), shown(after.retained))),
+                    live_bytes_delta: delta,
+                    waited: Some(waited),
+                });
+                self.board.publish(&self.reading);
+                result
+            }
+        };
+        Invocation { result }
     }
 
-    async fn call(&mut self, request: &Request) -> InvocationResult {
+    /// Whether a request is for the guest, and how long it may take.
+    fn admit(&mut self) -> Result<Duration, InvocationResult> {
         if let Err(error) = not_running(self.id(), &self.details.state) {
             self.metrics
                 .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
-            return InvocationResult::Failed(error.to_string());
+            return Err(InvocationResult::Failed(error.to_string()));
         }
         if !self.board.enabled() {
-            return InvocationResult::Skipped;
+            return Err(InvocationResult::Skipped);
         }
         let policy = self.details.settings.policy();
         self.reading.requests += 1;
@@ -305,13 +359,23 @@ impl Driver {
             .retained_max
             .is_some_and(|most| self.reading.retained.bytes >= most);
         if full || (policy.probability < 1.0 && rand::random::<f64>() >= policy.probability) {
-            return InvocationResult::Skipped;
+            self.board.publish(&self.reading);
+            return Err(InvocationResult::Skipped);
         }
+        Ok(policy.deadline)
+    }
+
+    async fn call(
+        &mut self,
+        request: &Request,
+        deadline: Duration,
+    ) -> (InvocationOutcome, Duration, InvocationResult) {
         let Some(instance) = &mut self.instance else {
-            return InvocationResult::Failed("has no instance".into());
+            let result = InvocationResult::Failed("it has no instance".into());
+            return (InvocationOutcome::Unavailable, Duration::ZERO, result);
         };
         let started = Instant::now();
-        let answer = instance.on_request(request, policy.deadline).await;
+        let answer = instance.on_request(request, deadline).await;
         let took = started.elapsed();
         let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {
@@ -323,17 +387,37 @@ impl Driver {
                 };
                 (InvocationOutcome::Ok, result)
             }
-            Ok(Err(message)) => (
-                InvocationOutcome::Error,
-                InvocationResult::Failed(format!("the plugin answered: {message}")),
-            ),
-            Err(fault) => (
-                fault.kind.outcome(),
-                InvocationResult::Failed(self.retire(fault).to_string()),
-            ),
+            Ok(Err(message)) => {
+                let message = format!("the plugin answered: {message}");
+                (InvocationOutcome::Error, InvocationResult::Failed(message))
+            }
+            Err(fault) => {
+                let outcome = fault.kind.outcome();
+                (
+                    outcome,
+                    InvocationResult::Failed(self.retire(fault).to_string()),
+                )
+            }
         };
-        self.metrics.invoked(outcome, took, None);
-        result
+        (outcome, took, result)
+    }
+
+    fn books(&self, (generation, seen): (u64, Seen)) -> Option<HeapBooks> {
+        let instance = self.instance.as_ref()?;
+        instance.heap()?;
+        let current = self.reading.generation;
+        let mut seen = if generation == current {
+            seen
+        } else {
+            Seen::default()
+        };
+        let books = instance.books(&mut seen);
+        Some(HeapBooks {
+            generation: current,
+            books,
+            seen,
+            origin: self.details.origin.clone(),
+        })
     }
 
     async fn switch(
@@ -366,7 +450,21 @@ impl Driver {
                 }
             }
         }
-        self.details.settings = next;
+        if before.heap_profile != after.heap_profile {
+            let loaded = self
+                .with_profile(Profile::wanted(after.heap_profile))
+                .await?;
+            self.details.settings = next;
+            self.take(loaded);
+            self.restart(RecycleReason::Reload)
+                .await
+                .map_err(|fault| PluginError::Failed {
+                    plugin: self.id().to_owned(),
+                    fault,
+                })?;
+        } else {
+            self.details.settings = next;
+        }
         if let Some(instance) = &mut self.instance
             && before.memory_limit != after.memory_limit
         {
@@ -420,7 +518,13 @@ impl Driver {
     async fn reset(&mut self, everything: bool) -> Result<Resetting, PluginError> {
         let linear_before = self.reading.linear.bytes;
         if everything {
-            self.details.settings = Arc::new(self.details.settings.at_defaults());
+            let defaults = Arc::new(self.details.settings.at_defaults());
+            let heap_profile = defaults.policy().heap_profile;
+            if heap_profile != self.details.settings.policy().heap_profile {
+                let loaded = self.with_profile(Profile::wanted(heap_profile)).await?;
+                self.take(loaded);
+            }
+            self.details.settings = defaults;
             self.set_enabled(false);
         }
         self.restart(RecycleReason::Reset)
@@ -487,7 +591,9 @@ impl Driver {
             instance,
         } = replacement;
         let fresh = Settings::new(&manifest.id, manifest.settings.clone(), self.defaults);
+        let attribution = loaded.meta.attribution().clone();
         self.details = Details {
+            attribution,
             settings: Arc::new(fresh.keeping(&self.details.settings)),
             manifest,
             origin: Arc::new(loaded.origin.clone()),
@@ -504,6 +610,21 @@ impl Driver {
             digest = self.details.origin.digest,
             "replaced"
         );
+    }
+
+    /// The same component with another profile, instrumented and compiled off the async threads.
+    fn with_profile(
+        &self,
+        profile: Profile,
+    ) -> impl Future<Output = Result<Loaded, PluginError>> + use<> {
+        let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
+        blocking(move || loader.reload(&origin, profile))
+    }
+
+    fn take(&mut self, loaded: Loaded) {
+        self.details.attribution = loaded.meta.attribution().clone();
+        self.details.origin = Arc::new(loaded.origin.clone());
+        self.loaded = Arc::new(loaded);
     }
 
     /// Drops the instance and starts a fresh one with the settings in force.
@@ -554,7 +675,7 @@ impl Driver {
             }
             Err(fault) => Err(fault),
         };
-        self.read_linear();
+        self.read_memory();
         self.reading.linear_start = self.reading.linear.bytes;
         if let Err(fault) = &outcome {
             self.retire(fault.clone());
@@ -597,7 +718,7 @@ impl Driver {
         self.publish();
     }
 
-    fn read_linear(&mut self) {
+    fn read_memory(&mut self) {
         let before = self.reading.linear;
         let now = self
             .instance
@@ -610,13 +731,37 @@ impl Driver {
             self.metrics.memory_grow_denied();
         }
         self.reading.linear = now;
+        let heap = self.instance.as_ref().and_then(Instance::heap);
+        self.reading.heap_live = heap.map(|h| h.totals.live_bytes);
+        self.reading.heap_peak = self
+            .reading
+            .heap_peak
+            .max(self.reading.heap_live.unwrap_or(0));
+        self.reading.profiler_bytes = heap.map_or(0, |h| h.profiler_bytes);
+        let overflowed = heap.map_or(0, |h| h.totals.overflowed);
+        self.metrics
+            .attribution_overflowed(overflowed.saturating_sub(self.reading.overflowed));
+        self.reading.overflowed = overflowed;
         self.reading.linear_peak = self.reading.linear_peak.max(self.reading.linear.bytes);
     }
 
     fn publish(&mut self) {
-        self.read_linear();
+        self.read_memory();
         self.board.publish(&self.reading);
         self.board.set_details(self.details.clone());
+    }
+}
+
+/// Bytes that a call left behind on the guest's heap; none without attribution.
+fn heap_delta(before: &Reading, after: &Reading) -> Option<i64> {
+    let (before, after) = (before.heap_live?, after.heap_live?);
+    i64::try_from(i128::from(after) - i128::from(before)).ok()
+}
+
+fn shown(retained: Retained) -> RetainedReading {
+    RetainedReading {
+        objects: retained.objects,
+        bytes: retained.bytes,
     }
 }
 

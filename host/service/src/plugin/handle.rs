@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::driver::{Clearing, Command, Invocation, Recycling, Replacement, Resetting};
+use guest_heap::{Attribution, Seen};
+
+use super::driver::{Clearing, Command, HeapBooks, Invocation, Recycling, Replacement, Resetting};
 use super::error::{Fault, FaultKind, PluginError};
 use super::instance::{LinearMemory, Request, Retained};
 use super::loader::Origin;
 use super::manifest::Manifest;
 use super::settings::{Settings, Value};
+use crate::telemetry::context::TraceContext;
 
 /// Calls that may wait for one plugin. At some 10 µs a call, a full mailbox is 20 ms of work.
 pub(crate) const MAILBOX: usize = 2048;
+
+/// The published number that stands for none.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Whether a plugin can be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +36,6 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Each name that [`State::name`] gives.
-    pub(crate) const NAMES: [&str; 3] = ["running", "exhausted", "faulted"];
-
     /// The state that a fault leads to.
     pub(crate) fn after(fault: Fault) -> Self {
         match fault.kind {
@@ -69,6 +73,8 @@ pub(crate) struct Details {
     pub(crate) settings: Arc<Settings>,
     /// Whether it can be called.
     pub(crate) state: State,
+    /// How far its heap can be told by source line.
+    pub(crate) attribution: Attribution,
     /// When it disables itself.
     pub(crate) expires_at: Option<Timestamp>,
     /// When it was loaded.
@@ -86,6 +92,14 @@ pub(crate) struct Reading {
     pub(crate) linear_peak: u64,
     /// The linear memory right after the instance had started.
     pub(crate) linear_start: u64,
+    /// Bytes that the guest's allocator has handed out and not got back; none without attribution.
+    pub(crate) heap_live: Option<u64>,
+    /// The most of that in the life of this instance.
+    pub(crate) heap_peak: u64,
+    /// Bytes of the profiler's own memory in the guest.
+    pub(crate) profiler_bytes: u64,
+    /// Allocations that found no context of their own.
+    pub(crate) overflowed: u64,
     /// Which instance this is, from 1.
     pub(crate) generation: u64,
     /// Requests that this instance was offered while enabled.
@@ -110,7 +124,7 @@ pub(crate) struct Board {
     enabled: AtomicBool,
     running: AtomicBool,
     details: ArcSwap<Details>,
-    numbers: [AtomicU64; 11],
+    numbers: [AtomicU64; 15],
 }
 
 impl Board {
@@ -140,6 +154,10 @@ impl Board {
             r.generation,
             r.requests,
             r.requests_since_clear,
+            r.heap_live.map_or(UNKNOWN, |bytes| bytes.min(UNKNOWN - 1)),
+            r.heap_peak,
+            r.profiler_bytes,
+            r.overflowed,
         ];
         for (slot, value) in self.numbers.iter().zip(values) {
             slot.store(value, Ordering::Relaxed);
@@ -177,6 +195,10 @@ impl Board {
             generation,
             requests,
             since_clear,
+            heap_live,
+            heap_peak,
+            profiler_bytes,
+            overflowed,
         ] = self.numbers.each_ref().map(|n| n.load(Ordering::Relaxed));
         Reading {
             retained: Retained { objects, bytes },
@@ -191,6 +213,10 @@ impl Board {
             generation,
             requests,
             requests_since_clear: since_clear,
+            heap_live: (heap_live != UNKNOWN).then_some(heap_live),
+            heap_peak,
+            profiler_bytes,
+            overflowed,
         }
     }
 
@@ -242,13 +268,19 @@ impl Plugin {
     pub(crate) fn invoke(
         &self,
         request: Arc<Request>,
+        trace: TraceContext,
     ) -> Result<oneshot::Receiver<Invocation>, PluginError> {
         if !self.board.running.load(Ordering::Relaxed) {
             self.check_running()?;
         }
         let (reply, answer) = oneshot::channel();
         self.mailbox
-            .try_send(Command::Invoke { request, reply })
+            .try_send(Command::Invoke {
+                request,
+                trace,
+                queued: Instant::now(),
+                reply,
+            })
             .map_err(|e| match e {
                 mpsc::error::TrySendError::Full(_) => PluginError::Overloaded(self.id.clone()),
                 mpsc::error::TrySendError::Closed(_) => PluginError::Gone(self.id.clone()),
@@ -323,6 +355,15 @@ impl Plugin {
             reply,
         })
         .await
+    }
+
+    /// Reads the books of its heap: all of them when `known` is of another instance.
+    ///
+    /// # Errors
+    ///
+    /// Only when the plugin is being unloaded.
+    pub(crate) async fn books(&self, known: (u64, Seen)) -> Result<Option<HeapBooks>, PluginError> {
+        self.ask(|reply| Command::Books { known, reply }).await
     }
 
     async fn ask<T>(

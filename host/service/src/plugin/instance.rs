@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use guest_heap::{Attribution, Recorder, Seen, Totals};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -36,7 +37,15 @@ pub(crate) struct StoreState {
     table: ResourceTable,
     limiter: Limiter,
     log: GuestLog,
+    recorder: Recorder,
     ticks_left: u64,
+}
+
+impl StoreState {
+    /// Where the heap profiler in the guest reports to.
+    pub(super) fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
 }
 
 impl WasiView for StoreState {
@@ -81,6 +90,26 @@ pub(crate) struct LinearMemory {
     pub(crate) grows: u64,
     /// Growths refused.
     pub(crate) denials: u64,
+}
+
+/// The heap of an instance in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeapTotals {
+    /// Sums over all call stacks.
+    pub(crate) totals: Totals,
+    /// Bytes of the profiler's own memory in the guest.
+    pub(crate) profiler_bytes: u64,
+}
+
+/// The books of an instance's heap at one moment.
+#[derive(Debug)]
+pub(crate) struct Books {
+    /// What each call stack holds.
+    pub(crate) reading: guest_heap::Reading,
+    /// The call stacks that the reader did not know yet.
+    pub(crate) contexts: Vec<(u32, guest_heap::Context)>,
+    /// Bytes of the host's memory that the stacks take.
+    pub(crate) recorder_bytes: usize,
 }
 
 /// What one request did.
@@ -131,8 +160,9 @@ impl Instance {
         let state = StoreState {
             wasi,
             table: ResourceTable::new(),
-            limiter: Limiter::new(memory_limit),
+            limiter: Limiter::new(memory_limit, loaded.meta.clone()),
             log,
+            recorder: Recorder::new(loaded.meta.clone()),
             ticks_left: ticks(START_DEADLINE),
         };
         let mut store = Store::new(engine, state);
@@ -269,6 +299,29 @@ impl Instance {
             limit: limiter.limit(),
             grows: limiter.grows(),
             denials: limiter.denials(),
+        }
+    }
+
+    /// The heap's totals, and the profiler's own memory in the guest; nothing without attribution. Readable
+    /// after a fault too.
+    pub(crate) fn heap(&self) -> Option<HeapTotals> {
+        let state = self.store.data();
+        if matches!(state.recorder.meta().attribution(), Attribution::Off { .. }) {
+            return None;
+        }
+        Some(HeapTotals {
+            totals: state.recorder.totals(&self.store),
+            profiler_bytes: state.limiter.profiler_bytes(),
+        })
+    }
+
+    /// The books of the heap, with the contexts that `seen` does not have yet. Readable after a fault too.
+    pub(crate) fn books(&self, seen: &mut Seen) -> Books {
+        let recorder = &self.store.data().recorder;
+        Books {
+            reading: recorder.read(&self.store),
+            contexts: recorder.new_contexts(&self.store, seen),
+            recorder_bytes: recorder.memory_bytes(),
         }
     }
 

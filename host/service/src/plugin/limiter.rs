@@ -2,6 +2,9 @@
 //!
 //! Linear memory never shrinks while an instance lives, so this is a high-water mark, not what is live.
 
+use std::sync::Arc;
+
+use guest_heap::InstrumentedMeta;
 use wasmtime::ResourceLimiter;
 
 use super::settings::WASM32_MEMORY_MAX;
@@ -22,6 +25,9 @@ pub(crate) struct Denied {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limit: u64,
+    /// Tells the profiler's memory from the plugin's.
+    meta: Arc<InstrumentedMeta>,
+    profiler_bytes: u64,
     linear_bytes: u64,
     grows: u64,
     denials: u64,
@@ -32,9 +38,11 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     /// A limiter that lets linear memories grow to `limit` bytes in all.
-    pub(crate) fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64, meta: Arc<InstrumentedMeta>) -> Self {
         Limiter {
             limit,
+            meta,
+            profiler_bytes: 0,
             linear_bytes: 0,
             grows: 0,
             denials: 0,
@@ -56,6 +64,11 @@ impl Limiter {
     /// Bytes of linear memory given to the plugin, all its memories together.
     pub(crate) fn linear_bytes(&self) -> u64 {
         self.linear_bytes
+    }
+
+    /// Bytes of linear memory that the heap profiler has in the guest: the host's expense, not the plugin's.
+    pub(crate) fn profiler_bytes(&self) -> u64 {
+        self.profiler_bytes
     }
 
     /// Growths granted since the store was made, the first of each memory included.
@@ -90,6 +103,11 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let added = desired.saturating_sub(current) as u64;
+        if self.meta.is_profiler_memory(maximum) {
+            self.pending = 0;
+            self.profiler_bytes = self.profiler_bytes.saturating_add(added);
+            return Ok(true);
+        }
         let wanted = self.linear_bytes.saturating_add(added);
         self.pending = 0;
         if wanted > self.limit
@@ -133,9 +151,13 @@ mod tests {
 
     const PAGE: usize = 65_536;
 
+    fn limiter(limit: u64) -> Limiter {
+        Limiter::new(limit, Arc::new(InstrumentedMeta::off("not wanted")))
+    }
+
     #[test]
     fn growth_is_counted_over_all_memories() {
-        let mut l = Limiter::new(10 * PAGE as u64);
+        let mut l = limiter(10 * PAGE as u64);
         assert!(l.memory_growing(0, 4 * PAGE, None).unwrap());
         assert!(l.memory_growing(0, 4 * PAGE, None).unwrap());
         assert_eq!(l.linear_bytes(), 8 * PAGE as u64);
@@ -153,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_growth_that_the_system_refuses_is_taken_back() {
-        let mut l = Limiter::new(u64::MAX);
+        let mut l = limiter(u64::MAX);
         assert!(l.memory_growing(0, PAGE, None).unwrap());
         assert!(l.memory_growing(PAGE, 3 * PAGE, None).unwrap());
         l.memory_grow_failed(wasmtime::Error::msg("no memory"))
@@ -166,7 +188,7 @@ mod tests {
 
     #[test]
     fn more_than_the_declared_maximum_is_denied() {
-        let mut l = Limiter::new(u64::MAX);
+        let mut l = limiter(u64::MAX);
         assert!(!l.memory_growing(PAGE, 3 * PAGE, Some(2 * PAGE)).unwrap());
         assert!(l.take_denied().is_some());
     }

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
+use guest_heap::{InstrumentedMeta, Options};
+
 use super::cache::Cache;
 use super::error::PluginError;
 use super::instance::StoreState;
@@ -30,6 +32,28 @@ pub(crate) struct Loaded {
     pub(crate) pre: LeakPluginPre<StoreState>,
     /// Where it came from.
     pub(crate) origin: Origin,
+    /// What the heap profiler knows of it.
+    pub(crate) meta: Arc<InstrumentedMeta>,
+}
+
+/// Whether a component is to keep books of its heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Instrumented: live bytes by source line.
+    Exact,
+    /// As it is.
+    Off,
+}
+
+impl Profile {
+    /// The profile that a setting asks for.
+    pub(crate) fn wanted(heap_profile: bool) -> Self {
+        if heap_profile {
+            Profile::Exact
+        } else {
+            Profile::Off
+        }
+    }
 }
 
 /// Where a component came from and what it took to get it ready.
@@ -61,6 +85,7 @@ impl Loader {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         LeakPlugin::add_to_linker::<_, HasSelf<StoreState>>(&mut linker, |state| state)?;
+        guest_heap::add_to_linker(&mut linker, StoreState::recorder)?;
         Ok(Loader {
             engine,
             linker: Arc::new(linker),
@@ -68,17 +93,12 @@ impl Loader {
         })
     }
 
-    /// The engine that its components run in.
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
     /// Reads and compiles a file.
     ///
     /// # Errors
     ///
     /// [`PluginError::Unreadable`] and [`PluginError::Refused`].
-    pub(crate) fn load_file(&self, path: &Path) -> Result<Loaded, PluginError> {
+    pub(crate) fn load_file(&self, path: &Path, profile: Profile) -> Result<Loaded, PluginError> {
         let unreadable = |source| PluginError::Unreadable {
             path: path.to_owned(),
             source,
@@ -90,26 +110,44 @@ impl Loader {
             )));
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
-        self.load(&bytes, path)
+        self.load(&bytes, path, profile)
     }
 
-    /// Compiles a component, or takes it from the cache.
+    /// Instruments and compiles a component, or takes it from the cache.
     ///
     /// # Errors
     ///
     /// [`PluginError::Refused`], with what is missing from the contract.
-    pub(crate) fn load(&self, bytes: &[u8], path: &Path) -> Result<Loaded, PluginError> {
+    pub(crate) fn load(
+        &self,
+        bytes: &[u8],
+        path: &Path,
+        profile: Profile,
+    ) -> Result<Loaded, PluginError> {
         let started = Instant::now();
         let digest = hex(&Sha256::digest(bytes));
-        let (component, cached) = match self.cache.get(&self.engine, &digest) {
-            Some(component) => (component, true),
-            None => (self.compile(bytes, &digest)?, false),
+        let key = match profile {
+            Profile::Exact => format!("{digest}-exact"),
+            Profile::Off => format!("{digest}-off"),
         };
+        let kept = self.cache.get(&self.engine, &key);
+        let kept = kept.and_then(|(c, side)| Some((c, InstrumentedMeta::from_bytes(&side).ok()?)));
+        let cached = kept.is_some();
+        let (component, meta) = match kept {
+            Some((component, meta)) => (component, Arc::new(meta)),
+            None => {
+                let (component, meta) = self.compile(bytes, profile)?;
+                self.cache.put(&key, &component, &meta.to_bytes());
+                (component, meta)
+            }
+        };
+        self.cache.put_original(&digest, bytes);
         let compile_time = started.elapsed();
         let imports = component
             .component_type()
             .imports(&self.engine)
             .map(|(name, _)| name.to_owned())
+            .filter(|name| name != guest_heap::HOST_INTERFACE)
             .collect();
         let code = component.image_range();
         let code_bytes = (code.end as u64).saturating_sub(code.start as u64);
@@ -132,24 +170,70 @@ impl Loader {
             imports,
             code_bytes,
         };
-        Ok(Loaded { pre, origin })
+        Ok(Loaded { pre, origin, meta })
     }
 
-    fn compile(&self, bytes: &[u8], digest: &str) -> Result<Component, PluginError> {
+    /// The same component with another profile.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Unreadable`] when neither its file nor the cache has it any more.
+    pub(crate) fn reload(&self, origin: &Origin, profile: Profile) -> Result<Loaded, PluginError> {
+        self.load(&self.original(origin)?, &origin.path, profile)
+    }
+
+    /// The bytes that a plugin was loaded from.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Unreadable`] when neither its file nor the cache has them any more.
+    pub(crate) fn original(&self, origin: &Origin) -> Result<Vec<u8>, PluginError> {
+        let same = |bytes: &Vec<u8>| hex(&Sha256::digest(bytes)) == origin.digest;
+        let unreadable = |source| PluginError::Unreadable {
+            path: origin.path.clone(),
+            source,
+        };
+        match std::fs::read(&origin.path) {
+            Ok(bytes) if same(&bytes) => Ok(bytes),
+            read => {
+                self.cache
+                    .original(&origin.digest)
+                    .filter(same)
+                    .ok_or_else(|| {
+                        unreadable(read.err().unwrap_or_else(|| {
+                            std::io::Error::other("it is another component now")
+                        }))
+                    })
+            }
+        }
+    }
+
+    fn compile(
+        &self,
+        bytes: &[u8],
+        profile: Profile,
+    ) -> Result<(Component, Arc<InstrumentedMeta>), PluginError> {
         if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
             return Err(PluginError::Refused(
                 "this is a core module, not a component; build it for the target wasm32-wasip2"
                     .into(),
             ));
         }
-        let component = Component::from_binary(&self.engine, bytes).map_err(|e| {
-            PluginError::Refused(format!(
-                "this is no component that can be compiled: {}",
-                chain(&e)
-            ))
-        })?;
-        self.cache.put(digest, &component);
-        Ok(component)
+        let compiled = |bytes: &[u8]| {
+            Component::from_binary(&self.engine, bytes).map_err(|e| {
+                PluginError::Refused(format!(
+                    "this is no component that can be compiled: {}",
+                    chain(&e)
+                ))
+            })
+        };
+        if profile == Profile::Off {
+            let meta = InstrumentedMeta::off("switched off: heap_profile is off");
+            return Ok((compiled(bytes)?, Arc::new(meta)));
+        }
+        let instrumented = guest_heap::instrument(bytes, &Options::default())
+            .map_err(|e| PluginError::Refused(format!("this is no component: {e}")))?;
+        Ok((compiled(&instrumented.component)?, instrumented.meta))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Readers take the list without a lock. Changes to it are rare and one at a time, so that an id can never be
 //! taken twice.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ use super::driver::{self, Invocation, InvocationResult, Replacement};
 use super::error::PluginError;
 use super::handle::Plugin;
 use super::instance::Request;
-use super::loader::{Loaded, Loader};
+use super::loader::{Loaded, Loader, Profile};
 use super::settings::Defaults;
+use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
@@ -69,6 +70,11 @@ impl Registry {
         }
     }
 
+    /// Reads what components were loaded from.
+    pub(crate) fn loader(&self) -> &Loader {
+        &self.loader
+    }
+
     /// The plugins, in the order of their ids.
     pub(crate) fn plugins(&self) -> Arc<Vec<Arc<Plugin>>> {
         self.plugins.load_full()
@@ -102,11 +108,12 @@ impl Registry {
             }
         }
         files.sort();
+        let profile = Profile::wanted(self.defaults.heap_profile);
         let compiling: Vec<_> = files
             .iter()
             .map(|path| {
                 let (loader, path) = (self.loader.clone(), path.clone());
-                blocking(move || loader.load_file(&path))
+                blocking(move || loader.load_file(&path, profile))
             })
             .collect();
         for (path, compiled) in files.iter().zip(compiling) {
@@ -154,7 +161,13 @@ impl Registry {
             self.metrics.plugins.for_plugin(fresh.id()).map_err(|e| {
                 PluginError::Refused(format!("its metrics cannot be registered: {e}"))
             })?;
-        let plugin = driver::spawn(fresh, self.defaults, metrics, &self.tasks);
+        let plugin = driver::spawn(
+            fresh,
+            self.defaults,
+            self.loader.clone(),
+            metrics,
+            &self.tasks,
+        );
         let mut plugins = Vec::clone(&self.plugins.load());
         let at = plugins.partition_point(|p| p.id() < plugin.id());
         plugins.insert(at, plugin.clone());
@@ -173,8 +186,12 @@ impl Registry {
 
     /// Hands a request to every plugin that is switched on, all at once, and waits for their answers. The result
     /// is in the order of their ids and empty when no leak is on: then no wasm is entered.
-    pub(crate) async fn dispatch(&self, request: impl FnOnce() -> Request) -> Vec<Handled> {
-        let asked = self.ask_enabled(request);
+    pub(crate) async fn dispatch(
+        &self,
+        request: impl FnOnce() -> Request,
+        trace: &TraceContext,
+    ) -> Vec<Handled> {
+        let asked = self.ask_enabled(request, trace);
         let mut handled = Vec::with_capacity(asked.len());
         for (plugin, answer) in asked {
             let result = match answer {
@@ -198,7 +215,7 @@ impl Registry {
         handled
     }
 
-    fn ask_enabled(&self, request: impl FnOnce() -> Request) -> Vec<Asked> {
+    fn ask_enabled(&self, request: impl FnOnce() -> Request, trace: &TraceContext) -> Vec<Asked> {
         let plugins = self.plugins.load();
         let mut enabled = plugins.iter().filter(|p| p.enabled()).peekable();
         if enabled.peek().is_none() {
@@ -206,19 +223,13 @@ impl Registry {
         }
         let request = Arc::new(request());
         enabled
-            .map(|plugin| (plugin.clone(), plugin.invoke(request.clone())))
+            .map(|plugin| {
+                (
+                    plugin.clone(),
+                    plugin.invoke(request.clone(), trace.clone()),
+                )
+            })
             .collect()
-    }
-
-    /// Compiles bytes as if they had been read from `path`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Loader::load`].
-    pub(crate) async fn compile(&self, bytes: Vec<u8>, path: &Path) -> Result<Loaded, PluginError> {
-        let loader = self.loader.clone();
-        let path = path.to_owned();
-        blocking(move || loader.load(&bytes, &path)).await
     }
 
     /// Drops all plugins; their drivers end when the calls in flight are done.
@@ -229,7 +240,7 @@ impl Registry {
 }
 
 /// Starts blocking work at once; the future waits for its end.
-fn blocking<T: Send + 'static>(
+pub(super) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
 ) -> impl Future<Output = Result<T, PluginError>> {
     let working = tokio::task::spawn_blocking(work);

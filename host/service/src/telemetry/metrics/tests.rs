@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 
+use super::plugins::SiteBytes;
 use super::*;
 use crate::memory::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
 use crate::memory::ledger::{Ledger, LedgerReading};

@@ -1,0 +1,187 @@
+//! Flame graphs: live bytes by call stack, and what changed since a baseline.
+//!
+//! The picture is an SVG that brings its own style and script, for search and zoom, and loads nothing. Served over HTTP it
+//! needs [`CONTENT_SECURITY_POLICY`] for itself; the rest of a site needs no such exception.
+
+mod palette;
+
+use std::collections::{BTreeMap, HashMap};
+
+use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
+use inferno::flamegraph::{Options, from_lines};
+
+use crate::diff::{Baseline, signed_difference};
+use crate::folded::{frame, plain, stack};
+use crate::reading::Context;
+use crate::snapshot::Snapshot;
+use crate::symbols::Frame;
+
+/// What the response that carries a picture has to be served with: the inline style and script run, in an origin of their
+/// own, and can reach nothing.
+pub const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts";
+
+/// The media type of a picture.
+pub const MEDIA_TYPE: &str = "image/svg+xml";
+
+const LIVE_LEGEND: &str = "orange: own code, yellow: libraries, green: bindings, blue: standard library, grey: allocator";
+const DIFFERENCE_LEGEND: &str = "red grew, blue shrank; the width is how much";
+
+/// A picture could not be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("the flame graph could not be drawn: {0}")]
+pub struct FlamegraphError(#[from] std::io::Error);
+
+/// Live bytes by call stack. The stacks of each guest stand on its name.
+///
+/// # Errors
+/// When the drawing library fails, which it has no reason to.
+pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, FlamegraphError> {
+    let mut stacks: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    let mut colors = PaletteMap::default();
+    for (name, snapshot) in guests {
+        colors.insert(plain(name), palette::GUEST);
+        for entry in snapshot.entries().iter().filter(|entry| entry.usage.live_bytes > 0) {
+            let frames = snapshot.frames(&entry.context);
+            for of_stack in &frames {
+                colors.insert(frame(of_stack), palette::of_kind(of_stack));
+            }
+            *stacks.entry(rooted(name, &frames)).or_default() += entry.usage.live_bytes;
+        }
+    }
+    let total: u64 = stacks.values().sum();
+    let lines: Vec<String> = stacks.iter().map(|(stack, bytes)| format!("{} {bytes}", stack.join(";"))).collect();
+    draw(title, &format!("{} live; {LIVE_LEGEND}", in_bytes(total)), &lines, colors)
+}
+
+/// What changed by call stack. Unchanged stacks are left out, so that what grew is not lost beside what is large.
+///
+/// A baseline of another build has no call stacks in common with the snapshot; then both sides show lines.
+///
+/// # Errors
+/// When the drawing library fails, which it has no reason to.
+pub fn difference(title: &str, guests: &[(&str, &Baseline, &Snapshot)]) -> Result<String, FlamegraphError> {
+    let mut changes: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+    for (name, baseline, snapshot) in guests {
+        let same_build = baseline.is_same_build(snapshot);
+        let texts = |context: &Context, location: &str| match same_build {
+            true => stack(snapshot.symbols(), context, Some(name)),
+            false => vec![plain(name), plain(location)],
+        };
+        let now = snapshot.entries().iter().map(|entry| (&entry.context, &entry.site, entry.usage.live_bytes, 0));
+        let then = baseline.held().iter().map(|held| (&held.context, &held.site, 0, held.bytes));
+        // By context first: most are unchanged, and their frames need not be written out.
+        let mut by_context: HashMap<&Context, (&str, i64)> = HashMap::new();
+        for (context, site, now, then) in now.chain(then) {
+            by_context.entry(context).or_insert((&site.location, 0)).1 += signed_difference(now, then);
+        }
+        for (context, (location, change)) in by_context.into_iter().filter(|(_, (_, change))| *change != 0) {
+            *changes.entry(texts(context, location)).or_default() += change;
+        }
+    }
+    changes.retain(|_, change| *change != 0);
+
+    // The net change of every node, by its path from the root.
+    let mut net: HashMap<&[String], i64> = HashMap::new();
+    for (stack, change) in &changes {
+        for depth in 1..=stack.len() {
+            *net.entry(stack.get(..depth).unwrap_or_default()).or_default() += change;
+        }
+    }
+    let largest = net.values().map(|change| change.unsigned_abs()).max().unwrap_or(1);
+    let mut colors = PaletteMap::default();
+    let mut lines = Vec::with_capacity(changes.len());
+    for (stack, change) in &changes {
+        let mut line = String::new();
+        for depth in 1..=stack.len() {
+            let path = stack.get(..depth).unwrap_or_default();
+            let change = net.get(path).copied().unwrap_or_default();
+            let text = format!("{} {}", path.last().map_or("", String::as_str), signed_bytes(change));
+            if depth > 1 {
+                line.push(';');
+            }
+            line.push_str(&text);
+            colors.insert(text, palette::of_change(change, largest));
+        }
+        lines.push(format!("{line} {}", change.unsigned_abs()));
+    }
+    let total: i64 = changes.values().sum();
+    draw(title, &format!("{} in all; {DIFFERENCE_LEGEND}", signed_bytes(total)), &lines, colors)
+}
+
+fn rooted(name: &str, frames: &[Frame]) -> Vec<String> {
+    std::iter::once(plain(name)).chain(frames.iter().rev().map(frame)).collect()
+}
+
+fn draw(title: &str, subtitle: &str, lines: &[String], mut colors: PaletteMap) -> Result<String, FlamegraphError> {
+    let title = plain(title);
+    if lines.is_empty() {
+        return Ok(nothing(&title));
+    }
+    colors.insert("", palette::ROOT);
+    let mut options = Options::default();
+    options.title = title;
+    options.subtitle = Some(subtitle.to_owned());
+    options.count_name = "bytes".to_owned();
+    options.bgcolors = Some(BackgroundColor::Flat(Color { r: 255, g: 255, b: 255 }));
+    options.palette_map = Some(&mut colors);
+    options.notes = "live bytes of WebAssembly guests, exact, by call stack".to_owned();
+    let mut svg = Vec::new();
+    from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)?;
+    Ok(String::from_utf8_lossy(&svg).into_owned())
+}
+
+/// A picture that says that there is nothing to draw.
+fn nothing(title: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" standalone=\"no\"?>\n\
+         <svg version=\"1.1\" width=\"1200\" height=\"96\" viewBox=\"0 0 1200 96\" xmlns=\"http://www.w3.org/2000/svg\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
+         <text x=\"600\" y=\"32\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"17\">{}</text>\n\
+         <text x=\"600\" y=\"64\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"12\">nothing to show: 0 bytes</text>\n\
+         </svg>\n",
+        xml_escaped(title)
+    )
+}
+
+fn xml_escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// `12,345 B`.
+fn in_bytes(bytes: u64) -> String {
+    let digits = bytes.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 2);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + " B"
+}
+
+fn signed_bytes(change: i64) -> String {
+    let sign = if change < 0 { '-' } else { '+' };
+    format!("{sign}{}", in_bytes(change.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_grouped_by_thousands() {
+        for (bytes, text) in [(0, "+0 B"), (-999, "-999 B"), (1000, "+1,000 B"), (-1_234_567, "-1,234,567 B")] {
+            assert_eq!(signed_bytes(bytes), text);
+        }
+    }
+
+    #[test]
+    fn nothing_is_a_picture_too_and_its_title_is_text() {
+        let svg = live_bytes("<script>alert(1)</script> & \"more\"", &[]).unwrap();
+        assert!(svg.contains("nothing to show"));
+        assert!(svg.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;"), "{svg}");
+        assert_eq!(svg.matches("<script").count(), 0);
+    }
+}

@@ -1,0 +1,183 @@
+//! Snapshots as a pprof profile, which `go tool pprof`, Pyroscope and speedscope open.
+//!
+//! Several guests go into one profile: each is a mapping of its own, and every sample carries the label `plugin`. The
+//! allocator's own functions are named as frames to drop, so that a report begins at the code that asked for memory; the
+//! stacks in the profile are complete.
+
+mod proto;
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message as _;
+
+use crate::reading::Context;
+use crate::snapshot::Snapshot;
+use crate::symbols::{Frame, FrameKind};
+use proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
+
+/// A profile in the making.
+#[derive(Debug)]
+pub struct ProfileBuilder {
+    profile: Profile,
+    strings: HashMap<String, i64>,
+    functions: HashMap<(Arc<str>, Option<Arc<str>>), u64>,
+    allocators: Vec<String>,
+}
+
+impl ProfileBuilder {
+    /// An empty profile of this moment.
+    pub fn new(taken: SystemTime) -> Self {
+        let mut builder = Self {
+            profile: Profile::default(),
+            strings: HashMap::new(),
+            functions: HashMap::new(),
+            allocators: Vec::new(),
+        };
+        // The format wants the empty string first.
+        builder.string("");
+        let types = [("inuse_objects", "count"), ("inuse_space", "bytes"), ("alloc_objects", "count"), ("alloc_space", "bytes")];
+        for (name, unit) in types {
+            let sample_type = builder.value_type(name, unit);
+            builder.profile.sample_type.push(sample_type);
+        }
+        builder.profile.default_sample_type = builder.string("inuse_space");
+        builder.profile.period_type = Some(builder.value_type("space", "bytes"));
+        // Every byte is counted.
+        builder.profile.period = 1;
+        let since_epoch = taken.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        builder.profile.time_nanos = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
+        builder
+    }
+
+    /// Adds what one guest ever allocated, under its name.
+    pub fn add(&mut self, plugin: &str, snapshot: &Snapshot) {
+        let mapping_id = self.profile.mapping.len() as u64 + 1;
+        let filename = self.string(plugin);
+        let build_id = self.string(&format!("{:016x}", snapshot.symbols().build()));
+        self.profile.mapping.push(Mapping {
+            id: mapping_id,
+            memory_start: 0,
+            // Guests share one address space here; as offsets in a file they need not be kept apart.
+            memory_limit: u64::from(u32::MAX),
+            filename,
+            build_id,
+            has_functions: true,
+            has_filenames: true,
+            has_line_numbers: true,
+            has_inline_frames: true,
+        });
+        let label = Label { key: self.string("plugin"), str: filename };
+        let mut locations = Locations { mapping_id, by_offset: HashMap::new() };
+        for entry in snapshot.entries() {
+            let location_id = match &entry.context {
+                Context::Stack(stack) => {
+                    stack.iter().map(|offset| locations.of_offset(self, snapshot, *offset)).collect()
+                }
+                special => vec![locations.push(self, 0, &snapshot.frames(special))],
+            };
+            let usage = entry.usage;
+            let value = [usage.live_objects, usage.live_bytes, usage.allocated_objects, usage.allocated_bytes];
+            self.profile.sample.push(Sample {
+                location_id,
+                value: value.into_iter().map(|value| i64::try_from(value).unwrap_or(i64::MAX)).collect(),
+                label: vec![label],
+            });
+        }
+    }
+
+    /// The profile as pprof's protobuf, gzipped.
+    pub fn encode(mut self) -> Vec<u8> {
+        self.allocators.sort_unstable();
+        self.allocators.dedup();
+        if !self.allocators.is_empty() {
+            let pattern = self.allocators.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|");
+            self.profile.drop_frames = self.string(&pattern);
+        }
+        let plain = self.profile.encode_to_vec();
+        let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+        // Writing to memory cannot fail; were it to, the reader would see a cut profile and say so.
+        let _ = encoder.write_all(&plain);
+        encoder.finish().unwrap_or_default()
+    }
+
+    fn value_type(&mut self, name: &str, unit: &str) -> ValueType {
+        ValueType { r#type: self.string(name), unit: self.string(unit) }
+    }
+
+    fn string(&mut self, text: &str) -> i64 {
+        if let Some(index) = self.strings.get(text) {
+            return *index;
+        }
+        let index = self.profile.string_table.len() as i64;
+        self.profile.string_table.push(text.to_owned());
+        self.strings.insert(text.to_owned(), index);
+        index
+    }
+
+    fn function(&mut self, frame: &Frame) -> u64 {
+        let key = (Arc::clone(&frame.function), frame.file.clone());
+        if let Some(id) = self.functions.get(&key) {
+            return *id;
+        }
+        let id = self.profile.function.len() as u64 + 1;
+        let name = self.string(&frame.function);
+        let filename = frame.file.as_deref().map_or(0, |file| self.string(file));
+        self.profile.function.push(Function { id, name, system_name: name, filename });
+        self.functions.insert(key, id);
+        if frame.kind == FrameKind::Allocator {
+            self.allocators.push(frame.function.to_string());
+        }
+        id
+    }
+}
+
+/// The locations of one guest.
+struct Locations {
+    mapping_id: u64,
+    by_offset: HashMap<u32, u64>,
+}
+
+impl Locations {
+    fn of_offset(&mut self, builder: &mut ProfileBuilder, snapshot: &Snapshot, offset: u32) -> u64 {
+        if let Some(id) = self.by_offset.get(&offset) {
+            return *id;
+        }
+        let id = self.push(builder, u64::from(offset), &snapshot.symbols().resolve(offset));
+        self.by_offset.insert(offset, id);
+        id
+    }
+
+    fn push(&self, builder: &mut ProfileBuilder, address: u64, frames: &[Frame]) -> u64 {
+        let line = frames
+            .iter()
+            .map(|frame| Line {
+                function_id: builder.function(frame),
+                line: frame.line.map_or(0, i64::from),
+                column: frame.column.map_or(0, i64::from),
+            })
+            .collect();
+        let id = builder.profile.location.len() as u64 + 1;
+        builder.profile.location.push(Location { id, mapping_id: self.mapping_id, address, line });
+        id
+    }
+}
+
+/// A function's name as a regular expression that matches only itself. pprof compares without the arguments that a name ends in.
+fn escaped(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len() + 8);
+    for c in name.chars() {
+        if !(c.is_alphanumeric() || matches!(c, '_' | ':' | ' ')) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The answers given so far, with every text kept once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::frame::{Frame, NewFrame, Site};
+use crate::reading::Context;
+
+/// Above this many distinct stacks those that nobody else holds are forgotten; they can be attributed anew.
+const MAX_STACKS: usize = 32_768;
+/// The two counters that stand before what an `Arc` holds.
+const ARC_HEADER: usize = 2 * size_of::<usize>();
+
+/// Every answer given so far.
+#[derive(Default)]
+pub(super) struct Known {
+    frames: HashMap<u32, Arc<[Frame]>>,
+    stacks: HashMap<Arc<[u32]>, Arc<Site>>,
+    special: HashMap<Arc<str>, Arc<Site>>,
+    texts: HashSet<Arc<str>>,
+    sites: HashSet<Arc<Site>>,
+    /// Bytes behind the pointers of `frames` and `texts`, which are only added to.
+    pointed_at: usize,
+}
+
+impl Known {
+    pub(super) fn frames(&self, offset: u32) -> Option<&Arc<[Frame]>> {
+        self.frames.get(&offset)
+    }
+
+    /// The site of a context that is known, and the one copy of the context that all its readers share: instances of one
+    /// component come and go, and each brings the same stacks anew.
+    pub(super) fn site(&self, context: &Context) -> Option<(Context, Arc<Site>)> {
+        match context {
+            Context::Stack(stack) => {
+                let (stack, site) = self.stacks.get_key_value(stack)?;
+                Some((Context::Stack(Arc::clone(stack)), Arc::clone(site)))
+            }
+            Context::Special(text) => {
+                let (text, site) = self.special.get_key_value(text)?;
+                Some((Context::Special(Arc::clone(text)), Arc::clone(site)))
+            }
+        }
+    }
+
+    /// Keeps the chain at an offset; an answer that another thread gave meanwhile stays.
+    pub(super) fn add_frames(&mut self, offset: u32, chain: Vec<NewFrame>) -> Arc<[Frame]> {
+        if let Some(frames) = self.frames.get(&offset) {
+            return Arc::clone(frames);
+        }
+        let frames: Arc<[Frame]> = chain
+            .into_iter()
+            .map(|new| Frame {
+                function: self.text(&new.function),
+                file: new.file.map(|file| self.text(&file)),
+                line: new.line,
+                column: new.column,
+                kind: new.kind,
+            })
+            .collect();
+        self.pointed_at += ARC_HEADER + size_of_val(&*frames);
+        self.frames.insert(offset, Arc::clone(&frames));
+        frames
+    }
+
+    /// The site of an allocation whose stack is attributed to this frame.
+    pub(super) fn add_stack(&mut self, stack: &Arc<[u32]>, frame: &Frame) -> Arc<Site> {
+        let line = frame.file.as_ref().zip(frame.line);
+        let location = match line {
+            Some((file, line)) => self.text(&format!("{file}:{line}")),
+            None => Arc::clone(&frame.function),
+        };
+        let site = self.intern(Site {
+            location,
+            function: Arc::clone(&frame.function),
+            file: line.and(frame.file.clone()),
+            line: frame.line,
+        });
+        if self.stacks.len() >= MAX_STACKS {
+            self.stacks.retain(|stack, _| Arc::strong_count(stack) > 1);
+        }
+        if self.stacks.len() < MAX_STACKS {
+            self.stacks.insert(Arc::clone(stack), Arc::clone(&site));
+        }
+        site
+    }
+
+    /// The site of a context without a stack.
+    pub(super) fn add_special(&mut self, text: &Arc<str>) -> Arc<Site> {
+        let text = self.text(text);
+        let site = Site { location: Arc::clone(&text), function: Arc::clone(&text), file: None, line: None };
+        let site = self.intern(site);
+        self.special.insert(text, Arc::clone(&site));
+        site
+    }
+
+    /// Bytes held, with what only the stacks' own readers share counted here too.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let stacks: usize = self.stacks.keys().map(|stack| ARC_HEADER + size_of_val(&**stack)).sum();
+        table_bytes::<(u32, Arc<[Frame]>)>(self.frames.capacity())
+            + table_bytes::<(Arc<[u32]>, Arc<Site>)>(self.stacks.capacity())
+            + table_bytes::<(Arc<str>, Arc<Site>)>(self.special.capacity())
+            + table_bytes::<Arc<str>>(self.texts.capacity())
+            + table_bytes::<Arc<Site>>(self.sites.capacity())
+            + self.sites.len() * (ARC_HEADER + size_of::<Site>())
+            + self.pointed_at
+            + stacks
+    }
+
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(text);
+        self.pointed_at += ARC_HEADER + text.len();
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
+
+    fn intern(&mut self, site: Site) -> Arc<Site> {
+        if let Some(known) = self.sites.get(&site) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(site);
+        self.sites.insert(Arc::clone(&new));
+        new
+    }
+}
+
+/// Bytes of a standard hash table with room for `capacity` entries: it fills seven eighths and keeps one byte per slot.
+fn table_bytes<Entry: Sized>(capacity: usize) -> usize {
+    if capacity == 0 { 0 } else { (capacity * 8 / 7).next_power_of_two() * (size_of::<Entry>() + 1) }
+}
