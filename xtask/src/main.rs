@@ -16,6 +16,7 @@ mod lint;
 mod plugins;
 mod progress;
 mod run;
+mod stack;
 mod test;
 mod toolchain;
 mod workspace;
@@ -40,6 +41,9 @@ enum Task {
     Lint,
     /// Measure the running lab and compare with its limits.
     Bench(bench::Args),
+    /// The lab with Prometheus, collector, Jaeger and k6, without containers; and its tests.
+    #[command(subcommand)]
+    Stack(stack::Command),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -51,5 +55,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Stack(command) => stack::run(&workspace, &command),
     }
 }

@@ -73,6 +73,11 @@ impl Workspace {
         &self.root
     }
 
+    /// The target folder, which a setting of the user's may have moved.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// The plugins' workspace.
     pub(crate) fn plugins_source(&self) -> PathBuf {
         self.root.join("plugins")

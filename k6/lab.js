@@ -1,0 +1,127 @@
+// What the scripts share: where the lab is, its leak status, and how it is printed.
+import http from 'k6/http';
+
+export const BASE_URL = (__ENV.BASE_URL || 'http://localhost:8080').replace(/\/+$/, '');
+
+// The admin API asks for a token only when the service was started with one.
+const ADMIN = {
+  headers: __ENV.ADMIN_TOKEN ? { Authorization: `Bearer ${__ENV.ADMIN_TOKEN}` } : {},
+  timeout: '5s',
+  // Kept apart from the load, so that no threshold on the load counts it.
+  tags: { name: 'admin' },
+};
+
+const AWAY = 'the service does not answer; at its memory limit it is killed and started again';
+
+function column(text, width) {
+  return String(text).padStart(width);
+}
+
+function megabytes(value) {
+  return typeof value === 'number' ? value.toFixed(1) : '-';
+}
+
+/** One request of the load. It carries a tag of its own, which the thresholds select. */
+export function callService() {
+  return http.get(`${BASE_URL}/api/data`, { tags: { name: 'load' }, timeout: __ENV.TIMEOUT || '10s' });
+}
+
+/** The answer of /admin/leaks/status, or null when the service does not answer. */
+export function leakStatus() {
+  const response = http.get(`${BASE_URL}/admin/leaks/status`, ADMIN);
+  if (response.status !== 200) {
+    return null;
+  }
+  return response.json();
+}
+
+/** One line for the log while the load runs. */
+export function logStatus(title, status) {
+  if (status === null) {
+    console.log(`${title}: ${AWAY}`);
+    return;
+  }
+  const on = Object.keys(status.leaks).filter((name) => status.leaks[name].enabled);
+  console.log(
+    `${title}: ${on.length > 0 ? `${on.join(', ')} on` : 'every leak off'}, process ${megabytes(status.memory.rss_mb)} MB`,
+  );
+}
+
+/** A table of the leaks, and a line for the process. */
+function statusLines(title, status) {
+  if (status === null) {
+    return [`${title}: ${AWAY}`];
+  }
+  const lines = [
+    `${title.padEnd(20)}${column('state', 12)}${column('on', 5)}${column('objects', 11)}${column('retained MB', 13)}${column('linear MB', 11)}`,
+  ];
+  for (const [name, leak] of Object.entries(status.leaks)) {
+    lines.push(
+      `  ${name.padEnd(18)}${column(leak.state, 12)}${column(leak.enabled ? 'yes' : 'no', 5)}${column(leak.count, 11)}` +
+        `${column(megabytes(leak.estimated_size_mb), 13)}${column(megabytes(leak.linear_memory_mb), 11)}`,
+    );
+  }
+  const { rss_mb: rss, limit_mb: limit } = status.memory;
+  lines.push(`  process: ${megabytes(rss)} MB resident${limit ? ` of ${megabytes(limit)} MB` : ''}`);
+  return lines;
+}
+
+/** What grew between two readings, by leak and by request. */
+function growthLines(before, after) {
+  if (!before || !after) {
+    return [];
+  }
+  const lines = [`growth: process ${megabytes(after.memory.rss_mb - before.memory.rss_mb)} MB`];
+  for (const [name, leak] of Object.entries(after.leaks)) {
+    const earlier = before.leaks[name];
+    const objects = earlier && leak.generation === earlier.generation ? leak.count - earlier.count : 0;
+    if (objects > 0) {
+      const each = ((leak.estimated_size_mb - earlier.estimated_size_mb) * 1048576) / objects;
+      lines.push(`  ${name}: ${objects} more objects, ${each.toFixed(0)} bytes each`);
+    }
+  }
+  return lines;
+}
+
+function metric(data, name, value) {
+  const found = data.metrics[name];
+  return found && found.values[value] !== undefined ? found.values[value] : null;
+}
+
+function rounded(value, unit) {
+  return value === null ? '-' : `${value.toFixed(2)} ${unit}`;
+}
+
+/**
+ * The end of a run: the leaks before and after, what grew, the load, the thresholds; and all of it as
+ * JSON when SUMMARY_FILE says where.
+ */
+export function summary(title, data) {
+  // Without it the script's setup has stopped the run.
+  const { before } = data.setup_data || {};
+  const after = leakStatus();
+  const load = '{name:load}';
+  const failed = metric(data, `http_req_failed${load}`, 'rate');
+  const lines = [
+    '',
+    ...(before === undefined ? [] : statusLines('before', before)),
+    ...statusLines('after', after),
+    ...growthLines(before, after),
+    `${title}: ${metric(data, `http_reqs${load}`, 'count') || 0} requests, ` +
+      `${rounded(metric(data, `http_reqs${load}`, 'rate'), 'per second')}, ` +
+      `${failed === null ? '-' : (failed * 100).toFixed(2)} % failed`,
+    `  duration: median ${rounded(metric(data, `http_req_duration${load}`, 'med'), 'ms')}, ` +
+      `p95 ${rounded(metric(data, `http_req_duration${load}`, 'p(95)'), 'ms')}, ` +
+      `longest ${rounded(metric(data, `http_req_duration${load}`, 'max'), 'ms')}`,
+  ];
+  for (const [name, found] of Object.entries(data.metrics)) {
+    for (const [threshold, result] of Object.entries(found.thresholds || {})) {
+      lines.push(`  ${result.ok ? 'kept' : 'BROKEN'}: ${name} ${threshold}`);
+    }
+  }
+  const output = { stdout: `${lines.join('\n')}\n` };
+  if (__ENV.SUMMARY_FILE) {
+    output[__ENV.SUMMARY_FILE] = JSON.stringify(data, null, 2);
+  }
+  return output;
+}

@@ -1,0 +1,141 @@
+//! Questions to the programs of the stack, all on this machine and none of them slow.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// No program of the stack takes this long for an answer unless it hangs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often something that is being waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(ANSWER_WITHIN))
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+/// The body of `GET url`, whatever the program's format.
+///
+/// # Errors
+/// When there is no answer, or its status is not a success.
+pub(crate) fn text(url: &str) -> Result<String> {
+    let mut response = agent().get(url).call().with_context(|| url.to_owned())?;
+    let status = response.status();
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(64 << 20)
+        .read_to_string()
+        .with_context(|| url.to_owned())?;
+    if !status.is_success() {
+        bail!("{url}: {status}: {}", shortened(&body));
+    }
+    Ok(body)
+}
+
+/// `GET url` as JSON.
+///
+/// # Errors
+/// When there is no answer, its status is not a success, or it is not JSON.
+pub(crate) fn json(url: &str) -> Result<Value> {
+    serde_json::from_str(&text(url)?).with_context(|| format!("{url} is not JSON"))
+}
+
+/// `GET url` with a query string, encoded, as JSON.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn query(url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    let mut response = agent()
+        .get(url)
+        .query_pairs(parameters.iter().copied())
+        .call()
+        .with_context(|| url.to_owned())?;
+    let status = response.status();
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(64 << 20)
+        .read_to_string()?;
+    if !status.is_success() {
+        bail!("{url}: {status}: {}", shortened(&body));
+    }
+    serde_json::from_str(&body).with_context(|| format!("{url} is not JSON"))
+}
+
+/// `POST url` with a JSON body.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn post(url: &str, body: &Value) -> Result<Value> {
+    let mut response = agent()
+        .post(url)
+        .send_json(body)
+        .with_context(|| url.to_owned())?;
+    let status = response.status();
+    let answer = response.body_mut().read_to_string()?;
+    if !status.is_success() {
+        bail!("{url}: {status}: {}", shortened(&answer));
+    }
+    serde_json::from_str(&answer).with_context(|| format!("{url} is not JSON"))
+}
+
+/// Asks again and again until `ready` has an answer.
+///
+/// # Errors
+/// When it has none in time: the last error it gave.
+pub(crate) fn wait_for<T>(
+    what: &str,
+    within: Duration,
+    mut ready: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        match ready() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error.context(format!("{what} within {} s", within.as_secs())));
+            }
+            Err(_not_yet) => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+fn shortened(body: &str) -> &str {
+    let end = body
+        .char_indices()
+        .nth(300)
+        .map_or(body.len(), |(at, _)| at);
+    body.get(..end).unwrap_or(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_ends_with_the_last_reason() {
+        let mut asked = 0;
+        let error = wait_for("an answer", Duration::from_millis(300), || -> Result<()> {
+            asked += 1;
+            bail!("reason {asked}")
+        })
+        .unwrap_err();
+        assert!(asked >= 2);
+        assert_eq!(
+            format!("{error:#}"),
+            format!("an answer within 0 s: reason {asked}")
+        );
+    }
+
+    #[test]
+    fn a_long_answer_is_cut_at_a_character() {
+        assert_eq!(shortened(&"ü".repeat(400)).chars().count(), 300);
+        assert_eq!(shortened("short"), "short");
+    }
+}

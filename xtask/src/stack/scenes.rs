@@ -1,0 +1,158 @@
+//! `stack test`: the files, then the whole stack in three scenes, then every question that the dashboard
+//! and the rules ask, about all that has happened.
+
+mod away;
+mod contract;
+mod leaks;
+mod limit;
+mod questions;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+
+use super::addresses::Addresses;
+use super::lab::{Lab, Programs};
+use super::load::K6;
+use super::queries::Prometheus;
+use super::report::Report;
+use super::service::Files;
+use super::tools::Tool;
+use super::{HostFiles, docker, files, run_folder};
+use crate::workspace::Workspace;
+
+/// Arguments of `stack test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    host: HostFiles,
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How long k6 leaks, in seconds; the text's own five minutes are for people. Below 130 no
+    /// leak is confirmed.
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(10..=3600))]
+    seconds: u32,
+    /// Requests a second while leaking.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    rate: u32,
+    /// Also the lab's quick start, with containers.
+    #[arg(long)]
+    docker: bool,
+}
+
+/// A part of the test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Configuration, rules, dashboard, scripts, compose file.
+    Files,
+    /// Every leak on, under load; traces; what happens to a plugin.
+    Leaks,
+    /// The memory limit, the death and the restart.
+    Limit,
+    /// A collector that goes away under load.
+    Away,
+}
+
+/// What the scenes play with.
+struct Stage<'a> {
+    lab: Lab,
+    programs: &'a Programs,
+    files: &'a Files,
+    k6: Option<K6>,
+    prometheus: Option<Prometheus>,
+    load: Load,
+}
+
+/// How hard the first scene leaks.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    seconds: u32,
+    rate: u32,
+}
+
+/// Entry of `stack test`.
+///
+/// # Errors
+/// When the service is not built or a program that is there does not start.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let mut report = Report::default();
+    let wanted = |part| args.only.is_empty() || args.only.contains(&part);
+    if wanted(Part::Files) {
+        files::check(workspace, &mut report);
+    }
+    if [Part::Leaks, Part::Limit, Part::Away]
+        .into_iter()
+        .any(wanted)
+    {
+        live(workspace, args, wanted, &mut report)?;
+    }
+    if args.docker {
+        docker::quick_start(workspace, &mut report);
+    }
+    Ok(if report.print() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn live(
+    workspace: &Workspace,
+    args: &Args,
+    wanted: impl Fn(Part) -> bool,
+    report: &mut Report,
+) -> Result<()> {
+    let files = args.host.find(workspace)?;
+    let programs = Programs::obtain();
+    let k6 = match Tool::K6.obtain() {
+        Ok(program) => Some(K6 {
+            program,
+            scripts: workspace.root().join("k6"),
+        }),
+        Err(why) => {
+            report.skip("k6", &why);
+            None
+        }
+    };
+    for (name, program) in [
+        ("Prometheus", &programs.prometheus),
+        ("collector", &programs.collector),
+        ("Jaeger", &programs.jaeger),
+    ] {
+        if let Err(why) = program {
+            report.skip(name, &anyhow!("{why:#}"));
+        }
+    }
+    let folder = run_folder(workspace, &format!("test-{}", std::process::id()))?;
+    println!("\nrunning stack: logs in {}", folder.display());
+    let lab = Lab::start(workspace, &programs, Addresses::free()?, folder)?;
+    let prometheus = lab
+        .prometheus
+        .is_some()
+        .then(|| Prometheus::new(lab.addresses.prometheus_url()));
+    let mut stage = Stage {
+        lab,
+        programs: &programs,
+        files: &files,
+        k6,
+        prometheus,
+        load: Load {
+            seconds: args.seconds,
+            rate: args.rate,
+        },
+    };
+    if wanted(Part::Leaks) {
+        leaks::play(&mut stage, report)?;
+    }
+    if wanted(Part::Limit) {
+        limit::play(&mut stage, report)?;
+    }
+    if wanted(Part::Away) {
+        away::play(&mut stage, report)?;
+    }
+    if wanted(Part::Leaks) && wanted(Part::Limit) {
+        questions::ask(workspace, &stage, report);
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Every expression of the dashboard and of the rules, after all scenes.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+
+use super::super::dashboard::{Dashboard, Question};
+use super::super::queries::{Answer, Prometheus};
+use super::super::report::Report;
+use super::Stage;
+use crate::workspace::Workspace;
+
+/// What does not occur in minutes, or not at all here: rules with production windows, for which promtool
+/// has made the hours, a fault, for which the shipped plugins have no cause, and fragmentation. Of
+/// these each series they read must be there; everything else must return data.
+const RARE: [&str; 10] = [
+    "annotation «Faulted»",
+    "alert PluginFaulted",
+    "alert Fragmentation",
+    "alert FragmentationLab",
+    "alert LeakSuspect",
+    "alert LeakConfirmed",
+    "alert TimeToLimit",
+    "alert TimeToLimitLab",
+    "rule plugin:leak_plugin_heap_live_bytes:rise20m",
+    "rule plugin:leak_plugin_heap_live_bytes:steady_growth40m",
+];
+
+pub(super) fn ask(workspace: &Workspace, stage: &Stage<'_>, report: &mut Report) {
+    let Some(prometheus) = &stage.prometheus else {
+        return;
+    };
+    println!("\nevery question of the dashboard and the rules");
+    report.check("dashboard", || {
+        let file = workspace
+            .root()
+            .join("grafana/dashboards/memory-leak-lab.json");
+        ask_all(
+            prometheus,
+            &Dashboard::read(&file)?.questions()?,
+            &BTreeSet::new(),
+        )
+    });
+    report.check("rules", || {
+        let rules = prometheus.rules()?;
+        let recorded = rules
+            .iter()
+            .filter_map(|rule| rule.asker.strip_prefix("rule "));
+        let recorded = recorded.map(str::to_owned).collect();
+        ask_all(prometheus, &rules, &recorded)
+    });
+}
+
+fn ask_all(
+    prometheus: &Prometheus,
+    questions: &[Question],
+    recorded: &BTreeSet<String>,
+) -> Result<String> {
+    let mut wrong = Vec::new();
+    let mut rare = Vec::new();
+    for question in questions {
+        match prometheus.ask(question, recorded) {
+            Ok(Answer::Data) => {}
+            Ok(Answer::NoOccurrence) if RARE.contains(&question.asker.as_str()) => {
+                rare.push(question.asker.as_str());
+            }
+            Ok(Answer::NoOccurrence) => {
+                wrong.push(format!(
+                    "{} returns nothing: {}",
+                    question.asker, question.expression
+                ));
+            }
+            Err(error) => wrong.push(format!("{}: {error:#}", question.asker)),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n          "));
+    let data = questions.len() - rare.len();
+    if rare.is_empty() {
+        return Ok(format!("{data} return data"));
+    }
+    Ok(format!(
+        "{data} return data; {} did not occur, and every series they read is there: {}",
+        rare.len(),
+        rare.join(", ")
+    ))
+}
