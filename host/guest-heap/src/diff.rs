@@ -54,7 +54,10 @@ impl Baseline {
 
     /// A baseline in which nothing was held, for a guest that came later.
     pub fn empty(snapshot: &Snapshot) -> Self {
-        Self { held: Vec::new(), build: snapshot.symbols().build() }
+        Self {
+            held: Vec::new(),
+            build: snapshot.symbols().build(),
+        }
     }
 
     pub(crate) fn from_held(held: Vec<Held>, build: u64) -> Self {

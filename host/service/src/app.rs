@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use axum::http::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -110,6 +111,9 @@ impl App {
             if let Some(plugin) = plugin {
                 plugin.switch(Some(true), Vec::new()).await?;
             }
+        }
+        for endpoint in ["/api/data", "/health", "/metrics"] {
+            metrics.http.prepare(&Method::GET, endpoint, StatusCode::OK);
         }
         let heaps = Arc::new(Heaps::new(registry.loader().clone()));
         let telemetry = {

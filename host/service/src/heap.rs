@@ -50,6 +50,8 @@ struct Known {
     generation: u64,
     seen: Seen,
     contexts: HashMap<u32, Context>,
+    /// Bytes that the recorder's call stacks take.
+    stack_bytes: usize,
     symbols: Option<(Arc<Origin>, Arc<Symbols>)>,
     last: Option<Arc<Snapshot>>,
     /// A reading from before the symbols were read, for the history's first point.
@@ -164,6 +166,10 @@ impl Heaps {
                 .is_some_and(|last| Some(last.totals().live_bytes) == published.heap_live)
             && known.pushed.is_some_and(|at| now < at + HEARTBEAT);
         if quiet {
+            // Nobody needs the line tables until something new comes up.
+            if let Some((_, symbols)) = &known.symbols {
+                symbols.release_parsed();
+            }
             return Ok(());
         }
         let idle = known.symbols.is_none() && published.requests == 0;
@@ -229,7 +235,7 @@ impl Heaps {
         .await?;
         known.contexts = contexts;
         known.generation = generation;
-        let stacks: usize = known.contexts.len() * size_of::<(u32, Context)>();
+        let stacks = known.stack_bytes + known.contexts.len() * size_of::<(u32, Context)>();
         let bytes = snapshot.symbols().memory_bytes() + stacks;
         view.symbol_bytes
             .store(bytes as u64, std::sync::atomic::Ordering::Relaxed);
@@ -276,6 +282,7 @@ async fn read(
     if current != generation {
         known.contexts.clear();
     }
+    known.stack_bytes = books.recorder_bytes;
     known.contexts.extend(books.contexts);
     known.generation = current;
     known.seen = seen;

@@ -128,6 +128,8 @@ pub(super) struct Switched {
     enabled: bool,
     /// What the plugin does.
     description: String,
+    /// Whether a fresh instance was started, as another `heap_profile` needs: what it retained is gone.
+    restarted: bool,
     /// All settings in force.
     #[schema(value_type = Object)]
     settings: SettingsBody,
@@ -254,12 +256,15 @@ pub(super) async fn switch(
             "send {\"enabled\": true} or {\"enabled\": false}",
         ));
     }
+    let generation = plugin.reading().generation;
     plugin.switch(enabled, changes).await?;
+    let restarted = plugin.reading().generation != generation;
     let details = plugin.details();
     Ok(Json(Switched {
         leak: name,
         enabled: plugin.enabled(),
         description: details.manifest.description.clone(),
+        restarted,
         settings: settings_json(&details.settings),
         expires_at: details.expires_at.map(|t| t.to_string()),
     }))

@@ -235,7 +235,10 @@ impl Registry {
     /// Drops all plugins; their drivers end when the calls in flight are done.
     pub(crate) async fn unload_all(&self) {
         let _changing = self.changing.lock().await;
-        self.plugins.store(Arc::default());
+        for plugin in self.plugins.swap(Arc::default()).iter() {
+            self.metrics.plugins.remove_plugin(plugin.id());
+            self.metrics.growth.remove_plugin(plugin.id());
+        }
     }
 }
 
