@@ -105,12 +105,6 @@ impl<T> SampleRing<T> {
             .partition_point(|sample| now.saturating_duration_since(sample.at.instant) >= age);
         self.samples.get(young.saturating_sub(1))
     }
-
-    /// Forgets everything.
-    #[cfg(test)]
-    pub(crate) fn clear(&mut self) {
-        self.samples.clear();
-    }
 }
 
 #[cfg(test)]
