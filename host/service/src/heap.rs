@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// A history gets a point at least this often, changed or not.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// A reading this young answers questions about the history, so that asking often does not fill it.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// The heaps of all plugins.
 pub(crate) struct Heaps {
     loader: Loader,
@@ -53,10 +56,33 @@ struct Known {
     /// Bytes that the recorder's call stacks take.
     stack_bytes: usize,
     symbols: Option<(Arc<Origin>, Arc<Symbols>)>,
-    last: Option<Arc<Snapshot>>,
     /// A reading from before the symbols were read, for the history's first point.
-    unexplained: Option<(Duration, Reading)>,
-    pushed: Option<Duration>,
+    unexplained: Option<Unexplained>,
+    pushed: Option<Pushed>,
+}
+
+/// A reading whose lines nobody needs yet.
+struct Unexplained {
+    at: Duration,
+    /// Its contexts mean nothing to another one.
+    generation: u64,
+    reading: Reading,
+}
+
+/// What the history knows last.
+#[derive(Clone, Copy)]
+struct Pushed {
+    at: Duration,
+    live_bytes: u64,
+}
+
+/// Why a reading goes into the history.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// A second has passed.
+    Clock,
+    /// Somebody asks what the history says.
+    Question,
 }
 
 /// A plugin with its attributed heap.
@@ -148,32 +174,49 @@ impl Heaps {
         self.lock()
             .retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
         for plugin in plugins.iter() {
-            if let Err(error) = self.sample_one(plugin).await {
+            if let Err(error) = self.sample_one(plugin, Occasion::Clock).await {
                 tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
             }
         }
     }
 
-    async fn sample_one(&self, plugin: &Arc<Plugin>) -> Result<(), PluginError> {
+    /// Brings a plugin's history up to this moment, before it is asked about.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heaps::snapshot`].
+    pub(crate) async fn freshen(&self, plugin: &Arc<Plugin>) -> Result<(), PluginError> {
+        self.sample_one(plugin, Occasion::Question).await
+    }
+
+    async fn sample_one(
+        &self,
+        plugin: &Arc<Plugin>,
+        occasion: Occasion,
+    ) -> Result<(), PluginError> {
         let view = self.view(plugin.id());
         let mut known = view.books.lock().await;
         let now = self.now();
         let published = plugin.reading();
+        let asked = occasion == Occasion::Question;
+        if asked && known.pushed.is_some_and(|last| now < last.at + FRESH) {
+            return Ok(());
+        }
+        // What the history knows counts here, not what somebody has been told meanwhile.
         let quiet = published.generation == known.generation
-            && known
-                .last
-                .as_ref()
-                .is_some_and(|last| Some(last.totals().live_bytes) == published.heap_live)
-            && known.pushed.is_some_and(|at| now < at + HEARTBEAT);
-        if quiet {
+            && known.pushed.is_some_and(|last| {
+                now < last.at + HEARTBEAT && Some(last.live_bytes) == published.heap_live
+            });
+        if quiet && !asked {
             // Nobody needs the line tables until something new comes up.
             if let Some((_, symbols)) = &known.symbols {
                 symbols.release_parsed();
             }
             return Ok(());
         }
-        let idle = known.symbols.is_none() && published.requests == 0;
-        if idle && known.unexplained.is_some() && published.generation == known.generation {
+        let idle = !asked && known.symbols.is_none() && published.requests == 0;
+        let unexplained = known.unexplained.as_ref().map(|u| u.generation);
+        if idle && unexplained == Some(published.generation) {
             return Ok(());
         }
         // One that is busy will be read in a second.
@@ -184,19 +227,27 @@ impl Heaps {
             return Ok(());
         };
         if idle {
-            known.unexplained = Some((now, reading));
+            known.unexplained = Some(Unexplained {
+                at: now,
+                generation: known.generation,
+                reading,
+            });
             return Ok(());
         }
+        let current = known.generation;
         let first = known.unexplained.take();
-        if let Some((at, reading)) = first {
+        if let Some(first) = first.filter(|first| first.generation == current) {
             let snapshot = self
-                .explain(&view, &mut known, origin.clone(), reading)
+                .explain(&view, &mut known, origin.clone(), first.reading)
                 .await?;
-            push(&view, at, &snapshot);
+            push(&view, first.at, &snapshot);
         }
         let snapshot = self.explain(&view, &mut known, origin, reading).await?;
         push(&view, now, &snapshot);
-        known.pushed = Some(now);
+        known.pushed = Some(Pushed {
+            at: now,
+            live_bytes: snapshot.totals().live_bytes,
+        });
         Ok(())
     }
 
@@ -239,7 +290,6 @@ impl Heaps {
         let bytes = snapshot.symbols().memory_bytes() + stacks;
         view.symbol_bytes
             .store(bytes as u64, std::sync::atomic::Ordering::Relaxed);
-        known.last = Some(snapshot.clone());
         Ok(snapshot)
     }
 

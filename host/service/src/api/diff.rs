@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -19,7 +20,7 @@ use super::heap_query::{Against, CheckedQuery, HeapQuery, unknown_baseline};
 use super::size::{difference, mb, signed_mb};
 use super::snapshot::{TraceFrame, trace};
 use crate::heap::Attributed;
-use crate::heap::baselines::{MOST, Marks, Moment};
+use crate::heap::baselines::{MOST, Marks, Moment, PluginMoment};
 use crate::plugin::handle::Plugin;
 
 const ROWS: usize = 20;
@@ -132,45 +133,29 @@ pub(super) async fn diff(
     Ok(Json(match against {
         Against::Named(moment) => {
             let heaps = lab.heaps.snapshots(&shown).await?;
-            DiffBody::Computed(compared(
-                &lab,
-                &shown,
-                &heaps,
-                &moment,
-                by,
-                limit,
-                requests,
-                "a named baseline",
-            ))
+            let diffs = since_moment(&heaps, &moment, by, limit);
+            let parts = (diffs, "a named baseline");
+            DiffBody::Computed(compared(&shown, parts, &moment, limit, requests))
         }
         Against::Ago(ago) => {
-            let heaps = lab.heaps.snapshots(&shown).await?;
+            let diffs = since_ago(&lab, &shown, ago, by, limit).await?;
             let moment = Moment {
                 taken_at: jiff::Timestamp::now(),
                 requests: lab.monitor.requests_before(ago),
                 plugins: shown
                     .iter()
                     .map(|p| {
-                        let heap = lab.heaps.with_history(p.id(), |h| h.baseline(ago));
                         let marks = lab.monitor.marks_before(p.id(), ago);
-                        let moment = crate::heap::baselines::PluginMoment {
-                            heap: heap.map(|(baseline, _)| Arc::new(baseline)),
+                        let moment = PluginMoment {
+                            heap: None,
                             marks: marks.unwrap_or_else(|| Marks::of(p)),
                         };
                         (p.id().to_owned(), moment)
                     })
                     .collect(),
             };
-            DiffBody::Computed(compared(
-                &lab,
-                &shown,
-                &heaps,
-                &moment,
-                by,
-                limit,
-                requests,
-                "the host's history",
-            ))
+            let parts = (diffs, "the host's history");
+            DiffBody::Computed(compared(&shown, parts, &moment, limit, requests))
         }
         Against::Unnamed => {
             // The baseline is of all plugins, whichever are shown.
@@ -185,45 +170,76 @@ pub(super) async fn diff(
                     baseline_size_mb: mb(live),
                     baseline_size_bytes: live,
                 }),
-                Some(then) => DiffBody::Computed(compared(
-                    &lab,
-                    &shown,
-                    &heaps,
-                    &then,
-                    by,
-                    limit,
-                    requests,
-                    "the last diff",
-                )),
+                Some(then) => {
+                    let is_shown =
+                        |heap: &Attributed| shown.iter().any(|p| p.id() == heap.plugin.id());
+                    let heaps: Vec<_> = heaps.into_iter().filter(is_shown).collect();
+                    let parts = (since_moment(&heaps, &then, by, limit), "the last diff");
+                    DiffBody::Computed(compared(&shown, parts, &then, limit, requests))
+                }
             }
         }
     }))
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of one answer")]
-fn compared(
-    lab: &Lab,
-    shown: &[Arc<Plugin>],
-    heaps: &[Attributed],
-    then: &Moment,
-    by: GroupBy,
-    limit: usize,
-    requests: u64,
-    baseline: &str,
-) -> DiffComputed {
-    let (mut growing, mut shrinking) = (Vec::new(), Vec::new());
-    let mut total = 0;
-    for heap in heaps
-        .iter()
-        .filter(|h| shown.iter().any(|p| p.id() == h.plugin.id()))
-    {
+/// What each heap gained since a baseline, by plugin.
+fn since_moment(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize) -> Diffs {
+    let diff = |heap: &Attributed| {
         let plugin = heap.plugin.id();
         let earlier = then.plugins.get(plugin).and_then(|p| p.heap.clone());
         // A plugin that came later held nothing then.
-        let diff = match earlier {
-            Some(earlier) => Diff::new(&earlier, &heap.snapshot, by, limit),
-            None => Diff::new(&Baseline::empty(&heap.snapshot), &heap.snapshot, by, limit),
+        let earlier = earlier.unwrap_or_else(|| Arc::new(Baseline::empty(&heap.snapshot)));
+        let diff = Diff::new(&earlier, &heap.snapshot, by, limit);
+        (plugin.to_owned(), diff)
+    };
+    heaps.iter().map(diff).collect()
+}
+
+/// What each heap gained over the last `ago`, by plugin. Lines are known of every second; call stacks only of every
+/// minute, and there the moment that is nearest counts.
+async fn since_ago(
+    lab: &Lab,
+    shown: &[Arc<Plugin>],
+    ago: Duration,
+    by: GroupBy,
+    limit: usize,
+) -> Result<Diffs, ApiError> {
+    let mut diffs = Vec::with_capacity(shown.len());
+    for plugin in shown {
+        let id = plugin.id();
+        lab.heaps.freshen(plugin).await?;
+        let diff = match by {
+            GroupBy::Trace => {
+                let Some(snapshot) = lab.heaps.snapshot(plugin).await? else {
+                    continue;
+                };
+                let earlier = lab.heaps.with_history(id, |h| h.baseline(ago));
+                earlier.map(|(earlier, _)| Diff::new(&earlier, &snapshot, by, limit))
+            }
+            _ => {
+                let diff = lab.heaps.with_history(id, |h| h.since(ago, by, limit));
+                diff.map(|(diff, _)| diff)
+            }
         };
+        // Nothing has changed where there is one moment only.
+        diffs.push((id.to_owned(), diff.unwrap_or_default()));
+    }
+    Ok(diffs)
+}
+
+/// Differences by plugin.
+type Diffs = Vec<(String, Diff)>;
+
+fn compared(
+    shown: &[Arc<Plugin>],
+    (diffs, baseline): (Diffs, &str),
+    then: &Moment,
+    limit: usize,
+    requests: u64,
+) -> DiffComputed {
+    let (mut growing, mut shrinking) = (Vec::new(), Vec::new());
+    let mut total = 0;
+    for (plugin, diff) in &diffs {
         total += diff.bytes;
         growing.extend(diff.growing.iter().map(|change| row(plugin, change)));
         shrinking.extend(diff.shrinking.iter().map(|change| row(plugin, change)));
@@ -233,7 +249,6 @@ fn compared(
     shrinking.sort_by_key(|row: &ChangeRow| row.size_diff_bytes);
     shrinking.truncate(limit);
     let since = requests.saturating_sub(then.requests);
-    debug_assert!(requests <= lab.requests());
     DiffComputed {
         status: "diff_computed",
         baseline: baseline.to_owned(),

@@ -15,6 +15,7 @@ mod contract;
 mod errors;
 mod exercises;
 mod faults;
+mod heap;
 mod lab;
 mod limit;
 mod metrics;

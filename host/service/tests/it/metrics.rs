@@ -8,7 +8,7 @@ use serde_json::json;
 use self::scrape::Scrape;
 use crate::lab::{Answer, Lab};
 
-mod scrape;
+pub(crate) mod scrape;
 
 /// Name, type and labels of every metric of the host and its plugins.
 const METRICS: &[(&str, &str, &[&str])] = &[

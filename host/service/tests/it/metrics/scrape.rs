@@ -8,15 +8,15 @@ use crate::lab::{Answer, Lab};
 
 /// A scrape, taken apart.
 #[derive(Debug, Default)]
-pub(super) struct Scrape {
-    pub(super) types: BTreeMap<String, String>,
-    pub(super) helped: BTreeSet<String>,
+pub(crate) struct Scrape {
+    pub(crate) types: BTreeMap<String, String>,
+    pub(crate) helped: BTreeSet<String>,
     /// Name as written, labels, value.
-    pub(super) samples: Vec<(String, BTreeMap<String, String>, f64)>,
+    pub(crate) samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
 impl Scrape {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut scrape = Self::default();
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(comment) = line.strip_prefix("# ") {
@@ -38,7 +38,7 @@ impl Scrape {
         scrape
     }
 
-    pub(super) async fn of(lab: &Lab) -> Self {
+    pub(crate) async fn of(lab: &Lab) -> Self {
         let answer = Answer::of(lab.request(Method::GET, "/metrics")).await;
         assert_eq!(answer.status, 200);
         assert!(
@@ -48,7 +48,7 @@ impl Scrape {
         Self::parse(&answer.text)
     }
 
-    pub(super) fn of_metric(
+    pub(crate) fn of_metric(
         &self,
         name: &str,
     ) -> impl Iterator<Item = (&BTreeMap<String, String>, f64)> {
@@ -74,7 +74,7 @@ impl Scrape {
     }
 
     /// The sum of the series that have these labels.
-    pub(super) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.samples
             .iter()
             .filter(|(sample, ..)| sample == name)

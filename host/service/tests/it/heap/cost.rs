@@ -1,0 +1,101 @@
+//! What looking costs: the observer is not to be seen in what is observed.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::components::LAB;
+use crate::lab::{Lab, MIB, number};
+
+/// Bytes of the host's heap that the profiler's knowledge takes, by the host's own account.
+async fn accounted(lab: &Lab) -> f64 {
+    let memory = lab.get("/admin/memory").await;
+    number(&memory, "/ledger/symbols_bytes") + number(&memory, "/ledger/history_bytes")
+}
+
+#[tokio::test]
+async fn looking_does_not_grow_what_is_looked_at() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.traffic(200).await;
+    let (resident, known) = (lab.resident_bytes(), accounted(&lab).await);
+    for _ in 0..200 {
+        lab.get("/admin/memory/snapshot").await;
+        lab.get("/admin/memory/diff").await;
+        lab.get("/admin/memory/history").await;
+    }
+    let grown = lab.resident_bytes() - resident;
+    let learned = accounted(&lab).await - known;
+    println!(
+        "600 looks: RSS grew by {:.2} MiB, {:.2} MiB of it symbols and history",
+        grown / MIB,
+        learned / MIB
+    );
+    assert!(learned > 0.0, "symbols were read and are accounted for");
+    assert!(
+        grown <= learned + 2.0 * MIB,
+        "{grown} bytes of growth, {learned} bytes explained"
+    );
+}
+
+/// The profiler's tables are neither the plugin's memory nor do they count against its limit.
+#[tokio::test]
+async fn the_profiler_takes_nothing_from_the_plugin() {
+    let mut seen = Vec::new();
+    for profile in ["exact", "off"] {
+        let lab = Lab::with(&LAB)
+            .arg("--heap-profile")
+            .arg(profile)
+            .start()
+            .await;
+        for leak in LAB {
+            lab.enable(leak).await;
+        }
+        lab.traffic(500).await;
+        let memory = lab.get("/admin/memory").await;
+        let mut sizes = Vec::new();
+        for leak in LAB {
+            let plugin = &memory["plugins"][leak];
+            sizes.push(number(plugin, "/linear_memory_bytes"));
+            sizes.push(number(plugin, "/peak_linear_memory_bytes"));
+            sizes.push(number(plugin, "/retained_bytes"));
+            let profiler = number(plugin, "/profiler_bytes");
+            assert_eq!(profiler > 0.0, profile == "exact", "{leak}: {plugin}");
+        }
+        lab.post("/admin/leaks/cache/reset", json!({})).await;
+        let limit = json!({"memory_limit_mb": 4, "payload_bytes": 16384});
+        lab.post("/admin/leaks/cache", limit).await;
+        let mut requests = 0.0;
+        while lab.leak("cache").await["state"] == json!("running") {
+            lab.data().await;
+            requests += 1.0;
+            assert!(requests < 1000.0, "the limit is enforced");
+        }
+        sizes.push(requests);
+        sizes.push(number(&lab.leak("cache").await, "/linear_memory_bytes"));
+        seen.push(sizes);
+    }
+    assert_eq!(seen[0], seen[1], "exact and off");
+}
+
+#[tokio::test]
+async fn a_snapshot_is_quick_once_the_symbols_are_known() {
+    let lab = Lab::with(&LAB).start().await;
+    for leak in LAB {
+        lab.enable(leak).await;
+    }
+    lab.traffic(200).await;
+    lab.get("/admin/memory/snapshot").await;
+    let mut took: Vec<_> = Vec::new();
+    for _ in 0..50 {
+        let started = Instant::now();
+        let snapshot = lab.get("/admin/memory/snapshot").await;
+        took.push(started.elapsed());
+        assert!(number(&snapshot, "/total_traced_bytes") > 0.0);
+    }
+    took.sort_unstable();
+    // A figure to read, not to fail on: the machine may have other things to do.
+    println!(
+        "GET /admin/memory/snapshot: median {:?}, worst {:?}",
+        took[25], took[49]
+    );
+}
