@@ -6,17 +6,14 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::lab::{Answer, Lab, number};
+use crate::lab::{Answer, Lab, failures, number};
 
 /// The deadline of one call into a plugin, and what a busy machine may add to it.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(250 + 750);
 
 /// The entry of `leaks_failed` for this plugin.
 fn failure(data: &Value, plugin: &str) -> Option<String> {
-    let failed = data["leaks_failed"]
-        .as_array()
-        .expect("leaks_failed is a list");
-    let entry = failed
+    let entry = failures(data)
         .iter()
         .find(|failed| failed["leak"] == json!(plugin))?;
     Some(entry["reason"].as_str().expect("a reason").to_owned())

@@ -368,6 +368,11 @@ pub(crate) fn free_address() -> String {
         .to_string()
 }
 
+/// What an answer of the service says of leaks that failed.
+pub(crate) fn failures(data: &Value) -> &[Value] {
+    data["leaks_failed"].as_array().map_or(&[], Vec::as_slice)
+}
+
 /// A number of an answer.
 pub(crate) fn number(value: &Value, pointer: &str) -> f64 {
     value
