@@ -30,8 +30,8 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
     };
     let addresses = stage.lab.addresses;
     let base = addresses.service_url();
-    let logs = stage.lab.folder.clone();
-    let mut service = Service::start(stage.files, addresses, &logs, &[])?;
+    let run = stage.lab.run.clone();
+    let mut service = Service::start(stage.files, addresses, &run, &[])?;
     report.check("baseline with the collector", || {
         let environment = [("RATE", RATE), ("DURATION", "20s")];
         let outcome = k6.run(
@@ -39,7 +39,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
             "baseline.js",
             &base,
             &environment,
-            &logs,
+            &run,
             &mut service,
         )?;
         ensure!(outcome.kept, "{outcome:?}");
@@ -48,7 +48,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
 
     let before = service.resident_bytes()?;
     let environment = [("RATE", RATE), ("DURATION", &format!("{LOAD}s"))];
-    let mut load = k6.start("k6-away", "memory-stress.js", &base, &environment, &logs)?;
+    let mut load = k6.start("k6-away", "memory-stress.js", &base, &environment, &run)?;
     std::thread::sleep(GOES_AFTER);
     let logged = service.log()?.len();
     let gone = Instant::now();
