@@ -14,14 +14,30 @@ const TARGET: &str = "wasm32-unknown-unknown";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=runtime/src");
     println!("cargo::rerun-if-changed=src");
-    println!("cargo::rustc-env=GUEST_HEAP_FINGERPRINT={:016x}", fingerprint()?);
+    println!(
+        "cargo::rustc-env=GUEST_HEAP_FINGERPRINT={:016x}",
+        fingerprint()?
+    );
     let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    let runtime = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("runtime.wasm");
+    let runtime =
+        PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("runtime.wasm");
     check_target(&rustc)?;
     let output = Command::new(&rustc)
-        .args(["--crate-name", "guest_heap_runtime", "--crate-type", "cdylib"])
+        .args([
+            "--crate-name",
+            "guest_heap_runtime",
+            "--crate-type",
+            "cdylib",
+        ])
         .args(["--edition", "2024", "--target", TARGET])
-        .args(["-C", "opt-level=3", "-C", "lto=fat", "-C", "codegen-units=1"])
+        .args([
+            "-C",
+            "opt-level=3",
+            "-C",
+            "lto=fat",
+            "-C",
+            "codegen-units=1",
+        ])
         .args(["-C", "panic=abort", "-C", "strip=symbols"])
         .args(["-C", "target-feature=+bulk-memory,+simd128"])
         // Nothing recurses or keeps arrays on the stack.
@@ -48,7 +64,11 @@ fn fingerprint() -> Result<u64, Box<dyn Error>> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                files.push(path)
+            }
         }
     }
     files.sort();

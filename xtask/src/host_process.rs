@@ -130,7 +130,7 @@ pub(crate) fn is_healthy(base: &str) -> bool {
 }
 
 /// A URL that can be typed on this machine: a host that listens everywhere answers on localhost.
-fn reachable(address: &str) -> String {
+pub(crate) fn reachable(address: &str) -> String {
     address
         .replace("//0.0.0.0:", "//localhost:")
         .replace("//[::]:", "//localhost:")

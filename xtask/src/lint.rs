@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::progress::{self, Report};
-use crate::workspace::{PLUGIN_TARGET, Workspace};
+use crate::workspace::{PLUGIN_TARGET, PROFILER_FIXTURES, PROFILER_RUNTIME, Workspace};
 use crate::{invariants, toolchain};
 
 /// The parts of cargo-deny that need no network; advisories are fetched from a Git host.
@@ -50,13 +50,34 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         workspace.plugins_cargo().args(["fmt", "--all", "--check"]),
     )?;
 
+    for folder in [PROFILER_RUNTIME, PROFILER_FIXTURES] {
+        let mut format = workspace.cargo_in(folder);
+        report.check(
+            &format!("format: {folder}"),
+            format.args(["fmt", "--all", "--check"]),
+        )?;
+    }
+
     let deny_warnings = ["--", "--deny", "warnings"];
     report.check(
         // In release, so that the build scripts and macros of the tests' build serve here too.
         "clippy: host and xtask",
         workspace
             .cargo()
-            .args(["clippy", "--release", "--workspace", "--all-targets"])
+            .args([
+                "clippy",
+                "--keep-going",
+                "--release",
+                "--workspace",
+                "--all-targets",
+            ])
+            .args(deny_warnings),
+    )?;
+    report.check(
+        "clippy: heap profiler's runtime",
+        workspace
+            .cargo_in(PROFILER_RUNTIME)
+            .args(["clippy", "--all-targets"])
             .args(deny_warnings),
     )?;
     report.check(

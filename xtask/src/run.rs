@@ -1,5 +1,6 @@
 //! `cargo xtask run`: from a fresh checkout to a running lab.
 
+use std::env;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::host_process::{self, HostProcess};
+use crate::host_process::{self, HostProcess, reachable};
 use crate::plugins::{self, Members};
 use crate::toolchain;
 use crate::workspace::Workspace;
@@ -38,7 +39,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut signals =
         Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot listen for signals")?;
     let mut host_args = args.host_args.clone();
-    if !names_a_plugin_folder(&host_args) {
+    let named =
+        value_of(&host_args, "--plugins").is_some() || env::var_os("LEAK_PLUGINS").is_some();
+    if !named {
+        // The host refuses an option that is given twice.
         host_args.push("--plugins".to_owned());
         host_args.push(workspace.components().to_string_lossy().into_owned());
     }
@@ -56,7 +60,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         if let Some(base) = address.as_deref().filter(|_| !welcomed)
             && host_process::is_healthy(base)
         {
-            println!("{}", welcome(base));
+            let admin =
+                value_of(&host_args, "--admin-listen").map(|address| format!("http://{address}"));
+            println!(
+                "{}",
+                welcome(
+                    base,
+                    &admin.map_or_else(|| base.to_owned(), |a| reachable(&a))
+                )
+            );
             welcomed = true;
         }
         sleep(LOOK_EVERY);
@@ -64,30 +76,33 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(host_process::exit_code(host.wait()?)))
 }
 
-/// The host refuses an option that is given twice.
-fn names_a_plugin_folder(host_args: &[String]) -> bool {
-    host_args
-        .iter()
-        .any(|arg| arg == "--plugins" || arg.starts_with("--plugins="))
+/// The value of an option, in either of its two forms.
+fn value_of<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
+    args.iter()
+        .enumerate()
+        .find_map(|(index, arg)| match arg.strip_prefix(option)? {
+            "" => args.get(index + 1).map(String::as_str),
+            rest => rest.strip_prefix('='),
+        })
 }
 
-fn welcome(base: &str) -> String {
+fn welcome(base: &str, admin: &str) -> String {
     format!(
         "
 The leak lab is up. Ctrl-C ends it.
 
   service    {base}/api/data
   health     {base}/health
-  admin API  {base}/admin/leaks/status
-  memory     {base}/admin/memory
+  admin API  {admin}/admin/leaks/status
+  memory     {admin}/admin/memory
   metrics    {base}/metrics
   API docs   {base}/docs
 
 Try, in another terminal:
 
-  curl -s {base}/admin/leaks/status | jq
-  curl -s -X POST {base}/admin/leaks/cache -d '{{\"enabled\": true}}' | jq
-  for i in {{1..100}}; do curl -s {base}/api/data > /dev/null; done; curl -s {base}/admin/leaks/status | jq .leaks.cache
+  curl -s {admin}/admin/leaks/status | jq
+  curl -s -X POST {admin}/admin/leaks/cache -d '{{\"enabled\": true}}' | jq
+  for i in {{1..100}}; do curl -s {base}/api/data > /dev/null; done; curl -s {admin}/admin/leaks/status | jq .leaks.cache
 
 The exercises are in README.md.
 "
@@ -99,16 +114,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_callers_own_plugin_folder_wins() {
-        let args = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
-        assert!(!names_a_plugin_folder(&args(&["--memory-limit", "256MiB"])));
-        assert!(names_a_plugin_folder(&args(&["--plugins", "mine"])));
-        assert!(names_a_plugin_folder(&args(&["--plugins=mine"])));
+    fn options_are_found_in_both_forms() {
+        let args = [
+            "--plugins=mine",
+            "--admin-listen",
+            "0.0.0.0:9901",
+            "--memory-limit",
+        ];
+        let args: Vec<_> = args.into_iter().map(str::to_owned).collect();
+        assert_eq!(value_of(&args, "--plugins"), Some("mine"));
+        assert_eq!(value_of(&args, "--admin-listen"), Some("0.0.0.0:9901"));
+        assert_eq!(
+            value_of(&args, "--plug"),
+            None,
+            "another option that begins alike"
+        );
+        assert_eq!(
+            value_of(&args, "--memory-limit"),
+            None,
+            "the host will complain"
+        );
+        assert_eq!(value_of(&args, "--listen"), None);
     }
 
     #[test]
     fn the_welcome_is_three_commands_that_can_be_pasted() {
-        let text = welcome("http://localhost:8080");
+        let text = welcome("http://localhost:8080", "http://127.0.0.1:9901");
         assert_eq!(
             text.lines()
                 .filter(|line| line.contains("curl -s "))
@@ -116,6 +147,11 @@ mod tests {
             3
         );
         assert!(text.contains(r#"-d '{"enabled": true}' | jq"#), "{text}");
+        assert!(
+            text.contains("http://127.0.0.1:9901/admin/leaks/cache -d"),
+            "{text}"
+        );
+        assert!(text.contains("http://localhost:8080/api/data"), "{text}");
         assert!(text.contains("for i in {1..100}; do"), "{text}");
     }
 }

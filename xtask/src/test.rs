@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::plugins::{self, Members};
 use crate::progress::{self, Report};
 use crate::toolchain;
-use crate::workspace::Workspace;
+use crate::workspace::{PROFILER_RUNTIME, Workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         workspace
             .plugins_cargo()
             .args(["test", "--workspace", "--no-fail-fast"])
+            .args(&args.filter),
+    )?;
+
+    report.tests(
+        "heap profiler's runtime: unit tests",
+        workspace
+            .cargo_in(PROFILER_RUNTIME)
+            .args(["test", "--no-fail-fast"])
             .args(&args.filter),
     )?;
 

@@ -1,7 +1,7 @@
 //! Where things are, and how to call cargo from within cargo.
 //!
-//! There are two workspaces: the root (host and xtask) and `plugins/` (the guests, built for wasm
-//! with a profile of their own). Both build under one target folder, which `CARGO_TARGET_DIR` or
+//! There are two main workspaces: the root (host and xtask) and `plugins/` (the guests, built for wasm
+//! with a profile of their own). All build under one target folder, which `CARGO_TARGET_DIR` or
 //! cargo's configuration may move.
 
 use std::env;
@@ -13,6 +13,13 @@ use cargo_metadata::MetadataCommand;
 
 /// The target triple of every plugin.
 pub(crate) const PLUGIN_TARGET: &str = "wasm32-wasip2";
+
+/// What guest-heap links into guests: a workspace of its own, because it is built for wasm without any
+/// dependency, and natively only for its tests.
+pub(crate) const PROFILER_RUNTIME: &str = "host/guest-heap/runtime";
+
+/// Guests that guest-heap's tests build by themselves, with lints of their own.
+pub(crate) const PROFILER_FIXTURES: &str = "host/guest-heap/fixtures";
 
 /// What cargo sets for the program it runs, and what would make a nested cargo or a build script
 /// believe that it belongs to the xtask package.
@@ -91,9 +98,19 @@ impl Workspace {
         self.target.join("release").join("leak-host")
     }
 
+    /// For what a measurement needs and leaves behind.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.target.join("tmp")
+    }
+
     /// Cargo in the root workspace.
     pub(crate) fn cargo(&self) -> Command {
         nested_cargo(&self.root, &self.target)
+    }
+
+    /// Cargo in one of the small workspaces within the checkout, for native builds.
+    pub(crate) fn cargo_in(&self, folder: &str) -> Command {
+        nested_cargo(&self.root.join(folder), &self.plugins_target())
     }
 
     /// Cargo in the plugins' workspace, for native builds: its unit tests and lints.

@@ -40,10 +40,24 @@ pub struct Baseline {
 impl Baseline {
     /// Keeps what a comparison needs: 48 bytes for each context that holds memory.
     pub fn new(snapshot: &Snapshot) -> Self {
-        let live = snapshot.entries().iter().filter(|entry| entry.usage.live_objects > 0);
+        let live = snapshot
+            .entries()
+            .iter()
+            .filter(|entry| entry.usage.live_objects > 0);
         let mut held: Vec<Held> = live.map(Held::from).collect();
         held.shrink_to_fit();
-        Self { held, build: snapshot.symbols().build() }
+        Self {
+            held,
+            build: snapshot.symbols().build(),
+        }
+    }
+
+    /// A baseline in which nothing was held, for a guest that came later.
+    pub fn empty(snapshot: &Snapshot) -> Self {
+        Self {
+            held: Vec::new(),
+            build: snapshot.symbols().build(),
+        }
     }
 
     pub(crate) fn from_held(held: Vec<Held>, build: u64) -> Self {
@@ -114,10 +128,18 @@ impl Diff {
         let now: Vec<Held> = snapshot.entries().iter().map(Held::from).collect();
         let same_build = baseline.is_same_build(snapshot);
         // The line of a stack outlives the build that the stack belongs to.
-        let compared = if by == GroupBy::Trace && !same_build { GroupBy::Line } else { by };
+        let compared = if by == GroupBy::Trace && !same_build {
+            GroupBy::Line
+        } else {
+            by
+        };
         let mut diff = Self::between(&baseline.held, &now, compared, limit);
         for change in diff.growing.iter_mut().chain(&mut diff.shrinking) {
-            change.frames = change.context.as_ref().map(|context| snapshot.frames(context)).unwrap_or_default();
+            change.frames = change
+                .context
+                .as_ref()
+                .map(|context| snapshot.frames(context))
+                .unwrap_or_default();
         }
         diff
     }
@@ -125,7 +147,9 @@ impl Diff {
     pub(crate) fn between(then: &[Held], now: &[Held], by: GroupBy, limit: usize) -> Self {
         let mut changes: HashMap<Key<'_>, Tally<'_>> = HashMap::with_capacity(now.len());
         for held in now {
-            let tally = changes.entry(by.key(&held.context, &held.site)).or_insert_with(|| Tally::of(held));
+            let tally = changes
+                .entry(by.key(&held.context, &held.site))
+                .or_insert_with(|| Tally::of(held));
             tally.now_bytes += held.bytes;
             tally.now_objects += held.objects;
             if held.bytes > tally.largest.bytes {
@@ -133,7 +157,9 @@ impl Diff {
             }
         }
         for held in then {
-            let tally = changes.entry(by.key(&held.context, &held.site)).or_insert_with(|| Tally::of(held));
+            let tally = changes
+                .entry(by.key(&held.context, &held.site))
+                .or_insert_with(|| Tally::of(held));
             tally.then_bytes += held.bytes;
             tally.then_objects += held.objects;
         }
@@ -149,8 +175,11 @@ impl Diff {
             }
         }
         let by_size = |a: &Change, b: &Change| {
-            let size = |change: &Change| (change.bytes.unsigned_abs(), change.objects.unsigned_abs());
-            size(b).cmp(&size(a)).then_with(|| a.location.cmp(&b.location))
+            let size =
+                |change: &Change| (change.bytes.unsigned_abs(), change.objects.unsigned_abs());
+            size(b)
+                .cmp(&size(a))
+                .then_with(|| a.location.cmp(&b.location))
         };
         diff.growing.sort_by(by_size);
         diff.shrinking.sort_by(by_size);
@@ -171,7 +200,13 @@ struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     fn of(held: &'a Held) -> Self {
-        Self { largest: held, now_bytes: 0, now_objects: 0, then_bytes: 0, then_objects: 0 }
+        Self {
+            largest: held,
+            now_bytes: 0,
+            now_objects: 0,
+            then_bytes: 0,
+            then_objects: 0,
+        }
     }
 
     fn change(self, by: GroupBy) -> Change {
@@ -190,5 +225,6 @@ impl<'a> Tally<'a> {
 
 /// A guest's memory is far below the range of either type.
 pub(crate) fn signed_difference(now: u64, then: u64) -> i64 {
-    now.checked_signed_diff(then).unwrap_or(if now > then { i64::MAX } else { i64::MIN })
+    now.checked_signed_diff(then)
+        .unwrap_or(if now > then { i64::MAX } else { i64::MIN })
 }

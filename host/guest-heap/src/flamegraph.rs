@@ -18,13 +18,12 @@ use crate::symbols::Frame;
 
 /// What the response that carries a picture has to be served with: the inline style and script run, in an origin of their
 /// own, and can reach nothing.
-pub const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts";
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts";
 
 /// The media type of a picture.
 pub const MEDIA_TYPE: &str = "image/svg+xml";
 
-const LIVE_LEGEND: &str = "orange: own code, yellow: libraries, green: bindings, blue: standard library, grey: allocator";
+const LIVE_LEGEND: &str = "orange: own code, tan: infrastructure, yellow: libraries, green: bindings, blue: standard library, grey: allocator";
 const DIFFERENCE_LEGEND: &str = "red grew, blue shrank; the width is how much";
 
 /// A picture could not be drawn.
@@ -41,7 +40,11 @@ pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, F
     let mut colors = PaletteMap::default();
     for (name, snapshot) in guests {
         colors.insert(plain(name), palette::GUEST);
-        for entry in snapshot.entries().iter().filter(|entry| entry.usage.live_bytes > 0) {
+        for entry in snapshot
+            .entries()
+            .iter()
+            .filter(|entry| entry.usage.live_bytes > 0)
+        {
             let frames = snapshot.frames(&entry.context);
             for of_stack in &frames {
                 colors.insert(frame(of_stack), palette::of_kind(of_stack));
@@ -50,8 +53,16 @@ pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, F
         }
     }
     let total: u64 = stacks.values().sum();
-    let lines: Vec<String> = stacks.iter().map(|(stack, bytes)| format!("{} {bytes}", stack.join(";"))).collect();
-    draw(title, &format!("{} live; {LIVE_LEGEND}", in_bytes(total)), &lines, colors)
+    let lines: Vec<String> = stacks
+        .iter()
+        .map(|(stack, bytes)| format!("{} {bytes}", stack.join(";")))
+        .collect();
+    draw(
+        title,
+        &format!("{} live; {LIVE_LEGEND}", in_bytes(total)),
+        &lines,
+        colors,
+    )
 }
 
 /// What changed by call stack. Unchanged stacks are left out, so that what grew is not lost beside what is large.
@@ -60,7 +71,10 @@ pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, F
 ///
 /// # Errors
 /// When the drawing library fails, which it has no reason to.
-pub fn difference(title: &str, guests: &[(&str, &Baseline, &Snapshot)]) -> Result<String, FlamegraphError> {
+pub fn difference(
+    title: &str,
+    guests: &[(&str, &Baseline, &Snapshot)],
+) -> Result<String, FlamegraphError> {
     let mut changes: BTreeMap<Vec<String>, i64> = BTreeMap::new();
     for (name, baseline, snapshot) in guests {
         let same_build = baseline.is_same_build(snapshot);
@@ -68,14 +82,24 @@ pub fn difference(title: &str, guests: &[(&str, &Baseline, &Snapshot)]) -> Resul
             true => stack(snapshot.symbols(), context, Some(name)),
             false => vec![plain(name), plain(location)],
         };
-        let now = snapshot.entries().iter().map(|entry| (&entry.context, &entry.site, entry.usage.live_bytes, 0));
-        let then = baseline.held().iter().map(|held| (&held.context, &held.site, 0, held.bytes));
+        let now = snapshot
+            .entries()
+            .iter()
+            .map(|entry| (&entry.context, &entry.site, entry.usage.live_bytes, 0));
+        let then = baseline
+            .held()
+            .iter()
+            .map(|held| (&held.context, &held.site, 0, held.bytes));
         // By context first: most are unchanged, and their frames need not be written out.
         let mut by_context: HashMap<&Context, (&str, i64)> = HashMap::new();
         for (context, site, now, then) in now.chain(then) {
-            by_context.entry(context).or_insert((&site.location, 0)).1 += signed_difference(now, then);
+            by_context.entry(context).or_insert((&site.location, 0)).1 +=
+                signed_difference(now, then);
         }
-        for (context, (location, change)) in by_context.into_iter().filter(|(_, (_, change))| *change != 0) {
+        for (context, (location, change)) in by_context
+            .into_iter()
+            .filter(|(_, (_, change))| *change != 0)
+        {
             *changes.entry(texts(context, location)).or_default() += change;
         }
     }
@@ -85,10 +109,15 @@ pub fn difference(title: &str, guests: &[(&str, &Baseline, &Snapshot)]) -> Resul
     let mut net: HashMap<&[String], i64> = HashMap::new();
     for (stack, change) in &changes {
         for depth in 1..=stack.len() {
-            *net.entry(stack.get(..depth).unwrap_or_default()).or_default() += change;
+            *net.entry(stack.get(..depth).unwrap_or_default())
+                .or_default() += change;
         }
     }
-    let largest = net.values().map(|change| change.unsigned_abs()).max().unwrap_or(1);
+    let largest = net
+        .values()
+        .map(|change| change.unsigned_abs())
+        .max()
+        .unwrap_or(1);
     let mut colors = PaletteMap::default();
     let mut lines = Vec::with_capacity(changes.len());
     for (stack, change) in &changes {
@@ -96,7 +125,11 @@ pub fn difference(title: &str, guests: &[(&str, &Baseline, &Snapshot)]) -> Resul
         for depth in 1..=stack.len() {
             let path = stack.get(..depth).unwrap_or_default();
             let change = net.get(path).copied().unwrap_or_default();
-            let text = format!("{} {}", path.last().map_or("", String::as_str), signed_bytes(change));
+            let text = format!(
+                "{} {}",
+                path.last().map_or("", String::as_str),
+                signed_bytes(change)
+            );
             if depth > 1 {
                 line.push(';');
             }
@@ -106,14 +139,26 @@ pub fn difference(title: &str, guests: &[(&str, &Baseline, &Snapshot)]) -> Resul
         lines.push(format!("{line} {}", change.unsigned_abs()));
     }
     let total: i64 = changes.values().sum();
-    draw(title, &format!("{} in all; {DIFFERENCE_LEGEND}", signed_bytes(total)), &lines, colors)
+    draw(
+        title,
+        &format!("{} in all; {DIFFERENCE_LEGEND}", signed_bytes(total)),
+        &lines,
+        colors,
+    )
 }
 
 fn rooted(name: &str, frames: &[Frame]) -> Vec<String> {
-    std::iter::once(plain(name)).chain(frames.iter().rev().map(frame)).collect()
+    std::iter::once(plain(name))
+        .chain(frames.iter().rev().map(frame))
+        .collect()
 }
 
-fn draw(title: &str, subtitle: &str, lines: &[String], mut colors: PaletteMap) -> Result<String, FlamegraphError> {
+fn draw(
+    title: &str,
+    subtitle: &str,
+    lines: &[String],
+    mut colors: PaletteMap,
+) -> Result<String, FlamegraphError> {
     let title = plain(title);
     if lines.is_empty() {
         return Ok(nothing(&title));
@@ -123,7 +168,11 @@ fn draw(title: &str, subtitle: &str, lines: &[String], mut colors: PaletteMap) -
     options.title = title;
     options.subtitle = Some(subtitle.to_owned());
     options.count_name = "bytes".to_owned();
-    options.bgcolors = Some(BackgroundColor::Flat(Color { r: 255, g: 255, b: 255 }));
+    options.bgcolors = Some(BackgroundColor::Flat(Color {
+        r: 255,
+        g: 255,
+        b: 255,
+    }));
     options.palette_map = Some(&mut colors);
     options.notes = "live bytes of WebAssembly guests, exact, by call stack".to_owned();
     let mut svg = Vec::new();
@@ -145,7 +194,11 @@ fn nothing(title: &str) -> String {
 }
 
 fn xml_escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 /// `12,345 B`.
@@ -172,7 +225,12 @@ mod tests {
 
     #[test]
     fn sizes_are_grouped_by_thousands() {
-        for (bytes, text) in [(0, "+0 B"), (-999, "-999 B"), (1000, "+1,000 B"), (-1_234_567, "-1,234,567 B")] {
+        for (bytes, text) in [
+            (0, "+0 B"),
+            (-999, "-999 B"),
+            (1000, "+1,000 B"),
+            (-1_234_567, "-1,234,567 B"),
+        ] {
             assert_eq!(signed_bytes(bytes), text);
         }
     }
@@ -181,7 +239,10 @@ mod tests {
     fn nothing_is_a_picture_too_and_its_title_is_text() {
         let svg = live_bytes("<script>alert(1)</script> & \"more\"", &[]).unwrap();
         assert!(svg.contains("nothing to show"));
-        assert!(svg.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;"), "{svg}");
+        assert!(
+            svg.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;"),
+            "{svg}"
+        );
         assert_eq!(svg.matches("<script").count(), 0);
     }
 }

@@ -10,8 +10,14 @@ use crate::symbols::{Frame, FrameKind, Symbols};
 /// Live bytes by call stack. With a root, such as a plugin's name, every stack begins with it.
 pub fn live_bytes(snapshot: &Snapshot, root: Option<&str>) -> String {
     let mut stacks: BTreeMap<String, u64> = BTreeMap::new();
-    for entry in snapshot.entries().iter().filter(|entry| entry.usage.live_bytes > 0) {
-        *stacks.entry(stack(snapshot.symbols(), &entry.context, root).join(";")).or_default() += entry.usage.live_bytes;
+    for entry in snapshot
+        .entries()
+        .iter()
+        .filter(|entry| entry.usage.live_bytes > 0)
+    {
+        *stacks
+            .entry(stack(snapshot.symbols(), &entry.context, root).join(";"))
+            .or_default() += entry.usage.live_bytes;
     }
     let mut folded = String::new();
     for (stack, bytes) in stacks {
@@ -24,13 +30,18 @@ pub fn live_bytes(snapshot: &Snapshot, root: Option<&str>) -> String {
 /// The texts of a stack's frames, outermost first.
 pub(crate) fn stack(symbols: &Symbols, context: &Context, root: Option<&str>) -> Vec<String> {
     let frames = symbols.frames(context);
-    root.map(plain).into_iter().chain(frames.iter().rev().map(frame)).collect()
+    root.map(plain)
+        .into_iter()
+        .chain(frames.iter().rev().map(frame))
+        .collect()
 }
 
 /// The user's own frames carry their line: it is what a reader looks for.
 pub(crate) fn frame(frame: &Frame) -> String {
     match (&frame.file, frame.line) {
-        (Some(file), Some(line)) if frame.kind == FrameKind::User => plain(&format!("{} ({file}:{line})", frame.function)),
+        (Some(file), Some(line)) if frame.kind == FrameKind::User => {
+            plain(&format!("{} ({file}:{line})", frame.function))
+        }
         _ => plain(&frame.function),
     }
 }
@@ -47,5 +58,9 @@ pub(crate) fn plain(text: &str) -> String {
         })
         .collect();
     let text = text.trim();
-    if text.is_empty() { "(unnamed)".to_owned() } else { text.to_owned() }
+    if text.is_empty() {
+        "(unnamed)".to_owned()
+    } else {
+        text.to_owned()
+    }
 }

@@ -18,8 +18,8 @@ use crate::diff::{Baseline, Diff};
 use crate::snapshot::{GroupBy, Snapshot};
 use crate::symbols::Site;
 use checkpoints::Checkpoints;
-pub use lines::MAX_LINES;
 use lines::Lines;
+pub use lines::MAX_LINES;
 
 /// How far a history reaches back.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -52,7 +52,10 @@ impl Default for History {
 impl History {
     /// An empty history.
     pub fn new() -> Self {
-        Self { lines: Lines::new(), stacks: Checkpoints::default() }
+        Self {
+            lines: Lines::new(),
+            stacks: Checkpoints::default(),
+        }
     }
 
     /// Adds a reading, meant to be called once a second. `now` is the time on a clock that never runs backwards, from any
@@ -70,9 +73,16 @@ impl History {
     ///
     /// The second value is the time that the difference really covers. `None` before two readings.
     pub fn since(&self, ago: Duration, by: GroupBy, limit: usize) -> Option<(Diff, Duration)> {
-        let by = if by == GroupBy::Trace { GroupBy::Line } else { by };
+        let by = if by == GroupBy::Trace {
+            GroupBy::Line
+        } else {
+            by
+        };
         let (then, covered) = self.lines.held_before(ago)?;
-        Some((Diff::between(&then, &self.lines.held_now(), by, limit), covered))
+        Some((
+            Diff::between(&then, &self.lines.held_now(), by, limit),
+            covered,
+        ))
     }
 
     /// The call stacks of the kept reading that is nearest to `ago`, to compare a snapshot with, and how long ago it was.

@@ -129,7 +129,9 @@ fn check_encoding(bytes: &[u8]) -> Result<(), InstrumentError> {
             ..
         })) => Ok(()),
         Some(Ok(_)) => Err(InstrumentError::NotAComponent("it is a core module")),
-        _ => Err(InstrumentError::NotAComponent("the first bytes are not WebAssembly's")),
+        _ => Err(InstrumentError::NotAComponent(
+            "the first bytes are not WebAssembly's",
+        )),
     }
 }
 
@@ -146,7 +148,7 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
     if component.imports.iter().any(|import| import == names::HOST) {
         return Err(Refusal("it is instrumented already".to_owned()));
     }
-    let (candidates, mut missing, maximum_pages) = candidates(bytes, &component)?;
+    let (mut candidates, mut missing, maximum_pages) = candidates(bytes, &component)?;
     let settings = Settings {
         maximum_pages,
         report_every_event: options.check_contexts,
@@ -154,8 +156,13 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
     let mut specials = Specials::default();
     let mut rewritten = Vec::new();
     let mut targets = Vec::new();
-    for candidate in &candidates {
-        let Candidate { index, module, allocator, instances } = candidate;
+    for candidate in &mut candidates {
+        let Candidate {
+            index,
+            module,
+            allocator,
+            instances,
+        } = candidate;
         let roles = component.roles(*index);
         match rewrite(module, *index, allocator, &roles, settings, &mut specials) {
             Ok(module) => {
@@ -163,6 +170,10 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
                     instance: *instance,
                     module: *index,
                 }));
+                let reservation = allocator
+                    .reservation
+                    .map(|what| format!("core module {index} {what}"));
+                missing.extend(reservation);
                 rewritten.push((*index, module));
             }
             Err(Refusal(why)) => missing.push(format!("core module {index} {why}")),
@@ -171,7 +182,15 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
     if rewritten.is_empty() {
         return Err(Refusal(missing.join("; ")));
     }
-    assemble(bytes, &component, rewritten, &targets, specials, missing, maximum_pages)
+    assemble(
+        bytes,
+        &component,
+        rewritten,
+        &targets,
+        specials,
+        missing,
+        maximum_pages,
+    )
 }
 
 /// The modules to instrument; what is said about the others; the profiler memories' maximum.
@@ -196,9 +215,20 @@ fn candidates<'a>(
             Ok(_) if instances.is_empty() => missing.push(format!(
                 "core module {index} allocates and is instantiated by a component inside this one"
             )),
-            Ok(allocator) => candidates.push(Candidate { index, module, allocator, instances }),
+            Ok(allocator) => candidates.push(Candidate {
+                index,
+                module,
+                allocator,
+                instances,
+            }),
+            Err(_) if module.imports_allocator => missing.push(format!(
+                "core module {index} allocates through another one, and what it allocates is named \
+                 after the function that it calls there"
+            )),
             // Adapters have no heap of their own; only where nothing else has is it worth a word.
-            Err(why) if !module.defined.is_empty() => without.push(format!("core module {index}: {why}")),
+            Err(why) if !module.defined.is_empty() => {
+                without.push(format!("core module {index}: {why}"))
+            }
             Err(_) => {}
         }
     }
@@ -206,7 +236,8 @@ fn candidates<'a>(
         let module = CoreModule::scan(slice(nested)?)?;
         maxima.extend(module.memories.iter().filter_map(|memory| memory.maximum));
         if Allocator::find(&module).is_ok() {
-            missing.push("a component inside this one allocates, which is not looked into".to_owned());
+            missing
+                .push("a component inside this one allocates, which is not looked into".to_owned());
         }
     }
     missing.dedup();
@@ -247,7 +278,10 @@ fn assemble(
             .ok_or_else(|| Refusal::internal("a section beyond the component's end"))
     };
     for (index, module) in rewritten {
-        let original = component.modules.iter().find(|inline| inline.index == index);
+        let original = component
+            .modules
+            .iter()
+            .find(|inline| inline.index == index);
         let original = original.ok_or_else(|| Refusal::internal("a module that is not there"))?;
         let range = original.bytes.clone();
         // The section's header is its id and its size.
@@ -276,7 +310,9 @@ fn assemble(
     let attribution = if missing.is_empty() {
         Attribution::Exact
     } else {
-        Attribution::Partial { why: missing.join("; ") }
+        Attribution::Partial {
+            why: missing.join("; "),
+        }
     };
     Ok(Instrumented {
         component: out,

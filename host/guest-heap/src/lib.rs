@@ -53,8 +53,8 @@ pub mod symbols;
 pub const HOST_INTERFACE: &str = instrument::names::HOST;
 
 pub use instrument::{
-    Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError, ModuleReport,
-    ModuleSpan, OffsetMap, Options, Report, instrument,
+    Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,
+    ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,
 };
 pub use reading::{ContextRecord, Reading, Totals};
 pub use recorder::{Checked, Context, Recorder, Seen, add_to_linker, configure};

@@ -40,7 +40,12 @@ impl ProfileBuilder {
         };
         // The format wants the empty string first.
         builder.string("");
-        let types = [("inuse_objects", "count"), ("inuse_space", "bytes"), ("alloc_objects", "count"), ("alloc_space", "bytes")];
+        let types = [
+            ("inuse_objects", "count"),
+            ("inuse_space", "bytes"),
+            ("alloc_objects", "count"),
+            ("alloc_space", "bytes"),
+        ];
         for (name, unit) in types {
             let sample_type = builder.value_type(name, unit);
             builder.profile.sample_type.push(sample_type);
@@ -49,7 +54,9 @@ impl ProfileBuilder {
         builder.profile.period_type = Some(builder.value_type("space", "bytes"));
         // Every byte is counted.
         builder.profile.period = 1;
-        let since_epoch = taken.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = taken
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         builder.profile.time_nanos = i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX);
         builder
     }
@@ -71,20 +78,35 @@ impl ProfileBuilder {
             has_line_numbers: true,
             has_inline_frames: true,
         });
-        let label = Label { key: self.string("plugin"), str: filename };
-        let mut locations = Locations { mapping_id, by_offset: HashMap::new() };
+        let label = Label {
+            key: self.string("plugin"),
+            str: filename,
+        };
+        let mut locations = Locations {
+            mapping_id,
+            by_offset: HashMap::new(),
+        };
         for entry in snapshot.entries() {
             let location_id = match &entry.context {
-                Context::Stack(stack) => {
-                    stack.iter().map(|offset| locations.of_offset(self, snapshot, *offset)).collect()
-                }
+                Context::Stack(stack) => stack
+                    .iter()
+                    .map(|offset| locations.of_offset(self, snapshot, *offset))
+                    .collect(),
                 special => vec![locations.push(self, 0, &snapshot.frames(special))],
             };
             let usage = entry.usage;
-            let value = [usage.live_objects, usage.live_bytes, usage.allocated_objects, usage.allocated_bytes];
+            let value = [
+                usage.live_objects,
+                usage.live_bytes,
+                usage.allocated_objects,
+                usage.allocated_bytes,
+            ];
             self.profile.sample.push(Sample {
                 location_id,
-                value: value.into_iter().map(|value| i64::try_from(value).unwrap_or(i64::MAX)).collect(),
+                value: value
+                    .into_iter()
+                    .map(|value| i64::try_from(value).unwrap_or(i64::MAX))
+                    .collect(),
                 label: vec![label],
             });
         }
@@ -95,7 +117,12 @@ impl ProfileBuilder {
         self.allocators.sort_unstable();
         self.allocators.dedup();
         if !self.allocators.is_empty() {
-            let pattern = self.allocators.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("|");
+            let pattern = self
+                .allocators
+                .iter()
+                .map(|name| escaped(name))
+                .collect::<Vec<_>>()
+                .join("|");
             self.profile.drop_frames = self.string(&pattern);
         }
         let plain = self.profile.encode_to_vec();
@@ -106,7 +133,10 @@ impl ProfileBuilder {
     }
 
     fn value_type(&mut self, name: &str, unit: &str) -> ValueType {
-        ValueType { r#type: self.string(name), unit: self.string(unit) }
+        ValueType {
+            r#type: self.string(name),
+            unit: self.string(unit),
+        }
     }
 
     fn string(&mut self, text: &str) -> i64 {
@@ -127,7 +157,13 @@ impl ProfileBuilder {
         let id = self.profile.function.len() as u64 + 1;
         let name = self.string(&frame.function);
         let filename = frame.file.as_deref().map_or(0, |file| self.string(file));
-        self.profile.function.push(Function { id, name, system_name: name, filename });
+        // With a system name equal to the name pprof would demangle it as C++, and cut what stands in angle brackets.
+        self.profile.function.push(Function {
+            id,
+            name,
+            system_name: 0,
+            filename,
+        });
         self.functions.insert(key, id);
         if frame.kind == FrameKind::Allocator {
             self.allocators.push(frame.function.to_string());
@@ -147,7 +183,11 @@ impl Locations {
         if let Some(id) = self.by_offset.get(&offset) {
             return *id;
         }
-        let id = self.push(builder, u64::from(offset), &snapshot.symbols().resolve(offset));
+        let id = self.push(
+            builder,
+            u64::from(offset),
+            &snapshot.symbols().resolve(offset),
+        );
         self.by_offset.insert(offset, id);
         id
     }
@@ -162,7 +202,12 @@ impl Locations {
             })
             .collect();
         let id = builder.profile.location.len() as u64 + 1;
-        builder.profile.location.push(Location { id, mapping_id: self.mapping_id, address, line });
+        builder.profile.location.push(Location {
+            id,
+            mapping_id: self.mapping_id,
+            address,
+            line,
+        });
         id
     }
 }
@@ -178,6 +223,3 @@ fn escaped(name: &str) -> String {
     }
     pattern
 }
-
-#[cfg(test)]
-mod tests;

@@ -102,7 +102,8 @@ impl<'a> Book<'a> {
 
     /// The number of the special context that a context is; 0 for a call stack.
     pub(crate) fn special(&self, index: usize) -> u64 {
-        self.record(index).map_or(0, |[_, special, ..]| u64::from_le(*special))
+        self.record(index)
+            .map_or(0, |[_, special, ..]| u64::from_le(*special))
     }
 
     /// Each context that has ever allocated.
@@ -110,17 +111,28 @@ impl<'a> Book<'a> {
         let records = self.words.get(HEADER_WORDS..).unwrap_or_default();
         let records = records.as_chunks::<RECORD_WORDS>().0.iter();
         let numbers = self.number << INDEX_BITS..;
-        records.take(self.contexts()).zip(numbers).filter_map(|(record, index)| {
-            let [_, _, allocated_bytes, allocated_objects, freed_bytes, freed_objects, _, _] =
-                record.map(u64::from_le);
-            (allocated_objects > 0).then_some(ContextRecord {
-                index,
-                allocated_bytes,
-                freed_bytes,
-                allocated_objects,
-                freed_objects,
+        records
+            .take(self.contexts())
+            .zip(numbers)
+            .filter_map(|(record, index)| {
+                let [
+                    _,
+                    _,
+                    allocated_bytes,
+                    allocated_objects,
+                    freed_bytes,
+                    freed_objects,
+                    _,
+                    _,
+                ] = record.map(u64::from_le);
+                (allocated_objects > 0).then_some(ContextRecord {
+                    index,
+                    allocated_bytes,
+                    freed_bytes,
+                    allocated_objects,
+                    freed_objects,
+                })
             })
-        })
     }
 
     /// Adds what is not in any record.

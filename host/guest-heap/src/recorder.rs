@@ -5,9 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use wasmtime::component::{Linker, WasmList};
-use wasmtime::{
-    AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceDetails,
-};
+use wasmtime::{AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceDetails};
 
 use crate::instrument::{InstrumentedMeta, names};
 use crate::reading::{Book, ContextRecord, INDEX_BITS, Reading, Totals};
@@ -34,7 +32,7 @@ pub struct Checked {
     /// Those that differed.
     pub mismatches: u64,
     /// The first of them: the context's stack, and the other one.
-    pub first_mismatch: Option<(Arc<[u32]>, Arc<[u32]>)>,
+    pub first_mismatch: Option<[Arc<[u32]>; 2]>,
 }
 
 /// Which contexts a reader has been told of. Starts empty.
@@ -134,7 +132,10 @@ impl Recorder {
 
     /// What a context stands for, by the index that a [`ContextRecord`] has.
     pub fn context(&self, store: impl AsContext, index: u32) -> Context {
-        let (number, index) = (index >> INDEX_BITS, index as usize & ((1 << INDEX_BITS) - 1));
+        let (number, index) = (
+            index >> INDEX_BITS,
+            index as usize & ((1 << INDEX_BITS) - 1),
+        );
         let instance = self.instances.get(number as usize);
         let book = self.opened(&store).find(|book| book.number() == number);
         let special = book.map_or(0, |book| book.special(index));
@@ -203,7 +204,9 @@ impl Recorder {
         let offsets = self.meta.offsets();
         let frames = backtrace.frames().iter().filter_map(|frame| {
             let offset = u32::try_from(frame.module_offset()?).ok()?;
-            offsets.original(offset).filter(|original| instance.module.contains(original))
+            offsets
+                .original(offset)
+                .filter(|original| instance.module.contains(original))
         });
         let stack: Arc<[u32]> = frames.collect();
         let index = (index as usize).min((1 << INDEX_BITS) - 1);
@@ -211,7 +214,9 @@ impl Recorder {
             self.checked.events += 1;
             if **known != *stack {
                 self.checked.mismatches += 1;
-                self.checked.first_mismatch.get_or_insert((known.clone(), stack));
+                self.checked
+                    .first_mismatch
+                    .get_or_insert([known.clone(), stack]);
             }
             return;
         }

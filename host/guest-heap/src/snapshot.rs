@@ -61,7 +61,11 @@ impl Snapshot {
     /// Attributes a reading. `context_of` maps a record's index to its context; a record that has none (its stack was not
     /// taken yet) counts as unattributed, and so does what only the totals know, so that the sums over all entries always
     /// reach the totals of the reading.
-    pub fn new(reading: &Reading, context_of: impl Fn(u32) -> Option<Context>, symbols: Arc<Symbols>) -> Self {
+    pub fn new(
+        reading: &Reading,
+        context_of: impl Fn(u32) -> Option<Context>,
+        symbols: Arc<Symbols>,
+    ) -> Self {
         let mut missing = Usage {
             live_bytes: reading.totals.live_bytes,
             live_objects: reading.totals.live_objects,
@@ -70,19 +74,31 @@ impl Snapshot {
         };
         let mut contexts = Vec::with_capacity(reading.contexts.len());
         let mut usages = Vec::with_capacity(reading.contexts.len());
-        for record in reading.contexts.iter().filter(|record| record.allocated_objects > 0) {
-            let Some(context) = context_of(record.index) else { continue };
+        for record in reading
+            .contexts
+            .iter()
+            .filter(|record| record.allocated_objects > 0)
+        {
+            let Some(context) = context_of(record.index) else {
+                continue;
+            };
             let usage = Usage {
                 live_bytes: record.allocated_bytes.saturating_sub(record.freed_bytes),
-                live_objects: record.allocated_objects.saturating_sub(record.freed_objects),
+                live_objects: record
+                    .allocated_objects
+                    .saturating_sub(record.freed_objects),
                 allocated_bytes: record.allocated_bytes,
                 allocated_objects: record.allocated_objects,
             };
             missing = Usage {
                 live_bytes: missing.live_bytes.saturating_sub(usage.live_bytes),
                 live_objects: missing.live_objects.saturating_sub(usage.live_objects),
-                allocated_bytes: missing.allocated_bytes.saturating_sub(usage.allocated_bytes),
-                allocated_objects: missing.allocated_objects.saturating_sub(usage.allocated_objects),
+                allocated_bytes: missing
+                    .allocated_bytes
+                    .saturating_sub(usage.allocated_bytes),
+                allocated_objects: missing
+                    .allocated_objects
+                    .saturating_sub(usage.allocated_objects),
             };
             contexts.push(context);
             usages.push(usage);
@@ -92,8 +108,18 @@ impl Snapshot {
             usages.push(missing);
         }
         let attributed = symbols.sites(contexts).into_iter().zip(usages);
-        let entries = attributed.map(|((context, site), usage)| Entry { context, site, usage }).collect();
-        Self { totals: reading.totals, entries, symbols }
+        let entries = attributed
+            .map(|((context, site), usage)| Entry {
+                context,
+                site,
+                usage,
+            })
+            .collect();
+        Self {
+            totals: reading.totals,
+            entries,
+            symbols,
+        }
     }
 
     /// The totals of the reading.
@@ -118,12 +144,21 @@ impl Snapshot {
 
     /// The `limit` groups that hold the most, largest first. Groups that hold nothing are left out.
     pub fn top(&self, by: GroupBy, limit: usize) -> Vec<Group> {
-        let live = self.entries.iter().filter(|entry| entry.usage.live_objects > 0);
+        let live = self
+            .entries
+            .iter()
+            .filter(|entry| entry.usage.live_objects > 0);
         let mut groups: Vec<Group> = group::gather(by, live);
-        group::keep_largest(&mut groups, limit, |group| (group.usage.live_bytes, group.usage.live_objects));
+        group::keep_largest(&mut groups, limit, |group| {
+            (group.usage.live_bytes, group.usage.live_objects)
+        });
         if by == GroupBy::Trace {
             for group in &mut groups {
-                group.frames = group.context.as_ref().map(|context| self.frames(context)).unwrap_or_default();
+                group.frames = group
+                    .context
+                    .as_ref()
+                    .map(|context| self.frames(context))
+                    .unwrap_or_default();
             }
         }
         groups
@@ -131,7 +166,10 @@ impl Snapshot {
 
     /// What every line holds: the form that a history keeps.
     pub fn lines(&self) -> HashMap<Arc<Site>, Usage> {
-        group::gather(GroupBy::Line, self.entries.iter()).into_iter().map(|group| (group.site, group.usage)).collect()
+        group::gather(GroupBy::Line, self.entries.iter())
+            .into_iter()
+            .map(|group| (group.site, group.usage))
+            .collect()
     }
 
     /// Bytes that the snapshot holds itself, without the stacks and symbols that it shares.
@@ -142,6 +180,9 @@ impl Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("totals", &self.totals).field("entries", &self.entries.len()).finish()
+        f.debug_struct("Snapshot")
+            .field("totals", &self.totals)
+            .field("entries", &self.entries.len())
+            .finish()
     }
 }

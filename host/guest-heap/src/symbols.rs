@@ -12,6 +12,7 @@ mod known;
 mod lines;
 mod module;
 mod options;
+mod packed;
 mod source_path;
 
 use std::collections::HashMap;
@@ -29,8 +30,8 @@ use lines::{Lines, RawFrame};
 use module::Module;
 
 /// What parsed DWARF takes in memory for each byte of `.debug_info` and `.debug_line`, at most: measured with a counting
-/// allocator after every line of a module was looked up (`tests/reading/memory.rs`).
-const PARSED_BYTES_PER_SECTION_BYTE: usize = 4;
+/// allocator after every line of a module was looked up (`tests/memory.rs`).
+const PARSED_BYTES_PER_SECTION_BYTE: usize = 3;
 
 /// Why a component's symbols cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -86,14 +87,27 @@ impl Symbols {
         self.build
     }
 
-    /// The best that any module of the component offers.
+    /// The best that any module of the component offers for code that is not a library's. Reads the list of compilation units,
+    /// which costs what a first lookup costs.
     pub fn detail(&self) -> Detail {
-        let of_module = |module: &Module| match (module.has_lines(), module.has_names()) {
-            (true, _) => Detail::Lines,
-            (false, true) => Detail::Functions,
-            (false, false) => Detail::Offsets,
+        let mut parsed = self.parsed();
+        let of_module = |(index, module): (usize, &Module)| {
+            let lines = Self::lines(&mut parsed, index, module);
+            match (
+                lines.is_some_and(|lines| lines.roots.has_workspace()),
+                module.has_names(),
+            ) {
+                (true, _) => Detail::Lines,
+                (false, true) => Detail::Functions,
+                (false, false) => Detail::Offsets,
+            }
         };
-        self.modules.iter().map(of_module).max().unwrap_or(Detail::Offsets)
+        self.modules
+            .iter()
+            .enumerate()
+            .map(of_module)
+            .max()
+            .unwrap_or(Detail::Offsets)
     }
 
     /// The inline chain at an offset of the component, innermost first, never empty.
@@ -110,9 +124,18 @@ impl Symbols {
     /// Every frame of a context, innermost first. A context without a stack is one frame of its own name.
     pub fn frames(&self, context: &Context) -> Vec<Frame> {
         match context {
-            Context::Stack(stack) => stack.iter().flat_map(|offset| self.resolve(*offset).to_vec()).collect(),
+            Context::Stack(stack) => stack
+                .iter()
+                .flat_map(|offset| self.resolve(*offset).to_vec())
+                .collect(),
             Context::Special(text) => {
-                vec![Frame { function: Arc::clone(text), file: None, line: None, column: None, kind: FrameKind::User }]
+                vec![Frame {
+                    function: Arc::clone(text),
+                    file: None,
+                    line: None,
+                    column: None,
+                    kind: FrameKind::User,
+                }]
             }
         }
     }
@@ -157,35 +180,56 @@ impl Symbols {
     /// Bytes held: the kept sections and names, what is parsed (an upper estimate), and the answers.
     pub fn memory_bytes(&self) -> usize {
         let kept: usize = self.modules.iter().map(Module::memory_bytes).sum();
-        let parsed: usize = self
-            .parsed()
-            .iter()
-            .filter_map(|(index, lines)| {
-                let section_bytes = self.modules.get(*index)?.parsed_section_bytes();
-                Some(lines.as_ref()?.roots.memory_bytes() + section_bytes * PARSED_BYTES_PER_SECTION_BYTE)
-            })
-            .sum();
+        let of_parsed = |(index, lines): (&usize, &Option<Lines>)| {
+            let (sections, parsed) = self.modules.get(*index)?.section_bytes();
+            Some(lines.as_ref()?.memory_bytes() + sections + parsed * PARSED_BYTES_PER_SECTION_BYTE)
+        };
+        let parsed: usize = self.parsed().iter().filter_map(of_parsed).sum();
         kept + parsed + self.known().memory_bytes()
     }
 
     fn look_up(&self, offset: u32) -> Vec<NewFrame> {
-        let index = self.modules.partition_point(|module| module.code.start <= offset);
-        let module = index.checked_sub(1).and_then(|index| Some((index, self.modules.get(index)?)));
+        let index = self
+            .modules
+            .partition_point(|module| module.code.start <= offset);
+        let module = index
+            .checked_sub(1)
+            .and_then(|index| Some((index, self.modules.get(index)?)));
         let Some((index, module)) = module.filter(|(_, module)| offset < module.code.end) else {
             return vec![NewFrame::nameless(offset)];
         };
-        let mut parsed = self.parsed();
-        // Debug information that cannot be read is as good as none.
-        let lines = parsed.entry(index).or_insert_with(|| module.has_lines().then(|| Lines::open(module).ok()).flatten());
-        let chain = lines.as_ref().map(|lines| lines.frames(u64::from(offset - module.code.start))).unwrap_or_default();
         let symbol = module.function_name(offset);
-        let Some(lines) = lines.as_ref().filter(|_| !chain.is_empty()) else {
-            return vec![self.frame_without_line(symbol, offset, lines.is_some())];
+        let mut parsed = self.parsed();
+        let Some(lines) = Self::lines(&mut parsed, index, module) else {
+            return vec![self.frame_without_line(symbol, offset, false)];
         };
+        let chain = lines.frames(u64::from(offset - module.code.start));
+        if chain.is_empty() {
+            return vec![self.frame_without_line(symbol, offset, lines.roots.has_workspace())];
+        }
         // The last of a chain is the function that the symbol names; the others are inlined in it.
         let outermost = chain.len() - 1;
         let frames = chain.into_iter().enumerate();
-        frames.map(|(position, raw)| self.frame(raw, symbol.filter(|_| position == outermost), offset, lines)).collect()
+        frames
+            .map(|(position, raw)| {
+                self.frame(raw, symbol.filter(|_| position == outermost), offset, lines)
+            })
+            .collect()
+    }
+
+    /// The parsed line tables of a module. Debug information that cannot be read is as good as none.
+    fn lines<'a>(
+        parsed: &'a mut HashMap<usize, Option<Lines>>,
+        index: usize,
+        module: &Module,
+    ) -> Option<&'a mut Lines> {
+        let open = || {
+            module
+                .has_lines()
+                .then(|| Lines::open(module).ok())
+                .flatten()
+        };
+        parsed.entry(index).or_insert_with(open).as_mut()
     }
 
     fn frame_without_line(&self, symbol: Option<&str>, offset: u32, has_lines: bool) -> NewFrame {
@@ -193,17 +237,47 @@ impl Symbols {
             return NewFrame::nameless(offset);
         };
         let kind = self.classifier.kind(&function, None, has_lines);
-        NewFrame { function, file: None, line: None, column: None, kind }
+        NewFrame {
+            function,
+            file: None,
+            line: None,
+            column: None,
+            kind,
+        }
     }
 
-    fn frame(&self, raw: RawFrame, symbol: Option<&str>, offset: u32, lines: &Lines) -> NewFrame {
-        let source = raw.file.as_deref().map(|file| source_path::shorten(file, &lines.roots, self.classifier.options()));
-        let Some(function) = function_name::best(raw.function.as_deref(), symbol, source.as_ref()) else {
+    fn frame(
+        &self,
+        raw: RawFrame,
+        symbol: Option<&str>,
+        offset: u32,
+        lines: &mut Lines,
+    ) -> NewFrame {
+        let source = raw
+            .file
+            .as_deref()
+            .map(|file| lines.source(file, self.classifier.options()));
+        let Some(function) = function_name::best(raw.function.as_deref(), symbol, source.as_ref())
+        else {
             return NewFrame::nameless(offset);
         };
-        let lifted = raw.function.zip(symbol).is_some_and(|(name, symbol)| function_name::is_lifted(&name, symbol));
-        let kind = if lifted { FrameKind::Bindings } else { self.classifier.kind(&function, source.as_ref(), true) };
-        NewFrame { function, file: source.map(|source| source.shown), line: raw.line, column: raw.column, kind }
+        let lifted = raw
+            .function
+            .zip(symbol)
+            .is_some_and(|(name, symbol)| function_name::is_lifted(&name, symbol));
+        let kind = if lifted {
+            FrameKind::Bindings
+        } else {
+            self.classifier
+                .kind(&function, source.as_ref(), lines.roots.has_workspace())
+        };
+        NewFrame {
+            function,
+            file: source.map(|source| source.shown),
+            line: raw.line,
+            column: raw.column,
+            kind,
+        }
     }
 
     fn parsed(&self) -> MutexGuard<'_, HashMap<usize, Option<Lines>>> {

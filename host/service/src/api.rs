@@ -7,6 +7,8 @@
 //! | `/openapi.json`, `/docs` | this API, described from the code |
 //! | `/admin/leaks/…`, `/admin/reset`, `/admin/gc` | switching, clearing, resetting leaks |
 //! | `/admin/memory` | the process and the plugins |
+//! | `/admin/memory/snapshot`, `diff`, `baselines`, `history`, `flamegraph` | live bytes by source line |
+//! | `/debug/pprof/heap` | the same for pprof |
 //! | `/admin/plugins` | what is loaded |
 //!
 //! Nothing here knows of wasmtime. Wire types live here; the domain does not serialise itself.
@@ -14,15 +16,19 @@
 mod auth;
 mod body;
 mod data;
+mod diff;
 mod docs;
 mod error;
 mod health;
+mod heap_query;
 mod leaks;
 mod memory;
 mod metrics;
 mod observe;
 mod plugins;
+mod profile;
 mod size;
+mod snapshot;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +43,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Config;
+use crate::heap::Heaps;
+use crate::heap::baselines::Baselines;
 use crate::monitor::Monitor;
 use crate::plugin::registry::Registry;
 use crate::telemetry::metrics::Metrics;
@@ -51,6 +59,10 @@ pub(crate) struct Lab {
     pub(crate) registry: Arc<Registry>,
     /// The memory of the process.
     pub(crate) monitor: Arc<Monitor>,
+    /// Their heaps by source line.
+    pub(crate) heaps: Arc<Heaps>,
+    /// What heaps are compared with.
+    baselines: Baselines,
     /// What is measured.
     pub(crate) metrics: Arc<Metrics>,
     service_name: String,
@@ -66,12 +78,15 @@ impl Lab {
         config: &Config,
         registry: Arc<Registry>,
         monitor: Arc<Monitor>,
+        heaps: Arc<Heaps>,
         metrics: Arc<Metrics>,
         tracer: Tracer,
     ) -> Self {
         Lab {
             registry,
             monitor,
+            heaps,
+            baselines: Baselines::default(),
             metrics,
             service_name: config.service_name.clone(),
             tracer,
@@ -122,6 +137,13 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(leaks::reset_all))
         .routes(routes!(leaks::collect))
         .routes(routes!(memory::memory))
+        .routes(routes!(snapshot::snapshot))
+        .routes(routes!(diff::diff))
+        .routes(routes!(diff::list_baselines))
+        .routes(routes!(diff::put_baseline, diff::delete_baseline))
+        .routes(routes!(snapshot::history))
+        .routes(routes!(profile::flamegraph))
+        .routes(routes!(profile::pprof))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::show))
         .layer(middleware::from_fn_with_state(

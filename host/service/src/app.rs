@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use axum::http::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Lab};
 use crate::config::Config;
 use crate::engine;
+use crate::heap::Heaps;
 use crate::instruments;
 use crate::memory::allocator;
 use crate::memory::byte_size::ByteSize;
@@ -110,10 +112,15 @@ impl App {
                 plugin.switch(Some(true), Vec::new()).await?;
             }
         }
+        for endpoint in ["/api/data", "/health", "/metrics"] {
+            metrics.http.prepare(&Method::GET, endpoint, StatusCode::OK);
+        }
+        let heaps = Arc::new(Heaps::new(registry.loader().clone()));
         let telemetry = {
-            let (metrics, registry, monitor) = (metrics.clone(), registry.clone(), monitor.clone());
+            let (metrics, registry) = (metrics.clone(), registry.clone());
+            let (monitor, heaps) = (monitor.clone(), heaps.clone());
             let gather = move || {
-                if let Err(error) = instruments::refresh(&metrics, &registry, &monitor) {
+                if let Err(error) = instruments::refresh(&metrics, &registry, &monitor, &heaps) {
                     tracing::warn!(%error, "cannot read the process's memory");
                 }
                 metrics.gather()
@@ -131,6 +138,7 @@ impl App {
             config,
             registry,
             monitor,
+            heaps,
             metrics,
             telemetry.tracer(),
         ));
@@ -163,10 +171,12 @@ impl App {
             let (lab, stopping) = (lab.clone(), stopping.clone());
             tasks.spawn(async move {
                 let requests = lab.clone();
-                let sampler = lab
-                    .monitor
-                    .clone()
-                    .run(lab.registry.clone(), move || requests.requests());
+                let sampler =
+                    lab.monitor
+                        .clone()
+                        .run(lab.registry.clone(), lab.heaps.clone(), move || {
+                            requests.requests()
+                        });
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
             })
         };

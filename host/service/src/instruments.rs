@@ -2,11 +2,14 @@
 //!
 //! Counters count where things happen; gauges are set here, so nothing is paid for them while nobody looks.
 
+use guest_heap::history::OTHER;
+
+use crate::heap::Heaps;
 use crate::memory::limit::MemoryBudget;
 use crate::monitor::Monitor;
 use crate::plugin::handle::{Plugin, State};
 use crate::plugin::registry::Registry;
-use crate::telemetry::metrics::{GrowthOf, Metrics, PluginState};
+use crate::telemetry::metrics::{GrowthOf, Metrics, PluginState, SiteBytes};
 
 /// Sets every gauge.
 ///
@@ -17,10 +20,13 @@ pub(crate) fn refresh(
     metrics: &Metrics,
     registry: &Registry,
     monitor: &Monitor,
+    heaps: &Heaps,
 ) -> std::io::Result<()> {
     let process = monitor.process()?;
     metrics.process.update(&process);
-    metrics.ledger.update(&monitor.ledger(&process, registry));
+    metrics
+        .ledger
+        .update(&monitor.ledger(&process, registry, heaps));
     let budget: &MemoryBudget = monitor.budget();
     let growth = monitor.process_forecast().growth;
     metrics
@@ -29,6 +35,7 @@ pub(crate) fn refresh(
     for plugin in registry.plugins().iter() {
         refresh_plugin(metrics, monitor, plugin);
     }
+    refresh_sites(metrics, registry, heaps);
     Ok(())
 }
 
@@ -56,3 +63,33 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
             .update(GrowthOf::Plugin(plugin.id()), &forecast.growth, Some(limit));
     }
 }
+
+/// Shows the source lines that have grown most in the history.
+fn refresh_sites(metrics: &Metrics, registry: &Registry, heaps: &Heaps) {
+    let mut sites = Vec::new();
+    for plugin in registry.plugins().iter() {
+        for series in heaps.with_history(plugin.id(), |h| h.series(SITES, 2)) {
+            let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
+                continue;
+            };
+            if &*series.site.location != OTHER && last.1 > 0 {
+                let grown = last.1.saturating_sub(first.1);
+                sites.push((grown, plugin.clone(), series.site.location.clone(), last.1));
+            }
+        }
+    }
+    sites.sort_by_key(|(grown, ..)| std::cmp::Reverse(*grown));
+    sites.truncate(SITES);
+    metrics.plugins.set_sites(
+        sites
+            .iter()
+            .map(|(_, plugin, location, live_bytes)| SiteBytes {
+                plugin: plugin.id(),
+                location,
+                live_bytes: *live_bytes,
+            }),
+    );
+}
+
+/// Source lines that are shown.
+const SITES: usize = 20;

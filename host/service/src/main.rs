@@ -1,14 +1,13 @@
 //! The leak lab's host: loads each leak pattern as a WebAssembly component, hands it the service's requests,
 //! and shows what that does to memory.
 
-#![allow(dead_code, reason = "the readers of the profile come next")]
-
 mod api;
 mod app;
 mod bindings;
 mod config;
 mod engine;
 mod health_check;
+mod heap;
 mod instruments;
 mod memory;
 mod monitor;

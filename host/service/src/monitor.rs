@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
+use crate::heap::Heaps;
+use crate::heap::baselines::Marks;
 use crate::memory::allocator;
 use crate::memory::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
 use crate::memory::ledger::{Ledger, LedgerReading, Part};
@@ -31,6 +33,8 @@ struct PluginSample {
     generation: u64,
     linear_bytes: u64,
     retained_bytes: u64,
+    retained_objects: u64,
+    heap_live_bytes: u64,
     requests: u64,
 }
 
@@ -157,9 +161,41 @@ impl Monitor {
         })
     }
 
+    /// A plugin's numbers and the service's requests some time ago, or when the samples begin.
+    pub(crate) fn marks_before(&self, plugin: &str, ago: Duration) -> Option<Marks> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = history.plugins.get(plugin)?;
+        let sample = ring
+            .before(Instant::now(), ago)
+            .or_else(|| ring.iter().next())?;
+        Some(Marks {
+            linear_bytes: sample.value.linear_bytes,
+            heap_live_bytes: sample.value.heap_live_bytes,
+            retained_objects: sample.value.retained_objects,
+            generation: sample.value.generation,
+            requests: sample.value.requests,
+        })
+    }
+
+    /// Requests that the service had served some time ago, or when the samples begin.
+    pub(crate) fn requests_before(&self, ago: Duration) -> u64 {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = &history.process;
+        let sample = ring
+            .before(Instant::now(), ago)
+            .or_else(|| ring.iter().next());
+        sample.map_or(0, |s| s.value.requests)
+    }
+
     /// Where the resident bytes are.
-    pub(crate) fn ledger(&self, process: &ProcessReading, registry: &Registry) -> Ledger {
+    pub(crate) fn ledger(
+        &self,
+        process: &ProcessReading,
+        registry: &Registry,
+        heaps: &Heaps,
+    ) -> Ledger {
         let plugins = registry.plugins();
+        let (symbols, histories) = heaps.memory_bytes();
         Ledger::balance(&LedgerReading {
             resident_bytes: process.resident_bytes,
             resident_file_bytes: process.resident_file_bytes,
@@ -168,7 +204,8 @@ impl Monitor {
             plugins_linear_bytes: plugins.iter().map(|p| p.reading().linear.bytes).sum(),
             profiler_bytes: plugins.iter().map(|p| p.reading().profiler_bytes).sum(),
             heap_tenants: vec![
-                (Part::History, self.bytes()),
+                (Part::Symbols, symbols),
+                (Part::History, self.bytes() + histories),
                 (
                     Part::TelemetryQueue,
                     self.queue.get().map_or(0, |q| q.bytes()),
@@ -211,6 +248,8 @@ impl Monitor {
                 generation: reading.generation,
                 linear_bytes: reading.linear.bytes,
                 retained_bytes: reading.retained.bytes,
+                retained_objects: reading.retained.objects,
+                heap_live_bytes: reading.heap_live.unwrap_or(0),
                 requests: reading.requests,
             };
             match history.plugins.get_mut(plugin.id()) {
@@ -225,12 +264,18 @@ impl Monitor {
     }
 
     /// Samples until the task is dropped. `requests` tells how many requests have been served.
-    pub(crate) async fn run(self: Arc<Self>, registry: Arc<Registry>, requests: impl Fn() -> u64) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        registry: Arc<Registry>,
+        heaps: Arc<Heaps>,
+        requests: impl Fn() -> u64,
+    ) {
         let mut ticks = tokio::time::interval(SAMPLE_INTERVAL.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
             self.sample(&registry, requests());
+            heaps.sample(&registry).await;
         }
     }
 }

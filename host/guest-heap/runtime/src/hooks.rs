@@ -445,7 +445,6 @@ extern "C" fn lowering_begins() -> u32 {
 extern "C" fn lowering_ends(pointer: u32, for_arguments: u32) {
     if for_arguments != 0 {
         own!(PHASE).now = OUTSIDE;
-        set_context(0);
         own!(ARGUMENT_BLOCKS).push(pointer);
     }
 }

@@ -1,6 +1,6 @@
 //! The live table: address of a block → its size and its context.
 //!
-//! Buckets of one cache line: eight addresses, compared at once, and eight values. A block lives in
+//! Buckets of half a cache line: four addresses, compared at once, and four values. A block lives in
 //! its home bucket or in one of the next [`PROBE`]` - 1`; nothing is ever shifted, so there is
 //! hardly a branch that cannot be predicted. Blocks that find no place wait in a short list, which
 //! is looked at only when an address is found nowhere else. The table doubles in place.
@@ -8,22 +8,23 @@
 //! An entry is 8 bytes, and the table is full at 7 of 10: 11.4 to 22.9 bytes for each live block.
 
 use crate::contexts::CONTEXT_BITS;
-use crate::lanes::Lanes;
+use crate::lanes::{LANES, Lanes};
 use crate::large::LargeSizes;
 
 /// Sizes up to here, exclusive, stand in the entry itself.
 pub const MAX_PACKED_SIZE: u32 = (1 << SIZE_BITS) - 1;
 
-/// Buckets that are searched for an address. With 4, block sizes were found under which the
-/// multiplicative hash fills buckets so unevenly that blocks overflow; with 16, none up to 2,000.
-pub const PROBE: usize = 16;
+/// Buckets that are searched for an address. With few, there are block sizes under which the
+/// multiplicative hash fills buckets so unevenly that blocks find no place; with 32, none up to
+/// 2,000.
+pub const PROBE: usize = 32;
 
 /// Blocks that may wait for a place.
 const WAITING: usize = 1024;
 
 const SIZE_BITS: u32 = 32 - CONTEXT_BITS;
-const FIRST_BITS: u32 = 9;
-const LAST_BITS: u32 = 24;
+const FIRST_BITS: u32 = 10;
+const LAST_BITS: u32 = 25;
 
 /// Bytes of the table before it first grows.
 pub const FIRST_BYTES: usize = bytes_for(1 << FIRST_BITS);
@@ -34,13 +35,13 @@ pub const LAST_BYTES: usize = bytes_for(1 << LAST_BITS);
 /// After a refused growth it is tried again when this many blocks more are live.
 const RETRY_AFTER: u32 = 8192;
 
-/// Eight blocks: a cache line.
-#[repr(C, align(64))]
+/// Four blocks: half a cache line.
+#[repr(C, align(32))]
 pub struct Bucket {
     /// Addresses; 0 where there is room.
     keys: Lanes,
     /// Context and size of each.
-    values: [u32; 8],
+    values: [u32; LANES],
 }
 
 /// Where the buckets lie.
@@ -117,7 +118,7 @@ const fn bytes_for(buckets: usize) -> usize {
 }
 
 const fn limit_for(buckets: usize) -> u32 {
-    (buckets * 8 / 10 * 7) as u32
+    (buckets * LANES / 10 * 7) as u32
 }
 
 impl<R: Region> LiveTable<R> {
@@ -182,7 +183,7 @@ impl<R: Region> LiveTable<R> {
             Some((bucket, hits)) => {
                 // SAFETY: `find` returns a bucket of the region.
                 let bucket = unsafe { &mut *bucket };
-                // SAFETY: a hit's bits are not 0, so the lane is below 8.
+                // SAFETY: a hit's bits are not 0, so the lane is below LANES.
                 let value = unsafe { *bucket.values.get_unchecked(lane(hits)) };
                 // Whole vectors: a narrow store would stall the next comparison of this bucket.
                 bucket.keys = bucket.keys.clear(hits);
@@ -201,7 +202,7 @@ impl<R: Region> LiveTable<R> {
         let (bucket, hits) = self.find(pointer)?;
         // SAFETY: `find` returns a bucket of the region.
         let bucket = unsafe { &mut *bucket };
-        // SAFETY: a hit's bits are not 0, so the lane is below 8.
+        // SAFETY: a hit's bits are not 0, so the lane is below LANES.
         let value = unsafe { bucket.values.get_unchecked_mut(lane(hits)) };
         let old = self.unpack(pointer, *value);
         // There is room for a large size: either this block's own has just gone, or the address
@@ -247,8 +248,8 @@ impl<R: Region> LiveTable<R> {
             let free = bucket.keys.equal(Lanes::splat(0));
             if free.bits() != 0 {
                 let lane = lane(free);
-                bucket.keys = bucket.keys.with(lane as u32, pointer);
-                // SAFETY: a hit's bits are not 0, so the lane is below 8.
+                bucket.keys = bucket.keys.fill(lane as u32, pointer);
+                // SAFETY: a hit's bits are not 0, so the lane is below LANES.
                 unsafe { *bucket.values.get_unchecked_mut(lane) = value };
                 return true;
             }
@@ -332,7 +333,7 @@ impl<R: Region> LiveTable<R> {
         let buckets = 1usize << (32 - self.shift);
         let stays = 2 * PROBE;
         if self.shift <= 32 - LAST_BITS
-            || self.waiting + stays * 8 > WAITING
+            || self.waiting + stays * LANES > WAITING
             || !self.region.ensure(bytes_for(2 * buckets))
         {
             self.left = self.left.wrapping_add(RETRY_AFTER);
@@ -372,7 +373,7 @@ impl<R: Region> LiveTable<R> {
                 bucket,
                 Bucket {
                     keys: Lanes::splat(0),
-                    values: [0; 8],
+                    values: [0; LANES],
                 },
             )
         };

@@ -5,9 +5,17 @@ use inferno::flamegraph::color::Color;
 use crate::symbols::{Frame, FrameKind};
 
 /// Everything together.
-pub(super) const ROOT: Color = Color { r: 235, g: 235, b: 235 };
+pub(super) const ROOT: Color = Color {
+    r: 235,
+    g: 235,
+    b: 235,
+};
 /// A guest's name.
-pub(super) const GUEST: Color = Color { r: 222, g: 222, b: 222 };
+pub(super) const GUEST: Color = Color {
+    r: 222,
+    g: 222,
+    b: 222,
+};
 
 /// The colour of a frame by whose code it is, with a slight shade by name, so that neighbours stay apart.
 pub(super) fn of_kind(frame: &Frame) -> Color {
@@ -19,8 +27,16 @@ pub(super) fn of_kind(frame: &Frame) -> Color {
         FrameKind::Std => (165, 195, 225),
         FrameKind::Allocator => (205, 205, 205),
     };
-    let shade = frame.function.bytes().fold(0_u8, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte)) % 24;
-    Color { r: r - shade / 2, g: g - shade, b: b - shade }
+    let shade = frame
+        .function
+        .bytes()
+        .fold(0_u8, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte))
+        % 20;
+    Color {
+        r: r - shade,
+        g: g - shade,
+        b: b - shade,
+    }
 }
 
 /// Red for growth and blue for shrinking, deeper for what changed more.
@@ -30,8 +46,16 @@ pub(super) fn of_change(change: i64, largest: u64) -> Color {
     let faded = |from: f64, by: f64| (from - by * strength) as u8;
     match change {
         0 => ROOT,
-        1.. => Color { r: 255, g: faded(235.0, 145.0), b: faded(228.0, 148.0) },
-        _ => Color { r: faded(232.0, 142.0), g: faded(238.0, 98.0), b: 255 },
+        1.. => Color {
+            r: 255,
+            g: faded(235.0, 145.0),
+            b: faded(228.0, 148.0),
+        },
+        _ => Color {
+            r: faded(232.0, 142.0),
+            g: faded(238.0, 98.0),
+            b: 255,
+        },
     }
 }
 

@@ -31,17 +31,24 @@ impl Checkpoints {
             return;
         }
         self.kept.push_back((now, largest(snapshot)));
-        while self.kept.front().is_some_and(|(at, _)| now - *at > WINDOW + INTERVAL) {
+        while self
+            .kept
+            .front()
+            .is_some_and(|(at, _)| now - *at > WINDOW + INTERVAL)
+        {
             self.kept.pop_front();
         }
-        while self.kept.len() > 1 && self.memory_bytes() > BUDGET {
+        while !self.kept.is_empty() && self.memory_bytes() > BUDGET {
             self.kept.pop_front();
         }
     }
 
     pub(super) fn nearest(&self, now: Duration, ago: Duration) -> Option<(Baseline, Duration)> {
         let age = |at: Duration| now.saturating_sub(at);
-        let (at, baseline) = self.kept.iter().min_by_key(|(at, _)| age(*at).abs_diff(ago))?;
+        let (at, baseline) = self
+            .kept
+            .iter()
+            .min_by_key(|(at, _)| age(*at).abs_diff(ago))?;
         Some((baseline.clone(), age(*at)))
     }
 
@@ -61,14 +68,21 @@ impl Checkpoints {
                 behind_pointers += size_of::<Site>() + 2 * size_of::<usize>();
             }
         }
-        let moments: usize = self.kept.iter().map(|(_, baseline)| baseline.memory_bytes()).sum();
+        let moments: usize = self
+            .kept
+            .iter()
+            .map(|(_, baseline)| baseline.memory_bytes())
+            .sum();
         behind_pointers + moments + self.kept.capacity() * size_of::<(Duration, Baseline)>()
     }
 }
 
 /// What holds the most, and the rest as one.
 fn largest(snapshot: &Snapshot) -> Baseline {
-    let live = snapshot.entries().iter().filter(|entry| entry.usage.live_objects > 0);
+    let live = snapshot
+        .entries()
+        .iter()
+        .filter(|entry| entry.usage.live_objects > 0);
     let mut held: Vec<Held> = live.map(Held::from).collect();
     if held.len() > MAX_STACKS {
         held.select_nth_unstable_by_key(MAX_STACKS, |held| std::cmp::Reverse(held.bytes));

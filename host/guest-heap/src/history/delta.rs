@@ -35,7 +35,11 @@ pub(super) fn decode(mut encoded: &[u8]) -> impl Iterator<Item = Delta> + '_ {
         let line = next.wrapping_add(read(&mut encoded)? as u16);
         let (bytes, objects) = (unzigzag(read(&mut encoded)?), unzigzag(read(&mut encoded)?));
         next = line.wrapping_add(1);
-        Some(Delta { line, bytes, objects })
+        Some(Delta {
+            line,
+            bytes,
+            objects,
+        })
     })
 }
 
@@ -87,12 +91,22 @@ mod tests {
     use super::*;
 
     fn delta(line: u16, bytes: i64, objects: i64) -> Delta {
-        Delta { line, bytes, objects }
+        Delta {
+            line,
+            bytes,
+            objects,
+        }
     }
 
     #[test]
     fn what_is_encoded_is_decoded_without_what_did_not_change() {
-        let changes = [delta(0, 1, 0), delta(3, -70_000, -1), delta(4, 0, 0), delta(5, i64::MAX, i64::MIN), delta(511, -1, 300)];
+        let changes = [
+            delta(0, 1, 0),
+            delta(3, -70_000, -1),
+            delta(4, 0, 0),
+            delta(5, i64::MAX, i64::MIN),
+            delta(511, -1, 300),
+        ];
         let encoded = encode(&changes);
         let decoded: Vec<Delta> = decode(&encoded).collect();
         assert_eq!(decoded, [changes[0], changes[1], changes[3], changes[4]]);
@@ -101,7 +115,13 @@ mod tests {
 
     #[test]
     fn a_sum_adds_up_and_forgets_what_went_back() {
-        let both = [delta(1, 10, 1), delta(2, 5, 1), delta(0, 7, 1), delta(1, 10, 1), delta(2, -5, -1)];
+        let both = [
+            delta(1, 10, 1),
+            delta(2, 5, 1),
+            delta(0, 7, 1),
+            delta(1, 10, 1),
+            delta(2, -5, -1),
+        ];
         let encoded = sum(both.to_vec());
         let merged: Vec<Delta> = decode(&encoded).collect();
         assert_eq!(merged, [delta(0, 7, 1), delta(1, 20, 2)]);

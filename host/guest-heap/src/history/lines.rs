@@ -1,4 +1,6 @@
-//! Live bytes by line, once a second.
+//! Live bytes by line, once a second: what is kept, and what gives way when it is too much.
+
+mod read;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -6,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delta::{self, Delta};
-use super::{OTHER, Series, WINDOW};
-use crate::diff::{Held, signed_difference};
-use crate::reading::Context;
+use super::{OTHER, WINDOW};
+use crate::diff::signed_difference;
 use crate::snapshot::Usage;
 use crate::symbols::Site;
 
@@ -16,6 +17,8 @@ use crate::symbols::Site;
 pub const MAX_LINES: usize = 512;
 /// Bytes of all differences together.
 const DELTA_BUDGET: usize = 600_000;
+/// So many of the latest readings are never merged.
+const FINE_SLOTS: usize = 30;
 /// Longer names are cut: a guest chooses them.
 const MAX_TEXT: usize = 160;
 /// Making room rewrites the whole window, so it has to wait this long.
@@ -72,12 +75,21 @@ pub(super) struct Lines {
 /// What everything that is not kept apart is attributed to.
 pub(super) fn other_site() -> Arc<Site> {
     let other: Arc<str> = Arc::from(OTHER);
-    Arc::new(Site { location: Arc::clone(&other), function: other, file: None, line: None })
+    Arc::new(Site {
+        location: Arc::clone(&other),
+        function: other,
+        file: None,
+        line: None,
+    })
 }
 
 impl Lines {
     pub(super) fn new() -> Self {
-        let other = Line { site: other_site(), base: Amount::default(), now: Amount::default() };
+        let other = Line {
+            site: other_site(),
+            base: Amount::default(),
+            now: Amount::default(),
+        };
         Self {
             table: vec![other],
             index: HashMap::new(),
@@ -93,14 +105,28 @@ impl Lines {
     }
 
     pub(super) fn push(&mut self, now: Duration, lines: HashMap<Arc<Site>, Usage>) {
-        let live = lines.into_iter().filter(|(_, usage)| usage.live_objects > 0);
+        let live = lines
+            .into_iter()
+            .filter(|(_, usage)| usage.live_objects > 0);
         let live: Vec<(Arc<Site>, Amount)> = live
-            .map(|(site, usage)| (site, Amount { bytes: usage.live_bytes, objects: usage.live_objects }))
+            .map(|(site, usage)| {
+                (
+                    site,
+                    Amount {
+                        bytes: usage.live_bytes,
+                        objects: usage.live_objects,
+                    },
+                )
+            })
             .collect();
         self.admit(now, &live);
         let mut values = vec![Amount::default(); self.table.len()];
         for (site, amount) in &live {
-            let line = self.index.get(key(&site.location)).copied().unwrap_or_default();
+            let line = self
+                .index
+                .get(key(&site.location))
+                .copied()
+                .unwrap_or_default();
             if let Some(value) = values.get_mut(usize::from(line)) {
                 value.add(*amount);
             }
@@ -113,7 +139,11 @@ impl Lines {
             } else if entry.now != value {
                 let bytes = signed_difference(value.bytes, entry.now.bytes);
                 let objects = signed_difference(value.objects, entry.now.objects);
-                deltas.push(Delta { line, bytes, objects });
+                deltas.push(Delta {
+                    line,
+                    bytes,
+                    objects,
+                });
             }
             entry.now = value;
         }
@@ -128,91 +158,19 @@ impl Lines {
         while self.encoded > DELTA_BUDGET && self.coarsen() {}
     }
 
-    pub(super) fn held_now(&self) -> Vec<Held> {
-        self.held(self.table.iter().map(|line| line.now))
-    }
-
-    /// What was held at the kept moment that lies `ago` or a little more before the last one, and how long ago that is.
-    pub(super) fn held_before(&self, ago: Duration) -> Option<(Vec<Held>, Duration)> {
-        let last = self.slots.back()?.at;
-        let wanted = last.saturating_sub(ago);
-        // The slots after the moment; a merged slot can reach further back than asked for.
-        let after = self.slots.partition_point(|slot| slot.at <= wanted);
-        let at = match after.checked_sub(1) {
-            Some(before) => self.slots.get(before)?.at,
-            None => self.base_at?,
-        };
-        let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.now).collect();
-        for delta in self.slots.range(after..).flat_map(|slot| delta::decode(&slot.deltas)) {
-            if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {
-                amount.apply(&Delta { line: delta.line, bytes: -delta.bytes, objects: -delta.objects });
-            }
-        }
-        Some((self.held(amounts.into_iter()), last - at))
-    }
-
-    pub(super) fn series(&self, limit: usize, max_points: usize) -> Vec<Series> {
-        let Some(base_at) = self.base_at else { return Vec::new() };
-        let mut chosen: Vec<usize> = (1..self.table.len()).collect();
-        let growth = |line: &Line| signed_difference(line.now.bytes, line.base.bytes);
-        chosen.sort_by_key(|line| Reverse(self.table.get(*line).map(|line| (growth(line), line.now.bytes))));
-        chosen.truncate(limit);
-        let mut series: Vec<Series> = chosen
-            .iter()
-            .chain(&[0])
-            .filter_map(|line| self.table.get(*line))
-            .map(|line| Series { site: Arc::clone(&line.site), points: Vec::new() })
-            .collect();
-
-        let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.base).collect();
-        let mut total: u64 = amounts.iter().map(|amount| amount.bytes).sum();
-        let moments = self.slots.len() + 1;
-        let step = moments.div_ceil(max_points.max(1));
-        let mut record = |position: usize, at: Duration, amounts: &[Amount], total: u64| {
-            // Counted from the end, so that the last moment is always one of the points.
-            if (moments - 1 - position) % step != 0 {
-                return;
-            }
-            let mut rest = total;
-            let values = chosen.iter().map(|line| amounts.get(*line).map_or(0, |amount| amount.bytes));
-            let mut own = series.iter_mut();
-            for (value, series) in values.zip(own.by_ref()) {
-                rest = rest.saturating_sub(value);
-                series.points.push((at, value));
-            }
-            if let Some(other) = own.next() {
-                other.points.push((at, rest));
-            }
-        };
-        record(0, base_at, &amounts, total);
-        for (position, slot) in (1..).zip(&self.slots) {
-            for delta in delta::decode(&slot.deltas) {
-                if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {
-                    amount.apply(&delta);
-                    total = total.saturating_add_signed(delta.bytes);
-                }
-            }
-            record(position, slot.at, &amounts, total);
-        }
-        series
-    }
-
-    pub(super) fn covered(&self) -> Duration {
-        self.last().zip(self.base_at).map_or(Duration::ZERO, |(last, base)| last - base)
-    }
-
-    pub(super) fn resolution(&self) -> Duration {
-        let moments = self.base_at.into_iter().chain(self.slots.iter().map(|slot| slot.at));
-        let later = self.slots.iter().map(|slot| slot.at);
-        moments.zip(later).map(|(earlier, later)| later - earlier).max().unwrap_or(Duration::from_secs(1))
-    }
-
     pub(super) fn memory_bytes(&self) -> usize {
         let texts = |site: &Site| {
             let header = 2 * size_of::<usize>();
-            site.location.len() + site.function.len() + site.file.as_ref().map_or(0, |file| file.len()) + 4 * header
+            site.location.len()
+                + site.function.len()
+                + site.file.as_ref().map_or(0, |file| file.len())
+                + 4 * header
         };
-        let sites: usize = self.table.iter().map(|line| size_of::<Site>() + texts(&line.site)).sum();
+        let sites: usize = self
+            .table
+            .iter()
+            .map(|line| size_of::<Site>() + texts(&line.site))
+            .sum();
         sites
             + self.table.capacity() * size_of::<Line>()
             // A hash table fills seven eighths of its slots.
@@ -221,22 +179,12 @@ impl Lines {
             + self.encoded
     }
 
-    fn held(&self, amounts: impl Iterator<Item = Amount>) -> Vec<Held> {
-        let lines = self.table.iter().zip(amounts);
-        lines
-            .map(|(line, amount)| Held {
-                context: Context::Special(Arc::clone(&line.site.location)),
-                site: Arc::clone(&line.site),
-                bytes: amount.bytes,
-                objects: amount.objects,
-            })
-            .collect()
-    }
-
     /// Gives new lines an entry, the largest first, as far as there is room.
     fn admit(&mut self, now: Duration, live: &[(Arc<Site>, Amount)]) {
-        let mut new: Vec<&(Arc<Site>, Amount)> =
-            live.iter().filter(|(site, _)| !self.index.contains_key(key(&site.location))).collect();
+        let mut new: Vec<&(Arc<Site>, Amount)> = live
+            .iter()
+            .filter(|(site, _)| !self.index.contains_key(key(&site.location)))
+            .collect();
         if new.is_empty() {
             return;
         }
@@ -252,8 +200,13 @@ impl Lines {
             let location = key(&site.location);
             if !self.index.contains_key(location) {
                 let site = bounded(site);
-                self.index.insert(Arc::clone(&site.location), self.table.len() as u16);
-                self.table.push(Line { site, base: Amount::default(), now: Amount::default() });
+                self.index
+                    .insert(Arc::clone(&site.location), self.table.len() as u16);
+                self.table.push(Line {
+                    site,
+                    base: Amount::default(),
+                    now: Amount::default(),
+                });
             }
         }
     }
@@ -261,9 +214,13 @@ impl Lines {
     /// Folds lines that hold nothing, and each that a larger newcomer can replace, into [`OTHER`], in the past as well.
     fn make_room(&mut self, new: &[&(Arc<Site>, Amount)]) {
         let weight = |line: &Line| line.base.bytes.max(line.now.bytes);
-        let mut by_weight: Vec<(usize, u64)> = self.table.iter().map(weight).enumerate().skip(1).collect();
+        let mut by_weight: Vec<(usize, u64)> =
+            self.table.iter().map(weight).enumerate().skip(1).collect();
         by_weight.sort_by_key(|(_, weight)| *weight);
-        let newcomers = new.iter().map(|(_, amount)| amount.bytes).chain(std::iter::repeat(0));
+        let newcomers = new
+            .iter()
+            .map(|(_, amount)| amount.bytes)
+            .chain(std::iter::repeat(0));
         let mut folded = vec![false; self.table.len()];
         let mut any = false;
         for ((line, weight), newcomer) in by_weight.into_iter().zip(newcomers) {
@@ -293,11 +250,21 @@ impl Lines {
             }
         }
         self.table = kept;
-        self.index = (0..).zip(&self.table).skip(1).map(|(line, entry)| (Arc::clone(&entry.site.location), line)).collect();
+        self.index = (0..)
+            .zip(&self.table)
+            .skip(1)
+            .map(|(line, entry)| (Arc::clone(&entry.site.location), line))
+            .collect();
         self.encoded = 0;
         for slot in &mut self.slots {
             let renumbered: Vec<Delta> = delta::decode(&slot.deltas)
-                .map(|delta| Delta { line: moved.get(usize::from(delta.line)).copied().unwrap_or_default(), ..delta })
+                .map(|delta| Delta {
+                    line: moved
+                        .get(usize::from(delta.line))
+                        .copied()
+                        .unwrap_or_default(),
+                    ..delta
+                })
                 .collect();
             slot.deltas = delta::sum(renumbered);
             self.encoded += slot.deltas.len();
@@ -317,38 +284,49 @@ impl Lines {
         }
     }
 
-    /// Merges each two neighbours of the older half; false when there is nothing left to merge.
+    /// Merges the two neighbours that cover the shortest time together, the older ones of equals, so that what gives way is
+    /// spread over the window; the latest readings stay. False when there is nothing left to merge.
     fn coarsen(&mut self) -> bool {
-        let older = self.slots.len() / 2;
-        if older < 2 {
+        let Some(base_at) = self.base_at else {
             return false;
-        }
-        let mut slots = VecDeque::with_capacity(self.slots.len());
-        let mut earlier: Option<Slot> = None;
-        for (position, slot) in std::mem::take(&mut self.slots).into_iter().enumerate() {
-            match earlier.take() {
-                Some(before) => {
-                    let deltas = delta::sum(delta::decode(&before.deltas).chain(delta::decode(&slot.deltas)).collect());
-                    slots.push_back(Slot { at: slot.at, deltas });
-                }
-                None if position < older => earlier = Some(slot),
-                None => slots.push_back(slot),
-            }
-        }
-        self.slots = slots;
-        self.encoded = self.slots.iter().map(|slot| slot.deltas.len()).sum();
+        };
+        let begins = std::iter::once(base_at).chain(self.slots.iter().map(|slot| slot.at));
+        let ends = self.slots.iter().skip(1).map(|slot| slot.at);
+        let spans = begins.zip(ends).map(|(begin, end)| end - begin);
+        let mergeable = self.slots.len().saturating_sub(FINE_SLOTS);
+        let shortest = spans
+            .take(mergeable)
+            .enumerate()
+            .min_by_key(|(_, span)| *span);
+        let Some((earlier, later)) = shortest.and_then(|(position, _)| {
+            Some((self.slots.remove(position)?, self.slots.get_mut(position)?))
+        }) else {
+            return false;
+        };
+        self.encoded -= earlier.deltas.len() + later.deltas.len();
+        later.deltas = delta::sum(
+            delta::decode(&earlier.deltas)
+                .chain(delta::decode(&later.deltas))
+                .collect(),
+        );
+        self.encoded += later.deltas.len();
         true
     }
 }
 
 /// What a line is known by.
 fn key(location: &str) -> &str {
-    location.get(..location.floor_char_boundary(MAX_TEXT)).unwrap_or(location)
+    location
+        .get(..location.floor_char_boundary(MAX_TEXT))
+        .unwrap_or(location)
 }
 
 fn bounded(site: &Arc<Site>) -> Arc<Site> {
     let is_short = |text: &str| text.len() <= MAX_TEXT;
-    if is_short(&site.location) && is_short(&site.function) && site.file.as_deref().is_none_or(is_short) {
+    if is_short(&site.location)
+        && is_short(&site.function)
+        && site.file.as_deref().is_none_or(is_short)
+    {
         return Arc::clone(site);
     }
     let cut = |text: &Arc<str>| Arc::from(key(text));

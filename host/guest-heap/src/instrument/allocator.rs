@@ -2,11 +2,12 @@
 //!
 //! They are known by name: from the name section or, in a module that is linked to others, from its
 //! exports. C's own entry points cover Rust's standard library on WASI too, which ends there. A Rust
-//! program with an allocator of its own has only Rust's, or both; then an entry point may call
-//! another, and the outer one counts.
+//! program with an allocator of its own may have only Rust's.
 
 use wasmparser::ValType;
 
+use super::calls::Calls;
+use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
 
 /// A function that allocates or frees.
@@ -76,7 +77,10 @@ impl EntryPoint {
     }
 
     fn is_rust(self) -> bool {
-        matches!(self, RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc)
+        matches!(
+            self,
+            RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc
+        )
     }
 
     /// Number of 32-bit parameters, and of results.
@@ -96,7 +100,9 @@ impl EntryPoint {
 fn rust_symbol(symbol: &str) -> Option<&str> {
     if let Some((_, item)) = symbol.split_once("_7___rustc") {
         // v0: the item's length, an underscore since it begins with one, the item.
-        return item.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix('_');
+        return item
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .strip_prefix('_');
     }
     if let Some(item) = symbol.strip_prefix("_ZN7__rustc") {
         let item = item.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -117,6 +123,8 @@ pub(super) fn is_default_rust_allocator(symbol: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Allocator {
     pub(super) entries: Vec<(EntryPoint, u32)>,
+    /// What is not quite as it seems, for people.
+    pub(super) reservation: Option<&'static str>,
 }
 
 impl Allocator {
@@ -128,25 +136,72 @@ impl Allocator {
                     let (params, results) = entry.signature();
                     ty.params().len() == params
                         && ty.results().len() == results
-                        && ty.params().iter().chain(ty.results()).all(|ty| *ty == ValType::I32)
+                        && ty
+                            .params()
+                            .iter()
+                            .chain(ty.results())
+                            .all(|ty| *ty == ValType::I32)
                 })
         };
         let mut entries: Vec<_> = module.entry_points.iter().copied().filter(fits).collect();
         entries.sort_unstable();
         entries.dedup_by_key(|(entry, _)| *entry);
-        let has = |entry| entries.iter().any(|(known, _)| *known == entry);
-        let (c, rust) = (has(Malloc) && has(Free), has(RustAlloc) && has(RustDealloc));
-        if c && (!rust || module.has_default_rust_allocator) {
-            entries.retain(|(entry, _)| !entry.is_rust());
-        } else if rust && !c {
-            entries.retain(|(entry, _)| entry.is_rust());
-        } else if !rust {
-            return Err(if module.has_names {
-                "none of its functions is named malloc or __rust_alloc"
-            } else {
-                "function names are stripped"
-            });
+        let allocator = Self {
+            entries,
+            reservation: None,
+        };
+        if allocator.has_c() || allocator.has_rust() {
+            Ok(allocator)
+        } else if module.has_names {
+            Err("none of its functions is named malloc or __rust_alloc")
+        } else {
+            Err("function names are stripped")
         }
-        Ok(Self { entries })
+    }
+
+    fn has(&self, entry: EntryPoint) -> bool {
+        self.entries.iter().any(|(known, _)| *known == entry)
+    }
+
+    fn has_c(&self) -> bool {
+        self.has(Malloc) && self.has(Free)
+    }
+
+    fn has_rust(&self) -> bool {
+        self.has(RustAlloc) && self.has(RustDealloc)
+    }
+
+    /// Where there are C's entry points and Rust's, keeps those that every block goes through.
+    ///
+    /// Rust's default allocator ends in `malloc`. So may one of the program's own, and then `malloc`
+    /// is what can be relied on: the compiler often inlines calls of Rust's entry points.
+    pub(super) fn choose(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
+        let own = self.has_rust() && !module.has_default_rust_allocator;
+        let ends_in_c = self.has_c() && (!own || self.rust_reaches_c(module, calls));
+        self.entries
+            .retain(|(entry, _)| entry.is_rust() != ends_in_c);
+        self.reservation = match (own, ends_in_c) {
+            (false, _) => None,
+            (true, true) => Some(
+                "has a global allocator of its own: what that one takes from malloc is counted, not \
+                 what it hands out",
+            ),
+            (true, false) => Some(
+                "has a global allocator of its own, whose calls the compiler may have inlined: such \
+                 blocks are not seen",
+            ),
+        };
+    }
+
+    fn rust_reaches_c(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
+        let c: Vec<u32> = self.functions(|entry| !entry.is_rust()).collect();
+        let reach = Reach::compute(module, calls, &c, &c, false, Diverging::Ignored);
+        self.functions(EntryPoint::is_rust)
+            .any(|function| reach.function(function))
+    }
+
+    fn functions(&self, which: impl Fn(EntryPoint) -> bool) -> impl Iterator<Item = u32> {
+        let chosen = self.entries.iter().filter(move |(entry, _)| which(*entry));
+        chosen.map(|(_, function)| *function)
     }
 }

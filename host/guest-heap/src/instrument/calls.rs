@@ -76,9 +76,14 @@ impl Calls {
             let start = operators.original_position() as usize;
             let operator = operators.read()?;
             if after_call && matches!(operator, Operator::Unreachable) {
-                calls.sites.last_mut().into_iter().for_each(|site| site.diverges = true);
+                calls
+                    .sites
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|site| site.diverges = true);
             }
-            after_call = calls.operator(&operator, start..operators.original_position() as usize)?;
+            after_call =
+                calls.operator(&operator, start..operators.original_position() as usize)?;
         }
         debug_assert!(calls.code <= range(body.range()).end);
         Ok(calls)
@@ -143,9 +148,10 @@ impl Calls {
                 self.steps.push(Step::MayBranch(targets.default()));
                 Step::Stop
             }
-            Operator::Return | Operator::Unreachable | Operator::Throw { .. } | Operator::ThrowRef => {
-                Step::Stop
-            }
+            Operator::Return
+            | Operator::Unreachable
+            | Operator::Throw { .. }
+            | Operator::ThrowRef => Step::Stop,
             Operator::TryTable { try_table } => {
                 for catch in &try_table.catches {
                     // Counted from outside the block that begins here.
@@ -254,7 +260,10 @@ impl Calls {
                 Step::Call => {
                     if touches(site) {
                         for touching in open.iter().flatten() {
-                            loops.get_mut(*touching).into_iter().for_each(|it| *it = true);
+                            loops
+                                .get_mut(*touching)
+                                .into_iter()
+                                .for_each(|it| *it = true);
                         }
                     }
                     site += 1;

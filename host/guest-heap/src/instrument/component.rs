@@ -55,7 +55,9 @@ impl Component {
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload?;
             match &payload {
-                Payload::ModuleSection { unchecked_range, .. } => {
+                Payload::ModuleSection {
+                    unchecked_range, ..
+                } => {
                     let bytes = range(unchecked_range.clone());
                     if depth == 0 {
                         let index = component.module_count;
@@ -80,12 +82,15 @@ impl Component {
             Payload::InstanceSection(instances) => {
                 for instance in instances {
                     self.instances.push(match instance? {
-                        Instance::Instantiate { module_index, .. } => CoreInstance::Module(module_index),
+                        Instance::Instantiate { module_index, .. } => {
+                            CoreInstance::Module(module_index)
+                        }
                         Instance::FromExports(exports) => {
                             let functions = exports.iter().filter(|export| {
                                 matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact)
                             });
-                            let functions = functions.map(|export| (export.name.to_owned(), export.index));
+                            let functions =
+                                functions.map(|export| (export.name.to_owned(), export.index));
                             CoreInstance::Exports(functions.collect())
                         }
                     });
@@ -149,7 +154,9 @@ impl Component {
 
     fn canonical(&mut self, function: CanonicalFunction) {
         let options: &[CanonicalOption] = match &function {
-            CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } => options,
+            CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } => {
+                options
+            }
             _ => &[],
         };
         for option in options {
@@ -160,15 +167,22 @@ impl Component {
             }
         }
         match function {
-            CanonicalFunction::Lift { core_func_index, .. } => self.used.lifted.push(core_func_index),
+            CanonicalFunction::Lift {
+                core_func_index, ..
+            } => self.used.lifted.push(core_func_index),
             _ => self.functions.push(None),
         }
     }
 
     /// The core instances of a module.
     pub(super) fn instances_of(&self, module: u32) -> Vec<u32> {
-        let is = |instance: &CoreInstance| matches!(instance, CoreInstance::Module(of) if *of == module);
-        (0..).zip(&self.instances).filter(|(_, it)| is(it)).map(|(index, _)| index).collect()
+        let is =
+            |instance: &CoreInstance| matches!(instance, CoreInstance::Module(of) if *of == module);
+        (0..)
+            .zip(&self.instances)
+            .filter(|(_, it)| is(it))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// How the component uses a module's exports.
@@ -177,7 +191,8 @@ impl Component {
             let exports = functions.iter().filter_map(|function| {
                 let (instance, name) = self.functions.get(*function as usize)?.as_ref()?;
                 let instance = self.instances.get(*instance as usize);
-                matches!(instance, Some(CoreInstance::Module(of)) if *of == module).then(|| name.clone())
+                matches!(instance, Some(CoreInstance::Module(of)) if *of == module)
+                    .then(|| name.clone())
             });
             exports.collect()
         };

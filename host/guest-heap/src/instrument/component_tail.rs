@@ -8,11 +8,11 @@
 use std::borrow::Cow;
 
 use wasm_encoder::{
-    Alias, CanonicalFunctionSection, CanonicalOption, CodeSection, Component, ComponentAliasSection,
-    ComponentExportKind, ComponentImportSection, ComponentTypeRef, ComponentTypeSection,
-    ComponentValType, ConstExpr, ElementSection, Elements, EntityType, ExportKind, Function,
-    FunctionSection, ImportSection, InstanceSection, InstanceType, Module, ModuleArg, ModuleSection,
-    PrimitiveValType, StartSection, TypeSection, ValType,
+    Alias, CanonicalFunctionSection, CanonicalOption, CodeSection, Component,
+    ComponentAliasSection, ComponentExportKind, ComponentImportSection, ComponentTypeRef,
+    ComponentTypeSection, ComponentValType, ConstExpr, ElementSection, Elements, EntityType,
+    ExportKind, Function, FunctionSection, ImportSection, InstanceSection, InstanceType, Module,
+    ModuleArg, ModuleSection, PrimitiveValType, StartSection, TypeSection, ValType,
 };
 use wasmparser::types::TypesRef;
 
@@ -55,7 +55,10 @@ pub(super) fn tail(types: TypesRef<'_>, targets: &[Target]) -> Vec<u8> {
     let mut component = Component::new();
     let host = types.component_instance_count();
     import_host(&mut component, types.component_type_count());
-    let (report, announce) = (types.component_function_count(), types.component_function_count() + 1);
+    let (report, announce) = (
+        types.component_function_count(),
+        types.component_function_count() + 1,
+    );
     let mut aliases = ComponentAliasSection::new();
     for name in [names::CONTEXT, names::ANNOUNCE] {
         aliases.alias(Alias::InstanceExport {
@@ -150,7 +153,10 @@ fn connect(
         ("announce", ExportKind::Func, function(4)),
         ("table", ExportKind::Table, counts.tables),
     ]);
-    instances.instantiate(counts.modules, [("", ModuleArg::Instance(counts.instances))]);
+    instances.instantiate(
+        counts.modules,
+        [("", ModuleArg::Instance(counts.instances))],
+    );
     component.section(&instances);
     counts.modules += 1;
     counts.functions += names::FUNCTIONS.len() as u32 + 2;

@@ -62,7 +62,10 @@ impl Tracking<'_> {
     pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<Body, Refusal> {
         let defined = function.saturating_sub(self.module.first_defined());
         let body = self.module.bodies.get(defined as usize);
-        let body = range(body.ok_or_else(|| Refusal::internal("a function without a body"))?.range());
+        let body = range(
+            body.ok_or_else(|| Refusal::internal("a function without a body"))?
+                .range(),
+        );
         let updates = self.updates(function, calls);
         let mut out = Rewriting {
             module: self.module,
@@ -72,7 +75,10 @@ impl Tracking<'_> {
         };
         out.offsets.copy(0, body.start);
         let local = calls.locals;
-        if updates.iter().any(|(_, update)| *update == Update::FromLocal) {
+        if updates
+            .iter()
+            .any(|(_, update)| *update == Update::FromLocal)
+        {
             out.add_local(calls)?;
             out.offsets.inserted(out.bytes.len(), calls.code);
             InstructionSink::new(&mut out.bytes)
@@ -80,6 +86,7 @@ impl Tracking<'_> {
                 .i64_const(MULTIPLIER as i64)
                 .i64_mul()
                 .local_set(local);
+            out.offsets.copy(out.bytes.len(), calls.code);
         }
         for (site, update) in &updates {
             self.site(&mut out, site, *update, local)?;
@@ -99,12 +106,20 @@ impl Tracking<'_> {
         let is_tracked = |site: &Site| {
             tracked && !(site.diverges && self.ignores_diverging) && self.reach.site(site)
         };
-        if !calls.sites.iter().any(|site| is_constant(site) || is_tracked(site)) {
+        if !calls
+            .sites
+            .iter()
+            .any(|site| is_constant(site) || is_tracked(site))
+        {
             return Vec::new();
         }
         let touched = calls.touched_before(|at| calls.sites.get(at).is_some_and(is_tracked));
         // Either the local is needed, and then using it everywhere is shortest, or it is not.
-        let needs_local = calls.sites.iter().zip(&touched).any(|(site, touched)| *touched && is_tracked(site));
+        let needs_local = calls
+            .sites
+            .iter()
+            .zip(&touched)
+            .any(|(site, touched)| *touched && is_tracked(site));
         let update = |site: &Site| {
             if is_constant(site) {
                 Some(Update::Constant)
@@ -116,10 +131,20 @@ impl Tracking<'_> {
                 Some(Update::FromEntry)
             }
         };
-        calls.sites.iter().filter_map(|site| Some((site, update(site)?))).collect()
+        calls
+            .sites
+            .iter()
+            .filter_map(|site| Some((site, update(site)?)))
+            .collect()
     }
 
-    fn site(&self, out: &mut Rewriting<'_>, site: &Site, update: Update, local: u32) -> Result<(), Refusal> {
+    fn site(
+        &self,
+        out: &mut Rewriting<'_>,
+        site: &Site,
+        update: Update,
+        local: u32,
+    ) -> Result<(), Refusal> {
         out.copy_to(site.start)?;
         out.offsets.inserted(out.bytes.len(), site.start);
         // 32 bits: a short instruction, both in wasm and in the machine's code.
@@ -149,7 +174,10 @@ impl Tracking<'_> {
         let at = out.bytes.len();
         out.copy_to(site.end)?;
         if site.tail {
-            out.bytes.get_mut(at).into_iter().for_each(|opcode| *opcode = without_tail(*opcode));
+            out.bytes
+                .get_mut(at)
+                .into_iter()
+                .for_each(|opcode| *opcode = without_tail(*opcode));
         }
         out.offsets.inserted(out.bytes.len(), site.start);
         InstructionSink::new(&mut out.bytes).call(self.import_ends);
@@ -181,7 +209,8 @@ struct Rewriting<'m> {
 
 impl Rewriting<'_> {
     fn copy_to(&mut self, end: usize) -> Result<(), Refusal> {
-        self.bytes.extend_from_slice(self.module.slice(self.copied..end)?);
+        self.bytes
+            .extend_from_slice(self.module.slice(self.copied..end)?);
         self.copied = end;
         Ok(())
     }

@@ -27,7 +27,11 @@ pub(super) struct Specials(pub(super) Vec<Arc<str>>);
 impl Default for Specials {
     /// The numbers that the runtime knows, in the order of its `phase.rs`; 0 is the overflow.
     fn default() -> Self {
-        Self(["overflow", "initialisation", "arguments", "other modules"].map(Arc::from).into())
+        Self(
+            ["overflow", "initialisation", "arguments", "other modules"]
+                .map(Arc::from)
+                .into(),
+        )
     }
 }
 
@@ -65,14 +69,22 @@ impl Wrapping<'_> {
     ) -> Result<Option<Wrapper>, Refusal> {
         let short = short_name(name);
         let body = if self.roles.lifted.contains(name) {
-            self.lifted(name, function, specials.add(format!("arguments of {short}")))?
+            self.lifted(
+                name,
+                function,
+                specials.add(format!("arguments of {short}")),
+            )?
         } else if self.roles.reallocs.contains(name) {
             self.realloc(function)?
         } else if self.roles.post_returns.contains(name) {
             let of = short_name(name.strip_prefix("cabi_post_").unwrap_or(name));
             self.post_return(name, function, specials.add(format!("post-return of {of}")))?
         } else if may_allocate {
-            self.other(name, function, specials.add(format!("other modules through {short}")))?
+            self.other(
+                name,
+                function,
+                specials.add(format!("other modules through {short}")),
+            )?
         } else {
             return Ok(None);
         };
@@ -83,7 +95,8 @@ impl Wrapping<'_> {
 
     fn lifted(&self, name: &str, function: u32, arguments: u32) -> Result<Vec<u8>, Refusal> {
         self.emit(function, &[], |code, call| {
-            code.i32_const(arguments as i32).call(self.runtime.export("export_begins")?);
+            code.i32_const(arguments as i32)
+                .call(self.runtime.export("export_begins")?);
             code.i64_const(root(name)).global_set(self.context_global);
             call(code);
             code.i64_const(0).global_set(self.context_global);
@@ -95,26 +108,39 @@ impl Wrapping<'_> {
     fn post_return(&self, name: &str, function: u32, special: u32) -> Result<Vec<u8>, Refusal> {
         self.emit(function, &[ValType::I32], |code, call| {
             let before = self.parameters(function);
-            code.i32_const(special as i32).call(self.runtime.export("phase_begins")?);
+            code.i32_const(special as i32)
+                .call(self.runtime.export("phase_begins")?);
             code.local_set(before);
             code.i64_const(root(name)).global_set(self.context_global);
             call(code);
             code.i64_const(0).global_set(self.context_global);
-            code.local_get(before).call(self.runtime.export("phase_ends")?);
+            code.local_get(before)
+                .call(self.runtime.export("phase_ends")?);
             Ok(())
         })
     }
 
+    /// Called again and again while one call's arguments or results are lowered, each time in the
+    /// same context.
     fn realloc(&self, function: u32) -> Result<Vec<u8>, Refusal> {
-        self.emit(function, &[ValType::I32, ValType::I32], |code, call| {
-            let for_arguments = self.parameters(function);
-            let pointer = for_arguments + 1;
-            code.call(self.runtime.export("lowering_begins")?).local_set(for_arguments);
-            call(code);
-            code.local_tee(pointer).local_get(for_arguments);
-            code.call(self.runtime.export("lowering_ends")?).local_get(pointer);
-            Ok(())
-        })
+        self.emit(
+            function,
+            &[ValType::I64, ValType::I32, ValType::I32],
+            |code, call| {
+                let context = self.parameters(function);
+                let (for_arguments, pointer) = (context + 1, context + 2);
+                code.global_get(self.context_global).local_set(context);
+                code.call(self.runtime.export("lowering_begins")?)
+                    .local_set(for_arguments);
+                call(code);
+                code.local_tee(pointer).local_get(for_arguments);
+                code.call(self.runtime.export("lowering_ends")?);
+                code.local_get(context)
+                    .global_set(self.context_global)
+                    .local_get(pointer);
+                Ok(())
+            },
+        )
     }
 
     /// Called by another core module, or by the host for what is no export of the component, such as
@@ -124,12 +150,17 @@ impl Wrapping<'_> {
             let context = self.parameters(function);
             let before = context + 1;
             code.global_get(self.context_global).local_tee(context);
-            code.i64_const(MULTIPLIER as i64).i64_mul().i64_const(root(name)).i64_add();
+            code.i64_const(MULTIPLIER as i64)
+                .i64_mul()
+                .i64_const(root(name))
+                .i64_add();
             code.global_set(self.context_global);
-            code.i32_const(special as i32).call(self.runtime.export("entry_begins")?);
+            code.i32_const(special as i32)
+                .call(self.runtime.export("entry_begins")?);
             code.local_set(before);
             call(code);
-            code.local_get(before).call(self.runtime.export("phase_ends")?);
+            code.local_get(before)
+                .call(self.runtime.export("phase_ends")?);
             code.local_get(context).global_set(self.context_global);
             Ok(())
         })
@@ -139,7 +170,10 @@ impl Wrapping<'_> {
         &self,
         function: u32,
         locals: &[ValType],
-        write: impl FnOnce(&mut InstructionSink<'_>, &dyn Fn(&mut InstructionSink<'_>)) -> Result<(), Refusal>,
+        write: impl FnOnce(
+            &mut InstructionSink<'_>,
+            &dyn Fn(&mut InstructionSink<'_>),
+        ) -> Result<(), Refusal>,
     ) -> Result<Vec<u8>, Refusal> {
         let mut wrapper = Function::new_with_locals_types(locals.iter().copied());
         let call = |code: &mut InstructionSink<'_>| {
@@ -171,8 +205,12 @@ fn short_name(export: &str) -> String {
     let Some((interface, function)) = export.rsplit_once('#') else {
         return export.to_owned();
     };
-    let interface = interface.rsplit_once('/').map_or(interface, |(_, name)| name);
-    let interface = interface.split_once('@').map_or(interface, |(name, _)| name);
+    let interface = interface
+        .rsplit_once('/')
+        .map_or(interface, |(_, name)| name);
+    let interface = interface
+        .split_once('@')
+        .map_or(interface, |(name, _)| name);
     format!("{interface}#{function}")
 }
 

@@ -9,7 +9,8 @@ use std::convert::Infallible;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    ConstExpr, DataSection, Encode, GlobalSection, Instruction, MemArg, MemArgTarget, MemoryType, TypeSection,
+    ConstExpr, DataSection, Encode, GlobalSection, Instruction, MemArg, MemArgTarget, MemoryType,
+    TypeSection,
 };
 use wasmparser::{DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef};
 
@@ -125,7 +126,8 @@ impl Linker {
             Payload::TypeSection(types) => {
                 let count = types.count();
                 let mut section = TypeSection::new();
-                self.parse_type_section(&mut section, types).map_err(refusal)?;
+                self.parse_type_section(&mut section, types)
+                    .map_err(refusal)?;
                 linked.types = Items::of(count, &section)?;
             }
             Payload::ImportSection(imports) => {
@@ -160,7 +162,8 @@ impl Linker {
             Payload::GlobalSection(globals) => {
                 let count = globals.count();
                 let mut section = GlobalSection::new();
-                self.parse_global_section(&mut section, globals).map_err(refusal)?;
+                self.parse_global_section(&mut section, globals)
+                    .map_err(refusal)?;
                 linked.globals = Items::of(count, &section)?;
             }
             Payload::ExportSection(exports) => {
@@ -192,7 +195,9 @@ impl Linker {
     }
 
     fn body(&mut self, body: &FunctionBody<'static>) -> Result<Vec<u8>, Refusal> {
-        let mut function = self.new_function_with_parsed_locals(body).map_err(refusal)?;
+        let mut function = self
+            .new_function_with_parsed_locals(body)
+            .map_err(refusal)?;
         for operator in body.get_operators_reader()? {
             let operator = operator?;
             let import = match operator {

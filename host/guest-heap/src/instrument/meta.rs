@@ -84,7 +84,9 @@ impl InstrumentedMeta {
         bytes.push(kind);
         why.encode(&mut bytes);
         (self.specials.len() as u32).encode(&mut bytes);
-        self.specials.iter().for_each(|name| name.encode(&mut bytes));
+        self.specials
+            .iter()
+            .for_each(|name| name.encode(&mut bytes));
         (self.modules.len() as u32).encode(&mut bytes);
         for module in &self.modules {
             for number in [module.index, module.original.start, module.original.end] {
@@ -150,7 +152,11 @@ impl InstrumentedMeta {
 
 /// FNV-1a over words: against damage, not against malice.
 fn checksum(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(23);
+    let step = |hash: u64, word: u64| {
+        (hash ^ word)
+            .wrapping_mul(0x0000_0100_0000_01B3)
+            .rotate_left(23)
+    };
     let (words, rest) = bytes.as_chunks::<8>();
     let words = words.iter().map(|word| u64::from_le_bytes(*word));
     let rest = rest.iter().map(|byte| u64::from(*byte));

@@ -8,7 +8,7 @@ use wasm_encoder::{
 use wasmparser::{BinaryReader, Parser, Payload};
 
 use super::allocator::Allocator;
-use super::calls::Calls;
+use super::calls::{Callee, Calls};
 use super::component_tail::names;
 use super::context::{Tracking, mix};
 use super::error::Refusal;
@@ -50,7 +50,7 @@ struct Layout {
 pub(super) fn rewrite(
     module: &CoreModule<'_>,
     index: u32,
-    allocator: &Allocator,
+    allocator: &mut Allocator,
     roles: &Roles,
     settings: Settings,
     specials: &mut Specials,
@@ -58,9 +58,13 @@ pub(super) fn rewrite(
     check(module)?;
     let mut calls = Vec::with_capacity(module.bodies.len());
     for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
-        let params = module.signature(function).map_or(0, |ty| ty.params().len() as u32);
+        let params = module
+            .signature(function)
+            .map_or(0, |ty| ty.params().len() as u32);
         calls.push(Calls::read(body, params)?);
     }
+    allocator.choose(module, &calls);
+    let allocator = &*allocator;
 
     let functions = module.functions();
     let layout = Layout {
@@ -81,14 +85,26 @@ pub(super) fn rewrite(
     };
     let nest = hooks_nest(module, &calls, allocator);
     let runtime = link_runtime(base, |import| {
-        resolve(import, allocator, &layout, nest, settings.report_every_event)
+        resolve(
+            import,
+            module,
+            &calls,
+            allocator,
+            &layout,
+            nest,
+            settings.report_every_event,
+        )
     })?;
     let tracking = tracking(module, index, allocator, &calls, &layout, &runtime)?;
     let mut code = Code::new(module, allocator, runtime, &layout)?;
 
     let mut report = ModuleReport::new(index, allocator);
     for (function, calls) in (module.first_defined()..).zip(&calls) {
-        if allocator.entries.iter().any(|(_, hooked)| *hooked == function) {
+        if allocator
+            .entries
+            .iter()
+            .any(|(_, hooked)| *hooked == function)
+        {
             code.hook(function)?;
             continue;
         }
@@ -138,15 +154,23 @@ fn check(module: &CoreModule<'_>) -> Result<(), Refusal> {
 
 /// Whether an allocator entry point's own body may call another one.
 fn hooks_nest(module: &CoreModule<'_>, calls: &[Calls], allocator: &Allocator) -> bool {
-    let hooks: Vec<u32> = allocator.entries.iter().map(|(_, function)| *function).collect();
+    let hooks: Vec<u32> = allocator
+        .entries
+        .iter()
+        .map(|(_, function)| *function)
+        .collect();
     let reach = Reach::compute(module, calls, &hooks, &hooks, false, Diverging::Ignored);
     let of = |function: &u32| calls.get(function.saturating_sub(module.first_defined()) as usize);
     let sites = hooks.iter().filter_map(of).flat_map(|calls| &calls.sites);
-    sites.filter(|site| !site.diverges).any(|site| reach.site(site))
+    sites
+        .filter(|site| !site.diverges)
+        .any(|site| reach.site(site))
 }
 
 fn resolve(
     import: &str,
+    module: &CoreModule<'_>,
+    calls: &[Calls],
     allocator: &Allocator,
     layout: &Layout,
     nest: bool,
@@ -162,11 +186,37 @@ fn resolve(
         _ => {
             let name = import.strip_prefix("raw_")?;
             let raw = (layout.raws..).zip(&allocator.entries);
-            let mut raw = raw.filter(|(_, (entry, _))| entry.name() == name);
-            Import::Function(raw.next()?.0)
+            let (raw, (_, function)) = raw
+                .into_iter()
+                .find(|(_, (entry, _))| entry.name() == name)?;
+            Import::Function(forwards_to(module, calls, *function).unwrap_or(raw))
         }
     })
 }
+
+/// The function that an entry point does nothing but call, with its own arguments: then the hook may
+/// call that one as well.
+fn forwards_to(module: &CoreModule<'_>, calls: &[Calls], function: u32) -> Option<u32> {
+    let defined = function.checked_sub(module.first_defined())? as usize;
+    let [site] = calls.get(defined)?.sites.as_slice() else {
+        return None;
+    };
+    let Callee::Function(callee) = site.callee else {
+        return None;
+    };
+    let params = module.signature(function)?.params().len() as u32;
+    let mut expected = Vec::new();
+    let mut code = InstructionSink::new(&mut expected);
+    for param in 0..params {
+        code.local_get(param);
+    }
+    let body = range(module.bodies.get(defined)?.range());
+    let before = module.bytes.get(calls.get(defined)?.code..site.start)?;
+    let after = module.bytes.get(site.end..body.end)?;
+    (before == expected && after == [END] && module.is_defined(callee)).then_some(callee)
+}
+
+const END: u8 = 0x0B;
 
 fn tracking<'m>(
     module: &'m CoreModule<'m>,
@@ -176,14 +226,22 @@ fn tracking<'m>(
     layout: &Layout,
     runtime: &Linked,
 ) -> Result<Tracking<'m>, Refusal> {
-    let hooks: Vec<u32> = allocator.entries.iter().map(|(_, function)| *function).collect();
+    let hooks: Vec<u32> = allocator
+        .entries
+        .iter()
+        .map(|(_, function)| *function)
+        .collect();
     let allocating = allocator.entries.iter().filter(|(entry, _)| !entry.frees());
     let seeds: Vec<u32> = allocating.map(|(_, function)| *function).collect();
     let reach = |diverging| Reach::compute(module, calls, &seeds, &hooks, true, diverging);
     let ignores_diverging = !module.has_exceptions;
     Ok(Tracking {
         module,
-        reach: reach(if ignores_diverging { Diverging::Ignored } else { Diverging::Counts }),
+        reach: reach(if ignores_diverging {
+            Diverging::Ignored
+        } else {
+            Diverging::Counts
+        }),
         full_reach: reach(Diverging::Counts),
         ignores_diverging,
         imports: ReferencedImports::of(module, calls),
@@ -217,7 +275,12 @@ struct Code {
 }
 
 impl Code {
-    fn new(module: &CoreModule<'_>, allocator: &Allocator, runtime: Linked, layout: &Layout) -> Result<Self, Refusal> {
+    fn new(
+        module: &CoreModule<'_>,
+        allocator: &Allocator,
+        runtime: Linked,
+        layout: &Layout,
+    ) -> Result<Self, Refusal> {
         let mut hooks = HashMap::new();
         let mut types = vec![layout.stub_type];
         for (entry, function) in &allocator.entries {
@@ -268,13 +331,20 @@ impl Code {
     }
 
     /// The call of the host, the entry points' own bodies, the runtime.
-    fn append_runtime(&mut self, module: &CoreModule<'_>, allocator: &Allocator) -> Result<(), Refusal> {
+    fn append_runtime(
+        &mut self,
+        module: &CoreModule<'_>,
+        allocator: &Allocator,
+    ) -> Result<(), Refusal> {
         let stub = std::mem::take(&mut self.stub);
         self.push_own(&stub);
         for (_, function) in &allocator.entries {
             let defined = function.saturating_sub(module.first_defined());
             let body = module.bodies.get(defined as usize);
-            let body = range(body.ok_or_else(|| Refusal::internal("a hook without a body"))?.range());
+            let body = range(
+                body.ok_or_else(|| Refusal::internal("a hook without a body"))?
+                    .range(),
+            );
             let mut offsets = OffsetMap::default();
             offsets.copy(0, body.start);
             self.push(module.slice(body)?, &offsets);
@@ -396,8 +466,14 @@ fn additions(code: &Code, layout: &Layout) -> Vec<(SectionId, Items)> {
         count: code.types.0.len() as u32,
         bytes: Vec::new(),
     };
-    code.types.0.iter().for_each(|ty| ty.encode(&mut functions.bytes));
-    let mut table = Items { count: 1, bytes: Vec::new() };
+    code.types
+        .0
+        .iter()
+        .for_each(|ty| ty.encode(&mut functions.bytes));
+    let mut table = Items {
+        count: 1,
+        bytes: Vec::new(),
+    };
     host_table().encode(&mut table.bytes);
     let mut globals = Items {
         count: 1 + runtime.globals.count,
@@ -405,7 +481,10 @@ fn additions(code: &Code, layout: &Layout) -> Vec<(SectionId, Items)> {
         bytes: vec![0x7E, 1, 0x42, 0, 0x0B],
     };
     globals.bytes.extend_from_slice(&runtime.globals.bytes);
-    debug_assert_eq!(layout.stub_type + 1 + runtime.types.count, layout.stub_type + types.count);
+    debug_assert_eq!(
+        layout.stub_type + 1 + runtime.types.count,
+        layout.stub_type + types.count
+    );
     vec![
         (SectionId::Type, types),
         (SectionId::Function, functions),

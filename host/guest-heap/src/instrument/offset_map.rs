@@ -104,7 +104,7 @@ impl OffsetMap {
             };
             bytes.push(kind);
             // Mostly near `start`, so that the distance is short.
-            i64::from(i64::from(original) - i64::from(*start)).encode(bytes);
+            (i64::from(original) - i64::from(*start)).encode(bytes);
         }
     }
 

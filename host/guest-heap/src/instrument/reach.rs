@@ -44,7 +44,10 @@ impl Reach {
         let referenced = referenced(module, calls, count);
         let mut barrier = vec![false; count];
         for function in barriers {
-            barrier.get_mut(*function as usize).into_iter().for_each(|it| *it = true);
+            barrier
+                .get_mut(*function as usize)
+                .into_iter()
+                .for_each(|it| *it = true);
         }
 
         // Who calls whom, backwards: nodes are functions, then types, then "any reference".
@@ -73,13 +76,22 @@ impl Reach {
 
         let mut reached = vec![false; callers.len()];
         let imports = if imports { first } else { 0 };
-        let mut work: Vec<usize> = (0..imports).chain(seeds.iter().copied()).map(|f| f as usize).collect();
+        let mut work: Vec<usize> = (0..imports)
+            .chain(seeds.iter().copied())
+            .map(|f| f as usize)
+            .collect();
         while let Some(node) = work.pop() {
             match reached.get_mut(node) {
                 Some(reached) if !*reached => *reached = true,
                 _ => continue,
             }
-            work.extend(callers.get(node).into_iter().flatten().map(|caller| *caller as usize));
+            work.extend(
+                callers
+                    .get(node)
+                    .into_iter()
+                    .flatten()
+                    .map(|caller| *caller as usize),
+            );
             if referenced.get(node) == Some(&true) {
                 work.push(any);
                 let kind = module.type_of(node as u32).and_then(|ty| kinds.of_type(ty));
@@ -149,7 +161,10 @@ fn referenced(module: &CoreModule<'_>, calls: &[Calls], count: usize) -> Vec<boo
     let mut flags = vec![false; count];
     let in_bodies = calls.iter().flat_map(|calls| &calls.referenced);
     for function in module.referenced.iter().chain(in_bodies) {
-        flags.get_mut(*function as usize).into_iter().for_each(|it| *it = true);
+        flags
+            .get_mut(*function as usize)
+            .into_iter()
+            .for_each(|it| *it = true);
     }
     flags
 }

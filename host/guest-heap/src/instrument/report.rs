@@ -36,7 +36,11 @@ impl ModuleReport {
     pub(super) fn new(index: u32, allocator: &Allocator) -> Self {
         Self {
             index,
-            entry_points: allocator.entries.iter().map(|(entry, _)| entry.name()).collect(),
+            entry_points: allocator
+                .entries
+                .iter()
+                .map(|(entry, _)| entry.name())
+                .collect(),
             ..Self::default()
         }
     }

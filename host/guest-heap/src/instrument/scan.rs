@@ -34,6 +34,8 @@ pub(super) struct CoreModule<'a> {
     pub(super) has_subtypes: bool,
     pub(super) has_names: bool,
     pub(super) has_default_rust_allocator: bool,
+    /// Whether it uses another module's allocator.
+    pub(super) imports_allocator: bool,
     /// Functions with an allocator's name, by the name section first, then by export.
     pub(super) entry_points: Vec<(EntryPoint, u32)>,
 }
@@ -59,7 +61,7 @@ impl<'a> CoreModule<'a> {
             Payload::TypeSection(types) => {
                 for group in types {
                     for ty in group?.types() {
-                        self.has_subtypes |= !ty.is_final || ty.supertype_idxs.len() > 0;
+                        self.has_subtypes |= !ty.is_final || !ty.supertype_idxs.is_empty();
                         self.types.push(match &ty.composite_type.inner {
                             CompositeInnerType::Func(ty) => Some(ty.clone()),
                             _ => None,
@@ -69,8 +71,12 @@ impl<'a> CoreModule<'a> {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    match import?.ty {
-                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => self.imported.push(ty),
+                    let import = import?;
+                    match import.ty {
+                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            self.imported.push(ty);
+                            self.imports_allocator |= EntryPoint::of_symbol(import.name).is_some();
+                        }
                         TypeRef::Table(_) => self.tables += 1,
                         TypeRef::Memory(ty) => self.memories.push(ty),
                         TypeRef::Global(_) => self.globals += 1,

@@ -67,8 +67,13 @@ pub(crate) fn gather<'a>(by: GroupBy, entries: impl Iterator<Item = &'a Entry>) 
     }
     let mut sums: HashMap<Key<'a>, Sum<'a>> = HashMap::new();
     for entry in entries {
-        let empty = Sum { largest: entry, usage: Usage::default() };
-        let sum = sums.entry(by.key(&entry.context, &entry.site)).or_insert(empty);
+        let empty = Sum {
+            largest: entry,
+            usage: Usage::default(),
+        };
+        let sum = sums
+            .entry(by.key(&entry.context, &entry.site))
+            .or_insert(empty);
         sum.usage.add(entry.usage);
         if entry.usage.live_bytes > sum.largest.usage.live_bytes {
             sum.largest = entry;
@@ -86,7 +91,15 @@ pub(crate) fn gather<'a>(by: GroupBy, entries: impl Iterator<Item = &'a Entry>) 
 }
 
 /// Sorts by size, largest first, with equal sizes in the order of their names, and cuts at the limit.
-pub(crate) fn keep_largest<Size: Ord>(groups: &mut Vec<Group>, limit: usize, size: impl Fn(&Group) -> Size) {
-    groups.sort_by(|a, b| size(b).cmp(&size(a)).then_with(|| a.location.cmp(&b.location)));
+pub(crate) fn keep_largest<Size: Ord>(
+    groups: &mut Vec<Group>,
+    limit: usize,
+    size: impl Fn(&Group) -> Size,
+) {
+    groups.sort_by(|a, b| {
+        size(b)
+            .cmp(&size(a))
+            .then_with(|| a.location.cmp(&b.location))
+    });
     groups.truncate(limit);
 }

@@ -30,10 +30,28 @@ const ALLOCATOR_FUNCTIONS: &[&str] = &[
     "try_realloc_chunk",
 ];
 /// The functions by which Rust's allocating code reaches the global allocator.
-const RUST_ALLOCATOR_PREFIXES: &[&str] = &["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rdl_", "__rg_"];
-const RUST_ALLOCATOR_MODULES: &[&str] = &["alloc::alloc", "std::alloc", "std::sys::alloc", "core::alloc"];
+const RUST_ALLOCATOR_PREFIXES: &[&str] = &[
+    "__rust_alloc",
+    "__rust_dealloc",
+    "__rust_realloc",
+    "__rdl_",
+    "__rg_",
+];
+const RUST_ALLOCATOR_MODULES: &[&str] = &[
+    "alloc::alloc",
+    "std::alloc",
+    "std::sys::alloc",
+    "core::alloc",
+];
 const ALLOCATOR_CRATES: &[&str] = &["dlmalloc", "lol_alloc", "mimalloc", "talc", "wee_alloc"];
-const STANDARD_CRATES: &[&str] = &["__rustc", "alloc", "compiler_builtins", "core", "hashbrown", "std"];
+const STANDARD_CRATES: &[&str] = &[
+    "__rustc",
+    "alloc",
+    "compiler_builtins",
+    "core",
+    "hashbrown",
+    "std",
+];
 /// Functions of libc that hand out memory; without line tables only their names tell them from the caller's code.
 const LIBC_FUNCTIONS: &[&str] = &[
     "asprintf",
@@ -51,7 +69,13 @@ const LIBC_FUNCTIONS: &[&str] = &[
     "vasprintf",
     "wcsdup",
 ];
-const ENTRY_POINTS: &[&str] = &["__main_void", "__original_main", "__wasm_call_ctors", "_initialize", "_start"];
+const ENTRY_POINTS: &[&str] = &[
+    "__main_void",
+    "__original_main",
+    "__wasm_call_ctors",
+    "_initialize",
+    "_start",
+];
 
 /// What the component as a whole tells about its frames.
 #[derive(Debug, Default)]
@@ -63,7 +87,10 @@ pub(super) struct Classifier {
 
 impl Classifier {
     pub(super) fn new(options: SymbolOptions, interfaces: &[String]) -> Self {
-        let mut bindings: Vec<String> = interfaces.iter().filter_map(|name| bindings_path(name)).collect();
+        let mut bindings: Vec<String> = interfaces
+            .iter()
+            .filter_map(|name| bindings_path(name))
+            .collect();
         bindings.sort_unstable();
         bindings.dedup();
         Self { options, bindings }
@@ -74,7 +101,12 @@ impl Classifier {
     }
 
     /// `source` is `None` for a function without a line; `has_lines` says whether its module has line tables at all.
-    pub(super) fn kind(&self, function: &str, source: Option<&SourcePath>, has_lines: bool) -> FrameKind {
+    pub(super) fn kind(
+        &self,
+        function: &str,
+        source: Option<&SourcePath>,
+        has_lines: bool,
+    ) -> FrameKind {
         if is_allocator(function) {
             return FrameKind::Allocator;
         }
@@ -89,9 +121,13 @@ impl Classifier {
             Origin::Standard => FrameKind::Std,
             Origin::Allocator => FrameKind::Allocator,
             Origin::Generated => FrameKind::Bindings,
-            Origin::Library(name) if self.options.is_infrastructure_crate(name) => FrameKind::Infrastructure,
+            Origin::Library(name) if self.options.is_infrastructure_crate(name) => {
+                FrameKind::Infrastructure
+            }
             Origin::Library(_) => FrameKind::Registry,
-            Origin::Workspace if self.options.is_infrastructure_path(&source.shown) => FrameKind::Infrastructure,
+            Origin::Workspace if self.options.is_infrastructure_path(&source.shown) => {
+                FrameKind::Infrastructure
+            }
             // A macro of the user's crate can expand in an SDK's file and the other way round: the file decides.
             Origin::Workspace => FrameKind::User,
         }
@@ -105,8 +141,12 @@ impl Classifier {
             Some(owner) if self.options.is_infrastructure_crate(owner) => FrameKind::Infrastructure,
             // Where the user's code has lines, code without them is a runtime that was linked in.
             _ if has_lines => FrameKind::Std,
-            None if LIBC_FUNCTIONS.contains(&function) || ENTRY_POINTS.contains(&function) => FrameKind::Std,
-            None if function.ends_with(".command_export") || function.starts_with("__wasi_") => FrameKind::Std,
+            None if LIBC_FUNCTIONS.contains(&function) || ENTRY_POINTS.contains(&function) => {
+                FrameKind::Std
+            }
+            None if function.ends_with(".command_export") || function.starts_with("__wasi_") => {
+                FrameKind::Std
+            }
             _ => FrameKind::User,
         }
     }
@@ -123,28 +163,40 @@ impl Classifier {
             return true;
         }
         let owner = owner_path(function);
-        owner.contains("::_rt::") || owner.ends_with("::_rt") || self.bindings.iter().any(|path| has_path(owner, path))
+        owner.contains("::_rt::")
+            || owner.ends_with("::_rt")
+            || self.bindings.iter().any(|path| has_path(owner, path))
     }
 }
 
 fn is_allocator(function: &str) -> bool {
     if !function.contains("::") {
-        let plain = function.trim_start_matches("__libc_").trim_start_matches("dl");
+        let plain = function
+            .trim_start_matches("__libc_")
+            .trim_start_matches("dl");
         return ALLOCATOR_FUNCTIONS.contains(&function)
             || ALLOCATOR_FUNCTIONS.contains(&plain)
-            || RUST_ALLOCATOR_PREFIXES.iter().any(|prefix| function.starts_with(prefix));
+            || RUST_ALLOCATOR_PREFIXES
+                .iter()
+                .any(|prefix| function.starts_with(prefix));
     }
     let last = last_segment(function);
-    RUST_ALLOCATOR_PREFIXES.iter().any(|prefix| last.starts_with(prefix))
+    RUST_ALLOCATOR_PREFIXES
+        .iter()
+        .any(|prefix| last.starts_with(prefix))
         || function.contains("GlobalAlloc>::")
         || RUST_ALLOCATOR_MODULES.iter().any(|module| {
-            owner_path(function).strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            owner_path(function)
+                .strip_prefix(module)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         })
 }
 
 /// `leak-lab:plugin/leak@0.1.0#on-request`, the symbol of an exported function.
 fn is_export_name(function: &str) -> bool {
-    function.split_once('#').is_some_and(|(interface, _)| interface.contains('/') && !interface.contains('{'))
+    function
+        .split_once('#')
+        .is_some_and(|(interface, _)| interface.contains('/') && !interface.contains('{'))
 }
 
 /// `leak-lab:plugin/host@0.1.0` becomes `leak_lab::plugin::host`, the module that wit-bindgen puts its functions in.
@@ -152,14 +204,20 @@ fn bindings_path(interface: &str) -> Option<String> {
     let name = interface.split('@').next().unwrap_or(interface);
     let (namespace, rest) = name.split_once(':')?;
     let (package, interface) = rest.split_once('/')?;
-    Some([namespace, package, interface].map(|part| part.replace('-', "_")).join("::"))
+    Some(
+        [namespace, package, interface]
+            .map(|part| part.replace('-', "_"))
+            .join("::"),
+    )
 }
 
 /// Whether `path` stands in `owner` between whole segments, below a crate.
 fn has_path(owner: &str, path: &str) -> bool {
     owner.match_indices(path).any(|(at, _)| {
         let before = owner.get(..at).is_some_and(|before| before.ends_with("::"));
-        let after = owner.get(at + path.len()..).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+        let after = owner
+            .get(at + path.len()..)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
         before && after
     })
 }

@@ -47,7 +47,13 @@ pub(super) struct NewFrame {
 impl NewFrame {
     /// A frame of which nothing is known but where it lies.
     pub(super) fn nameless(offset: u32) -> Self {
-        Self { function: format!("wasm offset {offset:#x}"), file: None, line: None, column: None, kind: FrameKind::User }
+        Self {
+            function: format!("wasm offset {offset:#x}"),
+            file: None,
+            line: None,
+            column: None,
+            kind: FrameKind::User,
+        }
     }
 }
 

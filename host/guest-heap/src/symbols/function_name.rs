@@ -1,28 +1,40 @@
 //! Function names as people write them, and what a name alone tells about the function.
 
-use super::source_path::{Origin, SourcePath};
+use super::source_path::{Origin, SourcePath, without_version};
 
 /// The fullest name that is known of a function: line tables alone give an inlined one no path, so a library's is made up from
 /// its file.
-pub(super) fn best(dwarf: Option<&str>, symbol: Option<&str>, source: Option<&SourcePath>) -> Option<String> {
+pub(super) fn best(
+    dwarf: Option<&str>,
+    symbol: Option<&str>,
+    source: Option<&SourcePath>,
+) -> Option<String> {
     let of_symbol = symbol.map(demangle);
     // A symbol that is not mangled can be an export's, which says less than the function's own name.
-    if let Some(function) = of_symbol.as_deref().filter(|function| function.contains("::")) {
+    if let Some(function) = of_symbol
+        .as_deref()
+        .filter(|function| function.contains("::"))
+    {
         return Some(without_arguments(function).to_owned());
     }
-    let Some(name) = dwarf.map(demangle) else { return of_symbol };
+    let Some(name) = dwarf.map(demangle) else {
+        return of_symbol;
+    };
     let name = without_arguments(&name);
-    let module = source.filter(|_| !name.contains("::")).and_then(|source| match &source.origin {
-        Origin::Library(library) => module_of_file(&source.shown, Some(library)),
-        Origin::Standard | Origin::Allocator => module_of_file(&source.shown, None),
-        Origin::Workspace | Origin::Generated => None,
-    });
+    let module = source
+        .filter(|_| !name.contains("::"))
+        .and_then(|source| match &source.origin {
+            Origin::Library(library) => module_of_file(&source.shown, Some(library)),
+            Origin::Standard | Origin::Allocator => module_of_file(&source.shown, None),
+            Origin::Workspace | Origin::Generated => None,
+        });
     Some(module.map_or_else(|| name.to_owned(), |module| format!("{module}::{name}")))
 }
 
 /// Whether this is wit-bindgen's function behind an export of the world itself: `export_run` with the symbol `run`.
 pub(super) fn is_lifted(name: &str, symbol: &str) -> bool {
-    name.strip_prefix("export_").is_some_and(|rest| rest == symbol.replace('-', "_"))
+    name.strip_prefix("export_")
+        .is_some_and(|rest| rest == symbol.replace('-', "_"))
 }
 
 /// Demangles Rust and C++ names; every other name is shown as it stands.
@@ -47,11 +59,17 @@ pub(super) fn owner_path(function: &str) -> &str {
     let Some(qualified) = function.strip_prefix('<') else {
         return path_prefix(function);
     };
-    let own = path_prefix(qualified.trim_start_matches(is_type_sigil).trim_start_matches("mut "));
+    let own = path_prefix(
+        qualified
+            .trim_start_matches(is_type_sigil)
+            .trim_start_matches("mut "),
+    );
     if own.contains("::") {
         return own;
     }
-    qualified.split_once(" as ").map_or(own, |(_, of_trait)| path_prefix(of_trait))
+    qualified
+        .split_once(" as ")
+        .map_or(own, |(_, of_trait)| path_prefix(of_trait))
 }
 
 /// The module that a Rust file stands for by convention: `alloc::raw_vec` for `library/alloc/src/raw_vec/mod.rs`.
@@ -59,9 +77,16 @@ pub(super) fn owner_path(function: &str) -> &str {
 /// Line tables alone name an inlined function by its last segment only.
 pub(super) fn module_of_file(shown: &str, crate_name: Option<&str>) -> Option<String> {
     let (package, file) = shown.strip_suffix(".rs")?.split_once("/src/")?;
-    let crate_name = crate_name.unwrap_or_else(|| package.rsplit_once('/').map_or(package, |(_, name)| name));
+    let crate_name = crate_name.unwrap_or_else(|| {
+        package
+            .rsplit_once('/')
+            .map_or(without_version(package), |(_, name)| name)
+    });
     let mut path = crate_name.replace('-', "_");
-    for segment in file.split('/').filter(|segment| !matches!(*segment, "lib" | "main" | "mod")) {
+    for segment in file
+        .split('/')
+        .filter(|segment| !matches!(*segment, "lib" | "main" | "mod"))
+    {
         path.push_str("::");
         path.push_str(segment);
     }
@@ -101,7 +126,13 @@ pub(super) fn without_arguments(function: &str) -> &str {
     let mut depth = 0_i32;
     for (at, c) in function.char_indices().rev() {
         match c {
-            '>' if depth == 0 || !function.get(..at).is_some_and(|before| before.ends_with('-')) => depth += 1,
+            '>' if depth == 0
+                || !function
+                    .get(..at)
+                    .is_some_and(|before| before.ends_with('-')) =>
+            {
+                depth += 1
+            }
             '<' => depth -= 1,
             _ => {}
         }
@@ -119,7 +150,9 @@ fn is_type_sigil(c: char) -> bool {
 }
 
 fn path_prefix(text: &str) -> &str {
-    let end = text.find([' ', '<', '>', ',', ';', ')', ']', '&', '{']).unwrap_or(text.len());
+    let end = text
+        .find([' ', '<', '>', ',', ';', ')', ']', '&', '{'])
+        .unwrap_or(text.len());
     text.get(..end).unwrap_or(text).trim_end_matches("::")
 }
 
@@ -130,7 +163,10 @@ mod tests {
     #[test]
     fn names_are_demangled_for_the_language_they_come_from() {
         let cases = [
-            ("_ZN5alloc7raw_vec19RawVec$LT$T$C$A$GT$8grow_one17h0123456789abcdefE", "alloc::raw_vec::RawVec<T,A>::grow_one"),
+            (
+                "_ZN5alloc7raw_vec19RawVec$LT$T$C$A$GT$8grow_one17h0123456789abcdefE",
+                "alloc::raw_vec::RawVec<T,A>::grow_one",
+            ),
             ("_ZN5shape6Circle4growEi", "shape::Circle::grow"),
             ("_Znwm", "operator new"),
             ("strdup", "strdup"),
@@ -146,9 +182,18 @@ mod tests {
         let cases = [
             ("lines::closure::{{closure}}", Some("lines")),
             ("<lines::Greedy as lines::Handler>::handle", Some("lines")),
-            ("<alloc::vec::Vec<lines::Node> as core::clone::Clone>::clone", Some("alloc")),
-            ("<[T] as alloc::slice::hack::ConvertVec>::to_vec", Some("alloc")),
-            ("<&mut F as core::ops::function::FnOnce<A>>::call_once", Some("core")),
+            (
+                "<alloc::vec::Vec<lines::Node> as core::clone::Clone>::clone",
+                Some("alloc"),
+            ),
+            (
+                "<[T] as alloc::slice::hack::ConvertVec>::to_vec",
+                Some("alloc"),
+            ),
+            (
+                "<&mut F as core::ops::function::FnOnce<A>>::call_once",
+                Some("core"),
+            ),
             ("<&mut lines::Node as core::fmt::Debug>::fmt", Some("lines")),
             ("alloc::slice::<impl [T]>::to_vec", Some("alloc")),
             ("__rustc::__rust_alloc", Some("__rustc")),
@@ -162,13 +207,30 @@ mod tests {
     #[test]
     fn a_file_stands_for_a_module() {
         let cases = [
-            ("library/alloc/src/raw_vec/mod.rs", None, Some("alloc::raw_vec")),
+            (
+                "library/alloc/src/raw_vec/mod.rs",
+                None,
+                Some("alloc::raw_vec"),
+            ),
             ("library/core/src/fmt/num.rs", None, Some("core::fmt::num")),
-            ("serde-json-1.0.1/src/lib.rs", Some("serde-json"), Some("serde_json")),
+            (
+                "hashbrown-0.16.1/src/raw/mod.rs",
+                None,
+                Some("hashbrown::raw"),
+            ),
+            (
+                "serde-json-1.0.1/src/lib.rs",
+                Some("serde-json"),
+                Some("serde_json"),
+            ),
             ("libc-top-half/musl/src/string/strdup.c", None, None),
         ];
         for (file, crate_name, expected) in cases {
-            assert_eq!(module_of_file(file, crate_name).as_deref(), expected, "{file}");
+            assert_eq!(
+                module_of_file(file, crate_name).as_deref(),
+                expected,
+                "{file}"
+            );
         }
     }
 
@@ -176,10 +238,16 @@ mod tests {
     fn the_last_segment_carries_no_generics() {
         let cases = [
             ("<alloc::raw_vec::RawVec<T>>::grow_one", "grow_one"),
-            ("lines::_export_run_cabi::<lines::Lines>", "_export_run_cabi"),
+            (
+                "lines::_export_run_cabi::<lines::Lines>",
+                "_export_run_cabi",
+            ),
             ("lines::_export_run_cabi<lines::Lines>", "_export_run_cabi"),
             ("_export_run_cabi<lines::Lines>", "_export_run_cabi"),
-            ("map_or_else<&str, fn(&str) -> alloc::string::String>", "map_or_else"),
+            (
+                "map_or_else<&str, fn(&str) -> alloc::string::String>",
+                "map_or_else",
+            ),
             ("<lines::Cache as lines::Keep<u8>>::keep::<u8>", "keep"),
             ("lines::closure::{closure#0}", "{closure#0}"),
             ("operator->", "operator->"),

@@ -88,7 +88,12 @@ impl Known {
     /// The site of a context without a stack.
     pub(super) fn add_special(&mut self, text: &Arc<str>) -> Arc<Site> {
         let text = self.text(text);
-        let site = Site { location: Arc::clone(&text), function: Arc::clone(&text), file: None, line: None };
+        let site = Site {
+            location: Arc::clone(&text),
+            function: Arc::clone(&text),
+            file: None,
+            line: None,
+        };
         let site = self.intern(site);
         self.special.insert(text, Arc::clone(&site));
         site
@@ -96,7 +101,11 @@ impl Known {
 
     /// Bytes held, with what only the stacks' own readers share counted here too.
     pub(super) fn memory_bytes(&self) -> usize {
-        let stacks: usize = self.stacks.keys().map(|stack| ARC_HEADER + size_of_val(&**stack)).sum();
+        let stacks: usize = self
+            .stacks
+            .keys()
+            .map(|stack| ARC_HEADER + size_of_val(&**stack))
+            .sum();
         table_bytes::<(u32, Arc<[Frame]>)>(self.frames.capacity())
             + table_bytes::<(Arc<[u32]>, Arc<Site>)>(self.stacks.capacity())
             + table_bytes::<(Arc<str>, Arc<Site>)>(self.special.capacity())
@@ -129,5 +138,9 @@ impl Known {
 
 /// Bytes of a standard hash table with room for `capacity` entries: it fills seven eighths and keeps one byte per slot.
 fn table_bytes<Entry: Sized>(capacity: usize) -> usize {
-    if capacity == 0 { 0 } else { (capacity * 8 / 7).next_power_of_two() * (size_of::<Entry>() + 1) }
+    if capacity == 0 {
+        0
+    } else {
+        (capacity * 8 / 7).next_power_of_two() * (size_of::<Entry>() + 1)
+    }
 }

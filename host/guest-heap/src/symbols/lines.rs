@@ -1,12 +1,14 @@
 //! Line lookups in the DWARF of one module.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use addr2line::Context;
 use gimli::{EndianArcSlice, LittleEndian, Reader as _};
 
+use super::SymbolOptions;
 use super::module::Module;
-use super::source_path::Roots;
+use super::packed::Packed;
+use super::source_path::{self, Roots, SourcePath};
 
 type Reader = EndianArcSlice<LittleEndian>;
 
@@ -14,6 +16,8 @@ type Reader = EndianArcSlice<LittleEndian>;
 pub(super) struct Lines {
     context: Context<Reader>,
     pub(super) roots: Roots,
+    /// The shortened form of every path met.
+    paths: HashMap<String, SourcePath>,
 }
 
 /// A frame as DWARF has it: names mangled, paths the compiling machine's.
@@ -28,13 +32,38 @@ pub(super) struct RawFrame {
 impl Lines {
     /// Reads the list of compilation units; the costly part of a first lookup.
     pub(super) fn open(module: &Module) -> Result<Self, gimli::Error> {
-        let empty: Arc<[u8]> = Arc::from([]);
         let dwarf = gimli::Dwarf::load(|id| {
-            let section = module.sections.get(id.name()).unwrap_or(&empty);
-            Ok::<_, gimli::Error>(Reader::new(Arc::clone(section), LittleEndian))
+            let section = module
+                .sections
+                .get(id.name())
+                .map(Packed::unpack)
+                .unwrap_or_default();
+            Ok::<_, gimli::Error>(Reader::new(section, LittleEndian))
         })?;
-        let roots = Roots::new(compilation_folders(&dwarf)?);
-        Ok(Self { context: Context::from_dwarf(dwarf)?, roots })
+        let roots = Roots::new(compilation_units(&dwarf)?);
+        Ok(Self {
+            context: Context::from_dwarf(dwarf)?,
+            roots,
+            paths: HashMap::new(),
+        })
+    }
+
+    /// A path as it is shown. The same few paths come again in every chain.
+    pub(super) fn source(&mut self, path: &str, options: &SymbolOptions) -> SourcePath {
+        if let Some(known) = self.paths.get(path) {
+            return known.clone();
+        }
+        let source = source_path::shorten(path, &self.roots, options);
+        self.paths.insert(path.to_owned(), source.clone());
+        source
+    }
+
+    /// Bytes held beside the parsed DWARF.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let of_path = |(path, source): (&String, &SourcePath)| {
+            size_of::<(String, SourcePath)>() + path.len() + source.shown.len()
+        };
+        self.roots.memory_bytes() + self.paths.iter().map(of_path).sum::<usize>()
     }
 
     /// The inline chain at an address, innermost first; empty when no unit covers it or its entry is broken.
@@ -45,29 +74,38 @@ impl Lines {
             return frames;
         };
         while let Ok(Some(frame)) = chain.next() {
-            let function = frame.function.and_then(|name| name.raw_name().map(|name| name.into_owned()).ok());
+            let function = frame
+                .function
+                .and_then(|name| name.raw_name().map(|name| name.into_owned()).ok());
             let location = frame.location;
             frames.push(RawFrame {
                 function,
                 file: location.as_ref().and_then(|at| at.file).map(str::to_owned),
-                line: location.as_ref().and_then(|at| at.line).filter(|line| *line > 0),
-                column: location.as_ref().and_then(|at| at.column).filter(|column| *column > 0),
+                line: location
+                    .as_ref()
+                    .and_then(|at| at.line)
+                    .filter(|line| *line > 0),
+                column: location
+                    .as_ref()
+                    .and_then(|at| at.column)
+                    .filter(|column| *column > 0),
             });
         }
         frames
     }
 }
 
-fn compilation_folders(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<String>, gimli::Error> {
-    let mut folders = Vec::new();
+/// The folder that the compiler ran in and the file that it was given, of every unit.
+fn compilation_units(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<(String, String)>, gimli::Error> {
+    let text = |text: Option<Reader>| match text {
+        Some(text) => text.to_string_lossy().map(|text| text.into_owned()),
+        None => Ok(String::new()),
+    };
+    let mut found = Vec::new();
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
         let unit = dwarf.unit(header)?;
-        if let Some(folder) = unit.comp_dir {
-            folders.push(folder.to_string_lossy()?.into_owned());
-        }
+        found.push((text(unit.comp_dir)?, text(unit.name)?));
     }
-    folders.sort_unstable();
-    folders.dedup();
-    Ok(folders)
+    Ok(found)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 use super::SymbolsError;
+use super::packed::Packed;
 
 /// The sections that line lookups read; everything else of the debug information stays behind.
 const LINE_SECTIONS: &[&str] = &[
@@ -29,8 +29,8 @@ pub(super) struct Module {
     functions: Vec<Function>,
     /// The texts of the function names, one after the other.
     names: Box<str>,
-    /// The debug sections by name.
-    pub(super) sections: HashMap<&'static str, Arc<[u8]>>,
+    /// The debug sections by name, at rest.
+    pub(super) sections: HashMap<&'static str, Packed>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,19 +55,28 @@ impl Module {
 
     /// The name of the function that holds this offset of the component, as the binary spells it.
     pub(super) fn function_name(&self, offset: u32) -> Option<&str> {
-        let after = self.functions.partition_point(|function| function.start <= offset);
+        let after = self
+            .functions
+            .partition_point(|function| function.start <= offset);
         let function = self.functions.get(after.checked_sub(1)?)?;
-        let name = self.names.get(function.name_start as usize..function.name_end as usize)?;
+        let name = self
+            .names
+            .get(function.name_start as usize..function.name_end as usize)?;
         (offset < function.end && !name.is_empty()).then_some(name)
     }
 
-    /// Bytes of the sections that a lookup turns into tables.
-    pub(super) fn parsed_section_bytes(&self) -> usize {
-        [".debug_info", ".debug_line"].iter().filter_map(|name| self.sections.get(name)).map(|section| section.len()).sum()
+    /// Bytes of all sections as lookups read them, and of those among them that a lookup turns into tables.
+    pub(super) fn section_bytes(&self) -> (usize, usize) {
+        let parsed = [".debug_info", ".debug_line"];
+        let of_name = |name: &str| self.sections.get(name).map_or(0, Packed::len);
+        (
+            self.sections.values().map(Packed::len).sum(),
+            parsed.into_iter().map(of_name).sum(),
+        )
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let sections: usize = self.sections.values().map(|section| section.len()).sum();
+        let sections: usize = self.sections.values().map(Packed::memory_bytes).sum();
         sections + self.names.len() + self.functions.capacity() * size_of::<Function>()
     }
 }
@@ -91,7 +100,9 @@ pub(super) fn scan(component: &[u8]) -> Result<Scan, SymbolsError> {
             Payload::Version { encoding, .. } => {
                 open.push((*encoding == wasmparser::Encoding::Module).then(Draft::default));
             }
-            Payload::End(_) => found.modules.extend(open.pop().flatten().and_then(Draft::finish)),
+            Payload::End(_) => found
+                .modules
+                .extend(open.pop().flatten().and_then(Draft::finish)),
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     found.interfaces.push(import?.name.name.to_owned());
@@ -120,7 +131,7 @@ struct Draft<'a> {
     imported: u32,
     bodies: Vec<Range<u32>>,
     names: HashMap<u32, &'a str>,
-    sections: HashMap<&'static str, Arc<[u8]>>,
+    sections: HashMap<&'static str, Packed>,
 }
 
 impl<'a> Draft<'a> {
@@ -133,11 +144,13 @@ impl<'a> Draft<'a> {
                     }
                 }
             }
-            Payload::CodeSectionStart { unchecked_range, .. } => self.code = offsets(unchecked_range)?,
+            Payload::CodeSectionStart {
+                unchecked_range, ..
+            } => self.code = offsets(unchecked_range)?,
             Payload::CodeSectionEntry(body) => self.bodies.push(offsets(&body.range())?),
             Payload::CustomSection(section) => {
                 if let Some(name) = LINE_SECTIONS.iter().find(|name| **name == section.name()) {
-                    self.sections.insert(name, Arc::from(section.data()));
+                    self.sections.insert(name, Packed::new(section.data()));
                 } else if let KnownCustom::Name(subsections) = section.as_known() {
                     self.take_names(subsections);
                 }
@@ -151,7 +164,12 @@ impl<'a> Draft<'a> {
     fn take_names(&mut self, subsections: wasmparser::NameSectionReader<'a>) {
         for subsection in subsections.into_iter().map_while(Result::ok) {
             if let Name::Function(names) = subsection {
-                self.names.extend(names.into_iter().map_while(Result::ok).map(|naming| (naming.index, naming.name)));
+                self.names.extend(
+                    names
+                        .into_iter()
+                        .map_while(Result::ok)
+                        .map(|naming| (naming.index, naming.name)),
+                );
             }
         }
     }
@@ -165,9 +183,19 @@ impl<'a> Draft<'a> {
         for (index, body) in (self.imported..).zip(&self.bodies) {
             let name_start = names.len() as u32;
             names.push_str(self.names.get(&index).copied().unwrap_or_default());
-            functions.push(Function { start: body.start, end: body.end, name_start, name_end: names.len() as u32 });
+            functions.push(Function {
+                start: body.start,
+                end: body.end,
+                name_start,
+                name_end: names.len() as u32,
+            });
         }
-        Some(Module { code: self.code, functions, names: names.into_boxed_str(), sections: self.sections })
+        Some(Module {
+            code: self.code,
+            functions,
+            names: names.into_boxed_str(),
+            sections: self.sections,
+        })
     }
 }
 

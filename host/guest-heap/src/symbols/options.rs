@@ -19,7 +19,8 @@ impl SymbolOptions {
     /// The same for a crate (`leak_sdk`, or the name of its package), wherever its files lie.
     #[must_use]
     pub fn infrastructure_crate(mut self, name: impl Into<String>) -> Self {
-        self.infrastructure_crates.push(name.into().replace('-', "_"));
+        self.infrastructure_crates
+            .push(name.into().replace('-', "_"));
         self
     }
 
@@ -33,7 +34,9 @@ impl SymbolOptions {
 
     pub(super) fn is_infrastructure_path(&self, shown: &str) -> bool {
         self.infrastructure_paths.iter().any(|folder| {
-            shown.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            shown
+                .strip_prefix(folder.trim_end_matches('/'))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
 

@@ -25,7 +25,13 @@ pub(super) struct SourcePath {
 }
 
 /// Everything up to and with the marker is cut; what follows is shown.
-const STANDARD_AFTER: &[&str] = &["/lib/rustlib/src/rust/", "/rust/deps/", "/lib/zig/", "/go/src/", "/tinygo/src/"];
+const STANDARD_AFTER: &[&str] = &[
+    "/lib/rustlib/src/rust/",
+    "/rust/deps/",
+    "/lib/zig/",
+    "/go/src/",
+    "/tinygo/src/",
+];
 /// Everything before the marker is cut; it is shown itself.
 const STANDARD_FROM: &[&str] = &[
     "libc-top-half/",
@@ -57,40 +63,74 @@ const BINDINGS_LIBRARIES: &[&str] = &["wit-bindgen", "wit-bindgen-rt"];
 
 /// The folders that the compiler ran in, of everything that belongs to a workspace.
 #[derive(Debug, Default)]
-pub(super) struct Roots(Vec<String>);
+pub(super) struct Roots {
+    outermost: Vec<String>,
+    has_workspace: bool,
+}
 
 impl Roots {
-    /// Takes every unit's compilation folder and keeps the outermost ones that are a workspace's.
-    pub(super) fn new(folders: impl IntoIterator<Item = String>) -> Self {
-        let mut roots: Vec<String> = folders
-            .into_iter()
-            .map(|folder| normalise(&folder))
-            .filter(|folder| !folder.is_empty() && known_origin(&format!("{folder}/")).is_none())
-            .collect();
+    /// Takes every compilation unit's folder and source file, and keeps the outermost folders that are a workspace's.
+    pub(super) fn new(units: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut folders = Vec::new();
+        let mut has_workspace = false;
+        for (folder, file) in units {
+            let file = normalise(&file);
+            let folder = normalise(&folder);
+            let path = if is_absolute(&file) {
+                file
+            } else {
+                format!("{folder}/{file}")
+            };
+            if known_origin(&path).is_none() {
+                has_workspace = true;
+                // A relative folder is what a prefix map left: nothing of it has to go.
+                folders.extend(Some(folder).filter(|folder| is_absolute(folder)));
+            }
+        }
         // Sorted, a folder comes before what lies in it.
-        roots.sort_unstable();
-        roots.dedup();
+        folders.sort_unstable();
+        folders.dedup();
         let mut outermost: Vec<String> = Vec::new();
-        for root in roots {
-            if !outermost.iter().any(|outer| strip_folder(&root, outer).is_some()) {
-                outermost.push(root);
+        for folder in folders {
+            if !outermost
+                .iter()
+                .any(|outer| strip_folder(&folder, outer).is_some())
+            {
+                outermost.push(folder);
             }
         }
         outermost.shrink_to_fit();
-        Self(outermost)
+        Self {
+            outermost,
+            has_workspace,
+        }
+    }
+
+    /// Whether any unit is of somebody's own code: standard libraries come with line tables of their own.
+    pub(super) fn has_workspace(&self) -> bool {
+        self.has_workspace
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.0.iter().map(|root| root.capacity() + size_of::<String>()).sum()
+        self.outermost
+            .iter()
+            .map(|root| root.capacity() + size_of::<String>())
+            .sum()
     }
 
     fn shown(&self, path: &str, options: &SymbolOptions) -> String {
-        let Some((root, rest)) = self.0.iter().find_map(|root| Some((root, strip_folder(path, root)?))) else {
+        let Some((root, rest)) = self
+            .outermost
+            .iter()
+            .find_map(|root| Some((root, strip_folder(path, root)?)))
+        else {
             return package_relative(path).to_owned();
         };
         let folders: Vec<&str> = root.split('/').collect();
-        let kept = folders.iter().rposition(|folder| options.kept_folders.iter().any(|kept| kept == folder));
-        let from = match (kept, self.0.len()) {
+        let kept = folders
+            .iter()
+            .rposition(|folder| options.kept_folders.iter().any(|kept| kept == folder));
+        let from = match (kept, self.outermost.len()) {
             (Some(kept), _) => kept,
             // Several workspaces in one component: their own names tell them apart.
             (None, 2..) => folders.len() - 1,
@@ -107,15 +147,32 @@ impl Roots {
 /// Shortens `path`, absolute or relative to the folder that the compiler ran in.
 pub(super) fn shorten(path: &str, roots: &Roots, options: &SymbolOptions) -> SourcePath {
     let path = normalise(path);
-    known_origin(&path).unwrap_or_else(|| SourcePath { shown: roots.shown(&path, options), origin: Origin::Workspace })
+    known_origin(&path).unwrap_or_else(|| SourcePath {
+        shown: roots.shown(&path, options),
+        origin: Origin::Workspace,
+    })
 }
 
 /// Recognises what is in nobody's workspace by the folders that compilers and package managers keep it in.
 fn known_origin(path: &str) -> Option<SourcePath> {
-    let found = |shown: &str, origin| Some(SourcePath { shown: shown.to_owned(), origin });
+    let found = |shown: &str, origin| {
+        Some(SourcePath {
+            shown: shown.to_owned(),
+            origin,
+        })
+    };
     let standard = |shown: &str| {
-        let allocator = ALLOCATOR_FILES.iter().any(|file| path.contains(file));
-        found(shown, if allocator { Origin::Allocator } else { Origin::Standard })
+        let allocator = ALLOCATOR_FILES
+            .iter()
+            .any(|file| from(path, file).is_some());
+        found(
+            shown,
+            if allocator {
+                Origin::Allocator
+            } else {
+                Origin::Standard
+            },
+        )
     };
     if let Some((_hash, rest)) = after(path, "/rustc/").and_then(|rest| rest.split_once('/')) {
         return standard(rest);
@@ -128,10 +185,14 @@ fn known_origin(path: &str) -> Option<SourcePath> {
     }
     if let Some(rest) = after(path, "/git/checkouts/") {
         let mut parts = rest.splitn(3, '/');
-        let (Some(repository), Some(_revision), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(repository), Some(_revision), Some(file)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
             return None;
         };
-        let name = repository.rsplit_once('-').map_or(repository, |(name, _hash)| name);
+        let name = repository
+            .rsplit_once('-')
+            .map_or(repository, |(name, _hash)| name);
         return found(&format!("{name}/{file}"), Origin::Library(name.to_owned()));
     }
     if let Some(rest) = after(path, "/pkg/mod/").or_else(|| after(path, "/vendor/")) {
@@ -141,14 +202,16 @@ fn known_origin(path: &str) -> Option<SourcePath> {
         return standard(rest);
     }
     if let Some(rest) = ALLOCATOR_FILES.iter().find_map(|marker| from(path, marker)) {
-        return standard(rest.trim_start_matches('/'));
+        return standard(rest);
     }
     // Cargo's OUT_DIR: `<target>/build/<package>-<hash>/out/…`.
     if let Some(rest) = after(path, "/build/")
         && let Some((package, file)) = rest.split_once("/out/")
         && !package.contains('/')
     {
-        let name = package.rsplit_once('-').map_or(package, |(name, _hash)| name);
+        let name = package
+            .rsplit_once('-')
+            .map_or(package, |(name, _hash)| name);
         return found(&format!("{name}/out/{file}"), Origin::Generated);
     }
     None
@@ -158,13 +221,7 @@ fn known_origin(path: &str) -> Option<SourcePath> {
 fn library(path: &str) -> Origin {
     let name = match path.split_once('@') {
         Some((module, _version)) => module,
-        None => {
-            let folder = path.split('/').next().unwrap_or(path);
-            let version = folder.match_indices('-').find(|(at, _)| {
-                folder.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-            });
-            version.and_then(|(at, _)| folder.get(..at)).unwrap_or(folder)
-        }
+        None => without_version(path.split('/').next().unwrap_or(path)),
     };
     if ALLOCATOR_LIBRARIES.contains(&name) {
         Origin::Allocator
@@ -173,6 +230,20 @@ fn library(path: &str) -> Origin {
     } else {
         Origin::Library(name.to_owned())
     }
+}
+
+/// `serde_json` of the folder `serde_json-1.0.1`.
+pub(super) fn without_version(folder: &str) -> &str {
+    let is_version = |at: usize| {
+        folder
+            .get(at + 1..)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let version = folder
+        .match_indices('-')
+        .map(|(at, _)| at)
+        .find(|at| is_version(*at));
+    version.and_then(|at| folder.get(..at)).unwrap_or(folder)
 }
 
 /// A path outside every known folder: the package's folder and what is below it say enough.
@@ -216,14 +287,17 @@ fn strip_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
 
 /// What follows the marker, which may also begin the path without its first slash: a prefix map can leave that.
 fn after<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
-    path.strip_prefix(marker.trim_start_matches('/')).or_else(|| path.split_once(marker).map(|(_, rest)| rest))
+    path.strip_prefix(marker.trim_start_matches('/'))
+        .or_else(|| path.split_once(marker).map(|(_, rest)| rest))
 }
 
-/// The path from the marker on, where that is a whole folder or file name.
+/// The path from the marker on, where that begins a folder or file name.
 fn from<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
-    let at = path.find(marker)?;
-    let whole = at == 0 || marker.starts_with('/') || path.get(..at).is_some_and(|before| before.ends_with('/'));
-    if whole { path.get(at..) } else { None }
+    let marker = marker.trim_start_matches('/');
+    let mut found = path.match_indices(marker).map(|(at, _)| path.split_at(at));
+    found
+        .find(|(before, _)| before.is_empty() || before.ends_with('/'))
+        .map(|(_, rest)| rest)
 }
 
 #[cfg(test)]

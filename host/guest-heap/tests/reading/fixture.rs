@@ -25,7 +25,12 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) fn case(&self, name: &str) -> &[Allocation] {
-        &self.cases.iter().find(|case| case.0 == name).unwrap_or_else(|| panic!("no case {name}")).1
+        &self
+            .cases
+            .iter()
+            .find(|case| case.0 == name)
+            .unwrap_or_else(|| panic!("no case {name}"))
+            .1
     }
 
     pub(crate) fn all(&self) -> Vec<Allocation> {
@@ -59,16 +64,30 @@ pub(crate) fn books(allocations: &[Allocation]) -> (Reading, Vec<Context>) {
     let mut stacks: Vec<Arc<[u32]>> = Vec::new();
     let mut reading = Reading::default();
     for allocation in allocations {
-        let index = stacks.iter().position(|stack| *stack == allocation.stack).unwrap_or_else(|| {
-            stacks.push(Arc::clone(&allocation.stack));
-            reading.contexts.push(ContextRecord { index: stacks.len() as u32 - 1, ..ContextRecord::default() });
-            stacks.len() - 1
-        });
+        let index = stacks
+            .iter()
+            .position(|stack| *stack == allocation.stack)
+            .unwrap_or_else(|| {
+                stacks.push(Arc::clone(&allocation.stack));
+                reading.contexts.push(ContextRecord {
+                    index: stacks.len() as u32 - 1,
+                    ..ContextRecord::default()
+                });
+                stacks.len() - 1
+            });
         reading.contexts[index].allocated_bytes += allocation.bytes;
         reading.contexts[index].allocated_objects += 1;
     }
-    let bytes = reading.contexts.iter().map(|record| record.allocated_bytes).sum();
-    let objects = reading.contexts.iter().map(|record| record.allocated_objects).sum();
+    let bytes = reading
+        .contexts
+        .iter()
+        .map(|record| record.allocated_bytes)
+        .sum();
+    let objects = reading
+        .contexts
+        .iter()
+        .map(|record| record.allocated_objects)
+        .sum();
     reading.totals = Totals {
         live_bytes: bytes,
         live_objects: objects,
@@ -83,7 +102,15 @@ pub(crate) fn books(allocations: &[Allocation]) -> (Reading, Vec<Context>) {
 fn build() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lines");
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--locked", "--target", "wasm32-wasip2", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--target",
+            "wasm32-wasip2",
+            "--target-dir",
+        ])
         .arg(&target)
         .current_dir(sources())
         // The flags of whoever runs the tests are meant for the host.
@@ -104,7 +131,10 @@ struct State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
@@ -117,22 +147,36 @@ fn record(bytes: &[u8]) -> Recorded {
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
     linker
         .root()
-        .func_wrap("allocated", |mut store: wasmtime::StoreContextMut<'_, State>, (bytes,): (u32,)| {
-            let stack = WasmBacktrace::force_capture(&store)
-                .frames()
-                .iter()
-                .filter_map(|frame| frame.module_offset())
-                .map(|offset| u32::try_from(offset).unwrap())
-                .collect();
-            store.data_mut().allocations.push(Allocation { bytes: u64::from(bytes), stack });
-            Ok(())
-        })
+        .func_wrap(
+            "allocated",
+            |mut store: wasmtime::StoreContextMut<'_, State>, (bytes,): (u32,)| {
+                let stack = WasmBacktrace::force_capture(&store)
+                    .frames()
+                    .iter()
+                    .filter_map(|frame| frame.module_offset())
+                    .map(|offset| u32::try_from(offset).unwrap())
+                    .collect();
+                store.data_mut().allocations.push(Allocation {
+                    bytes: u64::from(bytes),
+                    stack,
+                });
+                Ok(())
+            },
+        )
         .unwrap();
-    let state = State { wasi: WasiCtxBuilder::new().build(), table: ResourceTable::new(), allocations: Vec::new() };
+    let state = State {
+        wasi: WasiCtxBuilder::new().build(),
+        table: ResourceTable::new(),
+        allocations: Vec::new(),
+    };
     let mut store = Store::new(&engine, state);
     let instance = linker.instantiate(&mut store, &component).unwrap();
-    let cases = instance.get_typed_func::<(), (Vec<String>,)>(&mut store, "cases").unwrap();
-    let run = instance.get_typed_func::<(u32,), ()>(&mut store, "run").unwrap();
+    let cases = instance
+        .get_typed_func::<(), (Vec<String>,)>(&mut store, "cases")
+        .unwrap();
+    let run = instance
+        .get_typed_func::<(u32,), ()>(&mut store, "run")
+        .unwrap();
     let (names,) = cases.call(&mut store, ()).unwrap();
     let cases = names
         .into_iter()
@@ -142,5 +186,8 @@ fn record(bytes: &[u8]) -> Recorded {
             (name, std::mem::take(&mut store.data_mut().allocations))
         })
         .collect();
-    Recorded { component: bytes.to_vec(), cases }
+    Recorded {
+        component: bytes.to_vec(),
+        cases,
+    }
 }

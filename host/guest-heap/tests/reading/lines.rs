@@ -16,9 +16,19 @@ fn marked_lines() -> HashMap<String, String> {
     for file in ["src/lib.rs", "shelf/src/lib.rs", "depot/src/lib.rs"] {
         let text = fs::read_to_string(sources().join(Path::new(file))).unwrap();
         for (line, number) in text.lines().zip(1..) {
-            if let Some((code, name)) = line.split_once("// leak: ").filter(|(code, _)| !code.contains("//")) {
-                assert!(!code.trim().is_empty(), "the mark of {name} stands on a line of code");
-                assert_eq!(marked.insert(name.to_owned(), format!("{file}:{number}")), None, "{name}");
+            if let Some((code, name)) = line
+                .split_once("// leak: ")
+                .filter(|(code, _)| !code.contains("//"))
+            {
+                assert!(
+                    !code.trim().is_empty(),
+                    "the mark of {name} stands on a line of code"
+                );
+                assert_eq!(
+                    marked.insert(name.to_owned(), format!("{file}:{number}")),
+                    None,
+                    "{name}"
+                );
             }
         }
     }
@@ -33,7 +43,11 @@ fn every_shape_of_leak_is_named_by_its_line() {
     for (name, allocations) in &recorded.cases {
         assert!(!allocations.is_empty(), "{name} allocates");
         let (reading, contexts) = books(allocations);
-        let snapshot = Snapshot::new(&reading, |index| contexts.get(index as usize).cloned(), symbols());
+        let snapshot = Snapshot::new(
+            &reading,
+            |index| contexts.get(index as usize).cloned(),
+            symbols(),
+        );
         let top = &snapshot.top(GroupBy::Line, 1)[0];
         assert_eq!(&*top.location, marked[name], "{name}: {top:#?}");
     }
@@ -44,22 +58,38 @@ fn a_chain_tells_whose_code_each_frame_is() {
     let stack = recorded().case("registry_crate")[0].stack.clone();
     let frames = symbols().frames(&Context::Stack(stack));
     let find = |function: &str| {
-        let found = frames.iter().find(|frame| frame.function.contains(function));
+        let found = frames
+            .iter()
+            .find(|frame| frame.function.contains(function));
         found.unwrap_or_else(|| panic!("no {function} in {frames:#?}"))
     };
     let cases = [
         ("__rust_alloc", FrameKind::Allocator, "probe/src/lib.rs"),
-        ("alloc::alloc::alloc", FrameKind::Allocator, "library/alloc/src/alloc.rs"),
+        (
+            "alloc::alloc::alloc",
+            FrameKind::Allocator,
+            "library/alloc/src/alloc.rs",
+        ),
         ("smallvec::push", FrameKind::Registry, "smallvec-1."),
         ("lines::registry_crate", FrameKind::User, "src/lib.rs"),
-        ("probe::armed", FrameKind::Infrastructure, "probe/src/lib.rs"),
+        (
+            "probe::armed",
+            FrameKind::Infrastructure,
+            "probe/src/lib.rs",
+        ),
         ("_export_run_cabi", FrameKind::Bindings, "src/lib.rs"),
         ("export_run", FrameKind::Bindings, "src/lib.rs"),
     ];
     for (function, kind, file) in cases {
         let frame = find(function);
         assert_eq!(frame.kind, kind, "{frame:?}");
-        assert!(frame.file.as_deref().is_some_and(|shown| shown.starts_with(file)), "{frame:?}");
+        assert!(
+            frame
+                .file
+                .as_deref()
+                .is_some_and(|shown| shown.starts_with(file)),
+            "{frame:?}"
+        );
     }
 }
 
@@ -67,24 +97,50 @@ fn a_chain_tells_whose_code_each_frame_is() {
 fn an_inline_chain_is_kept_whole() {
     let stack = recorded().case("inlined_function")[0].stack.clone();
     let frames = symbols().frames(&Context::Stack(stack));
-    let own: Vec<&str> = frames.iter().filter(|frame| frame.kind == FrameKind::User).map(|frame| &*frame.function).collect();
-    assert_eq!(own, ["innermost", "middle", "lines::inlined_function", "run"]);
+    let own: Vec<&str> = frames
+        .iter()
+        .filter(|frame| frame.kind == FrameKind::User)
+        .map(|frame| &*frame.function)
+        .collect();
+    assert_eq!(
+        own,
+        ["innermost", "middle", "lines::inlined_function", "run"]
+    );
 }
 
 #[test]
 fn infrastructure_is_what_the_options_say() {
     let stack = Context::Stack(recorded().case("plain_vector")[0].stack.clone());
     let plain = Symbols::new(&recorded().component, SymbolOptions::default()).unwrap();
-    assert!(plain.site(&stack).location.starts_with("probe/src/lib.rs:"), "nothing says that the probe is none of the user's");
-    let kept = Symbols::new(&recorded().component, SymbolOptions::default().infrastructure_path("lines/probe").keep_folder("lines")).unwrap();
-    assert!(kept.site(&stack).location.starts_with("lines/src/lib.rs:"), "{:?}", kept.site(&stack));
+    assert!(
+        plain.site(&stack).location.starts_with("probe/src/lib.rs:"),
+        "nothing says that the probe is none of the user's"
+    );
+    let kept = Symbols::new(
+        &recorded().component,
+        SymbolOptions::default()
+            .infrastructure_path("lines/probe")
+            .keep_folder("lines"),
+    )
+    .unwrap();
+    assert!(
+        kept.site(&stack).location.starts_with("lines/src/lib.rs:"),
+        "{:?}",
+        kept.site(&stack)
+    );
 }
 
 #[test]
 fn without_line_tables_a_function_is_named_and_without_names_an_offset() {
     let component = &recorded().component;
     let stack = Context::Stack(recorded().case("two_crates_deep")[0].stack.clone());
-    let without = |dropped: fn(&str) -> bool| Symbols::new(&rename_sections(component, dropped), crate::fixture::options()).unwrap();
+    let without = |dropped: fn(&str) -> bool| {
+        Symbols::new(
+            &rename_sections(component, dropped),
+            crate::fixture::options(),
+        )
+        .unwrap()
+    };
 
     let full = symbols();
     assert_eq!(full.detail(), Detail::Lines);
@@ -92,11 +148,18 @@ fn without_line_tables_a_function_is_named_and_without_names_an_offset() {
     let named = without(|name| name.starts_with(".debug"));
     assert_eq!(named.detail(), Detail::Functions);
     let site = named.site(&stack);
-    assert_eq!((&*site.location, &site.file, site.line), ("depot::store", &None, None));
+    assert_eq!(
+        (&*site.location, &site.file, site.line),
+        ("depot::store", &None, None)
+    );
 
     let stripped = without(|name| name.starts_with(".debug") || name == "name");
     assert_eq!(stripped.detail(), Detail::Offsets);
-    assert!(stripped.site(&stack).location.starts_with("wasm offset 0x"), "{:?}", stripped.site(&stack));
+    assert!(
+        stripped.site(&stack).location.starts_with("wasm offset 0x"),
+        "{:?}",
+        stripped.site(&stack)
+    );
 }
 
 #[test]
@@ -121,12 +184,20 @@ fn damaged_line_tables_only_cost_the_lines() {
             && section.name().starts_with(".debug_")
         {
             let from = section.data_offset() as usize;
-            component[from..from + section.data().len()].iter_mut().step_by(37).for_each(|byte| *byte ^= 0xa5);
+            component[from..from + section.data().len()]
+                .iter_mut()
+                .step_by(37)
+                .for_each(|byte| *byte ^= 0xa5);
         }
     }
     let symbols = Symbols::new(&component, crate::fixture::options()).unwrap();
     for allocation in all {
-        assert!(!symbols.site(&Context::Stack(allocation.stack)).location.is_empty());
+        assert!(
+            !symbols
+                .site(&Context::Stack(allocation.stack))
+                .location
+                .is_empty()
+        );
     }
 }
 

@@ -135,9 +135,7 @@ impl From<PluginError> for ApiError {
                 "unknown_setting",
                 format!("its settings are: {}", known.join(", ")),
             ),
-            PluginError::InvalidValue { name, message } => {
-                return ApiError::invalid_value(name, message);
-            }
+            PluginError::InvalidValue { name, message } => ApiError::invalid_value(name, message),
             PluginError::NotRunning { plugin, .. } => new(
                 StatusCode::CONFLICT,
                 "plugin_not_running",

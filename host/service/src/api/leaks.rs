@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use guest_heap::Attribution;
 use serde::Serialize;
 use serde_json::{Map, Value as Json_, json};
 use utoipa::ToSchema;
@@ -57,12 +58,20 @@ pub(super) struct LeakStatus {
     memory_limit_mb: f64,
     /// The same in bytes.
     memory_limit_bytes: u64,
+    /// MiB that the guest's allocator has handed out and not got back; null without attribution.
+    heap_live_mb: Option<f64>,
+    /// The same in bytes.
+    heap_live_bytes: Option<u64>,
     /// Linear memory gained since the instance had started.
     growth_since_baseline_mb: f64,
     /// The same in bytes.
     growth_since_baseline_bytes: i64,
     /// Retained bytes per request since the last clear.
     bytes_per_request: f64,
+    /// How far its heap can be told by source line: `exact`, `partial` or `off`.
+    attribution: &'static str,
+    /// Why it is not `exact`.
+    attribution_why: Option<String>,
     /// Which instance this is, from 1.
     generation: u64,
     /// Requests that this instance was offered while the leak was on.
@@ -119,6 +128,8 @@ pub(super) struct Switched {
     enabled: bool,
     /// What the plugin does.
     description: String,
+    /// Whether a fresh instance was started, as another `heap_profile` needs: what it retained is gone.
+    restarted: bool,
     /// All settings in force.
     #[schema(value_type = Object)]
     settings: SettingsBody,
@@ -245,12 +256,15 @@ pub(super) async fn switch(
             "send {\"enabled\": true} or {\"enabled\": false}",
         ));
     }
+    let generation = plugin.reading().generation;
     plugin.switch(enabled, changes).await?;
+    let restarted = plugin.reading().generation != generation;
     let details = plugin.details();
     Ok(Json(Switched {
         leak: name,
         enabled: plugin.enabled(),
         description: details.manifest.description.clone(),
+        restarted,
         settings: settings_json(&details.settings),
         expires_at: details.expires_at.map(|t| t.to_string()),
     }))
@@ -368,6 +382,7 @@ pub(super) async fn reset_all(
     if let Some(error) = failed {
         return Err(error.into());
     }
+    lab.baselines.clear();
     allocator::release_free_pages();
     let after = resident(&lab)?;
     Ok(Json(AllReset {
@@ -458,13 +473,34 @@ fn leak_status(plugin: &Plugin) -> LeakStatus {
         peak_linear_memory_bytes: reading.linear_peak,
         memory_limit_mb: mb(details.settings.policy().memory_limit),
         memory_limit_bytes: details.settings.policy().memory_limit,
+        heap_live_mb: reading.heap_live.map(mb),
+        heap_live_bytes: reading.heap_live,
         growth_since_baseline_mb: signed_mb(growth),
         growth_since_baseline_bytes: growth,
         bytes_per_request: reading.bytes_per_request(),
+        attribution: attribution_name(&details.attribution),
+        attribution_why: attribution_why(&details.attribution),
         generation: reading.generation,
         requests: reading.requests,
         settings: settings_json(&details.settings),
         expires_at: details.expires_at.map(|t| t.to_string()),
+    }
+}
+
+/// `exact`, `partial` or `off`.
+pub(super) fn attribution_name(attribution: &Attribution) -> &'static str {
+    match attribution {
+        Attribution::Exact => "exact",
+        Attribution::Partial { .. } => "partial",
+        Attribution::Off { .. } => "off",
+    }
+}
+
+/// Why it is not exact.
+pub(super) fn attribution_why(attribution: &Attribution) -> Option<String> {
+    match attribution {
+        Attribution::Exact => None,
+        Attribution::Partial { why } | Attribution::Off { why } => Some(why.clone()),
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use guest_heap::snapshot::GroupBy;
 use serde::Serialize;
 use serde_json::{Map, Value as Json_};
 use utoipa::ToSchema;
 
 use super::Lab;
 use super::error::ApiError;
-use super::leaks::{LeakStatus, all_leaks};
+use super::leaks::{LeakStatus, all_leaks, attribution_name, attribution_why};
 use super::size::{mb, signed_mb};
 use crate::memory::ledger::Ledger;
 use crate::memory::process::ProcessReading;
@@ -20,6 +21,9 @@ use crate::plugin::handle::Plugin;
 
 /// Bytes of one page of linear memory, by the WebAssembly specification.
 const PAGE: u64 = 65_536;
+
+/// Lines that the overview shows.
+const TOP: usize = 10;
 
 /// The process.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,8 +61,46 @@ pub(super) struct PluginMemory {
     retained_bytes: u64,
     /// How many objects that is.
     retained_objects: u64,
+    /// What the guest's allocator has handed out and not got back; null without attribution.
+    heap_live_mb: Option<f64>,
+    heap_live_bytes: Option<u64>,
+    /// What the guest's allocator has and has not handed out: linear memory less live bytes; null without attribution.
+    heap_free_mb: Option<f64>,
+    heap_free_bytes: Option<u64>,
+    /// The heap profiler's own memory, which counts neither as the plugin's nor against its limit.
+    profiler_mb: f64,
+    profiler_bytes: u64,
     /// `running`, `exhausted` or `faulted`.
     state: &'static str,
+}
+
+/// One source line that holds memory.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TopAllocation {
+    /// `plugins/cache/src/lib.rs:42`.
+    location: String,
+    size_kb: f64,
+    size_bytes: u64,
+    /// Objects.
+    count: u64,
+    plugin: String,
+}
+
+/// The heaps of all plugins.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HeapOverview {
+    /// Live bytes of all plugins with attribution.
+    current_mb: f64,
+    current_bytes: u64,
+    /// The most of that, plugin by plugin.
+    peak_mb: f64,
+    peak_bytes: u64,
+    /// `exact`, `off` or `partial`.
+    attribution: &'static str,
+    /// Why it is not `exact`.
+    why: Option<String>,
+    /// The lines that hold most, of plugins that have served a request.
+    top_allocations: Vec<TopAllocation>,
 }
 
 /// Growth over the last samples and what it leads to.
@@ -83,6 +125,8 @@ pub(super) struct Memory {
     process: Process,
     /// One member per plugin.
     plugins: BTreeMap<String, PluginMemory>,
+    /// Live bytes by source line, in short.
+    heap: HeapOverview,
     /// Where the resident bytes are: the parts add up to `rss_mb`.
     #[schema(value_type = Object)]
     ledger: Map<String, Json_>,
@@ -96,7 +140,7 @@ pub(super) struct Memory {
 #[utoipa::path(get, path = "/admin/memory", tag = "memory", responses((status = 200, body = Memory)))]
 pub(super) async fn memory(State(lab): State<Arc<Lab>>) -> Result<Json<Memory>, ApiError> {
     let process = lab.monitor.process().map_err(|e| ApiError::internal(&e))?;
-    let ledger = lab.monitor.ledger(&process, &lab.registry);
+    let ledger = lab.monitor.ledger(&process, &lab.registry, &lab.heaps);
     Ok(Json(Memory {
         process: process_body(&lab, &process),
         plugins: lab
@@ -105,6 +149,7 @@ pub(super) async fn memory(State(lab): State<Arc<Lab>>) -> Result<Json<Memory>, 
             .iter()
             .map(|p| (p.id().to_owned(), plugin_body(p)))
             .collect(),
+        heap: heap_overview(&lab).await?,
         ledger: ledger_body(&ledger),
         forecast: forecast_body(&lab.monitor.process_forecast()),
         leaks: all_leaks(&lab),
@@ -131,6 +176,9 @@ fn process_body(lab: &Lab, process: &ProcessReading) -> Process {
 
 fn plugin_body(plugin: &Plugin) -> PluginMemory {
     let reading = plugin.reading();
+    let free = reading
+        .heap_live
+        .map(|live| reading.linear.bytes.saturating_sub(live));
     PluginMemory {
         linear_memory_mb: mb(reading.linear.bytes),
         linear_memory_bytes: reading.linear.bytes,
@@ -140,8 +188,74 @@ fn plugin_body(plugin: &Plugin) -> PluginMemory {
         retained_mb: mb(reading.retained.bytes),
         retained_bytes: reading.retained.bytes,
         retained_objects: reading.retained.objects,
+        heap_live_mb: reading.heap_live.map(mb),
+        heap_live_bytes: reading.heap_live,
+        heap_free_mb: free.map(mb),
+        heap_free_bytes: free,
+        profiler_mb: mb(reading.profiler_bytes),
+        profiler_bytes: reading.profiler_bytes,
         state: plugin.details().state.name(),
     }
+}
+
+async fn heap_overview(lab: &Lab) -> Result<HeapOverview, ApiError> {
+    let plugins = lab.registry.plugins();
+    // The symbols of a plugin that has done nothing are not worth reading.
+    let active: Vec<_> = plugins
+        .iter()
+        .filter(|p| p.reading().requests > 0)
+        .cloned()
+        .collect();
+    let mut top = Vec::new();
+    for heap in lab.heaps.snapshots(&active).await? {
+        for group in heap.snapshot.top(GroupBy::Line, TOP) {
+            top.push(TopAllocation {
+                location: group.location.to_string(),
+                size_kb: group.usage.live_bytes as f64 / 1024.0,
+                size_bytes: group.usage.live_bytes,
+                count: group.usage.live_objects,
+                plugin: heap.plugin.id().to_owned(),
+            });
+        }
+    }
+    top.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
+    top.truncate(TOP);
+    let current = plugins.iter().filter_map(|p| p.reading().heap_live).sum();
+    let peak = plugins.iter().map(|p| p.reading().heap_peak).sum();
+    let (attribution, why) = attribution(&plugins);
+    Ok(HeapOverview {
+        current_mb: mb(current),
+        current_bytes: current,
+        peak_mb: mb(peak),
+        peak_bytes: peak,
+        attribution,
+        why,
+        top_allocations: top,
+    })
+}
+
+/// How far all plugins together can be told by source line.
+fn attribution(plugins: &[Arc<Plugin>]) -> (&'static str, Option<String>) {
+    let mut names = Vec::with_capacity(plugins.len());
+    let mut reasons = Vec::new();
+    for plugin in plugins {
+        let details = plugin.details();
+        names.push(attribution_name(&details.attribution));
+        if let Some(why) = attribution_why(&details.attribution) {
+            reasons.push(format!("{}: {why}", plugin.id()));
+        }
+    }
+    let name = match names.split_first() {
+        None => "off",
+        Some((first, rest)) if rest.iter().all(|name| name == first) => first,
+        Some(_) => "partial",
+    };
+    let why = if plugins.is_empty() {
+        "no plugin is loaded".to_owned()
+    } else {
+        reasons.join("; ")
+    };
+    (name, (!why.is_empty()).then_some(why))
 }
 
 fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {

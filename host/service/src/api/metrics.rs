@@ -17,7 +17,7 @@ pub(super) async fn metrics(
     State(lab): State<Arc<Lab>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    instruments::refresh(&lab.metrics, &lab.registry, &lab.monitor)
+    instruments::refresh(&lab.metrics, &lab.registry, &lab.monitor, &lab.heaps)
         .map_err(|e| ApiError::internal(&e))?;
     let accept = headers
         .get(header::ACCEPT)

@@ -55,6 +55,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order of the ledger.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 8] = [
         Self::Host,
         Self::PluginsLinear,
@@ -140,6 +141,7 @@ impl Ledger {
     }
 
     /// One part, in bytes.
+    #[cfg(test)]
     pub(crate) fn get(&self, part: Part) -> i64 {
         self.entries()
             .find(|(entry, _)| *entry == part)

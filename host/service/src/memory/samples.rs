@@ -107,6 +107,7 @@ impl<T> SampleRing<T> {
     }
 
     /// Forgets everything.
+    #[cfg(test)]
     pub(crate) fn clear(&mut self) {
         self.samples.clear();
     }

@@ -235,12 +235,15 @@ impl Registry {
     /// Drops all plugins; their drivers end when the calls in flight are done.
     pub(crate) async fn unload_all(&self) {
         let _changing = self.changing.lock().await;
-        self.plugins.store(Arc::default());
+        for plugin in self.plugins.swap(Arc::default()).iter() {
+            self.metrics.plugins.remove_plugin(plugin.id());
+            self.metrics.growth.remove_plugin(plugin.id());
+        }
     }
 }
 
 /// Starts blocking work at once; the future waits for its end.
-pub(super) fn blocking<T: Send + 'static>(
+pub(crate) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
 ) -> impl Future<Output = Result<T, PluginError>> {
     let working = tokio::task::spawn_blocking(work);

@@ -64,6 +64,7 @@ impl TraceContext {
     }
 
     /// Whether this request's spans go to the collector.
+    #[cfg(test)]
     pub(crate) fn is_recorded(&self) -> bool {
         self.tracer.is_some()
     }

@@ -20,7 +20,8 @@ pub(crate) use http::HttpMetrics;
 pub(super) use http::method_label;
 pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
 pub(crate) use plugins::{
-    InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, TrapReason,
+    InvocationOutcome, PluginHandles, PluginMetrics, PluginState, RecycleReason, SiteBytes,
+    TrapReason,
 };
 pub(crate) use process::ProcessMetrics;
 

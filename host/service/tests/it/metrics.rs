@@ -117,7 +117,8 @@ async fn every_metric_is_there_with_its_type_and_labels() {
             {
                 wrong.push(format!("{name} has the labels {found:?}, not {labels:?}"));
             }
-            if value.is_nan() {
+            // A quotient of nothing by nothing, as its help says.
+            if value.is_nan() && *name != "leak_memory_bytes_per_request" {
                 wrong.push(format!("{name} is not a number"));
             }
         }
@@ -199,7 +200,7 @@ async fn metrics_agree_with_the_status() {
     assert!(scrape.sum("leak_plugin_traps_total", &[("plugin", "fixture-traps")]) >= 1.0);
     assert!(scrape.sum("leak_plugin_recycles_total", &[("plugin", "fixture-traps")]) >= 1.0);
     assert_eq!(
-        scrape.sum("leak_memory_limit_bytes", &[]),
+        scrape.of_process("leak_memory_limit_bytes"),
         8.0 * 1024.0 * 1024.0 * 1024.0
     );
 }
@@ -336,7 +337,7 @@ async fn a_second_reader_changes_nothing() {
     }
     let growth = Scrape::of(&lab)
         .await
-        .sum("leak_memory_growth_bytes_per_second", &[]);
+        .of_process("leak_memory_growth_bytes_per_second");
     // 200 requests of 64 KiB in at least four seconds.
     assert!(
         growth > 0.2 * 1024.0 * 1024.0,

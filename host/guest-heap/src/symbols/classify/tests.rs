@@ -1,35 +1,126 @@
 use super::*;
 
 fn classifier() -> Classifier {
-    let options = SymbolOptions::default().infrastructure_path("plugins/sdk").infrastructure_crate("leak-sdk");
-    Classifier::new(options, &["leak-lab:plugin/host@0.1.0".to_owned(), "leak-lab:plugin/leak@0.1.0".to_owned(), "run".to_owned()])
+    let options = SymbolOptions::default()
+        .infrastructure_path("plugins/sdk")
+        .infrastructure_crate("leak-sdk");
+    Classifier::new(
+        options,
+        &[
+            "leak-lab:plugin/host@0.1.0".to_owned(),
+            "leak-lab:plugin/leak@0.1.0".to_owned(),
+            "run".to_owned(),
+        ],
+    )
 }
 
 #[test]
 fn the_file_says_whose_code_it_is() {
     let library = |name: &str| Origin::Library(name.to_owned());
     let cases = [
-        ("cache::insert", "plugins/cache/src/lib.rs", Origin::Workspace, FrameKind::User),
-        ("leak_sdk::retain", "plugins/sdk/src/lib.rs", Origin::Workspace, FrameKind::Infrastructure),
-        ("x::y", "plugins/sdk-user/src/lib.rs", Origin::Workspace, FrameKind::User),
-        ("serde_json::value::to_value", "serde_json-1.0.1/src/lib.rs", library("serde_json"), FrameKind::Registry),
-        ("leak_sdk::retain", "leak-sdk-0.1.0/src/lib.rs", library("leak-sdk"), FrameKind::Infrastructure),
-        ("alloc::vec::Vec<T>::push", "library/alloc/src/vec/mod.rs", Origin::Standard, FrameKind::Std),
-        ("wit_bindgen::rt::run", "wit-bindgen-0.61.1/src/lib.rs", Origin::Generated, FrameKind::Bindings),
-        ("alloc::alloc::exchange_malloc", "library/alloc/src/alloc.rs", Origin::Allocator, FrameKind::Allocator),
+        (
+            "cache::insert",
+            "plugins/cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::User,
+        ),
+        (
+            "leak_sdk::retain",
+            "plugins/sdk/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::Infrastructure,
+        ),
+        (
+            "x::y",
+            "plugins/sdk-user/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::User,
+        ),
+        (
+            "serde_json::value::to_value",
+            "serde_json-1.0.1/src/lib.rs",
+            library("serde_json"),
+            FrameKind::Registry,
+        ),
+        (
+            "leak_sdk::retain",
+            "leak-sdk-0.1.0/src/lib.rs",
+            library("leak-sdk"),
+            FrameKind::Infrastructure,
+        ),
+        (
+            "alloc::vec::Vec<T>::push",
+            "library/alloc/src/vec/mod.rs",
+            Origin::Standard,
+            FrameKind::Std,
+        ),
+        (
+            "wit_bindgen::rt::run",
+            "wit-bindgen-0.61.1/src/lib.rs",
+            Origin::Generated,
+            FrameKind::Bindings,
+        ),
+        (
+            "alloc::alloc::exchange_malloc",
+            "library/alloc/src/alloc.rs",
+            Origin::Allocator,
+            FrameKind::Allocator,
+        ),
         // A name says more than its file for allocators and generated code.
-        ("<cache::Counting as core::alloc::global::GlobalAlloc>::alloc", "plugins/cache/src/lib.rs", Origin::Workspace, FrameKind::Allocator),
-        ("cache::exports::leak_lab::plugin::leak::_export_on_request_cabi", "cache/src/lib.rs", Origin::Workspace, FrameKind::Bindings),
-        ("cache::leak_lab::plugin::host::now", "cache/src/lib.rs", Origin::Workspace, FrameKind::Bindings),
-        ("cache::_rt::string_lift", "cache/src/lib.rs", Origin::Workspace, FrameKind::Bindings),
+        (
+            "<cache::Counting as core::alloc::global::GlobalAlloc>::alloc",
+            "plugins/cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::Allocator,
+        ),
+        (
+            "cache::exports::leak_lab::plugin::leak::_export_on_request_cabi",
+            "cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::Bindings,
+        ),
+        (
+            "cache::leak_lab::plugin::host::now",
+            "cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::Bindings,
+        ),
+        (
+            "cache::_rt::string_lift",
+            "cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::Bindings,
+        ),
         // The user's implementation of a generated trait is the user's.
-        ("<cache::Cache as cache::exports::leak_lab::plugin::leak::Guest>::on_request", "cache/src/lib.rs", Origin::Workspace, FrameKind::User),
-        ("cache::run::{closure#0}", "cache/src/lib.rs", Origin::Workspace, FrameKind::User),
-        ("cache::malloc", "cache/src/lib.rs", Origin::Workspace, FrameKind::User),
+        (
+            "<cache::Cache as cache::exports::leak_lab::plugin::leak::Guest>::on_request",
+            "cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::User,
+        ),
+        (
+            "cache::run::{closure#0}",
+            "cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::User,
+        ),
+        (
+            "cache::malloc",
+            "cache/src/lib.rs",
+            Origin::Workspace,
+            FrameKind::User,
+        ),
     ];
     for (function, shown, origin, expected) in cases {
-        let source = SourcePath { shown: shown.to_owned(), origin };
-        assert_eq!(classifier().kind(function, Some(&source), true), expected, "{function} in {shown}");
+        let source = SourcePath {
+            shown: shown.to_owned(),
+            origin,
+        };
+        assert_eq!(
+            classifier().kind(function, Some(&source), true),
+            expected,
+            "{function} in {shown}"
+        );
     }
 }
 
@@ -43,17 +134,37 @@ fn without_a_line_the_name_says_whose_code_it_is() {
         ("operator new", false, FrameKind::Allocator),
         ("strdup", false, FrameKind::Std),
         ("_start", false, FrameKind::Std),
-        ("alloc::raw_vec::RawVec<T,A>::grow_one", false, FrameKind::Std),
-        ("<alloc::vec::Vec<cache::Entry> as core::clone::Clone>::clone", false, FrameKind::Std),
-        ("<cache::Cache as cache::Keep>::keep", false, FrameKind::User),
+        (
+            "alloc::raw_vec::RawVec<T,A>::grow_one",
+            false,
+            FrameKind::Std,
+        ),
+        (
+            "<alloc::vec::Vec<cache::Entry> as core::clone::Clone>::clone",
+            false,
+            FrameKind::Std,
+        ),
+        (
+            "<cache::Cache as cache::Keep>::keep",
+            false,
+            FrameKind::User,
+        ),
         ("leak_sdk::retain", false, FrameKind::Infrastructure),
         ("cabi_realloc", false, FrameKind::Bindings),
-        ("leak-lab:plugin/leak@0.1.0#on-request", false, FrameKind::Bindings),
+        (
+            "leak-lab:plugin/leak@0.1.0#on-request",
+            false,
+            FrameKind::Bindings,
+        ),
         ("keep_for_ever", false, FrameKind::User),
         // Beside code with lines, a function without is a runtime that was linked in.
         ("keep_for_ever", true, FrameKind::Std),
     ];
     for (function, has_lines, expected) in cases {
-        assert_eq!(classifier().kind(function, None, has_lines), expected, "{function}, lines: {has_lines}");
+        assert_eq!(
+            classifier().kind(function, None, has_lines),
+            expected,
+            "{function}, lines: {has_lines}"
+        );
     }
 }

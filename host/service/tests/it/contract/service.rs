@@ -40,15 +40,6 @@ async fn the_service() {
 }
 
 #[tokio::test]
-async fn a_trace_that_the_caller_began_is_continued() {
-    let lab = Lab::with(&[]).start().await;
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let request = lab.request(Method::GET, "/api/data");
-    let request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
-    assert_eq!(Answer::of(request).await.json()["trace_id"], json!(trace));
-}
-
-#[tokio::test]
 async fn the_service_describes_itself() {
     let lab = Lab::with(&[]).start().await;
     let description = lab.get("/openapi.json").await;

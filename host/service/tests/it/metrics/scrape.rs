@@ -64,6 +64,15 @@ impl Scrape {
             .map(|(_, labels, value)| (labels, *value))
     }
 
+    /// The value of the one series that is about no plugin.
+    pub(super) fn of_process(&self, name: &str) -> f64 {
+        let mut series = self.of_metric(name).filter(|(labels, _)| labels.is_empty());
+        series
+            .next()
+            .unwrap_or_else(|| panic!("{name} without labels"))
+            .1
+    }
+
     /// The sum of the series that have these labels.
     pub(super) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.samples

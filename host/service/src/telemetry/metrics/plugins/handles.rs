@@ -144,8 +144,8 @@ impl PluginHandles {
 
     /// The state it is in.
     pub(crate) fn set_state(&self, state: PluginState) {
-        for (gauge, of) in self.states.iter().zip(PluginState::ALL) {
-            gauge.set(i64::from(of == state));
+        for (index, gauge) in self.states.iter().enumerate() {
+            gauge.set(i64::from(index == state.index()));
         }
     }
 

@@ -1,0 +1,35 @@
+//! The table of contexts, natively.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "tests stop at the first surprise"
+)]
+
+use guest_heap_runtime::contexts::{Contexts, MAX_CONTEXTS, NEW};
+
+#[test]
+fn indices_are_given_out_in_order_and_found_again() {
+    let mut contexts = Box::new(Contexts::new());
+    let value = |i: u64| i.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (i << 40);
+    for i in 1..MAX_CONTEXTS as u64 {
+        assert_eq!(contexts.find(value(i)), i as u32 | NEW);
+    }
+    for i in 1..MAX_CONTEXTS as u64 {
+        assert_eq!(contexts.find(value(i)), i as u32);
+        assert_eq!(contexts.record(i as u32).context, value(i));
+    }
+    // The rest shares one.
+    assert_eq!((contexts.find(1), contexts.find(2)), (0, 0));
+    assert_eq!(contexts.header.overflowed, 2);
+}
+
+#[test]
+fn contexts_that_share_a_slot_are_told_apart() {
+    let mut contexts = Box::new(Contexts::new());
+    for i in 0..1000_u64 {
+        assert_eq!(contexts.find((i << 32) | 5), (i as u32 + 1) | NEW);
+    }
+    for i in 0..1000_u64 {
+        assert_eq!(contexts.find((i << 32) | 5), i as u32 + 1);
+    }
+}

@@ -1,0 +1,246 @@
+//! The live table, natively: what goes in comes out, whatever the addresses are.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "tests stop at the first surprise"
+)]
+#![allow(unsafe_code, reason = "the table's memory is the test's")]
+
+use std::collections::HashMap;
+
+use guest_heap_runtime::live::{Block, Bucket, FIRST_BYTES, LiveTable, Region, Spill};
+
+/// Memory that grows up to a limit.
+struct Memory {
+    bytes: Vec<Aligned>,
+    limit: usize,
+}
+
+#[repr(align(64))]
+#[derive(Clone, Copy)]
+struct Aligned(#[allow(dead_code)] [u8; 64]);
+
+impl Memory {
+    /// All of it is there from the start, since a vector that grows would move.
+    fn new(most: usize, limit: usize) -> Self {
+        Self {
+            bytes: vec![Aligned([0; 64]); most / 64],
+            limit,
+        }
+    }
+}
+
+// SAFETY: the vector is never resized, and only the table uses it.
+unsafe impl Region for Memory {
+    fn base(&self) -> *mut Bucket {
+        self.bytes.as_ptr().cast_mut().cast()
+    }
+
+    fn ensure(&mut self, bytes: usize) -> bool {
+        bytes <= self.limit && bytes <= self.bytes.len() * 64
+    }
+}
+
+/// A table with room for about `blocks`, and what is in it.
+struct Model {
+    table: LiveTable<Memory>,
+    blocks: HashMap<u32, Block>,
+    refused: u32,
+}
+
+fn bytes_for(blocks: u32) -> usize {
+    FIRST_BYTES
+        .max(blocks as usize * 16 + 2048)
+        .next_power_of_two()
+        * 2
+}
+
+impl Model {
+    fn new(blocks: u32, limit: usize) -> Self {
+        let spill = Box::leak(Box::new(Spill::new()));
+        // SAFETY: the spill is leaked, and nobody else has it.
+        let table = unsafe { LiveTable::new(Memory::new(bytes_for(blocks), limit), spill) };
+        Self {
+            table,
+            blocks: HashMap::new(),
+            refused: 0,
+        }
+    }
+
+    fn insert(&mut self, pointer: u32, size: u32, context: u32) {
+        if self.table.insert(pointer, size, context)
+            || self.table.insert_slowly(pointer, size, context)
+        {
+            self.blocks.insert(pointer, Block { size, context });
+        } else {
+            self.refused += 1;
+        }
+    }
+
+    fn remove(&mut self, pointer: u32) {
+        assert_eq!(
+            self.table.remove(pointer),
+            self.blocks.remove(&pointer),
+            "{pointer:#x}"
+        );
+    }
+}
+
+#[test]
+fn under_every_stride_each_block_is_found_again() {
+    for stride in 1..=2000_u32 {
+        // Blocks are aligned to 8 and have a header; the table doubles four times.
+        let step = (stride + 4).next_multiple_of(8);
+        let count = 24_000;
+        let pointer = |i| 0x0011_0008 + i * step;
+        let block = |i| Block {
+            size: stride,
+            context: i & 0x3FFF,
+        };
+        let mut table = Model::new(count, usize::MAX).table;
+        for i in 0..count {
+            let kept = table.insert(pointer(i), stride, block(i).context);
+            assert!(kept || table.insert_slowly(pointer(i), stride, block(i).context));
+        }
+        // Half of them in order, half against it.
+        for i in (0..count)
+            .step_by(2)
+            .chain((0..count).rev().filter(|i| i % 2 == 1))
+        {
+            assert_eq!(table.remove(pointer(i)), Some(block(i)), "stride {stride}");
+        }
+        assert_eq!(table.dropped(), 0, "stride {stride}");
+    }
+}
+
+#[test]
+fn large_tables_lose_nothing() {
+    for step in [16, 24, 40, 104, 136, 1024, 2048] {
+        let count = 1_500_000.min((u32::MAX - 0x0020_0000) / step);
+        let mut model = Model::new(count, usize::MAX);
+        for i in 0..count {
+            model.insert(0x0011_0000 + i * step, i & 0xFFFF, i & 0x3FFF);
+        }
+        for i in 0..count {
+            model.remove(0x0011_0000 + i * step);
+        }
+        assert_eq!(
+            (model.refused, model.table.dropped()),
+            (0, 0),
+            "step {step}"
+        );
+    }
+}
+
+#[test]
+fn sizes_are_kept_up_to_four_gibibytes() {
+    let mut model = Model::new(4096, usize::MAX);
+    let sizes = [0, 1, 262_142, 262_143, 262_144, 300_000, 1 << 21, u32::MAX];
+    for (i, size) in (0..).zip(sizes) {
+        model.insert(0x1000 + i * 0x4_0000, size, i);
+    }
+    for i in 0..sizes.len() as u32 {
+        assert_eq!(
+            model
+                .table
+                .replace(0x1000 + i * 0x4_0000, u32::MAX - i, 7)
+                .unwrap()
+                .size,
+            sizes[i as usize]
+        );
+    }
+    for i in 0..sizes.len() as u32 {
+        let block = model.table.remove(0x1000 + i * 0x4_0000).unwrap();
+        assert_eq!(
+            block,
+            Block {
+                size: u32::MAX - i,
+                context: 7
+            }
+        );
+    }
+    assert_eq!(model.table.remove(0x1000), None);
+    assert_eq!(model.table.replace(0x1000, 1, 1), None);
+}
+
+/// Small, but for one in 256, since no more large ones fit into an address space.
+fn size(random: u64) -> u32 {
+    let size = (random >> 36) as u32;
+    if random >> 56 == 0 {
+        size & 0x7_FFFF
+    } else {
+        size & 0xFFFF
+    }
+}
+
+#[test]
+fn random_operations_agree_with_a_map() {
+    let mut model = Model::new(1_500_000, usize::MAX);
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut live = Vec::new();
+    for round in 0..3_000_000_u32 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // It fills up, then empties.
+        if state & 7 < if round / 500_000 % 2 == 0 { 5 } else { 3 } {
+            let pointer = ((state >> 20) as u32 & 0x00FF_FFFF) * 16 + 16;
+            if !model.blocks.contains_key(&pointer) {
+                model.insert(pointer, size(state), state as u32 >> 18);
+                live.push(pointer);
+            }
+        } else if !live.is_empty() {
+            let pointer = live.swap_remove((state >> 33) as usize % live.len());
+            if state & 0x100 == 0 {
+                let (size, context) = (size(!state), state as u32 >> 18);
+                let old = model.table.replace(pointer, size, context);
+                let old = old.or_else(|| {
+                    let old = model.table.remove(pointer);
+                    assert!(
+                        model.table.insert(pointer, size, context)
+                            || model.table.insert_slowly(pointer, size, context)
+                    );
+                    old
+                });
+                assert_eq!(old, model.blocks.insert(pointer, Block { size, context }));
+                live.push(pointer);
+            } else {
+                model.remove(pointer);
+            }
+        }
+    }
+    assert_eq!((model.refused, model.table.dropped()), (0, 0));
+    for pointer in live {
+        model.remove(pointer);
+    }
+}
+
+#[test]
+fn when_growth_is_refused_blocks_are_refused_and_the_rest_stays_right() {
+    let mut model = Model::new(100_000, FIRST_BYTES);
+    for i in 0..100_000 {
+        model.insert(0x1000 + i * 48, 40, i & 0x3FFF);
+    }
+    assert!(model.refused > 90_000, "{}", model.refused);
+    assert_eq!(model.table.dropped(), 0);
+    assert!(model.blocks.len() > 4000, "{}", model.blocks.len());
+    for i in 0..100_000 {
+        let pointer = 0x1000 + i * 48;
+        assert_eq!(model.table.remove(pointer), model.blocks.remove(&pointer));
+    }
+    // What has become free can be used again.
+    model.insert(0x1000, 1, 1);
+    assert_eq!(model.blocks.len(), 1);
+    model.remove(0x1000);
+}
+
+#[test]
+fn a_hundred_thousand_blocks_take_at_most_24_bytes_each() {
+    let mut model = Model::new(100_000, usize::MAX);
+    for i in 0..100_000 {
+        model.insert(0x1000 + i * 5136, 5120, 1);
+    }
+    let each = model.table.bytes() as f64 / 100_000.0;
+    println!("{each:.1} bytes a block");
+    assert!(each <= 24.0, "{each}");
+}

@@ -1,0 +1,46 @@
+//! The books are exact.
+
+use guest_heap::Attribution;
+
+use crate::fixtures;
+use crate::guest::Guest;
+
+#[test]
+fn the_books_agree_with_the_guests_own_ledger_after_four_million_operations() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+    let before = guest.live();
+    for seed in 1..=40_u64 {
+        let mut ledger: (u64, u64) = guest
+            .call::<_, (_,)>("exercise", (seed * 7919, 100_000_u32, seed % 10 == 0))
+            .unwrap()
+            .0;
+        for (count, length) in [(0, 0), (1, 0), (3, 17), (40, 1000), (500, 3)] {
+            let texts = vec!["ä".repeat(length); count];
+            ledger = guest
+                .call::<_, (_,)>("enter", (texts, "y".repeat(length)))
+                .unwrap()
+                .0;
+        }
+        let live = guest.live();
+        assert_eq!(
+            (live.0 - before.0, live.1 - before.1),
+            ledger,
+            "seed {seed}"
+        );
+    }
+    let totals = guest.totals();
+    assert!(totals.allocated_objects > 2_000_000, "{totals:?}");
+    assert_eq!(
+        (totals.lost, totals.overflowed, totals.unknown_frees),
+        (0, 0, 0),
+        "{totals:?}"
+    );
+}
+
+#[test]
+fn a_rust_guest_is_attributed_exactly() {
+    let instrumented =
+        guest_heap::instrument(&fixtures::rust("workout"), &Default::default()).unwrap();
+    assert_eq!(*instrumented.attribution(), Attribution::Exact);
+    println!("{:?}", instrumented.report);
+}

@@ -1,0 +1,184 @@
+//! What the books call a context is one call stack.
+
+use std::collections::HashMap;
+
+use guest_heap::{Context, Options};
+
+use crate::fixtures;
+use crate::guest::{Guest, Work};
+
+#[test]
+fn no_context_ever_stands_for_two_stacks() {
+    let mut options = Options::default();
+    options.check_contexts = true;
+    let mut guest = Guest::with_options(&fixtures::rust("workout"), &options);
+    for (work, count, depth) in [
+        (Work::Json, 8_000_u32, 0_u32),
+        (Work::Pair, 5_000, 0),
+        (Work::Pair, 5_000, 5),
+        (Work::Pair, 5_000, 30),
+        (Work::Mix, 400_000, 0),
+        (Work::Dispatch, 500_000, 0),
+    ] {
+        guest
+            .call::<_, (u64,)>("run", (work, count, depth))
+            .unwrap();
+    }
+    for seed in 1..8_u64 {
+        guest
+            .call::<_, ((u64, u64),)>("exercise", (seed, 100_000_u32, true))
+            .unwrap();
+    }
+    for i in 0..50_usize {
+        guest
+            .call::<_, (u32,)>("take", ("x".repeat(i + 1),))
+            .unwrap();
+        guest.call::<_, ()>("keep", ("y".repeat(100),)).unwrap();
+        guest.call::<_, (String,)>("give", (77_u32,)).unwrap();
+        guest
+            .call::<_, (Vec<String>,)>("give-list", (7_u32, 7_u32))
+            .unwrap();
+        guest.call::<_, ()>("fetch-and-keep", (33_u32,)).unwrap();
+        guest
+            .call::<_, ()>("fetch-and-keep-list", (3_u32, 33_u32))
+            .unwrap();
+    }
+    for _ in 0..2 {
+        guest.call::<_, ()>("tree", (10_u32,)).unwrap();
+    }
+    for depth in [40, 300, 301_u32] {
+        guest.call::<_, ()>("leak-deep", (depth, 10_u32)).unwrap();
+    }
+    let checked = guest.store.data().recorder.checked();
+    assert!(checked.events >= 1_000_000, "{} events", checked.events);
+    assert_eq!(checked.mismatches, 0, "{checked:x?}");
+    println!("{} events", checked.events);
+}
+
+/// Live bytes and blocks by name; all stacks together under "stack".
+fn by_name(guest: &Guest) -> HashMap<String, (u64, u64)> {
+    let mut names: HashMap<String, (u64, u64)> = HashMap::new();
+    for record in guest.reading().contexts {
+        let name = match guest
+            .store
+            .data()
+            .recorder
+            .context(&guest.store, record.index)
+        {
+            Context::Stack(_) => "stack".to_owned(),
+            Context::Special(name) => name.to_string(),
+        };
+        let sum = names.entry(name).or_default();
+        sum.0 += record.live_bytes();
+        sum.1 += record.live_objects();
+    }
+    names
+}
+
+#[test]
+fn what_the_host_passes_in_has_a_name() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+    for _ in 0..3 {
+        guest.call::<_, ()>("keep", ("x".repeat(100),)).unwrap();
+        guest
+            .call::<_, (u32,)>("take", ("x".repeat(1000),))
+            .unwrap();
+    }
+    let names = by_name(&guest);
+    assert_eq!(names["arguments of keep"], (300, 3));
+    assert_eq!(names["arguments of take"], (0, 0));
+
+    guest
+        .call::<_, ()>("keep-list", (vec!["x".repeat(10); 5],))
+        .unwrap();
+    // The list's own block is the host's only until the guest has read it.
+    assert_eq!(by_name(&guest)["arguments of keep-list"], (50, 5));
+    assert_eq!(by_name(&guest).get("arguments"), None);
+
+    // More than are kept until the export says its name: the rest has a coarser one.
+    let many = 20_000_u64;
+    guest
+        .call::<_, ()>("keep-list", (vec!["x".repeat(10); many as usize],))
+        .unwrap();
+    let names = by_name(&guest);
+    let (named, coarse) = (names["arguments of keep-list"], names["arguments"]);
+    assert_eq!(named.1 + coarse.1, 5 + many);
+    assert_eq!(named.0 + coarse.0, 50 + many * 10);
+    assert!(coarse.1 > 0 && named.1 > 16_000, "{named:?} {coarse:?}");
+
+    guest.call::<_, ()>("drop-kept", ()).unwrap();
+    let names = by_name(&guest);
+    assert_eq!(
+        (names["arguments of keep-list"], names["arguments"]),
+        ((0, 0), (0, 0))
+    );
+}
+
+#[test]
+fn results_of_imports_belong_to_the_call() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+    let before = guest.live();
+    guest.call::<_, ()>("fetch-and-keep", (1234_u32,)).unwrap();
+    guest
+        .call::<_, ()>("fetch-and-keep-list", (7_u32, 4321_u32))
+        .unwrap();
+    let recorder = &guest.store.data().recorder;
+    for bytes in [1234, 7 * 4321] {
+        let reading = guest.reading();
+        let record = reading
+            .contexts
+            .iter()
+            .find(|record| record.live_bytes() == bytes);
+        let record = record.unwrap_or_else(|| panic!("{bytes} bytes in {reading:?}"));
+        let context = recorder.context(&guest.store, record.index);
+        assert!(
+            matches!(&context, Context::Stack(frames) if !frames.is_empty()),
+            "{context:?}"
+        );
+    }
+    guest
+        .call::<_, (Vec<String>,)>("give-list", (7_u32, 7_u32))
+        .unwrap();
+    guest.call::<_, ()>("drop-kept", ()).unwrap();
+    // The lists themselves are dropped with what they held.
+    assert_eq!(guest.live(), before);
+}
+
+#[test]
+fn contexts_are_told_once() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+    let mut seen = guest_heap::Seen::default();
+    let recorder = &guest.store.data().recorder;
+    let first = recorder.new_contexts(&guest.store, &mut seen);
+    assert!(recorder.new_contexts(&guest.store, &mut seen).is_empty());
+    guest.call::<_, ()>("tree", (4_u32,)).unwrap();
+    let recorder = &guest.store.data().recorder;
+    let then = recorder.new_contexts(&guest.store, &mut seen);
+    assert!(then.len() >= 16, "{then:?}");
+    assert!(
+        then.iter()
+            .all(|(index, _)| first.iter().all(|(before, _)| before != index))
+    );
+    assert!(
+        then.iter()
+            .all(|(index, context)| recorder.context(&guest.store, *index) == *context)
+    );
+}
+
+#[test]
+fn past_sixteen_thousand_contexts_the_rest_overflows_and_nothing_is_lost() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+    let before = guest.live();
+    guest.call::<_, ()>("tree", (15_u32,)).unwrap();
+    let totals = guest.totals();
+    assert!(totals.overflowed > 16_000, "{totals:?}");
+    assert_eq!(guest.live(), before);
+    assert_eq!(totals.unknown_frees, 0);
+    let overflow = guest.reading().contexts[0];
+    assert_eq!(
+        (overflow.index, overflow.allocated_objects),
+        (0, totals.overflowed)
+    );
+    let context = guest.store.data().recorder.context(&guest.store, 0);
+    assert_eq!(context, Context::Special("overflow".into()));
+}

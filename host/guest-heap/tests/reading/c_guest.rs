@@ -1,0 +1,155 @@
+//! The right lines for C, where clang and wasi-libc are installed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use guest_heap::reading::Context;
+use guest_heap::symbols::{Detail, FrameKind, SymbolOptions, Symbols};
+use wasmtime::{Caller, Engine, Linker, Module, Store, WasmBacktrace};
+
+use crate::fixture::sources;
+
+/// Compiles the guest with these flags; `None` when the compiler or the C library is missing.
+fn build(folder: &Path, debug: &[&str]) -> Option<Vec<u8>> {
+    let guest = folder.join("lines.wasm");
+    let output = Command::new("clang")
+        .args([
+            "--target=wasm32-wasi",
+            "--sysroot=/usr",
+            "-O2",
+            "-mexec-model=reactor",
+        ])
+        .args(debug)
+        .args([
+            "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc",
+            "lines.c",
+            "probe.c",
+            "-o",
+        ])
+        .arg(&guest)
+        .current_dir(sources())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => Some(fs::read(&guest).unwrap()),
+        Ok(output) => {
+            println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+            None
+        }
+        Err(error) => {
+            println!("skipped: clang: {error}");
+            None
+        }
+    }
+}
+
+/// The stack of the first allocation of each case.
+fn stacks(guest: &[u8]) -> Vec<Arc<[u32]>> {
+    let engine = Engine::default();
+    let module = Module::new(&engine, guest).unwrap();
+    let mut linker: Linker<Vec<Arc<[u32]>>> = Linker::new(&engine);
+    linker
+        .func_wrap(
+            "probe",
+            "allocated",
+            |mut caller: Caller<'_, Vec<Arc<[u32]>>>, _bytes: u32| {
+                let stack = WasmBacktrace::force_capture(&caller);
+                let offsets = stack
+                    .frames()
+                    .iter()
+                    .filter_map(|frame| frame.module_offset());
+                let offsets = offsets
+                    .map(|offset| u32::try_from(offset).unwrap())
+                    .collect();
+                caller.data_mut().push(offsets);
+            },
+        )
+        .unwrap();
+    linker.define_unknown_imports_as_traps(&module).unwrap();
+    let mut store = Store::new(&engine, Vec::new());
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let run = instance
+        .get_typed_func::<i32, ()>(&mut store, "run")
+        .unwrap();
+    (0..5)
+        .map(|case| {
+            store.data_mut().clear();
+            run.call(&mut store, case).unwrap();
+            Arc::clone(&store.data()[0])
+        })
+        .collect()
+}
+
+fn options() -> SymbolOptions {
+    SymbolOptions::default()
+        .infrastructure_path("probe.c")
+        .infrastructure_crate("probe")
+}
+
+#[test]
+fn c_leaks_are_named_by_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for debug in [
+        &["-gline-tables-only"][..],
+        &["-g", "-gdwarf-4"],
+        &["-g", "-gdwarf-5"],
+    ] {
+        let Some(guest) = build(folder.path(), debug) else {
+            return;
+        };
+        let symbols = Symbols::new(&guest, options()).unwrap();
+        assert_eq!(symbols.detail(), Detail::Lines);
+        let source = fs::read_to_string(sources().join("lines.c")).unwrap();
+        for (stack, name) in stacks(&guest).into_iter().zip([
+            "plain",
+            "inlined",
+            "macro",
+            "through_libc",
+            "callback",
+        ]) {
+            let mark = format!("/* leak: {name} */");
+            let line = source
+                .lines()
+                .position(|line| line.contains(&mark))
+                .unwrap()
+                + 1;
+            let context = Context::Stack(stack);
+            let site = symbols.site(&context);
+            assert_eq!(
+                &*site.location,
+                format!("lines.c:{line}"),
+                "{name}, {debug:?}: {:#?}",
+                symbols.frames(&context)
+            );
+        }
+    }
+}
+
+#[test]
+fn without_debug_information_c_leaks_are_named_by_their_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(guest) = build(folder.path(), &["-g0", "-fno-inline"]) else {
+        return;
+    };
+    let symbols = Symbols::new(&guest, options()).unwrap();
+    assert_eq!(symbols.detail(), Detail::Functions);
+    let contexts: Vec<Context> = stacks(&guest).into_iter().map(Context::Stack).collect();
+    let frames = symbols.frames(&contexts[3]);
+    let kind = |function: &str| {
+        frames
+            .iter()
+            .find(|frame| &*frame.function == function)
+            .map(|frame| frame.kind)
+    };
+    assert_eq!(kind("strdup"), Some(FrameKind::Std), "{frames:#?}");
+    let sites: Vec<String> = contexts
+        .iter()
+        .map(|context| symbols.site(context).location.to_string())
+        .collect();
+    assert_eq!(
+        sites[1..],
+        ["run", "macro", "through_libc", "callback"],
+        "{sites:?}"
+    );
+}

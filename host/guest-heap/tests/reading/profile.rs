@@ -1,0 +1,225 @@
+//! The profile as others read it: by a protobuf decoder and by Go's pprof.
+
+#[path = "../../src/pprof/proto.rs"]
+mod proto;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read as _;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use flate2::read::GzDecoder;
+use guest_heap::pprof::ProfileBuilder;
+use guest_heap::reading::Context;
+use guest_heap::snapshot::Snapshot;
+use prost::Message as _;
+
+use crate::fixture::{books, recorded, symbols};
+use crate::synthetic::{no_symbols, snapshot};
+
+fn real() -> Snapshot {
+    let (reading, contexts) = books(&recorded().all());
+    Snapshot::new(
+        &reading,
+        |index| contexts.get(index as usize).cloned(),
+        symbols(),
+    )
+}
+
+/// Two guests: one with stacks, and one without a stack of its own.
+fn profile_of_two() -> (Vec<u8>, Snapshot, Snapshot) {
+    let (first, second) = (
+        real(),
+        snapshot(&no_symbols(), &[("arguments of leak#on-request", 4321, 3)]),
+    );
+    let mut builder = ProfileBuilder::new(SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+    builder.add("cache", &first);
+    builder.add("history", &second);
+    (builder.encode(), first, second)
+}
+
+fn decode(gzipped: &[u8]) -> proto::Profile {
+    let mut plain = Vec::new();
+    GzDecoder::new(gzipped).read_to_end(&mut plain).unwrap();
+    proto::Profile::decode(plain.as_slice()).unwrap()
+}
+
+#[test]
+fn the_sums_of_the_profile_are_the_snapshots() {
+    let (encoded, first, second) = profile_of_two();
+    let profile = decode(&encoded);
+    let text = |index: i64| profile.string_table[index as usize].as_str();
+    assert_eq!(text(0), "");
+    let types: Vec<(&str, &str)> = profile
+        .sample_type
+        .iter()
+        .map(|kind| (text(kind.r#type), text(kind.unit)))
+        .collect();
+    assert_eq!(
+        types,
+        [
+            ("inuse_objects", "count"),
+            ("inuse_space", "bytes"),
+            ("alloc_objects", "count"),
+            ("alloc_space", "bytes")
+        ]
+    );
+    assert_eq!(
+        (
+            text(profile.default_sample_type),
+            profile.time_nanos,
+            profile.period
+        ),
+        ("inuse_space", 5_000_000_000, 1)
+    );
+
+    let mut sums: HashMap<&str, [i64; 4]> = HashMap::new();
+    for sample in &profile.sample {
+        assert_eq!(text(sample.label[0].key), "plugin");
+        let sum = sums.entry(text(sample.label[0].str)).or_default();
+        sum.iter_mut()
+            .zip(&sample.value)
+            .for_each(|(sum, value)| *sum += value);
+    }
+    for (plugin, snapshot) in [("cache", first), ("history", second)] {
+        let totals = snapshot.totals();
+        let expected = [
+            totals.live_objects,
+            totals.live_bytes,
+            totals.allocated_objects,
+            totals.allocated_bytes,
+        ];
+        assert_eq!(sums[plugin], expected.map(|value| value as i64), "{plugin}");
+    }
+}
+
+#[test]
+fn the_stacks_of_the_profile_are_the_snapshots() {
+    let (encoded, first, _) = profile_of_two();
+    let profile = decode(&encoded);
+    let text = |index: i64| profile.string_table[index as usize].as_str();
+    let locations: HashMap<u64, _> = profile
+        .location
+        .iter()
+        .map(|location| (location.id, location))
+        .collect();
+    let functions: HashMap<u64, _> = profile
+        .function
+        .iter()
+        .map(|function| (function.id, function))
+        .collect();
+    assert_eq!(
+        locations.len(),
+        profile.location.len(),
+        "every id is its own"
+    );
+    let of_samples = profile.sample.iter().take(first.entries().len());
+    for (sample, entry) in of_samples.zip(first.entries()) {
+        let Context::Stack(stack) = &entry.context else {
+            panic!("{entry:?}")
+        };
+        let addresses: Vec<u64> = sample
+            .location_id
+            .iter()
+            .map(|id| locations[id].address)
+            .collect();
+        assert_eq!(
+            addresses,
+            stack
+                .iter()
+                .map(|offset| u64::from(*offset))
+                .collect::<Vec<_>>()
+        );
+        let named: Vec<(&str, &str, i64)> = sample
+            .location_id
+            .iter()
+            .flat_map(|id| &locations[id].line)
+            .map(|line| {
+                let function = functions[&line.function_id];
+                (text(function.name), text(function.filename), line.line)
+            })
+            .collect();
+        let frames = first.frames(&entry.context);
+        let expected: Vec<(&str, &str, i64)> = frames
+            .iter()
+            .map(|frame| {
+                (
+                    &*frame.function,
+                    frame.file.as_deref().unwrap_or_default(),
+                    frame.line.map_or(0, i64::from),
+                )
+            })
+            .collect();
+        assert_eq!(named, expected);
+    }
+    let mappings: Vec<&str> = profile
+        .mapping
+        .iter()
+        .map(|mapping| text(mapping.filename))
+        .collect();
+    assert_eq!(mappings, ["cache", "history"]);
+}
+
+#[test]
+fn an_empty_profile_is_one_too() {
+    let profile = decode(&ProfileBuilder::new(SystemTime::now()).encode());
+    assert_eq!((profile.sample.len(), profile.sample_type.len()), (0, 4));
+}
+
+#[test]
+fn go_reads_the_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("heap.pb.gz");
+    let (encoded, first, second) = profile_of_two();
+    fs::write(&file, encoded).unwrap();
+    let pprof = |arguments: &[&str]| {
+        let output = Command::new("go")
+            .args(["tool", "pprof"])
+            .args(arguments)
+            .arg(&file)
+            .env("PPROF_TMPDIR", folder.path())
+            .output();
+        output.ok().map(|output| {
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            String::from_utf8(output.stdout).unwrap()
+        })
+    };
+    let Some(top) = pprof(&["-top", "-nodecount=500", "-unit=B"]) else {
+        println!("skipped: go is not installed");
+        return;
+    };
+    println!("{top}");
+    let total = first.totals().live_bytes + second.totals().live_bytes;
+    assert!(top.contains("Type: inuse_space"), "{top}");
+    assert!(
+        top.contains(&format!("of {total}B total")),
+        "{total}: {top}"
+    );
+    assert!(
+        top.contains("lines::plain_vector") && top.contains("arguments of leak#on-request"),
+        "{top}"
+    );
+    // The allocator's own frames are dropped, so that it is not what holds everything.
+    for allocator in ["__rust_alloc", "grow_impl_runtime", "Global"] {
+        assert!(!top.contains(allocator), "{allocator}: {top}");
+    }
+    assert!(!top.contains(" ::"), "names keep their types: {top}");
+
+    let raw = pprof(&["-raw"]).unwrap();
+    assert!(
+        raw.contains("src/lib.rs")
+            && raw.contains("plugin:[cache]")
+            && raw.contains("plugin:[history]"),
+        "{raw}"
+    );
+    let narrowed = pprof(&["-top", "-unit=B", "-tagfocus=plugin=history"]).unwrap();
+    assert!(
+        narrowed.contains(&format!("{}B", second.totals().live_bytes)),
+        "{narrowed}"
+    );
+}

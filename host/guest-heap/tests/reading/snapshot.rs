@@ -1,0 +1,140 @@
+//! Groups, their order, and that nothing is lost between a reading and its groups.
+
+use guest_heap::snapshot::{GroupBy, Snapshot, Usage};
+
+use crate::fixture::{books, recorded, symbols};
+use crate::synthetic::{no_symbols, snapshot};
+
+const EVERY: [GroupBy; 4] = [
+    GroupBy::Line,
+    GroupBy::Function,
+    GroupBy::File,
+    GroupBy::Trace,
+];
+
+fn real() -> Snapshot {
+    let (reading, contexts) = books(&recorded().all());
+    Snapshot::new(
+        &reading,
+        |index| contexts.get(index as usize).cloned(),
+        symbols(),
+    )
+}
+
+fn sum(usages: impl Iterator<Item = Usage>) -> (u64, u64) {
+    usages.fold((0, 0), |(bytes, objects), usage| {
+        (bytes + usage.live_bytes, objects + usage.live_objects)
+    })
+}
+
+#[test]
+fn every_grouping_adds_up_to_the_reading() {
+    let snapshot = real();
+    let totals = snapshot.totals();
+    assert!(
+        totals.live_bytes > 50_000 && totals.contexts > 30,
+        "{totals:?}"
+    );
+    for by in EVERY {
+        let groups = snapshot.top(by, usize::MAX);
+        assert_eq!(
+            sum(groups.iter().map(|group| group.usage)),
+            (totals.live_bytes, totals.live_objects),
+            "{by:?}"
+        );
+        assert!(
+            groups.is_sorted_by(|a, b| a.usage.live_bytes >= b.usage.live_bytes),
+            "{by:?}"
+        );
+    }
+    let count = |by| snapshot.top(by, usize::MAX).len();
+    assert!(
+        count(GroupBy::File) < count(GroupBy::Line) && count(GroupBy::Line) < count(GroupBy::Trace)
+    );
+    assert_eq!(count(GroupBy::Trace) as u64, totals.contexts);
+}
+
+#[test]
+fn files_and_functions_are_the_users_own() {
+    let snapshot = real();
+    let files: Vec<String> = snapshot
+        .top(GroupBy::File, 9)
+        .iter()
+        .map(|group| group.location.to_string())
+        .collect();
+    assert_eq!(
+        files,
+        ["src/lib.rs", "depot/src/lib.rs", "shelf/src/lib.rs"]
+    );
+    let functions = snapshot.top(GroupBy::Function, usize::MAX);
+    assert!(
+        functions
+            .iter()
+            .any(|group| &*group.location == "lines::plain_vector"),
+        "{functions:#?}"
+    );
+    assert_eq!(&*functions[0].location, &*functions[0].site.function);
+}
+
+#[test]
+fn only_traces_carry_frames_and_the_limit_keeps_the_largest() {
+    let snapshot = real();
+    let traces = snapshot.top(GroupBy::Trace, 3);
+    assert_eq!(traces.len(), 3);
+    assert!(traces.iter().all(|group| group.frames.len() > 5));
+    assert!(
+        snapshot
+            .top(GroupBy::Line, 3)
+            .iter()
+            .all(|group| group.frames.is_empty())
+    );
+}
+
+#[test]
+fn what_no_context_accounts_for_is_shown_as_such() {
+    let (mut reading, contexts) = books(recorded().case("plain_vector"));
+    reading.totals.live_bytes += 77;
+    reading.totals.live_objects += 2;
+    let whole = Snapshot::new(
+        &reading,
+        |index| contexts.get(index as usize).cloned(),
+        symbols(),
+    );
+    let lines = whole.top(GroupBy::Line, 9);
+    assert_eq!(sum(lines.iter().map(|group| group.usage)), (4096 + 77, 3));
+    assert_eq!(
+        (&*lines[1].location, lines[1].usage.live_bytes),
+        ("unattributed", 77)
+    );
+
+    // A context whose stack was not taken yet.
+    let unknown = Snapshot::new(&reading, |_| None, symbols());
+    let lines = unknown.top(GroupBy::Line, 9);
+    assert_eq!(
+        (lines.len(), &*lines[0].location, lines[0].usage.live_bytes),
+        (1, "unattributed", 4096 + 77)
+    );
+}
+
+#[test]
+fn what_was_freed_is_allocated_but_not_live() {
+    let snapshot = snapshot(&no_symbols(), &[("a", 50, 2), ("gone", 0, 0)]);
+    let lines = snapshot.top(GroupBy::Line, 9);
+    assert_eq!(lines.len(), 1, "a place that holds nothing is not listed");
+    let expected = Usage {
+        live_bytes: 50,
+        live_objects: 2,
+        allocated_bytes: 1050,
+        allocated_objects: 3,
+    };
+    assert_eq!(lines[0].usage, expected);
+    assert_eq!(snapshot.entries().len(), 2, "but what it allocated is kept");
+}
+
+#[test]
+fn a_snapshot_is_small() {
+    let places: Vec<(String, u64, u64)> =
+        (0..1000).map(|place| (format!("p{place}"), 1, 1)).collect();
+    let bytes = snapshot(&no_symbols(), &places).memory_bytes();
+    assert!(bytes <= 80_000, "{bytes} for 1,000 contexts");
+}

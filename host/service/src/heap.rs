@@ -1,0 +1,303 @@
+//! Which source line of which plugin holds the memory: the service's side of the heap profiler.
+//!
+//! A plugin's driver hands out raw books; here they are put together with the plugin's symbols, on blocking
+//! threads and never on the way of a request. One reading a second goes into a bounded history, so that "what
+//! grew in the last five minutes" needs no baseline. Symbols are read when a plugin has done something, or when
+//! somebody asks: an idle lab does not hold them.
+
+pub(crate) mod baselines;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use guest_heap::history::History;
+use guest_heap::snapshot::Snapshot;
+use guest_heap::symbols::{SymbolOptions, Symbols};
+use guest_heap::{Context, Reading, Seen};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::plugin::driver::HeapBooks;
+use crate::plugin::error::PluginError;
+use crate::plugin::handle::Plugin;
+use crate::plugin::loader::{Loader, Origin};
+use crate::plugin::registry::Registry;
+
+/// A plugin that does not answer within this time is left out of one sample.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// A history gets a point at least this often, changed or not.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The heaps of all plugins.
+pub(crate) struct Heaps {
+    loader: Loader,
+    started: Instant,
+    views: Mutex<BTreeMap<String, Arc<View>>>,
+}
+
+/// What is known of one plugin's heap.
+struct View {
+    books: AsyncMutex<Known>,
+    history: Mutex<History>,
+    /// For the ledger: bytes of symbols and stacks.
+    symbol_bytes: std::sync::atomic::AtomicU64,
+}
+
+/// The last books, and what it takes to explain them.
+#[derive(Default)]
+struct Known {
+    generation: u64,
+    seen: Seen,
+    contexts: HashMap<u32, Context>,
+    /// Bytes that the recorder's call stacks take.
+    stack_bytes: usize,
+    symbols: Option<(Arc<Origin>, Arc<Symbols>)>,
+    last: Option<Arc<Snapshot>>,
+    /// A reading from before the symbols were read, for the history's first point.
+    unexplained: Option<(Duration, Reading)>,
+    pushed: Option<Duration>,
+}
+
+/// A plugin with its attributed heap.
+pub(crate) struct Attributed {
+    /// The plugin.
+    pub(crate) plugin: Arc<Plugin>,
+    /// Its heap now, or as it was when it died.
+    pub(crate) snapshot: Arc<Snapshot>,
+}
+
+impl Heaps {
+    /// Knows nothing yet.
+    pub(crate) fn new(loader: Loader) -> Self {
+        Heaps {
+            loader,
+            started: Instant::now(),
+            views: Mutex::default(),
+        }
+    }
+
+    /// The time on the clock of the histories.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The attributed heap of a plugin; none when it keeps no books. Works for one that has died too.
+    ///
+    /// # Errors
+    ///
+    /// When its symbols cannot be read, or it is being unloaded.
+    pub(crate) async fn snapshot(
+        &self,
+        plugin: &Arc<Plugin>,
+    ) -> Result<Option<Arc<Snapshot>>, PluginError> {
+        let view = self.view(plugin.id());
+        let mut known = view.books.lock().await;
+        let Some(reading) = read(plugin, &mut known).await? else {
+            return Ok(None);
+        };
+        let snapshot = self
+            .explain(&view, &mut known, reading.0, reading.1)
+            .await?;
+        Ok(Some(snapshot))
+    }
+
+    /// The attributed heaps of some plugins; those that keep no books are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heaps::snapshot`].
+    pub(crate) async fn snapshots(
+        &self,
+        plugins: &[Arc<Plugin>],
+    ) -> Result<Vec<Attributed>, PluginError> {
+        let mut all = Vec::with_capacity(plugins.len());
+        for plugin in plugins {
+            if let Some(snapshot) = self.snapshot(plugin).await? {
+                all.push(Attributed {
+                    plugin: plugin.clone(),
+                    snapshot,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a plugin's history tells.
+    pub(crate) fn with_history<T>(&self, plugin: &str, ask: impl FnOnce(&History) -> T) -> T {
+        let view = self.view(plugin);
+        let history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(&history)
+    }
+
+    /// Bytes of the host's memory that symbols and call stacks take, and that histories take.
+    pub(crate) fn memory_bytes(&self) -> (u64, u64) {
+        let views: Vec<Arc<View>> = self.lock().values().cloned().collect();
+        views.iter().fold((0, 0), |(symbols, histories), view| {
+            let history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
+            (
+                symbols + view.symbol_bytes.load(std::sync::atomic::Ordering::Relaxed),
+                histories + history.memory_bytes() as u64,
+            )
+        })
+    }
+
+    /// Takes one reading of every plugin into its history. Meant to be called once a second.
+    pub(crate) async fn sample(&self, registry: &Registry) {
+        let plugins = registry.plugins();
+        self.lock()
+            .retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
+        for plugin in plugins.iter() {
+            if let Err(error) = self.sample_one(plugin).await {
+                tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
+            }
+        }
+    }
+
+    async fn sample_one(&self, plugin: &Arc<Plugin>) -> Result<(), PluginError> {
+        let view = self.view(plugin.id());
+        let mut known = view.books.lock().await;
+        let now = self.now();
+        let published = plugin.reading();
+        let quiet = published.generation == known.generation
+            && known
+                .last
+                .as_ref()
+                .is_some_and(|last| Some(last.totals().live_bytes) == published.heap_live)
+            && known.pushed.is_some_and(|at| now < at + HEARTBEAT);
+        if quiet {
+            // Nobody needs the line tables until something new comes up.
+            if let Some((_, symbols)) = &known.symbols {
+                symbols.release_parsed();
+            }
+            return Ok(());
+        }
+        let idle = known.symbols.is_none() && published.requests == 0;
+        if idle && known.unexplained.is_some() && published.generation == known.generation {
+            return Ok(());
+        }
+        // One that is busy will be read in a second.
+        let Ok(answer) = tokio::time::timeout(PATIENCE, read(plugin, &mut known)).await else {
+            return Ok(());
+        };
+        let Some((origin, reading)) = answer? else {
+            return Ok(());
+        };
+        if idle {
+            known.unexplained = Some((now, reading));
+            return Ok(());
+        }
+        let first = known.unexplained.take();
+        if let Some((at, reading)) = first {
+            let snapshot = self
+                .explain(&view, &mut known, origin.clone(), reading)
+                .await?;
+            push(&view, at, &snapshot);
+        }
+        let snapshot = self.explain(&view, &mut known, origin, reading).await?;
+        push(&view, now, &snapshot);
+        known.pushed = Some(now);
+        Ok(())
+    }
+
+    /// Puts books and symbols together, on a blocking thread.
+    async fn explain(
+        &self,
+        view: &View,
+        known: &mut Known,
+        origin: Arc<Origin>,
+        reading: Reading,
+    ) -> Result<Arc<Snapshot>, PluginError> {
+        let symbols = match &known.symbols {
+            Some((of, symbols)) if of.digest == origin.digest => symbols.clone(),
+            _ => {
+                let (loader, of) = (self.loader.clone(), origin.clone());
+                let symbols = crate::plugin::registry::blocking(move || {
+                    let component = loader.original(&of)?;
+                    Symbols::new(&component, symbol_options()).map_err(|e| {
+                        PluginError::Refused(format!("its symbols cannot be read: {e}"))
+                    })
+                })
+                .await?;
+                let symbols = Arc::new(symbols);
+                known.symbols = Some((origin, symbols.clone()));
+                symbols
+            }
+        };
+        // The contexts go to the blocking thread and come back: nothing is copied. Should this call be given
+        // up meanwhile, they are lost, and the next reading starts from nothing.
+        let generation = std::mem::take(&mut known.generation);
+        let contexts = std::mem::take(&mut known.contexts);
+        let (snapshot, contexts) = crate::plugin::registry::blocking(move || {
+            let snapshot = Snapshot::new(&reading, |index| contexts.get(&index).cloned(), symbols);
+            Ok((Arc::new(snapshot), contexts))
+        })
+        .await?;
+        known.contexts = contexts;
+        known.generation = generation;
+        let stacks = known.stack_bytes + known.contexts.len() * size_of::<(u32, Context)>();
+        let bytes = snapshot.symbols().memory_bytes() + stacks;
+        view.symbol_bytes
+            .store(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+        known.last = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn view(&self, plugin: &str) -> Arc<View> {
+        let mut views = self.lock();
+        if let Some(view) = views.get(plugin) {
+            return view.clone();
+        }
+        let view = Arc::new(View {
+            books: AsyncMutex::default(),
+            history: Mutex::new(History::new()),
+            symbol_bytes: Default::default(),
+        });
+        views.insert(plugin.to_owned(), view.clone());
+        view
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<View>>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the driver for the books, with the contexts that are not known yet.
+async fn read(
+    plugin: &Plugin,
+    known: &mut Known,
+) -> Result<Option<(Arc<Origin>, Reading)>, PluginError> {
+    let seen = std::mem::take(&mut known.seen);
+    // If the answer is lost, the next one starts from nothing.
+    let generation = std::mem::take(&mut known.generation);
+    let Some(answer) = plugin.books((generation, seen)).await? else {
+        return Ok(None);
+    };
+    let HeapBooks {
+        generation: current,
+        books,
+        seen,
+        origin,
+    } = answer;
+    if current != generation {
+        known.contexts.clear();
+    }
+    known.stack_bytes = books.recorder_bytes;
+    known.contexts.extend(books.contexts);
+    known.generation = current;
+    known.seen = seen;
+    Ok(Some((origin, books.reading)))
+}
+
+fn push(view: &View, at: Duration, snapshot: &Snapshot) {
+    let mut history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
+    history.push(at, snapshot);
+}
+
+/// The lab's own layers are not where a leak is.
+fn symbol_options() -> SymbolOptions {
+    SymbolOptions::default()
+        .keep_folder("plugins")
+        .infrastructure_path("plugins/sdk")
+        .infrastructure_crate("leak-plugin-sdk")
+}
