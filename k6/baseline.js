@@ -11,7 +11,7 @@ import { Gauge } from 'k6/metrics';
 import { callService, leakStatus, logStatus, summary } from './lab.js';
 
 const RATE = Number(__ENV.RATE || 10);
-const WARM_UP = 50;
+const WARM_UP = 500;
 
 const growth = new Gauge('process_growth_mb');
 

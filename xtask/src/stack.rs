@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::workspace::Workspace;
 
@@ -108,10 +108,7 @@ fn tools() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A folder for one run's logs, data and copied configuration, below the target folder.
-fn run_folder(workspace: &Workspace, name: &str) -> Result<PathBuf> {
-    let folder = workspace.target().join("stack").join(name);
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(folder)
+/// Where the folders of all runs are.
+fn runs(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("stack")
 }

@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use super::addresses::Addresses;
 use super::dockerfile::{self, Instruction};
+use super::process::Run;
 use super::service::{Files, Service};
-use super::{HostFiles, run_folder, tools};
+use super::{HostFiles, runs, tools};
 use crate::progress;
 use crate::workspace::Workspace;
 
@@ -237,8 +238,9 @@ fn version_of(binary: &Path) -> Result<String> {
 /// Starts it, asks it for its health as the image's health check does, and lets every plugin leak once.
 fn serves(workspace: &Workspace, files: &Files) -> Result<String> {
     let addresses = Addresses::free()?;
-    let logs = run_folder(workspace, "image")?;
-    let service = Service::start(files, addresses, &logs, &[])?;
+    let run = Run::new(runs(workspace).join("image"))?;
+    run.end_on_signals()?;
+    let service = Service::start(files, addresses, &run, &[])?;
     let health = Command::new(&files.binary)
         .arg("health")
         .arg("--listen")

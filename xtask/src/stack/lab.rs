@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::addresses::Addresses;
 use super::http;
-use super::process::Process;
+use super::process::{Process, Run};
 use super::tools::Tool;
 use crate::workspace::Workspace;
 
@@ -40,8 +40,7 @@ impl Programs {
 #[derive(Debug)]
 pub(crate) struct Lab {
     pub(crate) addresses: Addresses,
-    /// Logs, data and the copied configuration of this run.
-    pub(crate) folder: PathBuf,
+    pub(crate) run: Run,
     configuration: PathBuf,
     pub(crate) prometheus: Option<Process>,
     pub(crate) collector: Option<Process>,
@@ -58,13 +57,11 @@ impl Lab {
         workspace: &Workspace,
         programs: &Programs,
         addresses: Addresses,
-        folder: PathBuf,
+        run: Run,
     ) -> Result<Self> {
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
         let mut lab = Self {
             addresses,
-            folder,
+            run,
             configuration: workspace.root().join("compose"),
             prometheus: None,
             collector: None,
@@ -117,7 +114,7 @@ impl Lab {
                     .zip(unused)
                     .map(|(flag, address)| format!("{flag}={address}")),
             );
-        let process = Process::start("jaeger", &mut command, &self.folder)?;
+        let process = Process::start("jaeger", &mut command, &self.run)?;
         healthy(
             "Jaeger",
             &format!("http://{}/", self.addresses.jaeger_health),
@@ -151,7 +148,7 @@ impl Lab {
                 self.addresses.collector_health.to_string(),
             )
             .env("COLLECTOR_JAEGER", self.addresses.jaeger_otlp.to_string());
-        self.collector = Some(Process::start("collector", &mut command, &self.folder)?);
+        self.collector = Some(Process::start("collector", &mut command, &self.run)?);
         healthy(
             "the collector",
             &format!("http://{}/", self.addresses.collector_health),
@@ -159,7 +156,7 @@ impl Lab {
     }
 
     fn start_prometheus(&self, program: &Path) -> Result<Process> {
-        let folder = self.folder.join("prometheus");
+        let folder = self.run.folder().join("prometheus");
         copy_folder(&self.configuration.join("prometheus"), &folder)?;
         // The only files that differ from those of the containers: where the targets are.
         for (job, address) in [
@@ -179,14 +176,14 @@ impl Lab {
             ))
             .arg(format!(
                 "--storage.tsdb.path={}",
-                self.folder.join("prometheus-data").display()
+                self.run.folder().join("prometheus-data").display()
             ))
             .arg(format!(
                 "--web.listen-address={}",
                 self.addresses.prometheus
             ))
             .arg("--log.level=warn");
-        let process = Process::start("prometheus", &mut command, &self.folder)?;
+        let process = Process::start("prometheus", &mut command, &self.run)?;
         healthy(
             "Prometheus",
             &format!("{}/-/ready", self.addresses.prometheus_url()),

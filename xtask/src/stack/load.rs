@@ -1,13 +1,13 @@
 //! Load by the scripts in `k6/`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::process::Process;
+use super::process::{Process, Run};
 use super::service::Service;
 
 /// How often the service is looked after while the load runs.
@@ -43,18 +43,18 @@ impl K6 {
         script: &str,
         base_url: &str,
         environment: &[(&str, &str)],
-        logs: &Path,
+        run: &Run,
     ) -> Result<Process> {
         let mut command = Command::new(&self.program);
         command
             .args(["run", "--quiet", "--no-color", "--address", ""])
             .arg(self.scripts.join(script))
             .env("BASE_URL", base_url)
-            .env("SUMMARY_FILE", summary_file(logs, name))
+            .env("SUMMARY_FILE", summary_file(run, name))
             // Nothing leaves this machine.
             .env("K6_NO_USAGE_REPORT", "true")
             .envs(environment.iter().copied());
-        Process::start(name, &mut command, logs)
+        Process::start(name, &mut command, run)
     }
 
     /// Runs a script to its end under the service's restart policy.
@@ -67,23 +67,23 @@ impl K6 {
         script: &str,
         base_url: &str,
         environment: &[(&str, &str)],
-        logs: &Path,
+        run: &Run,
         service: &mut Service,
     ) -> Result<Outcome> {
-        let mut load = self.start(name, script, base_url, environment, logs)?;
+        let mut load = self.start(name, script, base_url, environment, run)?;
         while load.exited()?.is_none() {
             service.supervise()?;
             std::thread::sleep(LOOK_EVERY);
         }
         let kept = load.exited()? == Some(0);
-        let summary = std::fs::read(summary_file(logs, name))
-            .with_context(|| format!("k6 left no summary; see {}", logs.join(name).display()))?;
+        let summary = std::fs::read(summary_file(run, name))
+            .with_context(|| format!("k6 left no summary; see {}", run.folder().display()))?;
         outcome(&serde_json::from_slice(&summary)?, kept)
     }
 }
 
-fn summary_file(logs: &Path, name: &str) -> PathBuf {
-    logs.join(format!("{name}.json"))
+fn summary_file(run: &Run, name: &str) -> PathBuf {
+    run.folder().join(format!("{name}.json"))
 }
 
 fn outcome(summary: &Value, kept: bool) -> Result<Outcome> {

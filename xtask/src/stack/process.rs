@@ -1,18 +1,84 @@
 //! A program of the stack as a child: its output in a file, ended when its owner goes.
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::host_process::exit_code;
 
 /// How long a program may take to end after SIGTERM before it is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(8);
+
+/// What a shell shows for a program that Ctrl-C has ended.
+const INTERRUPTED: i32 = 130;
+
+/// One run of the stack: its folder, and the programs that it has started and that still run.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    folder: PathBuf,
+    running: Arc<Mutex<BTreeSet<u32>>>,
+}
+
+impl Run {
+    /// Makes the folder, which takes logs, data and copied configuration.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn new(folder: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Self {
+            folder,
+            running: Arc::default(),
+        })
+    }
+
+    /// Where logs, data and copied configuration are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// From here on a signal that ends this program ends those it has started first. They are in
+    /// process groups of their own, so nobody else would.
+    ///
+    /// # Errors
+    /// When signals cannot be listened for.
+    pub(crate) fn end_on_signals(&self) -> Result<()> {
+        let mut signals =
+            Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot listen for signals")?;
+        let run = self.clone();
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                for &pid in run.running().iter() {
+                    signal(pid, Signal::TERM);
+                }
+                std::process::exit(INTERRUPTED);
+            }
+        });
+        Ok(())
+    }
+
+    /// A set of numbers is never half changed, whoever panicked.
+    fn running(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that finds no process any more is no error: that is what it was for.
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _gone = kill_process(pid, signal);
+    }
+}
 
 /// A running program.
 #[derive(Debug)]
@@ -20,6 +86,7 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    run: Run,
 }
 
 impl Process {
@@ -27,8 +94,8 @@ impl Process {
     ///
     /// # Errors
     /// When the log cannot be written or the program cannot be started.
-    pub(crate) fn start(name: &str, command: &mut Command, logs: &Path) -> Result<Self> {
-        let log = logs.join(format!("{name}.log"));
+    pub(crate) fn start(name: &str, command: &mut Command, run: &Run) -> Result<Self> {
+        let log = run.folder.join(format!("{name}.log"));
         let output = File::options()
             .create(true)
             .append(true)
@@ -41,10 +108,12 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}: {command:?}"))?;
+        run.running().insert(child.id());
         Ok(Self {
             name: name.to_owned(),
             child,
             log,
+            run: run.clone(),
         })
     }
 
@@ -67,25 +136,27 @@ impl Process {
             .child
             .try_wait()
             .with_context(|| format!("cannot ask for the state of {}", self.name))?;
+        if status.is_some() {
+            self.run.running().remove(&self.child.id());
+        }
         Ok(status.map(exit_code))
     }
 
     /// Asks it to end, and makes it when it does not.
     pub(crate) fn stop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
-            && matches!(self.child.try_wait(), Ok(None))
-        {
-            let _gone = kill_process(pid, Signal::TERM);
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal(self.child.id(), Signal::TERM);
         }
         let deadline = Instant::now() + ENDS_WITHIN;
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() >= deadline {
                 let _gone = self.child.kill();
                 let _reaped = self.child.wait();
-                return;
+                break;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+        self.run.running().remove(&self.child.id());
     }
 }
 
@@ -102,25 +173,29 @@ mod tests {
     #[test]
     fn output_is_kept_and_the_program_ends_with_its_owner() {
         let temp = tempfile::tempdir().unwrap();
+        let run = Run::new(temp.path().join("run")).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "echo started; exec sleep 60"]);
-        let mut process = Process::start("sleeper", &mut command, temp.path()).unwrap();
+        let mut process = Process::start("sleeper", &mut command, &run).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
         while process.output().unwrap() != "started\n" {
             assert!(Instant::now() < deadline, "{:?}", process.output());
             std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(process.exited().unwrap(), None);
+        assert_eq!(run.running().len(), 1);
         process.stop();
+        assert_eq!(run.running().len(), 0);
         assert_eq!(process.exited().unwrap(), Some(143));
     }
 
     #[test]
     fn the_exit_code_is_that_of_a_shell() {
         let temp = tempfile::tempdir().unwrap();
+        let run = Run::new(temp.path().join("run")).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "exit 137"]);
-        let mut process = Process::start("dies", &mut command, temp.path()).unwrap();
+        let mut process = Process::start("dies", &mut command, &run).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
         while process.exited().unwrap().is_none() {
             assert!(Instant::now() < deadline);

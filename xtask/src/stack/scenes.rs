@@ -14,11 +14,12 @@ use anyhow::{Result, anyhow};
 use super::addresses::Addresses;
 use super::lab::{Lab, Programs};
 use super::load::K6;
+use super::process::Run;
 use super::queries::Prometheus;
 use super::report::Report;
 use super::service::Files;
 use super::tools::Tool;
-use super::{HostFiles, docker, files, run_folder};
+use super::{HostFiles, docker, files, runs};
 use crate::workspace::Workspace;
 
 /// Arguments of `stack test`.
@@ -124,9 +125,11 @@ fn live(
             report.skip(name, &anyhow!("{why:#}"));
         }
     }
-    let folder = run_folder(workspace, &format!("test-{}", std::process::id()))?;
-    println!("\nrunning stack: logs in {}", folder.display());
-    let lab = Lab::start(workspace, &programs, Addresses::free()?, folder)?;
+    let name = format!("test-{}", std::process::id());
+    let run = Run::new(runs(workspace).join(name))?;
+    run.end_on_signals()?;
+    println!("\nrunning stack: logs in {}", run.folder().display());
+    let lab = Lab::start(workspace, &programs, Addresses::free()?, run)?;
     let prometheus = lab
         .prometheus
         .is_some()

@@ -1,7 +1,7 @@
 //! The lab's service under the containers' restart policy: whenever it ends by itself it is started
 //! again, as `restart: unless-stopped` would.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::addresses::Addresses;
 use super::http;
-use super::process::Process;
+use super::process::{Process, Run};
 
 /// Docker waits 100 ms before the first restart and longer before each further one.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
@@ -31,7 +31,7 @@ pub(crate) struct Service {
     files: Files,
     addresses: Addresses,
     arguments: Vec<String>,
-    logs: PathBuf,
+    run: Run,
     process: Process,
     exits: Vec<u8>,
     restart_at: Option<Instant>,
@@ -45,16 +45,16 @@ impl Service {
     pub(crate) fn start(
         files: &Files,
         addresses: Addresses,
-        logs: &Path,
+        run: &Run,
         arguments: &[&str],
     ) -> Result<Self> {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let process = spawn(files, addresses, logs, &arguments)?;
+        let process = spawn(files, addresses, run, &arguments)?;
         let mut service = Self {
             files: files.clone(),
             addresses,
             arguments,
-            logs: logs.to_owned(),
+            run: run.clone(),
             process,
             exits: Vec::new(),
             restart_at: None,
@@ -71,7 +71,7 @@ impl Service {
         if let Some(at) = self.restart_at {
             if Instant::now() >= at {
                 self.restart_at = None;
-                self.process = spawn(&self.files, self.addresses, &self.logs, &self.arguments)?;
+                self.process = spawn(&self.files, self.addresses, &self.run, &self.arguments)?;
             }
             return Ok(None);
         }
@@ -93,7 +93,7 @@ impl Service {
             self.supervise()?;
             http::json(&url)
         })
-        .with_context(|| format!("see {}", self.logs.join("service.log").display()))?;
+        .with_context(|| format!("see {}", self.run.folder().join("service.log").display()))?;
         Ok(())
     }
 
@@ -164,12 +164,7 @@ impl Service {
     }
 }
 
-fn spawn(
-    files: &Files,
-    addresses: Addresses,
-    logs: &Path,
-    arguments: &[String],
-) -> Result<Process> {
+fn spawn(files: &Files, addresses: Addresses, run: &Run, arguments: &[String]) -> Result<Process> {
     let mut command = Command::new(&files.binary);
     command
         .arg("--plugins")
@@ -183,6 +178,8 @@ fn spawn(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             format!("http://{}", addresses.collector_grpc),
         )
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        // The default is a minute; a test is over by then.
         .env("OTEL_METRIC_EXPORT_INTERVAL", "5000");
-    Process::start("service", &mut command, logs)
+    Process::start("service", &mut command, run)
 }

@@ -14,8 +14,9 @@ use signal_hook::iterator::Signals;
 
 use super::addresses::Addresses;
 use super::lab::{Lab, Programs};
+use super::process::Run;
 use super::service::Service;
-use super::{HostFiles, run_folder};
+use super::{HostFiles, runs};
 use crate::workspace::Workspace;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -61,10 +62,10 @@ pub(crate) fn up(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             println!("without {name}: {why:#}");
         }
     }
-    let folder = run_folder(workspace, "up")?;
-    let lab = Lab::start(workspace, &programs, Addresses::of_the_lab()?, folder)?;
+    let run = Run::new(runs(workspace).join("up"))?;
+    let lab = Lab::start(workspace, &programs, Addresses::of_the_lab()?, run)?;
     let arguments = ["--memory-limit", args.memory_limit.as_str()];
-    let mut service = Service::start(&files, lab.addresses, &lab.folder, &arguments)?;
+    let mut service = Service::start(&files, lab.addresses, &lab.run, &arguments)?;
     println!("{}", welcome(&lab, skipped));
 
     while signals.pending().next().is_none() {
@@ -110,7 +111,7 @@ pub(crate) fn down(workspace: &Workspace) -> Result<ExitCode> {
 
 /// Locked for as long as a stack is up; holds its process id.
 fn lock_file(workspace: &Workspace) -> Result<File> {
-    let path: PathBuf = run_folder(workspace, "")?.join("up.pid");
+    let path: PathBuf = Run::new(runs(workspace))?.folder().join("up.pid");
     File::options()
         .create(true)
         .truncate(false)
@@ -142,7 +143,7 @@ fn welcome(lab: &Lab, skipped: u32) -> String {
             addresses.collector_grpc, addresses.collector_http, addresses.collector_metrics
         ));
     }
-    lines.push(format!("  logs        {}", lab.folder.display()));
+    lines.push(format!("  logs        {}", lab.run.folder().display()));
     lines.push(
         "\n  Grafana comes with the containers only: docker compose up --build -d".to_owned(),
     );

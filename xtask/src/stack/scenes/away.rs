@@ -30,25 +30,21 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
     };
     let addresses = stage.lab.addresses;
     let base = addresses.service_url();
-    let logs = stage.lab.folder.clone();
-    let mut service = Service::start(stage.files, addresses, &logs, &[])?;
+    let run = stage.lab.run.clone();
+    let mut service = Service::start(stage.files, addresses, &run, &[])?;
+    let environment = [("RATE", RATE), ("DURATION", "20s")];
+    let mut baseline = |name| k6.run(name, "baseline.js", &base, &environment, &run, &mut service);
+    // The exporter's buffers grow to the size of a batch at this rate, and stay so.
+    let _warm_up = baseline("k6-warm-up")?;
     report.check("baseline with the collector", || {
-        let environment = [("RATE", RATE), ("DURATION", "20s")];
-        let outcome = k6.run(
-            "k6-baseline",
-            "baseline.js",
-            &base,
-            &environment,
-            &logs,
-            &mut service,
-        )?;
+        let outcome = baseline("k6-baseline")?;
         ensure!(outcome.kept, "{outcome:?}");
         Ok(format!("{} requests, memory flat", outcome.requests))
     });
 
     let before = service.resident_bytes()?;
     let environment = [("RATE", RATE), ("DURATION", &format!("{LOAD}s"))];
-    let mut load = k6.start("k6-away", "memory-stress.js", &base, &environment, &logs)?;
+    let mut load = k6.start("k6-away", "memory-stress.js", &base, &environment, &run)?;
     std::thread::sleep(GOES_AFTER);
     let logged = service.log()?.len();
     let gone = Instant::now();

@@ -24,11 +24,11 @@ const REQUESTS_TO_EXHAUST: u32 = 20_000;
 pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
     println!("\nevery leak on");
     let addresses = stage.lab.addresses;
-    let logs = stage.lab.folder.clone();
+    let run = stage.lab.run.clone();
     let mut service = Service::start(
         stage.files,
         addresses,
-        &logs,
+        &run,
         &["--memory-limit", ROOMY_LIMIT],
     )?;
     let plugins = service.plugins()?;
@@ -56,7 +56,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
                 "memory-stress.js",
                 &addresses.service_url(),
                 &environment,
-                &logs,
+                &run,
                 &mut service,
             )?;
             ensure!(outcome.failed_share == 0.0, "{outcome:?}");
@@ -79,7 +79,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
                 "burst.js",
                 &addresses.service_url(),
                 &environment,
-                &logs,
+                &run,
                 &mut service,
             )?;
             ensure!(outcome.kept && outcome.failed_share == 0.0, "{outcome:?}");

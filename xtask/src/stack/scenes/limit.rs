@@ -28,12 +28,12 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
         return Ok(());
     };
     let addresses = stage.lab.addresses;
-    let logs = stage.lab.folder.clone();
+    let run = stage.lab.run.clone();
     // The last scene's service is gone: long enough for a scrape to notice.
     if let Some(prometheus) = &stage.prometheus {
         prometheus.let_scrape();
     }
-    let plugins = Service::start(stage.files, addresses, &logs, &[])?
+    let plugins = Service::start(stage.files, addresses, &run, &[])?
         .plugins()?
         .join(",");
     let since = stage
@@ -43,7 +43,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
     let mut service = Service::start(
         stage.files,
         addresses,
-        &logs,
+        &run,
         &["--memory-limit", LIMIT, "--enable", &plugins],
     )?;
     report.check("killed at the limit, and restarted", || {
@@ -53,7 +53,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
             "memory-stress.js",
             &addresses.service_url(),
             &environment,
-            &logs,
+            &run,
         )?;
         let started = Instant::now();
         let mut deaths = Vec::new();
