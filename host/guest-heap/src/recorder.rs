@@ -106,7 +106,8 @@ impl Recorder {
     }
 
     /// Sums over all contexts. Takes a few microseconds for a thousand contexts, and well under one
-    /// for the hundred or so that most guests have: cheap enough for before and after each call. `store` is the one that the recorder belongs to.
+    /// for the hundred or so that most guests have: cheap enough for before and after each call.
+    /// `store` is the one that the recorder belongs to.
     pub fn totals(&self, store: impl AsContext) -> Totals {
         self.sum(&store, |_| {})
     }
