@@ -4,13 +4,14 @@
 //! `allocator` which functions hand out memory; `calls` and `reach` which functions and calls may
 //! come to that; `context` rewrites function bodies so that at any allocation a global names the
 //! call stack; `link_runtime` links in the profiler's runtime and puts it in the allocator's place;
-//! `exports` tells it who is calling; `module` puts a core module together again and
-//! `component_tail` the component. `offset_map` is the way back to the original.
+//! `exports` tells it who is calling; `module` and `assemble` put a core module together again
+//! and `component_tail` the component. `offset_map` is the way back to the original.
 //!
 //! Bytes are only inserted and functions keep their indices, so line tables, names and traces of the
 //! original stay right, and are read from the original.
 
 mod allocator;
+mod assemble;
 mod calls;
 mod component;
 mod component_tail;

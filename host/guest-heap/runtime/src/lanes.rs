@@ -14,8 +14,8 @@ pub const LANES: usize = 4;
 #[cfg(target_arch = "wasm32")]
 mod wasm {
     use core::arch::wasm32::{
-        i32x4_bitmask, i32x4_eq, u32x4, u32x4_extract_lane, u32x4_splat, v128, v128_and,
-        v128_andnot, v128_or,
+        i32x4_bitmask, i32x4_eq, u32x4, u32x4_extract_lane, u32x4_splat, v128, v128_and, v128_or,
+        v128_xor,
     };
 
     use super::LANES;
@@ -44,10 +44,11 @@ mod wasm {
             u32::from(i32x4_bitmask(self.0))
         }
 
-        /// Zero in the lanes of a comparison's result.
+        /// Zero in the lanes of a comparison's result, where there is `value`.
         #[inline(always)]
-        pub fn clear(self, hits: Self) -> Self {
-            Self(v128_andnot(self.0, hits.0))
+        pub fn clear(self, hits: Self, value: u32) -> Self {
+            // Shorter than "and not".
+            Self(v128_xor(self.0, v128_and(hits.0, u32x4_splat(value))))
         }
 
         /// `value` in a lane that is zero.
@@ -96,9 +97,9 @@ mod portable {
             (0..LANES).map(|i| (self.0[i] >> 31) << i).sum()
         }
 
-        /// Zero in the lanes of a comparison's result.
-        pub fn clear(self, hits: Self) -> Self {
-            Self(core::array::from_fn(|i| self.0[i] & !hits.0[i]))
+        /// Zero in the lanes of a comparison's result, where there is `value`.
+        pub fn clear(self, hits: Self, value: u32) -> Self {
+            Self(core::array::from_fn(|i| self.0[i] ^ (hits.0[i] & value)))
         }
 
         /// `value` in a lane that is zero.

@@ -35,6 +35,9 @@ pub const LAST_BYTES: usize = bytes_for(1 << LAST_BITS);
 /// After a refused growth it is tried again when this many blocks more are live.
 const RETRY_AFTER: u32 = 8192;
 
+/// No value: contexts and sizes fill 32 bits.
+const NOT_THERE: u64 = u64::MAX;
+
 /// Four blocks: half a cache line.
 #[repr(C, align(32))]
 pub struct Bucket {
@@ -149,14 +152,14 @@ impl<R: Region> LiveTable<R> {
         bytes_for(1 << (32 - self.shift))
     }
 
-    /// Keeps a block. False, and nothing done, when the table has to grow first or the buckets in
-    /// reach are full: then [`insert_slowly`](Self::insert_slowly) is to be called.
+    /// Keeps a block. False, and nothing done, when that takes more than a look at its home bucket:
+    /// then [`insert_slowly`](Self::insert_slowly) is to be called.
     #[inline(always)]
     pub fn insert(&mut self, pointer: u32, size: u32, context: u32) -> bool {
         if self.left == 0 || size >= MAX_PACKED_SIZE {
             return false;
         }
-        let placed = self.place(pointer, context << SIZE_BITS | size);
+        let placed = self.place_in(self.home(pointer), pointer, context << SIZE_BITS | size);
         self.left -= u32::from(placed);
         placed
     }
@@ -179,28 +182,38 @@ impl<R: Region> LiveTable<R> {
     /// Takes a block out. `None` when the address is not in the table.
     #[inline(always)]
     pub fn remove(&mut self, pointer: u32) -> Option<Block> {
-        let value = match self.find(pointer) {
-            Some((bucket, hits)) => {
-                // SAFETY: `find` returns a bucket of the region.
-                let bucket = unsafe { &mut *bucket };
-                // SAFETY: a hit's bits are not 0, so the lane is below LANES.
-                let value = unsafe { *bucket.values.get_unchecked(lane(hits)) };
-                // Whole vectors: a narrow store would stall the next comparison of this bucket.
-                bucket.keys = bucket.keys.clear(hits);
-                value
+        let value = match self.take_from(self.home(pointer), pointer) {
+            Some(value) => value,
+            None => {
+                let value = self.remove_slowly(pointer);
+                if value == NOT_THERE {
+                    return None;
+                }
+                value as u32
             }
-            None => self.remove_waiting(pointer)?,
         };
         self.left = self.left.wrapping_add(1);
         Some(self.unpack(pointer, value))
     }
 
+    /// Anywhere but in its home bucket. Returns the value or [`NOT_THERE`], which travels in a
+    /// register, as an `Option` would not.
+    #[cold]
+    #[inline(never)]
+    fn remove_slowly(&mut self, pointer: u32) -> u64 {
+        let home = self.home(pointer);
+        let further = (home + 1..home + PROBE).find_map(|number| self.take_from(number, pointer));
+        let found = further.or_else(|| self.remove_waiting(pointer));
+        found.map_or(NOT_THERE, u64::from)
+    }
+
     /// Gives a block another size and context, in place, and returns what it was. `None`, and
     /// nothing done, when the address is not in the table.
-    #[inline(always)]
     pub fn replace(&mut self, pointer: u32, size: u32, context: u32) -> Option<Block> {
-        let (bucket, hits) = self.find(pointer)?;
-        // SAFETY: `find` returns a bucket of the region.
+        let home = self.home(pointer);
+        let (bucket, hits) =
+            (home..home + PROBE).find_map(|number| self.find_in(number, pointer))?;
+        // SAFETY: a bucket of the region.
         let bucket = unsafe { &mut *bucket };
         // SAFETY: a hit's bits are not 0, so the lane is below LANES.
         let value = unsafe { bucket.values.get_unchecked_mut(lane(hits)) };
@@ -225,36 +238,42 @@ impl<R: Region> LiveTable<R> {
     }
 
     #[inline(always)]
-    fn find(&self, pointer: u32) -> Option<(*mut Bucket, Lanes)> {
-        let wanted = Lanes::splat(pointer);
-        let home = self.home(pointer);
-        for number in home..home + PROBE {
-            let bucket = self.bucket(number);
-            // SAFETY: a bucket of the region.
-            let hits = unsafe { &*bucket }.keys.equal(wanted);
-            if hits.bits() != 0 {
-                return Some((bucket, hits));
-            }
-        }
-        None
+    fn find_in(&self, number: usize, pointer: u32) -> Option<(*mut Bucket, Lanes)> {
+        let bucket = self.bucket(number);
+        // SAFETY: a bucket of the region.
+        let hits = unsafe { &*bucket }.keys.equal(Lanes::splat(pointer));
+        (hits.bits() != 0).then_some((bucket, hits))
     }
 
     #[inline(always)]
+    fn take_from(&mut self, number: usize, pointer: u32) -> Option<u32> {
+        let (bucket, hits) = self.find_in(number, pointer)?;
+        // SAFETY: a bucket of the region.
+        let bucket = unsafe { &mut *bucket };
+        // The whole vector: a narrow store would stall the next comparison of this bucket.
+        bucket.keys = bucket.keys.clear(hits, pointer);
+        // SAFETY: a hit's bits are not 0, so the lane is below LANES.
+        Some(unsafe { *bucket.values.get_unchecked(lane(hits)) })
+    }
+
+    #[inline(always)]
+    fn place_in(&mut self, number: usize, pointer: u32, value: u32) -> bool {
+        // SAFETY: a bucket of the region.
+        let bucket = unsafe { &mut *self.bucket(number) };
+        let free = bucket.keys.equal(Lanes::splat(0));
+        if free.bits() == 0 {
+            return false;
+        }
+        let lane = lane(free);
+        bucket.keys = bucket.keys.fill(lane as u32, pointer);
+        // SAFETY: a hit's bits are not 0, so the lane is below LANES.
+        unsafe { *bucket.values.get_unchecked_mut(lane) = value };
+        true
+    }
+
     fn place(&mut self, pointer: u32, value: u32) -> bool {
         let home = self.home(pointer);
-        for number in home..home + PROBE {
-            // SAFETY: a bucket of the region.
-            let bucket = unsafe { &mut *self.bucket(number) };
-            let free = bucket.keys.equal(Lanes::splat(0));
-            if free.bits() != 0 {
-                let lane = lane(free);
-                bucket.keys = bucket.keys.fill(lane as u32, pointer);
-                // SAFETY: a hit's bits are not 0, so the lane is below LANES.
-                unsafe { *bucket.values.get_unchecked_mut(lane) = value };
-                return true;
-            }
-        }
-        false
+        (home..home + PROBE).any(|number| self.place_in(number, pointer, value))
     }
 
     #[inline(always)]
@@ -312,8 +331,6 @@ impl<R: Region> LiveTable<R> {
         true
     }
 
-    #[cold]
-    #[inline(never)]
     fn remove_waiting(&mut self, pointer: u32) -> Option<u32> {
         let count = self.waiting;
         let waiting = self.spill().waiting.get_mut(..count)?;

@@ -16,7 +16,7 @@ use wasm_encoder::{
 };
 use wasmparser::types::TypesRef;
 
-use super::module::host_table;
+use super::assemble::host_table;
 
 /// Names that the instrumented code and the host agree on.
 pub(crate) mod names {

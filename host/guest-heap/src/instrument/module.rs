@@ -2,18 +2,16 @@
 
 use std::collections::HashMap;
 
-use wasm_encoder::{
-    Encode, ExportKind, InstructionSink, RawSection, Section, SectionId, TableType,
-};
-use wasmparser::{BinaryReader, Parser, Payload};
+use wasm_encoder::{Encode, InstructionSink};
 
 use super::allocator::Allocator;
+use super::assemble::assemble;
 use super::calls::{Callee, Calls};
 use super::component_tail::names;
 use super::context::{Tracking, mix};
 use super::error::Refusal;
 use super::exports::{Roles, Specials, Wrapping};
-use super::link_runtime::{Base, Import, Items, Linked, link_runtime};
+use super::link_runtime::{Base, Import, Linked, link_runtime};
 use super::offset_map::OffsetMap;
 use super::reach::{Diverging, Reach, ReferencedImports};
 use super::report::ModuleReport;
@@ -35,15 +33,15 @@ pub(super) struct Settings {
 }
 
 /// Indices of what is appended.
-struct Layout {
-    stub_type: u32,
-    table: u32,
-    memory: u32,
-    context_global: u32,
-    stub: u32,
+pub(super) struct Layout {
+    pub(super) stub_type: u32,
+    pub(super) table: u32,
+    pub(super) memory: u32,
+    pub(super) context_global: u32,
+    pub(super) stub: u32,
     /// The guest's own bodies of its allocator entry points, in their order.
-    raws: u32,
-    runtime: u32,
+    pub(super) raws: u32,
+    pub(super) runtime: u32,
 }
 
 /// Instruments `module`, which is core module number `index` of the component.
@@ -253,7 +251,7 @@ fn tracking<'m>(
 }
 
 /// Types of the appended functions.
-struct NewTypes(Vec<u32>);
+pub(super) struct NewTypes(pub(super) Vec<u32>);
 
 impl NewTypes {
     fn next_function(&self, layout: &Layout) -> u32 {
@@ -262,13 +260,13 @@ impl NewTypes {
 }
 
 /// The code section in the making.
-struct Code {
-    bytes: Vec<u8>,
+pub(super) struct Code {
+    pub(super) bytes: Vec<u8>,
     /// Offsets counted from the first function's.
-    offsets: OffsetMap,
-    count: u32,
-    types: NewTypes,
-    runtime: Linked,
+    pub(super) offsets: OffsetMap,
+    pub(super) count: u32,
+    pub(super) types: NewTypes,
+    pub(super) runtime: Linked,
     /// Index of each hook's body among the runtime's.
     hooks: HashMap<u32, usize>,
     stub: Vec<u8>,
@@ -361,209 +359,4 @@ fn trap() -> Vec<u8> {
     let mut body = vec![0];
     InstructionSink::new(&mut body).unreachable().end();
     body
-}
-
-/// Sections in the order in which they have to stand.
-const ORDER: [SectionId; 13] = [
-    SectionId::Type,
-    SectionId::Import,
-    SectionId::Function,
-    SectionId::Table,
-    SectionId::Memory,
-    SectionId::Tag,
-    SectionId::Global,
-    SectionId::Export,
-    SectionId::Start,
-    SectionId::Element,
-    SectionId::DataCount,
-    SectionId::Code,
-    SectionId::Data,
-];
-
-fn assemble(
-    module: &CoreModule<'_>,
-    code: Code,
-    layout: &Layout,
-    wrapped: &HashMap<&str, u32>,
-    mut report: ModuleReport,
-) -> Result<Rewritten, Refusal> {
-    let mut out = b"\0asm\x01\0\0\0".to_vec();
-    let mut offsets = OffsetMap::default();
-    let mut done = 0;
-    let additions = additions(&code, layout);
-    let mut emit = |id: u8, old: &[u8], out: &mut Vec<u8>| -> Result<(), Refusal> {
-        let section = ORDER.into_iter().find(|section| *section as u8 == id);
-        let new = match section {
-            Some(SectionId::Export) => exports(module, old, layout, wrapped, &code.runtime)?,
-            Some(SectionId::DataCount) => data_count(old, code.runtime.data.count)?,
-            Some(SectionId::Code) => {
-                let mut new = Vec::with_capacity(code.bytes.len() + 5);
-                code.count.encode(&mut new);
-                let header = new.len();
-                new.extend_from_slice(&code.bytes);
-                report.code_bytes_before = old.len();
-                report.code_bytes_after = new.len();
-                let start = out.len() + 1 + leb_length(new.len()) + header;
-                offsets.append(&code.offsets, start, 0);
-                new
-            }
-            Some(section) => match additions.iter().find(|(addition, _)| *addition == section) {
-                Some((_, items)) => append(old, items)?,
-                None => old.to_vec(),
-            },
-            None => old.to_vec(),
-        };
-        RawSection { id, data: &new }.append_to(out);
-        Ok(())
-    };
-    for payload in Parser::new(0).parse_all(module.bytes) {
-        let payload = payload?;
-        let Some((id, place)) = payload.as_section() else {
-            continue;
-        };
-        if let Payload::CustomSection(section) = &payload {
-            if !is_dropped(section.name()) {
-                emit(id, module.slice(range(place))?, &mut out)?;
-            }
-            continue;
-        }
-        let rank = ORDER.iter().position(|section| *section as u8 == id);
-        let rank = rank.ok_or_else(|| Refusal::internal("an unknown section"))?;
-        for missing in ORDER.get(done..rank).into_iter().flatten() {
-            if additions.iter().any(|(section, _)| section == missing) {
-                emit(*missing as u8, &[0], &mut out)?;
-            }
-        }
-        done = rank + 1;
-        emit(id, module.slice(range(place))?, &mut out)?;
-    }
-    for missing in ORDER.get(done..).into_iter().flatten() {
-        if additions.iter().any(|(section, _)| section == missing) {
-            emit(*missing as u8, &[0], &mut out)?;
-        }
-    }
-    Ok(Rewritten {
-        bytes: out,
-        offsets,
-        report,
-    })
-}
-
-/// Line tables are read from the original; branch hints refer to offsets that have moved.
-fn is_dropped(custom_section: &str) -> bool {
-    custom_section.starts_with(".debug_") || custom_section.starts_with("metadata.code.")
-}
-
-fn additions(code: &Code, layout: &Layout) -> Vec<(SectionId, Items)> {
-    let runtime = &code.runtime;
-    let mut types = Items {
-        count: 1 + runtime.types.count,
-        // (i32, i32) → ()
-        bytes: vec![0x60, 2, 0x7F, 0x7F, 0],
-    };
-    types.bytes.extend_from_slice(&runtime.types.bytes);
-    let mut functions = Items {
-        count: code.types.0.len() as u32,
-        bytes: Vec::new(),
-    };
-    code.types
-        .0
-        .iter()
-        .for_each(|ty| ty.encode(&mut functions.bytes));
-    let mut table = Items {
-        count: 1,
-        bytes: Vec::new(),
-    };
-    host_table().encode(&mut table.bytes);
-    let mut globals = Items {
-        count: 1 + runtime.globals.count,
-        // mut i64 = 0
-        bytes: vec![0x7E, 1, 0x42, 0, 0x0B],
-    };
-    globals.bytes.extend_from_slice(&runtime.globals.bytes);
-    debug_assert_eq!(
-        layout.stub_type + 1 + runtime.types.count,
-        layout.stub_type + types.count
-    );
-    vec![
-        (SectionId::Type, types),
-        (SectionId::Function, functions),
-        (SectionId::Table, table),
-        (SectionId::Memory, runtime.memory.clone()),
-        (SectionId::Global, globals),
-        (SectionId::Export, Items::default()),
-        (SectionId::Data, runtime.data.clone()),
-    ]
-}
-
-/// The table through which the host is called, which it enters when the module is instantiated.
-pub(super) fn host_table() -> TableType {
-    TableType {
-        element_type: wasm_encoder::RefType::FUNCREF,
-        table64: false,
-        minimum: 1,
-        maximum: Some(1),
-        shared: false,
-    }
-}
-
-/// The body of a section with more items.
-fn append(old: &[u8], items: &Items) -> Result<Vec<u8>, Refusal> {
-    let mut reader = BinaryReader::new(old, 0);
-    let count = reader.read_var_u32()?;
-    let mut new = Vec::with_capacity(old.len() + items.bytes.len() + 5);
-    (count + items.count).encode(&mut new);
-    new.extend_from_slice(reader.read_bytes(reader.bytes_remaining())?);
-    new.extend_from_slice(&items.bytes);
-    Ok(new)
-}
-
-fn data_count(old: &[u8], more: u32) -> Result<Vec<u8>, Refusal> {
-    let mut new = Vec::new();
-    (BinaryReader::new(old, 0).read_var_u32()? + more).encode(&mut new);
-    Ok(new)
-}
-
-/// The exports with their wrappers, and those that the component's tail needs.
-fn exports(
-    module: &CoreModule<'_>,
-    old: &[u8],
-    layout: &Layout,
-    wrapped: &HashMap<&str, u32>,
-    runtime: &Linked,
-) -> Result<Vec<u8>, Refusal> {
-    let mut section = wasm_encoder::ExportSection::new();
-    let reader = wasmparser::ExportSectionReader::new(BinaryReader::new(old, 0))?;
-    for export in reader {
-        let export = export?;
-        let index = wrapped.get(export.name).copied().unwrap_or(export.index);
-        section.export(export.name, export_kind(export.kind), index);
-    }
-    debug_assert!(section.len() as usize >= module.exports.len());
-    section.export(names::TABLE, ExportKind::Table, layout.table);
-    section.export(names::MEMORY, ExportKind::Memory, layout.memory);
-    for (name, function) in names::FUNCTIONS {
-        section.export(name, ExportKind::Func, runtime.export(function)?);
-    }
-    let mut encoded = Vec::new();
-    section.encode(&mut encoded);
-    let mut reader = BinaryReader::new(&encoded, 0);
-    reader.read_var_u32()?;
-    Ok(reader.read_bytes(reader.bytes_remaining())?.to_vec())
-}
-
-fn export_kind(kind: wasmparser::ExternalKind) -> ExportKind {
-    match kind {
-        wasmparser::ExternalKind::Func | wasmparser::ExternalKind::FuncExact => ExportKind::Func,
-        wasmparser::ExternalKind::Table => ExportKind::Table,
-        wasmparser::ExternalKind::Memory => ExportKind::Memory,
-        wasmparser::ExternalKind::Global => ExportKind::Global,
-        wasmparser::ExternalKind::Tag => ExportKind::Tag,
-    }
-}
-
-fn leb_length(value: usize) -> usize {
-    let mut bytes = Vec::new();
-    (value as u32).encode(&mut bytes);
-    bytes.len()
 }

@@ -44,3 +44,25 @@ fn a_rust_guest_is_attributed_exactly() {
     assert_eq!(*instrumented.attribution(), Attribution::Exact);
     println!("{:?}", instrumented.report);
 }
+
+#[test]
+fn blocks_of_any_size_are_found_again_when_the_table_has_grown() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+    let before = guest.live();
+    let small = (1..2000).step_by(37).map(|size| (12_000_u32, size));
+    let large = [262_143_u32, 262_144, 300_000, 2_097_152].map(|size| (300, size));
+    for (count, size) in small.chain([(700_000, 24)]).chain(large) {
+        guest.call::<_, ()>("fill", (count, size)).unwrap();
+        let live = guest.live();
+        let pointers = u64::from(count) * 4;
+        let (bytes, blocks) = (live.0 - before.0 - pointers, live.1 - before.1 - 1);
+        assert_eq!(
+            (bytes, blocks),
+            (u64::from(count) * u64::from(size), count.into())
+        );
+        guest.call::<_, ()>("empty", ()).unwrap();
+        assert_eq!(guest.live(), before, "size {size}");
+    }
+    let totals = guest.totals();
+    assert_eq!((totals.lost, totals.unknown_frees), (0, 0), "{totals:?}");
+}
