@@ -49,6 +49,7 @@ async fn baselines_are_listed_and_forgotten() {
     let lab = Lab::with(&["cache"]).start().await;
     let list = lab.get("/admin/memory/baselines").await;
     assert_eq!(list["baselines"], json!([]));
+    lab.enable("cache").await;
     lab.traffic(7).await;
     for name in ["b", "a"] {
         put_baseline(&lab, name).await;

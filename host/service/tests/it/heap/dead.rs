@@ -5,13 +5,17 @@ use serde_json::json;
 
 use super::profiles::Profile;
 use super::{ALL_LINES, at, cache_payload_line, put_baseline, rows, sum};
-use crate::lab::{Answer, Lab, number};
+use crate::lab::{Answer, Lab, MIB, number};
+
+/// Blocks that the standard library allocates to say that a guest has ended, on the line that ended it.
+const LAST_WORDS: f64 = 4.0;
 
 /// Sends requests until the plugin has failed, and says how many went well before.
 async fn until_dead(lab: &Lab, plugin: &str, state: &str) -> f64 {
     for well in 0..2000 {
         let data = lab.data().await;
-        if !rows(&data, "leaks_failed").is_empty() {
+        let failed = data["leaks_failed"].as_array();
+        if failed.is_some_and(|failed| !failed.is_empty()) {
             let status = lab.leak(plugin).await;
             assert_eq!(status["state"], json!(state), "{status}");
             return f64::from(well);
@@ -38,9 +42,9 @@ async fn speaks(lab: &Lab, plugin: &str, state: &str, location: &str, objects: f
     assert_eq!(total, number(summary, "/heap_live_bytes"));
     let row = at(by_line, location).unwrap_or_else(|| panic!("{location} in {snapshot}"));
     let count = number(row, "/count");
-    // The last request may have got its payload before it died.
+    // The last request may have got its payload before it died, and dying allocates a little itself.
     assert!(
-        (objects..=objects + 1.0).contains(&count),
+        (objects..=objects + 1.0 + LAST_WORDS).contains(&count),
         "{objects}: {row}"
     );
 
@@ -99,7 +103,11 @@ async fn a_plugin_out_of_memory_tells_what_filled_it_until_it_is_reset() {
         number(&snapshot, "/total_traced_bytes")
     );
     assert!(profile.total("alloc_space") < 1e6, "the books are new ones");
-    assert!(!flamegraph(&lab, "?plugin=cache").await.contains("Cache as"));
+    assert!(
+        !flamegraph(&lab, "?plugin=cache")
+            .await
+            .contains(&cache_payload_line())
+    );
     lab.traffic(1).await;
     assert_eq!(
         lab.leak("cache").await["entries"],
@@ -139,13 +147,10 @@ async fn a_plugin_that_asked_for_too_much_tells_what_it_had() {
     let line = super::line_of("fixtures/fixture-hog", "block.reserve_exact(bytes)");
     let snapshot = lab.get(&format!("{ALL_LINES}&plugin=fixture-hog")).await;
     let row = at(rows(&snapshot, "by_line"), &line).unwrap_or_else(|| panic!("{snapshot}"));
-    // What it was denied is not live.
-    let blocks = number(row, "/count");
-    assert!((1.0..=3.0).contains(&blocks), "{row}");
-    assert_eq!(
-        number(row, "/size_bytes"),
-        blocks * 8.0 * 1_048_576.0,
-        "{row}"
-    );
+    // It got three of the four that it has room for, and what it was denied is not live.
+    let held = number(row, "/size_bytes");
+    let blocks = (held / (8.0 * MIB)).floor();
+    assert_eq!(blocks, 3.0, "{row}");
+    assert!(held - blocks * 8.0 * MIB < 4096.0, "{row}");
     speaks(&lab, "fixture-hog", "exhausted", &line, blocks).await;
 }
