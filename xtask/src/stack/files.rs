@@ -86,6 +86,7 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
         }
         Err(why) => report.skip("dashboard read back by Grafana's model", &why),
     }
+    report.check("the image's toolchain", || image_toolchain(root));
     match Tool::Compose.obtain() {
         Ok(compose) => {
             report.check("compose.yaml", || check_compose(&compose, root));
@@ -147,8 +148,26 @@ fn model_python() -> Result<PathBuf> {
     Ok(own)
 }
 
-/// A service of the lab's text: its name, which is also that of its container, its published ports,
-/// and the Go version of the same program here, where its image has one.
+/// The image's compiler is that of its base image: it must be the one that everybody else uses.
+fn image_toolchain(root: &Path) -> Result<String> {
+    let read = |name: &str| {
+        std::fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))
+    };
+    let toolchain = read("rust-toolchain.toml")?;
+    let channel = toolchain
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
+        .context("rust-toolchain.toml names no channel")?;
+    let dockerfile = read("compose/Dockerfile")?;
+    let image = format!("FROM rust:{channel}-");
+    ensure!(
+        dockerfile.lines().any(|line| line.starts_with(&image)),
+        "compose/Dockerfile does not begin with {image}"
+    );
+    Ok(channel.to_owned())
+}
+
+/// A service of the lab's text: its name, which is also that of its container, and its published ports.
 const SERVICES: [(&str, &[&str]); 6] = [
     ("lab16-leaky-service", &["8080:8080"]),
     (
