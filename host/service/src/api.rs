@@ -24,6 +24,7 @@ mod heap_query;
 mod leaks;
 mod memory;
 mod metrics;
+mod name;
 mod observe;
 mod plugins;
 mod profile;

@@ -3,10 +3,11 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Map, Value};
 
+use super::BODY_MAX;
 use super::error::{ApiError, shorten};
 
 /// A JSON object.
@@ -16,6 +17,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let announced = request.headers().get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > BODY_MAX as u64) {
+            return Err(too_large());
+        }
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(too_large_or_broken)?;
@@ -23,16 +29,21 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     }
 }
 
+/// The error of a body over [`BODY_MAX`]; a length that is announced is refused before it arrives.
+fn too_large() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("the body is too large: {BODY_MAX} bytes are the most"),
+        "send a smaller one; nothing was changed",
+    )
+}
+
 /// The error of a body that could not be read.
 pub(super) fn too_large_or_broken(rejection: BytesRejection) -> ApiError {
     let status = rejection.into_response().status();
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        ApiError::new(
-            status,
-            "body_too_large",
-            "the body is too large",
-            "send a smaller one; nothing was changed",
-        )
+        too_large()
     } else {
         ApiError::new(
             StatusCode::BAD_REQUEST,

@@ -34,7 +34,6 @@ pub(super) struct Data {
     /// The leaks that ran.
     leaks_triggered: Vec<String>,
     /// The leaks that are on but failed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     leaks_failed: Vec<LeakFailure>,
     /// The payload.
     data: Payload,

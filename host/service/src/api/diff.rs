@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use guest_heap::diff::{Baseline, Change, Diff};
 use guest_heap::snapshot::GroupBy;
@@ -17,6 +17,7 @@ use super::Lab;
 use super::body::JsonObject;
 use super::error::{ApiError, ErrorBody};
 use super::heap_query::{Against, CheckedQuery, HeapQuery, unknown_baseline};
+use super::name::Name;
 use super::size::{difference, mb, signed_mb};
 use super::snapshot::{TraceFrame, trace};
 use crate::heap::Attributed;
@@ -323,7 +324,7 @@ pub(super) async fn list_baselines(State(lab): State<Arc<Lab>>) -> Json<Baseline
     responses((status = 200, body = BaselineInfo), (status = 422, body = ErrorBody), (status = 429, body = ErrorBody)))]
 pub(super) async fn put_baseline(
     State(lab): State<Arc<Lab>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     body: JsonObject,
 ) -> Result<Json<BaselineInfo>, ApiError> {
     body.finish(&[])?;
@@ -355,7 +356,7 @@ pub(super) async fn put_baseline(
     responses((status = 200, body = Object), (status = 404, body = ErrorBody)))]
 pub(super) async fn delete_baseline(
     State(lab): State<Arc<Lab>>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<Json_>, ApiError> {
     if lab.baselines.remove(&name) {
         Ok(Json(json!({ "deleted": name })))

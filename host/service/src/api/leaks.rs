@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use guest_heap::Attribution;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::Lab;
 use super::body::JsonObject;
 use super::error::{ApiError, ErrorBody};
+use super::name::Name;
 use super::size::{difference, mb, signed_mb};
 use crate::memory::allocator;
 use crate::plugin::handle::Plugin;
@@ -215,7 +216,7 @@ pub(super) async fn status(State(lab): State<Arc<Lab>>) -> Result<Json<LeaksStat
     responses((status = 200, body = LeakStatus), (status = 404, body = ErrorBody)))]
 pub(super) async fn show(
     State(lab): State<Arc<Lab>>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<LeakStatus>, ApiError> {
     Ok(Json(leak_status(&*find(&lab, &name)?)))
 }
@@ -229,7 +230,7 @@ pub(super) async fn show(
         (status = 503, body = ErrorBody)))]
 pub(super) async fn switch(
     State(lab): State<Arc<Lab>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     mut body: JsonObject,
 ) -> Result<Json<Switched>, ApiError> {
     let plugin = find(&lab, &name)?;
@@ -337,7 +338,7 @@ pub(super) async fn clear(
         (status = 503, body = ErrorBody)))]
 pub(super) async fn reset(
     State(lab): State<Arc<Lab>>,
-    Path(name): Path<String>,
+    Name(name): Name,
     body: JsonObject,
 ) -> Result<Json<ResetDone>, ApiError> {
     body.finish(&[])?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value as Json_;
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::Lab;
 use super::error::{ApiError, ErrorBody};
 use super::leaks::to_json;
+use super::name::Name;
 use crate::plugin::handle::Plugin;
 use crate::plugin::settings::{Kind, Owner, Spec, Value};
 
@@ -107,7 +108,7 @@ pub(super) async fn list(State(lab): State<Arc<Lab>>) -> Json<PluginList> {
     responses((status = 200, body = PluginInfo), (status = 404, body = ErrorBody)))]
 pub(super) async fn show(
     State(lab): State<Arc<Lab>>,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Json<PluginInfo>, ApiError> {
     Ok(Json(info(&*find(&lab, &name)?)))
 }
