@@ -211,6 +211,7 @@ impl Heaps {
             // Nobody needs the line tables until something new comes up.
             if let Some((_, symbols)) = &known.symbols {
                 symbols.release_parsed();
+                account(&view, &known, symbols);
             }
             return Ok(());
         }
@@ -286,10 +287,7 @@ impl Heaps {
         .await?;
         known.contexts = contexts;
         known.generation = generation;
-        let stacks = known.stack_bytes + known.contexts.len() * size_of::<(u32, Context)>();
-        let bytes = snapshot.symbols().memory_bytes() + stacks;
-        view.symbol_bytes
-            .store(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+        account(view, known, snapshot.symbols());
         Ok(snapshot)
     }
 
@@ -337,6 +335,14 @@ async fn read(
     known.generation = current;
     known.seen = seen;
     Ok(Some((origin, books.reading)))
+}
+
+/// Tells the ledger what a plugin's symbols and call stacks take now.
+fn account(view: &View, known: &Known, symbols: &Symbols) {
+    let stacks = known.stack_bytes + known.contexts.len() * size_of::<(u32, Context)>();
+    let bytes = symbols.memory_bytes() + stacks;
+    view.symbol_bytes
+        .store(bytes as u64, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn push(view: &View, at: Duration, snapshot: &Snapshot) {
