@@ -10,6 +10,7 @@ use crate::plugins::{self, Members};
 use crate::toolchain;
 use crate::workspace::Workspace;
 
+mod http;
 mod startup;
 
 /// Arguments of `cargo xtask bench`.
@@ -23,6 +24,8 @@ pub(crate) struct Args {
 enum Bench {
     /// From start to healthy with compiled plugins cached, and the memory of an idle lab.
     Startup(startup::Args),
+    /// Requests a second and latency, against a plain axum service. Needs `wrk`.
+    Http(http::Args),
 }
 
 /// Entry of the subcommand.
@@ -33,14 +36,17 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     toolchain::ensure_wasm_targets(workspace)?;
     plugins::build(workspace, Members::Shipped)?;
     host_process::build(workspace)?;
-    let measurements = match &args.bench {
-        Bench::Startup(args) => startup::measure(workspace, args)?,
+    let within = match &args.bench {
+        Bench::Startup(args) => {
+            let measurements = startup::measure(workspace, args)?;
+            println!();
+            for measurement in &measurements {
+                println!("{}", measurement.line());
+            }
+            measurements.iter().all(Measurement::is_within)
+        }
+        Bench::Http(args) => http::compare(workspace, args)?,
     };
-    println!();
-    for measurement in &measurements {
-        println!("{}", measurement.line());
-    }
-    let within = measurements.iter().all(Measurement::is_within);
     Ok(if within {
         ExitCode::SUCCESS
     } else {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
@@ -52,14 +53,26 @@ impl HostProcess {
         args: impl IntoIterator<Item = S>,
         echo: bool,
     ) -> Result<Self> {
-        let program = workspace.host_binary();
-        let mut child = Command::new(&program)
-            .args(args)
+        let mut command = Command::new(workspace.host_binary());
+        command.args(args);
+        Self::spawn(command, echo)
+    }
+
+    /// Starts another program that says its address as the host does.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start_program(program: &Path) -> Result<Self> {
+        Self::spawn(Command::new(program), false)
+    }
+
+    fn spawn(mut command: Command, echo: bool) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let stdout = child
             .stdout
             .take()

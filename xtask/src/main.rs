@@ -11,6 +11,7 @@ use crate::workspace::Workspace;
 
 mod bench;
 mod host_process;
+mod http;
 mod invariants;
 mod lint;
 mod plugins;

@@ -16,7 +16,6 @@ mod dashboard;
 mod docker;
 mod dockerfile;
 mod files;
-mod http;
 mod image;
 mod lab;
 mod load;

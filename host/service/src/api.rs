@@ -9,6 +9,7 @@
 //! | `/admin/memory` | the process and the plugins |
 //! | `/admin/memory/snapshot`, `diff`, `baselines`, `history`, `flamegraph` | live bytes by source line |
 //! | `/debug/pprof/heap` | the same for pprof |
+//! | `/admin/post-mortem` | what held the memory when the host died the last time |
 //! | `/admin/plugins` | what is loaded |
 //!
 //! Nothing here knows of wasmtime. Wire types live here; the domain does not serialise itself.
@@ -27,6 +28,7 @@ mod metrics;
 mod name;
 mod observe;
 mod plugins;
+pub(crate) mod post_mortem;
 mod profile;
 mod size;
 mod snapshot;
@@ -48,6 +50,7 @@ use crate::heap::Heaps;
 use crate::heap::baselines::Baselines;
 use crate::monitor::Monitor;
 use crate::plugin::registry::Registry;
+use crate::post_mortem::PostMortem;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Tracer;
 
@@ -66,6 +69,8 @@ pub(crate) struct Lab {
     baselines: Baselines,
     /// What is measured.
     pub(crate) metrics: Arc<Metrics>,
+    /// What outlives this process.
+    pub(crate) post_mortem: PostMortem,
     service_name: String,
     tracer: Tracer,
     base_latency: Duration,
@@ -81,6 +86,7 @@ impl Lab {
         monitor: Arc<Monitor>,
         heaps: Arc<Heaps>,
         metrics: Arc<Metrics>,
+        post_mortem: PostMortem,
         tracer: Tracer,
     ) -> Self {
         Lab {
@@ -89,6 +95,7 @@ impl Lab {
             heaps,
             baselines: Baselines::default(),
             metrics,
+            post_mortem,
             service_name: config.service_name.clone(),
             tracer,
             base_latency: config.base_latency,
@@ -145,6 +152,7 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(snapshot::history))
         .routes(routes!(profile::flamegraph))
         .routes(routes!(profile::pprof))
+        .routes(routes!(post_mortem::post_mortem))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::show))
         .layer(middleware::from_fn_with_state(

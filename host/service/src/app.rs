@@ -25,6 +25,7 @@ use crate::monitor::Monitor;
 use crate::plugin::cache::Cache;
 use crate::plugin::loader::Loader;
 use crate::plugin::registry::Registry;
+use crate::post_mortem::PostMortem;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Telemetry, logs};
 
@@ -71,14 +72,22 @@ impl App {
         };
         let budget = MemoryBudget::detect(config.memory_limit.map(ByteSize::bytes));
         let monitor = Arc::new(Monitor::new(budget).context("cannot read the process's memory")?);
+        let post_mortem = match config.post_mortem_folder() {
+            Some(folder) => PostMortem::open(&folder, config.listen),
+            None => PostMortem::off(),
+        };
         let watchdog = match config.memory_limit {
             None => None,
             Some(limit) => {
                 let reader = ProcessReader::new()?;
+                let last_words = post_mortem.clone();
                 Some(Watchdog::spawn(
                     limit.bytes(),
                     move || reader.resident_bytes(),
-                    LimitExceeded::exit_as_killed,
+                    move |exceeded: LimitExceeded| {
+                        last_words.note_cause(&exceeded.to_string());
+                        exceeded.exit_as_killed();
+                    },
                 )?)
             }
         };
@@ -140,6 +149,7 @@ impl App {
             monitor,
             heaps,
             metrics,
+            post_mortem,
             telemetry.tracer(),
         ));
         allocator::release_free_pages();
@@ -180,6 +190,8 @@ impl App {
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
             })
         };
+
+        let last_words = tasks.spawn(api::post_mortem::keep(lab.clone()));
 
         // Scripts read this line to learn the port.
         println!("leak-host listening on http://{}", service.local_addr()?);
@@ -230,10 +242,12 @@ impl App {
             servers.abort_all();
         }
         sampling.abort();
+        last_words.abort();
         lab.registry.unload_all().await;
         tasks.close();
         // Drivers end when their calls do; a call has a deadline of its own.
         let _ = tokio::time::timeout(Duration::from_millis(500), tasks.wait()).await;
+        lab.post_mortem.ended_well();
         telemetry.flush().await;
         Ok(())
     }

@@ -65,6 +65,15 @@ pub(crate) struct Config {
     #[arg(long, conflicts_with = "cache")]
     pub(crate) no_cache: bool,
 
+    /// Where the last readings are kept for after a death; a folder beside the compiled plugins by default,
+    /// unless the port is 0.
+    #[arg(long, env = "LEAK_POST_MORTEM", value_name = "DIR")]
+    pub(crate) post_mortem: Option<PathBuf>,
+
+    /// Keeps nothing for after a death.
+    #[arg(long, conflicts_with = "post_mortem")]
+    pub(crate) no_post_mortem: bool,
+
     /// The service's name in answers, metrics and traces.
     #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "leaky-service")]
     pub(crate) service_name: String,
@@ -129,6 +138,20 @@ impl Config {
         self.cache
             .clone()
             .or_else(|| Some(user()?.join("leak-lab").join("compiled")))
+    }
+
+    /// Where the last readings are kept for after a death, or none. A host on a port of its own choice is found
+    /// by nobody afterwards, so it keeps some only if told where.
+    pub(crate) fn post_mortem_folder(&self) -> Option<PathBuf> {
+        if self.no_post_mortem {
+            return None;
+        }
+        let beside = || {
+            let found_again = self.listen.port() != 0;
+            let cache = self.cache_folder().filter(|_| found_again)?;
+            Some(cache.join("post-mortem"))
+        };
+        self.post_mortem.clone().or_else(beside)
     }
 
     /// What every plugin starts with.

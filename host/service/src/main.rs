@@ -12,6 +12,7 @@ mod instruments;
 mod memory;
 mod monitor;
 mod plugin;
+mod post_mortem;
 mod telemetry;
 
 use std::process::ExitCode;

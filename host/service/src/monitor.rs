@@ -119,6 +119,22 @@ impl Monitor {
         self.start_resident_bytes
     }
 
+    /// The process over the last fifteen minutes, oldest first: seconds since 1970-01-01T00:00:00Z, resident
+    /// bytes, and requests served until then. At most `most` of them, evenly spread, the newest included.
+    pub(crate) fn process_samples(&self, most: usize) -> Vec<(f64, u64, u64)> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = history.process.len().div_ceil(most.max(1)).max(1);
+        let mut samples: Vec<_> = history
+            .process
+            .iter()
+            .rev()
+            .step_by(step)
+            .map(|s| (s.at.unix_seconds, s.value.resident_bytes, s.value.requests))
+            .collect();
+        samples.reverse();
+        samples
+    }
+
     /// Growth of the process.
     pub(crate) fn process_forecast(&self) -> Forecast {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);

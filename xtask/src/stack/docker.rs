@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::http;
 use super::report::Report;
+use crate::http;
 use crate::workspace::Workspace;
 
 /// What the text opens in a browser or asks with curl.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::addresses::Addresses;
-use super::http;
 use super::process::{Process, Run};
 use super::tools::Tool;
+use crate::http;
 use crate::workspace::Workspace;
 
 /// A program of the stack answers its health check within this, also on a busy machine.

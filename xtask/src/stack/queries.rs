@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::dashboard::Question;
-use super::http;
+use crate::http;
 
 /// The scrape interval, which is also the step of the questions.
 const STEP_SECONDS: u64 = 5;

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::addresses::Addresses;
-use super::http;
 use super::process::{Process, Run};
+use crate::http;
 
 /// Docker waits 100 ms before the first restart and longer before each further one.
 const RESTART_AFTER: Duration = Duration::from_millis(500);

@@ -24,7 +24,7 @@ const ALLOCATOR: &str = r#"
 "#;
 
 /// A component of one module with that allocator, whose export `run` is lifted.
-fn single(functions: &str) -> Vec<u8> {
+pub(crate) fn single(functions: &str) -> Vec<u8> {
     component(&format!(
         r#"(core module $m {ALLOCATOR} {functions})
         (core instance $i (instantiate $m))

@@ -20,5 +20,7 @@ mod lab;
 mod limit;
 mod metrics;
 mod options;
+mod post_mortem;
 mod readme;
 mod shutdown;
+mod traces;

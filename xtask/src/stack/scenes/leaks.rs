@@ -5,15 +5,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::super::http;
 use super::super::queries::Prometheus;
 use super::super::report::Report;
 use super::super::service::Service;
 use super::Stage;
 use super::contract::{LABELLED, SERIES};
+use crate::http;
 
-/// Above what the load retains, so that only the scene of the limit reaches one.
-const ROOMY_LIMIT: &str = "1GiB";
+/// The lab's own three: one object a request. Others may have other manners.
+const LEAKS: [&str; 3] = ["cache", "history", "listeners"];
+
+/// The containers' own. Twice what the load retains, so that only the scene of the limit reaches it, and
+/// near enough for the forecast of the lab's windows to warn.
+const LIMIT: &str = "256MiB";
 
 /// From the end of a request to its trace in Jaeger: two batches of a second or so, and a busy machine.
 const TRACE_WITHIN: Duration = Duration::from_secs(30);
@@ -21,18 +25,23 @@ const TRACE_WITHIN: Duration = Duration::from_secs(30);
 /// More requests than any plugin's free memory lasts for.
 const REQUESTS_TO_EXHAUST: u32 = 20_000;
 
+/// What a plugin has to write within [`SHORT_DEADLINE_MS`], in bytes: the most that a request may retain.
+const LONG_CALL_BYTES: u64 = 16 << 20;
+const SHORT_DEADLINE_MS: u64 = 10;
+/// One call may be just fast enough.
+const REQUESTS_TO_FAULT: u32 = 20;
+
 pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
     println!("\nevery leak on");
     let addresses = stage.lab.addresses;
     let run = stage.lab.run.clone();
-    let mut service = Service::start(
-        stage.files,
-        addresses,
-        &run,
-        &["--memory-limit", ROOMY_LIMIT],
-    )?;
-    let plugins = service.plugins()?;
-    ensure!(plugins.len() >= 3, "there are only the plugins {plugins:?}");
+    let mut service = Service::start(stage.files, addresses, &run, &["--memory-limit", LIMIT])?;
+    let loaded = service.plugins()?;
+    ensure!(
+        LEAKS.iter().all(|leak| loaded.iter().any(|id| id == leak)),
+        "there are only the plugins {loaded:?}"
+    );
+    let plugins = LEAKS.map(str::to_owned);
     let scraped = |prometheus: &Option<Prometheus>| {
         if let Some(prometheus) = prometheus {
             prometheus.let_scrape();
@@ -194,7 +203,8 @@ fn tags(span: &Value) -> impl Iterator<Item = (&str, &Value)> {
         .filter_map(|tag| Some((tag.get("key").and_then(Value::as_str)?, tag.get("value")?)))
 }
 
-/// Clears one plugin, resets another, exhausts a third, switches all off: each is an annotation.
+/// Clears one plugin, resets another, exhausts a third, has one run over its deadline, switches all off:
+/// each is an annotation.
 fn happenings(service: &Service, plugins: &[String], stage: &Stage<'_>, report: &mut Report) {
     let [cleared, reset, exhausted, ..] = plugins else {
         return;
@@ -204,13 +214,15 @@ fn happenings(service: &Service, plugins: &[String], stage: &Stage<'_>, report: 
             prometheus.let_scrape();
         }
     };
-    report.check("clear, reset, exhaust and switch off", || {
+    report.check("clear, reset, exhaust, fault and switch off", || {
         scraped();
         service.post("/admin/leaks/clear", &json!({ "leak_type": cleared }))?;
         scraped();
         service.post(&format!("/admin/leaks/{reset}/reset"), &json!({}))?;
         scraped();
         let requests = exhaust(service, exhausted)?;
+        scraped();
+        fault(service, reset)?;
         scraped();
         scraped();
         for plugin in plugins {
@@ -221,6 +233,22 @@ fn happenings(service: &Service, plugins: &[String], stage: &Stage<'_>, report: 
             "{exhausted} was exhausted after {requests} requests"
         ))
     });
+}
+
+/// Gives the plugin more to write than its deadline has time for.
+fn fault(service: &Service, plugin: &str) -> Result<()> {
+    service.post(
+        &format!("/admin/leaks/{plugin}"),
+        &json!({ "deadline_ms": SHORT_DEADLINE_MS, "payload_bytes": LONG_CALL_BYTES }),
+    )?;
+    for _ in 0..REQUESTS_TO_FAULT {
+        service.get("/api/data")?;
+        let status = service.get("/admin/leaks/status")?;
+        if status.pointer(&format!("/leaks/{plugin}/state")) == Some(&json!("faulted")) {
+            return Ok(());
+        }
+    }
+    bail!("{plugin} writes {LONG_CALL_BYTES} bytes within {SHORT_DEADLINE_MS} ms")
 }
 
 /// Lowers the plugin's limit to what it has, and makes requests until that is used up.

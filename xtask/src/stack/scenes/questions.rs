@@ -11,17 +11,14 @@ use super::Stage;
 use crate::workspace::Workspace;
 
 /// What does not occur in minutes, or not at all here: rules with production windows, for which promtool
-/// has made the hours, a fault, for which the shipped plugins have no cause, and fragmentation. Of
-/// these each series they read must be there; everything else must return data.
-const RARE: [&str; 10] = [
-    "annotation «Faulted»",
-    "alert PluginFaulted",
+/// has made the hours, and fragmentation. Of these each series they read must be there; everything else
+/// must return data.
+const RARE: [&str; 7] = [
     "alert Fragmentation",
     "alert FragmentationLab",
     "alert LeakSuspect",
     "alert LeakConfirmed",
     "alert TimeToLimit",
-    "alert TimeToLimitLab",
     "rule plugin:leak_plugin_heap_live_bytes:rise20m",
     "rule plugin:leak_plugin_heap_live_bytes:steady_growth40m",
 ];

@@ -1,0 +1,267 @@
+//! Components that nobody has written: mutated and generated ones. Each is refused or comes out valid, none
+//! takes long, and a generated program computes what it computed before.
+
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arbitrary::Unstructured;
+use guest_heap::symbols::{SymbolOptions, Symbols};
+use guest_heap::{Attribution, InstrumentedMeta, Options, instrument};
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
+use wasmparser::{Validator, WasmFeatures};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::fixtures;
+use crate::guest::{Guest, config};
+
+/// No component of this size may keep the instrumenter busy for longer, on a machine with other work.
+const AT_MOST: Duration = Duration::from_secs(10);
+
+/// What may be done with the bytes of somebody else's component before anything of it runs.
+fn survives(bytes: &[u8], of: &str) -> Option<Vec<u8>> {
+    let started = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        // What it says of its lines is read later, and from the same bytes.
+        let _unreadable = Symbols::new(bytes, SymbolOptions::default()).map(|symbols| {
+            for offset in
+                (0..u32::try_from(bytes.len()).unwrap_or(u32::MAX)).step_by(bytes.len() / 16 + 1)
+            {
+                let _unknown = symbols.resolve(offset);
+            }
+        });
+        instrument(bytes, &Options::default())
+    }));
+    assert!(
+        started.elapsed() < AT_MOST,
+        "{of} took {:?}",
+        started.elapsed()
+    );
+    let instrumented = outcome.unwrap_or_else(|_| panic!("{of} makes the instrumenter panic"));
+    let instrumented = instrumented.ok()?;
+    let valid = Validator::new_with_features(WasmFeatures::all())
+        .validate_all(&instrumented.component)
+        .map(|_| ());
+    assert!(valid.is_ok(), "{of} comes out invalid: {valid:?}");
+    match instrumented.attribution() {
+        Attribution::Off { why } => assert!(!why.is_empty(), "{of}"),
+        _ => return Some(instrumented.component),
+    }
+    assert_eq!(instrumented.component, bytes, "{of} is not to be touched");
+    None
+}
+
+/// Changes some bytes as a damaged disk, a bad tool or an attacker would.
+fn mutate(original: &[u8], random: &mut SmallRng) -> Vec<u8> {
+    let mut bytes = original.to_vec();
+    for _ in 0..random.random_range(1..=6) {
+        // Past the header, or most are refused for that.
+        let at = random.random_range(8..bytes.len().max(9)).min(bytes.len());
+        let end = (at + random.random_range(1..=64)).min(bytes.len());
+        match random.random_range(0..7) {
+            0 => bytes.truncate(at.max(8)),
+            1 => {
+                bytes.drain(at..end);
+            }
+            2 => {
+                let copy = bytes[at..end].to_vec();
+                let to = random.random_range(8..=bytes.len().max(8)).min(bytes.len());
+                bytes.splice(to..to, copy);
+            }
+            3 => {
+                let mut noise = vec![0; end - at];
+                random.fill_bytes(&mut noise);
+                bytes.splice(at..end, noise);
+            }
+            // The longest number that LEB128 can write: lengths, counts, indices.
+            4 => {
+                bytes.splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x0f]);
+            }
+            5 if at < bytes.len() => bytes[at] ^= 1 << random.random_range(0..8),
+            _ if at < bytes.len() => bytes[at] = random.random(),
+            _ => {}
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_mutated_component_is_refused_or_comes_out_valid() {
+    let small = [
+        crate::shapes::single(
+            r#"(func $run (export "run") (param i32) (result i32)
+                (call $free (call $malloc (local.get 0))) (call $malloc (i32.const 8)))"#,
+        ),
+        crate::shapes::single(
+            r#"(type $f (func (param i32) (result i32)))
+            (table 4 funcref) (elem (i32.const 0) $leaf $malloc)
+            (func $leaf (param i32) (result i32) (local.get 0))
+            (func $run (export "run") (param i32) (result i32) (local $n i32)
+                (loop $again (drop (call_indirect (type $f) (local.get $n) (i32.const 1)))
+                    (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (local.get 0))))
+                (return_call $leaf (local.get $n)))"#,
+        ),
+    ];
+    let mut random = SmallRng::seed_from_u64(20_261_122);
+    let mut instrumented = 0;
+    for round in 0..10_000 {
+        let bytes = mutate(&small[round % small.len()], &mut random);
+        instrumented += usize::from(survives(&bytes, &format!("mutation {round}")).is_some());
+    }
+    // Or only the first check has been tried.
+    assert!(instrumented > 500, "{instrumented} of 10000 got through");
+
+    // A real one has all that compilers write: line tables, names, producers.
+    let real = fixtures::rust("bump");
+    for round in 0..100 {
+        survives(
+            &mutate(&real, &mut random),
+            &format!("mutation {round} of a real component"),
+        );
+    }
+}
+
+/// A module that somebody else wrote: arbitrary code under an allocator's names, which ends.
+fn generate(seed: u64) -> Option<Vec<u8>> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut dna = vec![0; 4096];
+    random.fill_bytes(&mut dna);
+    let shape = r#"(module
+        (memory (export "memory") 1 4)
+        (func (export "malloc") (param i32) (result i32) unreachable)
+        (func (export "free") (param i32))
+        (func (export "realloc") (param i32 i32) (result i32) unreachable)
+        (func (export "calloc") (param i32 i32) (result i32) unreachable)
+        (func (export "run") (param i32) (result i32) unreachable))"#;
+    let config = wasm_smith::Config {
+        exports: Some(wat::parse_str(shape).unwrap()),
+        max_imports: 0,
+        max_memories: 1,
+        max_memory32_bytes: 4 << 16,
+        memory64_enabled: false,
+        canonicalize_nans: true,
+        exceptions_enabled: false,
+        gc_enabled: false,
+        threads_enabled: false,
+        custom_page_sizes_enabled: false,
+        wide_arithmetic_enabled: false,
+        relaxed_simd_enabled: false,
+        max_table_elements: 1000,
+        allow_start_export: false,
+        ..wasm_smith::Config::default()
+    };
+    let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(&dna)).ok()?;
+    module.ensure_termination(10_000).ok()?;
+    Some(named(module.to_bytes()))
+}
+
+/// With a name for each exported function, as compilers give them.
+fn named(mut module: Vec<u8>) -> Vec<u8> {
+    let mut functions = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(&module) {
+        if let wasmparser::Payload::ExportSection(exports) = payload.unwrap() {
+            for export in exports {
+                let export = export.unwrap();
+                if matches!(
+                    export.kind,
+                    wasmparser::ExternalKind::Func | wasmparser::ExternalKind::FuncExact
+                ) {
+                    functions.push((export.index, export.name.to_owned()));
+                }
+            }
+        }
+    }
+    functions.sort_unstable();
+    functions.dedup_by_key(|(index, _)| *index);
+    let mut map = wasm_encoder::NameMap::new();
+    for (index, name) in &functions {
+        map.append(*index, name);
+    }
+    let mut names = wasm_encoder::NameSection::new();
+    names.functions(&map);
+    wasm_encoder::Section::append_to(&names, &mut module);
+    module
+}
+
+fn lifted(module: &[u8]) -> Vec<u8> {
+    let mut binary = String::with_capacity(module.len() * 3);
+    for byte in module {
+        write!(binary, "\\{byte:02x}").unwrap();
+    }
+    wat::parse_str(format!(
+        r#"(component (core module $m binary "{binary}")
+            (core instance $i (instantiate $m))
+            (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run"))))"#
+    ))
+    .unwrap()
+}
+
+/// What a program does: its results until it traps, or how it fails to start.
+fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Vec<String> {
+    let component = match Component::new(engine, bytes) {
+        Ok(component) => component,
+        Err(error) => panic!("a valid component does not compile: {error:#}"),
+    };
+    let mut guest = match Guest::instantiate(engine, &component, meta) {
+        Ok(guest) => guest,
+        Err(error) => return vec![trap(&error)],
+    };
+    let mut seen = Vec::new();
+    for argument in [0, 1, 7, u32::MAX] {
+        match guest.call::<_, (u32,)>("run", (argument,)) {
+            Ok((result,)) => seen.push(result.to_string()),
+            Err(error) => {
+                seen.push(trap(&error));
+                break;
+            }
+        }
+    }
+    seen
+}
+
+fn trap(error: &wasmtime::Error) -> String {
+    error
+        .downcast_ref::<wasmtime::Trap>()
+        .map_or_else(|| "no trap".to_owned(), |trap| format!("{trap:?}"))
+}
+
+#[test]
+fn a_generated_program_computes_what_it_computed_before() {
+    let engine = Engine::new(&config()).unwrap();
+    let (mut generated, mut instrumented, mut finished) = (0, 0, 0);
+    for seed in 0..2_000 {
+        let Some(module) = generate(seed) else {
+            continue;
+        };
+        generated += 1;
+        let original = lifted(&module);
+        if survives(&original, &format!("program {seed}")).is_none() {
+            continue;
+        }
+        instrumented += 1;
+        // Compiling is what takes the time.
+        if instrumented % 4 != 0 {
+            continue;
+        }
+        let ours = instrument(&original, &Options::default()).unwrap();
+        let off = Arc::new(InstrumentedMeta::off("for comparison"));
+        let expected = behaviour(&engine, &original, off);
+        let seen = behaviour(&engine, &ours.component, ours.meta);
+        // An instrumented function has a larger frame, so the stack is used up by fewer of them.
+        if !expected
+            .iter()
+            .chain(&seen)
+            .any(|one| one == "StackOverflow")
+        {
+            assert_eq!(seen, expected, "program {seed}");
+            finished += usize::from(expected.len() == 4);
+        }
+    }
+    assert!(
+        generated > 1_500 && instrumented > 500 && finished > 50,
+        "{generated} programs, {instrumented} instrumented, {finished} finished"
+    );
+}
