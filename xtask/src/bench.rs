@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 
 mod http;
 mod startup;
+pub(crate) mod wrk;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::progress;
@@ -94,6 +95,26 @@ impl HostProcess {
     /// The base URL, once the host has said it.
     pub(crate) fn address(&self) -> Option<String> {
         self.address.try_recv().ok()
+    }
+
+    /// The base URL, once the host answers there.
+    ///
+    /// # Errors
+    /// When it ends before, or does not answer in time.
+    pub(crate) fn healthy_within(&mut self, limit: Duration) -> Result<String> {
+        let started = Instant::now();
+        let mut address = None;
+        while started.elapsed() < limit {
+            address = address.or_else(|| self.address());
+            if let Some(base) = address.as_ref().filter(|base| is_healthy(base)) {
+                return Ok(base.clone());
+            }
+            if let Some(status) = self.exited()? {
+                bail!("it ended before it was healthy: {status}");
+            }
+            sleep(Duration::from_millis(5));
+        }
+        bail!("it is not healthy after {} s", limit.as_secs())
     }
 
     /// How the host ended, when it has.

@@ -16,9 +16,12 @@ mod invariants;
 mod lint;
 mod plugins;
 mod progress;
+mod python;
 mod run;
+mod soak;
 mod stack;
 mod test;
+mod test_api;
 mod toolchain;
 mod workspace;
 
@@ -36,12 +39,16 @@ enum Task {
     Run(run::Args),
     /// Build everything and run every test: what to trust a checkout by.
     Test(test::Args),
+    /// Try the API with requests that schemathesis makes up from its description. Needs Python.
+    TestApi(test_api::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
     Lint,
     /// Measure the running lab and compare with its limits.
     Bench(bench::Args),
+    /// Load for minutes or days: the host itself must not leak. Needs `wrk`.
+    Soak(soak::Args),
     /// The lab with Prometheus, collector, Jaeger and k6, without containers; and its tests.
     #[command(subcommand)]
     Stack(stack::Command),
@@ -53,9 +60,11 @@ fn main() -> anyhow::Result<ExitCode> {
     match cli.task {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
+        Task::TestApi(args) => test_api::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Soak(args) => soak::run(&workspace, &args),
         Task::Stack(command) => stack::run(&workspace, &command),
     }
 }

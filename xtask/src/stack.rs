@@ -24,7 +24,7 @@ mod queries;
 mod report;
 mod scenes;
 mod service;
-mod tools;
+pub(crate) mod tools;
 mod up;
 
 /// What to do with the stack.

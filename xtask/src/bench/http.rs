@@ -7,14 +7,14 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::host_process::{HostProcess, is_healthy};
+use super::wrk::{self, Turn};
+use crate::host_process::HostProcess;
 use crate::http;
 use crate::progress;
 use crate::workspace::Workspace;
@@ -52,13 +52,6 @@ pub(crate) struct Args {
     connections: u32,
 }
 
-/// One turn of one service.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Turn {
-    requests_per_second: f64,
-    p99_ms: f64,
-}
-
 /// A service under measurement.
 struct Contender {
     name: &'static str,
@@ -73,7 +66,7 @@ struct Contender {
 /// # Errors
 /// When `wrk` is not there, something does not build, or a service fails under load.
 pub(super) fn compare(workspace: &Workspace, args: &Args) -> Result<bool> {
-    let wrk = find_wrk()?;
+    let wrk = wrk::find()?;
     let plain = build_plain(workspace)?;
     let components = workspace.components();
     let host = |attribution: &str| -> Result<HostProcess> {
@@ -160,23 +153,9 @@ fn verdict([plain, off, exact, unattributed]: &[Turn; 4]) -> bool {
 
 impl Contender {
     fn start(name: &'static str, mut process: HostProcess, leaks: bool) -> Result<Self> {
-        let started = Instant::now();
-        let mut address = None;
-        let base = loop {
-            address = address.or_else(|| process.address());
-            if let Some(base) = address.as_ref().filter(|base| is_healthy(base)) {
-                break base.clone();
-            }
-            if let Some(status) = process.exited()? {
-                bail!("{name} ended before it answered: {status}");
-            }
-            ensure!(
-                started.elapsed() < START_WITHIN,
-                "{name} does not answer after {} s",
-                START_WITHIN.as_secs()
-            );
-            sleep(Duration::from_millis(5));
-        };
+        let base = process
+            .healthy_within(START_WITHIN)
+            .with_context(|| name.to_owned())?;
         if leaks {
             for leak in LEAKS {
                 http::post(
@@ -213,7 +192,7 @@ impl Contender {
             .context("cannot start wrk")?;
         let report = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{}: wrk: {report}", self.name);
-        let turn = read_report(&report).with_context(|| format!("{}: {report}", self.name))?;
+        let turn = wrk::read_report(&report).with_context(|| format!("{}: {report}", self.name))?;
         if self.leaks {
             let answer = http::json(&format!("{}/api/data", self.base))?;
             let failed = answer.get("leaks_failed").and_then(|f| f.as_array());
@@ -229,6 +208,7 @@ impl Contender {
 
     fn median(&self) -> Turn {
         Turn {
+            requests: self.turns.iter().map(|turn| turn.requests).sum(),
             requests_per_second: median(self.turns.iter().map(|turn| turn.requests_per_second)),
             p99_ms: median(self.turns.iter().map(|turn| turn.p99_ms)),
         }
@@ -239,48 +219,6 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// What `wrk --latency` prints, as far as it is needed.
-fn read_report(report: &str) -> Result<Turn> {
-    ensure!(
-        !report.contains("Non-2xx") && !report.contains("Socket errors"),
-        "not every answer was a success"
-    );
-    let value = |name: &str| {
-        let line = report
-            .lines()
-            .find(|line| line.trim_start().starts_with(name));
-        let word = line.and_then(|line| line.split_whitespace().last());
-        word.with_context(|| format!("wrk prints no {name}"))
-    };
-    let requests_per_second = value("Requests/sec:")?
-        .parse()
-        .context("requests a second are no number")?;
-    Ok(Turn {
-        requests_per_second,
-        p99_ms: milliseconds(value("99%")?)?,
-    })
-}
-
-/// `950.00us`, `1.23ms` or `2.00s`.
-fn milliseconds(text: &str) -> Result<f64> {
-    for (unit, factor) in [("us", 1e-3), ("ms", 1.0), ("s", 1e3)] {
-        if let Some(number) = text.strip_suffix(unit)
-            && let Ok(number) = number.parse::<f64>()
-        {
-            return Ok(number * factor);
-        }
-    }
-    bail!("wrk's {text:?} is no time")
-}
-
-fn find_wrk() -> Result<PathBuf> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths)
-        .map(|folder| folder.join("wrk"))
-        .find(|program| program.is_file())
-        .context("this needs the load generator wrk: apt-get install wrk, or your system's package of it")
 }
 
 fn build_plain(workspace: &Workspace) -> Result<PathBuf> {
@@ -301,45 +239,10 @@ fn build_plain(workspace: &Workspace) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    const REPORT: &str = "\
-Running 4s test @ http://127.0.0.1:8080/api/data
-  1 threads and 32 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency   780.40us  310.11us   9.21ms   90.03%
-    Req/Sec    41.20k     2.10k   45.00k    75.00%
-  Latency Distribution
-     50%  740.00us
-     99%    1.83ms
-  164000 requests in 4.00s, 60.00MB read
-Requests/sec:  41000.50
-Transfer/sec:     15.00MB
-";
-
-    #[test]
-    fn a_report_is_read() {
-        let turn = read_report(REPORT).unwrap();
-        assert_eq!(turn.requests_per_second, 41000.5);
-        assert_eq!(turn.p99_ms, 1.83);
-    }
-
-    #[test]
-    fn a_report_of_failures_is_refused() {
-        let report = format!("{REPORT}  Non-2xx or 3xx responses: 12\n");
-        assert!(read_report(&report).is_err());
-        assert!(read_report("nothing of the kind").is_err());
-    }
-
-    #[test]
-    fn times_are_read_in_every_unit() {
-        for (text, expected) in [("950.00us", 0.95), ("1.50ms", 1.5), ("2.00s", 2000.0)] {
-            assert_eq!(milliseconds(text).unwrap(), expected);
-        }
-        assert!(milliseconds("soon").is_err());
-    }
-
     #[test]
     fn a_missed_goal_is_said() {
         let turn = |requests_per_second, p99_ms| Turn {
+            requests: 1,
             requests_per_second,
             p99_ms,
         };

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::dashboard::Dashboard;
 use super::report::Report;
-use super::tools::{self, Tool};
+use super::tools::Tool;
+use crate::python;
 use crate::workspace::Workspace;
 
 /// The release of Grafana's own model that reads the dashboard back.
@@ -73,11 +74,11 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
     }
     let dashboard = root.join("grafana/dashboards/memory-leak-lab.json");
     report.check("dashboard", || Dashboard::read(&dashboard)?.check());
-    match model_python() {
-        Ok(python) => {
+    match python::with_package(GRAFANA_MODEL) {
+        Ok(bin) => {
             report.check("dashboard read back by Grafana's model", || {
                 said(
-                    Command::new(&python)
+                    Command::new(bin.join("python"))
                         .arg(root.join("grafana/read_back.py"))
                         .arg(&dashboard),
                 )?;
@@ -129,23 +130,6 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     );
     files.sort();
     Ok(files)
-}
-
-/// A Python that has Grafana's model, in an environment of its own in the cache.
-fn model_python() -> Result<PathBuf> {
-    let python = tools::on_path("python3")?;
-    let version = GRAFANA_MODEL.rsplit('=').next().unwrap_or_default();
-    let folder = tools::cache()?.join(format!("grafana-foundation-sdk-{version}"));
-    let own = folder.join("bin/python");
-    let complete = folder.join("complete");
-    if !complete.is_file() {
-        said(Command::new(python).args(["-m", "venv"]).arg(&folder))
-            .context("python3 cannot make an environment")?;
-        said(Command::new(&own).args(["-m", "pip", "install", "--quiet", GRAFANA_MODEL]))
-            .with_context(|| format!("{GRAFANA_MODEL} cannot be installed"))?;
-        std::fs::write(complete, GRAFANA_MODEL)?;
-    }
-    Ok(own)
 }
 
 /// The image's compiler is that of its base image: it must be the one that everybody else uses.

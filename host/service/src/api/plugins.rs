@@ -79,10 +79,10 @@ pub(super) struct SettingInfo {
     /// Whether null is a value.
     nullable: bool,
     /// The value at the start.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     default: Json_,
     /// The value in force.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     value: Json_,
     /// Who acts on it: `host` or `plugin`.
     owner: &'static str,

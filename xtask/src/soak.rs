@@ -1,0 +1,355 @@
+//! `cargo xtask soak`: a host whose leaks are off, or mended, must not leak itself, and what people do to it
+//! under load must leave it as it was.
+//!
+//! The load is `wrk` over every GET of the API. What is compared is read from `/proc`: the host does not vouch for
+//! itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::bench::wrk;
+use crate::host_process::{self, HostProcess};
+use crate::http;
+use crate::plugins::{self, Members};
+use crate::progress;
+use crate::toolchain;
+use crate::workspace::Workspace;
+
+const ENDPOINTS: &str = include_str!("soak/endpoints.lua");
+
+/// What the resident memory may differ by between the end of the warm-up and the end, in bytes.
+const FLAT: i64 = 2 << 20;
+
+const CONNECTIONS: u32 = 16;
+
+/// The lab's own three.
+const LEAKS: [&str; 3] = ["cache", "history", "listeners"];
+
+/// How long after the load the host gets to close connections and to give back what was theirs.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Requests after everything, one by one, that must be counted exactly.
+const COUNTED: u64 = 100;
+
+/// Arguments of `cargo xtask soak`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long all three parts take together.
+    #[arg(long, default_value_t = 30.0, value_parser = minutes)]
+    minutes: f64,
+    /// Where the random changes begin.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if (0.5..=10_000.0).contains(&minutes) => Ok(minutes),
+        _ => Err("takes 0.5 to 10000 minutes".to_owned()),
+    }
+}
+
+/// What must not grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Footprint {
+    resident_bytes: i64,
+    threads: i64,
+    files: i64,
+}
+
+/// Entry of the subcommand.
+///
+/// # Errors
+/// When `wrk` is not there, something does not build, or the host fails. Growth is exit code 1.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let wrk = wrk::find()?;
+    toolchain::ensure_wasm_targets(workspace)?;
+    plugins::build(workspace, Members::Shipped)?;
+    host_process::build(workspace)?;
+    let folder = workspace.scratch().join("soak");
+    fs::create_dir_all(&folder)?;
+    let script = folder.join("endpoints.lua");
+    fs::write(&script, ENDPOINTS)?;
+
+    let total = Duration::from_secs_f64(args.minutes * 60.0);
+    let mut kept = true;
+    for (what, setup, share) in [
+        ("leaks off", None, 0.5),
+        (
+            "mended variants on",
+            Some(json!({ "enabled": true, "variant": "fixed" })),
+            0.25,
+        ),
+    ] {
+        let host = start(workspace)?;
+        if let Some(setup) = &setup {
+            for leak in LEAKS {
+                http::post(&format!("{}/admin/leaks/{leak}", host.base), setup)?;
+            }
+        }
+        kept &= flat(what, host, &wrk, &script, total.mul_f64(share))?;
+    }
+    let host = start(workspace)?;
+    kept &= shaken(host, &wrk, &script, total.mul_f64(0.25), args.seed)?;
+    println!(
+        "{}",
+        if kept {
+            "\nheld up"
+        } else {
+            "\nDID NOT HOLD UP"
+        }
+    );
+    Ok(if kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+struct Host {
+    process: HostProcess,
+    base: String,
+}
+
+fn start(workspace: &Workspace) -> Result<Host> {
+    let components = workspace.components();
+    let mut process = HostProcess::start(
+        workspace,
+        [
+            "--listen".as_ref(),
+            "127.0.0.1:0".as_ref(),
+            "--plugins".as_ref(),
+            components.as_os_str(),
+        ],
+        false,
+    )?;
+    let base = process.healthy_within(Duration::from_secs(60))?;
+    Ok(Host { process, base })
+}
+
+impl Host {
+    fn footprint(&self) -> Result<Footprint> {
+        let proc = PathBuf::from(format!("/proc/{}", self.process.pid()));
+        let status = fs::read_to_string(proc.join("status")).context("the host is gone")?;
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<i64>().ok()
+        };
+        Ok(Footprint {
+            resident_bytes: number("VmRSS:").context("/proc names no VmRSS")? * 1024,
+            threads: number("Threads:").context("/proc names no threads")?,
+            files: fs::read_dir(proc.join("fd"))?.count() as i64,
+        })
+    }
+
+    fn end(self) -> Result<()> {
+        self.process.signal(Signal::TERM);
+        let status = self.process.wait()?;
+        ensure!(status.success(), "the host did not end cleanly: {status}");
+        Ok(())
+    }
+}
+
+/// Load for this long; memory, threads and files before and after, each when the load has ended.
+fn flat(what: &str, host: Host, wrk: &Path, script: &Path, time: Duration) -> Result<bool> {
+    progress::announce(format_args!(
+        "{what}: {:.1} minutes",
+        time.as_secs_f64() / 60.0
+    ));
+    let warm_up = time.mul_f64(0.2).max(Duration::from_secs(5));
+    let first = load(wrk, script, &host.base, warm_up)?;
+    sleep(SETTLE);
+    let before = host.footprint()?;
+    let second = load(wrk, script, &host.base, time.saturating_sub(warm_up))?;
+    sleep(SETTLE);
+    let after = host.footprint()?;
+    host.end()?;
+    let growth = after.resident_bytes - before.resident_bytes;
+    let held =
+        growth.abs() <= FLAT && after.threads <= before.threads && after.files <= before.files;
+    println!(
+        "{what}: {} requests ({} of them to warm up); resident {:.1} MiB, then {:+.2} MiB; threads {} and {}; files {} and {}: {}",
+        first + second,
+        first,
+        before.resident_bytes as f64 / 1_048_576.0,
+        growth as f64 / 1_048_576.0,
+        before.threads,
+        after.threads,
+        before.files,
+        after.files,
+        if held { "ok" } else { "GREW" }
+    );
+    Ok(held)
+}
+
+/// Leaks are switched, cleared, reset, mended and collected at random for the whole time, under load.
+fn shaken(host: Host, wrk: &Path, script: &Path, time: Duration, seed: u64) -> Result<bool> {
+    progress::announce(format_args!(
+        "changes at random: {:.1} minutes",
+        time.as_secs_f64() / 60.0
+    ));
+    let mut under_load = start_load(wrk, script, &host.base, time)?;
+    let started = Instant::now();
+    let mut random = seed.max(1);
+    let mut changes = 0_u64;
+    while started.elapsed() < time {
+        change(&host.base, &mut random).context("a change failed")?;
+        changes += 1;
+        sleep(Duration::from_millis(20));
+    }
+    let report = under_load.report()?;
+    let requests = wrk::read_report(&report)?.requests;
+
+    // Now everything is counted again, from nothing.
+    http::post(&format!("{}/admin/reset", host.base), &json!({}))?;
+    for leak in LEAKS {
+        http::post(
+            &format!("{}/admin/leaks/{leak}", host.base),
+            &json!({ "enabled": true }),
+        )?;
+    }
+    for _ in 0..COUNTED {
+        http::json(&format!("{}/api/data", host.base))?;
+    }
+    let status = http::json(&format!("{}/admin/leaks/status", host.base))?;
+    let count = |leak: &str| {
+        status
+            .pointer(&format!("/leaks/{leak}/count"))
+            .and_then(Value::as_u64)
+    };
+    let right = LEAKS.iter().all(|leak| count(leak) == Some(COUNTED));
+    println!(
+        "changes at random: {requests} requests, {changes} changes, none failed; afterwards each of {COUNTED} requests counted: {}",
+        if right { "ok" } else { "WRONG" }
+    );
+    host.end()?;
+    Ok(right)
+}
+
+/// One change of what an instructor might do.
+fn change(base: &str, random: &mut u64) -> Result<()> {
+    let leak = LEAKS
+        .get(pick(random, LEAKS.len() as u64) as usize)
+        .copied()
+        .unwrap_or("cache");
+    let post = |path: &str, body: &Value| http::post(&format!("{base}{path}"), body);
+    match pick(random, 8) {
+        0 => post("/admin/leaks/clear", &json!({ "leak_type": leak }))?,
+        1 => post("/admin/leaks/clear", &json!({}))?,
+        2 => post(&format!("/admin/leaks/{leak}/reset"), &json!({}))?,
+        3 => post("/admin/gc", &json!({}))?,
+        4 => post(
+            &format!("/admin/leaks/{leak}"),
+            &json!({ "variant": "fixed" }),
+        )?,
+        5 => post(
+            &format!("/admin/leaks/{leak}"),
+            &json!({ "variant": "leaky", "payload_bytes": 64 }),
+        )?,
+        6 => post(
+            &format!("/admin/leaks/{leak}"),
+            &json!({ "enabled": false }),
+        )?,
+        _ => post(
+            &format!("/admin/leaks/{leak}"),
+            &json!({ "enabled": true, "max_mb": 16 }),
+        )?,
+    };
+    Ok(())
+}
+
+/// A number below `end`; xorshift, since nothing depends on its quality.
+fn pick(random: &mut u64, end: u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random % end
+}
+
+struct Load(Child);
+
+impl Load {
+    fn report(&mut self) -> Result<String> {
+        use std::io::Read as _;
+        let mut report = String::new();
+        if let Some(output) = self.0.stdout.as_mut() {
+            output.read_to_string(&mut report)?;
+        }
+        let status = self.0.wait()?;
+        if !status.success() {
+            bail!("wrk: {status}: {report}");
+        }
+        Ok(report)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+fn start_load(wrk: &Path, script: &Path, base: &str, time: Duration) -> Result<Load> {
+    let child = Command::new(wrk)
+        .args(["--threads", "1", "--latency", "--timeout", "30s"])
+        .args(["--connections", &CONNECTIONS.to_string()])
+        .args(["--duration", &format!("{}s", time.as_secs().max(1))])
+        .arg("--script")
+        .arg(script)
+        .arg(base)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start wrk")?;
+    Ok(Load(child))
+}
+
+/// Requests answered, every one with a success.
+fn load(wrk: &Path, script: &Path, base: &str, time: Duration) -> Result<u64> {
+    let report = start_load(wrk, script, base, time)?.report()?;
+    Ok(wrk::read_report(&report)?.requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn picks_are_within_their_range_and_reach_all_of_it() {
+        let mut random = 1;
+        let mut seen = [false; 8];
+        for _ in 0..1000 {
+            seen[pick(&mut random, 8) as usize] = true;
+        }
+        assert_eq!(seen, [true; 8]);
+    }
+
+    #[test]
+    fn minutes_have_a_range() {
+        assert_eq!(minutes("1.5"), Ok(1.5));
+        for wrong in ["0", "-1", "soon", "1e9"] {
+            assert!(minutes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_load_asks_for_every_endpoint_that_changes_nothing() {
+        for path in [
+            "/api/data",
+            "/admin/memory/snapshot",
+            "/debug/pprof/heap",
+            "/metrics",
+        ] {
+            assert!(ENDPOINTS.contains(&format!("\"{path}")), "{path}");
+        }
+    }
+}
