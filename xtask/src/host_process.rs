@@ -29,9 +29,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     progress::must_succeed(
         "building the host (a first build compiles the wasm engine, which takes some minutes)",
+        // Of the whole workspace, so that dependencies have the features that they have in the tests, and the
+        // wasm engine is compiled once for both.
         workspace
             .cargo()
-            .args(["build", "--release", "--package", "leak-host"]),
+            .args(["build", "--release", "--workspace", "--bin", "leak-host"]),
     )
 }
 

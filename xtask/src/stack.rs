@@ -66,7 +66,7 @@ impl HostFiles {
             .unwrap_or_else(|| workspace.components());
         ensure!(
             binary.is_file(),
-            "there is no service at {}: cargo build --release --package leak-host",
+            "there is no service at {}: cargo build --release --workspace --bin leak-host",
             binary.display()
         );
         ensure!(
