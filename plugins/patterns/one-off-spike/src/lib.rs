@@ -22,7 +22,7 @@ leak_plugin_sdk::settings! {
         pub at_request: u64 = 50, in 1..=1_000_000;
         /// Requests for which the report is held, until it is sent.
         pub hold_requests: u64 = 50, in 1..=1_000_000;
-        /// Rows of the report.
+        /// Rows that the report is made of.
         pub rows: usize = 1000, in 1..=100_000;
     }
 }
@@ -39,8 +39,8 @@ pub struct OneOffSpike {
 impl LeakPlugin for OneOffSpike {
     const TITLE: &'static str = "Decoy: one-off spike";
     const UNIT: &'static str = "rows";
-    const PAYLOAD_BYTES: usize = 8 * 1024;
-    const PAYLOAD_DESCRIPTION: &'static str = "Bytes of one row of the report, while it is held.";
+    const PAYLOAD_BYTES: usize = 8 << 20;
+    const PAYLOAD_DESCRIPTION: &'static str = "Bytes of the whole report, while it is held.";
     type Settings = SpikeSettings;
 
     fn on_request(&mut self, call: Call<'_, SpikeSettings>) -> Result<Effect, Failure> {
@@ -50,7 +50,8 @@ impl LeakPlugin for OneOffSpike {
         if call.sequence != call.settings.at_request {
             return Ok(Effect::Skipped);
         }
-        let row_bytes = call.payload_bytes.saturating_sub(size_of::<Payload>());
+        let row_bytes = call.payload_bytes / call.settings.rows;
+        let row_bytes = row_bytes.saturating_sub(size_of::<Payload>());
         let rows = (0..call.settings.rows).map(|_| call.payload(row_bytes));
         match call.variant {
             Variant::Leaky => {
