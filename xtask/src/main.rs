@@ -1,4 +1,5 @@
-//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`, `lint`, `bench`.
+//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`,
+//! `new-plugin`, `lint`, `bench`.
 //!
 //! They live in Rust rather than in scripts so that they behave the same on every machine that has
 //! the toolchain, and so that a step that takes minutes can say what it is doing.
@@ -13,6 +14,7 @@ mod bench;
 mod host_process;
 mod invariants;
 mod lint;
+mod new_plugin;
 mod plugins;
 mod progress;
 mod run;
@@ -37,6 +39,8 @@ enum Task {
     Test(test::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
+    /// Make a new plugin from the template, here or in a folder of its own.
+    NewPlugin(new_plugin::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
     Lint,
     /// Measure the running lab and compare with its limits.
@@ -53,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
+        Task::NewPlugin(args) => new_plugin::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Stack(command) => stack::run(&workspace, &command),
