@@ -1,4 +1,5 @@
-//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`, `lint`, `bench`.
+//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`,
+//! `new-plugin`, `lint`, `bench`.
 //!
 //! They live in Rust rather than in scripts so that they behave the same on every machine that has
 //! the toolchain, and so that a step that takes minutes can say what it is doing.
@@ -14,6 +15,7 @@ mod host_process;
 mod http;
 mod invariants;
 mod lint;
+mod new_plugin;
 mod plugins;
 mod progress;
 mod python;
@@ -43,6 +45,8 @@ enum Task {
     TestApi(test_api::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
+    /// Make a new plugin from the template, here or in a folder of its own.
+    NewPlugin(new_plugin::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
     Lint,
     /// Measure the running lab and compare with its limits.
@@ -62,6 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Test(args) => test::run(&workspace, &args),
         Task::TestApi(args) => test_api::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
+        Task::NewPlugin(args) => new_plugin::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),

@@ -15,6 +15,9 @@ use crate::{progress, toolchain};
 /// A plugin to copy from, not to ship.
 const TEMPLATE: &str = "template";
 
+/// Where patterns lie beside those that lie directly in `plugins/`.
+const PATTERNS: &str = "patterns";
+
 /// Arguments of `cargo xtask plugins`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -174,12 +177,15 @@ fn list(workspace: &Workspace) -> Result<Vec<Plugin>> {
         .collect())
 }
 
-/// What lies directly in `plugins/` is shipped, except the template; what lies deeper is a fixture.
+/// What lies directly in `plugins/` is shipped, except the template, and so is each of the patterns.
 fn is_shipped(manifest: &Path, source: &Path) -> bool {
     let folder = manifest
         .parent()
         .and_then(|folder| folder.strip_prefix(source).ok());
-    folder.is_some_and(|folder| folder.components().count() == 1 && folder != Path::new(TEMPLATE))
+    folder.is_some_and(|folder| {
+        let within = folder.strip_prefix(PATTERNS).unwrap_or(folder);
+        within.components().count() == 1 && folder != Path::new(TEMPLATE)
+    })
 }
 
 /// Makes `folder` hold exactly these components. Each is replaced by a rename, so that a host that
@@ -217,10 +223,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_lies_directly_in_plugins_is_shipped() {
+    fn what_lies_directly_in_plugins_and_the_patterns_are_shipped() {
         let source = Path::new("/lab/plugins");
         for (manifest, shipped) in [
             ("/lab/plugins/cache/Cargo.toml", true),
+            ("/lab/plugins/patterns/sessions/Cargo.toml", true),
+            ("/lab/plugins/patterns/sessions/inner/Cargo.toml", false),
             ("/lab/plugins/template/Cargo.toml", false),
             ("/lab/plugins/fixtures/traps/Cargo.toml", false),
             ("/elsewhere/cache/Cargo.toml", false),

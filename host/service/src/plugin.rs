@@ -15,3 +15,4 @@ pub(crate) mod loader;
 pub(crate) mod manifest;
 pub(crate) mod registry;
 pub(crate) mod settings;
+pub(crate) mod target;

@@ -1,5 +1,6 @@
 //! A plugin as the contract sees it: the pattern, its settings, and what becomes of a request.
 
+use crate::growth::{EVERY, Growth, Share};
 use crate::settings::{MAX_PAYLOAD_BYTES, apply, spec};
 use crate::{
     Call, Effect, LeakPlugin, Manifest, Outcome, Request, Retention, Setting, SettingError,
@@ -22,9 +23,14 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Instance<P: LeakPlugin> {
     plugin: P,
+    /// What a sawtooth lets go at the end of each tooth: the same pattern once more, so that it can be
+    /// dropped without the pattern's help.
+    tooth: P,
     every: EveryPlugin,
     own: P::Settings,
     sequence: u64,
+    /// The sequence number before the first request of the curve.
+    curve_begin: u64,
 }
 
 /// The settings that every plugin has.
@@ -32,18 +38,22 @@ pub struct Instance<P: LeakPlugin> {
 struct EveryPlugin {
     variant: Variant,
     payload_bytes: usize,
+    growth: Growth,
 }
 
 impl<P: LeakPlugin> Default for Instance<P> {
     fn default() -> Self {
         Self {
             plugin: P::default(),
+            tooth: P::default(),
             every: EveryPlugin {
                 variant: Variant::Leaky,
                 payload_bytes: P::PAYLOAD_BYTES,
+                growth: Growth::default(),
             },
             own: P::Settings::default(),
             sequence: 0,
+            curve_begin: 0,
         }
     }
 }
@@ -52,7 +62,7 @@ impl<P: LeakPlugin> Instance<P> {
     /// What the plugin is. Depends on nothing that happened before.
     pub fn manifest(identity: Identity) -> Manifest {
         let defaults = Self::default();
-        let mut settings = defaults.every.specs();
+        let mut settings = defaults.every.specs(P::PAYLOAD_DESCRIPTION);
         settings.extend(P::Settings::specs());
         Manifest {
             id: identity.id.to_owned(),
@@ -82,6 +92,9 @@ impl<P: LeakPlugin> Instance<P> {
                     })
                 })?;
         }
+        if every.growth != self.every.growth {
+            self.begin_curve();
+        }
         (self.every, self.own) = (every, own);
         Ok(())
     }
@@ -92,38 +105,64 @@ impl<P: LeakPlugin> Instance<P> {
     /// The pattern's own failure, in its words.
     pub fn on_request(&mut self, request: &Request) -> Result<Outcome, String> {
         self.sequence = self.sequence.wrapping_add(1);
-        let call = Call {
-            request,
-            variant: self.every.variant,
-            payload_bytes: self.every.payload_bytes,
-            settings: &self.own,
-            sequence: self.sequence,
+        let n = self.sequence.wrapping_sub(self.curve_begin);
+        let EveryPlugin {
+            variant,
+            payload_bytes,
+            growth,
+        } = self.every;
+        let share = growth.share(n, payload_bytes, request);
+        let handled = match share {
+            Share::Nothing => Ok(Effect::Skipped),
+            Share::Kept(bytes) | Share::UntilTheToothEnds(bytes) => {
+                let pattern = match share {
+                    Share::UntilTheToothEnds(_) => &mut self.tooth,
+                    _ => &mut self.plugin,
+                };
+                pattern.on_request(Call {
+                    request,
+                    variant,
+                    payload_bytes: bytes,
+                    settings: &self.own,
+                    sequence: self.sequence,
+                })
+            }
         };
-        let effect = self
-            .plugin
-            .on_request(call)
-            .map_err(|failure| failure.to_string())?;
+        if growth.ends_tooth(n) {
+            self.tooth.clear();
+        }
+        let effect = handled.map_err(|failure| failure.to_string())?;
         Ok(Outcome {
             triggered: effect == Effect::Triggered,
-            retained: self.plugin.retained(),
+            retained: self.retained(),
         })
     }
 
     /// What the pattern holds now.
     pub fn retained(&self) -> Retention {
-        self.plugin.retained()
+        let (floor, tooth) = (self.plugin.retained(), self.tooth.retained());
+        Retention {
+            objects: floor.objects + tooth.objects,
+            bytes: floor.bytes + tooth.bytes,
+        }
     }
 
-    /// Drops what the pattern holds and says how much that was. Settings stay.
+    /// Drops what the pattern holds and says how much that was. Settings stay; the curve begins anew.
     pub fn clear(&mut self) -> Retention {
-        let held = self.plugin.retained();
+        let held = self.retained();
         self.plugin.clear();
+        self.begin_curve();
         held
+    }
+
+    fn begin_curve(&mut self) {
+        self.tooth.clear();
+        self.curve_begin = self.sequence;
     }
 }
 
 impl EveryPlugin {
-    fn specs(&self) -> Vec<SettingSpec> {
+    fn specs(&self, payload_description: &str) -> Vec<SettingSpec> {
         vec![
             spec(
                 "variant",
@@ -133,9 +172,21 @@ impl EveryPlugin {
             ),
             spec(
                 "payload_bytes",
-                "Bytes that one request retains.",
+                payload_description,
                 &self.payload_bytes,
                 &(0..=MAX_PAYLOAD_BYTES),
+            ),
+            spec(
+                "curve",
+                "How what is retained grows with the number of requests.",
+                &self.growth.curve,
+                &(),
+            ),
+            spec(
+                "curve_every",
+                "The requests, or for one-tenant the tenants, that the curve counts by.",
+                &self.growth.every,
+                &EVERY,
             ),
         ]
     }
@@ -149,6 +200,8 @@ impl EveryPlugin {
                 value,
                 &(0..=MAX_PAYLOAD_BYTES),
             )),
+            "curve" => Some(apply(&mut self.growth.curve, name, value, &())),
+            "curve_every" => Some(apply(&mut self.growth.every, name, value, &EVERY)),
             _ => None,
         }
     }
@@ -222,7 +275,17 @@ mod tests {
             .iter()
             .map(|spec| spec.name.as_str())
             .collect();
-        assert_eq!(names, ["variant", "payload_bytes", "skip", "fail_after"]);
+        assert_eq!(
+            names,
+            [
+                "variant",
+                "payload_bytes",
+                "curve",
+                "curve_every",
+                "skip",
+                "fail_after"
+            ]
+        );
         assert!(matches!(
             manifest.settings.get(1).map(|spec| &spec.default),
             Some(Value::Integer(10))

@@ -1,8 +1,8 @@
 //! What every plugin of the leak lab needs, so that the plugin itself is one plain struct.
 //!
 //! A plugin implements [`LeakPlugin`], names its own settings with [`settings!`] and is exported with
-//! [`export!`]. Everything else is here: the manifest, the settings that every plugin has (`variant`
-//! and `payload_bytes`), their validation, and the bindings to the host.
+//! [`export!`]. Everything else is here: the manifest, the settings that every plugin has (`variant`,
+//! `payload_bytes`, `curve` and `curve_every`), their validation, and the bindings to the host.
 //!
 //! ```
 //! use leak_plugin_sdk::{Call, Effect, Failure, HeapSize, LeakPlugin, NoSettings, Payload, Retention, Variant};
@@ -51,6 +51,7 @@ pub mod bindings;
 mod choice;
 #[doc(hidden)]
 pub mod export;
+mod growth;
 mod hoard;
 mod instance;
 pub mod log;
@@ -65,6 +66,7 @@ pub use bindings::exports::leak_lab::plugin::leak::{
     SettingSpec, SettingType, Value,
 };
 pub use choice::Choice;
+pub use growth::Curve;
 pub use hoard::Hoard;
 pub use instance::{Identity, Instance};
 pub use measure::{Container, HashMap, HeapSize};

@@ -33,6 +33,9 @@ pub trait LeakPlugin: Default + 'static {
     /// [`MAX_PAYLOAD_BYTES`](crate::settings::MAX_PAYLOAD_BYTES).
     const PAYLOAD_BYTES: usize;
 
+    /// What `payload_bytes` is, for a pattern in which it is not what one request retains for good.
+    const PAYLOAD_DESCRIPTION: &'static str = "Bytes that one request retains.";
+
     /// The settings it has beside those of every plugin; [`NoSettings`](crate::NoSettings) if none.
     type Settings: Settings;
 
@@ -61,7 +64,7 @@ pub struct Call<'a, S> {
     pub request: &'a Request,
     /// Which of the two variants runs.
     pub variant: Variant,
-    /// How many bytes this request is to retain.
+    /// How many bytes this request is to retain, as the setting and the curve have it.
     pub payload_bytes: usize,
     /// The plugin's own settings.
     pub settings: &'a S,

@@ -34,15 +34,20 @@ impl Settings for NoSettings {
 }
 
 /// Names that every plugin has already, from this crate or from the host.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 13] = [
     "enabled",
     "variant",
     "payload_bytes",
+    "curve",
+    "curve_every",
     "probability",
     "max_mb",
     "ttl_seconds",
     "deadline_ms",
     "memory_limit_mb",
+    "heap_profile",
+    "target_mb",
+    "target_minutes",
 ];
 
 /// Whether a plugin must not call a setting of its own like this. Constant, so that

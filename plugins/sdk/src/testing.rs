@@ -69,7 +69,17 @@ impl<P: LeakPlugin> Driver<P> {
     /// # Errors
     /// The plugin's own failure.
     pub fn request(&mut self) -> Result<Outcome, String> {
-        let request = request(self.next);
+        self.request_as(|_| ())
+    }
+
+    /// Makes the next request of the series after `change` has had its way with it: another path,
+    /// header or status.
+    ///
+    /// # Errors
+    /// The plugin's own failure.
+    pub fn request_as(&mut self, change: impl FnOnce(&mut Request)) -> Result<Outcome, String> {
+        let mut request = request(self.next);
+        change(&mut request);
         self.next += 1;
         self.instance.on_request(&request)
     }

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Lab;
+use super::error::{ApiError, ErrorBody};
 use crate::plugin::driver::InvocationResult;
 use crate::plugin::instance::Request as GuestRequest;
 use crate::telemetry::context::TraceContext;
@@ -58,13 +59,25 @@ pub(super) struct Payload {
     timestamp: String,
 }
 
-/// Runs every leak that is on, once. Always 200: a plugin that fails is named in `leaks_failed`.
-#[utoipa::path(get, path = "/api/data", tag = "service", responses((status = 200, body = Data)))]
+/// Statuses that a request can ask to be answered with. Few, since each makes series of its own.
+const FAILURES: [StatusCode; 4] = [
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
+
+/// Runs every leak that is on, once. 200 unless the client asks for a failure: a plugin that fails is named in
+/// `leaks_failed`. `fail=503` is answered with 503, after the leaks have run: for leaks on the error path.
+#[utoipa::path(get, path = "/api/data", tag = "service",
+    params(("fail" = Option<u16>, Query, description = "The status to fail with: 500, 502, 503 or 504")),
+    responses((status = 200, body = Data), (status = 422, body = ErrorBody), (status = 500, body = ErrorBody),
+        (status = 502, body = ErrorBody), (status = 503, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub(super) async fn data(
     State(lab): State<Arc<Lab>>,
     Extension(trace): Extension<TraceContext>,
     request: Request,
-) -> Json<Data> {
+) -> Result<Json<Data>, ApiError> {
     let started = Instant::now();
     let now = Timestamp::now();
     lab.requests.fetch_add(1, Ordering::Relaxed);
@@ -77,6 +90,7 @@ pub(super) async fn data(
     }
 
     let (parts, body) = request.into_parts();
+    let failure = asked_to_fail(parts.uri.query().unwrap_or_default())?;
     let has_body = parts.headers.contains_key(header::CONTENT_LENGTH)
         || parts.headers.contains_key(header::TRANSFER_ENCODING);
     let preview = if has_body {
@@ -105,7 +119,7 @@ pub(super) async fn data(
                     .collect(),
                 body_preview: String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview))
                     .into_owned(),
-                status: 200,
+                status: failure.unwrap_or(StatusCode::OK).as_u16(),
                 elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
                 trace_id: trace_id.clone(),
             },
@@ -123,7 +137,15 @@ pub(super) async fn data(
             InvocationResult::Failed(reason) => leaks_failed.push(LeakFailure { leak, reason }),
         }
     }
-    Json(Data {
+    if let Some(status) = failure {
+        return Err(ApiError::new(
+            status,
+            "asked_to_fail",
+            format!("this request asked for {status}"),
+            "leave out the query parameter fail",
+        ));
+    }
+    Ok(Json(Data {
         service: lab.service_name.clone(),
         request_id,
         trace_id,
@@ -134,5 +156,16 @@ pub(super) async fn data(
             message: "Hello from the leaky service",
             timestamp: now.to_string(),
         },
-    })
+    }))
+}
+
+/// The status that a query asks to be answered with.
+fn asked_to_fail(query: &str) -> Result<Option<StatusCode>, ApiError> {
+    let asked = query.split('&').find_map(|pair| pair.strip_prefix("fail="));
+    asked
+        .map(|status| {
+            let known = FAILURES.into_iter().find(|known| known.as_str() == status);
+            known.ok_or_else(|| ApiError::invalid_value("fail", "takes 500, 502, 503 or 504"))
+        })
+        .transpose()
 }

@@ -17,6 +17,7 @@ use super::loader::{Loaded, Loader, Origin, Profile};
 use super::manifest::Manifest;
 use super::registry::blocking;
 use super::settings::{Defaults, Settings, Value};
+use super::target::{Course, Step};
 use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::{InvocationOutcome, PluginHandles, RecycleReason};
 use crate::telemetry::traces::{InvocationEnd, InvocationSpan, RetainedReading};
@@ -234,6 +235,7 @@ pub(crate) fn spawn(
         details,
         reading,
         expiry: None,
+        course: Course::default(),
         metrics,
         board: board.clone(),
     };
@@ -253,6 +255,7 @@ struct Driver {
     details: Details,
     reading: Reading,
     expiry: Option<Instant>,
+    course: Course,
     metrics: Arc<PluginHandles>,
     board: Arc<Board>,
 }
@@ -317,10 +320,10 @@ impl Driver {
         let before = self.reading;
         let result = match self.admit() {
             Err(result) => result,
-            Ok(deadline) => {
+            Ok((deadline, payload)) => {
                 let mut span = InvocationSpan::start(trace, &self.name);
                 let waited = queued.elapsed();
-                let (outcome, took, result) = self.call(request, deadline).await;
+                let (outcome, took, result) = self.call(request, payload, deadline).await;
                 self.read_memory();
                 let after = self.reading;
                 let delta = heap_delta(&before, &after);
@@ -342,8 +345,9 @@ impl Driver {
         Invocation { result }
     }
 
-    /// Whether a request is for the guest, and how long it may take.
-    fn admit(&mut self) -> Result<Duration, InvocationResult> {
+    /// Whether a request is for the guest, how long it may take, and what the guest is told to retain of it, if
+    /// that is not what it was told last.
+    fn admit(&mut self) -> Result<(Duration, Option<u64>), InvocationResult> {
         if let Err(error) = not_running(self.id(), &self.details.state) {
             self.metrics
                 .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
@@ -362,14 +366,59 @@ impl Driver {
             self.board.publish(&self.reading);
             return Err(InvocationResult::Skipped);
         }
-        Ok(policy.deadline)
+        let settings = &self.details.settings;
+        // The fixed variant is to show that it stays flat.
+        let target = policy.target.filter(|_| settings.variant() == "leaky");
+        let payload = settings.payload().map_or(0, |(_, bytes)| bytes);
+        let retained = self.reading.retained.bytes;
+        match self.course.step(target, payload, retained, Instant::now()) {
+            Step::AsSet => Ok((policy.deadline, None)),
+            Step::Retain(bytes) => Ok((policy.deadline, Some(bytes))),
+            Step::Skip => {
+                self.board.publish(&self.reading);
+                Err(InvocationResult::Skipped)
+            }
+        }
+    }
+
+    /// Tells the guest what to retain of the next request, as near to it as its setting allows.
+    async fn tell_payload(
+        &mut self,
+        bytes: u64,
+        deadline: Duration,
+    ) -> Result<(), (InvocationOutcome, InvocationResult)> {
+        let settings = self.details.settings.clone();
+        let (Some(instance), Some((spec, _))) = (&mut self.instance, settings.payload()) else {
+            return Ok(());
+        };
+        let value = spec.nearest(bytes);
+        match instance
+            .configure(std::iter::once((spec, &value)), deadline)
+            .await
+        {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refusal)) => Err((
+                InvocationOutcome::Error,
+                InvocationResult::Failed(refusal.to_string()),
+            )),
+            Err(fault) => Err((
+                fault.kind.outcome(),
+                InvocationResult::Failed(self.retire(fault).to_string()),
+            )),
+        }
     }
 
     async fn call(
         &mut self,
         request: &Request,
+        payload: Option<u64>,
         deadline: Duration,
     ) -> (InvocationOutcome, Duration, InvocationResult) {
+        if let Some(bytes) = payload
+            && let Err((outcome, result)) = self.tell_payload(bytes, deadline).await
+        {
+            return (outcome, Duration::ZERO, result);
+        }
         let Some(instance) = &mut self.instance else {
             let result = InvocationResult::Failed("it has no instance".into());
             return (InvocationOutcome::Unavailable, Duration::ZERO, result);
@@ -470,6 +519,9 @@ impl Driver {
         {
             instance.set_memory_limit(after.memory_limit);
         }
+        if enabled.is_some() || before.target != after.target {
+            self.course.begin_anew();
+        }
         let on = enabled.unwrap_or(self.board.enabled());
         if enabled.is_some() || before.time_to_live != after.time_to_live {
             self.set_enabled(on);
@@ -496,6 +548,7 @@ impl Driver {
             Ok((removed, left)) => {
                 self.reading.retained = left;
                 self.reading.requests_since_clear = 0;
+                self.course.begin_anew();
                 self.publish();
                 tracing::info!(
                     plugin = self.id(),
@@ -646,6 +699,7 @@ impl Driver {
         let policy = self.details.settings.policy();
         let defaults = self.details.settings.at_defaults();
         self.details.state = State::Running;
+        self.course = Course::default();
         self.reading = Reading {
             linear_peak: self.reading.linear_peak,
             generation: self.reading.generation + 1,

@@ -76,10 +76,12 @@ impl Manifest {
 }
 
 /// Names that the host's own settings take, and the one word of the switch itself.
-const HOST_SETTINGS: [&str; 7] = [
+const HOST_SETTINGS: [&str; 9] = [
     "enabled",
     "probability",
     "max_mb",
+    "target_mb",
+    "target_minutes",
     "ttl_seconds",
     "deadline_ms",
     "memory_limit_mb",

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::error::PluginError;
+use super::target::Target;
 
 /// Bytes in the `*_mb` of the API: 2^20.
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -108,6 +109,16 @@ impl Kind {
 }
 
 impl Spec {
+    /// The value of this setting that is nearest to a number of bytes.
+    pub(crate) fn nearest(&self, bytes: u64) -> Value {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        Value::Integer(match self.kind {
+            // Not `clamp`, which panics where a range is empty.
+            Kind::Integer { min, max } => bytes.max(min).min(max),
+            _ => bytes,
+        })
+    }
+
     /// The value as this setting keeps it, or why not: `payload_bytes: 4.5 is not a whole number from …`.
     pub(crate) fn check(&self, value: Value) -> Result<Value, PluginError> {
         // JSON has one kind of number: 3 is fine where 3.0 is wanted.
@@ -149,6 +160,8 @@ pub(crate) struct Policy {
     pub(crate) probability: f64,
     /// Retained bytes at which the pattern stops running.
     pub(crate) retained_max: Option<u64>,
+    /// What is to be retained by when.
+    pub(crate) target: Option<Target>,
     /// Time after which an enabled leak disables itself.
     pub(crate) time_to_live: Option<Duration>,
     /// Time that one call may take.
@@ -209,6 +222,16 @@ impl Settings {
             Some(Value::Text(word)) => word,
             _ => "leaky",
         }
+    }
+
+    /// What one request is to retain, in bytes, and its setting.
+    pub(crate) fn payload(&self) -> Option<(&Spec, u64)> {
+        self.iter().find_map(|(spec, value)| match value {
+            Value::Integer(bytes) if spec.name == "payload_bytes" => {
+                Some((spec, u64::try_from(*bytes).unwrap_or(0)))
+            }
+            _ => None,
+        })
     }
 
     /// These settings with some values changed; everything is checked first.
@@ -283,6 +306,10 @@ impl Policy {
         Policy {
             probability: number("probability").unwrap_or(1.0),
             retained_max: number("max_mb").map(|mb| (mb * MEBIBYTE) as u64),
+            target: number("target_mb").map(|mb| Target {
+                bytes: (mb * MEBIBYTE) as u64,
+                within: Duration::from_secs_f64(number("target_minutes").unwrap_or(10.0) * 60.0),
+            }),
             time_to_live: number("ttl_seconds")
                 .filter(|s| *s > 0.0)
                 .map(Duration::from_secs_f64),
@@ -318,6 +345,20 @@ fn host_specs(defaults: Defaults) -> Vec<Spec> {
             0.0,
             4096.0,
             Value::Unset,
+        ),
+        number(
+            "target_mb",
+            "Retained MiB to reach in target_minutes, whatever the rate of requests; null: as payload_bytes says",
+            1.0,
+            4096.0,
+            Value::Unset,
+        ),
+        number(
+            "target_minutes",
+            "Minutes from the first request to target_mb",
+            0.1,
+            1440.0,
+            Value::Number(10.0),
         ),
         number(
             "ttl_seconds",
@@ -405,6 +446,12 @@ mod tests {
             ("probability", Value::Number(f64::NAN), false),
             ("max_mb", Value::Unset, true),
             ("max_mb", Value::Number(-1.0), false),
+            ("target_mb", Value::Integer(100), true),
+            ("target_mb", Value::Unset, true),
+            ("target_mb", Value::Integer(0), false),
+            ("target_minutes", Value::Number(0.5), true),
+            ("target_minutes", Value::Integer(0), false),
+            ("target_minutes", Value::Unset, false),
             ("heap_profile", Value::Text("off".into()), true),
             ("heap_profile", Value::Text("on".into()), false),
         ];
@@ -433,6 +480,23 @@ mod tests {
         assert_eq!(s.policy().retained_max, Some(1_572_864));
         assert_eq!(s.policy().memory_limit, WASM32_MEMORY_MAX);
         assert_eq!(s.at_defaults().policy().retained_max, None);
+        assert_eq!(s.policy().target, None);
+        let s = s
+            .with(vec![("target_mb".into(), Value::Integer(100))])
+            .unwrap();
+        let target = s.policy().target.unwrap();
+        assert_eq!(target.bytes, 100 << 20);
+        assert_eq!(target.within, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn the_nearest_payload_lies_in_the_range() {
+        let settings = settings();
+        let (spec, payload) = settings.payload().unwrap();
+        assert_eq!(payload, 10);
+        for (bytes, nearest) in [(0, 0), (7, 7), (1001, 1000), (u64::MAX, 1000)] {
+            assert_eq!(spec.nearest(bytes), Value::Integer(nearest));
+        }
     }
 
     #[test]

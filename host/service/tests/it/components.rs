@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -13,16 +14,38 @@ pub(crate) const LAB: [&str; 3] = ["cache", "history", "listeners"];
 
 /// The component of a crate of the plugins' workspace.
 pub(crate) fn component(name: &str) -> &'static Path {
-    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(build);
+    let built = built();
     built
         .get(name)
         .unwrap_or_else(|| panic!("no component {name} among {:?}", built.keys()))
 }
 
+/// Every plugin that the lab ships, in the order of their ids: what lies in `plugins/` and in
+/// `plugins/patterns/` and becomes a component, except the template.
+pub(crate) fn shipped() -> Vec<String> {
+    let source = source();
+    let folders = [source.clone(), source.join("patterns")];
+    let mut names: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "template" && built().contains_key(name))
+        .collect();
+    names.sort();
+    names
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins")
+}
+
+fn built() -> &'static BTreeMap<String, PathBuf> {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(build)
+}
+
 /// `cargo xtask test` has built them already, into the same folder; then this only finds them.
 fn build() -> BTreeMap<String, PathBuf> {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../guests");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     cargo
@@ -34,7 +57,7 @@ fn build() -> BTreeMap<String, PathBuf> {
             "wasm32-wasip2",
         ])
         .arg("--message-format=json-render-diagnostics")
-        .current_dir(plugins)
+        .current_dir(source())
         .stdout(Stdio::piped());
     // Cargo's own variables for this test, and flags for this machine's architecture.
     for (name, _) in env::vars_os() {

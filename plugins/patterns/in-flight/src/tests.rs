@@ -1,0 +1,60 @@
+use leak_plugin_sdk::Value;
+use leak_plugin_sdk::testing::Driver;
+
+use super::*;
+
+/// Requests that come so many milliseconds apart; how many are in flight at the end.
+fn at_rate(plugin: &mut Driver<InFlight>, requests: u64, apart_ms: u64) -> u64 {
+    for _ in 0..requests {
+        plugin.wait_ms(apart_ms - 1);
+        plugin.requests(1).unwrap();
+    }
+    plugin.retained().objects
+}
+
+#[test]
+fn holds_the_rate_times_the_time_it_takes() {
+    let mut plugin = Driver::<InFlight>::default();
+    assert_eq!(at_rate(&mut plugin, 500, 10), 50);
+    assert_eq!(at_rate(&mut plugin, 500, 10), 50, "flat at a steady rate");
+    assert_eq!(at_rate(&mut plugin, 500, 5), 100, "twice the rate");
+    assert_eq!(at_rate(&mut plugin, 500, 50), 10, "and down again");
+    let each = plugin.retained().bytes as f64 / 10.0;
+    assert!((each / 16_384.0 - 1.0).abs() < 0.2, "{each}");
+}
+
+#[test]
+fn reports_what_the_allocator_handed_out() {
+    let mut plugin = Driver::<InFlight>::default();
+    for variant in ["leaky", "fixed"] {
+        plugin.variant(variant).unwrap();
+        let before = plugin.retained().bytes as i64;
+        let allocated = allocation_counter::measure(|| {
+            plugin.requests(777).unwrap();
+        });
+        assert_eq!(
+            plugin.retained().bytes as i64 - before,
+            allocated.bytes_current,
+            "{variant}"
+        );
+    }
+}
+
+#[test]
+fn fixed_turns_away_what_is_too_much() {
+    let mut plugin = Driver::<InFlight>::default();
+    plugin.variant("fixed").unwrap();
+    plugin.set("max_in_flight", Value::Integer(10)).unwrap();
+    assert_eq!(plugin.requests(100).unwrap().objects, 10);
+    assert!(!plugin.request().unwrap().triggered);
+    plugin.wait_ms(1000);
+    assert!(plugin.request().unwrap().triggered);
+}
+
+#[test]
+fn clear_leaves_nothing() {
+    let mut plugin = Driver::<InFlight>::default();
+    plugin.requests(100).unwrap();
+    assert_eq!(plugin.clear().objects, 100);
+    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+}

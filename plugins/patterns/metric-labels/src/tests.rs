@@ -1,0 +1,102 @@
+use leak_plugin_sdk::Value;
+use leak_plugin_sdk::testing::{Driver, request};
+
+use super::*;
+
+#[test]
+fn every_request_makes_a_series() {
+    let mut plugin = Driver::<MetricLabels>::default();
+    assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
+}
+
+#[test]
+fn a_request_retains_what_the_setting_says() {
+    for payload_bytes in [2048, 20_480] {
+        for requests in [1000, 1800, 3700] {
+            let mut plugin = Driver::<MetricLabels>::default();
+            plugin
+                .set("payload_bytes", Value::Integer(payload_bytes))
+                .unwrap();
+            let each = plugin.requests(requests).unwrap().bytes as f64 / requests as f64;
+            assert!(
+                (each / payload_bytes as f64 - 1.0).abs() < 0.1,
+                "{each} for {payload_bytes}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reports_what_the_allocator_handed_out() {
+    let mut plugin = Driver::<MetricLabels>::default();
+    for variant in ["leaky", "fixed"] {
+        plugin.variant(variant).unwrap();
+        let before = plugin.retained().bytes as i64;
+        let allocated = allocation_counter::measure(|| {
+            plugin.requests(777).unwrap();
+        });
+        assert_eq!(
+            plugin.retained().bytes as i64 - before,
+            allocated.bytes_current,
+            "{variant}"
+        );
+    }
+}
+
+#[test]
+fn a_route_has_no_ids() {
+    let mut request = request(1);
+    for (path, expected) in [
+        ("/api/data", "/api/data"),
+        ("/users/42/orders/8f2c-11", "/users/{id}/orders/{id}"),
+        ("/", "/"),
+    ] {
+        request.path = path.to_owned();
+        assert_eq!(
+            &*route(&request),
+            format!("method=\"GET\",path={expected:?}")
+        );
+    }
+}
+
+#[test]
+fn fixed_makes_a_series_per_route_and_no_more_than_it_may() {
+    let mut plugin = Driver::<MetricLabels>::default();
+    plugin.variant("fixed").unwrap();
+    plugin.set("max_series", Value::Integer(3)).unwrap();
+    assert_eq!(plugin.requests(100).unwrap().objects, 1);
+    for path in ["/a", "/b", "/c", "/d", "/e"] {
+        plugin
+            .request_as(|request| request.path = path.to_owned())
+            .unwrap();
+    }
+    assert_eq!(
+        plugin.retained().objects,
+        4,
+        "three, and the others together"
+    );
+}
+
+#[test]
+fn switching_to_fixed_drops_the_rest_in_steps() {
+    let mut plugin = Driver::<MetricLabels>::default();
+    plugin.requests(1000).unwrap();
+    plugin.variant("fixed").unwrap();
+    assert_eq!(
+        plugin.requests(1).unwrap().objects,
+        1001 - SHRINK_STEP as u64
+    );
+    assert_eq!(
+        plugin.requests(10).unwrap().objects,
+        2,
+        "a route, and other"
+    );
+}
+
+#[test]
+fn clear_leaves_nothing() {
+    let mut plugin = Driver::<MetricLabels>::default();
+    plugin.requests(100).unwrap();
+    assert_eq!(plugin.clear().objects, 100);
+    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+}

@@ -1,0 +1,85 @@
+use leak_plugin_sdk::Value;
+use leak_plugin_sdk::testing::Driver;
+
+use super::*;
+
+fn server(connections: i64) -> Driver<PeakBuffers> {
+    let mut plugin = Driver::default();
+    plugin
+        .set("connections", Value::Integer(connections))
+        .unwrap();
+    plugin
+}
+
+#[test]
+fn grows_until_each_connection_had_its_peak() {
+    let mut plugin = server(100);
+    assert_eq!(plugin.requests(50).unwrap().objects, 50);
+    let peak = plugin.requests(50).unwrap();
+    assert_eq!(peak.objects, 100);
+    let later = plugin.requests(1000).unwrap();
+    assert_eq!((later.objects, later.bytes), (peak.objects, peak.bytes));
+}
+
+#[test]
+fn a_request_retains_what_the_setting_says() {
+    for payload_bytes in [1024, 16_384] {
+        let mut plugin = server(1000);
+        plugin
+            .set("payload_bytes", Value::Integer(payload_bytes))
+            .unwrap();
+        let each = plugin.requests(1000).unwrap().bytes as f64 / 1000.0;
+        assert!(
+            (each / payload_bytes as f64 - 1.0).abs() < 0.05,
+            "{each} for {payload_bytes}"
+        );
+    }
+}
+
+#[test]
+fn reports_what_the_allocator_handed_out() {
+    let mut plugin = server(300);
+    for variant in ["leaky", "fixed"] {
+        plugin.variant(variant).unwrap();
+        let before = plugin.retained().bytes as i64;
+        let allocated = allocation_counter::measure(|| {
+            plugin.requests(777).unwrap();
+        });
+        assert_eq!(
+            plugin.retained().bytes as i64 - before,
+            allocated.bytes_current,
+            "{variant}"
+        );
+    }
+}
+
+#[test]
+fn fixed_keeps_small_buffers_only() {
+    let mut plugin = server(100);
+    plugin.variant("fixed").unwrap();
+    let first = plugin.requests(100).unwrap();
+    assert_eq!(first.objects, 0, "large ones are given back");
+    let small = plugin.requests(1000).unwrap();
+    assert_eq!(small.objects, 100);
+    assert!(small.bytes - first.bytes <= 100 * 256, "{}", small.bytes);
+}
+
+#[test]
+fn switching_to_fixed_gives_the_rest_back_in_steps() {
+    let mut plugin = server(10_000);
+    plugin.requests(1000).unwrap();
+    plugin.variant("fixed").unwrap();
+    assert_eq!(
+        plugin.requests(1).unwrap().objects,
+        1000 - SHRINK_STEP as u64
+    );
+    assert_eq!(plugin.requests(4).unwrap().objects, 0);
+}
+
+#[test]
+fn clear_leaves_nothing() {
+    let mut plugin = server(1000);
+    plugin.requests(100).unwrap();
+    assert_eq!(plugin.clear().objects, 100);
+    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+}

@@ -1,0 +1,116 @@
+use leak_plugin_sdk::Value;
+use leak_plugin_sdk::testing::{Driver, request};
+
+use super::*;
+
+#[test]
+fn who_sends_no_cookie_gets_a_new_session_each_time() {
+    let mut plugin = Driver::<Sessions>::default();
+    assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
+}
+
+#[test]
+fn who_sends_the_cookie_keeps_the_session() {
+    let mut plugin = Driver::<Sessions>::default();
+    plugin.requests(1).unwrap();
+    let id = request(1).id;
+    for _ in 0..100 {
+        let cookie = format!("lang=en; session={id}");
+        let resumed = plugin.request_as(|request| {
+            request.headers.push(("Cookie".to_owned(), cookie));
+        });
+        assert!(!resumed.unwrap().triggered);
+        let resumed = plugin.request_as(|request| request.query = format!("session={id}"));
+        assert!(!resumed.unwrap().triggered);
+    }
+    assert_eq!(plugin.retained().objects, 1);
+}
+
+#[test]
+fn an_unknown_session_is_replaced_by_a_new_one() {
+    let mut plugin = Driver::<Sessions>::default();
+    let outcome = plugin.request_as(|request| request.query = "session=forged".to_owned());
+    assert_eq!(outcome.unwrap().retained.objects, 1);
+}
+
+#[test]
+fn a_request_retains_what_the_setting_says() {
+    for payload_bytes in [4096, 20_480] {
+        for requests in [1000, 1800, 3700] {
+            let mut plugin = Driver::<Sessions>::default();
+            plugin
+                .set("payload_bytes", Value::Integer(payload_bytes))
+                .unwrap();
+            let each = plugin.requests(requests).unwrap().bytes as f64 / requests as f64;
+            assert!(
+                (each / payload_bytes as f64 - 1.0).abs() < 0.05,
+                "{each} for {payload_bytes}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reports_what_the_allocator_handed_out() {
+    let mut plugin = Driver::<Sessions>::default();
+    for variant in ["leaky", "fixed"] {
+        plugin.variant(variant).unwrap();
+        let before = plugin.retained().bytes as i64;
+        let allocated = allocation_counter::measure(|| {
+            plugin.requests(777).unwrap();
+            // The same id again.
+            plugin
+                .request_as(|request| request.id = "6f1c2d3e-0000-4000-8000-000000000001".into())
+                .unwrap();
+        });
+        assert_eq!(
+            plugin.retained().bytes as i64 - before,
+            allocated.bytes_current,
+            "{variant}"
+        );
+    }
+}
+
+#[test]
+fn fixed_ends_what_is_idle_and_keeps_what_is_used() {
+    let mut plugin = Driver::<Sessions>::default();
+    plugin.variant("fixed").unwrap();
+    plugin.set("idle_seconds", Value::Number(2.0)).unwrap();
+    assert_eq!(plugin.requests(50).unwrap().objects, 50);
+    let used = request(7).id;
+    for _ in 0..5 {
+        plugin.wait_ms(1500);
+        plugin
+            .request_as(|request| request.query = format!("session={used}"))
+            .unwrap();
+    }
+    assert_eq!(plugin.retained().objects, 1, "only the one that is used");
+}
+
+#[test]
+fn fixed_stays_within_max_sessions() {
+    let mut plugin = Driver::<Sessions>::default();
+    plugin.variant("fixed").unwrap();
+    plugin.set("max_sessions", Value::Integer(10)).unwrap();
+    assert_eq!(plugin.requests(1000).unwrap().objects, 10);
+}
+
+#[test]
+fn switching_to_fixed_ends_the_rest_in_steps() {
+    let mut plugin = Driver::<Sessions>::default();
+    plugin.requests(1000).unwrap();
+    plugin.variant("fixed").unwrap();
+    assert_eq!(
+        plugin.requests(1).unwrap().objects,
+        1000 - SHRINK_STEP as u64
+    );
+    assert_eq!(plugin.requests(5).unwrap().objects, 100);
+}
+
+#[test]
+fn clear_leaves_nothing() {
+    let mut plugin = Driver::<Sessions>::default();
+    plugin.requests(100).unwrap();
+    assert_eq!(plugin.clear().objects, 100);
+    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+}

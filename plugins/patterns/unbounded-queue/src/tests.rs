@@ -1,0 +1,101 @@
+use leak_plugin_sdk::Value;
+use leak_plugin_sdk::testing::Driver;
+
+use super::*;
+
+/// A driver's requests come a millisecond apart: 1,000 in a second.
+fn queue(jobs_per_second: f64) -> Driver<UnboundedQueue> {
+    let mut plugin = Driver::default();
+    plugin
+        .set("jobs_per_second", Value::Number(jobs_per_second))
+        .unwrap();
+    plugin
+}
+
+#[test]
+fn grows_by_what_the_consumer_cannot_do() {
+    assert_eq!(queue(0.0).requests(1000).unwrap().objects, 1000);
+    let half = queue(500.0).requests(1000).unwrap().objects;
+    assert!((495..=505).contains(&half), "{half}");
+}
+
+#[test]
+fn a_consumer_that_is_fast_enough_leaves_nothing_behind() {
+    assert!(queue(2000.0).requests(5000).unwrap().objects <= 2);
+}
+
+#[test]
+fn the_backlog_goes_when_traffic_does() {
+    let mut plugin = queue(100.0);
+    let backlog = plugin.requests(1000).unwrap().objects;
+    assert!(backlog > 850, "{backlog}");
+    for _ in 0..10 {
+        plugin.wait_ms(2000);
+        plugin.requests(1).unwrap();
+    }
+    assert!(plugin.retained().objects <= 2);
+}
+
+#[test]
+fn a_request_retains_what_the_setting_says() {
+    for payload_bytes in [1024, 4096, 20_480] {
+        let mut plugin = queue(0.0);
+        plugin
+            .set("payload_bytes", Value::Integer(payload_bytes))
+            .unwrap();
+        let each = plugin.requests(1000).unwrap().bytes as f64 / 1000.0;
+        assert!(
+            (each / payload_bytes as f64 - 1.0).abs() < 0.05,
+            "{each} for {payload_bytes}"
+        );
+    }
+}
+
+#[test]
+fn reports_what_the_allocator_handed_out() {
+    let mut plugin = queue(300.0);
+    for variant in ["leaky", "fixed"] {
+        plugin.variant(variant).unwrap();
+        let before = plugin.retained().bytes as i64;
+        let allocated = allocation_counter::measure(|| {
+            plugin.requests(777).unwrap();
+        });
+        assert_eq!(
+            plugin.retained().bytes as i64 - before,
+            allocated.bytes_current,
+            "{variant}"
+        );
+    }
+}
+
+#[test]
+fn fixed_turns_requests_away_when_the_queue_is_full() {
+    let mut plugin = queue(0.0);
+    plugin.variant("fixed").unwrap();
+    plugin.set("max_jobs", Value::Integer(10)).unwrap();
+    let taken: Vec<bool> = (0..20)
+        .map(|_| plugin.request().unwrap().triggered)
+        .collect();
+    assert_eq!(taken, [[true; 10], [false; 10]].concat());
+    assert_eq!(plugin.retained().objects, 10);
+}
+
+#[test]
+fn switching_to_fixed_sheds_the_rest_in_steps() {
+    let mut plugin = queue(0.0);
+    plugin.requests(1000).unwrap();
+    plugin.variant("fixed").unwrap();
+    assert_eq!(
+        plugin.requests(1).unwrap().objects,
+        1000 - SHRINK_STEP as u64
+    );
+    assert_eq!(plugin.requests(10).unwrap().objects, 100);
+}
+
+#[test]
+fn clear_leaves_nothing() {
+    let mut plugin = queue(0.0);
+    plugin.requests(100).unwrap();
+    assert_eq!(plugin.clear().objects, 100);
+    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+}
