@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::workspace::Workspace;
 
 mod bench;
+mod console;
 mod host_process;
 mod invariants;
 mod lint;
@@ -35,6 +36,8 @@ enum Task {
     Run(run::Args),
     /// Build everything and run every test: what to trust a checkout by.
     Test(test::Args),
+    /// Drive the console with a real browser; or remake its pictures.
+    TestConsole(console::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match cli.task {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
+        Task::TestConsole(args) => console::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),

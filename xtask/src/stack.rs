@@ -28,6 +28,8 @@ mod service;
 mod tools;
 mod up;
 
+pub(crate) use tools::on_path;
+
 /// What to do with the stack.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {

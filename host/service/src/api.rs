@@ -25,7 +25,7 @@ pub(crate) mod heap_query;
 mod leaks;
 mod memory;
 mod metrics;
-mod name;
+pub(crate) mod name;
 mod observe;
 pub(crate) mod overview;
 mod plugins;

@@ -1,10 +1,10 @@
 //! The page's files, from the host's own binary.
 
-use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::error::ApiError;
+use crate::api::name::Name;
 
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -33,7 +33,7 @@ pub(super) const FILES: [(&str, &str, &str); 18] = [
 ];
 
 /// One of them.
-pub(super) async fn show(Path(file): Path<String>) -> Response {
+pub(super) async fn show(Name(file): Name) -> Response {
     match FILES.iter().find(|(name, _, _)| *name == file) {
         Some((_, media_type, text)) => {
             ([(header::CONTENT_TYPE, *media_type)], *text).into_response()

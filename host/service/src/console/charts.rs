@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub(super) use axis::size;
 use axis::{Axis, Span, Ticks, ago};
@@ -41,14 +42,14 @@ pub(super) const SMALL: Size = Size {
 
 /// Of the process, where there is room.
 pub(super) const WIDE: Size = Size {
-    width: 680,
-    height: 230,
+    width: 440,
+    height: 190,
 };
 
 /// Of the process, on a small screen.
 pub(super) const NARROW: Size = Size {
-    width: 340,
-    height: 210,
+    width: 320,
+    height: 180,
 };
 
 type DrawingError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
@@ -224,22 +225,22 @@ fn picture<'a>(
     for (ink, band) in bands.iter().filter(|(_, points)| points.len() > 2) {
         chart.draw_series([Polygon::new(band.clone(), ink.color().filled())])?;
     }
-    let mut labelled = f64::NEG_INFINITY;
+    let mut labelled = f64::INFINITY;
     // Seconds that the words of a mark take.
     let room = window.as_secs_f64() * 52.0 / f64::from(shape.width);
-    for (age, what) in marks.iter().filter(|(age, _)| *age <= window.as_secs_f64()) {
+    let anchor = Pos::new(HPos::Center, VPos::Bottom);
+    let word = text(Ink::Mark).pos(anchor);
+    let shown = |mark: &&Mark| mark.0 <= window.as_secs_f64();
+    // Newest first: where two are close, the later one has the word.
+    for (age, what) in marks.iter().rev().filter(shown) {
         let at = -age;
         let line = vec![(at, 0.0), (at, axis.top())];
         let style = Ink::Mark.color().stroke_width(SCALE as u32);
         chart.draw_series([PathElement::new(line, style)])?;
-        if at - labelled >= room {
+        if labelled - at >= room {
             labelled = at;
-            let anchor = plotters::style::text_anchor::Pos::new(
-                plotters::style::text_anchor::HPos::Center,
-                plotters::style::text_anchor::VPos::Bottom,
-            );
-            let style = TextStyle::from(text(Ink::Mark)).pos(anchor);
-            chart.draw_series([Text::new((*what).to_owned(), (at, axis.top()), style)])?;
+            let place = (at, axis.top());
+            chart.draw_series([Text::new((*what).to_owned(), place, word.clone())])?;
         }
     }
     for (ink, line) in lines.iter().filter(|(_, points)| !points.is_empty()) {
@@ -272,7 +273,7 @@ mod tests {
             "role=\"img\"",
             "aria-label=\"cache, last 5 min: retained 300.0 KiB, live 300.0 KiB, linear memory 5.0 MiB\"",
             "MiB",
-            "−5 min",
+            "−4 min",
             "now",
             "cleared",
         ] {

@@ -23,7 +23,7 @@ const shown = new Map();
 export function showEvents(events) {
   const list = one("#events");
   // What happened before the page was opened is nothing to be told aloud.
-  list.setAttribute("aria-live", shown.size === 0 ? "off" : "polite");
+  one("#log").setAttribute("aria-live", shown.size === 0 ? "off" : "polite");
   const keys = new Set();
   for (const event of events.toReversed()) {
     const key = `${event.plugin} ${event.kind} ${event.at}`;

@@ -7,13 +7,21 @@ import { show, state } from "./state.js";
 
 const frame = () => one("#flame-frame");
 
+/** A picture that is hidden would lay itself out for a width of nothing: it goes with its view. */
+export function closeFlame() {
+  const empty = frame().cloneNode();
+  empty.removeAttribute("src");
+  empty.addEventListener("load", settle);
+  frame().replaceWith(empty);
+}
+
 /** Orders the picture and shows it. */
 export async function drawFlame() {
   const error = one("#flame-error");
   say(error, "");
   try {
     const { path } = await call("POST", `/console/pictures?${comparison()}`);
-    frame().src = path;
+    if (state.view === "flame") frame().src = path;
   } catch (problem) {
     say(error, explain(problem));
   }
@@ -47,11 +55,13 @@ export function startFlame() {
     const picture = frame().contentWindow;
     if (picture?.unzoom) picture.unzoom();
   });
-  frame().addEventListener("load", () => {
-    const svg = frame().contentDocument?.documentElement;
-    const height = Number.parseFloat(svg?.getAttribute("height") ?? "");
-    if (height > 0) frame().style.height = `${Math.min(height + 20, 1600)}px`;
-    // The picture lays itself out after it has loaded.
-    setTimeout(search, 50);
-  });
+  frame().addEventListener("load", settle);
+}
+
+function settle() {
+  const svg = frame().contentDocument?.documentElement;
+  const height = Number.parseFloat(svg?.getAttribute("height") ?? "");
+  if (height > 0) frame().style.height = `${Math.min(height + 20, 1600)}px`;
+  // The picture lays itself out after it has loaded.
+  setTimeout(search, 50);
 }

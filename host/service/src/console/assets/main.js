@@ -3,7 +3,7 @@
 import { useToken } from "./api.js";
 import { all, explain, one, say } from "./dom.js";
 import { startExercises } from "./exercises.js";
-import { drawFlame, startFlame } from "./flame.js";
+import { closeFlame, drawFlame, startFlame } from "./flame.js";
 import { startMemory } from "./memory.js";
 import { showFrame, startOverview } from "./overview.js";
 import { startSource } from "./source.js";
@@ -40,6 +40,7 @@ function showView() {
 }
 
 onChange((changed) => {
+  if (changed.includes("view") && state.view !== "flame") closeFlame();
   if (changed.includes("view") || changed.includes("window")) showView();
   if (changed.includes("window")) openStream();
 });
@@ -66,11 +67,11 @@ document.addEventListener("visibilitychange", () => {
   else openStream();
 });
 
+showView();
 startOverview();
 startTraffic();
 startExercises();
 startFlame();
 startSource();
 startMemory(drawFlame);
-showView();
 openStream();

@@ -121,7 +121,7 @@ async function listBaselines() {
   const names = baselines.map((baseline) => baseline.name);
   const [how, wanted] = state.against.split(":");
   if (how === "baseline" && !names.includes(wanted)) names.push(wanted);
-  group.replaceChildren(...names.map((name) => make("option", { value: `baseline:${name}` }, name)));
+  group.replaceChildren(...names.map((name) => make("option", { value: `baseline:${name}` }, `the change since ${name}`)));
   one("#against").value = state.against;
   one("#baseline-delete").hidden = how !== "baseline";
 }

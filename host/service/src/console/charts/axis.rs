@@ -149,8 +149,11 @@ impl Span {
             .collect()
     }
 
-    /// `−4 min`, `now`.
+    /// `−4 min`, `now`; nothing where the label of the other axis is.
     pub(super) fn label(self, seconds: f64) -> String {
+        if seconds <= -self.window {
+            return String::new();
+        }
         match (seconds.abs(), self.step) {
             (..=0.5, _) => "now".to_owned(),
             (seconds, ..=30.0) => format!("−{seconds:.0} s"),
@@ -204,11 +207,11 @@ mod tests {
             let span = Span::of(Duration::from_secs(seconds));
             span.ticks().iter().map(|t| span.label(*t)).collect()
         };
-        assert_eq!(labels(60), ["−60 s", "−40 s", "−20 s", "now"]);
+        assert_eq!(labels(60), ["", "−40 s", "−20 s", "now"]);
         assert_eq!(
             labels(300),
-            ["−5 min", "−4 min", "−3 min", "−2 min", "−1 min", "now"]
+            ["", "−4 min", "−3 min", "−2 min", "−1 min", "now"]
         );
-        assert_eq!(labels(900), ["−15 min", "−10 min", "−5 min", "now"]);
+        assert_eq!(labels(900), ["", "−10 min", "−5 min", "now"]);
     }
 }

@@ -10,12 +10,12 @@ pub(super) fn controls() -> Markup {
                 label for="against" { "Show" }
                 select #against {
                     option value="live" { "what is alive now" }
-                    optgroup label="what changed in the last" {
-                        option value="since:1m" { "1 minute" }
-                        option value="since:5m" selected { "5 minutes" }
-                        option value="since:15m" { "15 minutes" }
+                    @for minutes in [1, 5, 15] {
+                        option value=(format!("since:{minutes}m")) selected[minutes == 5] {
+                            "the change in " (minutes) " min"
+                        }
                     }
-                    optgroup #baselines label="what changed since the baseline" {}
+                    optgroup #baselines label="the change since a baseline" {}
                 }
                 label for="of-plugin" { "of" }
                 select #of-plugin { option value="" { "all plugins" } }
@@ -94,7 +94,9 @@ pub(super) fn flame() -> Markup {
                 button #flame-reset type="button" { "Reset zoom" }
                 output #flame-matched {}
             }
-            iframe #flame-frame title="Flame graph of live bytes by call stack" {}
+            div.scroll tabindex="0" role="group" aria-label="Flame graph" {
+                iframe #flame-frame title="Flame graph of live bytes by call stack" {}
+            }
             p #flame-error .error role="alert" {}
         }
     }

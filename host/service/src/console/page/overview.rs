@@ -22,9 +22,9 @@ pub(super) fn view() -> Markup {
             div.head {
                 h2 { "Leaks" }
                 p.legend {
-                    span.key.retained { "retained" } " what the pattern holds "
-                    span.key.live { "live" } " what its allocator has handed out "
-                    span.key.linear { "linear memory" } " what the host has given"
+                    span.key.retained { "retained: what the pattern holds" }
+                    span.key.live { "live: what its allocator has handed out" }
+                    span.key.linear { "linear memory: what the host has given" }
                 }
             }
             p #no-plugins .hint hidden { "No plugin is loaded: --plugins names the folder they are loaded from." }
@@ -32,7 +32,9 @@ pub(super) fn view() -> Markup {
         }
         div.card {
             h2 { "Events" }
-            ol #events role="log" aria-live="polite" aria-label="What happened, newest first" tabindex="0" {}
+            div #log role="log" aria-live="polite" aria-label="What happened, newest first" tabindex="0" {
+                ol #events {}
+            }
         }
     }
 }
@@ -89,6 +91,7 @@ fn process() -> Markup {
                         }
                         tfoot { tr data-part="rss" { th scope="row" { "Resident memory" } td { "–" } } }
                     }
+                    p.hint { "What is given and not touched yet makes unattributed negative." }
                 }
             }
         }
