@@ -10,6 +10,7 @@ use crate::plugins::{self, Members};
 use crate::toolchain;
 use crate::workspace::Workspace;
 
+mod console;
 mod startup;
 
 /// Arguments of `cargo xtask bench`.
@@ -23,6 +24,8 @@ pub(crate) struct Args {
 enum Bench {
     /// From start to healthy with compiled plugins cached, and the memory of an idle lab.
     Startup(startup::Args),
+    /// What open pages of the console cost the host.
+    Console(console::Args),
 }
 
 /// Entry of the subcommand.
@@ -35,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     host_process::build(workspace)?;
     let measurements = match &args.bench {
         Bench::Startup(args) => startup::measure(workspace, args)?,
+        Bench::Console(args) => console::measure(workspace, args)?,
     };
     println!();
     for measurement in &measurements {

@@ -1,4 +1,5 @@
-//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`, `lint`, `bench`.
+//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `test-console`, `plugins`, `lint`,
+//! `bench`, `stack`.
 //!
 //! They live in Rust rather than in scripts so that they behave the same on every machine that has
 //! the toolchain, and so that a step that takes minutes can say what it is doing.

@@ -104,7 +104,10 @@ pub(super) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurem
     ])
 }
 
-fn start(workspace: &Workspace, cache: &Path) -> Result<(HostProcess, Duration, String)> {
+pub(super) fn start(
+    workspace: &Workspace,
+    cache: &Path,
+) -> Result<(HostProcess, Duration, String)> {
     let components = workspace.components();
     let args = [
         "--listen".as_ref(),
@@ -136,7 +139,7 @@ fn start(workspace: &Workspace, cache: &Path) -> Result<(HostProcess, Duration, 
     );
 }
 
-fn stop(host: HostProcess) -> Result<()> {
+pub(super) fn stop(host: HostProcess) -> Result<()> {
     host.signal(Signal::TERM);
     let status = host.wait()?;
     if !status.success() {
@@ -145,7 +148,7 @@ fn stop(host: HostProcess) -> Result<()> {
     Ok(())
 }
 
-fn resident_mb(pid: u32) -> Result<f64> {
+pub(super) fn resident_mb(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("cannot read /proc")?;
     parse_resident_kib(&status)
         .map(|kib| kib / 1024.0)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -9,8 +10,9 @@ use crate::components::LAB;
 use crate::lab::{Answer, Lab};
 
 async fn source(lab: &Lab, plugin: &str, location: &str) -> Answer {
-    let request = lab.request(Method::GET, "/admin/memory/source");
-    Answer::of(request.query(&[("plugin", plugin), ("location", location)])).await
+    let location = utf8_percent_encode(location, NON_ALPHANUMERIC);
+    let path = format!("/admin/memory/source?plugin={plugin}&location={location}");
+    Answer::of(lab.request(Method::GET, &path)).await
 }
 
 /// The line of the cache that holds most.
