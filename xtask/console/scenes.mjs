@@ -58,7 +58,7 @@ async function chartMoves(page, base) {
   await until("the chart has moved", () => moved(chart, before));
   await until("the process's chart has moved", () => moved(page.locator("#chart-process svg"), rss));
   check((await chart.locator("polyline").count()) >= 3, "three lines");
-  const words = await chart.locator("text").allTextContents();
+  const words = (await chart.locator("text").allTextContents()).map((word) => word.trim());
   check(words.some((word) => word.includes("MiB")) && words.some((word) => word.includes("now")), `units: ${words}`);
   check((await page.locator("#events").textContent()).includes("switched on"), "the event is listed");
   check(words.includes("enabled"), `the event is marked: ${words}`);
@@ -168,7 +168,7 @@ async function exhaustion(page, base) {
   await page.locator("#events li", { hasText: "exhausted: " }).waitFor();
   await page.locator("#sent", { hasText: "calls of plugins failed" }).waitFor();
   await row.locator('[data-do="reset"]').click();
-  await field(page, "history", "result").getByText("instance 2").or(field(page, "history", "result").getByText("instance ")).first().waitFor();
+  await field(page, "history", "result").getByText("instance ").waitFor();
   await until("it runs again", async () => (await text(field(page, "history", "state"))) === "leaking");
 }
 
