@@ -10,6 +10,7 @@ use crate::plugins::{self, Members};
 use crate::toolchain;
 use crate::workspace::Workspace;
 
+mod console;
 mod http;
 mod startup;
 pub(crate) mod wrk;
@@ -27,6 +28,8 @@ enum Bench {
     Startup(startup::Args),
     /// Requests a second and latency, against a plain axum service. Needs `wrk`.
     Http(http::Args),
+    /// What open pages of the console cost the host.
+    Console(console::Args),
 }
 
 /// Entry of the subcommand.
@@ -38,14 +41,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     plugins::build(workspace, Members::Shipped)?;
     host_process::build(workspace)?;
     let within = match &args.bench {
-        Bench::Startup(args) => {
-            let measurements = startup::measure(workspace, args)?;
-            println!();
-            for measurement in &measurements {
-                println!("{}", measurement.line());
-            }
-            measurements.iter().all(Measurement::is_within)
-        }
+        Bench::Startup(args) => show(&startup::measure(workspace, args)?),
+        Bench::Console(args) => show(&console::measure(workspace, args)?),
         Bench::Http(args) => http::compare(workspace, args)?,
     };
     Ok(if within {
@@ -53,6 +50,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Prints each number beside its limit; false when one is over it.
+fn show(measurements: &[Measurement]) -> bool {
+    println!();
+    for measurement in measurements {
+        println!("{}", measurement.line());
+    }
+    measurements.iter().all(Measurement::is_within)
 }
 
 /// A number, its unit, and what it must not exceed.

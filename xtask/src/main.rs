@@ -1,5 +1,5 @@
-//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`,
-//! `new-plugin`, `lint`, `bench`.
+//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `test-console`, `test-api`,
+//! `plugins`, `new-plugin`, `lint`, `bench`, `soak`, `stack`.
 //!
 //! They live in Rust rather than in scripts so that they behave the same on every machine that has
 //! the toolchain, and so that a step that takes minutes can say what it is doing.
@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::workspace::Workspace;
 
 mod bench;
+mod console;
 mod host_process;
 mod http;
 mod invariants;
@@ -43,6 +44,8 @@ enum Task {
     Test(test::Args),
     /// Try the API with requests that schemathesis makes up from its description. Needs Python.
     TestApi(test_api::Args),
+    /// Drive the console with a real browser; or remake its pictures.
+    TestConsole(console::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
     /// Make a new plugin from the template, here or in a folder of its own.
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::TestApi(args) => test_api::run(&workspace, &args),
+        Task::TestConsole(args) => console::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::NewPlugin(args) => new_plugin::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),

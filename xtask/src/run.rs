@@ -46,6 +46,13 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         host_args.push("--plugins".to_owned());
         host_args.push(workspace.components().to_string_lossy().into_owned());
     }
+    let named = value_of(&host_args, "--source-root").is_some()
+        || env::var_os("LEAK_SOURCE_ROOT").is_some();
+    if !named {
+        // The console shows the lines that hold memory.
+        host_args.push("--source-root".to_owned());
+        host_args.push(workspace.root().to_string_lossy().into_owned());
+    }
     let mut host = HostProcess::start(workspace, &host_args, true)?;
 
     let mut address = None;
@@ -89,8 +96,9 @@ fn value_of<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
 fn welcome(base: &str, admin: &str) -> String {
     format!(
         "
-The leak lab is up. Ctrl-C ends it.
+The leak lab is up: open {admin}/ in a browser. Ctrl-C ends it.
 
+  console    {admin}/
   service    {base}/api/data
   health     {base}/health
   admin API  {admin}/admin/leaks/status

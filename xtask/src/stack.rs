@@ -27,6 +27,8 @@ mod service;
 pub(crate) mod tools;
 mod up;
 
+pub(crate) use tools::on_path;
+
 /// What to do with the stack.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {

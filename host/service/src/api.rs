@@ -10,29 +10,33 @@
 //! | `/admin/memory/snapshot`, `diff`, `baselines`, `history`, `flamegraph` | live bytes by source line |
 //! | `/debug/pprof/heap` | the same for pprof |
 //! | `/admin/post-mortem` | what held the memory when the host died the last time |
+//! | `/admin/memory/source` | the source around a line that a heap names |
 //! | `/admin/plugins` | what is loaded |
 //!
 //! Nothing here knows of wasmtime. Wire types live here; the domain does not serialise itself.
 
-mod auth;
+pub(crate) mod auth;
 mod body;
 mod data;
 mod diff;
 mod docs;
-mod error;
+pub(crate) mod error;
 mod health;
-mod heap_query;
+pub(crate) mod heap_query;
 mod leaks;
 mod memory;
 mod metrics;
-mod name;
+pub(crate) mod name;
 mod observe;
+pub(crate) mod overview;
 mod plugins;
 pub(crate) mod post_mortem;
-mod profile;
+pub(crate) mod profile;
 mod size;
 mod snapshot;
+mod source;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -75,6 +79,8 @@ pub(crate) struct Lab {
     tracer: Tracer,
     base_latency: Duration,
     admin_token: Option<String>,
+    /// Where the sources of plugins are.
+    source_root: Option<PathBuf>,
     requests: AtomicU64,
 }
 
@@ -100,6 +106,7 @@ impl Lab {
             tracer,
             base_latency: config.base_latency,
             admin_token: config.admin_token.clone().filter(|t| !t.is_empty()),
+            source_root: config.source_root.clone(),
             requests: AtomicU64::new(0),
         }
     }
@@ -135,6 +142,13 @@ pub(crate) fn service(lab: Arc<Lab>) -> OpenApiRouter {
         .with_state(lab)
 }
 
+/// The one route that the console needs of the service, for an admin API that has a port of its own.
+pub(crate) fn traffic(lab: Arc<Lab>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(data::data))
+        .with_state(lab)
+}
+
 /// The routes of the admin API.
 pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -153,6 +167,7 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(profile::flamegraph))
         .routes(routes!(profile::pprof))
         .routes(routes!(post_mortem::post_mortem))
+        .routes(routes!(source::source))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::show))
         .layer(middleware::from_fn_with_state(

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Lab};
 use crate::config::Config;
+use crate::console::Console;
 use crate::engine;
 use crate::heap::Heaps;
 use crate::instruments;
@@ -201,9 +202,12 @@ impl App {
 
         let mut servers = tokio::task::JoinSet::new();
         let shutdown = || stopping.clone().cancelled_owned();
+        let console = Console::new(lab.clone(), tasks.clone(), stopping.clone()).routes();
         match admin {
             None => {
-                let all = api::service(lab.clone()).merge(api::admin(lab.clone()));
+                let all = api::service(lab.clone())
+                    .merge(api::admin(lab.clone()))
+                    .merge(console.into());
                 servers.spawn(
                     axum::serve(service, api::finish(all, &lab))
                         .with_graceful_shutdown(shutdown())
@@ -211,7 +215,10 @@ impl App {
                 );
             }
             Some(admin) => {
-                let (outer, inner) = (api::service(lab.clone()), api::admin(lab.clone()));
+                let outer = api::service(lab.clone());
+                let inner = api::admin(lab.clone())
+                    .merge(api::traffic(lab.clone()))
+                    .merge(console.into());
                 servers.spawn(
                     axum::serve(service, api::finish(outer, &lab))
                         .with_graceful_shutdown(shutdown())

@@ -53,6 +53,10 @@ pub(crate) struct Config {
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
 
+    /// The checkout that the plugins were built from: the console shows the source lines that hold memory.
+    #[arg(long, env = "LEAK_SOURCE_ROOT", value_name = "DIR")]
+    pub(crate) source_root: Option<PathBuf>,
+
     /// The leaks that are on from the start.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) enable: Vec<String>,

@@ -5,6 +5,7 @@ mod api;
 mod app;
 mod bindings;
 mod config;
+mod console;
 mod engine;
 mod health_check;
 mod heap;

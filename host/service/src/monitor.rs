@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::heap::Heaps;
@@ -16,7 +17,7 @@ use crate::memory::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
 use crate::memory::ledger::{Ledger, LedgerReading, Part};
 use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
-use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, SampleRing};
+use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, Sample, SampleRing};
 use crate::plugin::registry::Registry;
 use crate::telemetry::QueueUsage;
 
@@ -25,6 +26,8 @@ use crate::telemetry::QueueUsage;
 struct ProcessSample {
     resident_bytes: u64,
     requests: u64,
+    /// The ledger, part by part.
+    parts: [i64; Part::ALL.len()],
 }
 
 /// What is kept of one look at a plugin.
@@ -61,6 +64,32 @@ pub(crate) struct Monitor {
     history: Mutex<History>,
     /// What waits for the collector.
     queue: OnceLock<Arc<QueueUsage>>,
+    /// How many samples have been taken.
+    ticks: watch::Sender<u64>,
+}
+
+/// One look at the process, some time ago.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProcessPoint {
+    /// Seconds ago.
+    pub(crate) age: f64,
+    /// Resident bytes.
+    pub(crate) resident_bytes: u64,
+    /// The ledger in the order of [`Part::ALL`]: it adds up to the resident bytes.
+    pub(crate) parts: [i64; Part::ALL.len()],
+}
+
+/// One look at a plugin, some time ago.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PluginPoint {
+    /// Seconds ago.
+    pub(crate) age: f64,
+    /// Bytes of linear memory.
+    pub(crate) linear_bytes: u64,
+    /// Bytes that the pattern holds.
+    pub(crate) retained_bytes: u64,
+    /// Bytes that the guest's allocator has handed out; 0 without attribution.
+    pub(crate) heap_live_bytes: u64,
 }
 
 impl Monitor {
@@ -82,7 +111,40 @@ impl Monitor {
             start_resident_bytes,
             history: Mutex::new(history),
             queue: OnceLock::new(),
+            ticks: watch::Sender::new(0),
         })
+    }
+
+    /// Tells after each sample how many there have been.
+    pub(crate) fn ticks(&self) -> watch::Receiver<u64> {
+        self.ticks.subscribe()
+    }
+
+    /// What was seen of the process in the last `window`, oldest first.
+    pub(crate) fn process_track(&self, window: Duration) -> Vec<ProcessPoint> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let point = |s: &Sample<ProcessSample>| ProcessPoint {
+            age: now.saturating_duration_since(s.at.instant).as_secs_f64(),
+            resident_bytes: s.value.resident_bytes,
+            parts: s.value.parts,
+        };
+        history.process.window(window).map(point).collect()
+    }
+
+    /// What was seen of a plugin in the last `window`, oldest first.
+    pub(crate) fn plugin_track(&self, plugin: &str, window: Duration) -> Vec<PluginPoint> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let point = |s: &Sample<PluginSample>| PluginPoint {
+            age: now.saturating_duration_since(s.at.instant).as_secs_f64(),
+            linear_bytes: s.value.linear_bytes,
+            retained_bytes: s.value.retained_bytes,
+            heap_live_bytes: s.value.heap_live_bytes,
+        };
+        let ring = history.plugins.get(plugin);
+        ring.map(|ring| ring.window(window).map(point).collect())
+            .unwrap_or_default()
     }
 
     /// From now on the ledger has a line for what waits for the collector.
@@ -242,18 +304,19 @@ impl Monitor {
         (process + plugins) as u64
     }
 
-    fn sample(&self, registry: &Registry, requests: u64) {
+    fn sample(&self, registry: &Registry, heaps: &Heaps, requests: u64) {
         let at = Moment::now();
         let plugins = registry.plugins();
+        // Before the lock: the ledger takes it too.
+        let ledger = self.process().map(|p| self.ledger(&p, registry, heaps));
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(resident_bytes) = self.resident_bytes() {
-            history.process.push(
-                at,
-                ProcessSample {
-                    resident_bytes,
-                    requests,
-                },
-            );
+        if let Ok(ledger) = ledger {
+            let sample = ProcessSample {
+                resident_bytes: ledger.resident_bytes(),
+                requests,
+                parts: ledger.bytes(),
+            };
+            history.process.push(at, sample);
         }
         history
             .plugins
@@ -290,7 +353,8 @@ impl Monitor {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            self.sample(&registry, requests());
+            self.sample(&registry, &heaps, requests());
+            self.ticks.send_modify(|ticks| *ticks += 1);
             heaps.sample(&registry).await;
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod guest_log;
 pub(crate) mod handle;
 pub(crate) mod instance;
+pub(crate) mod journal;
 pub(crate) mod limiter;
 pub(crate) mod loader;
 pub(crate) mod manifest;

@@ -151,7 +151,7 @@ fn only_exercises(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn start(
+pub(super) fn start(
     workspace: &Workspace,
     plugins: &Path,
     cache: &Path,
@@ -186,7 +186,7 @@ fn start(
     );
 }
 
-fn stop(host: HostProcess) -> Result<()> {
+pub(super) fn stop(host: HostProcess) -> Result<()> {
     host.signal(Signal::TERM);
     let status = host.wait()?;
     if !status.success() {
@@ -195,7 +195,7 @@ fn stop(host: HostProcess) -> Result<()> {
     Ok(())
 }
 
-fn resident_mb(pid: u32) -> Result<f64> {
+pub(super) fn resident_mb(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("cannot read /proc")?;
     parse_resident_kib(&status)
         .map(|kib| kib / 1024.0)

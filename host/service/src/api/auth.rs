@@ -11,7 +11,7 @@ use super::Lab;
 use super::error::ApiError;
 
 /// Lets a call through that brings the token, or any call when none is asked for.
-pub(super) async fn require_token(
+pub(crate) async fn require_token(
     State(lab): State<Arc<Lab>>,
     request: Request,
     next: Next,

@@ -13,7 +13,7 @@ use crate::plugin::error::PluginError;
 
 /// An error on its way to a client.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -39,7 +39,7 @@ pub(super) struct ErrorDetail {
 
 impl ApiError {
     /// An error with what to do about it.
-    pub(super) fn new(
+    pub(crate) fn new(
         status: StatusCode,
         code: &'static str,
         message: impl Into<String>,
@@ -72,7 +72,7 @@ impl ApiError {
     }
 
     /// 422 for one field.
-    pub(super) fn invalid_value(field: &str, takes: &str) -> Self {
+    pub(crate) fn invalid_value(field: &str, takes: &str) -> Self {
         ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_value",
@@ -82,7 +82,7 @@ impl ApiError {
     }
 
     /// 500 for what is nobody's fault but the host's. The cause goes to the log, not to the client.
-    pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
         ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,

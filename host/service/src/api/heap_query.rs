@@ -23,7 +23,7 @@ const ROWS_MAX: usize = 1000;
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct HeapQuery {
+pub(crate) struct HeapQuery {
     /// One plugin; all of them by default.
     plugin: Option<String>,
     /// Rows, 1 to 1000.
@@ -38,7 +38,7 @@ pub(super) struct HeapQuery {
 }
 
 /// A query, or the error that says what it takes.
-pub(super) struct CheckedQuery(pub(super) HeapQuery);
+pub(crate) struct CheckedQuery(pub(crate) HeapQuery);
 
 impl<S: Send + Sync> FromRequestParts<S> for CheckedQuery {
     type Rejection = ApiError;
@@ -59,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CheckedQuery {
 }
 
 /// What to compare with.
-pub(super) enum Against {
+pub(crate) enum Against {
     /// The baseline without a name.
     Unnamed,
     /// A named baseline.
@@ -70,7 +70,7 @@ pub(super) enum Against {
 
 impl HeapQuery {
     /// The plugins that are asked for.
-    pub(super) fn plugins(&self, lab: &Lab) -> Result<Vec<Arc<Plugin>>, ApiError> {
+    pub(crate) fn plugins(&self, lab: &Lab) -> Result<Vec<Arc<Plugin>>, ApiError> {
         let plugins = lab.registry.plugins();
         match &self.plugin {
             None => Ok(plugins.to_vec()),
@@ -113,7 +113,7 @@ impl HeapQuery {
     }
 
     /// What to compare with, if anything.
-    pub(super) fn against(&self, lab: &Lab) -> Result<Against, ApiError> {
+    pub(crate) fn against(&self, lab: &Lab) -> Result<Against, ApiError> {
         match (&self.baseline, &self.since) {
             (None, None) => Ok(Against::Unnamed),
             (Some(name), None) => match lab.baselines.get(name) {

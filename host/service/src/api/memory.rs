@@ -156,7 +156,7 @@ pub(super) async fn memory(State(lab): State<Arc<Lab>>) -> Result<Json<Memory>, 
     }))
 }
 
-fn process_body(lab: &Lab, process: &ProcessReading) -> Process {
+pub(super) fn process_body(lab: &Lab, process: &ProcessReading) -> Process {
     let budget = lab.monitor.budget();
     let limit = budget.limit.map(|l| l.bytes);
     let reserved = process.virtual_bytes.saturating_sub(process.resident_bytes);
@@ -258,7 +258,7 @@ fn attribution(plugins: &[Arc<Plugin>]) -> (&'static str, Option<String>) {
     (name, (!why.is_empty()).then_some(why))
 }
 
-fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
+pub(super) fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
     let mut body = Map::new();
     for (part, bytes) in ledger.entries() {
         body.insert(format!("{}_mb", part.name()), signed_mb(bytes).into());
@@ -269,7 +269,7 @@ fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
     body
 }
 
-fn forecast_body(forecast: &Forecast) -> ForecastBody {
+pub(super) fn forecast_body(forecast: &Forecast) -> ForecastBody {
     ForecastBody {
         growth_bytes_per_second: forecast.growth.bytes_per_second,
         bytes_per_request: forecast.growth.bytes_per_request,

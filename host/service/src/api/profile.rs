@@ -24,8 +24,22 @@ pub(super) async fn flamegraph(
     State(lab): State<Arc<Lab>>,
     CheckedQuery(query): CheckedQuery,
 ) -> Result<Response, ApiError> {
-    let against = query.against(&lab)?;
-    let plugins = query.plugins(&lab)?;
+    let svg = picture(&lab, &query).await?;
+    let headers = [
+        (header::CONTENT_TYPE, MEDIA_TYPE),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    ];
+    Ok((headers, svg).into_response())
+}
+
+/// The flame graph that a query asks for.
+///
+/// # Errors
+///
+/// When the query names what there is not, or a heap cannot be read.
+pub(crate) async fn picture(lab: &Lab, query: &HeapQuery) -> Result<String, ApiError> {
+    let against = query.against(lab)?;
+    let plugins = query.plugins(lab)?;
     let heaps = lab.heaps.snapshots(&plugins).await?;
     let mut then: Vec<(String, Arc<Baseline>, Arc<Snapshot>)> = Vec::new();
     for heap in &heaps {
@@ -57,15 +71,10 @@ pub(super) async fn flamegraph(
             flamegraph::difference("What changed, by guest call stack", &guests)
         }
     });
-    let svg = drawn
+    drawn
         .await
         .map_err(|e| ApiError::internal(&e))?
-        .map_err(|e| ApiError::internal(&e))?;
-    let headers = [
-        (header::CONTENT_TYPE, MEDIA_TYPE),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-    ];
-    Ok((headers, svg).into_response())
+        .map_err(|e| ApiError::internal(&e))
 }
 
 /// The heaps as a gzipped pprof profile: `go tool pprof`, Pyroscope and speedscope open it.

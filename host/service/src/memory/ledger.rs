@@ -55,7 +55,6 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order of the ledger.
-    #[cfg(test)]
     pub(crate) const ALL: [Self; 8] = [
         Self::Host,
         Self::PluginsLinear,
@@ -138,6 +137,12 @@ impl Ledger {
     /// Every part once, in the order of [`Part::ALL`], in bytes.
     pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = (Part, i64)> + '_ {
         self.entries.iter().copied()
+    }
+
+    /// The bytes of every part, in the order of [`Part::ALL`].
+    pub(crate) fn bytes(&self) -> [i64; Part::ALL.len()] {
+        let mut entries = self.entries();
+        std::array::from_fn(|_| entries.next().map_or(0, |(_, bytes)| bytes))
     }
 
     /// One part, in bytes.

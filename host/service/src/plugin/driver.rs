@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{Fault, PluginError};
 use super::handle::{Board, Details, MAILBOX, Plugin, Reading, State, not_running};
 use super::instance::{Books, Instance, LinearMemory, Request, Retained, told_at_start};
+use super::journal::{EventKind, Restart};
 use super::loader::{Loaded, Loader, Origin, Profile};
 use super::manifest::Manifest;
 use super::registry::blocking;
@@ -478,6 +479,7 @@ impl Driver {
             not_running(self.id(), &self.details.state)?;
         }
         let old = self.details.settings.clone();
+        let changed = !changes.is_empty();
         let next = Arc::new(old.with(changes)?);
         let (before, after) = (old.policy(), next.policy());
         if next.plugin_changes(&old).next().is_some() {
@@ -522,6 +524,9 @@ impl Driver {
         if enabled.is_some() || before.target != after.target {
             self.course.begin_anew();
         }
+        if changed {
+            self.board.journal().note(EventKind::Configured);
+        }
         let on = enabled.unwrap_or(self.board.enabled());
         if enabled.is_some() || before.time_to_live != after.time_to_live {
             self.set_enabled(on);
@@ -550,6 +555,10 @@ impl Driver {
                 self.reading.requests_since_clear = 0;
                 self.course.begin_anew();
                 self.publish();
+                self.board.journal().note(EventKind::Cleared {
+                    objects: removed.objects,
+                    bytes: removed.bytes,
+                });
                 tracing::info!(
                     plugin = self.id(),
                     objects = removed.objects,
@@ -705,6 +714,14 @@ impl Driver {
             generation: self.reading.generation + 1,
             ..Reading::default()
         };
+        self.board.journal().note(EventKind::Restarted {
+            why: match why {
+                RecycleReason::Reset => Restart::Reset,
+                RecycleReason::Gc => Restart::Collected,
+                RecycleReason::Reload => Restart::Reloaded,
+            },
+            generation: self.reading.generation,
+        });
         let outcome = match started {
             Ok(mut instance) => {
                 instance.set_memory_limit(policy.memory_limit);
@@ -748,6 +765,11 @@ impl Driver {
         );
         self.metrics.trapped(fault.kind.trap_reason());
         self.details.state = State::after(fault.clone());
+        let reason = fault.reason.clone();
+        self.board.journal().note(match &self.details.state {
+            State::Exhausted(_) => EventKind::Exhausted { reason },
+            _ => EventKind::Trapped { reason },
+        });
         self.publish();
         fault
     }
@@ -767,6 +789,11 @@ impl Driver {
         });
         if self.board.enabled() != enabled {
             tracing::info!(plugin = self.id(), enabled, "switched");
+            self.board.journal().note(if enabled {
+                EventKind::Enabled
+            } else {
+                EventKind::Disabled
+            });
         }
         self.board.set_enabled(enabled);
         self.publish();
@@ -783,6 +810,13 @@ impl Driver {
         }
         for _ in before.denials..now.denials {
             self.metrics.memory_grow_denied();
+        }
+        // From nothing to something is a start, not growth.
+        if before.bytes > 0 && now.bytes > before.bytes {
+            self.board.journal().note(EventKind::Grown {
+                from: before.bytes,
+                to: now.bytes,
+            });
         }
         self.reading.linear = now;
         let heap = self.instance.as_ref().and_then(Instance::heap);

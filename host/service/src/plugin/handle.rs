@@ -13,6 +13,7 @@ use guest_heap::{Attribution, Seen};
 use super::driver::{Clearing, Command, HeapBooks, Invocation, Recycling, Replacement, Resetting};
 use super::error::{Fault, FaultKind, PluginError};
 use super::instance::{LinearMemory, Request, Retained};
+use super::journal::{EventKind, Journal};
 use super::loader::Origin;
 use super::manifest::Manifest;
 use super::settings::{Settings, Value};
@@ -125,6 +126,7 @@ pub(crate) struct Board {
     running: AtomicBool,
     details: ArcSwap<Details>,
     numbers: [AtomicU64; 15],
+    journal: Journal,
 }
 
 impl Board {
@@ -135,7 +137,9 @@ impl Board {
             running: AtomicBool::new(details.state == State::Running),
             details: ArcSwap::from_pointee(details),
             numbers: Default::default(),
+            journal: Journal::default(),
         };
+        board.journal.note(EventKind::Loaded);
         board.publish(&reading);
         board
     }
@@ -224,6 +228,11 @@ impl Board {
     pub(crate) fn details(&self) -> Guard<Arc<Details>> {
         self.details.load()
     }
+
+    /// What happened lately.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
 }
 
 /// A loaded plugin.
@@ -258,6 +267,11 @@ impl Plugin {
     /// What changes seldom.
     pub(crate) fn details(&self) -> Guard<Arc<Details>> {
         self.board.details()
+    }
+
+    /// What happened to it lately.
+    pub(crate) fn journal(&self) -> &Journal {
+        self.board.journal()
     }
 
     /// Hands it a request; the answer comes through the receiver.

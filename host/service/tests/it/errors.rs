@@ -22,7 +22,20 @@ GET /admin/plugins/nope => 404 unknown_plugin: nope
 POST /admin/leaks/%FF {"enabled":true} => 404 unknown_leak
 GET /nope => 404 not_found: /nope
 GET /admin/nope => 404 not_found: /admin/nope
-GET / => 404 not_found: /docs
+GET /nope/ => 404 not_found: /docs
+GET /console/nope => 404 not_found: /docs
+GET /console/%FF => 404 not_found
+GET /console/pictures/nope => 404 unknown_picture
+GET /console/events?window=7m => 422 invalid_value: window, 1m, 5m
+GET /console/events?color=red => 422 invalid_value
+POST / => 405 method_not_allowed: GET
+POST /console/pictures?baseline=nope => 404 unknown_baseline: nope
+GET /admin/memory/source => 422 invalid_query: location
+GET /admin/memory/source?plugin=nope&location=a.rs:1 => 404 unknown_plugin: nope
+GET /admin/memory/source?plugin=cache&location=nonsense => 422 invalid_value: location
+GET /admin/memory/source?plugin=cache&location=a.rs:1&context=201 => 422 invalid_value: context
+GET /admin/memory/source?plugin=cache&location=/etc/passwd:1 => 404 unknown_source
+GET /admin/memory/source?plugin=cache&location=../../etc/passwd:1 => 404 unknown_source
 # Methods that a path does not have.
 DELETE /admin/leaks/cache => 405 method_not_allowed: POST
 DELETE /admin/leaks/status => 405 method_not_allowed: GET

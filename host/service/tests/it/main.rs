@@ -11,6 +11,7 @@
 mod access;
 mod burst;
 mod components;
+mod console;
 mod contract;
 mod errors;
 mod exercises;
@@ -21,8 +22,8 @@ mod lab;
 mod limit;
 mod metrics;
 mod options;
-mod post_mortem;
 mod patterns;
+mod post_mortem;
 mod readme;
 mod shutdown;
 mod traces;

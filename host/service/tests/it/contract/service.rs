@@ -58,6 +58,7 @@ async fn the_service_describes_itself() {
         ("/admin/reset", "post"),
         ("/admin/gc", "post"),
         ("/admin/memory", "get"),
+        ("/admin/memory/source", "get"),
         ("/admin/plugins", "get"),
         ("/admin/plugins/{name}", "get"),
     ];

@@ -1,0 +1,48 @@
+// What happened to the plugins, newest first.
+
+import { make, one, say } from "./dom.js";
+import { clock, count, size } from "./format.js";
+
+const TEXT = {
+  loaded: () => "loaded",
+  enabled: () => "switched on",
+  disabled: () => "switched off",
+  configured: () => "settings changed",
+  cleared: (event) => `cleared: ${count(event.objects)} objects, ${size(event.bytes)}`,
+  reset: (event) => `reset: instance ${event.generation}`,
+  gc: (event) => `memory given back: instance ${event.generation}`,
+  reloaded: (event) => `loaded again: instance ${event.generation}`,
+  grown: (event) => `linear memory grew: ${size(event.from_bytes)} → ${size(event.bytes)}`,
+  exhausted: (event) => `exhausted: ${event.reason}`,
+  trap: (event) => `trap: ${event.reason}`,
+};
+
+const shown = new Map();
+
+/** Adds what is new and forgets what the host has forgotten; what is there already stays untouched. */
+export function showEvents(events) {
+  const list = one("#events");
+  // What happened before the page was opened is nothing to be told aloud.
+  one("#log").setAttribute("aria-live", shown.size === 0 ? "off" : "polite");
+  const keys = new Set();
+  for (const event of events.toReversed()) {
+    const key = `${event.plugin} ${event.kind} ${event.at}`;
+    keys.add(key);
+    const text = TEXT[event.kind]?.(event) ?? event.kind;
+    const row = shown.get(key);
+    if (row) {
+      say(row.lastElementChild, text);
+      continue;
+    }
+    const time = make("time", { dateTime: new Date(event.at * 1000).toISOString() }, clock(event.at));
+    const added = make("li", {}, time, make("b", {}, event.plugin), make("span", {}, text));
+    shown.set(key, added);
+    list.prepend(added);
+  }
+  for (const [key, row] of shown) {
+    if (!keys.has(key)) {
+      row.remove();
+      shown.delete(key);
+    }
+  }
+}

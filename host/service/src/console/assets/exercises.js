@@ -1,0 +1,76 @@
+// The exercises beside the lab: copy a command, or have the page make its calls.
+
+import { call } from "./api.js";
+import { all, busy, explain, make, one, say } from "./dom.js";
+import { onChange, show, state } from "./state.js";
+import { send } from "./traffic.js";
+
+/** The command as it works from where the page is. */
+const here = (text) => text.replaceAll("http://localhost:8080", location.origin);
+
+async function run(steps, result) {
+  result.replaceChildren();
+  for (const step of steps) {
+    if (step.step === "elsewhere") {
+      result.append(make("p", {}, `For a terminal: ${step.line}`));
+    } else if (step.times > 1) {
+      const sent = await send(step.times);
+      result.append(make("p", {}, `${step.path}: ${sent.answered} requests sent`));
+      if (sent.answered < step.times) return;
+    } else {
+      const answer = await call(step.method, step.path, step.body);
+      const part = (step.show ?? "").split(".").filter(Boolean).reduce((value, name) => value?.[name], answer);
+      const text = JSON.stringify(part, null, 2);
+      const label = `${step.method} ${step.path}${step.show ? ` ${step.show}` : ""}`;
+      result.append(make("p", {}, label), make("pre", { tabIndex: 0, ariaLabel: "Answer", role: "region" }, text));
+    }
+  }
+}
+
+function prepare(block) {
+  const steps = JSON.parse(block.dataset.steps);
+  const code = one("code", block);
+  say(code, here(code.textContent));
+  const result = one(".result", block);
+  const copy = one(".copy", block);
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(code.textContent).then(
+      () => say(result, "copied"),
+      () => getSelection()?.selectAllChildren(code),
+    );
+  });
+  const button = one(".run", block);
+  button?.addEventListener("click", () =>
+    busy(button, null, () =>
+      run(steps, result).catch((error) => result.append(make("p", { className: "error" }, explain(error)))),
+    ),
+  );
+}
+
+function open() {
+  const panel = one("#exercises");
+  panel.hidden = state.exercise === "";
+  one("#exercises-toggle").setAttribute("aria-expanded", String(!panel.hidden));
+  for (const article of all("[data-text]", panel)) article.hidden = article.dataset.text !== state.exercise;
+  for (const link of all("[data-exercise]", panel)) {
+    if (link.dataset.exercise === state.exercise) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/** The panel. */
+export function startExercises() {
+  all(".command").forEach(prepare);
+  one("#exercises-toggle").addEventListener("click", () => show({ exercise: state.exercise ? "" : "1" }));
+  for (const link of all("[data-exercise]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      show({ exercise: link.dataset.exercise });
+      one("#exercises").scrollTop = 0;
+    });
+  }
+  onChange((changed) => {
+    if (changed.includes("exercise")) open();
+  });
+  open();
+}

@@ -1,0 +1,46 @@
+// Numbers as a person reads them.
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** `5.1 MiB`; `–` for what is not known. */
+export function size(bytes) {
+  if (bytes === null || bytes === undefined) return "–";
+  let value = Math.abs(bytes);
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  const digits = unit === 0 && Number.isInteger(value) ? 0 : 1;
+  return `${bytes < 0 ? "−" : ""}${value.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+/** `+5.1 MiB`, `−5.1 MiB`. */
+export function change(bytes) {
+  return bytes > 0 ? `+${size(bytes)}` : size(bytes);
+}
+
+/** `12,345`. */
+export function count(number) {
+  return number === null || number === undefined ? "–" : number.toLocaleString("en");
+}
+
+/** `+200`, `−200`. */
+export function countChange(number) {
+  return `${number > 0 ? "+" : number < 0 ? "−" : ""}${count(Math.abs(number))}`;
+}
+
+/** `3 min 20 s`, `2 h 5 min`; `–` for never. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  const days = seconds / 86400;
+  return days > 999 ? "over 999 days" : `${Math.floor(days)} days`;
+}
+
+/** `14:02:11`. */
+export function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString("en-GB");
+}

@@ -1,0 +1,84 @@
+// A form for whatever settings a plugin has: made from their types, ranges and defaults.
+
+import { call } from "./api.js";
+import { busy, make } from "./dom.js";
+
+/** Fills the form with the settings of a plugin as `/admin/plugins` describes them. */
+export function fillSettings(form, plugin) {
+  const fields = plugin.settings.map((setting) => ({ setting, input: field(plugin.id, setting) }));
+  const result = make("output");
+  const apply = make("button", { type: "submit" }, "Apply");
+  const defaults = make("button", { type: "button" }, "Defaults");
+  defaults.addEventListener("click", () => {
+    for (const { setting, input } of fields) write(input, setting, setting.default);
+  });
+  form.replaceChildren(
+    ...fields.map(({ setting, input }) => block(setting, input)),
+    make("div", { className: "actions" }, apply, defaults, result),
+  );
+  form.setAttribute("aria-label", `Settings of ${plugin.id}`);
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    busy(apply, result, async () => {
+      const changes = Object.fromEntries(
+        fields
+          .map(({ setting, input }) => [setting.name, read(input, setting), setting.value])
+          .filter(([, now, before]) => now !== before)
+          .map(([name, now]) => [name, now]),
+      );
+      if (Object.keys(changes).length === 0) return "nothing has changed";
+      const answer = await call("POST", `/admin/leaks/${plugin.id}`, changes);
+      for (const { setting, input } of fields) {
+        setting.value = answer.settings[setting.name];
+        write(input, setting, setting.value);
+      }
+      return answer.restarted ? "applied, by a fresh instance" : "applied";
+    });
+  };
+}
+
+function field(plugin, setting) {
+  const id = `setting-${plugin}-${setting.name}`;
+  let input;
+  if (setting.type === "choice") {
+    input = make("select", { id }, ...setting.choices.map((word) => make("option", { value: word }, word)));
+  } else if (setting.type === "boolean") {
+    input = make("input", { id, type: "checkbox" });
+  } else {
+    input = make("input", {
+      id,
+      type: "number",
+      min: String(setting.min),
+      max: String(setting.max),
+      step: setting.type === "integer" ? "1" : "any",
+      required: !setting.nullable,
+      placeholder: setting.nullable ? "none" : "",
+    });
+  }
+  input.setAttribute("aria-describedby", `${id}-hint`);
+  write(input, setting, setting.value);
+  return input;
+}
+
+function block(setting, input) {
+  const range = setting.min === undefined ? "" : ` ${setting.min} to ${setting.max}.`;
+  const usual = setting.default === null ? "none" : setting.default;
+  return make(
+    "div",
+    {},
+    make("label", { htmlFor: input.id }, setting.name),
+    input,
+    make("span", { className: "hint", id: `${input.id}-hint` }, `${setting.description}.${range} Default: ${usual}.`),
+  );
+}
+
+function write(input, setting, value) {
+  if (setting.type === "boolean") input.checked = value === true;
+  else input.value = value === null ? "" : String(value);
+}
+
+function read(input, setting) {
+  if (setting.type === "boolean") return input.checked;
+  if (setting.type === "choice") return input.value;
+  return input.value === "" ? null : Number(input.value);
+}

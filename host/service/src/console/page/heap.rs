@@ -1,0 +1,103 @@
+//! The views of the heap: tables of lines, sources, flame graphs.
+
+use maud::{Markup, html};
+
+/// What to compare, of which plugin: for both views.
+pub(super) fn controls() -> Markup {
+    html! {
+        form #compare .card hidden aria-label="What to compare" {
+            div.row {
+                label for="against" { "Show" }
+                select #against {
+                    option value="live" { "what is alive now" }
+                    @for minutes in [1, 5, 15] {
+                        option value=(format!("since:{minutes}m")) selected[minutes == 5] {
+                            "the change in " (minutes) " min"
+                        }
+                    }
+                    optgroup #baselines label="the change since a baseline" {}
+                }
+                label for="of-plugin" { "of" }
+                select #of-plugin { option value="" { "all plugins" } }
+                span.row #grouping {
+                    label for="group" { "by" }
+                    select #group {
+                        @for group in ["line", "function", "file", "trace"] {
+                            option value=(group) { @if group == "trace" { "call stack" } @else { (group) } }
+                        }
+                    }
+                }
+                button #refresh type="submit" { "Refresh" }
+            }
+            div.row {
+                label for="baseline-name" { "New baseline" }
+                input #baseline-name pattern="[A-Za-z0-9_\\-]{1,40}" maxlength="40" placeholder="before"
+                    title="1 to 40 letters, digits, dashes and underscores";
+                button #baseline-set type="button" { "Set" }
+                button #baseline-delete type="button" hidden { "Forget this baseline" }
+                output #baseline-result {}
+            }
+        }
+    }
+}
+
+/// The tables.
+pub(super) fn memory() -> Markup {
+    html! {
+        div.card {
+            h2 #memory-title { "Memory by source line" }
+            p #memory-summary role="status" {}
+            div.scroll tabindex="0" role="group" aria-label="Lines" {
+                table #growing .lines {
+                    caption {}
+                    thead {
+                        tr {
+                            th scope="col" { "Line" }
+                            th scope="col" { "Function" }
+                            th scope="col" { "Plugin" }
+                            th.number scope="col" data-column="bytes" { "Bytes" }
+                            th.number scope="col" data-column="objects" { "Objects" }
+                            th.number scope="col" data-column="now" { "Now" }
+                            th scope="col" { "Share" }
+                        }
+                    }
+                    tbody {}
+                }
+            }
+        }
+        div #source .card hidden tabindex="-1" aria-labelledby="source-title" {
+            div.head {
+                h2 #source-title { "Source" }
+                button #source-close type="button" { "Close" }
+            }
+            p #source-note .hint {}
+            pre #source-text tabindex="0" aria-label="Source" {}
+            h3 { "Call stacks that hold memory for this line" }
+            div #source-stacks {}
+        }
+    }
+}
+
+/// The picture.
+pub(super) fn flame() -> Markup {
+    html! {
+        div.card {
+            h2 #flame-title { "Flame graph" }
+            p.hint {
+                "Each plugin is a block on the base line; what it called stands on it. The width of a box is the bytes that are "
+                "alive in it or above it, in a comparison the bytes by which it changed: red grew, blue shrank. Click a box to zoom."
+            }
+            form #flame-search .row {
+                label for="flame-term" { "Search" }
+                input #flame-term type="search" placeholder="on_request";
+                button type="submit" { "Find" }
+                button #flame-reset type="button" { "Reset zoom" }
+                output #flame-matched {}
+            }
+            div.scroll tabindex="0" role="group" aria-label="Flame graph" {
+                iframe #flame-frame title="Flame graph of live bytes by call stack" {}
+            }
+            p #flame-error .error role="alert" {}
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The source view: the lines that a heap names, and never another file.
+
+use std::path::Path;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::components::LAB;
+use crate::lab::{Answer, Lab};
+
+async fn source(lab: &Lab, plugin: &str, location: &str) -> Answer {
+    let location = utf8_percent_encode(location, NON_ALPHANUMERIC);
+    let path = format!("/admin/memory/source?plugin={plugin}&location={location}");
+    Answer::of(lab.request(Method::GET, &path)).await
+}
+
+/// The line of the cache that holds most.
+async fn leaking_line(lab: &Lab) -> String {
+    lab.enable("cache").await;
+    lab.traffic(20).await;
+    let snapshot = lab.get("/admin/memory/snapshot?plugin=cache").await;
+    snapshot["by_line"][0]["location"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn checkout() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+#[tokio::test]
+async fn the_line_that_leaks_is_shown_with_what_is_around_it() {
+    let lab = Lab::with(&LAB)
+        .arg("--source-root")
+        .arg(checkout().to_str().unwrap())
+        .start()
+        .await;
+    let location = leaking_line(&lab).await;
+    let answer = source(&lab, "cache", &location).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let shown = answer.json();
+    let (file, line) = location.rsplit_once(':').unwrap();
+    let line: usize = line.parse().unwrap();
+    assert_eq!(shown["file"], file);
+    assert_eq!(shown["line"], line);
+    let text = std::fs::read_to_string(checkout().join(file)).unwrap();
+    let first = usize::try_from(shown["first_line"].as_u64().unwrap()).unwrap();
+    let lines = shown["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 25, "12 before, 12 after: {shown}");
+    for (index, shown) in lines.iter().enumerate() {
+        assert_eq!(shown, text.lines().nth(first - 1 + index).unwrap());
+    }
+    // A frame of the call stack that is the SDK's is named too.
+    let traces = lab
+        .get("/admin/memory/snapshot?plugin=cache&group_by=trace")
+        .await;
+    let frames = traces["by_line"][0]["trace"].as_array().unwrap();
+    let location = |frame: &Value| frame["location"].as_str().map(str::to_owned);
+    let sdk = frames
+        .iter()
+        .filter_map(location)
+        .find(|l| l.starts_with("plugins/sdk/"))
+        .unwrap();
+    assert_eq!(source(&lab, "cache", &sdk).await.status, 200, "{sdk}");
+}
+
+#[tokio::test]
+async fn no_other_file_is_ever_shown() {
+    let lab = Lab::with(&LAB)
+        .arg("--source-root")
+        .arg(checkout().to_str().unwrap())
+        .start()
+        .await;
+    let location = leaking_line(&lab).await;
+    let absolute = checkout().canonicalize().unwrap().join("Cargo.toml");
+    for other in [
+        "Cargo.toml:1",
+        "plugins/Cargo.toml:1",
+        "plugins/cache/Cargo.toml:1",
+        "../Cargo.toml:1",
+        "plugins/cache/src/../src/lib.rs:67",
+        "/etc/passwd:1",
+        ".git/config:1",
+        "plugins/history/src/lib.rs:1",
+        "plugins/cache/src/lib.rs:1",
+        &format!("{}:1", absolute.display()),
+        &location.replace("plugins/", "plugins//"),
+        &location.replace("plugins/", "./plugins/"),
+        &location.replace("plugins/", "%2e/plugins/"),
+    ] {
+        let answer = source(&lab, "cache", other).await;
+        assert_eq!(answer.status, 404, "{other}: {}", answer.text);
+        assert_eq!(answer.error_code(other), "unknown_source");
+    }
+    // The right line, asked of a plugin whose heap does not name it.
+    assert_eq!(source(&lab, "history", &location).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_host_without_sources_says_how_to_give_it_some() {
+    let lab = Lab::with(&LAB).start().await;
+    let location = leaking_line(&lab).await;
+    let answer = source(&lab, "cache", &location).await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.error_code("no root"), "unknown_source");
+    assert!(answer.text.contains("--source-root"), "{}", answer.text);
+}

@@ -1,0 +1,262 @@
+// What a person does with the console, and what they have to see.
+
+import { check, live, open, until } from "./browser.mjs";
+
+const field = (page, plugin, name) => page.locator(`[data-plugin="${plugin}"] [data-field="${name}"]`);
+const text = async (locator) => (await locator.textContent()).trim();
+const retainedIs = (page, plugin, wanted) =>
+  until(`${plugin} retains ${wanted}`, async () => (await text(field(page, plugin, "retained"))).includes(wanted));
+
+/** `5.1 MiB` as bytes. */
+function bytes(size) {
+  const [number, unit] = size.replace("−", "-").replace("+", "").split(" ");
+  return Number(number) * 1024 ** ["B", "KiB", "MiB", "GiB"].indexOf(unit);
+}
+
+async function fresh(page, base) {
+  await page.request.post(`${base}/admin/reset`, { data: {} });
+  await page.goto(`${base}/`);
+  await live(page);
+  await page.locator("#plugins > li").first().waitFor();
+}
+
+/** The whole way, from `/` to the line of source: the clicks are counted. */
+async function fourClicks(page, base, note) {
+  await fresh(page, base);
+  let clicks = 0;
+  const click = async (locator) => {
+    clicks += 1;
+    await locator.click();
+  };
+  await click(page.locator('[data-plugin="cache"] [data-switch]'));
+  await field(page, "cache", "state").getByText("leaking").waitFor();
+  await click(page.locator('[data-send="50"]'));
+  await retainedIs(page, "cache", "50 entries");
+  await click(page.locator('[data-go="memory"]'));
+  await click(page.locator("#growing button.link").first());
+  const line = page.locator("#source-text mark");
+  await line.waitFor();
+  const location = await text(page.locator("#source-title"));
+  check(location.startsWith("plugins/cache/src/lib.rs:"), `the line is the plugin's own: ${location}`);
+  check((await text(line)).includes("payload"), `the line is shown: ${await text(line)}`);
+  check((await text(line)).startsWith(location.split(":")[1]), "the line has its number");
+  check((await text(page.locator("#source-stacks"))).includes("on_request"), "the call stack is shown");
+  check(clicks <= 4, `${clicks} clicks`);
+  note(`${clicks} clicks from / to the source of the leak, switching it on included`);
+}
+
+async function chartMoves(page, base) {
+  await fresh(page, base);
+  await page.locator('[data-plugin="listeners"] [data-switch]').click();
+  const chart = page.locator('[data-plugin="listeners"] svg.chart');
+  await chart.waitFor();
+  const before = await chart.getAttribute("aria-label");
+  const rss = await page.locator("#chart-process svg").getAttribute("aria-label");
+  await page.locator('[data-send="500"]').click();
+  await retainedIs(page, "listeners", "500 callbacks");
+  const moved = async (locator, was) => (await locator.getAttribute("aria-label")) !== was;
+  await until("the chart has moved", () => moved(chart, before));
+  await until("the process's chart has moved", () => moved(page.locator("#chart-process svg"), rss));
+  check((await chart.locator("polyline").count()) >= 3, "three lines");
+  const words = (await chart.locator("text").allTextContents()).map((word) => word.trim());
+  check(words.some((word) => word.includes("MiB")) && words.some((word) => word.includes("now")), `units: ${words}`);
+  check((await page.locator("#events").textContent()).includes("switched on"), "the event is listed");
+  check(words.includes("enabled"), `the event is marked: ${words}`);
+}
+
+async function steadyRate(page, base) {
+  await fresh(page, base);
+  await page.locator("#rate").fill("50");
+  await page.locator("#steady").click();
+  await until("requests are sent", async () => /\d\d sent/.test(await text(page.locator("#sent"))));
+  await page.locator("#stop").click();
+  check(await page.locator("#steady").isEnabled(), "it can be started again");
+  const sent = async () => Number((await text(page.locator("#process-numbers [data-field=requests]"))).replace(",", ""));
+  const stopped = await until("it stays where it is", async () => {
+    const before = await sent();
+    await page.waitForTimeout(1500);
+    return before === (await sent()) && before;
+  });
+  check(stopped > 0, "requests were counted");
+}
+
+async function compareWithBaseline(page, base) {
+  await fresh(page, base);
+  await page.locator('[data-plugin="cache"] [data-switch]').click();
+  await page.locator('[data-send="50"]').click();
+  await retainedIs(page, "cache", "50 entries");
+  await page.locator('[data-go="memory"]').click();
+  await page.locator("#baseline-name").fill("before");
+  await page.locator("#baseline-set").click();
+  await page.locator("#baseline-result", { hasText: "before:" }).waitFor();
+  await page.locator('[data-send="50"]').click();
+  await page.locator("#sent", { hasText: "50 sent" }).waitFor();
+  await page.locator("#stop:disabled").waitFor();
+  await page.locator("#refresh").click();
+  const first = page.locator("#growing tbody tr").first();
+  await until("fifty more objects", async () => (await first.textContent().catch(() => "")).includes("+50"));
+  check((await first.textContent()).includes("plugins/cache/src/lib.rs:"), "the plugin's line comes first");
+  check(page.url().includes("against=baseline%3Abefore"), `the address names the baseline: ${page.url()}`);
+  await page.reload();
+  await first.waitFor();
+  check((await first.textContent()).includes("+50"), "the address brings it back");
+}
+
+async function flameGraph(page, base) {
+  await page.goto(`${base}/?view=flame&against=live`);
+  const picture = page.frameLocator("#flame-frame");
+  await picture.locator("#frames").waitFor();
+  await page.locator("#flame-term").fill("on_request");
+  await page.locator("#flame-term").press("Enter");
+  await page.locator("#flame-matched", { hasText: "Matched" }).waitFor();
+  await picture.locator("#frames g", { hasText: "plugins/cache" }).first().locator("rect").click({ force: true });
+  await picture.locator("#unzoom:not(.hide)").waitFor();
+  await page.locator("#flame-reset").click();
+  await picture.locator("#unzoom.hide").waitFor({ state: "attached" });
+  await page.locator("#against").selectOption("since:5m");
+  await picture.locator("#subtitle", { hasText: "red grew, blue shrank" }).waitFor();
+}
+
+async function clearAndGiveBack(page, base) {
+  await page.goto(`${base}/`);
+  await live(page);
+  const linear = async () => bytes(await text(field(page, "cache", "linear")));
+  await page.locator('[data-send="500"]').click();
+  await until("linear memory has grown", async () => (await linear()) > 2 * 1024 ** 2);
+  await page.locator("#stop:disabled").waitFor();
+  const before = await linear();
+  const row = page.locator('[data-plugin="cache"]');
+  await row.locator("[data-switch]").click();
+  await row.locator('[data-do="clear"]').click();
+  await field(page, "cache", "result").getByText("entries dropped").waitFor();
+  await until("nothing is retained", async () => (await text(field(page, "cache", "retained"))).startsWith("0 B"));
+  check((await linear()) >= before, "clear leaves linear memory where it is");
+  await page.locator('[data-all="gc"]').click();
+  await page.locator("#all-result", { hasText: "cache" }).waitFor();
+  await until("linear memory has fallen", async () => (await linear()) < before);
+  for (const event of ["cleared: ", "memory given back"]) {
+    await page.locator("#events li", { hasText: event }).first().waitFor();
+  }
+}
+
+async function settings(page, base) {
+  await fresh(page, base);
+  const row = page.locator('[data-plugin="cache"]');
+  await row.locator('[data-do="settings"]').click();
+  await row.getByLabel("payload_bytes", { exact: true }).fill("1024");
+  await row.getByLabel("variant", { exact: true }).selectOption("fixed");
+  await row.getByLabel("max_mb", { exact: true }).fill("1");
+  await row.getByRole("button", { name: "Apply" }).click();
+  await row.locator(".settings output", { hasText: "applied" }).waitFor();
+  const status = await (await page.request.get(`${base}/admin/leaks/status`)).json();
+  const { payload_bytes, variant, max_mb } = status.leaks.cache.settings;
+  check(payload_bytes === 1024 && variant === "fixed" && max_mb === 1, JSON.stringify(status.leaks.cache.settings));
+  await field(page, "cache", "variant").getByText("fixed").waitFor();
+}
+
+async function exhaustion(page, base) {
+  await fresh(page, base);
+  const row = page.locator('[data-plugin="history"]');
+  await row.locator('[data-do="settings"]').click();
+  await row.getByLabel("memory_limit_mb", { exact: true }).fill("2");
+  await row.getByRole("button", { name: "Apply" }).click();
+  await row.locator(".settings output", { hasText: "applied" }).waitFor();
+  await row.locator("[data-switch]").click();
+  await page.locator('[data-send="500"]').click();
+  await field(page, "history", "state").getByText("exhausted").waitFor();
+  await field(page, "history", "reason").getByText("Reset starts a fresh instance").waitFor();
+  await page.locator("#events li", { hasText: "exhausted: " }).waitFor();
+  await page.locator("#sent", { hasText: "calls of plugins failed" }).waitFor();
+  await row.locator('[data-do="reset"]').click();
+  await field(page, "history", "result").getByText("instance ").waitFor();
+  await until("it runs again", async () => (await text(field(page, "history", "state"))) === "leaking");
+}
+
+async function exercises(page, base) {
+  await fresh(page, base);
+  await page.locator("#exercises-toggle").click();
+  await page.locator('[data-exercise="4"]').click();
+  check(page.url().includes("exercise=4"), `the address names the exercise: ${page.url()}`);
+  await page.locator('[data-exercise="2"]').click();
+  const block = page.locator('[data-text="2"] .command').first();
+  check((await block.textContent()).includes(`${base}/admin/leaks/cache`), "the command works from here");
+  await block.locator(".run").click();
+  await block.locator(".result", { hasText: '"enabled": true' }).waitFor();
+  await field(page, "cache", "state").getByText("leaking").waitFor();
+}
+
+async function keyboard(page, base) {
+  await fresh(page, base);
+  await page.keyboard.press("Tab");
+  check((await page.evaluate(() => document.activeElement.className)) === "skip", "the first stop leads to the content");
+  await page.locator('[data-plugin="cache"] [data-switch]').focus();
+  await page.keyboard.press("Space");
+  await field(page, "cache", "state").getByText("leaking").waitFor();
+  await page.keyboard.press("Tab");
+  const named = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? "");
+  check((await named()) === "Clear: cache", `a button says whose it is: ${await named()}`);
+}
+
+/** Each: a name, and what to do. They run in this order, in one page that must stay silent. */
+export const scenes = [
+  ["from / to the line of source in four clicks", fourClicks],
+  ["a leak is switched on, traffic is sent, count and chart move", chartMoves],
+  ["a steady rate starts and stops", steadyRate],
+  ["a baseline is set, and the plugin's line is what grew", compareWithBaseline],
+  ["the flame graph opens, is searched and zoomed", flameGraph],
+  ["clear drops what is retained, gc gives memory back", clearAndGiveBack],
+  ["settings of every type are applied", settings],
+  ["a plugin that runs out of memory says so, and reset starts it anew", exhaustion],
+  ["an exercise runs from the page", exercises],
+  ["it can be used by keyboard", keyboard],
+];
+
+/** Scenes that make the browser complain on purpose, each in a page of its own. */
+export const troubles = [
+  [
+    "an error of the API appears as it is, with its hint",
+    async (browser, { base }) => {
+      const { page, close } = await open(browser, base, "/?view=memory&against=baseline%3Anope");
+      const summary = page.locator("#memory-summary.error");
+      await summary.waitFor();
+      check(/no baseline.*nope.*PUT \/admin\/memory\/baselines/.test(await summary.textContent()), await summary.textContent());
+      await close();
+    },
+  ],
+  [
+    "a lost connection is shown and mended",
+    async (browser, { base }) => {
+      const { page, close } = await open(browser, base, "/");
+      await live(page);
+      await page.context().setOffline(true);
+      await page.evaluate(() => document.querySelector('[data-send="1"]').click());
+      // An open stream goes on offline; the page asks for another one when the window changes.
+      await page.locator('[name="window"][value="1m"]').check();
+      await page.locator("#banner", { hasText: "tries again by itself" }).waitFor();
+      check((await text(page.locator("#connection"))) === "not connected", "it says so");
+      await page.context().setOffline(false);
+      await live(page);
+      check(await page.locator("#banner").isHidden(), "nothing is left of it");
+      await close();
+    },
+  ],
+  [
+    "a host with a token asks for it",
+    async (browser, { guarded, token }) => {
+      const { page, close } = await open(browser, guarded, "/");
+      await page.locator("#token-value").fill("wrong");
+      await page.locator('#token button[type="submit"]').click();
+      await page.locator("#token-error", { hasText: "token" }).waitFor();
+      await page.locator("#token-value").fill(token);
+      await page.locator('#token button[type="submit"]').click();
+      await live(page);
+      await page.locator('[data-plugin="cache"] [data-switch]').click();
+      await field(page, "cache", "state").getByText("leaking").waitFor();
+      await page.locator('[data-send="1"]').click();
+      await retainedIs(page, "cache", "1 entries");
+      await page.locator('[data-go="flame"]').click();
+      await page.frameLocator("#flame-frame").locator("#frames").waitFor();
+      await close();
+    },
+  ],
+];
