@@ -13,6 +13,9 @@ use cargo_metadata::{CrateType, Message, MetadataCommand, Package, TargetKind};
 use crate::workspace::{PLUGIN_TARGET, Workspace};
 use crate::{progress, toolchain};
 
+/// The plugins of the README's exercises, which promise more than others: each request leaves one object behind.
+pub(crate) const EXERCISES: [&str; 3] = ["cache", "history", "listeners"];
+
 /// A plugin to copy from, not to ship.
 const TEMPLATE: &str = "template";
 

@@ -1,4 +1,4 @@
-//! Every leak on, under the lab's own load; then everything that can happen to a plugin.
+//! The exercises' leaks on, under the lab's own load; then everything that can happen to a plugin.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::super::report::Report;
 use super::super::service::Service;
 use super::Stage;
 use super::contract::{LABELLED, SERIES};
+use crate::plugins::EXERCISES;
 
 /// Above what the load retains, so that only the scene of the limit reaches one.
 const ROOMY_LIMIT: &str = "1GiB";
@@ -22,7 +23,7 @@ const TRACE_WITHIN: Duration = Duration::from_secs(30);
 const REQUESTS_TO_EXHAUST: u32 = 20_000;
 
 pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
-    println!("\nevery leak on");
+    println!("\nevery leak of the exercises on");
     let addresses = stage.lab.addresses;
     let run = stage.lab.run.clone();
     let mut service = Service::start(
@@ -31,8 +32,12 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
         &run,
         &["--memory-limit", ROOMY_LIMIT],
     )?;
-    let plugins = service.plugins()?;
-    ensure!(plugins.len() >= 3, "there are only the plugins {plugins:?}");
+    let plugins = EXERCISES.map(str::to_owned);
+    let loaded = service.plugins()?;
+    ensure!(
+        plugins.iter().all(|plugin| loaded.contains(plugin)),
+        "there are only the plugins {loaded:?}"
+    );
     let scraped = |prometheus: &Option<Prometheus>| {
         if let Some(prometheus) = prometheus {
             prometheus.let_scrape();
@@ -50,7 +55,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
             format!("{}s", stage.load.seconds),
         );
         let environment = [("RATE", rate.as_str()), ("DURATION", duration.as_str())];
-        report.check("k6 memory-stress with every leak on", || {
+        report.check("k6 memory-stress with the exercises' leaks on", || {
             let outcome = k6.run(
                 "k6-memory-stress",
                 "memory-stress.js",
