@@ -139,8 +139,8 @@ fn next_commands(made: &Path, name: &Name, alone: bool) -> [String; 3] {
     let id = name.id();
     if !alone {
         return [
-            format!("(cd plugins && cargo test -p {id})   # its own tests"),
-            "cargo xtask run                        # the lab, with it; or, beside a lab that runs: cargo xtask plugins".to_owned(),
+            format!("(cd plugins && cargo test -p {id})"),
+            "cargo xtask run    # or, beside a lab that runs: cargo xtask plugins".to_owned(),
             format!(
                 "curl -s -X POST localhost:8080/admin/leaks/{id} -d '{{\"enabled\": true}}' | jq"
             ),
@@ -151,7 +151,7 @@ fn next_commands(made: &Path, name: &Name, alone: bool) -> [String; 3] {
         format!("cd {} && cargo test", made.display()),
         format!("cargo build --release --target {PLUGIN_TARGET}"),
         format!(
-            "curl -s -X PUT --data-binary @{component} localhost:8080/admin/plugins/{id} | jq   # into a lab that runs"
+            "curl -s -X PUT --data-binary @{component} localhost:8080/admin/plugins/{id} | jq    # into a lab that runs"
         ),
     ]
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
@@ -11,6 +12,9 @@ use cargo_metadata::{CrateType, Message, MetadataCommand, Package, TargetKind};
 
 use crate::workspace::{PLUGIN_TARGET, Workspace};
 use crate::{progress, toolchain};
+
+/// The plugins of the README's exercises, which promise more than others: each request leaves one object behind.
+pub(crate) const EXERCISES: [&str; 3] = ["cache", "history", "listeners"];
 
 /// A plugin to copy from, not to ship.
 const TEMPLATE: &str = "template";
@@ -188,8 +192,12 @@ fn is_shipped(manifest: &Path, source: &Path) -> bool {
     })
 }
 
-/// Makes `folder` hold exactly these components. Each is replaced by a rename, so that a host that
-/// is just loading never sees half a file.
+/// Where a folder of components says which of them were put there by these commands. What else is there was put
+/// there by somebody else, by hand or through the admin API, and is theirs to remove.
+const SHIPPED: &str = ".shipped";
+
+/// Makes `folder` hold these components, and of those that were put there before, none that is not
+/// among them. Each is replaced by a rename, so that a host that is just loading never sees half a file.
 fn put(components: &[(String, PathBuf)], folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for (name, component) in components {
@@ -200,14 +208,16 @@ fn put(components: &[(String, PathBuf)], folder: &Path) -> Result<()> {
                 format!("cannot copy {} to {}", component.display(), place.display())
             })?;
     }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default();
-        let stale = path
-            .extension()
-            .is_some_and(|extension| extension == "wasm")
-            && !components.iter().any(|(kept, _)| name == kept.as_str());
-        if stale {
+    let list = folder.join(SHIPPED);
+    let before = match fs::read_to_string(&list) {
+        Ok(before) => before,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).context(format!("cannot read {}", list.display())),
+    };
+    for name in before.lines() {
+        let path = folder.join(name);
+        let kept = components.iter().any(|(kept, _)| name == kept);
+        if !kept && path.exists() {
             eprintln!(
                 "removing {}: no plugin of this name is shipped any more",
                 path.display()
@@ -215,6 +225,9 @@ fn put(components: &[(String, PathBuf)], folder: &Path) -> Result<()> {
             fs::remove_file(&path)?;
         }
     }
+    let names: Vec<_> = components.iter().map(|(name, _)| name.as_str()).collect();
+    fs::write(&list, names.join("\n"))
+        .with_context(|| format!("cannot write {}", list.display()))?;
     Ok(())
 }
 
@@ -251,7 +264,8 @@ mod tests {
         for (name, content) in [
             ("cache.wasm", "old"),
             ("gone.wasm", "old"),
-            ("notes.txt", "mine"),
+            ("mine.wasm", "mine"),
+            (SHIPPED, "cache.wasm\ngone.wasm"),
         ] {
             fs::write(folder.join(name), content).unwrap();
         }
@@ -261,10 +275,14 @@ mod tests {
             "new"
         );
         assert!(!folder.join("gone.wasm").exists(), "not shipped any more");
-        assert!(folder.join("notes.txt").exists(), "not ours to remove");
+        assert!(folder.join("mine.wasm").exists(), "not ours to remove");
+        assert_eq!(
+            fs::read_to_string(folder.join(SHIPPED)).unwrap(),
+            "cache.wasm"
+        );
         assert_eq!(
             fs::read_dir(&folder).unwrap().count(),
-            2,
+            3,
             "no half-written file is left"
         );
     }

@@ -14,15 +14,14 @@ use rustix::process::Signal;
 
 use super::Measurement;
 use crate::host_process::{HostProcess, is_healthy};
+use crate::plugins::EXERCISES;
 use crate::progress;
 use crate::workspace::Workspace;
 
 /// From the start of the process to the first 200 of `/health`, in milliseconds.
 const START_LIMIT_MS: f64 = 150.0;
-/// Resident memory of the idle host with the plugins of the exercises, in MiB.
+/// Resident memory of the idle host with the plugins of the exercises, in MiB; how many there are beside them is open.
 const IDLE_LIMIT_MB: f64 = 25.0;
-/// The plugins of the exercises, for which that limit holds; how many there are beside them is open.
-const EXERCISES: [&str; 3] = ["cache", "history", "listeners"];
 /// A start that takes longer than this has failed.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// Resolution of the start time.

@@ -17,6 +17,7 @@ use super::dockerfile::{self, Instruction};
 use super::process::Run;
 use super::service::{Files, Service};
 use super::{HostFiles, runs, tools};
+use crate::plugins::EXERCISES;
 use crate::progress;
 use crate::workspace::Workspace;
 
@@ -235,7 +236,7 @@ fn version_of(binary: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Starts it, asks it for its health as the image's health check does, and lets every plugin leak once.
+/// Starts it, asks it for its health as the image's health check does, and has every plugin handle a request.
 fn serves(workspace: &Workspace, files: &Files) -> Result<String> {
     let addresses = Addresses::free()?;
     let run = Run::new(runs(workspace).join("image"))?;
@@ -253,11 +254,16 @@ fn serves(workspace: &Workspace, files: &Files) -> Result<String> {
         service.switch(plugin, true)?;
     }
     let answer = service.get("/api/data")?;
-    let triggered = answer.get("leaks_triggered").and_then(Value::as_array);
-    let triggered = triggered.map_or(0, Vec::len);
+    let named = |field: &str| answer.get(field).and_then(Value::as_array);
+    let triggered = named("leaks_triggered").map_or(&[][..], Vec::as_slice);
+    let failed = named("leaks_failed").map_or(&[][..], Vec::as_slice);
+    // A decoy may let a request pass.
     ensure!(
-        triggered == plugins.len(),
-        "only {triggered} of {plugins:?} leaked: {answer}"
+        failed.is_empty()
+            && EXERCISES
+                .iter()
+                .all(|leak| triggered.iter().any(|t| t == leak)),
+        "not all of {plugins:?} leaked: {answer}"
     );
     Ok(format!(
         "it is healthy and serves, with {}",

@@ -1,4 +1,4 @@
-//! Every leak on, under the lab's own load; then everything that can happen to a plugin.
+//! The exercises' leaks on, under the lab's own load; then everything that can happen to a plugin.
 
 use std::time::Duration;
 
@@ -11,9 +11,7 @@ use super::super::service::Service;
 use super::Stage;
 use super::contract::{LABELLED, SERIES};
 use crate::http;
-
-/// The lab's own three: one object a request. Others may have other manners.
-const LEAKS: [&str; 3] = ["cache", "history", "listeners"];
+use crate::plugins::EXERCISES;
 
 /// The containers' own. Twice what the load retains, so that only the scene of the limit reaches it, and
 /// near enough for the forecast of the lab's windows to warn.
@@ -32,16 +30,16 @@ const SHORT_DEADLINE_MS: u64 = 10;
 const REQUESTS_TO_FAULT: u32 = 20;
 
 pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
-    println!("\nevery leak on");
+    println!("\nevery leak of the exercises on");
     let addresses = stage.lab.addresses;
     let run = stage.lab.run.clone();
     let mut service = Service::start(stage.files, addresses, &run, &["--memory-limit", LIMIT])?;
+    let plugins = EXERCISES.map(str::to_owned);
     let loaded = service.plugins()?;
     ensure!(
-        LEAKS.iter().all(|leak| loaded.iter().any(|id| id == leak)),
+        plugins.iter().all(|plugin| loaded.contains(plugin)),
         "there are only the plugins {loaded:?}"
     );
-    let plugins = LEAKS.map(str::to_owned);
     let scraped = |prometheus: &Option<Prometheus>| {
         if let Some(prometheus) = prometheus {
             prometheus.let_scrape();
@@ -59,7 +57,7 @@ pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
             format!("{}s", stage.load.seconds),
         );
         let environment = [("RATE", rate.as_str()), ("DURATION", duration.as_str())];
-        report.check("k6 memory-stress with every leak on", || {
+        report.check("k6 memory-stress with the exercises' leaks on", || {
             let outcome = k6.run(
                 "k6-memory-stress",
                 "memory-stress.js",
