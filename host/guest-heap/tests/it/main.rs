@@ -12,6 +12,7 @@ mod c;
 mod contexts;
 mod fixtures;
 mod guest;
+mod lowering;
 mod offsets;
 mod same;
 mod shapes;
