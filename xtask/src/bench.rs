@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measurements of the running lab, each printed beside its limit. A number
+//! `cargo xtask bench`: measurements of the running lab and of the heap profiler, each printed beside its limit. A number
 //! over its limit is exit code 1.
 
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use crate::plugins::{self, Members};
 use crate::toolchain;
 use crate::workspace::Workspace;
 
+mod heap;
 mod startup;
 
 /// Arguments of `cargo xtask bench`.
@@ -23,6 +24,8 @@ pub(crate) struct Args {
 enum Bench {
     /// From start to healthy with compiled plugins cached, and the memory of an idle lab.
     Startup(startup::Args),
+    /// What guests pay for the books of their heap: time by kind of work, and bytes for each live block.
+    Heap,
 }
 
 /// Entry of the subcommand.
@@ -31,10 +34,13 @@ enum Bench {
 /// When something does not build, or the lab does not run long enough to be measured.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     toolchain::ensure_wasm_targets(workspace)?;
-    plugins::build(workspace, Members::Shipped)?;
-    host_process::build(workspace)?;
     let measurements = match &args.bench {
-        Bench::Startup(args) => startup::measure(workspace, args)?,
+        Bench::Heap => return heap::run(workspace),
+        Bench::Startup(args) => {
+            plugins::build(workspace, Members::Shipped)?;
+            host_process::build(workspace)?;
+            startup::measure(workspace, args)?
+        }
     };
     println!();
     for measurement in &measurements {

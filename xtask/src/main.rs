@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 mod bench;
 mod host_process;
 mod invariants;
+mod languages;
 mod lint;
 mod plugins;
 mod progress;
@@ -37,9 +38,11 @@ enum Task {
     Test(test::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
+    /// Build the plugins that are written in C, JavaScript and Python.
+    Languages(languages::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
     Lint,
-    /// Measure the running lab and compare with its limits.
+    /// Measure the running lab and the heap profiler, and compare with their limits.
     Bench(bench::Args),
     /// The lab with Prometheus, collector, Jaeger and k6, without containers; and its tests.
     #[command(subcommand)]
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
+        Task::Languages(args) => languages::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Stack(command) => stack::run(&workspace, &command),

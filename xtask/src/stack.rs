@@ -16,7 +16,7 @@ mod dashboard;
 mod docker;
 mod dockerfile;
 mod files;
-mod http;
+pub(crate) mod http;
 mod image;
 mod lab;
 mod load;
@@ -25,7 +25,7 @@ mod queries;
 mod report;
 mod scenes;
 mod service;
-mod tools;
+pub(crate) mod tools;
 mod up;
 
 /// What to do with the stack.
