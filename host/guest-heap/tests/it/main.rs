@@ -14,6 +14,7 @@ mod fixtures;
 mod guest;
 mod lowering;
 mod offsets;
+mod refused;
 mod same;
 mod shapes;
 mod stores;
