@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measurements of the running lab, each printed beside its limit. A number
+//! `cargo xtask bench`: measurements of the running lab and of the heap profiler, each printed beside its limit. A number
 //! over its limit is exit code 1.
 
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use crate::toolchain;
 use crate::workspace::Workspace;
 
 mod console;
+mod heap;
 mod http;
 mod startup;
 pub(crate) mod wrk;
@@ -30,6 +31,8 @@ enum Bench {
     Http(http::Args),
     /// What open pages of the console cost the host.
     Console(console::Args),
+    /// What guests pay for the books of their heap: time by kind of work, and bytes for each live block.
+    Heap,
 }
 
 /// Entry of the subcommand.
@@ -38,9 +41,12 @@ enum Bench {
 /// When something does not build, or the lab does not run long enough to be measured.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     toolchain::ensure_wasm_targets(workspace)?;
-    plugins::build(workspace, Members::Shipped)?;
-    host_process::build(workspace)?;
+    if !matches!(args.bench, Bench::Heap) {
+        plugins::build(workspace, Members::Shipped)?;
+        host_process::build(workspace)?;
+    }
     let within = match &args.bench {
+        Bench::Heap => return heap::run(workspace),
         Bench::Startup(args) => show(&startup::measure(workspace, args)?),
         Bench::Console(args) => show(&console::measure(workspace, args)?),
         Bench::Http(args) => http::compare(workspace, args)?,

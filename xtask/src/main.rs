@@ -15,6 +15,7 @@ mod console;
 mod host_process;
 mod http;
 mod invariants;
+mod languages;
 mod lint;
 mod new_plugin;
 mod plugins;
@@ -50,9 +51,11 @@ enum Task {
     Plugins(plugins::Args),
     /// Make a new plugin from the template, here or in a folder of its own.
     NewPlugin(new_plugin::Args),
+    /// Build the plugins that are written in C, JavaScript and Python.
+    Languages(languages::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
     Lint,
-    /// Measure the running lab and compare with its limits.
+    /// Measure the running lab and the heap profiler, and compare with their limits.
     Bench(bench::Args),
     /// Load for minutes or days: the host itself must not leak. Needs `wrk`.
     Soak(soak::Args),
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::TestConsole(args) => console::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::NewPlugin(args) => new_plugin::run(&workspace, &args),
+        Task::Languages(args) => languages::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),

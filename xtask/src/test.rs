@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::languages::{self, Fetch};
 use crate::plugins::{self, Members};
 use crate::progress::{self, Report};
 use crate::toolchain;
@@ -68,6 +69,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
                 "they need the components",
             );
         }
+    }
+    if args.filter.is_none() {
+        languages::build(workspace, Fetch::Never, &[], true, &mut report)?;
     }
     Ok(if report.print() {
         ExitCode::SUCCESS

@@ -158,9 +158,11 @@ impl<'a> Book<'a> {
 impl Totals {
     /// Adds a context's.
     pub(crate) fn add(&mut self, record: &ContextRecord) {
-        self.live_bytes += record.live_bytes();
-        self.live_objects += record.live_objects();
-        self.allocated_bytes += record.allocated_bytes;
-        self.allocated_objects += record.allocated_objects;
+        self.live_bytes = self.live_bytes.saturating_add(record.live_bytes());
+        self.live_objects = self.live_objects.saturating_add(record.live_objects());
+        self.allocated_bytes = self.allocated_bytes.saturating_add(record.allocated_bytes);
+        self.allocated_objects = self
+            .allocated_objects
+            .saturating_add(record.allocated_objects);
     }
 }

@@ -49,7 +49,7 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
     handles.set_retained(reading.retained.objects, reading.retained.bytes);
     handles.set_linear_memory(reading.linear.bytes, reading.linear_peak);
     handles.set_memory_limit(limit);
-    handles.set_heap_live(reading.heap_live.unwrap_or(0));
+    handles.set_heap_live(reading.heap_live);
     handles.set_profiler(reading.profiler_bytes);
     handles.set_generation(reading.generation);
     handles.set_state(match details.state {

@@ -440,12 +440,15 @@ extern "C" fn lowering_begins() -> u32 {
     1
 }
 
-/// It has returned the block at `pointer`.
+/// It has returned the block at `pointer`, which may be null for an argument without bytes.
 #[unsafe(no_mangle)]
 extern "C" fn lowering_ends(pointer: u32, for_arguments: u32) {
     if for_arguments != 0 {
         own!(PHASE).now = OUTSIDE;
-        own!(ARGUMENT_BLOCKS).push(pointer);
+        // The live table takes null for the mark of a free lane.
+        if pointer != 0 {
+            own!(ARGUMENT_BLOCKS).push(pointer);
+        }
     }
 }
 

@@ -163,8 +163,11 @@ impl Allocator {
         self.entries.iter().any(|(known, _)| *known == entry)
     }
 
+    /// A program that never frees has no `free`: it is not linked in.
     fn has_c(&self) -> bool {
-        self.has(Malloc) && self.has(Free)
+        [Malloc, Calloc, Realloc]
+            .iter()
+            .any(|entry| self.has(*entry))
     }
 
     fn has_rust(&self) -> bool {

@@ -39,6 +39,11 @@ pub(super) fn is_lifted(name: &str, symbol: &str) -> bool {
 
 /// Demangles Rust and C++ names; every other name is shown as it stands.
 pub(super) fn demangle(raw: &str) -> String {
+    // What link-time optimisation appends to tell equal names apart is another in each build. Linkers that write names
+    // in plain text put it in brackets.
+    let marks = [" (.llvm.", ".llvm."];
+    let mark = marks.iter().find_map(|mark| raw.split_once(mark));
+    let raw = mark.map_or(raw, |(name, _)| name);
     if let Ok(name) = rustc_demangle::try_demangle(raw) {
         return format!("{name:#}");
     }
@@ -201,6 +206,21 @@ mod tests {
         ];
         for (function, expected) in cases {
             assert_eq!(owner_crate(function), expected, "{function}");
+        }
+    }
+
+    #[test]
+    fn a_name_does_not_depend_on_the_build() {
+        for (raw, shown) in [
+            ("_ZN2js2gc4growEj.llvm.15017134172974177405", "js::gc::grow"),
+            ("_ZN2js2gc4growEj", "js::gc::grow"),
+            (
+                "js::grow(int) (.llvm.15017134172974177405)",
+                "js::grow(int)",
+            ),
+            ("grow", "grow"),
+        ] {
+            assert_eq!(demangle(raw), shown, "{raw}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::fixtures;
 use crate::guest::{Guest, linker, store};
 
 /// A bump allocator, with names.
-const ALLOCATOR: &str = r#"
+pub(crate) const ALLOCATOR: &str = r#"
     (memory (export "memory") 2)
     (global $next (mut i32) (i32.const 4096))
     (func $malloc (export "malloc") (param $size i32) (result i32)
@@ -32,7 +32,7 @@ pub(crate) fn single(functions: &str) -> Vec<u8> {
     ))
 }
 
-fn component(items: &str) -> Vec<u8> {
+pub(crate) fn component(items: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {items})")).unwrap()
 }
 

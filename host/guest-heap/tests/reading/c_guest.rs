@@ -11,8 +11,18 @@ use wasmtime::{Caller, Engine, Linker, Module, Store, WasmBacktrace};
 
 use crate::fixture::sources;
 
-/// Compiles the guest with these flags; `None` when the compiler or the C library is missing.
-fn build(folder: &Path, debug: &[&str]) -> Option<Vec<u8>> {
+/// The cases of `lines.c`, by their number.
+pub(crate) const CASES: [&str; 5] = ["plain", "inlined", "macro", "through_libc", "callback"];
+
+/// The guest that tells the host of each allocation.
+const PROBED: [&str; 3] = [
+    "lines.c",
+    "probe.c",
+    "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc",
+];
+
+/// Compiles a guest with these flags; `None` when the compiler or the C library is missing.
+pub(crate) fn build(folder: &Path, parts: &[&str], debug: &[&str]) -> Option<Vec<u8>> {
     let guest = folder.join("lines.wasm");
     let output = Command::new("clang")
         .args([
@@ -22,12 +32,8 @@ fn build(folder: &Path, debug: &[&str]) -> Option<Vec<u8>> {
             "-mexec-model=reactor",
         ])
         .args(debug)
-        .args([
-            "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc",
-            "lines.c",
-            "probe.c",
-            "-o",
-        ])
+        .args(parts)
+        .arg("-o")
         .arg(&guest)
         .current_dir(sources())
         .output();
@@ -95,19 +101,13 @@ fn c_leaks_are_named_by_their_line() {
         &["-g", "-gdwarf-4"],
         &["-g", "-gdwarf-5"],
     ] {
-        let Some(guest) = build(folder.path(), debug) else {
+        let Some(guest) = build(folder.path(), &PROBED, debug) else {
             return;
         };
         let symbols = Symbols::new(&guest, options()).unwrap();
         assert_eq!(symbols.detail(), Detail::Lines);
         let source = fs::read_to_string(sources().join("lines.c")).unwrap();
-        for (stack, name) in stacks(&guest).into_iter().zip([
-            "plain",
-            "inlined",
-            "macro",
-            "through_libc",
-            "callback",
-        ]) {
+        for (stack, name) in stacks(&guest).into_iter().zip(CASES) {
             let mark = format!("/* leak: {name} */");
             let line = source
                 .lines()
@@ -129,7 +129,7 @@ fn c_leaks_are_named_by_their_line() {
 #[test]
 fn without_debug_information_c_leaks_are_named_by_their_function() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(guest) = build(folder.path(), &["-g0", "-fno-inline"]) else {
+    let Some(guest) = build(folder.path(), &PROBED, &["-g0", "-fno-inline"]) else {
         return;
     };
     let symbols = Symbols::new(&guest, options()).unwrap();

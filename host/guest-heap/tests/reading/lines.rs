@@ -11,7 +11,7 @@ use guest_heap::symbols::{Detail, FrameKind, SymbolOptions, Symbols};
 use crate::fixture::{Allocation, books, recorded, sources, symbols};
 
 /// The line after each `leak: name` comment of the guest's sources: `name -> file:line`.
-fn marked_lines() -> HashMap<String, String> {
+pub(crate) fn marked_lines() -> HashMap<String, String> {
     let mut marked = HashMap::new();
     for file in ["src/lib.rs", "shelf/src/lib.rs", "depot/src/lib.rs"] {
         let text = fs::read_to_string(sources().join(Path::new(file))).unwrap();

@@ -11,6 +11,7 @@ mod c_guest;
 mod diff;
 mod fixture;
 mod history;
+mod instrumented;
 mod lines;
 mod picture;
 mod profile;

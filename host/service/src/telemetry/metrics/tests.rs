@@ -48,7 +48,8 @@ fn steady_growth() -> Growth {
 #[test]
 fn every_metric_of_the_contract_is_there_before_anything_happened() {
     let metrics = metrics();
-    metrics.plugins.for_plugin("cache").unwrap();
+    let cache = metrics.plugins.for_plugin("cache").unwrap();
+    cache.set_heap_live(Some(0));
     metrics
         .http
         .prepare(&Method::GET, "/api/data", StatusCode::OK);
@@ -115,6 +116,20 @@ fn the_build_is_labelled() {
         ),
         Some(1.0)
     );
+}
+
+#[test]
+fn a_heap_that_nobody_knows_has_no_series() {
+    let metrics = metrics();
+    let series = r#"leak_plugin_heap_live_bytes{plugin="cache"}"#;
+    let cache = metrics.plugins.for_plugin("cache").unwrap();
+    assert_eq!(value(&text(&metrics), series), None);
+    cache.set_heap_live(Some(7));
+    assert_eq!(value(&text(&metrics), series), Some(7.0));
+    cache.set_heap_live(None);
+    assert_eq!(value(&text(&metrics), series), None);
+    cache.set_heap_live(Some(0));
+    assert_eq!(value(&text(&metrics), series), Some(0.0));
 }
 
 #[test]
@@ -209,7 +224,7 @@ fn a_plugin_shows_what_it_holds_and_what_happened() {
     cache.set_enabled(true);
     cache.set_retained(7, 35_840);
     cache.set_linear_memory(1 << 20, 2 << 20);
-    cache.set_heap_live(40_000);
+    cache.set_heap_live(Some(40_000));
     cache.set_memory_limit(4 << 30);
     cache.set_generation(2);
     cache.set_profiler(70_000);

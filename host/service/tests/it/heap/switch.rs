@@ -7,6 +7,7 @@ use super::profiles::Profile;
 use super::{ALL_LINES, payloads_gained, rows};
 use crate::components::LAB;
 use crate::lab::{Answer, Lab, number};
+use crate::metrics::scrape::Scrape;
 
 #[tokio::test]
 async fn one_plugin_can_do_without_its_books() {
@@ -49,6 +50,15 @@ async fn one_plugin_can_do_without_its_books() {
     let why = memory["heap"]["why"].as_str().unwrap();
     assert!(why.contains("cache"), "{why}");
 
+    let live = "leak_plugin_heap_live_bytes";
+    let of_cache = [("plugin", "cache")];
+    let scrape = Scrape::of(&lab).await;
+    let of_plugins: Vec<_> = scrape
+        .of_metric(live)
+        .map(|(labels, _)| &labels["plugin"])
+        .collect();
+    assert_eq!(of_plugins, ["history", "listeners"], "no series, not 0");
+
     let snapshot = lab.get(ALL_LINES).await;
     let summary = &snapshot["plugins"]["cache"];
     assert_eq!(summary["attribution"], json!("off"), "{summary}");
@@ -73,6 +83,7 @@ async fn one_plugin_can_do_without_its_books() {
     assert_eq!(payloads_gained(&diff), 25.0, "{diff}");
     let memory = lab.get("/admin/memory").await;
     assert_eq!(memory["heap"]["attribution"], json!("exact"));
+    assert!(Scrape::of(&lab).await.sum(live, &of_cache) > 0.0);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
 
 use super::super::gauge_value;
 use super::{Families, InvocationOutcome, PluginState, RecycleReason, TrapReason};
@@ -17,7 +17,8 @@ pub(crate) struct PluginHandles {
     retained_bytes: IntGauge,
     linear_memory_bytes: IntGauge,
     linear_memory_peak_bytes: IntGauge,
-    heap_live_bytes: IntGauge,
+    /// The family: a plugin whose heap is not known has no series in it.
+    heap_live_bytes: IntGaugeVec,
     memory_limit_bytes: IntGauge,
     generation: IntGauge,
     profiler_bytes: IntGauge,
@@ -52,9 +53,7 @@ impl PluginHandles {
             linear_memory_peak_bytes: families
                 .linear_memory_peak_bytes
                 .get_metric_with_label_values(&label)?,
-            heap_live_bytes: families
-                .heap_live_bytes
-                .get_metric_with_label_values(&label)?,
+            heap_live_bytes: families.heap_live_bytes.clone(),
             memory_limit_bytes: families
                 .memory_limit_bytes
                 .get_metric_with_label_values(&label)?,
@@ -132,9 +131,20 @@ impl PluginHandles {
         self.linear_memory_peak_bytes.set(gauge_value(peak_bytes));
     }
 
-    /// What the guest's allocator has handed out, in bytes.
-    pub(crate) fn set_heap_live(&self, bytes: u64) {
-        self.heap_live_bytes.set(gauge_value(bytes));
+    /// What the guest's allocator has handed out, in bytes; without attribution nobody knows, and no series says 0.
+    pub(crate) fn set_heap_live(&self, bytes: Option<u64>) {
+        let label = [self.plugin.as_str()];
+        match bytes {
+            Some(bytes) => {
+                if let Ok(gauge) = self.heap_live_bytes.get_metric_with_label_values(&label) {
+                    gauge.set(gauge_value(bytes));
+                }
+            }
+            // An error means that there was no such series.
+            None => {
+                let _ = self.heap_live_bytes.remove_label_values(&label);
+            }
+        }
     }
 
     /// The most linear memory it may have, in bytes: its own limit, else what wasm allows.
