@@ -9,7 +9,7 @@
 //! | `/admin/memory` | the process and the plugins |
 //! | `/admin/memory/snapshot`, `diff`, `baselines`, `history`, `flamegraph` | live bytes by source line |
 //! | `/debug/pprof/heap` | the same for pprof |
-//! | `/admin/plugins` | what is loaded |
+//! | `/admin/plugins` | what is loaded; loading, replacing and unloading |
 //!
 //! Nothing here knows of wasmtime. Wire types live here; the domain does not serialise itself.
 
@@ -30,6 +30,7 @@ mod plugins;
 mod profile;
 mod size;
 mod snapshot;
+mod upload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,6 +98,13 @@ impl Lab {
         }
     }
 
+    /// Drops what is kept of plugins that are not loaded any more.
+    pub(crate) fn forget_unloaded(&self) {
+        let plugins = self.registry.plugins();
+        self.baselines.keep_only(&plugins);
+        self.heaps.keep_only(&plugins);
+    }
+
     /// Requests to `/api/data` since the start.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -146,7 +154,8 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(profile::flamegraph))
         .routes(routes!(profile::pprof))
         .routes(routes!(plugins::list))
-        .routes(routes!(plugins::show))
+        .routes(routes!(plugins::show, upload::put, upload::delete))
+        .routes(routes!(upload::reload))
         .layer(middleware::from_fn_with_state(
             lab.clone(),
             auth::require_token,

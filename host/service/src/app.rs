@@ -25,6 +25,7 @@ use crate::monitor::Monitor;
 use crate::plugin::cache::Cache;
 use crate::plugin::loader::Loader;
 use crate::plugin::registry::Registry;
+use crate::plugin::watch;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Telemetry, logs};
 
@@ -85,7 +86,8 @@ impl App {
 
         let engine = engine::start().map_err(describe)?;
         let cache = Cache::open(config.cache_folder(), &engine);
-        let loader = Loader::new(engine, cache).map_err(describe)?;
+        let loader =
+            Loader::new(engine, cache, config.max_plugin_size.bytes()).map_err(describe)?;
         let tasks = TaskTracker::new();
         let revision = option_env!("LEAK_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(Metrics::new(
@@ -175,11 +177,14 @@ impl App {
                     lab.monitor
                         .clone()
                         .run(lab.registry.clone(), lab.heaps.clone(), move || {
+                            requests.forget_unloaded();
                             requests.requests()
                         });
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
             })
         };
+
+        tasks.spawn(watch::follow(lab.registry.clone(), stopping.clone()));
 
         // Scripts read this line to learn the port.
         println!("leak-host listening on http://{}", service.local_addr()?);

@@ -53,6 +53,10 @@ pub(crate) struct Config {
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
 
+    /// The largest component that is taken, from the folder or by the admin API: 64MiB.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = component_size)]
+    pub(crate) max_plugin_size: ByteSize,
+
     /// The leaks that are on from the start.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) enable: Vec<String>,
@@ -174,6 +178,15 @@ fn plugin_memory(text: &str) -> Result<ByteSize, String> {
         Ok(size)
     } else {
         Err("takes 1MiB to 4GiB".into())
+    }
+}
+
+fn component_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|e| format!("{e}"))?;
+    if (1 << 10..=1 << 30).contains(&size.bytes()) {
+        Ok(size)
+    } else {
+        Err("takes 1KiB to 1GiB".into())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::memory::ledger::{Ledger, LedgerReading, Part};
 use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
 use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, SampleRing};
+use crate::plugin::handle::Plugin;
 use crate::plugin::registry::Registry;
 use crate::telemetry::QueueUsage;
 
@@ -30,6 +31,7 @@ struct ProcessSample {
 /// What is kept of one look at a plugin.
 #[derive(Debug, Clone, Copy)]
 struct PluginSample {
+    life: u64,
     generation: u64,
     linear_bytes: u64,
     retained_bytes: u64,
@@ -42,6 +44,14 @@ struct PluginSample {
 struct History {
     process: SampleRing<ProcessSample>,
     plugins: BTreeMap<String, SampleRing<PluginSample>>,
+}
+
+impl History {
+    /// The samples of a plugin; none of one that had its id before.
+    fn of(&self, plugin: &Plugin) -> Option<&SampleRing<PluginSample>> {
+        let ring = self.plugins.get(plugin.id())?;
+        (ring.latest()?.value.life == plugin.life()).then_some(ring)
+    }
 }
 
 /// Growth and when it meets the limit.
@@ -136,9 +146,9 @@ impl Monitor {
 
     /// Growth of one plugin's retained bytes, and when its linear memory meets its limit. A fresh instance
     /// starts a fresh window.
-    pub(crate) fn plugin_forecast(&self, plugin: &str, limit: u64) -> Option<Forecast> {
+    pub(crate) fn plugin_forecast(&self, plugin: &Plugin, limit: u64) -> Option<Forecast> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = history.plugins.get(plugin)?;
+        let ring = history.of(plugin)?;
         let generation = ring.latest()?.value.generation;
         let of_instance = || {
             ring.window(GROWTH_WINDOW)
@@ -162,9 +172,9 @@ impl Monitor {
     }
 
     /// A plugin's numbers and the service's requests some time ago, or when the samples begin.
-    pub(crate) fn marks_before(&self, plugin: &str, ago: Duration) -> Option<Marks> {
+    pub(crate) fn marks_before(&self, plugin: &Plugin, ago: Duration) -> Option<Marks> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = history.plugins.get(plugin)?;
+        let ring = history.of(plugin)?;
         let sample = ring
             .before(Instant::now(), ago)
             .or_else(|| ring.iter().next())?;
@@ -172,6 +182,7 @@ impl Monitor {
             linear_bytes: sample.value.linear_bytes,
             heap_live_bytes: sample.value.heap_live_bytes,
             retained_objects: sample.value.retained_objects,
+            life: sample.value.life,
             generation: sample.value.generation,
             requests: sample.value.requests,
         })
@@ -245,6 +256,7 @@ impl Monitor {
         for plugin in plugins.iter() {
             let reading = plugin.reading();
             let sample = PluginSample {
+                life: plugin.life(),
                 generation: reading.generation,
                 linear_bytes: reading.linear.bytes,
                 retained_bytes: reading.retained.bytes,
@@ -252,7 +264,11 @@ impl Monitor {
                 heap_live_bytes: reading.heap_live.unwrap_or(0),
                 requests: reading.requests,
             };
-            match history.plugins.get_mut(plugin.id()) {
+            let ring = history.plugins.get_mut(plugin.id());
+            let same = |r: &SampleRing<PluginSample>| {
+                r.latest().is_some_and(|s| s.value.life == plugin.life())
+            };
+            match ring.filter(|r| same(r)) {
                 Some(ring) => ring.push(at, sample),
                 None => {
                     let mut ring = SampleRing::new(HISTORY_SAMPLES);

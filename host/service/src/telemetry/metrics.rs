@@ -88,6 +88,12 @@ impl Metrics {
         families
     }
 
+    /// Forgets a plugin and all its series.
+    pub(crate) fn remove_plugin(&self, plugin: &str) {
+        self.plugins.remove_plugin(plugin);
+        self.growth.remove_plugin(plugin);
+    }
+
     /// Everything in the format that a scraper's `Accept` header asks for.
     pub(crate) fn render(&self, accept: Option<&str>) -> Exposition {
         Exposition::negotiate(&self.gather(), accept)

@@ -20,6 +20,22 @@ pub(crate) fn component(name: &str) -> &'static Path {
         .unwrap_or_else(|| panic!("no component {name} among {:?}", built.keys()))
 }
 
+/// The bytes of a component that says it is another plugin: every mention of its name is exchanged for one of the same
+/// length, so that nothing in the file moves.
+pub(crate) fn renamed(name: &str, to: &str) -> Vec<u8> {
+    assert_eq!(name.len(), to.len(), "nothing may move");
+    let mut bytes = std::fs::read(component(name)).unwrap();
+    let mut at = 0;
+    while let Some(found) = bytes[at..]
+        .windows(name.len())
+        .position(|window| window == name.as_bytes())
+    {
+        at += found;
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
 /// `cargo xtask test` has built them already, into the same folder; then this only finds them.
 fn build() -> BTreeMap<String, PathBuf> {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");

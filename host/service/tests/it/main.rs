@@ -18,6 +18,7 @@ mod faults;
 mod heap;
 mod lab;
 mod limit;
+mod loading;
 mod metrics;
 mod options;
 mod readme;
