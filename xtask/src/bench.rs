@@ -10,6 +10,9 @@ use crate::plugins::{self, Members};
 use crate::toolchain;
 use crate::workspace::Workspace;
 
+mod lab;
+mod reload;
+mod scale;
 mod startup;
 
 /// Arguments of `cargo xtask bench`.
@@ -23,6 +26,10 @@ pub(crate) struct Args {
 enum Bench {
     /// From start to healthy with compiled plugins cached, and the memory of an idle lab.
     Startup(startup::Args),
+    /// A thousand different plugins at once: memory of each, and the calls that show all.
+    Scale(scale::Args),
+    /// A thousand loads and unloads under load: nothing fails, and nothing is left.
+    Reload(reload::Args),
 }
 
 /// Entry of the subcommand.
@@ -35,6 +42,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     host_process::build(workspace)?;
     let measurements = match &args.bench {
         Bench::Startup(args) => startup::measure(workspace, args)?,
+        Bench::Scale(args) => scale::measure(workspace, args)?,
+        Bench::Reload(args) => reload::measure(workspace, args)?,
     };
     println!();
     for measurement in &measurements {

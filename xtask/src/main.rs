@@ -1,4 +1,5 @@
-//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`, `lint`, `bench`.
+//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `plugins`,
+//! `check-plugin`, `lint`, `bench`.
 //!
 //! They live in Rust rather than in scripts so that they behave the same on every machine that has
 //! the toolchain, and so that a step that takes minutes can say what it is doing.
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::workspace::Workspace;
 
 mod bench;
+mod check_plugin;
 mod host_process;
 mod invariants;
 mod lint;
@@ -37,6 +39,8 @@ enum Task {
     Test(test::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
+    /// Check whether components keep the promises of the contract.
+    CheckPlugin(check_plugin::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
     Lint,
     /// Measure the running lab and compare with its limits.
@@ -53,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
+        Task::CheckPlugin(args) => check_plugin::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Stack(command) => stack::run(&workspace, &command),

@@ -9,12 +9,13 @@
 //! | `/admin/memory` | the process and the plugins |
 //! | `/admin/memory/snapshot`, `diff`, `baselines`, `history`, `flamegraph` | live bytes by source line |
 //! | `/debug/pprof/heap` | the same for pprof |
-//! | `/admin/plugins` | what is loaded; loading, replacing and unloading |
+//! | `/admin/plugins` | what is loaded; loading, replacing, unloading and checking |
 //!
 //! Nothing here knows of wasmtime. Wire types live here; the domain does not serialise itself.
 
 mod auth;
 mod body;
+pub(crate) mod conformance;
 mod data;
 mod diff;
 mod docs;
@@ -39,6 +40,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -65,6 +67,9 @@ pub(crate) struct Lab {
     pub(crate) heaps: Arc<Heaps>,
     /// What heaps are compared with.
     baselines: Baselines,
+    /// Held while a component is checked: one at a time.
+    checking: Semaphore,
+    deadline: Duration,
     /// What is measured.
     pub(crate) metrics: Arc<Metrics>,
     service_name: String,
@@ -89,6 +94,8 @@ impl Lab {
             monitor,
             heaps,
             baselines: Baselines::default(),
+            checking: Semaphore::new(1),
+            deadline: config.plugin_deadline,
             metrics,
             service_name: config.service_name.clone(),
             tracer,
@@ -154,6 +161,7 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(profile::flamegraph))
         .routes(routes!(profile::pprof))
         .routes(routes!(plugins::list))
+        .routes(routes!(conformance::check))
         .routes(routes!(plugins::show, upload::put, upload::delete))
         .routes(routes!(upload::reload))
         .layer(middleware::from_fn_with_state(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use axum::http::{Method, StatusCode};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// When a part cannot be built: an address in use, an unknown leak in `--enable`, …
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
+    raise_file_limit();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -241,6 +243,18 @@ impl App {
         let _ = tokio::time::timeout(Duration::from_millis(500), tasks.wait()).await;
         telemetry.flush().await;
         Ok(())
+    }
+}
+
+/// Compiled code is mapped from a file that stays open: a thousand plugins are more than many systems' soft limit.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 

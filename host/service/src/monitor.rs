@@ -16,7 +16,7 @@ use crate::memory::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
 use crate::memory::ledger::{Ledger, LedgerReading, Part};
 use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
-use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, SampleRing};
+use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, Sample, SampleRing};
 use crate::plugin::handle::Plugin;
 use crate::plugin::registry::Registry;
 use crate::telemetry::QueueUsage;
@@ -29,7 +29,7 @@ struct ProcessSample {
 }
 
 /// What is kept of one look at a plugin.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PluginSample {
     life: u64,
     generation: u64,
@@ -52,6 +52,34 @@ impl History {
         let ring = self.plugins.get(plugin.id())?;
         (ring.latest()?.value.life == plugin.life()).then_some(ring)
     }
+}
+
+/// The samples of the growth window, one a second: those between two equal ones are not kept, and are equal too.
+fn each_second<T: Copy + PartialEq>(ring: &SampleRing<T>) -> impl Iterator<Item = Sample<T>> {
+    let newest = ring.latest().map(|s| s.at.instant);
+    let mut previous: Option<Sample<T>> = None;
+    let filled = ring.iter().flat_map(move |sample| {
+        let before = previous
+            .replace(*sample)
+            .filter(|p| p.value == sample.value);
+        let gap = before.map_or(0.0, |p| {
+            (sample.at.instant - p.at.instant).as_secs_f64() / SAMPLE_INTERVAL.as_secs_f64()
+        });
+        let between = 1..gap.round() as u32;
+        let sample = *sample;
+        let filling = between.rev().filter_map(move |back| {
+            let ago = SAMPLE_INTERVAL * back;
+            Some(Sample {
+                at: Moment {
+                    instant: sample.at.instant.checked_sub(ago)?,
+                    unix_seconds: sample.at.unix_seconds - ago.as_secs_f64(),
+                },
+                value: sample.value,
+            })
+        });
+        filling.chain(std::iter::once(sample))
+    });
+    filled.filter(move |s| newest.is_some_and(|n| n - s.at.instant <= GROWTH_WINDOW))
 }
 
 /// Growth and when it meets the limit.
@@ -150,10 +178,7 @@ impl Monitor {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = history.of(plugin)?;
         let generation = ring.latest()?.value.generation;
-        let of_instance = || {
-            ring.window(GROWTH_WINDOW)
-                .filter(move |s| s.value.generation == generation)
-        };
+        let of_instance = || each_second(ring).filter(move |s| s.value.generation == generation);
         let retained = of_instance().map(|s| GrowthPoint {
             at: s.at,
             bytes: s.value.retained_bytes,
@@ -269,10 +294,10 @@ impl Monitor {
                 r.latest().is_some_and(|s| s.value.life == plugin.life())
             };
             match ring.filter(|r| same(r)) {
-                Some(ring) => ring.push(at, sample),
+                Some(ring) => ring.push_change(at, sample),
                 None => {
                     let mut ring = SampleRing::new(HISTORY_SAMPLES);
-                    ring.push(at, sample);
+                    ring.push_change(at, sample);
                     history.plugins.insert(plugin.id().to_owned(), ring);
                 }
             }
@@ -293,5 +318,29 @@ impl Monitor {
             self.sample(&registry, requests());
             heaps.sample(&registry).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_of_every_second_whether_it_was_kept_or_not() {
+        let start = Instant::now();
+        let at = |second: u64| Moment {
+            instant: start + Duration::from_secs(second),
+            unix_seconds: second as f64,
+        };
+        // Flat for a minute, then growing: kept as it is, and with what stays left out.
+        let value = |second: u64| second.max(60);
+        let (mut all, mut changes) = (SampleRing::new(900), SampleRing::new(900));
+        for second in 0..100 {
+            all.push(at(second), value(second));
+            changes.push_change(at(second), value(second));
+        }
+        assert!(changes.len() < 45, "{}", changes.len());
+        let expected: Vec<_> = all.window(GROWTH_WINDOW).copied().collect();
+        assert_eq!(each_second(&changes).collect::<Vec<_>>(), expected);
     }
 }

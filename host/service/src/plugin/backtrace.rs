@@ -32,6 +32,11 @@ pub(crate) fn explain(
     let component = loader.original(origin)?;
     let symbols = Symbols::new(&component, symbol_options())
         .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
+    Ok(located(&symbols, frames))
+}
+
+/// The same with symbols that have been read.
+pub(crate) fn located(symbols: &Symbols, frames: &[Frame]) -> Vec<Frame> {
     let mut explained = Vec::new();
     for frame in frames {
         match frame.offset {
@@ -50,7 +55,7 @@ pub(crate) fn explain(
         }
     }
     explained.truncate(FRAMES);
-    Ok(explained)
+    explained
 }
 
 /// The innermost frame of the plugin's own source, else the innermost of all.

@@ -35,6 +35,17 @@ pub(crate) struct Loaded {
     pub(crate) meta: Arc<InstrumentedMeta>,
     /// Whether it keeps books of its heap.
     pub(crate) profile: Profile,
+    /// Whether its code is mapped from a file of the cache.
+    in_file: bool,
+}
+
+impl Loaded {
+    /// Lets go of the code that has run so far: one that only had to say what it is may not run again for long.
+    pub(crate) fn release_pages(&self) {
+        if self.in_file {
+            Cache::release_pages(self.pre.instance_pre().component());
+        }
+    }
 }
 
 /// Whether a component is to keep books of its heap.
@@ -97,6 +108,14 @@ impl Loader {
         })
     }
 
+    /// The same loader for components that nobody will ask for again.
+    pub(crate) fn without_cache(&self) -> Self {
+        Loader {
+            cache: self.cache.without_folder(),
+            ..self.clone()
+        }
+    }
+
     /// The most bytes that a component may have.
     pub(crate) fn size_max(&self) -> u64 {
         self.size_max
@@ -153,12 +172,20 @@ impl Loader {
         let kept = self.cache.get(&self.engine, &key);
         let kept = kept.and_then(|(c, side)| Some((c, InstrumentedMeta::from_bytes(&side).ok()?)));
         let cached = kept.is_some();
+        let mut in_file = cached;
         let (component, meta) = match kept {
             Some((component, meta)) => (component, Arc::new(meta)),
             None => {
                 let (component, meta) = self.compile(bytes, profile)?;
                 self.cache.put(&key, &component, &meta.to_bytes());
-                (component, meta)
+                // From the file, only what runs becomes resident; what was just compiled is resident as a whole.
+                match self.cache.get(&self.engine, &key) {
+                    Some((mapped, _)) => {
+                        in_file = true;
+                        (mapped, meta)
+                    }
+                    None => (component, meta),
+                }
             }
         };
         self.cache.put_original(&digest, bytes);
@@ -196,6 +223,7 @@ impl Loader {
             origin,
             meta,
             profile,
+            in_file,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::bindings::exports::leak_lab::plugin::leak as wit;
 const RESERVED: [&str; 4] = ["all", "check", "clear", "status"];
 
 /// A plugin's checked manifest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Manifest {
     /// Kebab-case, unique in the lab.
     pub(crate) id: String,

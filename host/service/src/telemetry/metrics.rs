@@ -11,6 +11,7 @@ mod memory;
 mod openmetrics;
 mod plugins;
 mod process;
+mod text;
 
 use prometheus::core::Collector;
 use prometheus::{IntGauge, Opts, Registry, proto::MetricFamily};

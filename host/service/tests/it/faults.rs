@@ -318,7 +318,15 @@ async fn a_trap_is_shown_with_its_source_lines() {
             status["backtrace"].to_string().contains(line),
             "{profile}: {status}"
         );
-        assert!(lab.output().contains(line), "{profile}: it is in the log");
+        let asked = Instant::now();
+        while !lab.output().contains(line) {
+            let waited = asked.elapsed();
+            assert!(
+                waited < Duration::from_secs(30),
+                "{profile}: it is in the log"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
 
         // A reset starts anew and does not forget.
         lab.post(&format!("/admin/leaks/{plugin}/reset"), json!({}))

@@ -11,6 +11,7 @@
 mod access;
 mod burst;
 mod components;
+mod conformance;
 mod contract;
 mod errors;
 mod exercises;

@@ -55,6 +55,7 @@ impl Replacement {
                 PluginError::Refused(format!("the component does not start: {fault}"))
             })?;
         let manifest = instance.describe().await?;
+        loaded.release_pages();
         Ok(Replacement {
             loaded: Arc::new(loaded),
             manifest: Arc::new(manifest),
