@@ -13,6 +13,9 @@ use crate::workspace::Workspace;
 mod console;
 mod heap;
 mod http;
+mod lab;
+mod reload;
+mod scale;
 mod startup;
 pub(crate) mod wrk;
 
@@ -33,6 +36,10 @@ enum Bench {
     Console(console::Args),
     /// What guests pay for the books of their heap: time by kind of work, and bytes for each live block.
     Heap,
+    /// A thousand different plugins at once: memory of each, and the calls that show all.
+    Scale(scale::Args),
+    /// A thousand loads and unloads under load: nothing fails, and nothing is left.
+    Reload(reload::Args),
 }
 
 /// Entry of the subcommand.
@@ -50,6 +57,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         Bench::Startup(args) => show(&startup::measure(workspace, args)?),
         Bench::Console(args) => show(&console::measure(workspace, args)?),
         Bench::Http(args) => http::compare(workspace, args)?,
+        Bench::Scale(args) => show(&scale::measure(workspace, args)?),
+        Bench::Reload(args) => show(&reload::measure(workspace, args)?),
     };
     Ok(if within {
         ExitCode::SUCCESS

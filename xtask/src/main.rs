@@ -1,5 +1,5 @@
 //! The commands of this repository, one per trade: `cargo xtask run`, `test`, `test-console`, `test-api`,
-//! `plugins`, `new-plugin`, `lint`, `bench`, `soak`, `stack`.
+//! `plugins`, `languages`, `new-plugin`, `check-plugin`, `lint`, `bench`, `soak`, `stack`.
 //!
 //! They live in Rust rather than in scripts so that they behave the same on every machine that has
 //! the toolchain, and so that a step that takes minutes can say what it is doing.
@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::workspace::Workspace;
 
 mod bench;
+mod check_plugin;
 mod console;
 mod host_process;
 mod http;
@@ -53,6 +54,8 @@ enum Task {
     NewPlugin(new_plugin::Args),
     /// Build the plugins that are written in C, JavaScript and Python.
     Languages(languages::Args),
+    /// Check whether components keep the promises of the contract.
+    CheckPlugin(check_plugin::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
     Lint,
     /// Measure the running lab and the heap profiler, and compare with their limits.
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::NewPlugin(args) => new_plugin::run(&workspace, &args),
         Task::Languages(args) => languages::run(&workspace, &args),
+        Task::CheckPlugin(args) => check_plugin::run(&workspace, &args),
         Task::Lint => lint::run(&workspace),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),

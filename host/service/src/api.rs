@@ -11,12 +11,13 @@
 //! | `/debug/pprof/heap` | the same for pprof |
 //! | `/admin/post-mortem` | what held the memory when the host died the last time |
 //! | `/admin/memory/source` | the source around a line that a heap names |
-//! | `/admin/plugins` | what is loaded |
+//! | `/admin/plugins` | what is loaded; loading, replacing, unloading and checking |
 //!
 //! Nothing here knows of wasmtime. Wire types live here; the domain does not serialise itself.
 
 pub(crate) mod auth;
 mod body;
+pub(crate) mod conformance;
 mod data;
 mod diff;
 mod docs;
@@ -35,6 +36,7 @@ pub(crate) mod profile;
 mod size;
 mod snapshot;
 mod source;
+mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -71,6 +74,9 @@ pub(crate) struct Lab {
     pub(crate) heaps: Arc<Heaps>,
     /// What heaps are compared with.
     baselines: Baselines,
+    /// Held while a component is checked: one at a time.
+    checking: Semaphore,
+    deadline: Duration,
     /// What is measured.
     pub(crate) metrics: Arc<Metrics>,
     /// What outlives this process.
@@ -100,6 +106,8 @@ impl Lab {
             monitor,
             heaps,
             baselines: Baselines::default(),
+            checking: Semaphore::new(1),
+            deadline: config.plugin_deadline,
             metrics,
             post_mortem,
             service_name: config.service_name.clone(),
@@ -109,6 +117,13 @@ impl Lab {
             source_root: config.source_root.clone(),
             requests: AtomicU64::new(0),
         }
+    }
+
+    /// Drops what is kept of plugins that are not loaded any more.
+    pub(crate) fn forget_unloaded(&self) {
+        let plugins = self.registry.plugins();
+        self.baselines.keep_only(&plugins);
+        self.heaps.keep_only(&plugins);
     }
 
     /// Requests to `/api/data` since the start.
@@ -169,7 +184,9 @@ pub(crate) fn admin(lab: Arc<Lab>) -> OpenApiRouter {
         .routes(routes!(post_mortem::post_mortem))
         .routes(routes!(source::source))
         .routes(routes!(plugins::list))
-        .routes(routes!(plugins::show))
+        .routes(routes!(conformance::check))
+        .routes(routes!(plugins::show, upload::put, upload::delete))
+        .routes(routes!(upload::reload))
         .layer(middleware::from_fn_with_state(
             lab.clone(),
             auth::require_token,

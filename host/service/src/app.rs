@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use axum::http::{Method, StatusCode};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use crate::monitor::Monitor;
 use crate::plugin::cache::Cache;
 use crate::plugin::loader::Loader;
 use crate::plugin::registry::Registry;
+use crate::plugin::watch;
 use crate::post_mortem::PostMortem;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Telemetry, logs};
@@ -40,6 +42,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// When a part cannot be built: an address in use, an unknown leak in `--enable`, …
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
+    raise_file_limit();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -95,7 +98,8 @@ impl App {
 
         let engine = engine::start().map_err(describe)?;
         let cache = Cache::open(config.cache_folder(), &engine);
-        let loader = Loader::new(engine, cache).map_err(describe)?;
+        let loader =
+            Loader::new(engine, cache, config.max_plugin_size.bytes()).map_err(describe)?;
         let tasks = TaskTracker::new();
         let revision = option_env!("LEAK_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(Metrics::new(
@@ -186,6 +190,7 @@ impl App {
                     lab.monitor
                         .clone()
                         .run(lab.registry.clone(), lab.heaps.clone(), move || {
+                            requests.forget_unloaded();
                             requests.requests()
                         });
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
@@ -193,6 +198,7 @@ impl App {
         };
 
         let last_words = tasks.spawn(api::post_mortem::keep(lab.clone()));
+        tasks.spawn(watch::follow(lab.registry.clone(), stopping.clone()));
 
         // Scripts read this line to learn the port.
         println!("leak-host listening on http://{}", service.local_addr()?);
@@ -257,6 +263,18 @@ impl App {
         lab.post_mortem.ended_well();
         telemetry.flush().await;
         Ok(())
+    }
+}
+
+/// Compiled code is mapped from a file that stays open: a thousand plugins are more than many systems' soft limit.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::conformance;
 use crate::memory::byte_size::ByteSize;
 use crate::plugin::settings::Defaults;
 use crate::telemetry::logs::LogOptions;
@@ -26,12 +27,38 @@ pub(crate) struct CommandLine {
 /// What the program can do besides serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
+    /// Checks whether a component keeps the promises of the contract, and exits with 0 if it does, 1 if it does not, 2
+    /// if it cannot be checked.
+    Check(CheckArgs),
     /// Asks a running host for its health and exits with 0 or 1: for containers without a shell.
     Health {
         /// Where the host listens.
         #[arg(long, env = "LEAK_LISTEN", default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
     },
+}
+
+/// What is checked, and how.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The component.
+    pub(crate) file: PathBuf,
+
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Requests of each run, 50 to 5000.
+    #[arg(long, default_value_t = conformance::REQUESTS, value_parser = requests)]
+    pub(crate) requests: u32,
+
+    /// Time that one call may take.
+    #[arg(long, default_value = "250ms", value_parser = deadline)]
+    pub(crate) plugin_deadline: Duration,
+
+    /// The largest component that is taken.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = component_size)]
+    pub(crate) max_plugin_size: ByteSize,
 }
 
 /// How the host serves.
@@ -56,6 +83,9 @@ pub(crate) struct Config {
     /// The checkout that the plugins were built from: the console shows the source lines that hold memory.
     #[arg(long, env = "LEAK_SOURCE_ROOT", value_name = "DIR")]
     pub(crate) source_root: Option<PathBuf>,
+    /// The largest component that is taken, from the folder or by the admin API: 64MiB.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = component_size)]
+    pub(crate) max_plugin_size: ByteSize,
 
     /// The leaks that are on from the start.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
@@ -201,6 +231,23 @@ fn plugin_memory(text: &str) -> Result<ByteSize, String> {
         Ok(size)
     } else {
         Err("takes 1MiB to 4GiB".into())
+    }
+}
+
+fn requests(text: &str) -> Result<u32, String> {
+    let range = conformance::REQUESTS_RANGE;
+    match text.parse() {
+        Ok(requests) if range.contains(&requests) => Ok(requests),
+        _ => Err(format!("takes {} to {}", range.start(), range.end())),
+    }
+}
+
+fn component_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|e| format!("{e}"))?;
+    if (1 << 10..=1 << 30).contains(&size.bytes()) {
+        Ok(size)
+    } else {
+        Err("takes 1KiB to 1GiB".into())
     }
 }
 

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
-use guest_heap::symbols::{SymbolOptions, Symbols};
+use guest_heap::symbols::Symbols;
 use guest_heap::{Context, Reading, Seen};
 use tokio::sync::Mutex as AsyncMutex;
 
+use crate::plugin::backtrace::symbol_options;
 use crate::plugin::driver::HeapBooks;
 use crate::plugin::error::PluginError;
 use crate::plugin::handle::Plugin;
@@ -41,6 +42,8 @@ pub(crate) struct Heaps {
 
 /// What is known of one plugin's heap.
 struct View {
+    /// Whose it is: an id can be given to another plugin.
+    life: u64,
     books: AsyncMutex<Known>,
     history: Mutex<History>,
     /// For the ledger: bytes of symbols and stacks.
@@ -117,7 +120,7 @@ impl Heaps {
         &self,
         plugin: &Arc<Plugin>,
     ) -> Result<Option<Arc<Snapshot>>, PluginError> {
-        let view = self.view(plugin.id());
+        let view = self.view(plugin);
         let mut known = view.books.lock().await;
         let Some(reading) = read(plugin, &mut known).await? else {
             return Ok(None);
@@ -150,7 +153,7 @@ impl Heaps {
     }
 
     /// What a plugin's history tells.
-    pub(crate) fn with_history<T>(&self, plugin: &str, ask: impl FnOnce(&History) -> T) -> T {
+    pub(crate) fn with_history<T>(&self, plugin: &Plugin, ask: impl FnOnce(&History) -> T) -> T {
         let view = self.view(plugin);
         let history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
         ask(&history)
@@ -171,13 +174,18 @@ impl Heaps {
     /// Takes one reading of every plugin into its history. Meant to be called once a second.
     pub(crate) async fn sample(&self, registry: &Registry) {
         let plugins = registry.plugins();
-        self.lock()
-            .retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
+        self.keep_only(&plugins);
         for plugin in plugins.iter() {
             if let Err(error) = self.sample_one(plugin, Occasion::Clock).await {
                 tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
             }
         }
+    }
+
+    /// Forgets the heaps of all but these plugins, which are in the order of their ids.
+    pub(crate) fn keep_only(&self, plugins: &[Arc<Plugin>]) {
+        self.lock()
+            .retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
     }
 
     /// Brings a plugin's history up to this moment, before it is asked about.
@@ -194,7 +202,7 @@ impl Heaps {
         plugin: &Arc<Plugin>,
         occasion: Occasion,
     ) -> Result<(), PluginError> {
-        let view = self.view(plugin.id());
+        let view = self.view(plugin);
         let mut known = view.books.lock().await;
         let now = self.now();
         let published = plugin.reading();
@@ -291,17 +299,18 @@ impl Heaps {
         Ok(snapshot)
     }
 
-    fn view(&self, plugin: &str) -> Arc<View> {
+    fn view(&self, plugin: &Plugin) -> Arc<View> {
         let mut views = self.lock();
-        if let Some(view) = views.get(plugin) {
+        if let Some(view) = views.get(plugin.id()).filter(|v| v.life == plugin.life()) {
             return view.clone();
         }
         let view = Arc::new(View {
+            life: plugin.life(),
             books: AsyncMutex::default(),
             history: Mutex::new(History::new()),
             symbol_bytes: Default::default(),
         });
-        views.insert(plugin.to_owned(), view.clone());
+        views.insert(plugin.id().to_owned(), view.clone());
         view
     }
 
@@ -348,12 +357,4 @@ fn account(view: &View, known: &Known, symbols: &Symbols) {
 fn push(view: &View, at: Duration, snapshot: &Snapshot) {
     let mut history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
     history.push(at, snapshot);
-}
-
-/// The lab's own layers are not where a leak is.
-fn symbol_options() -> SymbolOptions {
-    SymbolOptions::default()
-        .keep_folder("plugins")
-        .infrastructure_path("plugins/sdk")
-        .infrastructure_crate("leak-plugin-sdk")
 }

@@ -2,6 +2,8 @@
 //!
 //! Counters count where things happen; gauges are set here, so nothing is paid for them while nobody looks.
 
+use std::sync::Arc;
+
 use guest_heap::history::OTHER;
 
 use crate::heap::Heaps;
@@ -32,15 +34,24 @@ pub(crate) fn refresh(
     metrics
         .growth
         .update(GrowthOf::Process, &growth, budget.limit.map(|l| l.bytes));
-    for plugin in registry.plugins().iter() {
+    let plugins = registry.plugins();
+    for plugin in plugins.iter() {
         refresh_plugin(metrics, monitor, plugin);
     }
-    refresh_sites(metrics, registry, heaps);
+    refresh_sites(metrics, &plugins, heaps);
+    let now = registry.plugins();
+    if !Arc::ptr_eq(&plugins, &now) {
+        // One that was unloaded meanwhile may have got its series back.
+        let gone = |p: &&Arc<Plugin>| now.binary_search_by(|n| n.id().cmp(p.id())).is_err();
+        for plugin in plugins.iter().filter(gone) {
+            metrics.remove_plugin(plugin.id());
+        }
+    }
     Ok(())
 }
 
 fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
-    let Ok(handles) = metrics.plugins.for_plugin(plugin.id()) else {
+    let Some(handles) = metrics.plugins.of_plugin(plugin.id()) else {
         return;
     };
     let (reading, details) = (plugin.reading(), plugin.details());
@@ -57,7 +68,7 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
         State::Exhausted(_) => PluginState::Exhausted,
         State::Faulted(_) => PluginState::Faulted,
     });
-    if let Some(forecast) = monitor.plugin_forecast(plugin.id(), limit) {
+    if let Some(forecast) = monitor.plugin_forecast(plugin, limit) {
         metrics
             .growth
             .update(GrowthOf::Plugin(plugin.id()), &forecast.growth, Some(limit));
@@ -65,10 +76,10 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
 }
 
 /// Shows the source lines that have grown most in the history.
-fn refresh_sites(metrics: &Metrics, registry: &Registry, heaps: &Heaps) {
+fn refresh_sites(metrics: &Metrics, plugins: &[Arc<Plugin>], heaps: &Heaps) {
     let mut sites = Vec::new();
-    for plugin in registry.plugins().iter() {
-        for series in heaps.with_history(plugin.id(), |h| h.series(SITES, 2)) {
+    for plugin in plugins {
+        for series in heaps.with_history(plugin, |h| h.series(SITES, 2)) {
             let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
                 continue;
             };

@@ -4,7 +4,9 @@
 mod api;
 mod app;
 mod bindings;
+mod check;
 mod config;
+mod conformance;
 mod console;
 mod engine;
 mod health_check;
@@ -24,6 +26,7 @@ use config::{Action, CommandLine};
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let outcome = match command_line.action {
+        Some(Action::Check(args)) => return check::run(&args),
         Some(Action::Health { listen }) => health_check::ask(listen),
         None => app::run(command_line.config),
     };

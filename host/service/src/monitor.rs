@@ -18,6 +18,7 @@ use crate::memory::ledger::{Ledger, LedgerReading, Part};
 use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
 use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, Sample, SampleRing};
+use crate::plugin::handle::Plugin;
 use crate::plugin::registry::Registry;
 use crate::telemetry::QueueUsage;
 
@@ -31,8 +32,9 @@ struct ProcessSample {
 }
 
 /// What is kept of one look at a plugin.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PluginSample {
+    life: u64,
     generation: u64,
     linear_bytes: u64,
     retained_bytes: u64,
@@ -45,6 +47,42 @@ struct PluginSample {
 struct History {
     process: SampleRing<ProcessSample>,
     plugins: BTreeMap<String, SampleRing<PluginSample>>,
+}
+
+impl History {
+    /// The samples of a plugin; none of one that had its id before.
+    fn of(&self, plugin: &Plugin) -> Option<&SampleRing<PluginSample>> {
+        let ring = self.plugins.get(plugin.id())?;
+        (ring.latest()?.value.life == plugin.life()).then_some(ring)
+    }
+}
+
+/// The samples of the growth window, one a second: those between two equal ones are not kept, and are equal too.
+fn each_second<T: Copy + PartialEq>(ring: &SampleRing<T>) -> impl Iterator<Item = Sample<T>> {
+    let newest = ring.latest().map(|s| s.at.instant);
+    let mut previous: Option<Sample<T>> = None;
+    let filled = ring.iter().flat_map(move |sample| {
+        let before = previous
+            .replace(*sample)
+            .filter(|p| p.value == sample.value);
+        let gap = before.map_or(0.0, |p| {
+            (sample.at.instant - p.at.instant).as_secs_f64() / SAMPLE_INTERVAL.as_secs_f64()
+        });
+        let between = 1..gap.round() as u32;
+        let sample = *sample;
+        let filling = between.rev().filter_map(move |back| {
+            let ago = SAMPLE_INTERVAL * back;
+            Some(Sample {
+                at: Moment {
+                    instant: sample.at.instant.checked_sub(ago)?,
+                    unix_seconds: sample.at.unix_seconds - ago.as_secs_f64(),
+                },
+                value: sample.value,
+            })
+        });
+        filling.chain(std::iter::once(sample))
+    });
+    filled.filter(move |s| newest.is_some_and(|n| n - s.at.instant <= GROWTH_WINDOW))
 }
 
 /// Growth and when it meets the limit.
@@ -214,14 +252,11 @@ impl Monitor {
 
     /// Growth of one plugin's retained bytes, and when its linear memory meets its limit. A fresh instance
     /// starts a fresh window.
-    pub(crate) fn plugin_forecast(&self, plugin: &str, limit: u64) -> Option<Forecast> {
+    pub(crate) fn plugin_forecast(&self, plugin: &Plugin, limit: u64) -> Option<Forecast> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = history.plugins.get(plugin)?;
+        let ring = history.of(plugin)?;
         let generation = ring.latest()?.value.generation;
-        let of_instance = || {
-            ring.window(GROWTH_WINDOW)
-                .filter(move |s| s.value.generation == generation)
-        };
+        let of_instance = || each_second(ring).filter(move |s| s.value.generation == generation);
         let retained = of_instance().map(|s| GrowthPoint {
             at: s.at,
             bytes: s.value.retained_bytes,
@@ -240,9 +275,9 @@ impl Monitor {
     }
 
     /// A plugin's numbers and the service's requests some time ago, or when the samples begin.
-    pub(crate) fn marks_before(&self, plugin: &str, ago: Duration) -> Option<Marks> {
+    pub(crate) fn marks_before(&self, plugin: &Plugin, ago: Duration) -> Option<Marks> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = history.plugins.get(plugin)?;
+        let ring = history.of(plugin)?;
         let sample = ring
             .before(Instant::now(), ago)
             .or_else(|| ring.iter().next())?;
@@ -250,6 +285,7 @@ impl Monitor {
             linear_bytes: sample.value.linear_bytes,
             heap_live_bytes: sample.value.heap_live_bytes,
             retained_objects: sample.value.retained_objects,
+            life: sample.value.life,
             generation: sample.value.generation,
             requests: sample.value.requests,
         })
@@ -324,6 +360,7 @@ impl Monitor {
         for plugin in plugins.iter() {
             let reading = plugin.reading();
             let sample = PluginSample {
+                life: plugin.life(),
                 generation: reading.generation,
                 linear_bytes: reading.linear.bytes,
                 retained_bytes: reading.retained.bytes,
@@ -331,11 +368,15 @@ impl Monitor {
                 heap_live_bytes: reading.heap_live.unwrap_or(0),
                 requests: reading.requests,
             };
-            match history.plugins.get_mut(plugin.id()) {
-                Some(ring) => ring.push(at, sample),
+            let ring = history.plugins.get_mut(plugin.id());
+            let same = |r: &SampleRing<PluginSample>| {
+                r.latest().is_some_and(|s| s.value.life == plugin.life())
+            };
+            match ring.filter(|r| same(r)) {
+                Some(ring) => ring.push_change(at, sample),
                 None => {
                     let mut ring = SampleRing::new(HISTORY_SAMPLES);
-                    ring.push(at, sample);
+                    ring.push_change(at, sample);
                     history.plugins.insert(plugin.id().to_owned(), ring);
                 }
             }
@@ -357,5 +398,29 @@ impl Monitor {
             self.ticks.send_modify(|ticks| *ticks += 1);
             heaps.sample(&registry).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_of_every_second_whether_it_was_kept_or_not() {
+        let start = Instant::now();
+        let at = |second: u64| Moment {
+            instant: start + Duration::from_secs(second),
+            unix_seconds: second as f64,
+        };
+        // Flat for a minute, then growing: kept as it is, and with what stays left out.
+        let value = |second: u64| second.max(60);
+        let (mut all, mut changes) = (SampleRing::new(900), SampleRing::new(900));
+        for second in 0..100 {
+            all.push(at(second), value(second));
+            changes.push_change(at(second), value(second));
+        }
+        assert!(changes.len() < 45, "{}", changes.len());
+        let expected: Vec<_> = all.window(GROWTH_WINDOW).copied().collect();
+        assert_eq!(each_second(&changes).collect::<Vec<_>>(), expected);
     }
 }

@@ -4,9 +4,11 @@
 //! [`driver`], behind a bounded mailbox; everybody else holds a [`handle::Plugin`], which reads what the
 //! driver has published without asking it. Nothing in here knows of HTTP.
 
+pub(crate) mod backtrace;
 pub(crate) mod cache;
 pub(crate) mod driver;
 pub(crate) mod error;
+pub(crate) mod folder;
 pub(crate) mod guest_log;
 pub(crate) mod handle;
 pub(crate) mod instance;
@@ -17,3 +19,4 @@ pub(crate) mod manifest;
 pub(crate) mod registry;
 pub(crate) mod settings;
 pub(crate) mod target;
+pub(crate) mod watch;

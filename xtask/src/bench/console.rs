@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::Measurement;
-use super::startup::{resident_mb, start, stop};
+use super::lab::{resident_mb, start, stop};
 use crate::progress;
 use crate::workspace::Workspace;
 
+/// A host that is not healthy within this has failed.
+const START_WITHIN: Duration = Duration::from_secs(60);
 /// Processor time of one open page, in percent of a core.
 const PAGE_LIMIT_PERCENT: f64 = 1.0;
 /// Memory of one open page, in MiB.
@@ -96,7 +98,13 @@ fn drain(mut stream: TcpStream, closing: &AtomicBool, received: &AtomicU64) {
 /// Measures with the shipped plugins, each of them leaking a little, so that every chart is drawn.
 pub(super) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurement>> {
     let cache = workspace.scratch().join("bench-console");
-    let (host, _, base) = start(workspace, &workspace.components(), &cache)?;
+    let (host, _, base) = start(
+        workspace,
+        &workspace.components(),
+        &cache,
+        &[],
+        START_WITHIN,
+    )?;
     let pid = host.pid();
     let address = base.trim_start_matches("http://").to_owned();
     prepare(&base)?;

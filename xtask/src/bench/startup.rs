@@ -7,13 +7,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use rustix::process::Signal;
+use anyhow::{Context, Result};
 
 use super::Measurement;
-use crate::host_process::{HostProcess, is_healthy};
+use super::lab::{self, resident_mb, stop};
+use crate::host_process::HostProcess;
 use crate::plugins::EXERCISES;
 use crate::progress;
 use crate::workspace::Workspace;
@@ -24,8 +24,6 @@ const START_LIMIT_MS: f64 = 150.0;
 const IDLE_LIMIT_MB: f64 = 25.0;
 /// A start that takes longer than this has failed.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-/// Resolution of the start time.
-const ASK_EVERY: Duration = Duration::from_millis(1);
 
 /// Arguments of `cargo xtask bench startup`.
 #[derive(Debug, clap::Args)]
@@ -150,62 +148,12 @@ fn only_exercises(workspace: &Workspace) -> Result<PathBuf> {
     Ok(folder)
 }
 
-pub(super) fn start(
+fn start(
     workspace: &Workspace,
     plugins: &Path,
     cache: &Path,
 ) -> Result<(HostProcess, Duration, String)> {
-    let args = [
-        "--listen".as_ref(),
-        "127.0.0.1:0".as_ref(),
-        "--plugins".as_ref(),
-        plugins.as_os_str(),
-        "--cache".as_ref(),
-        cache.as_os_str(),
-    ];
-    let started = Instant::now();
-    let mut host = HostProcess::start(workspace, args, false)?;
-    let mut address = None;
-    while started.elapsed() < GIVE_UP_AFTER {
-        if address.is_none() {
-            address = host.address();
-        }
-        if let Some(base) = address.as_ref().filter(|base| is_healthy(base)) {
-            return Ok((host, started.elapsed(), base.clone()));
-        }
-        if let Some(status) = host.exited()? {
-            bail!("the host ended before it was healthy: {status}");
-        }
-        sleep(ASK_EVERY);
-    }
-    host.signal(Signal::KILL);
-    bail!(
-        "the host was not healthy within {} s",
-        GIVE_UP_AFTER.as_secs()
-    );
-}
-
-pub(super) fn stop(host: HostProcess) -> Result<()> {
-    host.signal(Signal::TERM);
-    let status = host.wait()?;
-    if !status.success() {
-        bail!("the host did not end cleanly after SIGTERM: {status}");
-    }
-    Ok(())
-}
-
-pub(super) fn resident_mb(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("cannot read /proc")?;
-    parse_resident_kib(&status)
-        .map(|kib| kib / 1024.0)
-        .context("/proc names no VmRSS")
-}
-
-fn parse_resident_kib(status: &str) -> Option<f64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    lab::start(workspace, plugins, cache, &[], GIVE_UP_AFTER)
 }
 
 fn reported_resident_mb(base: &str) -> Result<f64> {
@@ -219,17 +167,4 @@ fn reported_resident_mb(base: &str) -> Result<f64> {
         .pointer("/process/rss_mb")
         .and_then(serde_json::Value::as_f64)
         .context("no process.rss_mb")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resident_memory_is_read_from_the_kernels_text() {
-        let status = "Name:\tleak-host\nVmPeak:\t  99 kB\nVmRSS:\t   20480 kB\nThreads:\t4\n";
-        assert_eq!(parse_resident_kib(status), Some(20480.0));
-        assert_eq!(parse_resident_kib("Name:\tkthreadd\n"), None);
-        assert!(resident_mb(std::process::id()).unwrap() > 0.5);
-    }
 }

@@ -146,7 +146,7 @@ pub(super) async fn diff(
                 plugins: shown
                     .iter()
                     .map(|p| {
-                        let marks = lab.monitor.marks_before(p.id(), ago);
+                        let marks = lab.monitor.marks_before(p, ago);
                         let moment = PluginMoment {
                             heap: None,
                             marks: marks.unwrap_or_else(|| Marks::of(p)),
@@ -187,7 +187,7 @@ pub(super) async fn diff(
 fn since_moment(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize) -> Diffs {
     let diff = |heap: &Attributed| {
         let plugin = heap.plugin.id();
-        let earlier = then.plugins.get(plugin).and_then(|p| p.heap.clone());
+        let earlier = then.of(&heap.plugin).and_then(|p| p.heap.clone());
         // A plugin that came later held nothing then.
         let earlier = earlier.unwrap_or_else(|| Arc::new(Baseline::empty(&heap.snapshot)));
         let diff = Diff::new(&earlier, &heap.snapshot, by, limit);
@@ -214,11 +214,11 @@ async fn since_ago(
                 let Some(snapshot) = lab.heaps.snapshot(plugin).await? else {
                     continue;
                 };
-                let earlier = lab.heaps.with_history(id, |h| h.baseline(ago));
+                let earlier = lab.heaps.with_history(plugin, |h| h.baseline(ago));
                 earlier.map(|(earlier, _)| Diff::new(&earlier, &snapshot, by, limit))
             }
             _ => {
-                let diff = lab.heaps.with_history(id, |h| h.since(ago, by, limit));
+                let diff = lab.heaps.with_history(plugin, |h| h.since(ago, by, limit));
                 diff.map(|(diff, _)| diff)
             }
         };
@@ -269,11 +269,7 @@ fn compared(
 
 fn plugin_change(plugin: &Plugin, then: &Moment) -> PluginChange {
     let now = Marks::of(plugin);
-    let then = then
-        .plugins
-        .get(plugin.id())
-        .map(|p| p.marks)
-        .unwrap_or_default();
+    let then = then.of(plugin).map(|p| p.marks).unwrap_or_default();
     let restarted = now.generation != then.generation;
     let linear = difference(now.linear_bytes, then.linear_bytes);
     let live = difference(now.heap_live_bytes, then.heap_live_bytes);

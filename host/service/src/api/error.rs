@@ -128,7 +128,27 @@ impl From<PluginError> for ApiError {
             PluginError::IdTaken { .. } => new(
                 StatusCode::CONFLICT,
                 "id_taken",
-                "give the plugin another id, or remove the other file".into(),
+                "give the plugin another id, or remove the other one; nothing was changed".into(),
+            ),
+            PluginError::TooLarge { .. } => new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "plugin_too_large",
+                "strip its debug information, or start the host with --max-plugin-size; nothing was changed".into(),
+            ),
+            PluginError::IdMismatch { wanted, found } => new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "id_mismatch",
+                format!("send it to /admin/plugins/{found}, or give it the id {wanted:?}; nothing was changed"),
+            ),
+            PluginError::FileTaken { owner, .. } => new(
+                StatusCode::CONFLICT,
+                "file_taken",
+                format!("DELETE /admin/plugins/{owner} first, or rename that file; nothing was changed"),
+            ),
+            PluginError::Unknown(_) => new(
+                StatusCode::NOT_FOUND,
+                "unknown_plugin",
+                "GET /admin/plugins lists what is loaded".into(),
             ),
             PluginError::UnknownSetting { known, .. } => new(
                 StatusCode::UNPROCESSABLE_ENTITY,

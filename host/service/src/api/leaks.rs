@@ -17,7 +17,8 @@ use super::error::{ApiError, ErrorBody};
 use super::name::Name;
 use super::size::{difference, mb, signed_mb};
 use crate::memory::allocator;
-use crate::plugin::handle::Plugin;
+use crate::plugin::error::Frame;
+use crate::plugin::handle::{Failure, Plugin};
 use crate::plugin::settings::{Settings, Value};
 
 /// A JSON object with one member per setting.
@@ -32,9 +33,11 @@ pub(super) struct LeakStatus {
     state: &'static str,
     /// What it died of, if it is not running.
     reason: Option<String>,
-    /// The guest's call stack when it died, innermost first.
+    /// The guest's call stack when it died, innermost first: `function at file:line`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     backtrace: Vec<String>,
+    /// Its last failure, which a reset does not forget.
+    last_failure: Option<FailureInfo>,
     /// `leaky` or `fixed`.
     variant: String,
     /// Objects retained.
@@ -82,6 +85,26 @@ pub(super) struct LeakStatus {
     settings: SettingsBody,
     /// When it disables itself, RFC 3339.
     expires_at: Option<String>,
+}
+
+/// How a plugin failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FailureInfo {
+    /// When, RFC 3339.
+    when: String,
+    /// One sentence.
+    reason: String,
+    /// The guest's call stack, innermost first. Source lines come a moment after the functions.
+    backtrace: Vec<FrameInfo>,
+}
+
+/// One function on a guest's call stack.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FrameInfo {
+    /// Its demangled name.
+    function: String,
+    /// `file:line`; null where there are no line tables.
+    location: Option<String>,
 }
 
 /// The memory of the process, in short.
@@ -455,13 +478,9 @@ fn leak_status(plugin: &Plugin) -> LeakStatus {
         state: details.state.name(),
         reason: fault.map(|f| f.reason.clone()),
         backtrace: fault
-            .map(|f| {
-                f.backtrace
-                    .iter()
-                    .map(|frame| frame.function.clone())
-                    .collect()
-            })
+            .map(|f| f.backtrace.iter().map(ToString::to_string).collect())
             .unwrap_or_default(),
+        last_failure: details.last_failure.as_deref().map(failure),
         variant: details.settings.variant().to_owned(),
         count: reading.retained.objects,
         entries: reading.retained.objects,
@@ -485,6 +504,19 @@ fn leak_status(plugin: &Plugin) -> LeakStatus {
         requests: reading.requests,
         settings: settings_json(&details.settings),
         expires_at: details.expires_at.map(|t| t.to_string()),
+    }
+}
+
+/// A failure for people and programs.
+pub(super) fn failure(failure: &Failure) -> FailureInfo {
+    let frame = |frame: &Frame| FrameInfo {
+        function: frame.function.clone(),
+        location: frame.location.clone(),
+    };
+    FailureInfo {
+        when: failure.at.to_string(),
+        reason: failure.fault.reason.clone(),
+        backtrace: failure.fault.backtrace.iter().map(frame).collect(),
     }
 }
 

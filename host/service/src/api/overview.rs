@@ -104,7 +104,7 @@ impl Overview {
 fn outlook(lab: &Lab, plugin: &Plugin) -> Outlook {
     let details = plugin.details();
     let limit = details.settings.policy().memory_limit;
-    let forecast = lab.monitor.plugin_forecast(plugin.id(), limit);
+    let forecast = lab.monitor.plugin_forecast(plugin, limit);
     Outlook {
         growth_bytes_per_second: forecast.map_or(0.0, |f| f.growth.bytes_per_second),
         seconds_to_limit: forecast.and_then(|f| f.seconds_to_limit),

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::Lab;
 use super::error::{ApiError, ErrorBody};
-use super::leaks::to_json;
+use super::leaks::{FailureInfo, failure, to_json};
 use super::name::Name;
+use crate::plugin::folder::Problem;
 use crate::plugin::handle::Plugin;
 use crate::plugin::settings::{Kind, Owner, Spec, Value};
 
@@ -32,8 +33,10 @@ pub(super) struct PluginInfo {
     digest: String,
     /// Size of the component.
     size_bytes: u64,
-    /// The file it was loaded from.
+    /// The file it was loaded from; for one that is in memory only, the name it was sent under.
     file: String,
+    /// Whether it is in a file, and so is there again after a restart.
+    persisted: bool,
     /// Time that compiling took, or taking it from the cache.
     compile_time_ms: f64,
     /// Whether it came from the cache.
@@ -48,6 +51,8 @@ pub(super) struct PluginInfo {
     state: &'static str,
     /// What it died of, if it is not running.
     reason: Option<String>,
+    /// Its last failure, which a reset does not forget.
+    last_failure: Option<FailureInfo>,
     /// Whether its leak is on.
     enabled: bool,
     /// Which instance this is, from 1.
@@ -92,13 +97,33 @@ pub(super) struct SettingInfo {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PluginList {
     plugins: Vec<PluginInfo>,
+    /// Files in the plugins folder that could not be loaded. What was loaded before goes on.
+    problems: Vec<ProblemInfo>,
+}
+
+/// A file that could not be loaded.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProblemInfo {
+    /// Which file, or the folder itself.
+    file: String,
+    /// What is wrong with it.
+    error: String,
+    /// Since when, RFC 3339.
+    since: String,
 }
 
 /// What is loaded.
 #[utoipa::path(get, path = "/admin/plugins", tag = "plugins", responses((status = 200, body = PluginList)))]
 pub(super) async fn list(State(lab): State<Arc<Lab>>) -> Json<PluginList> {
+    let problems = lab.registry.folder().map(|f| f.problems());
+    let problem = |p: Problem| ProblemInfo {
+        file: p.file.display().to_string(),
+        error: p.error,
+        since: p.since.to_string(),
+    };
     Json(PluginList {
         plugins: lab.registry.plugins().iter().map(|p| info(p)).collect(),
+        problems: problems.into_iter().flatten().map(problem).collect(),
     })
 }
 
@@ -113,14 +138,16 @@ pub(super) async fn show(
     Ok(Json(info(&*find(&lab, &name)?)))
 }
 
-fn find(lab: &Lab, name: &str) -> Result<Arc<Plugin>, ApiError> {
+/// The plugin of this id.
+pub(super) fn find(lab: &Lab, name: &str) -> Result<Arc<Plugin>, ApiError> {
     lab.registry.get(name).ok_or_else(|| {
         let plugins = lab.registry.plugins();
         ApiError::unknown_plugin(name, &plugins.iter().map(|p| p.id()).collect::<Vec<_>>())
     })
 }
 
-fn info(plugin: &Plugin) -> PluginInfo {
+/// A plugin for people and programs.
+pub(super) fn info(plugin: &Plugin) -> PluginInfo {
     let details = plugin.details();
     let (manifest, origin) = (&details.manifest, &details.origin);
     PluginInfo {
@@ -132,6 +159,7 @@ fn info(plugin: &Plugin) -> PluginInfo {
         digest: origin.digest.clone(),
         size_bytes: origin.size,
         file: origin.path.display().to_string(),
+        persisted: origin.kept.is_none(),
         compile_time_ms: origin.compile_time.as_secs_f64() * 1e3,
         cached: origin.cached,
         code_bytes: origin.code_bytes,
@@ -143,6 +171,7 @@ fn info(plugin: &Plugin) -> PluginInfo {
             .collect(),
         state: details.state.name(),
         reason: details.state.fault().map(|f| f.reason.clone()),
+        last_failure: details.last_failure.as_deref().map(failure),
         enabled: plugin.enabled(),
         generation: plugin.reading().generation,
         loaded_at: details.loaded_at.to_string(),

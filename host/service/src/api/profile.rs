@@ -46,9 +46,9 @@ pub(crate) async fn picture(lab: &Lab, query: &HeapQuery) -> Result<String, ApiE
         let id = heap.plugin.id();
         let baseline = match &against {
             Against::Unnamed => continue,
-            Against::Named(moment) => moment.plugins.get(id).and_then(|p| p.heap.clone()),
+            Against::Named(moment) => moment.of(&heap.plugin).and_then(|p| p.heap.clone()),
             Against::Ago(ago) => {
-                let baseline = lab.heaps.with_history(id, |h| h.baseline(*ago));
+                let baseline = lab.heaps.with_history(&heap.plugin, |h| h.baseline(*ago));
                 baseline.map(|(baseline, _)| Arc::new(baseline))
             }
         };

@@ -257,7 +257,7 @@ pub(super) async fn history(
     let (mut covered, mut resolution) = (Duration::ZERO, Duration::ZERO);
     let mut series = Vec::new();
     for plugin in query.plugins(&lab)? {
-        let of_plugin = lab.heaps.with_history(plugin.id(), |history: &History| {
+        let of_plugin = lab.heaps.with_history(&plugin, |history: &History| {
             covered = covered.max(history.covered());
             resolution = resolution.max(history.resolution());
             history.series(limit, POINTS)

@@ -171,7 +171,7 @@ fn split(location: &str) -> Result<(&str, u32), ApiError> {
 /// Whether a call stack of this plugin's heap, now or in its history, goes through this line.
 async fn names(lab: &Lab, plugin: &Arc<Plugin>, file: &str, line: u32) -> Result<bool, ApiError> {
     let location = format!("{file}:{line}");
-    let in_history = lab.heaps.with_history(plugin.id(), |history| {
+    let in_history = lab.heaps.with_history(plugin, |history| {
         let series = history.series(SERIES, 2);
         series.iter().any(|s| *s.site.location == *location)
     });

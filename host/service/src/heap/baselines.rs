@@ -42,6 +42,8 @@ pub(crate) struct Marks {
     pub(crate) heap_live_bytes: u64,
     /// Objects that the pattern holds.
     pub(crate) retained_objects: u64,
+    /// Whose they are: an id can be given to another plugin.
+    pub(crate) life: u64,
     /// Which instance it was.
     pub(crate) generation: u64,
     /// Requests that it had been offered.
@@ -56,6 +58,7 @@ impl Marks {
             linear_bytes: reading.linear.bytes,
             heap_live_bytes: reading.heap_live.unwrap_or(0),
             retained_objects: reading.retained.objects,
+            life: plugin.life(),
             generation: reading.generation,
             requests: reading.requests,
         }
@@ -77,6 +80,12 @@ impl Moment {
             requests,
             plugins: plugins.iter().map(|p| (p.id().to_owned(), of(p))).collect(),
         }
+    }
+
+    /// What a plugin held; nothing of one that had its id before.
+    pub(crate) fn of(&self, plugin: &Plugin) -> Option<&PluginMoment> {
+        let moment = self.plugins.get(plugin.id());
+        moment.filter(|m| m.marks.life == plugin.life())
     }
 
     /// Live bytes of all plugins together.
@@ -133,6 +142,26 @@ impl Baselines {
     /// Forgets a named one; says whether there was one.
     pub(crate) fn remove(&self, name: &str) -> bool {
         self.lock().named.remove(name).is_some()
+    }
+
+    /// Forgets what plugins held that are not loaded any more: their symbols with it.
+    pub(crate) fn keep_only(&self, plugins: &[Arc<Plugin>]) {
+        let loaded = |id: &String, life: u64| {
+            let at = plugins.binary_search_by(|p| p.id().cmp(id));
+            at.ok()
+                .and_then(|at| plugins.get(at))
+                .is_some_and(|p| p.life() == life)
+        };
+        let mut kept = self.lock();
+        let Kept { unnamed, named } = &mut *kept;
+        for moment in unnamed.iter_mut().chain(named.values_mut()) {
+            let stale = |(id, m): (&String, &PluginMoment)| !loaded(id, m.marks.life);
+            if moment.plugins.iter().any(stale) {
+                Arc::make_mut(moment)
+                    .plugins
+                    .retain(|id, m| loaded(id, m.marks.life));
+            }
+        }
     }
 
     /// Forgets all.

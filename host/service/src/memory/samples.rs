@@ -12,6 +12,9 @@ pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Fifteen minutes of samples.
 pub(crate) const HISTORY_SAMPLES: usize = 900;
 
+/// The time that they cover.
+const HISTORY: Duration = Duration::from_secs(900);
+
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Moment {
@@ -51,12 +54,11 @@ pub(crate) struct SampleRing<T> {
 }
 
 impl<T> SampleRing<T> {
-    /// A ring of at most `capacity` samples, at least one. Its memory is taken now and never grows.
+    /// A ring of at most `capacity` samples, at least one. Memory is taken as samples come in.
     pub(crate) fn new(capacity: usize) -> Self {
-        let capacity = capacity.max(1);
         Self {
-            samples: VecDeque::with_capacity(capacity),
-            capacity,
+            samples: VecDeque::new(),
+            capacity: capacity.max(1),
         }
     }
 
@@ -72,6 +74,37 @@ impl<T> SampleRing<T> {
             self.samples.pop_front();
         }
         self.samples.push_back(Sample { at, value });
+    }
+
+    /// Adds a sample, or, where the value has not changed, lets the newest one be of now: a value that stays takes two
+    /// samples, of its first and of its last moment.
+    pub(crate) fn push_change(&mut self, at: Moment, value: T)
+    where
+        T: PartialEq,
+    {
+        let stays = |back: usize| {
+            let index = self.samples.len().checked_sub(back);
+            index
+                .and_then(|i| self.samples.get(i))
+                .is_some_and(|s| s.value == value)
+        };
+        if stays(1)
+            && stays(2)
+            && let Some(newest) = self.samples.back_mut()
+        {
+            if newest.at.instant <= at.instant {
+                newest.at = at;
+            }
+            return;
+        }
+        self.push(at, value);
+        // What a value that stayed for long has made room for is taken only once it is needed.
+        let oldest = |ring: &Self| ring.samples.get(1).map(|s| s.at.instant);
+        while oldest(self)
+            .is_some_and(|second| at.instant.saturating_duration_since(second) > HISTORY)
+        {
+            self.samples.pop_front();
+        }
     }
 
     /// How many there are.
@@ -135,10 +168,7 @@ mod tests {
         let ring = filled(Instant::now(), 5, 0..100);
         assert_eq!(values(ring.iter()), [95, 96, 97, 98, 99]);
         assert_eq!(ring.len(), 5);
-        assert_eq!(
-            ring.samples.capacity(),
-            SampleRing::<u64>::new(5).samples.capacity()
-        );
+        assert!(ring.samples.capacity() < 16);
     }
 
     #[test]
@@ -196,6 +226,25 @@ mod tests {
         assert_eq!(back(99), Some(0));
         assert_eq!(back(1000), Some(0), "the oldest there is");
         assert_eq!(SampleRing::<u64>::new(3).before(now, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_value_that_stays_takes_two_samples_and_is_known_at_every_moment() {
+        let start = Instant::now();
+        let mut ring = SampleRing::new(900);
+        for second in 0..100 {
+            ring.push_change(at(start, second), if second < 50 { 7 } else { 8 });
+        }
+        assert_eq!(values(ring.iter()), [7, 7, 8, 8]);
+        let now = start + Duration::from_secs(99);
+        let back = |seconds| {
+            ring.before(now, Duration::from_secs(seconds))
+                .map(|sample| sample.value)
+        };
+        assert_eq!((back(10), back(49), back(60)), (Some(8), Some(8), Some(7)));
+        // What is older than the history goes.
+        ring.push_change(at(start, 2000), 9);
+        assert_eq!(values(ring.iter()), [8, 9]);
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl Cache {
         }
     }
 
+    /// The same without a folder: nothing is taken from it and nothing kept.
+    pub(crate) fn without_folder(&self) -> Self {
+        Cache {
+            folder: None,
+            ..*self
+        }
+    }
+
     /// The compiled component with what was kept beside it, if both are there and whole.
     pub(crate) fn get(&self, engine: &Engine, key: &str) -> Option<(Component, Vec<u8>)> {
         let paths = self.paths(key)?;
@@ -70,6 +78,34 @@ impl Cache {
                 tracing::warn!(entry = %paths.code.display(), %error, "unusable cache entry: compiling anew");
                 None
             }
+        }
+    }
+
+    /// Gives the resident pages of a component's code back to the system. It must be one that [`Cache::get`] has
+    /// made: what is needed of it again is read from the file again.
+    pub(crate) fn release_pages(component: &Component) {
+        let image = component.image_range();
+        let page = rustix::param::page_size();
+        let start = (image.start as usize).next_multiple_of(page);
+        let end = image.end as usize / page * page;
+        let Some(length) = end.checked_sub(start).filter(|l| *l > 0) else {
+            return;
+        };
+        let start = image.start.wrapping_add(start - image.start as usize);
+        // SAFETY: the range lies within the image, which the component keeps mapped. It is a private mapping of a file
+        // that nobody has written to: wasmtime refuses images with relocations and makes them read-only. So each
+        // page that is dropped is read from the file with the same content, as it was the first time. The file
+        // itself does not change: entries are replaced by renaming.
+        #[allow(unsafe_code, reason = "there is no safe way to drop resident pages")]
+        let released = unsafe {
+            rustix::mm::madvise(
+                start.cast_mut().cast(),
+                length,
+                rustix::mm::Advice::LinuxDontNeed,
+            )
+        };
+        if let Err(error) = released {
+            tracing::debug!(%error, "the pages of compiled code stay resident");
         }
     }
 

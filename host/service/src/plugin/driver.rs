@@ -3,25 +3,32 @@
 //! A fault retires the instance: it is kept, so that its memory stays visible, but never called again. `reset`
 //! starts the next generation.
 
+mod replace;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guest_heap::Seen;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::error::{Fault, PluginError};
-use super::handle::{Board, Details, MAILBOX, Plugin, Reading, State, not_running};
-use super::instance::{Books, Instance, LinearMemory, Request, Retained, told_at_start};
+use self::replace::tell;
+use super::backtrace;
+use super::error::{Fault, Frame, PluginError};
+use super::handle::{Board, Details, Failure, MAILBOX, Plugin, Reading, State, not_running};
+use super::instance::{Books, Instance, LinearMemory, Request, Retained};
 use super::journal::{EventKind, Restart};
 use super::loader::{Loaded, Loader, Origin, Profile};
-use super::manifest::Manifest;
 use super::registry::blocking;
 use super::settings::{Defaults, Settings, Value};
 use super::target::{Course, Step};
 use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::{InvocationOutcome, PluginHandles, RecycleReason};
 use crate::telemetry::traces::{InvocationEnd, InvocationSpan, RetainedReading};
+
+pub(crate) use self::replace::{Replaced, Replacement};
 
 /// What a driver can be asked.
 #[derive(Debug)]
@@ -75,7 +82,7 @@ pub(crate) enum Command {
         /// The component, with an instance that has described itself.
         replacement: Box<Replacement>,
         /// Where the answer goes.
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<Replaced, PluginError>>,
     },
 }
 
@@ -141,62 +148,11 @@ pub(crate) struct HeapBooks {
     pub(crate) origin: Arc<Origin>,
 }
 
-/// A component to go on with.
-pub(crate) struct Replacement {
-    loaded: Arc<Loaded>,
-    manifest: Arc<Manifest>,
-    instance: Instance,
-}
-
-impl std::fmt::Debug for Replacement {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replacement")
-            .field("manifest", &self.manifest)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Replacement {
-    /// Starts an instance of a component and asks it what it is.
-    ///
-    /// # Errors
-    ///
-    /// [`PluginError::Refused`] when it does not start or does not answer as the contract wants.
-    pub(crate) async fn start(
-        loaded: Loaded,
-        log_name: &str,
-        defaults: Defaults,
-    ) -> Result<Self, PluginError> {
-        let limit = defaults
-            .memory_limit
-            .unwrap_or(super::settings::WASM32_MEMORY_MAX);
-        let mut instance = Instance::start(&loaded, log_name, limit)
-            .await
-            .map_err(|fault| {
-                PluginError::Refused(format!("the component does not start: {fault}"))
-            })?;
-        let manifest = instance.describe().await?;
-        Ok(Replacement {
-            loaded: Arc::new(loaded),
-            manifest: Arc::new(manifest),
-            instance,
-        })
-    }
-
-    /// The id that it describes itself with.
-    pub(crate) fn id(&self) -> &str {
-        &self.manifest.id
-    }
-
-    /// The file that it came from.
-    pub(crate) fn path(&self) -> &std::path::Path {
-        &self.loaded.origin.path
-    }
-}
-
-/// Starts a driver; it ends when the handle is gone and the mailbox is empty.
+/// Starts a driver; it ends when the handle is gone and the mailbox is empty. `life` tells this plugin from one
+/// that had its id before.
 pub(crate) fn spawn(
     first: Replacement,
+    life: u64,
     defaults: Defaults,
     loader: Loader,
     metrics: Arc<PluginHandles>,
@@ -221,10 +177,12 @@ pub(crate) fn spawn(
         origin: Arc::new(first.loaded.origin.clone()),
         settings: settings.clone(),
         state: State::Running,
+        last_failure: None,
         attribution: first.loaded.meta.attribution().clone(),
         expires_at: None,
         loaded_at: Timestamp::now(),
     };
+    let ended = CancellationToken::new();
     let board = Arc::new(Board::new(details.clone(), reading));
     let (mailbox, commands) = mpsc::channel(MAILBOX);
     let mut driver = Driver {
@@ -238,11 +196,13 @@ pub(crate) fn spawn(
         expiry: None,
         course: Course::default(),
         metrics,
+        explaining: None,
         board: board.clone(),
+        _ended: ended.clone().drop_guard(),
     };
     driver.publish();
     tasks.spawn(driver.run(commands));
-    Arc::new(Plugin::new(id, board, mailbox))
+    Arc::new(Plugin::new(id, life, board, mailbox, ended))
 }
 
 struct Driver {
@@ -258,23 +218,28 @@ struct Driver {
     expiry: Option<Instant>,
     course: Course,
     metrics: Arc<PluginHandles>,
+    /// The last fault's call stack, on its way to source lines.
+    explaining: Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
     board: Arc<Board>,
+    /// Dropped last: whoever waits for the end may count on everything else being gone.
+    _ended: DropGuard,
 }
 
 impl Driver {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            let command = match self.expiry {
-                None => commands.recv().await,
-                Some(at) => tokio::select! {
-                    biased;
-                    () = tokio::time::sleep_until(at.into()) => {
-                        self.set_enabled(false);
-                        tracing::info!(plugin = self.id(), "disabled: its time to live is over");
-                        continue;
-                    }
-                    command = commands.recv() => command,
-                },
+            let command = tokio::select! {
+                biased;
+                () = at(self.expiry) => {
+                    self.set_enabled(false);
+                    tracing::info!(plugin = self.id(), "disabled: its time to live is over");
+                    continue;
+                }
+                explained = explained(&mut self.explaining) => {
+                    self.show_backtrace(explained);
+                    continue;
+                }
+                command = commands.recv() => command,
             };
             let Some(command) = command else { return };
             // A receiver that is gone no longer wants the answer.
@@ -301,8 +266,7 @@ impl Driver {
                 Command::Books { known, reply } => drop(reply.send(self.books(known))),
                 Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
                 Command::Replace { replacement, reply } => {
-                    self.replace(*replacement).await;
-                    let _ = reply.send(());
+                    drop(reply.send(self.replace(*replacement).await));
                 }
             }
         }
@@ -646,34 +610,6 @@ impl Driver {
         }
     }
 
-    async fn replace(&mut self, replacement: Replacement) {
-        let Replacement {
-            loaded,
-            manifest,
-            instance,
-        } = replacement;
-        let fresh = Settings::new(&manifest.id, manifest.settings.clone(), self.defaults);
-        let attribution = loaded.meta.attribution().clone();
-        self.details = Details {
-            attribution,
-            settings: Arc::new(fresh.keeping(&self.details.settings)),
-            manifest,
-            origin: Arc::new(loaded.origin.clone()),
-            state: State::Running,
-            loaded_at: Timestamp::now(),
-            ..self.details.clone()
-        };
-        self.loaded = loaded;
-        self.instance = None;
-        // A fault here has retired the instance; status says so.
-        let _ = self.adopt(Ok(instance), RecycleReason::Reload).await;
-        tracing::info!(
-            plugin = self.id(),
-            digest = self.details.origin.digest,
-            "replaced"
-        );
-    }
-
     /// The same component with another profile, instrumented and compiled off the async threads.
     fn with_profile(
         &self,
@@ -704,9 +640,26 @@ impl Driver {
         started: Result<Instance, Fault>,
         why: RecycleReason,
     ) -> Result<(), Fault> {
+        let (instance, outcome) = match started {
+            Ok(mut instance) => {
+                let mut settings = Settings::clone(&self.details.settings);
+                let told = tell(&mut instance, &mut settings).await;
+                self.details.settings = Arc::new(settings);
+                let outcome = told.map(|reset| self.warn_of(&reset));
+                (Some(instance), outcome)
+            }
+            Err(fault) => (None, Err(fault)),
+        };
+        self.install(instance, why);
+        if let Err(fault) = &outcome {
+            self.retire(fault.clone());
+        }
+        outcome
+    }
+
+    /// Begins the next generation with this instance.
+    fn install(&mut self, instance: Option<Instance>, why: RecycleReason) {
         self.metrics.recycled(why);
-        let policy = self.details.settings.policy();
-        let defaults = self.details.settings.at_defaults();
         self.details.state = State::Running;
         self.course = Course::default();
         self.reading = Reading {
@@ -722,37 +675,14 @@ impl Driver {
             },
             generation: self.reading.generation,
         });
-        let outcome = match started {
-            Ok(mut instance) => {
-                instance.set_memory_limit(policy.memory_limit);
-                let told = instance
-                    .configure(
-                        told_at_start(&self.details.settings, &defaults),
-                        policy.deadline,
-                    )
-                    .await;
-                let outcome = match told {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err(refusal)) => {
-                        // It took these values before, or says now that it will not: go on with its defaults.
-                        tracing::warn!(plugin = self.id(), %refusal, "a fresh instance refuses the settings: defaults");
-                        self.details.settings = Arc::new(defaults);
-                        Ok(())
-                    }
-                    Err(fault) => Err(fault),
-                };
-                self.instance = Some(instance);
-                outcome
-            }
-            Err(fault) => Err(fault),
-        };
+        self.instance = instance;
+        let limit = self.details.settings.policy().memory_limit;
+        if let Some(instance) = &mut self.instance {
+            instance.set_memory_limit(limit);
+        }
         self.read_memory();
         self.reading.linear_start = self.reading.linear.bytes;
-        if let Err(fault) = &outcome {
-            self.retire(fault.clone());
-        }
         self.publish();
-        outcome
     }
 
     /// Marks the instance as dead: from now on it is only read.
@@ -770,8 +700,43 @@ impl Driver {
             State::Exhausted(_) => EventKind::Exhausted { reason },
             _ => EventKind::Trapped { reason },
         });
+        self.details.last_failure = Some(Arc::new(Failure {
+            at: Timestamp::now(),
+            fault: fault.clone(),
+        }));
+        if !fault.backtrace.is_empty() {
+            let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
+            let frames = fault.backtrace.clone();
+            let look_up = move || backtrace::explain(&loader, &origin, &frames);
+            self.explaining = Some(tokio::task::spawn_blocking(look_up));
+        }
         self.publish();
         fault
+    }
+
+    /// Shows the source lines of the last fault's call stack.
+    fn show_backtrace(&mut self, explained: Result<Vec<Frame>, PluginError>) {
+        let frames = match explained {
+            Ok(frames) => frames,
+            Err(error) => {
+                tracing::warn!(plugin = self.id(), %error, "no source lines for its call stack");
+                return;
+            }
+        };
+        let shown: Vec<String> = frames.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            plugin = self.id(),
+            at = backtrace::blamed(&frames).map(ToString::to_string),
+            backtrace = shown.join(" < "),
+            "where it failed"
+        );
+        if let Some(failure) = &mut self.details.last_failure {
+            Arc::make_mut(failure).fault.backtrace.clone_from(&frames);
+        }
+        if let State::Exhausted(fault) | State::Faulted(fault) = &mut self.details.state {
+            fault.backtrace = frames;
+        }
+        self.publish();
     }
 
     fn set_enabled(&mut self, enabled: bool) {
@@ -838,6 +803,26 @@ impl Driver {
         self.board.publish(&self.reading);
         self.board.set_details(self.details.clone());
     }
+}
+
+/// Waits for a moment, if there is one to wait for.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a call stack that is being looked up, if one is.
+async fn explained(
+    looking: &mut Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
+) -> Result<Vec<Frame>, PluginError> {
+    let Some(task) = looking else {
+        return std::future::pending().await;
+    };
+    let done = task.await;
+    *looking = None;
+    done.unwrap_or_else(|e| Err(PluginError::Refused(format!("the look-up failed: {e}"))))
 }
 
 /// Bytes that a call left behind on the guest's heap; none without attribution.

@@ -10,6 +10,33 @@ pub(crate) enum PluginError {
     /// The bytes are no component of this contract.
     #[error("{0}")]
     Refused(String),
+    /// The component is larger than the host takes.
+    #[error("the component has {} bytes; {limit} is the most", .size.map_or("too many".to_owned(), |s| s.to_string()))]
+    TooLarge {
+        /// Its size in bytes, if it arrived whole.
+        size: Option<u64>,
+        /// The most that is taken, in bytes.
+        limit: u64,
+    },
+    /// The component is another plugin than the one that was named.
+    #[error("the component is the plugin {found:?}, not {wanted:?}")]
+    IdMismatch {
+        /// The id that was named.
+        wanted: String,
+        /// The id in the component.
+        found: String,
+    },
+    /// The file that a plugin would have in the plugins folder is another plugin's.
+    #[error("{file} in the plugins folder is the plugin {owner:?}")]
+    FileTaken {
+        /// The file's name.
+        file: String,
+        /// The id of the plugin that was loaded from it.
+        owner: String,
+    },
+    /// No plugin of this id is loaded.
+    #[error("there is no plugin {0:?}")]
+    Unknown(String),
     /// The component could not be read from disk or from the cache.
     #[error("cannot read {path}: {source}")]
     Unreadable {
@@ -86,10 +113,21 @@ pub(crate) struct Fault {
 pub(crate) struct Frame {
     /// The function's demangled name, or its index.
     pub(crate) function: String,
-    /// Offset in the component as it was compiled, if known.
-    pub(crate) offset: Option<usize>,
+    /// Offset in the component as it was loaded, if known.
+    pub(crate) offset: Option<u32>,
     /// `file:line`, once the symbols have been read.
     pub(crate) location: Option<String>,
+    /// Whether it is the plugin's own source: no library, no SDK.
+    pub(crate) own: bool,
+}
+
+impl std::fmt::Display for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.location {
+            None => f.write_str(&self.function),
+            Some(location) => write!(f, "{} at {location}", self.function),
+        }
+    }
 }
 
 /// The kinds of end that status and metrics tell apart.

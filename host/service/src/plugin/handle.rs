@@ -7,10 +7,13 @@ use std::time::Instant;
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use guest_heap::{Attribution, Seen};
 
-use super::driver::{Clearing, Command, HeapBooks, Invocation, Recycling, Replacement, Resetting};
+use super::driver::{
+    Clearing, Command, HeapBooks, Invocation, Recycling, Replaced, Replacement, Resetting,
+};
 use super::error::{Fault, FaultKind, PluginError};
 use super::instance::{LinearMemory, Request, Retained};
 use super::journal::{EventKind, Journal};
@@ -74,12 +77,23 @@ pub(crate) struct Details {
     pub(crate) settings: Arc<Settings>,
     /// Whether it can be called.
     pub(crate) state: State,
+    /// Its last fault, which a reset does not forget.
+    pub(crate) last_failure: Option<Arc<Failure>>,
     /// How far its heap can be told by source line.
     pub(crate) attribution: Attribution,
     /// When it disables itself.
     pub(crate) expires_at: Option<Timestamp>,
     /// When it was loaded.
     pub(crate) loaded_at: Timestamp,
+}
+
+/// A fault and when it happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What. Its call stack has source lines a moment later than it has functions.
+    pub(crate) fault: Fault,
 }
 
 /// One reading of what changes with each request.
@@ -239,14 +253,38 @@ impl Board {
 #[derive(Debug)]
 pub(crate) struct Plugin {
     id: String,
+    life: u64,
     board: Arc<Board>,
     mailbox: mpsc::Sender<Command>,
+    ended: CancellationToken,
 }
 
 impl Plugin {
     /// A handle to the driver that reads `mailbox`'s other end and publishes on `board`.
-    pub(crate) fn new(id: String, board: Arc<Board>, mailbox: mpsc::Sender<Command>) -> Self {
-        Plugin { id, board, mailbox }
+    pub(crate) fn new(
+        id: String,
+        life: u64,
+        board: Arc<Board>,
+        mailbox: mpsc::Sender<Command>,
+        ended: CancellationToken,
+    ) -> Self {
+        Plugin {
+            id,
+            life,
+            board,
+            mailbox,
+            ended,
+        }
+    }
+
+    /// Tells it from a plugin that had its id before: generations count from 1 in each life.
+    pub(crate) fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// Cancelled once the driver has ended and its instance is gone. Does not keep the driver alive.
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     /// Its name in URLs, metrics and panels.
@@ -362,13 +400,13 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// Only when the plugin is being unloaded.
-    pub(crate) async fn replace(&self, replacement: Replacement) -> Result<(), PluginError> {
+    /// [`PluginError::Refused`] when it does not survive being told its settings: the old one goes on.
+    pub(crate) async fn replace(&self, replacement: Replacement) -> Result<Replaced, PluginError> {
         self.ask(|reply| Command::Replace {
             replacement: Box::new(replacement),
             reply,
         })
-        .await
+        .await?
     }
 
     /// Reads the books of its heap: all of them when `known` is of another instance.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use guest_heap::{Attribution, Recorder, Seen, Totals};
+use guest_heap::{Attribution, OffsetMap, Recorder, Seen, Totals};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -30,6 +30,9 @@ const WAIT_FACTOR: u32 = 2;
 
 /// Time that starting an instance may take: a language runtime may have much to do.
 const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Frames of a fault that are kept.
+const FRAMES_MAX: usize = 32;
 
 /// What the guest's calls into the host work on.
 pub(crate) struct StoreState {
@@ -371,7 +374,7 @@ fn too_long(deadline: Duration) -> Fault {
 fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) -> Fault {
     let backtrace = error
         .downcast_ref::<WasmBacktrace>()
-        .map(frames)
+        .map(|backtrace| frames(backtrace, state.recorder.meta().offsets()))
         .unwrap_or_default();
     let trap = error.downcast_ref::<Trap>();
     let last_words = state.log.take_last_stderr();
@@ -422,17 +425,27 @@ fn explain(trap: &Trap, last_words: &[String]) -> String {
     }
 }
 
-fn frames(backtrace: &WasmBacktrace) -> Vec<Frame> {
+/// The guest's call stack with the offsets that its own symbols know. Frames of the profiler are left out.
+fn frames(backtrace: &WasmBacktrace, offsets: &OffsetMap) -> Vec<Frame> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
         None => format!("function {}", frame.func_index()),
     };
-    let frame = |f: &wasmtime::FrameInfo| Frame {
-        function: name(f),
-        offset: f.module_offset(),
-        location: None,
+    let frame = |f: &wasmtime::FrameInfo| {
+        let compiled = f.module_offset().and_then(|o| u32::try_from(o).ok());
+        let offset = match compiled {
+            None => None,
+            Some(compiled) => Some(offsets.original(compiled)?),
+        };
+        Some(Frame {
+            function: name(f),
+            offset,
+            location: None,
+            own: false,
+        })
     };
-    backtrace.frames().iter().take(32).map(frame).collect()
+    let frames = backtrace.frames().iter().filter_map(frame);
+    frames.take(FRAMES_MAX).collect()
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -15,15 +15,14 @@ use super::error::PluginError;
 use super::instance::StoreState;
 use crate::bindings::{LeakPlugin, LeakPluginPre};
 
-/// Components larger than this are refused, in bytes.
-pub(crate) const COMPONENT_MAX: u64 = 64 << 20;
-
 /// Compiles components, or takes them from the cache.
 #[derive(Clone)]
 pub(crate) struct Loader {
     engine: Engine,
     linker: Arc<Linker<StoreState>>,
     cache: Cache,
+    /// Components larger than this are refused, in bytes.
+    size_max: u64,
 }
 
 /// A compiled component with what is known of its origin.
@@ -34,6 +33,19 @@ pub(crate) struct Loaded {
     pub(crate) origin: Origin,
     /// What the heap profiler knows of it.
     pub(crate) meta: Arc<InstrumentedMeta>,
+    /// Whether it keeps books of its heap.
+    pub(crate) profile: Profile,
+    /// Whether its code is mapped from a file of the cache.
+    in_file: bool,
+}
+
+impl Loaded {
+    /// Lets go of the code that has run so far: one that only had to say what it is may not run again for long.
+    pub(crate) fn release_pages(&self) {
+        if self.in_file {
+            Cache::release_pages(self.pre.instance_pre().component());
+        }
+    }
 }
 
 /// Whether a component is to keep books of its heap.
@@ -59,8 +71,10 @@ impl Profile {
 /// Where a component came from and what it took to get it ready.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
-    /// The file it was read from.
+    /// The file it was read from; for one that is in no file, the name it was sent under.
     pub(crate) path: PathBuf,
+    /// The component itself, when no file has it.
+    pub(crate) kept: Option<Arc<[u8]>>,
     /// SHA-256 of the component, in hex.
     pub(crate) digest: String,
     /// Its size in bytes.
@@ -81,7 +95,7 @@ impl Loader {
     /// # Errors
     ///
     /// Only if two of those definitions clash.
-    pub(crate) fn new(engine: Engine, cache: Cache) -> wasmtime::Result<Self> {
+    pub(crate) fn new(engine: Engine, cache: Cache, size_max: u64) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         LeakPlugin::add_to_linker::<_, HasSelf<StoreState>>(&mut linker, |state| state)?;
@@ -90,27 +104,52 @@ impl Loader {
             engine,
             linker: Arc::new(linker),
             cache,
+            size_max,
         })
+    }
+
+    /// The same loader for components that nobody will ask for again.
+    pub(crate) fn without_cache(&self) -> Self {
+        Loader {
+            cache: self.cache.without_folder(),
+            ..self.clone()
+        }
+    }
+
+    /// The most bytes that a component may have.
+    pub(crate) fn size_max(&self) -> u64 {
+        self.size_max
     }
 
     /// Reads and compiles a file.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Unreadable`] and [`PluginError::Refused`].
+    /// [`PluginError::Unreadable`], [`PluginError::TooLarge`] and [`PluginError::Refused`].
     pub(crate) fn load_file(&self, path: &Path, profile: Profile) -> Result<Loaded, PluginError> {
         let unreadable = |source| PluginError::Unreadable {
             path: path.to_owned(),
             source,
         };
         let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        if size > COMPONENT_MAX {
-            return Err(PluginError::Refused(format!(
-                "the component has {size} bytes; {COMPONENT_MAX} is the most"
-            )));
-        }
+        self.check_size(size)?;
         let bytes = std::fs::read(path).map_err(unreadable)?;
         self.load(&bytes, path, profile)
+    }
+
+    /// An error when a component of so many bytes is not taken.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::TooLarge`].
+    pub(crate) fn check_size(&self, bytes: u64) -> Result<(), PluginError> {
+        if bytes > self.size_max {
+            return Err(PluginError::TooLarge {
+                size: Some(bytes),
+                limit: self.size_max,
+            });
+        }
+        Ok(())
     }
 
     /// Instruments and compiles a component, or takes it from the cache.
@@ -133,12 +172,20 @@ impl Loader {
         let kept = self.cache.get(&self.engine, &key);
         let kept = kept.and_then(|(c, side)| Some((c, InstrumentedMeta::from_bytes(&side).ok()?)));
         let cached = kept.is_some();
+        let mut in_file = cached;
         let (component, meta) = match kept {
             Some((component, meta)) => (component, Arc::new(meta)),
             None => {
                 let (component, meta) = self.compile(bytes, profile)?;
                 self.cache.put(&key, &component, &meta.to_bytes());
-                (component, meta)
+                // From the file, only what runs becomes resident; what was just compiled is resident as a whole.
+                match self.cache.get(&self.engine, &key) {
+                    Some((mapped, _)) => {
+                        in_file = true;
+                        (mapped, meta)
+                    }
+                    None => (component, meta),
+                }
             }
         };
         self.cache.put_original(&digest, bytes);
@@ -163,6 +210,7 @@ impl Loader {
             })?;
         let origin = Origin {
             path: path.to_owned(),
+            kept: None,
             digest,
             size: bytes.len() as u64,
             compile_time,
@@ -170,7 +218,13 @@ impl Loader {
             imports,
             code_bytes,
         };
-        Ok(Loaded { pre, origin, meta })
+        Ok(Loaded {
+            pre,
+            origin,
+            meta,
+            profile,
+            in_file,
+        })
     }
 
     /// The same component with another profile.
@@ -179,7 +233,9 @@ impl Loader {
     ///
     /// [`PluginError::Unreadable`] when neither its file nor the cache has it any more.
     pub(crate) fn reload(&self, origin: &Origin, profile: Profile) -> Result<Loaded, PluginError> {
-        self.load(&self.original(origin)?, &origin.path, profile)
+        let mut loaded = self.load(&self.original(origin)?, &origin.path, profile)?;
+        loaded.origin.kept = origin.kept.clone();
+        Ok(loaded)
     }
 
     /// The bytes that a plugin was loaded from.
@@ -188,6 +244,9 @@ impl Loader {
     ///
     /// [`PluginError::Unreadable`] when neither its file nor the cache has them any more.
     pub(crate) fn original(&self, origin: &Origin) -> Result<Vec<u8>, PluginError> {
+        if let Some(kept) = &origin.kept {
+            return Ok(kept.to_vec());
+        }
         let same = |bytes: &Vec<u8>| hex(&Sha256::digest(bytes)) == origin.digest;
         let unreadable = |source| PluginError::Unreadable {
             path: origin.path.clone(),

@@ -5,10 +5,10 @@ use super::settings::{Kind, Owner, Spec, Value};
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
 
 /// Words that stand where an id would in the admin API's paths and bodies.
-const RESERVED: [&str; 3] = ["all", "clear", "status"];
+const RESERVED: [&str; 4] = ["all", "check", "clear", "status"];
 
 /// A plugin's checked manifest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Manifest {
     /// Kebab-case, unique in the lab.
     pub(crate) id: String,

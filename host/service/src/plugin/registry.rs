@@ -3,8 +3,11 @@
 //! Readers take the list without a lock. Changes to it are rare and one at a time, so that an id can never be
 //! taken twice.
 
+mod loading;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,10 +16,11 @@ use tokio_util::task::TaskTracker;
 
 use super::driver::{self, Invocation, InvocationResult, Replacement};
 use super::error::PluginError;
+use super::folder::Folder;
 use super::handle::Plugin;
 use super::instance::Request;
-use super::loader::{Loaded, Loader, Profile};
-use super::settings::Defaults;
+use super::loader::Loader;
+use super::settings::{Defaults, SettingReset};
 use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::Metrics;
 
@@ -29,10 +33,23 @@ pub(crate) struct Registry {
     /// Held while the list changes.
     changing: Mutex<()>,
     loader: Loader,
-    folder: Option<PathBuf>,
+    folder: Option<Arc<Folder>>,
     defaults: Defaults,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
+    /// Plugins that have been loaded so far, those that are gone included.
+    lives: AtomicU64,
+}
+
+/// A component that has been taken in.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// The plugin.
+    pub(crate) plugin: Arc<Plugin>,
+    /// Whether it is in the place of one that was there.
+    pub(crate) replaced: bool,
+    /// Settings whose values the new component does not take: they are at their defaults.
+    pub(crate) settings_reset: Vec<SettingReset>,
 }
 
 /// A plugin and where its answer will come from.
@@ -63,10 +80,11 @@ impl Registry {
             plugins: ArcSwap::default(),
             changing: Mutex::new(()),
             loader,
-            folder,
+            folder: folder.map(|path| Arc::new(Folder::new(path))),
             defaults,
             metrics,
             tasks,
+            lives: AtomicU64::new(0),
         }
     }
 
@@ -87,75 +105,20 @@ impl Registry {
         plugins.get(at).cloned()
     }
 
-    /// Loads every component in the folder. One that is refused is logged and left out.
-    ///
-    /// # Errors
-    ///
-    /// When the folder cannot be read.
-    pub(crate) async fn load_folder(&self) -> Result<(), PluginError> {
-        let Some(folder) = &self.folder else {
-            return Ok(());
-        };
-        let unreadable = |source| PluginError::Unreadable {
-            path: folder.clone(),
-            source,
-        };
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|e| e == "wasm") {
-                files.push(path);
-            }
-        }
-        files.sort();
-        let profile = Profile::wanted(self.defaults.heap_profile);
-        let compiling: Vec<_> = files
-            .iter()
-            .map(|path| {
-                let (loader, path) = (self.loader.clone(), path.clone());
-                blocking(move || loader.load_file(&path, profile))
-            })
-            .collect();
-        for (path, compiled) in files.iter().zip(compiling) {
-            let added = match compiled.await {
-                Ok(loaded) => self.add(loaded).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = added {
-                tracing::error!(file = %path.display(), %error, "plugin refused");
-            }
-        }
-        Ok(())
+    /// The folder that plugins are loaded from.
+    pub(crate) fn folder(&self) -> Option<&Arc<Folder>> {
+        self.folder.as_ref()
     }
 
-    /// Takes a component in: as a new plugin, or in the place of the one with its id if that came from the
-    /// same file.
-    ///
-    /// # Errors
-    ///
-    /// [`PluginError::Refused`] and [`PluginError::IdTaken`].
-    pub(crate) async fn add(&self, loaded: Loaded) -> Result<Arc<Plugin>, PluginError> {
-        let name = loaded
-            .origin
-            .path
-            .file_stem()
-            .map_or("plugin".into(), |s| s.to_string_lossy().into_owned());
-        let fresh = Replacement::start(loaded, &name, self.defaults).await?;
-        self.put(fresh).await
-    }
-
-    async fn put(&self, fresh: Replacement) -> Result<Arc<Plugin>, PluginError> {
-        let _changing = self.changing.lock().await;
+    /// Takes a component in: as a new plugin, or in the place of the one with its id. The caller holds `changing`.
+    async fn put(&self, fresh: Replacement) -> Result<Placed, PluginError> {
         if let Some(plugin) = self.get(fresh.id()) {
-            let owner = plugin.details().origin.path.clone();
-            if owner != fresh.path() {
-                return Err(PluginError::IdTaken {
-                    id: fresh.id().to_owned(),
-                    owner: owner.display().to_string(),
-                });
-            }
-            plugin.replace(fresh).await?;
-            return Ok(plugin);
+            let done = plugin.replace(fresh).await?;
+            return Ok(Placed {
+                plugin,
+                replaced: true,
+                settings_reset: done.settings_reset,
+            });
         }
         let metrics =
             self.metrics.plugins.for_plugin(fresh.id()).map_err(|e| {
@@ -163,6 +126,7 @@ impl Registry {
             })?;
         let plugin = driver::spawn(
             fresh,
+            self.lives.fetch_add(1, Ordering::Relaxed),
             self.defaults,
             self.loader.clone(),
             metrics,
@@ -181,7 +145,24 @@ impl Registry {
             "plugin loaded"
         );
         drop(details);
-        Ok(plugin)
+        Ok(Placed {
+            plugin,
+            replaced: false,
+            settings_reset: Vec::new(),
+        })
+    }
+
+    /// Takes a plugin off the list, with everything that is kept under its name. Its driver ends when the calls in
+    /// flight are done. The caller holds `changing`.
+    fn take_out(&self, id: &str) {
+        let mut plugins = Vec::clone(&self.plugins.load());
+        plugins.retain(|p| p.id() != id);
+        self.plugins.store(Arc::new(plugins));
+        self.metrics.remove_plugin(id);
+        tracing::info!(plugin = id, "plugin unloaded");
+        if let Some(folder) = &self.folder {
+            folder.retry_waiting();
+        }
     }
 
     /// Hands a request to every plugin that is switched on, all at once, and waits for their answers. The result
@@ -236,8 +217,7 @@ impl Registry {
     pub(crate) async fn unload_all(&self) {
         let _changing = self.changing.lock().await;
         for plugin in self.plugins.swap(Arc::default()).iter() {
-            self.metrics.plugins.remove_plugin(plugin.id());
-            self.metrics.growth.remove_plugin(plugin.id());
+            self.metrics.remove_plugin(plugin.id());
         }
     }
 }

@@ -153,6 +153,15 @@ pub(crate) struct Settings {
     policy: Policy,
 }
 
+/// A setting that went back to its default because a new version of the plugin does not take its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SettingReset {
+    /// The setting's name.
+    pub(crate) name: String,
+    /// Why, for people.
+    pub(crate) reason: String,
+}
+
 /// The host's settings, ready for the hot path.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Policy {
@@ -260,16 +269,44 @@ impl Settings {
         Ok(next)
     }
 
-    /// The same declared settings with each value of `old` that still fits: what a replaced plugin keeps.
-    pub(crate) fn keeping(&self, old: &Settings) -> Settings {
+    /// The same declared settings with each value that was changed in `old` and still fits: what a replaced
+    /// plugin keeps; and those that do not fit any more.
+    pub(crate) fn keeping(&self, old: &Settings) -> (Settings, Vec<SettingReset>) {
         let mut next = self.clone();
-        for (spec, slot) in next.specs.iter().zip(&mut next.values) {
-            if let Some(kept) = old.get(&spec.name).and_then(|v| spec.check(v.clone()).ok()) {
-                *slot = kept;
+        let mut reset = Vec::new();
+        for (was, value) in old.iter().filter(|(was, value)| **value != was.default) {
+            let mut slots = next.specs.iter().zip(&mut next.values);
+            let kept = match slots.find(|(spec, _)| spec.name == was.name) {
+                None => Err("the new version has no such setting".to_owned()),
+                Some((spec, slot)) => match spec.check(value.clone()) {
+                    Ok(value) => {
+                        *slot = value;
+                        Ok(())
+                    }
+                    Err(error) => Err(error.to_string()),
+                },
+            };
+            if let Err(reason) = kept {
+                reset.push(SettingReset {
+                    name: was.name.clone(),
+                    reason,
+                });
             }
         }
         next.refresh();
-        next
+        (next, reset)
+    }
+
+    /// Puts one setting back to its default; says whether that changed anything.
+    pub(crate) fn put_back(&mut self, name: &str) -> bool {
+        let mut slots = self.specs.iter().zip(&mut self.values);
+        let slot = slots.find(|(spec, value)| spec.name == name && **value != spec.default);
+        let Some((spec, value)) = slot else {
+            return false;
+        };
+        *value = spec.default.clone();
+        self.refresh();
+        true
     }
 
     /// All at their defaults.
@@ -514,5 +551,49 @@ mod tests {
             .collect();
         assert_eq!(told, ["payload_bytes"]);
         assert!(old.plugin_changes(&old).next().is_none());
+    }
+
+    #[test]
+    fn a_new_version_keeps_what_it_still_takes() {
+        let old = settings()
+            .with(vec![
+                ("payload_bytes".into(), Value::Integer(20)),
+                ("probability".into(), Value::Number(0.5)),
+            ])
+            .unwrap();
+        let (kept, reset) = settings().keeping(&old);
+        assert_eq!(kept.get("payload_bytes"), Some(&Value::Integer(20)));
+        assert_eq!(kept.policy().probability, 0.5);
+        assert_eq!(reset, []);
+
+        let mut narrow = settings();
+        for spec in &mut narrow.specs {
+            if spec.name == "payload_bytes" {
+                spec.kind = Kind::Integer { min: 0, max: 15 };
+            }
+        }
+        let (mut kept, reset) = narrow.keeping(&old);
+        assert_eq!(kept.get("payload_bytes"), narrow.get("payload_bytes"));
+        assert_eq!(reset.len(), 1);
+        assert_eq!(reset[0].name, "payload_bytes");
+        assert!(reset[0].reason.contains("to 15"), "{reset:?}");
+
+        assert!(kept.put_back("probability"));
+        assert_eq!(kept.policy().probability, 1.0);
+        assert!(!kept.put_back("probability") && !kept.put_back("nothing"));
+    }
+
+    #[test]
+    fn a_setting_that_is_gone_is_named_if_it_was_changed() {
+        let old = settings()
+            .with(vec![("payload_bytes".into(), Value::Integer(20))])
+            .unwrap();
+        let mut without = settings();
+        let at = without.specs.iter().position(|s| s.name == "payload_bytes");
+        without.specs.remove(at.unwrap());
+        without.values.remove(at.unwrap());
+        let (_, reset) = without.keeping(&old);
+        assert_eq!(reset[0].name, "payload_bytes");
+        assert_eq!(without.keeping(&settings()).1, []);
     }
 }

@@ -11,6 +11,7 @@ mod memory;
 mod openmetrics;
 mod plugins;
 mod process;
+mod text;
 
 use prometheus::core::Collector;
 use prometheus::{IntGauge, Opts, Registry, proto::MetricFamily};
@@ -86,6 +87,12 @@ impl Metrics {
             }
         }
         families
+    }
+
+    /// Forgets a plugin and all its series.
+    pub(crate) fn remove_plugin(&self, plugin: &str) {
+        self.plugins.remove_plugin(plugin);
+        self.growth.remove_plugin(plugin);
     }
 
     /// Everything in the format that a scraper's `Accept` header asks for.

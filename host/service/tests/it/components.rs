@@ -44,6 +44,22 @@ fn built() -> &'static BTreeMap<String, PathBuf> {
     BUILT.get_or_init(build)
 }
 
+/// The bytes of a component that says it is another plugin: every mention of its name is exchanged for one of the same
+/// length, so that nothing in the file moves.
+pub(crate) fn renamed(name: &str, to: &str) -> Vec<u8> {
+    assert_eq!(name.len(), to.len(), "nothing may move");
+    let mut bytes = std::fs::read(component(name)).unwrap();
+    let mut at = 0;
+    while let Some(found) = bytes[at..]
+        .windows(name.len())
+        .position(|window| window == name.as_bytes())
+    {
+        at += found;
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
 /// `cargo xtask test` has built them already, into the same folder; then this only finds them.
 fn build() -> BTreeMap<String, PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../guests");

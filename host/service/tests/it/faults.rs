@@ -256,3 +256,84 @@ async fn one_that_floods_the_log_neither_slows_the_service_nor_fills_the_log() {
     let longest = output.lines().map(str::len).max().unwrap();
     assert!(longest <= 10 << 10, "long lines are cut: {longest}");
 }
+
+/// Waits until the last failure has source lines, and gives it back.
+async fn located_failure(lab: &Lab, plugin: &str) -> Value {
+    let started = Instant::now();
+    loop {
+        let info = lab.get(&format!("/admin/plugins/{plugin}")).await;
+        let failure = info["last_failure"].clone();
+        let mut frames = failure["backtrace"].as_array().into_iter().flatten();
+        if frames.any(|frame| frame["location"].is_string()) {
+            return failure;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "no source lines: {info}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_trap_is_shown_with_its_source_lines() {
+    for (profile, kind) in [("exact", "panic"), ("off", "out_of_bounds")] {
+        let plugin = "fixture-traps";
+        let lab = Lab::with(&[plugin]).start().await;
+        lab.post(
+            &format!("/admin/leaks/{plugin}"),
+            json!({"heap_profile": profile}),
+        )
+        .await;
+        lab.post(
+            &format!("/admin/leaks/{plugin}"),
+            json!({"enabled": true, "kind": kind, "after_requests": 1}),
+        )
+        .await;
+        until_it_fails(&lab, plugin).await;
+        let failure = located_failure(&lab, plugin).await;
+        assert!(
+            failure["when"].as_str().unwrap().ends_with('Z'),
+            "{failure}"
+        );
+        let frames = failure["backtrace"].as_array().unwrap();
+        let own = frames.iter().find(|frame| {
+            let location = frame["location"].as_str().unwrap_or_default();
+            location.starts_with("plugins/fixtures/fixture-traps/src/lib.rs:")
+        });
+        let own = own.unwrap_or_else(|| panic!("{profile}: no own line in {failure}"));
+        assert!(
+            own["function"].as_str().unwrap().contains("trap")
+                || own["function"]
+                    .as_str()
+                    .unwrap()
+                    .contains("read_out_of_bounds"),
+            "{profile}: {own}"
+        );
+        // The status says the same, and so does the log.
+        let status = lab.leak(plugin).await;
+        assert_eq!(status["last_failure"], failure, "{profile}");
+        let line = own["location"].as_str().unwrap();
+        assert!(
+            status["backtrace"].to_string().contains(line),
+            "{profile}: {status}"
+        );
+        let asked = Instant::now();
+        while !lab.output().contains(line) {
+            let waited = asked.elapsed();
+            assert!(
+                waited < Duration::from_secs(30),
+                "{profile}: it is in the log"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+
+        // A reset starts anew and does not forget.
+        lab.post(&format!("/admin/leaks/{plugin}/reset"), json!({}))
+            .await;
+        let status = lab.leak(plugin).await;
+        assert_eq!(status["state"], json!("running"), "{profile}");
+        assert_eq!(status["last_failure"], failure, "{profile}");
+        assert!(status["backtrace"].is_null(), "{profile}: {status}");
+    }
+}

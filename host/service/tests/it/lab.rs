@@ -104,7 +104,7 @@ impl LabBuilder {
                 .build()
                 .unwrap(),
             output,
-            _plugins: self.plugins,
+            plugins: self.plugins,
         };
         let line = match first_line.recv_timeout(STARTS_WITHIN) {
             Ok(line) => line,
@@ -165,7 +165,7 @@ pub(crate) struct Lab {
     base: String,
     http: Client,
     output: Arc<Mutex<String>>,
-    _plugins: TempDir,
+    plugins: TempDir,
 }
 
 impl Lab {
@@ -190,6 +190,16 @@ impl Lab {
     /// `127.0.0.1:PORT`.
     pub(crate) fn address(&self) -> &str {
         self.base.strip_prefix("http://").unwrap()
+    }
+
+    /// The folder that its plugins are loaded from.
+    pub(crate) fn plugins_folder(&self) -> &Path {
+        self.plugins.path()
+    }
+
+    /// The folder of the kernel's knowledge of this process.
+    pub(crate) fn proc(&self) -> std::path::PathBuf {
+        format!("/proc/{}", self.child.id()).into()
     }
 
     pub(crate) fn http(&self) -> &Client {

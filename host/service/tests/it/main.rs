@@ -11,6 +11,7 @@
 mod access;
 mod burst;
 mod components;
+mod conformance;
 mod console;
 mod contract;
 mod errors;
@@ -20,6 +21,7 @@ mod growth;
 mod heap;
 mod lab;
 mod limit;
+mod loading;
 mod metrics;
 mod options;
 mod patterns;

@@ -1,8 +1,8 @@
 //! Which text format a scraper gets.
 
-use prometheus::{TextEncoder, proto::MetricFamily};
+use prometheus::proto::MetricFamily;
 
-use super::openmetrics;
+use super::{openmetrics, text};
 
 /// Prometheus's text format, version 0.0.4.
 pub(crate) const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -28,14 +28,9 @@ impl Exposition {
                 body: openmetrics::encode(families),
             };
         }
-        let mut body = String::new();
-        // The only failure is a family without series, which gathering leaves out.
-        if let Err(error) = TextEncoder::new().encode_utf8(families, &mut body) {
-            tracing::error!(%error, "metrics could not be written");
-        }
         Self {
             content_type: PROMETHEUS_TEXT,
-            body,
+            body: text::encode(families),
         }
     }
 }

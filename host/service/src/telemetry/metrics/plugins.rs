@@ -98,12 +98,22 @@ impl PluginMetrics {
         Ok(handles)
     }
 
+    /// The handles of a plugin that is loaded.
+    pub(crate) fn of_plugin(&self, plugin: &str) -> Option<Arc<PluginHandles>> {
+        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        plugins.get(plugin).map(Arc::clone)
+    }
+
     /// Forgets a plugin and all its series. Whoever still holds its handles counts unseen.
     pub(crate) fn remove_plugin(&self, plugin: &str) {
-        self.plugins
+        let handles = self
+            .plugins
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(plugin);
+        if let Some(handles) = handles {
+            handles.close();
+        }
         self.families.remove(plugin);
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         sites.retain(|(owner, location)| {

@@ -1,6 +1,6 @@
 //! One plugin's instruments, resolved: counting costs an atomic operation and no lookup.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
@@ -33,6 +33,8 @@ pub(crate) struct PluginHandles {
     /// By outcome; made at the first one, since most never happen and each is 18 series.
     invocation_durations: Vec<OnceLock<Histogram>>,
     durations: HistogramVec,
+    /// Whether the plugin is gone: then no series is made any more.
+    closed: Mutex<bool>,
 }
 
 impl PluginHandles {
@@ -108,10 +110,16 @@ impl PluginHandles {
                 .map(|_| OnceLock::new())
                 .collect(),
             durations: families.invocation_durations.clone(),
+            closed: Mutex::new(false),
         };
         handles.duration_of(InvocationOutcome::Ok);
         handles.set_state(PluginState::Running);
         Ok(handles)
+    }
+
+    /// The plugin is gone. A call that is still in flight counts unseen.
+    pub(super) fn close(&self) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     /// Whether the leak is switched on.
@@ -221,6 +229,10 @@ impl PluginHandles {
         let slot = self.invocation_durations.get(outcome.index())?;
         if let Some(histogram) = slot.get() {
             return Some(histogram);
+        }
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return None;
         }
         let labels = [self.plugin.as_str(), outcome.label()];
         let histogram = self.durations.get_metric_with_label_values(&labels).ok()?;

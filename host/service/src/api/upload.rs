@@ -1,0 +1,201 @@
+//! `PUT`, `DELETE /admin/plugins/{name}` and `reload`: plugins that come, change and go while the host serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{StatusCode, header};
+use http_body_util::BodyExt;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Lab;
+use super::body::JsonObject;
+use super::error::{ApiError, ErrorBody};
+use super::name::Name;
+use super::plugins::{PluginInfo, find, info};
+use crate::memory::allocator;
+use crate::plugin::error::PluginError;
+use crate::plugin::manifest::check_id;
+use crate::plugin::registry::Placed;
+use crate::plugin::settings::SettingReset;
+
+/// Time that a client gets to finish sending what is too large.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A plugin that has been loaded or replaced.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PluginPlaced {
+    /// Whether it is in the place of one that was there.
+    replaced: bool,
+    /// Why it is not in the plugins folder, and so is gone after a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_persisted_why: Option<String>,
+    /// Settings whose values this version does not take: they are back at their defaults.
+    settings_reset: Vec<SettingResetInfo>,
+    /// The plugin as it is now.
+    #[serde(flatten)]
+    plugin: PluginInfo,
+}
+
+/// A setting that went back to its default.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SettingResetInfo {
+    /// Its name.
+    setting: String,
+    /// Why.
+    reason: String,
+}
+
+/// A plugin that has been unloaded.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PluginUnloaded {
+    /// Its id.
+    unloaded: String,
+    /// Whether it had a file in the plugins folder, and that is gone too.
+    file_removed: bool,
+    /// Why its file is still there: it will be loaded again at the next start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_kept_why: Option<String>,
+}
+
+/// A body that is a component, not larger than the host takes.
+pub(super) struct ComponentBody(pub(super) Arc<[u8]>);
+
+impl FromRequest<Arc<Lab>> for ComponentBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, lab: &Arc<Lab>) -> Result<Self, ApiError> {
+        let loader = lab.registry.loader();
+        let announced = request.headers().get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        let limit = loader.size_max();
+        let waits = request.headers().contains_key(header::EXPECT);
+        let mut body = request.into_body();
+        if let Some(size) = announced.filter(|size| *size > limit) {
+            // One that waits for a word before it sends gets this one.
+            if !waits {
+                drain(body).await;
+            }
+            let size = Some(size);
+            return Err(PluginError::TooLarge { size, limit }.into());
+        }
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| broken())?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if (bytes.len() + data.len()) as u64 > limit {
+                drain(body).await;
+                return Err(PluginError::TooLarge { size: None, limit }.into());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.is_empty() {
+            return Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "missing_component",
+                "the body is empty",
+                "send a component: curl -T plugin.wasm URL; nothing was changed",
+            ));
+        }
+        Ok(ComponentBody(bytes.into()))
+    }
+}
+
+/// Reads on for a while without keeping anything: a client that is still sending does not see an answer.
+async fn drain(mut body: Body) {
+    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+    // One that goes on for longer finds the connection closed.
+    let _ = tokio::time::timeout(DRAIN, reading).await;
+}
+
+fn broken() -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "body_unreadable",
+        "the body did not arrive whole",
+        "send it again; nothing was changed",
+    )
+}
+
+/// Loads a component, or replaces the plugin of that name live: the body is the component, and its manifest must have
+/// that name as its id. Requests in flight finish on the old one; switch and settings stay, and a setting whose value
+/// the new one does not take goes back to its default. The component is written into the plugins folder, so that it is
+/// there again after a restart; where the folder cannot be written it is kept in memory, and `persisted` is false.
+#[utoipa::path(put, path = "/admin/plugins/{name}", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin's id")),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "A component of the world leak-plugin"),
+    responses((status = 200, body = PluginPlaced, description = "Replaced"), (status = 201, body = PluginPlaced, description = "Loaded"),
+        (status = 400, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody),
+        (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn put(
+    State(lab): State<Arc<Lab>>,
+    Name(name): Name,
+    ComponentBody(component): ComponentBody,
+) -> Result<(StatusCode, Json<PluginPlaced>), ApiError> {
+    check_id(&name).map_err(|e| ApiError::invalid_value("name", &e.to_string()))?;
+    let sent = lab.registry.send(&name, component).await?;
+    let status = if sent.placed.replaced {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    allocator::release_free_pages();
+    Ok((status, Json(placed(&sent.placed, sent.not_persisted))))
+}
+
+/// Reads a plugin's file again and goes on with what is in it, in a fresh instance; one that is in memory only gets a
+/// fresh instance of the same component. Switch and settings stay.
+#[utoipa::path(post, path = "/admin/plugins/{name}/reload", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin's id")),
+    responses((status = 200, body = PluginPlaced), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn reload(
+    State(lab): State<Arc<Lab>>,
+    Name(name): Name,
+    body: JsonObject,
+) -> Result<Json<PluginPlaced>, ApiError> {
+    body.finish(&[])?;
+    find(&lab, &name)?;
+    let done = lab.registry.reload(&name).await?;
+    allocator::release_free_pages();
+    Ok(Json(placed(&done, None)))
+}
+
+/// Unloads a plugin: its instance, its metrics, its history and what baselines know of it are gone, and its file is
+/// removed from the plugins folder. A file that cannot be removed is left alone until it changes or the host restarts,
+/// and the answer says why. Requests in flight are finished first.
+#[utoipa::path(delete, path = "/admin/plugins/{name}", tag = "plugins",
+    params(("name" = String, Path, description = "The plugin's id")),
+    responses((status = 200, body = PluginUnloaded), (status = 404, body = ErrorBody)))]
+pub(super) async fn delete(
+    State(lab): State<Arc<Lab>>,
+    Name(name): Name,
+) -> Result<Json<PluginUnloaded>, ApiError> {
+    find(&lab, &name)?;
+    let unloaded = lab.registry.unload(&name).await?;
+    lab.forget_unloaded();
+    allocator::release_free_pages();
+    Ok(Json(PluginUnloaded {
+        unloaded: name,
+        file_removed: unloaded.file_removed,
+        file_kept_why: unloaded.file_kept,
+    }))
+}
+
+fn placed(placed: &Placed, not_persisted_why: Option<String>) -> PluginPlaced {
+    let reset = |s: &SettingReset| SettingResetInfo {
+        setting: s.name.clone(),
+        reason: s.reason.clone(),
+    };
+    PluginPlaced {
+        replaced: placed.replaced,
+        not_persisted_why,
+        settings_reset: placed.settings_reset.iter().map(reset).collect(),
+        plugin: info(&placed.plugin),
+    }
+}

@@ -1,0 +1,190 @@
+//! Conformance: what is shipped keeps its promises, and each fixture breaks the one that it is there for.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::components::{LAB, component};
+use crate::lab::{Answer, Lab, number};
+
+/// The rows of every report.
+const CHECKS: [&str; 10] = [
+    "contract",
+    "imports",
+    "calls",
+    "retained",
+    "counts",
+    "disabled",
+    "fixed",
+    "clear",
+    "source",
+    "determinism",
+];
+
+fn command(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leak-host"));
+    command.arg("check").args(args).output().unwrap()
+}
+
+/// The report on a component, and the exit code.
+fn report(name: &str) -> (Value, Option<i32>) {
+    let file = component(name).to_str().unwrap();
+    // A busy machine takes its time; how long a call may take is not what is tested.
+    let output = command(&[file, "--json", "--plugin-deadline", "20s"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    (report, output.status.code())
+}
+
+fn rows(report: &Value) -> Vec<(&str, &str)> {
+    let rows = report["checks"].as_array().unwrap().iter();
+    rows.map(|row| {
+        assert!(!row["promise"].as_str().unwrap().is_empty());
+        (
+            row["check"].as_str().unwrap(),
+            row["status"].as_str().unwrap(),
+        )
+    })
+    .collect()
+}
+
+fn found<'a>(report: &'a Value, check: &str) -> &'a str {
+    let rows = report["checks"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["check"] == json!(check));
+    row.unwrap()["found"].as_str().unwrap()
+}
+
+#[test]
+fn what_is_shipped_keeps_every_promise() {
+    for plugin in LAB.iter().chain(&["template"]) {
+        let (report, code) = report(plugin);
+        let expected: Vec<_> = CHECKS.iter().map(|check| (*check, "pass")).collect();
+        assert_eq!(rows(&report), expected, "{plugin}: {report:#}");
+        assert_eq!((code, &report["passed"]), (Some(0), &json!(true)));
+        assert_eq!(report["id"], json!(plugin));
+        let own = format!("plugins/{plugin}/src/");
+        assert!(found(&report, "source").starts_with(&own), "{report:#}");
+    }
+}
+
+#[test]
+fn each_fixture_breaks_the_promise_that_it_is_there_for() {
+    for (plugin, broken, says) in [
+        ("fixture-misreports", "retained", "it says -"),
+        (
+            "fixture-miscounts",
+            "counts",
+            "objects: 2 requests triggered",
+        ),
+        ("fixture-keeps", "clear", "after clear"),
+        ("fixture-unfixed", "fixed", "then at"),
+        ("fixture-dice", "determinism", "another time"),
+        (
+            "fixture-restless",
+            "disabled",
+            "calls of retained and configure",
+        ),
+    ] {
+        let (report, code) = report(plugin);
+        let expected: Vec<_> = CHECKS
+            .iter()
+            .map(|check| (*check, if *check == broken { "fail" } else { "pass" }))
+            .collect();
+        assert_eq!(rows(&report), expected, "{plugin}: {report:#}");
+        assert!(found(&report, broken).contains(says), "{report:#}");
+        assert_eq!((code, &report["passed"]), (Some(1), &json!(false)));
+    }
+}
+
+#[test]
+fn what_does_not_fit_or_does_not_survive_is_said_in_its_row() {
+    for (plugin, broken, says) in [
+        ("fixture-not-a-plugin", "contract", "leak-lab:plugin"),
+        ("fixture-nosy", "imports", "wasi:filesystem"),
+        ("fixture-errs", "calls", "request 1 failed"),
+        // With the place in its source.
+        ("fixture-traps", "calls", "told to panic"),
+    ] {
+        let (report, code) = report(plugin);
+        let rows = rows(&report);
+        assert!(rows.contains(&(broken, "fail")), "{plugin}: {report:#}");
+        assert!(found(&report, broken).contains(says), "{report:#}");
+        assert_eq!(code, Some(1));
+        let contract = if broken == "contract" { "fail" } else { "pass" };
+        assert_eq!(rows[0], ("contract", contract), "{plugin}");
+    }
+    let (traps, _) = report("fixture-traps");
+    assert!(
+        found(&traps, "calls").contains("at plugins/fixtures/fixture-traps/src/lib.rs:"),
+        "{traps:#}"
+    );
+}
+
+#[test]
+fn a_table_for_people_and_an_exit_code_for_programs() {
+    let cache = component("cache").to_str().unwrap();
+    let output = command(&[cache, "--requests", "50"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.starts_with("cache 0.1.0: 50 requests a run"), "{text}");
+    assert!(text.ends_with("conforms\n"), "{text}");
+    assert_eq!(text.lines().count(), CHECKS.len() + 2, "{text}");
+
+    let liar = component("fixture-misreports").to_str().unwrap();
+    let output = command(&[liar, "--requests", "50"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("fail    retained"), "{text}");
+    assert!(text.contains("promised: the bytes"), "{text}");
+
+    for bad in [
+        &["no/such/file.wasm"] as &[&str],
+        &[cache, "--requests", "5"],
+        &[cache, "--max-plugin-size", "2KiB"],
+        &[],
+    ] {
+        let output = command(bad);
+        assert_eq!(output.status.code(), Some(2), "{bad:?}: {output:?}");
+        assert!(!output.stderr.is_empty(), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_lab_checks_without_being_disturbed() {
+    let lab = Lab::with(&["cache"]).start().await;
+    lab.enable("cache").await;
+    lab.traffic(3).await;
+    let before = lab.get("/admin/plugins").await;
+    for (name, passed) in [("cache", true), ("fixture-keeps", false)] {
+        let path = "/admin/plugins/check?requests=60";
+        let body = fs::read(component(name)).unwrap();
+        let answer = Answer::of(lab.request(Method::POST, path).body(body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let report = answer.json();
+        assert_eq!(report["passed"], json!(passed), "{report:#}");
+        assert_eq!(report["id"], json!(name), "{report:#}");
+        assert_eq!(number(&report, "/requests"), 60.0);
+        assert_eq!(rows(&report).len(), CHECKS.len());
+    }
+    assert_eq!(lab.get("/admin/plugins").await, before, "nothing is loaded");
+    assert_eq!(number(&lab.leak("cache").await, "/count"), 3.0);
+
+    for (query, body, status, code) in [
+        ("?requests=1", vec![1], 422, "invalid_value"),
+        ("?requests=many", vec![1], 422, "invalid_value"),
+        ("?request=60", vec![1], 422, "invalid_query"),
+        ("", Vec::new(), 422, "missing_component"),
+    ] {
+        let path = format!("/admin/plugins/check{query}");
+        let answer = Answer::of(lab.request(Method::POST, &path).body(body)).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert_eq!(answer.error_code(query), code);
+    }
+    // What is no component at all is a finding, not an error.
+    let request = lab.request(Method::POST, "/admin/plugins/check");
+    let answer = Answer::of(request.body("nonsense")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(rows(&answer.json())[0], ("contract", "fail"));
+}

@@ -1,0 +1,252 @@
+//! `PUT`, `DELETE` and `reload`.
+
+use std::fs;
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::{delete, enable_with_payload, ids, put, series_of, until};
+use crate::components::{component, renamed};
+use crate::lab::{Answer, Lab, number};
+
+fn bytes(name: &str) -> Vec<u8> {
+    fs::read(component(name)).unwrap()
+}
+
+#[tokio::test]
+async fn a_plugin_is_loaded_replaced_and_unloaded() {
+    let lab = Lab::with(&["cache"]).start().await;
+    let loaded = put(&lab, "history", bytes("history")).await;
+    assert_eq!(loaded.status, 201, "{}", loaded.text);
+    let loaded = loaded.json();
+    assert_eq!(loaded["id"], json!("history"));
+    assert_eq!(loaded["replaced"], json!(false));
+    assert_eq!(loaded["persisted"], json!(true));
+    assert_eq!(
+        loaded["size_bytes"],
+        json!(bytes("history").len()),
+        "{loaded}"
+    );
+    assert_eq!(loaded["digest"].as_str().unwrap().len(), 64, "{loaded}");
+    assert!(
+        loaded["imports"].to_string().contains("wasi:cli/stderr"),
+        "{loaded}"
+    );
+    let file = lab.plugins_folder().join("history.wasm");
+    assert_eq!(fs::read(&file).unwrap(), bytes("history"));
+
+    enable_with_payload(&lab, "history", 2000).await;
+    lab.traffic(4).await;
+    lab.request(Method::PUT, "/admin/memory/baselines/before")
+        .send()
+        .await
+        .unwrap();
+    let replaced = put(&lab, "history", bytes("history")).await;
+    assert_eq!(replaced.status, 200, "{}", replaced.text);
+    let replaced = replaced.json();
+    assert_eq!(replaced["replaced"], json!(true));
+    assert_eq!(replaced["settings_reset"], json!([]));
+    let leak = lab.leak("history").await;
+    assert_eq!(leak["enabled"], json!(true), "{leak}");
+    assert_eq!(leak["settings"]["payload_bytes"], json!(2000), "{leak}");
+    assert_eq!(number(&leak, "/generation"), 2.0, "{leak}");
+    assert_eq!(number(&leak, "/count"), 0.0, "a fresh instance: {leak}");
+    lab.traffic(2).await;
+    assert!(series_of(&lab, "history").await > 20);
+
+    let reloaded = lab.post("/admin/plugins/history/reload", json!({})).await;
+    assert_eq!(number(&reloaded, "/generation"), 3.0, "{reloaded}");
+    assert_eq!(reloaded["digest"], replaced["digest"]);
+
+    let gone = delete(&lab, "history").await;
+    assert_eq!(gone.status, 200, "{}", gone.text);
+    assert_eq!(
+        gone.json(),
+        json!({"unloaded": "history", "file_removed": true})
+    );
+    assert!(!file.exists());
+    assert_eq!(ids(&lab).await, ["cache"]);
+    assert_eq!(series_of(&lab, "history").await, 0);
+    for path in ["/admin/plugins/history", "/admin/leaks/history"] {
+        let answer = Answer::of(lab.request(Method::GET, path)).await;
+        assert_eq!(answer.status, 404, "{}", answer.text);
+    }
+    let diff = lab.get("/admin/memory/diff?baseline=before").await;
+    assert!(diff["plugins"]["history"].is_null(), "{diff}");
+
+    // One that comes back is a new plugin: off, at its defaults, with a history of its own.
+    assert_eq!(put(&lab, "history", bytes("history")).await.status, 201);
+    let leak = lab.leak("history").await;
+    assert_eq!(leak["enabled"], json!(false), "{leak}");
+    assert_ne!(leak["settings"]["payload_bytes"], json!(2000), "{leak}");
+    lab.enable("history").await;
+    lab.traffic(3).await;
+    let snapshot = lab.get("/admin/memory/snapshot?plugin=history").await;
+    let location = snapshot["by_line"][0]["location"].as_str().unwrap();
+    assert!(location.starts_with("plugins/history/src/"), "{snapshot}");
+}
+
+#[tokio::test]
+async fn what_the_new_version_does_not_take_goes_back_to_its_default() {
+    let lab = Lab::with(&["fixture-traps"]).start().await;
+    lab.post(
+        "/admin/leaks/fixture-traps",
+        json!({"enabled": true, "after_requests": 77, "payload_bytes": 500, "kind": "abort"}),
+    )
+    .await;
+    let other = renamed("fixture-loops", "fixture-traps");
+    let answer = put(&lab, "fixture-traps", other).await.json();
+    let reset = answer["settings_reset"].as_array().unwrap();
+    assert_eq!(reset.len(), 1, "{answer}");
+    assert_eq!(reset[0]["setting"], json!("kind"), "{answer}");
+    let settings = lab.leak("fixture-traps").await["settings"].clone();
+    assert_eq!(settings["after_requests"], json!(77), "{settings}");
+    assert_eq!(settings["payload_bytes"], json!(500), "{settings}");
+    assert!(settings["kind"].is_null(), "{settings}");
+}
+
+#[tokio::test]
+async fn what_is_refused_changes_nothing() {
+    let lab = Lab::with(&["cache", "history"])
+        .arg("--max-plugin-size")
+        .arg("2MiB")
+        .start()
+        .await;
+    lab.enable("cache").await;
+    lab.traffic(2).await;
+    let before = lab.get("/admin/plugins").await;
+    let core_module = vec![0, b'a', b's', b'm', 1, 0, 0, 0];
+    for (id, body, status, code, says) in [
+        (
+            "cache",
+            bytes("history"),
+            422,
+            "id_mismatch",
+            "/admin/plugins/history",
+        ),
+        (
+            "cache",
+            b"nonsense".to_vec(),
+            422,
+            "plugin_refused",
+            "no component",
+        ),
+        ("cache", core_module, 422, "plugin_refused", "core module"),
+        ("cache", Vec::new(), 422, "missing_component", "curl -T"),
+        (
+            "cache",
+            vec![0; 3 << 20],
+            413,
+            "plugin_too_large",
+            "--max-plugin-size",
+        ),
+        (
+            "cache",
+            bytes("fixture-not-a-plugin"),
+            422,
+            "plugin_refused",
+            "contract",
+        ),
+        ("Cache", bytes("cache"), 422, "invalid_value", "kebab-case"),
+        (
+            "status",
+            bytes("cache"),
+            422,
+            "invalid_value",
+            "word of the admin API",
+        ),
+    ] {
+        let answer = put(&lab, id, body).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert_eq!(answer.error_code(says), code);
+        assert!(answer.text.contains(says), "{says}: {}", answer.text);
+    }
+    for (method, path) in [
+        (Method::DELETE, "/admin/plugins/nope"),
+        (Method::POST, "/admin/plugins/nope/reload"),
+    ] {
+        let answer = Answer::of(lab.request(method, path)).await;
+        assert_eq!(answer.status, 404, "{}", answer.text);
+        assert_eq!(answer.error_code(path), "unknown_plugin");
+    }
+    assert_eq!(lab.get("/admin/plugins").await, before);
+    assert_eq!(number(&lab.leak("cache").await, "/count"), 2.0);
+    let files = fs::read_dir(lab.plugins_folder()).unwrap();
+    assert_eq!(files.count(), 2, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_say_its_length_is_cut_off_at_the_limit() {
+    let lab = Lab::with(&["cache"])
+        .arg("--max-plugin-size")
+        .arg("64KiB")
+        .start()
+        .await;
+    // The folder's component is larger than that: it is left out, and the list says why.
+    assert!(ids(&lab).await.is_empty());
+    let listed = lab.get("/admin/plugins").await;
+    let error = listed["problems"][0]["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("65536 is the most"), "{error}");
+
+    let mut connection = std::net::TcpStream::connect(lab.address()).unwrap();
+    use std::io::{Read, Write};
+    write!(
+        connection,
+        "PUT /admin/plugins/cache HTTP/1.1\r\nhost: lab\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    .unwrap();
+    for _ in 0..8 {
+        // The host may have answered and closed already.
+        let _closed = connection
+            .write_all(b"4000\r\n")
+            .and_then(|()| connection.write_all(&[0; 0x4000]))
+            .and_then(|()| connection.write_all(b"\r\n"));
+    }
+    let mut answer = [0; 512];
+    let read = connection.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_plugin_is_not_overwritten() {
+    let lab = Lab::with(&["cache"]).start().await;
+    let folder = lab.plugins_folder();
+    fs::rename(folder.join("cache.wasm"), folder.join("history.wasm")).unwrap();
+    until(&lab, "the file is known by its new name", async |lab| {
+        let cache = lab.get("/admin/plugins/cache").await;
+        cache["file"].as_str().unwrap().ends_with("history.wasm")
+    })
+    .await;
+    let answer = put(&lab, "history", bytes("history")).await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    assert_eq!(answer.error_code("PUT history"), "file_taken");
+    // What replaces `cache` goes where `cache` is.
+    assert_eq!(put(&lab, "cache", bytes("cache")).await.status, 200);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn where_the_folder_cannot_be_written_a_plugin_is_kept_in_memory() {
+    let lab = Lab::with(&["cache"]).arg("--no-cache").start().await;
+    fs::remove_dir_all(lab.plugins_folder()).unwrap();
+    // A folder that is gone is no reason to unload what came from it.
+    let sent = put(&lab, "history", bytes("history")).await;
+    assert_eq!(sent.status, 201, "{}", sent.text);
+    let sent = sent.json();
+    assert_eq!(sent["persisted"], json!(false), "{sent}");
+    assert!(sent["not_persisted_why"].is_string(), "{sent}");
+    assert_eq!(ids(&lab).await, ["cache", "history"]);
+
+    // Its symbols come from memory, and so does the component itself.
+    lab.enable("history").await;
+    lab.traffic(3).await;
+    let snapshot = lab.get("/admin/memory/snapshot?plugin=history").await;
+    let location = snapshot["by_line"][0]["location"].as_str().unwrap();
+    assert!(location.starts_with("plugins/history/src/"), "{snapshot}");
+    let reloaded = lab.post("/admin/plugins/history/reload", json!({})).await;
+    assert_eq!(reloaded["persisted"], json!(false), "{reloaded}");
+    let gone = delete(&lab, "history").await.json();
+    assert_eq!(gone["file_removed"], json!(false), "{gone}");
+    assert_eq!(ids(&lab).await, ["cache"]);
+}
