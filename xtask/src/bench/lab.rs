@@ -96,6 +96,7 @@ pub(super) fn renamed(component: &[u8], id: &str, to: &str) -> Result<Vec<u8>> {
         if let Some(place) = bytes.get_mut(at..at + id.len()) {
             place.copy_from_slice(to.as_bytes());
         }
+        at += id.len();
     }
     Ok(bytes)
 }
@@ -124,5 +125,6 @@ mod tests {
         let renamed = renamed(b"..one.one.on", "one", "two").unwrap();
         assert_eq!(renamed, b"..two.two.on");
         assert!(super::renamed(b"", "one", "three").is_err());
+        assert_eq!(super::renamed(b"one", "one", "one").unwrap(), b"one");
     }
 }

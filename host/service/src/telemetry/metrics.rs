@@ -11,10 +11,13 @@ mod memory;
 mod openmetrics;
 mod plugins;
 mod process;
+mod registered;
 mod text;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use prometheus::core::Collector;
-use prometheus::{IntGauge, Opts, Registry, proto::MetricFamily};
+use prometheus::{IntGauge, Opts, proto::MetricFamily};
 
 pub(crate) use exposition::Exposition;
 pub(crate) use http::HttpMetrics;
@@ -25,6 +28,7 @@ pub(crate) use plugins::{
     TrapReason,
 };
 pub(crate) use process::ProcessMetrics;
+use registered::Registered;
 
 /// Every instrument of the service.
 #[derive(Debug)]
@@ -39,7 +43,9 @@ pub(crate) struct Metrics {
     pub(crate) growth: GrowthMetrics,
     /// The parts of resident memory.
     pub(crate) ledger: LedgerMetrics,
-    registry: Registry,
+    registered: Registered,
+    /// The length of the last page: the next one is about as long.
+    page_bytes: AtomicUsize,
 }
 
 impl Metrics {
@@ -53,7 +59,7 @@ impl Metrics {
         version: &str,
         revision: &str,
     ) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
+        let registry = Registered::default();
         let build = Opts::new(
             "leak_build_info",
             "Always 1; its labels say what was built.",
@@ -67,26 +73,14 @@ impl Metrics {
             process: ProcessMetrics::register(&registry)?,
             growth: GrowthMetrics::register(&registry)?,
             ledger: LedgerMetrics::register(&registry)?,
-            registry,
+            registered: registry,
+            page_bytes: AtomicUsize::new(0),
         })
     }
 
-    /// All series as they are now, families in the order of their names. Labels without a value are
-    /// left out: in Prometheus's data model the two are the same.
+    /// All series as they are now, families in the order of their names.
     pub(crate) fn gather(&self) -> Vec<MetricFamily> {
-        let mut families = self.registry.gather();
-        for metric in families.iter_mut().flat_map(|family| family.mut_metric()) {
-            if metric
-                .get_label()
-                .iter()
-                .any(|label| label.value().is_empty())
-            {
-                let mut labels = metric.take_label();
-                labels.retain(|label| !label.value().is_empty());
-                metric.set_label(labels);
-            }
-        }
-        families
+        self.registered.families().collect()
     }
 
     /// Forgets a plugin and all its series.
@@ -97,16 +91,19 @@ impl Metrics {
 
     /// Everything in the format that a scraper's `Accept` header asks for.
     pub(crate) fn render(&self, accept: Option<&str>) -> Exposition {
-        Exposition::negotiate(&self.gather(), accept)
+        let about = self.page_bytes.load(Ordering::Relaxed);
+        let page = Exposition::negotiate(self.registered.families(), accept, about);
+        self.page_bytes.store(page.body.len(), Ordering::Relaxed);
+        page
     }
 }
 
 /// Registers an instrument and gives it back.
 fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
+    registry: &Registered,
     collector: C,
 ) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(collector.clone()))?;
+    registry.add(collector.clone())?;
     Ok(collector)
 }
 

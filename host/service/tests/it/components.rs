@@ -56,6 +56,7 @@ pub(crate) fn renamed(name: &str, to: &str) -> Vec<u8> {
     {
         at += found;
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        at += to.len();
     }
     bytes
 }

@@ -21,16 +21,22 @@ pub(crate) struct Exposition {
 }
 
 impl Exposition {
-    pub(super) fn negotiate(families: &[MetricFamily], accept: Option<&str>) -> Self {
+    /// `about` is the length that the page will have, more or less.
+    pub(super) fn negotiate(
+        families: impl Iterator<Item = MetricFamily>,
+        accept: Option<&str>,
+        about: usize,
+    ) -> Self {
+        let page = String::with_capacity(about + about / 8);
         if accept.is_some_and(prefers_openmetrics) {
             return Self {
                 content_type: OPENMETRICS_TEXT,
-                body: openmetrics::encode(families),
+                body: openmetrics::encode(page, families),
             };
         }
         Self {
             content_type: PROMETHEUS_TEXT,
-            body: text::encode(families),
+            body: text::encode(page, families),
         }
     }
 }

@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::http::{Method, StatusCode};
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 
-use super::register;
+use super::{Registered, register};
 
 /// Upper bounds in seconds. An answer without leaks takes some 100 µs; one that waits for a plugin's
 /// deadline, a quarter of a second.
@@ -40,7 +38,10 @@ struct Handles {
 }
 
 impl HttpMetrics {
-    pub(super) fn register(registry: &Registry, service: &str) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(
+        registry: &Registered,
+        service: &str,
+    ) -> Result<Self, prometheus::Error> {
         let labels = ["method", "endpoint", "status"];
         let requests =
             Opts::new("http_requests_total", "Requests answered.").const_label("service", service);

@@ -1,8 +1,8 @@
 //! Growth, forecast and ledger, as the host worked them out.
 
-use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntGaugeVec, Opts};
 
-use super::{gauge_value, register};
+use super::{Registered, gauge_value, register};
 use crate::memory::growth::Growth;
 use crate::memory::ledger::Ledger;
 
@@ -36,7 +36,7 @@ pub(crate) struct GrowthMetrics {
 }
 
 impl GrowthMetrics {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
         let gauge =
             |name, help| register(registry, GaugeVec::new(Opts::new(name, help), &["plugin"])?);
         let metrics = Self {
@@ -131,7 +131,7 @@ impl GrowthMetrics {
 pub(crate) struct LedgerMetrics(IntGaugeVec);
 
 impl LedgerMetrics {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
         let opts = Opts::new(
             "leak_memory_ledger_bytes",
             "Resident memory by part; the parts add up to it. Unattributed may be negative.",

@@ -8,12 +8,11 @@ use std::fmt::{self, Write};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
-/// Writes the whole page.
-pub(super) fn encode(families: &[MetricFamily]) -> String {
-    let mut page = String::new();
+/// Writes the whole page, family by family.
+pub(super) fn encode(mut page: String, families: impl IntoIterator<Item = MetricFamily>) -> String {
     for family in families {
         // Writing to a string does not fail.
-        let _ = write_family(&mut page, family);
+        let _ = write_family(&mut page, &family);
     }
     page.push_str("# EOF\n");
     page

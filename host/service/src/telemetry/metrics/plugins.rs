@@ -6,12 +6,12 @@ mod labels;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 
 pub(crate) use handles::PluginHandles;
 pub(crate) use labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
 
-use super::{gauge_value, http::DURATION_BUCKETS, register};
+use super::{Registered, gauge_value, http::DURATION_BUCKETS, register};
 
 /// Upper bounds in bytes of what one call leaves behind: from nothing to a megabyte, with a step at
 /// each of the lab's payloads (1, 5 and 7 KiB).
@@ -75,7 +75,7 @@ struct Families {
 }
 
 impl PluginMetrics {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
         Ok(Self {
             families: Families::register(registry)?,
             plugins: Mutex::default(),
@@ -160,7 +160,7 @@ impl PluginMetrics {
 }
 
 impl Families {
-    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
         let gauges = |name, help, labels: &[&str]| {
             register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
         };

@@ -1,8 +1,8 @@
 //! The process: the names that Prometheus's own client libraries use.
 
-use prometheus::{Counter, Gauge, IntGauge, Registry};
+use prometheus::{Counter, Gauge, IntGauge};
 
-use super::{gauge_value, register};
+use super::{Registered, gauge_value, register};
 use crate::memory::process::ProcessReading;
 
 /// `process_*`.
@@ -16,7 +16,7 @@ pub(crate) struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
         let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
         Ok(Self {
             resident_bytes: gauge(

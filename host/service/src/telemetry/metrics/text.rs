@@ -8,23 +8,12 @@ use std::fmt::{self, Write};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
-/// Bytes that a line takes, about: the page is allocated once.
-const LINE: usize = 80;
-
-/// Writes the whole page.
-pub(super) fn encode(families: &[MetricFamily]) -> String {
-    let lines = |family: &MetricFamily| {
-        let each = |metric: &Metric| match family.get_field_type() {
-            MetricType::HISTOGRAM => metric.get_histogram().get_bucket().len() + 3,
-            _ => 1,
-        };
-        2 + family.get_metric().iter().map(each).sum::<usize>()
-    };
-    let mut page = String::with_capacity(families.iter().map(lines).sum::<usize>() * LINE);
+/// Writes the whole page, family by family.
+pub(super) fn encode(mut page: String, families: impl IntoIterator<Item = MetricFamily>) -> String {
     let mut labels = String::new();
     for family in families {
         // Writing to a string does not fail.
-        let _ = write_family(&mut page, &mut labels, family);
+        let _ = write_family(&mut page, &mut labels, &family);
     }
     page
 }
@@ -189,6 +178,6 @@ mod tests {
         let expected = expected
             .replace(" inf\n", " +Inf\n")
             .replace(" -inf\n", " -Inf\n");
-        assert_eq!(encode(&families), expected);
+        assert_eq!(encode(String::new(), families), expected);
     }
 }
