@@ -34,7 +34,7 @@ function showProcess({ process, forecast, ledger, requests }) {
   say(field("rss"), size(process.rss_bytes));
   say(field("limit"), process.limit_bytes === null ? "none" : `${size(process.limit_bytes)}, ${process.percent.toFixed(0)} % used`);
   const growth = Math.round(forecast.growth_bytes_per_second);
-  say(field("growth"), Math.abs(growth) < 1024 ? "steady" : `${change(growth)} per second`);
+  say(field("growth"), Math.abs(growth) < 1024 ? "steady" : `${change(growth)}/s`);
   say(field("per-request"), forecast.bytes_per_request === null ? "–" : size(Math.round(forecast.bytes_per_request)));
   say(field("to-limit"), duration(forecast.seconds_to_limit));
   say(field("requests"), count(requests));
@@ -122,10 +122,13 @@ function act(button, row, id) {
       });
     case "lines":
       return show({ view: "memory", plugin: id });
-    default:
+    case "settings":
       form.hidden = !form.hidden;
       button.setAttribute("aria-expanded", String(!form.hidden));
       if (!form.hidden) return refresh(form, id, result);
+      return undefined;
+    default:
+      return undefined;
   }
 }
 
