@@ -140,9 +140,8 @@ pub(super) fn plugin_template() -> Markup {
                         button type="button" data-do="reset" { "Reset" }
                         button type="button" data-do="lines" { "Which lines?" }
                         button type="button" data-do="settings" aria-expanded="false" { "Settings" }
-                        button.unload type="button" data-do="unload" { "Unload" }
-                        output data-field="result" {}
                     }
+                    output data-field="result" {}
                     form.settings hidden {}
                 }
             }
