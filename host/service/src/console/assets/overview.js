@@ -11,9 +11,11 @@ const rows = new Map();
 let loaded = "";
 let details = new Map();
 let loading = false;
+let latest;
 
 /** Shows one frame. */
 export function showFrame(frame) {
+  latest = frame;
   showProcess(frame);
   draw(one("#chart-process"), frame.charts.process);
   draw(one("#chart-ledger"), frame.charts.ledger);
@@ -25,9 +27,6 @@ export function showFrame(frame) {
   }
   showEvents(frame.events);
 }
-
-/** The names of the plugins that are loaded. */
-export const plugins = () => [...rows.keys()];
 
 function showProcess({ process, forecast, ledger, requests }) {
   const field = (name) => one(`#process-numbers [data-field="${name}"]`);
@@ -70,6 +69,8 @@ async function loadPlugins(form) {
     }
     one("#no-plugins").hidden = answer.plugins.length > 0;
     document.dispatchEvent(new CustomEvent("plugins", { detail: answer.plugins }));
+    // New rows are not empty until the next frame.
+    showFrame(latest);
   } catch {
     // The next frame tries again; why it failed is shown where the connection is.
   } finally {
