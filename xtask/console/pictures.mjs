@@ -29,6 +29,7 @@ export async function pictures(browser, { base, pictures: folder }) {
   await shoot(page, folder, "dark");
   await page.emulateMedia({ colorScheme: "light" });
   await page.locator("#stop").click();
+  await page.setViewportSize({ ...SIZE, height: 1150 });
   await page.locator('[data-go="memory"]').click();
   await page.locator("#growing button.link").first().click();
   await page.locator("#source-text mark").waitFor();
@@ -42,7 +43,7 @@ export async function pictures(browser, { base, pictures: folder }) {
   const drawn = page.frameLocator("#flame-frame").locator("#frames g");
   await drawn.first().waitFor();
   await until("the picture has its size", async () => (await drawn.count()) > 10);
-  await page.evaluate(() => scrollTo(0, document.querySelector("#flame").offsetTop - 70));
+  await page.evaluate(() => scrollTo(0, document.querySelector("#compare").offsetTop - 70));
   await page.waitForTimeout(500);
   await shoot(page, folder, "flame");
 }

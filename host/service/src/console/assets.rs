@@ -11,7 +11,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Name, media type and text of each.
-pub(super) const FILES: [(&str, &str, &str); 18] = [
+pub(super) const FILES: [(&str, &str, &str); 19] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
@@ -25,6 +25,7 @@ pub(super) const FILES: [(&str, &str, &str); 18] = [
     ("format.js", SCRIPT, include_str!("assets/format.js")),
     ("memory.js", SCRIPT, include_str!("assets/memory.js")),
     ("overview.js", SCRIPT, include_str!("assets/overview.js")),
+    ("plugins.js", SCRIPT, include_str!("assets/plugins.js")),
     ("settings.js", SCRIPT, include_str!("assets/settings.js")),
     ("source.js", SCRIPT, include_str!("assets/source.js")),
     ("state.js", SCRIPT, include_str!("assets/state.js")),

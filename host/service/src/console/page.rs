@@ -91,8 +91,8 @@ fn token() -> Markup {
 fn traffic() -> Markup {
     html! {
         section #traffic .card aria-labelledby="traffic-title" {
-            h2 #traffic-title { "Traffic" }
             div.row {
+                h2 #traffic-title { "Traffic" }
                 span.label id="send-label" { "Send" }
                 div.row role="group" aria-labelledby="send-label" {
                     @for count in [1, 50, 500] {
@@ -106,8 +106,6 @@ fn traffic() -> Markup {
                 span.unit { "per second" }
                 button #steady type="button" { "Start" }
                 button #stop type="button" disabled { "Stop" }
-            }
-            div.row {
                 progress #sending max="1" value="0" aria-label="Requests sent" hidden {}
                 output #sent { "No request sent from this page yet." }
             }

@@ -45,7 +45,7 @@ export async function call(method, path, body) {
     const response = await fetch(path, {
       method,
       headers: headers(),
-      body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body),
+      body: body === undefined || typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body),
     });
     if (!response.ok) throw await refused(response);
     return await response.json();

@@ -37,7 +37,7 @@ export function duration(seconds) {
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   const days = seconds / 86400;
-  return days > 999 ? "over 999 days" : `${Math.floor(days)} days`;
+  return days > 999 ? "over 999 days" : `${days.toFixed(1)} days`;
 }
 
 /** `14:02:11`. */

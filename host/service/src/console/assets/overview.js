@@ -11,9 +11,11 @@ const rows = new Map();
 let loaded = "";
 let details = new Map();
 let loading = false;
+let latest;
 
 /** Shows one frame. */
 export function showFrame(frame) {
+  latest = frame;
   showProcess(frame);
   draw(one("#chart-process"), frame.charts.process);
   draw(one("#chart-ledger"), frame.charts.ledger);
@@ -26,15 +28,12 @@ export function showFrame(frame) {
   showEvents(frame.events);
 }
 
-/** The names of the plugins that are loaded. */
-export const plugins = () => [...rows.keys()];
-
 function showProcess({ process, forecast, ledger, requests }) {
   const field = (name) => one(`#process-numbers [data-field="${name}"]`);
   say(field("rss"), size(process.rss_bytes));
   say(field("limit"), process.limit_bytes === null ? "none" : `${size(process.limit_bytes)}, ${process.percent.toFixed(0)} % used`);
   const growth = Math.round(forecast.growth_bytes_per_second);
-  say(field("growth"), Math.abs(growth) < 1024 ? "steady" : `${change(growth)} per second`);
+  say(field("growth"), Math.abs(growth) < 1024 ? "steady" : `${change(growth)}/s`);
   say(field("per-request"), forecast.bytes_per_request === null ? "–" : size(Math.round(forecast.bytes_per_request)));
   say(field("to-limit"), duration(forecast.seconds_to_limit));
   say(field("requests"), count(requests));
@@ -70,6 +69,8 @@ async function loadPlugins(form) {
     }
     one("#no-plugins").hidden = answer.plugins.length > 0;
     document.dispatchEvent(new CustomEvent("plugins", { detail: answer.plugins }));
+    // New rows are not empty until the next frame.
+    showFrame(latest);
   } catch {
     // The next frame tries again; why it failed is shown where the connection is.
   } finally {
@@ -122,10 +123,13 @@ function act(button, row, id) {
       });
     case "lines":
       return show({ view: "memory", plugin: id });
-    default:
+    case "settings":
       form.hidden = !form.hidden;
       button.setAttribute("aria-expanded", String(!form.hidden));
       if (!form.hidden) return refresh(form, id, result);
+      return undefined;
+    default:
+      return undefined;
   }
 }
 

@@ -8,13 +8,16 @@ export function fillSettings(form, plugin) {
   const fields = plugin.settings.map((setting) => ({ setting, input: field(plugin.id, setting) }));
   const result = make("output");
   const apply = make("button", { type: "submit" }, "Apply");
+  // Shown where the host's API can do it.
+  const unload = make("button", { type: "button", className: "danger unload" }, "Unload this plugin");
+  unload.dataset.do = "unload";
   const defaults = make("button", { type: "button" }, "Defaults");
   defaults.addEventListener("click", () => {
     for (const { setting, input } of fields) write(input, setting, setting.default);
   });
   form.replaceChildren(
     ...fields.map(({ setting, input }) => block(setting, input)),
-    make("div", { className: "actions" }, apply, defaults, result),
+    make("div", { className: "actions" }, apply, defaults, unload, result),
   );
   form.setAttribute("aria-label", `Settings of ${plugin.id}`);
   form.onsubmit = (event) => {
@@ -68,7 +71,7 @@ function block(setting, input) {
     {},
     make("label", { htmlFor: input.id }, setting.name),
     input,
-    make("span", { className: "hint", id: `${input.id}-hint` }, `${setting.description}.${range} Default: ${usual}.`),
+    make("span", { className: "hint", id: `${input.id}-hint` }, `${setting.description.replace(/\.?$/, ".")}${range} Default: ${usual}.`),
   );
 }
 

@@ -17,10 +17,9 @@ const PARTS: [(&str, &str); 8] = [
 /// The view.
 pub(super) fn view() -> Markup {
     html! {
-        (process())
-        div.card {
+        div.card #leaks {
             div.head {
-                h2 { "Leaks" }
+                h2 #overview-title { "Leaks" }
                 p.legend {
                     span.key.retained { "retained: what the pattern holds" }
                     span.key.live { "live: what its allocator has handed out" }
@@ -29,8 +28,15 @@ pub(super) fn view() -> Markup {
             }
             p #no-plugins .hint hidden { "No plugin is loaded: --plugins names the folder they are loaded from." }
             ul #plugins {}
+            form #load .row hidden {
+                label for="load-file" { "Load a plugin" }
+                input #load-file type="file" accept=".wasm" required;
+                button #load-go type="submit" { "Load" }
+                output #load-result {}
+            }
         }
-        div.card {
+        (process())
+        div.card #happened {
             h2 { "Events" }
             div #log role="log" aria-live="polite" aria-label="What happened, newest first" tabindex="0" {
                 ol #events {}
@@ -41,9 +47,9 @@ pub(super) fn view() -> Markup {
 
 fn process() -> Markup {
     html! {
-        div.card {
+        div.card #process {
             div.head {
-                h2 #overview-title { "Process" }
+                h2 { "Process" }
                 fieldset.row {
                     legend { "Charts show the last" }
                     @for (window, name) in [("1m", "1 min"), ("5m", "5 min"), ("15m", "15 min")] {
@@ -134,8 +140,8 @@ pub(super) fn plugin_template() -> Markup {
                         button type="button" data-do="reset" { "Reset" }
                         button type="button" data-do="lines" { "Which lines?" }
                         button type="button" data-do="settings" aria-expanded="false" { "Settings" }
-                        output data-field="result" {}
                     }
+                    output data-field="result" {}
                     form.settings hidden {}
                 }
             }
