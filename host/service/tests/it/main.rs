@@ -10,6 +10,7 @@
 
 mod access;
 mod burst;
+mod clients;
 mod components;
 mod conformance;
 mod console;

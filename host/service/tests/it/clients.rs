@@ -1,0 +1,171 @@
+//! Clients that mean no good, or know no better: whatever they send, everybody else is served.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use crate::components::LAB;
+use crate::lab::Lab;
+
+/// What the kernel says the host has open.
+fn open_files(lab: &Lab) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", lab.pid()))
+        .unwrap()
+        .count()
+}
+
+fn connect(lab: &Lab) -> TcpStream {
+    let stream = TcpStream::connect(lab.address()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream
+}
+
+async fn closes_what_is_gone(lab: &Lab, before: usize) {
+    let started = Instant::now();
+    // The test's own client keeps some connections.
+    while open_files(lab) > before + 8 {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{} files are open, {before} were",
+            open_files(lab)
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn half_a_thousand_that_never_finish_their_request_keep_nobody_waiting() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.enable("cache").await;
+    lab.data().await;
+    let before = open_files(&lab);
+    let mut slow: Vec<TcpStream> = (0..500).map(|_| connect(&lab)).collect();
+    for stream in &mut slow {
+        stream
+            .write_all(b"GET /api/data HTTP/1.1\r\nHost: lab\r\nX-Slow: ")
+            .unwrap();
+    }
+    for _ in 0..20 {
+        for stream in slow.iter_mut().step_by(10) {
+            stream.write_all(b"a").unwrap();
+        }
+        lab.data().await;
+    }
+    assert_eq!(lab.leak("cache").await["count"], 21, "and each is counted");
+    drop(slow);
+    closes_what_is_gone(&lab, before).await;
+}
+
+#[tokio::test]
+async fn two_thousand_idle_connections_are_open_files_and_nothing_else() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.data().await;
+    let before = open_files(&lab);
+    // What this process may open bounds what it can try.
+    let mut idle = Vec::new();
+    for _ in 0..2000 {
+        match TcpStream::connect(lab.address()) {
+            Ok(stream) => idle.push(stream),
+            Err(_no_more) => break,
+        }
+    }
+    assert!(idle.len() >= 400, "only {} were opened", idle.len());
+    lab.data().await;
+    drop(idle);
+    closes_what_is_gone(&lab, before).await;
+}
+
+#[tokio::test]
+async fn headers_without_end_are_refused_and_the_connection_closed() {
+    let lab = Lab::with(&LAB).start().await;
+    for (what, count, length) in [("many", 5_000, 10), ("long", 8, 128 * 1024)] {
+        let mut stream = connect(&lab);
+        let mut request = b"GET /api/data HTTP/1.1\r\nHost: lab\r\n".to_vec();
+        for number in 0..count {
+            request.extend(format!("X-{number}: {}\r\n", "a".repeat(length)).bytes());
+        }
+        request.extend(b"\r\n");
+        // It may close before all has arrived.
+        let _refused = stream.write_all(&request);
+        let mut answer = Vec::new();
+        let _reset = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+            "{what}: {answer}"
+        );
+        lab.data().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused() {
+    let lab = Lab::with(&LAB).start().await;
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"GET /api/data\r\n\r\n",
+        b"GET  /api/data HTTP/9.9\r\n\r\n",
+        b"\0\0\0\0\0\0\0\0\r\n\r\n",
+        b"POST /admin/leaks/clear HTTP/1.1\r\nHost: lab\r\nContent-Length: -1\r\n\r\n",
+        b"POST /admin/leaks/clear HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    ] {
+        let mut stream = connect(&lab);
+        let _closed = stream.write_all(nonsense);
+        // It may have closed already.
+        let _closed = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _reset = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{nonsense:?}: {answer}"
+        );
+        lab.data().await;
+    }
+}
+
+/// A page of somebody else's, open in a learner's browser, must not switch leaks.
+#[tokio::test]
+async fn other_origins_are_given_nothing() {
+    let lab = Lab::with(&LAB).start().await;
+    for (method, path) in [
+        (Method::OPTIONS, "/admin/leaks/cache"),
+        (Method::GET, "/admin/leaks/status"),
+        (Method::GET, "/api/data"),
+        (Method::GET, "/"),
+    ] {
+        let answer = lab
+            .request(method.clone(), path)
+            .header("origin", "http://elsewhere.example")
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type")
+            .send()
+            .await
+            .unwrap();
+        let granted: Vec<_> = answer
+            .headers()
+            .keys()
+            .filter(|name| name.as_str().starts_with("access-control-allow"))
+            .collect();
+        assert!(granted.is_empty(), "{method} {path}: {granted:?}");
+    }
+    // A form of that page can send this without being asked whether it may.
+    let blind = |origin: String| {
+        lab.request(Method::POST, "/admin/leaks/cache")
+            .header("origin", origin)
+            .header("content-type", "text/plain")
+            .body(r#"{"enabled": true}"#)
+            .send()
+    };
+    let refused = blind("http://elsewhere.example".to_owned()).await.unwrap();
+    assert_eq!(refused.status(), 403);
+    assert_eq!(lab.leak("cache").await["enabled"], false);
+    let own = blind(lab.url("")).await.unwrap();
+    assert_eq!(own.status(), 200, "the console's own");
+    assert_eq!(lab.leak("cache").await["enabled"], true);
+}
