@@ -24,6 +24,7 @@ mod docs;
 pub(crate) mod error;
 mod health;
 pub(crate) mod heap_query;
+mod leak_status;
 mod leaks;
 mod memory;
 mod metrics;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::Lab;
 use super::error::ApiError;
-use super::leaks::{LeakStatus, all_leaks, attribution_name, attribution_why};
+use super::leak_status::{LeakStatus, all_leaks, attribution_name, attribution_why};
 use super::size::{mb, signed_mb};
 use crate::memory::ledger::Ledger;
 use crate::memory::process::ProcessReading;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json_};
 
 use super::Lab;
 use super::error::ApiError;
-use super::leaks::{LeakStatus, all_leaks};
+use super::leak_status::{LeakStatus, all_leaks};
 use super::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
 use crate::plugin::handle::Plugin;
 use crate::plugin::journal::{Event, EventKind, Restart};

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::Lab;
 use super::error::{ApiError, ErrorBody};
-use super::leaks::{FailureInfo, failure, to_json};
+use super::leak_status::{FailureInfo, failure, to_json};
 use super::name::Name;
 use crate::plugin::folder::Problem;
 use crate::plugin::handle::Plugin;

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::Lab;
 use super::error::{ApiError, ErrorBody};
 use super::heap_query::{CheckedQuery, HeapQuery};
-use super::leaks::{attribution_name, attribution_why};
+use super::leak_status::{attribution_name, attribution_why};
 use super::size::mb;
 use crate::heap::Attributed;
 use crate::plugin::handle::Plugin;
