@@ -11,6 +11,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// How often something that is being waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Bytes of an answer that are read.
+const ANSWER_MAX: u64 = 64 << 20;
+
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .timeout_global(Some(ANSWER_WITHIN))
@@ -29,7 +32,7 @@ pub(crate) fn text(url: &str) -> Result<String> {
     let body = response
         .body_mut()
         .with_config()
-        .limit(64 << 20)
+        .limit(ANSWER_MAX)
         .read_to_string()
         .with_context(|| url.to_owned())?;
     if !status.is_success() {
@@ -51,21 +54,11 @@ pub(crate) fn json(url: &str) -> Result<Value> {
 /// # Errors
 /// As [`json`].
 pub(crate) fn query(url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-    let mut response = agent()
+    let response = agent()
         .get(url)
         .query_pairs(parameters.iter().copied())
-        .call()
-        .with_context(|| url.to_owned())?;
-    let status = response.status();
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(64 << 20)
-        .read_to_string()?;
-    if !status.is_success() {
-        bail!("{url}: {status}: {}", shortened(&body));
-    }
-    serde_json::from_str(&body).with_context(|| format!("{url} is not JSON"))
+        .call();
+    answer(url, response)
 }
 
 /// `POST url` with a JSON body.
@@ -73,16 +66,42 @@ pub(crate) fn query(url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
 /// # Errors
 /// As [`json`].
 pub(crate) fn post(url: &str, body: &Value) -> Result<Value> {
-    let mut response = agent()
-        .post(url)
-        .send_json(body)
-        .with_context(|| url.to_owned())?;
+    answer(url, agent().post(url).send_json(body))
+}
+
+/// `PUT url` with a file's bytes.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn put(url: &str, body: &[u8]) -> Result<Value> {
+    answer(url, agent().put(url).send(body))
+}
+
+/// `DELETE url`.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn delete(url: &str) -> Result<Value> {
+    answer(url, agent().delete(url).call())
+}
+
+/// The JSON of an answer that is a success.
+fn answer(
+    url: &str,
+    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<Value> {
+    let mut response = response.with_context(|| url.to_owned())?;
     let status = response.status();
-    let answer = response.body_mut().read_to_string()?;
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(ANSWER_MAX)
+        .read_to_string()
+        .with_context(|| url.to_owned())?;
     if !status.is_success() {
-        bail!("{url}: {status}: {}", shortened(&answer));
+        bail!("{url}: {status}: {}", shortened(&body));
     }
-    serde_json::from_str(&answer).with_context(|| format!("{url} is not JSON"))
+    serde_json::from_str(&body).with_context(|| format!("{url} is not JSON"))
 }
 
 /// Asks again and again until `ready` has an answer.

@@ -84,25 +84,57 @@ pub(crate) fn build(workspace: &Workspace, members: Members) -> Result<BTreeMap<
         );
     }
 
-    let mut cargo = workspace.plugins_wasm_cargo();
-    cargo.args(["build", "--release", "--target", PLUGIN_TARGET]);
-    match members {
+    let packages = match members {
         Members::Shipped => {
-            for name in &shipped {
-                cargo.args(["--package", name]);
-            }
             progress::announce(format_args!(
                 "building the plugins for {PLUGIN_TARGET}: {}",
                 shipped.join(", ")
             ));
+            Some(shipped.as_slice())
         }
         Members::All => {
-            cargo.arg("--workspace");
             progress::announce(format_args!(
                 "building all plugins and fixtures for {PLUGIN_TARGET}"
             ));
+            None
         }
+    };
+    let built = compile(workspace, &plugins, packages)?;
+
+    let mut ship = Vec::new();
+    for name in shipped {
+        let component = built
+            .get(name)
+            .with_context(|| format!("cargo built no component for {name}"))?;
+        ship.push((format!("{name}.wasm"), component.clone()));
     }
+    put(&ship, &workspace.components())?;
+    Ok(built)
+}
+
+/// Builds one member for wasm, without shipping it: a fixture, for what needs a plugin that misbehaves.
+///
+/// # Errors
+/// When there is none of this name, or it does not build.
+pub(crate) fn build_one(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    progress::announce(format_args!("building {name} for {PLUGIN_TARGET}"));
+    compile(workspace, &list(workspace)?, Some(&[name]))?
+        .remove(name)
+        .with_context(|| format!("cargo built no component for {name}"))
+}
+
+/// Builds these packages for wasm, or all of the workspace. Answers with each plugin's name and component file.
+fn compile(
+    workspace: &Workspace,
+    plugins: &[Plugin],
+    packages: Option<&[&str]>,
+) -> Result<BTreeMap<String, PathBuf>> {
+    let mut cargo = workspace.plugins_wasm_cargo();
+    cargo.args(["build", "--release", "--target", PLUGIN_TARGET]);
+    match packages {
+        Some(names) => cargo.args(names.iter().flat_map(|name| ["--package", name])),
+        None => cargo.arg("--workspace"),
+    };
     // Cargo itself says where it put each component, whatever the profile or the target folder.
     cargo
         .arg("--message-format=json-render-diagnostics")
@@ -136,15 +168,6 @@ pub(crate) fn build(workspace: &Workspace, members: Members) -> Result<BTreeMap<
     if !status.success() {
         bail!("the plugins do not build: {status}");
     }
-
-    let mut ship = Vec::new();
-    for name in shipped {
-        let component = built
-            .get(name)
-            .with_context(|| format!("cargo built no component for {name}"))?;
-        ship.push((format!("{name}.wasm"), component.clone()));
-    }
-    put(&ship, &workspace.components())?;
     Ok(built)
 }
 

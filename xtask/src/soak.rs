@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -36,6 +36,12 @@ const LEAKS: [&str; 3] = ["cache", "history", "listeners"];
 /// threads for blocking work for ten seconds.
 const SETTLE: Duration = Duration::from_secs(15);
 
+/// The share of the time in which memory has to stay flat; the rest is for changes at random.
+const FLAT_SHARE: f64 = 2.0 / 3.0;
+
+/// With leaks off, so many requests have to leave nothing behind.
+const REQUESTS: u64 = 10_000_000;
+
 /// What the host remembers, by its own account: samples and histories fill up for so long, and no longer.
 const REMEMBERS: Duration = Duration::from_secs(15 * 60);
 
@@ -45,9 +51,9 @@ const COUNTED: u64 = 100;
 /// Arguments of `cargo xtask soak`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How long all three parts take together. Memory is flat only when the host has filled what it remembers,
-    /// for which the first fifth of a part has to take 15 minutes: 150 for the first part.
-    #[arg(long, default_value_t = 150.0, value_parser = minutes)]
+    /// How long all parts take together. Two thirds of it are for staying flat, 15 minutes of which the host needs to
+    /// fill what it remembers.
+    #[arg(long, default_value_t = 60.0, value_parser = minutes)]
     minutes: f64,
     /// Where the random changes begin.
     #[arg(long, default_value_t = 1)]
@@ -84,25 +90,46 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     fs::write(&script, ENDPOINTS)?;
 
     let total = Duration::from_secs_f64(args.minutes * 60.0);
-    let mut kept = true;
-    for (what, setup, share) in [
-        ("leaks off", None, 0.5),
-        (
-            "mended variants on",
-            Some(json!({ "enabled": true, "variant": "fixed" })),
-            0.25,
-        ),
-    ] {
-        let host = start(workspace)?;
-        if let Some(setup) = &setup {
-            for leak in LEAKS {
-                http::post(&format!("{}/admin/leaks/{leak}", host.base), setup)?;
-            }
+    // Side by side: both spend most of their time filling what they remember.
+    let parts = [
+        Part {
+            what: "leaks off",
+            setup: None,
+            requests: REQUESTS,
+        },
+        Part {
+            what: "mended variants on",
+            setup: Some(json!({ "enabled": true, "variant": "fixed" })),
+            requests: 0,
+        },
+    ];
+    progress::announce(format_args!(
+        "leaks off, and mended variants on, side by side: {:.1} minutes",
+        args.minutes * FLAT_SHARE
+    ));
+    let mut kept = std::thread::scope(|scope| -> Result<bool> {
+        let running: Vec<_> = parts
+            .iter()
+            .map(|part| {
+                let host = start(workspace)?;
+                let (wrk, script) = (&wrk, &script);
+                Ok(scope.spawn(move || part.is_flat(host, wrk, script, total.mul_f64(FLAT_SHARE))))
+            })
+            .collect::<Result<_>>()?;
+        let mut kept = true;
+        for part in running {
+            kept &= part.join().map_err(|_| anyhow!("a part panicked"))??;
         }
-        kept &= flat(what, host, &wrk, &script, total.mul_f64(share))?;
-    }
+        Ok(kept)
+    })?;
     let host = start(workspace)?;
-    kept &= shaken(host, &wrk, &script, total.mul_f64(0.25), args.seed)?;
+    kept &= shaken(
+        host,
+        &wrk,
+        &script,
+        total.mul_f64(1.0 - FLAT_SHARE),
+        args.seed,
+    )?;
     println!(
         "{}",
         if kept {
@@ -162,43 +189,60 @@ impl Host {
     }
 }
 
-/// Load for this long; memory, threads and files before and after, each when the load has ended.
-fn flat(what: &str, host: Host, wrk: &Path, script: &Path, time: Duration) -> Result<bool> {
-    progress::announce(format_args!(
-        "{what}: {:.1} minutes",
-        time.as_secs_f64() / 60.0
-    ));
-    let warm_up = time.mul_f64(0.2).max(Duration::from_secs(5));
-    let first = load(wrk, script, &host.base, warm_up)?;
-    sleep(SETTLE);
-    let before = host.footprint()?;
-    let second = load(wrk, script, &host.base, time.saturating_sub(warm_up))?;
-    sleep(SETTLE);
-    let after = host.footprint()?;
-    host.end()?;
-    let growth = after.resident_bytes - before.resident_bytes;
-    if warm_up < REMEMBERS {
+/// A host that has to stay as it is under load.
+struct Part {
+    what: &'static str,
+    /// What each of the lab's leaks is told first.
+    setup: Option<Value>,
+    /// Fewer show nothing.
+    requests: u64,
+}
+
+impl Part {
+    /// Load for this long; memory, threads and files before and after, each when the load has ended.
+    fn is_flat(&self, host: Host, wrk: &Path, script: &Path, time: Duration) -> Result<bool> {
+        let what = self.what;
+        if let Some(setup) = &self.setup {
+            for leak in LEAKS {
+                http::post(&format!("{}/admin/leaks/{leak}", host.base), setup)?;
+            }
+        }
+        let warm_up = REMEMBERS.min(time.mul_f64(0.6)).max(Duration::from_secs(5));
+        let first = load(wrk, script, &host.base, warm_up)?;
+        sleep(SETTLE);
+        let before = host.footprint()?;
+        let second = load(wrk, script, &host.base, time.saturating_sub(warm_up))?;
+        sleep(SETTLE);
+        let after = host.footprint()?;
+        host.end()?;
+        let growth = after.resident_bytes - before.resident_bytes;
+        let mut remarks = String::new();
+        if warm_up < REMEMBERS {
+            remarks += &format!(
+                "; the host fills what it remembers for {} minutes and warmed up for {:.1}, so some growth is that",
+                REMEMBERS.as_secs() / 60,
+                warm_up.as_secs_f64() / 60.0
+            );
+        }
+        if first + second < self.requests {
+            remarks += &format!("; fewer than {} requests show little", self.requests);
+        }
+        let held =
+            growth.abs() <= FLAT && after.threads <= before.threads && after.files <= before.files;
         println!(
-            "note: the host fills what it remembers for {} minutes; warming up took {:.1}, so some growth is that",
-            REMEMBERS.as_secs() / 60,
-            warm_up.as_secs_f64() / 60.0
+            "{what}: {} requests ({first} of them to warm up); resident {:.1} MiB, then {:+.2} MiB; \
+             threads {} and {}; files {} and {}: {}{remarks}",
+            first + second,
+            before.resident_bytes as f64 / 1_048_576.0,
+            growth as f64 / 1_048_576.0,
+            before.threads,
+            after.threads,
+            before.files,
+            after.files,
+            if held { "ok" } else { "GREW" }
         );
+        Ok(held)
     }
-    let held =
-        growth.abs() <= FLAT && after.threads <= before.threads && after.files <= before.files;
-    println!(
-        "{what}: {} requests ({} of them to warm up); resident {:.1} MiB, then {:+.2} MiB; threads {} and {}; files {} and {}: {}",
-        first + second,
-        first,
-        before.resident_bytes as f64 / 1_048_576.0,
-        growth as f64 / 1_048_576.0,
-        before.threads,
-        after.threads,
-        before.files,
-        after.files,
-        if held { "ok" } else { "GREW" }
-    );
-    Ok(held)
 }
 
 /// Leaks are switched, cleared, reset, mended and collected at random for the whole time, under load.
@@ -252,7 +296,7 @@ fn change(base: &str, random: &mut u64) -> Result<()> {
         .copied()
         .unwrap_or("cache");
     let post = |path: &str, body: &Value| http::post(&format!("{base}{path}"), body);
-    match pick(random, 8) {
+    match pick(random, 9) {
         0 => post("/admin/leaks/clear", &json!({ "leak_type": leak }))?,
         1 => post("/admin/leaks/clear", &json!({}))?,
         2 => post(&format!("/admin/leaks/{leak}/reset"), &json!({}))?,
@@ -269,6 +313,7 @@ fn change(base: &str, random: &mut u64) -> Result<()> {
             &format!("/admin/leaks/{leak}"),
             &json!({ "enabled": false }),
         )?,
+        7 => post(&format!("/admin/plugins/{leak}/reload"), &json!({}))?,
         _ => post(
             &format!("/admin/leaks/{leak}"),
             &json!({ "enabled": true, "max_mb": 16 }),

@@ -49,6 +49,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -85,6 +86,8 @@ pub(crate) struct Lab {
     service_name: String,
     tracer: Tracer,
     base_latency: Duration,
+    /// Time that a client may take for the next part of a request.
+    pub(crate) client_timeout: Duration,
     admin_token: Option<String>,
     /// Where the sources of plugins are.
     source_root: Option<PathBuf>,
@@ -114,6 +117,7 @@ impl Lab {
             service_name: config.service_name.clone(),
             tracer,
             base_latency: config.base_latency,
+            client_timeout: config.client_timeout,
             admin_token: config.admin_token.clone().filter(|t| !t.is_empty()),
             source_root: config.source_root.clone(),
             requests: AtomicU64::new(0),
@@ -203,6 +207,7 @@ pub(crate) fn finish(routes: OpenApiRouter, lab: &Arc<Lab>) -> Router {
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(RequestBodyTimeoutLayer::new(lab.client_timeout))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(middleware::from_fn_with_state(
             lab.clone(),

@@ -1,11 +1,15 @@
 //! The running service: builds its parts, listens, and stops in good order.
 
-use std::future::IntoFuture;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use axum::Router;
 use axum::http::{Method, StatusCode};
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::{Control, Handle, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -207,34 +211,28 @@ impl App {
         }
 
         let mut servers = tokio::task::JoinSet::new();
-        let shutdown = || stopping.clone().cancelled_owned();
+        let control = Control::new();
+        let mut listen = |listener: TcpListener, routes| {
+            let routes = api::finish(routes, &lab);
+            servers.spawn(answer(
+                listener,
+                routes,
+                lab.client_timeout,
+                control.clone(),
+            ));
+        };
         let console = Console::new(lab.clone(), tasks.clone(), stopping.clone()).routes();
+        let outer = api::service(lab.clone());
         match admin {
-            None => {
-                let all = api::service(lab.clone())
-                    .merge(api::admin(lab.clone()))
-                    .merge(console.into());
-                servers.spawn(
-                    axum::serve(service, api::finish(all, &lab))
-                        .with_graceful_shutdown(shutdown())
-                        .into_future(),
-                );
-            }
+            None => listen(
+                service,
+                outer.merge(api::admin(lab.clone())).merge(console.into()),
+            ),
             Some(admin) => {
-                let outer = api::service(lab.clone());
-                let inner = api::admin(lab.clone())
-                    .merge(api::traffic(lab.clone()))
-                    .merge(console.into());
-                servers.spawn(
-                    axum::serve(service, api::finish(outer, &lab))
-                        .with_graceful_shutdown(shutdown())
-                        .into_future(),
-                );
-                servers.spawn(
-                    axum::serve(admin, api::finish(inner, &lab))
-                        .with_graceful_shutdown(shutdown())
-                        .into_future(),
-                );
+                listen(service, outer);
+                let traffic = api::traffic(lab.clone());
+                let inner = api::admin(lab.clone()).merge(traffic);
+                listen(admin, inner.merge(console.into()));
             }
         }
         tokio::select! {
@@ -243,6 +241,7 @@ impl App {
             Some(ended) = servers.join_next() => ended??,
         }
         stopping.cancel();
+        control.graceful_shutdown(None);
         let drained = tokio::time::timeout(DRAIN, async {
             while servers.join_next().await.is_some() {}
         })
@@ -252,7 +251,7 @@ impl App {
                 "connections still open after {} s: closing them",
                 DRAIN.as_secs()
             );
-            servers.abort_all();
+            control.shutdown();
         }
         sampling.abort();
         last_words.abort();
@@ -264,6 +263,26 @@ impl App {
         telemetry.flush().await;
         Ok(())
     }
+}
+
+/// Answers the connections of one listener until the control says otherwise, and then those requests that have begun.
+async fn answer(
+    listener: TcpListener,
+    routes: Router,
+    client_timeout: Duration,
+    control: Control,
+) -> io::Result<()> {
+    let mut server = Server::<SocketAddr>::from_listener(listener)
+        .acceptor(NoDelayAcceptor::new())
+        .handle(Handle::with_control(control))
+        .http1_only()
+        .first_request_timeout(client_timeout)
+        .accept_error_handler(|_, error| tracing::debug!(%error, "a connection was not taken"));
+    server
+        .http_builder()
+        .http1()
+        .header_read_timeout(client_timeout);
+    server.serve(routes.into_make_service()).await
 }
 
 /// Compiled code is mapped from a file that stays open: a thousand plugins are more than many systems' soft limit.

@@ -83,6 +83,7 @@ pub(crate) struct Config {
     /// The checkout that the plugins were built from: the console shows the source lines that hold memory.
     #[arg(long, env = "LEAK_SOURCE_ROOT", value_name = "DIR")]
     pub(crate) source_root: Option<PathBuf>,
+
     /// The largest component that is taken, from the folder or by the admin API: 64MiB.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = component_size)]
     pub(crate) max_plugin_size: ByteSize,
@@ -115,6 +116,11 @@ pub(crate) struct Config {
     /// Time that each answer of /api/data takes at least, like `5ms`: a stand-in for real work.
     #[arg(long, default_value = "0ms", value_parser = duration)]
     pub(crate) base_latency: Duration,
+
+    /// Time that a client may take for the headers of a request or between two parts of its body, and may leave a
+    /// connection without a request.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = client_timeout)]
+    pub(crate) client_timeout: Duration,
 
     /// Exit with 137 when the process grows over this, as the kernel would kill it in a container: 256MiB.
     #[arg(long, value_name = "SIZE")]
@@ -225,6 +231,16 @@ fn deadline(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn client_timeout(text: &str) -> Result<Duration, String> {
+    let value = duration(text)?;
+    let range = Duration::from_millis(100)..=Duration::from_secs(3600);
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err("takes 100ms to 3600s".into())
+    }
+}
+
 fn plugin_memory(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|e| format!("{e}"))?;
     if (1 << 20..=1 << 32).contains(&size.bytes()) {
@@ -264,6 +280,7 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
         assert!(deadline("9ms").is_err());
+        assert!(client_timeout("0s").is_err() && client_timeout("60s").is_ok());
     }
 
     #[test]

@@ -7,9 +7,11 @@ mod leaks;
 mod limit;
 mod questions;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use super::addresses::Addresses;
 use super::lab::{Lab, Programs};
@@ -20,7 +22,11 @@ use super::report::Report;
 use super::service::Files;
 use super::tools::Tool;
 use super::{HostFiles, docker, files, runs};
+use crate::plugins;
 use crate::workspace::Workspace;
+
+/// The fixture that has to be stopped by its deadline.
+const LOOPS: &str = "fixture-loops";
 
 /// Arguments of `stack test`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +66,8 @@ struct Stage<'a> {
     lab: Lab,
     programs: &'a Programs,
     files: &'a Files,
+    /// A component that never returns.
+    loops: &'a Path,
     k6: Option<K6>,
     prometheus: Option<Prometheus>,
     load: Load,
@@ -104,7 +112,8 @@ fn live(
     wanted: impl Fn(Part) -> bool,
     report: &mut Report,
 ) -> Result<()> {
-    let files = args.host.find(workspace)?;
+    let found = args.host.find(workspace)?;
+    let loops = plugins::build_one(workspace, LOOPS)?;
     let programs = Programs::obtain();
     let k6 = match Tool::K6.obtain() {
         Ok(program) => Some(K6 {
@@ -128,6 +137,10 @@ fn live(
     let name = format!("test-{}", std::process::id());
     let run = Run::new(runs(workspace).join(name))?;
     run.end_on_signals()?;
+    let files = Files {
+        plugins: copied(&found.plugins, &run.folder().join("plugins"))?,
+        ..found
+    };
     println!("\nrunning stack: logs in {}", run.folder().display());
     let lab = Lab::start(workspace, &programs, Addresses::free()?, run)?;
     let prometheus = lab
@@ -138,6 +151,7 @@ fn live(
         lab,
         programs: &programs,
         files: &files,
+        loops: &loops,
         k6,
         prometheus,
         load: Load {
@@ -158,4 +172,22 @@ fn live(
         questions::ask(workspace, &stage, report);
     }
     Ok(())
+}
+
+/// A folder of the test's own with the same components: what it loads and unloads is nobody else's.
+fn copied(components: &Path, folder: &Path) -> Result<PathBuf> {
+    let copy = || -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        for entry in fs::read_dir(components)? {
+            let file = entry?.path();
+            if let Some(name) = file.file_name()
+                && file.extension().is_some_and(|e| e == "wasm")
+            {
+                fs::copy(&file, folder.join(name))?;
+            }
+        }
+        Ok(())
+    };
+    copy().with_context(|| format!("cannot copy {}", components.display()))?;
+    Ok(folder.to_owned())
 }

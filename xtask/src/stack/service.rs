@@ -135,6 +135,26 @@ impl Service {
         Ok(())
     }
 
+    /// Loads a component under an id.
+    ///
+    /// # Errors
+    /// When the service refuses or does not answer.
+    pub(crate) fn load(&self, id: &str, component: &[u8]) -> Result<Value> {
+        http::put(&self.plugin_url(id), component)
+    }
+
+    /// Unloads a plugin.
+    ///
+    /// # Errors
+    /// When the service refuses or does not answer.
+    pub(crate) fn unload(&self, id: &str) -> Result<Value> {
+        http::delete(&self.plugin_url(id))
+    }
+
+    fn plugin_url(&self, id: &str) -> String {
+        format!("{}/admin/plugins/{id}", self.addresses.service_url())
+    }
+
     /// Resident memory in bytes.
     ///
     /// # Errors

@@ -19,6 +19,9 @@ pub const NEW: u32 = 1 << 31;
 /// Twice [`MAX_CONTEXTS`], so that an open-addressed search ends soon.
 const SLOTS: usize = 2 * MAX_CONTEXTS;
 
+/// Slots that are in use at first: one page of memory serves a guest with a few hundred contexts.
+const FIRST_SLOTS: usize = 1 << 11;
+
 /// What the host reads before the records.
 #[repr(C, align(64))]
 pub struct Header {
@@ -62,6 +65,8 @@ pub struct Contexts {
     /// Totals and counts of what went wrong.
     pub header: Header,
     records: [Record; MAX_CONTEXTS],
+    /// Slots that are in use, less one, and zero for [`FIRST_SLOTS`]: see [`Contexts::new`].
+    more_slots: usize,
     index: [u16; SLOTS],
 }
 
@@ -90,6 +95,7 @@ impl Contexts {
                 reserved: 0,
             },
             records: [EMPTY; MAX_CONTEXTS],
+            more_slots: 0,
             index: [0; SLOTS],
         }
     }
@@ -100,8 +106,8 @@ impl Contexts {
     /// The low bits of a context are a sum of hashes already, so they are the slot as they stand.
     #[inline(always)]
     pub fn find(&mut self, context: u64) -> u32 {
-        let slot = context as usize & (SLOTS - 1);
-        // SAFETY: `slot` is masked to the length of the index.
+        let slot = context as usize & self.slot_mask();
+        // SAFETY: the mask is below the length of the index.
         let index = unsafe { *self.index.get_unchecked(slot) } as usize;
         // SAFETY: the index holds only values below MAX_CONTEXTS.
         if index != 0 && unsafe { self.records.get_unchecked(index) }.context == context {
@@ -121,7 +127,7 @@ impl Contexts {
             if self.records[index & (MAX_CONTEXTS - 1)].context == context {
                 return index as u32;
             }
-            slot = (slot + 1) & (SLOTS - 1);
+            slot = (slot + 1) & self.slot_mask();
         }
         let index = self.header.named as usize + 1;
         if index >= MAX_CONTEXTS {
@@ -131,7 +137,29 @@ impl Contexts {
         self.header.named = index as u64;
         self.index[slot] = index as u16;
         self.records[index].context = context;
+        if index * 2 > self.slot_mask() && self.slot_mask() < SLOTS - 1 {
+            self.use_more_slots();
+        }
         index as u32 | NEW
+    }
+
+    #[inline(always)]
+    fn slot_mask(&self) -> usize {
+        self.more_slots | (FIRST_SLOTS - 1)
+    }
+
+    /// Twice as many: every context goes where it would have been put among them.
+    fn use_more_slots(&mut self) {
+        self.more_slots = 2 * self.slot_mask() + 1;
+        let mask = self.slot_mask();
+        self.index[..=mask].fill(0);
+        for index in 1..=self.header.named as usize {
+            let mut slot = self.records[index].context as usize & mask;
+            while self.index[slot] != 0 {
+                slot = (slot + 1) & mask;
+            }
+            self.index[slot] = index as u16;
+        }
     }
 
     /// The record of an index; the mark of a new one is ignored.

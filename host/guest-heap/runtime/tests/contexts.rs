@@ -33,3 +33,18 @@ fn contexts_that_share_a_slot_are_told_apart() {
         assert_eq!(contexts.find((i << 32) | 5), i as u32 + 1);
     }
 }
+
+#[test]
+fn the_index_grows_without_losing_any_of_those_that_share_a_slot() {
+    // All of them collide among few slots, and only some among many.
+    let value = |i: u64| (i % 7) << 40 | (i / 7) << 11 | 3;
+    let mut contexts = Box::new(Contexts::new());
+    for known in 1..6000_u64 {
+        assert_eq!(contexts.find(value(known)), known as u32 | NEW);
+        let earlier = 1 + known / 2;
+        assert_eq!(contexts.find(value(earlier)), earlier as u32, "{known}");
+    }
+    for known in 1..6000_u64 {
+        assert_eq!(contexts.find(value(known)), known as u32);
+    }
+}

@@ -1,5 +1,7 @@
 //! The exercises' leaks on, under the lab's own load; then everything that can happen to a plugin.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,14 +22,11 @@ const LIMIT: &str = "256MiB";
 /// From the end of a request to its trace in Jaeger: two batches of a second or so, and a busy machine.
 const TRACE_WITHIN: Duration = Duration::from_secs(30);
 
+/// The id of the fixture that never returns.
+const FAULTS: &str = "fixture-loops";
+
 /// More requests than any plugin's free memory lasts for.
 const REQUESTS_TO_EXHAUST: u32 = 20_000;
-
-/// What a plugin has to write within [`SHORT_DEADLINE_MS`], in bytes: the most that a request may retain.
-const LONG_CALL_BYTES: u64 = 16 << 20;
-const SHORT_DEADLINE_MS: u64 = 10;
-/// One call may be just fast enough.
-const REQUESTS_TO_FAULT: u32 = 20;
 
 pub(super) fn play(stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
     println!("\nevery leak of the exercises on");
@@ -201,7 +200,7 @@ fn tags(span: &Value) -> impl Iterator<Item = (&str, &Value)> {
         .filter_map(|tag| Some((tag.get("key").and_then(Value::as_str)?, tag.get("value")?)))
 }
 
-/// Clears one plugin, resets another, exhausts a third, has one run over its deadline, switches all off:
+/// Clears one plugin, resets another, exhausts a third, loads one that never returns, switches all off:
 /// each is an annotation.
 fn happenings(service: &Service, plugins: &[String], stage: &Stage<'_>, report: &mut Report) {
     let [cleared, reset, exhausted, ..] = plugins else {
@@ -220,9 +219,7 @@ fn happenings(service: &Service, plugins: &[String], stage: &Stage<'_>, report: 
         scraped();
         let requests = exhaust(service, exhausted)?;
         scraped();
-        fault(service, reset)?;
-        scraped();
-        scraped();
+        fault(service, stage.loops, &scraped)?;
         for plugin in plugins {
             service.switch(plugin, false)?;
         }
@@ -233,20 +230,25 @@ fn happenings(service: &Service, plugins: &[String], stage: &Stage<'_>, report: 
     });
 }
 
-/// Gives the plugin more to write than its deadline has time for.
-fn fault(service: &Service, plugin: &str) -> Result<()> {
-    service.post(
-        &format!("/admin/leaks/{plugin}"),
-        &json!({ "deadline_ms": SHORT_DEADLINE_MS, "payload_bytes": LONG_CALL_BYTES }),
-    )?;
-    for _ in 0..REQUESTS_TO_FAULT {
-        service.get("/api/data")?;
-        let status = service.get("/admin/leaks/status")?;
-        if status.pointer(&format!("/leaks/{plugin}/state")) == Some(&json!("faulted")) {
-            return Ok(());
-        }
-    }
-    bail!("{plugin} writes {LONG_CALL_BYTES} bytes within {SHORT_DEADLINE_MS} ms")
+/// Loads a plugin that never returns, and lets it run over its deadline. It stays until all has been scraped.
+fn fault(service: &Service, component: &Path, scraped: &impl Fn()) -> Result<()> {
+    let component = fs::read(component).context("cannot read the fixture")?;
+    let loaded = service.load(FAULTS, &component)?;
+    ensure!(
+        loaded.get("id") == Some(&json!(FAULTS)),
+        "loaded {loaded} for {FAULTS}"
+    );
+    // Running first: a fault is a change between two scrapes.
+    scraped();
+    service.switch(FAULTS, true)?;
+    service.get("/api/data")?;
+    let status = service.get("/admin/leaks/status")?;
+    let state = status.pointer(&format!("/leaks/{FAULTS}/state"));
+    ensure!(state == Some(&json!("faulted")), "{FAULTS} is {state:?}");
+    scraped();
+    scraped();
+    service.unload(FAULTS)?;
+    Ok(())
 }
 
 /// Lowers the plugin's limit to what it has, and makes requests until that is used up.
