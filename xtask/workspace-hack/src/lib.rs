@@ -1,0 +1,1 @@
+//! Empty: what matters stands in its manifest.
