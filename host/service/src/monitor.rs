@@ -3,7 +3,9 @@
 //! Growth, forecast and ledger come from these samples alone, so reading them, however often, changes nothing.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,10 +19,14 @@ use crate::memory::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
 use crate::memory::ledger::{Ledger, LedgerReading, Part};
 use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
+use crate::memory::resident::{Granted, Resident, WasmMemories};
 use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, Sample, SampleRing};
 use crate::plugin::handle::Plugin;
 use crate::plugin::registry::Registry;
 use crate::telemetry::QueueUsage;
+
+/// Samples until what a start leaves behind has been given back, and what is always needed is resident.
+const SETTLING: u64 = 2;
 
 /// What is kept of one look at the process.
 #[derive(Debug, Clone, Copy)]
@@ -47,9 +53,30 @@ struct PluginSample {
 struct History {
     process: SampleRing<ProcessSample>,
     plugins: BTreeMap<String, SampleRing<PluginSample>>,
+    /// Samples taken so far.
+    taken: u64,
+    /// Which instances there were at the last one.
+    instances: u64,
+    /// The last sample at which memory came or went on purpose.
+    unsettled: Option<Instant>,
 }
 
 impl History {
+    /// Notes whether memory has come or gone on purpose since the last sample: plugins were loaded or unloaded, or
+    /// instances replaced by fresh ones. The growth of the process is counted from the sample after that.
+    fn settle(&mut self, at: Instant, plugins: &[Arc<Plugin>]) {
+        let mut instances = DefaultHasher::new();
+        for plugin in plugins {
+            (plugin.life(), plugin.reading().generation).hash(&mut instances);
+        }
+        let instances = instances.finish();
+        if self.taken < SETTLING || instances != self.instances {
+            self.unsettled = Some(at);
+        }
+        self.instances = instances;
+        self.taken += 1;
+    }
+
     /// The samples of a plugin; none of one that had its id before.
     fn of(&self, plugin: &Plugin) -> Option<&SampleRing<PluginSample>> {
         let ring = self.plugins.get(plugin.id())?;
@@ -98,7 +125,9 @@ pub(crate) struct Forecast {
 pub(crate) struct Monitor {
     reader: ProcessReader,
     budget: MemoryBudget,
-    start_resident_bytes: u64,
+    /// Resident bytes once the host had settled.
+    start_resident_bytes: AtomicU64,
+    memories: WasmMemories,
     history: Mutex<History>,
     /// What waits for the collector.
     queue: OnceLock<Arc<QueueUsage>>,
@@ -142,11 +171,15 @@ impl Monitor {
         let history = History {
             process: SampleRing::new(HISTORY_SAMPLES),
             plugins: BTreeMap::new(),
+            taken: 0,
+            instances: 0,
+            unsettled: None,
         };
         Ok(Monitor {
             reader,
             budget,
-            start_resident_bytes,
+            start_resident_bytes: AtomicU64::new(start_resident_bytes),
+            memories: WasmMemories::default(),
             history: Mutex::new(history),
             queue: OnceLock::new(),
             ticks: watch::Sender::new(0),
@@ -214,9 +247,9 @@ impl Monitor {
         self.reader.resident_bytes()
     }
 
-    /// Resident bytes when the host had just started.
+    /// Resident bytes when the host had just started, its plugins loaded.
     pub(crate) fn start_resident_bytes(&self) -> u64 {
-        self.start_resident_bytes
+        self.start_resident_bytes.load(Ordering::Relaxed)
     }
 
     /// The process over the last fifteen minutes, oldest first: seconds since 1970-01-01T00:00:00Z, resident
@@ -235,7 +268,7 @@ impl Monitor {
         samples
     }
 
-    /// Growth of the process.
+    /// Growth of the process, since memory last came or went on purpose.
     pub(crate) fn process_forecast(&self) -> Forecast {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let points = history.process.window(GROWTH_WINDOW).map(|s| GrowthPoint {
@@ -243,7 +276,8 @@ impl Monitor {
             bytes: s.value.resident_bytes,
             requests: s.value.requests,
         });
-        let growth = Growth::over(points, GROWTH_WINDOW, None);
+        let after = |unsettled| unsettled + Duration::from_nanos(1);
+        let growth = Growth::over(points, GROWTH_WINDOW, history.unsettled.map(after));
         Forecast {
             growth,
             seconds_to_limit: growth.seconds_to_limit(self.budget.limit.map(|l| l.bytes)),
@@ -308,15 +342,21 @@ impl Monitor {
         registry: &Registry,
         heaps: &Heaps,
     ) -> Ledger {
-        let plugins = registry.plugins();
         let (symbols, histories) = heaps.memory_bytes();
+        let (mut granted, mut all) = (Granted::default(), Resident::default());
+        for reading in registry.plugins().iter().map(|p| p.reading()) {
+            granted.add(reading.linear.bytes, reading.profiler_bytes);
+            all.linear += reading.linear.bytes;
+            all.profiler += reading.profiler_bytes;
+        }
+        let resident = self.memories.resident(&granted).unwrap_or(all);
         Ledger::balance(&LedgerReading {
             resident_bytes: process.resident_bytes,
             resident_file_bytes: process.resident_file_bytes,
             allocator_in_use_bytes: allocator::in_use_bytes(),
             thread_stack_bytes: None,
-            plugins_linear_bytes: plugins.iter().map(|p| p.reading().linear.bytes).sum(),
-            profiler_bytes: plugins.iter().map(|p| p.reading().profiler_bytes).sum(),
+            plugins_linear_bytes: resident.linear.min(all.linear),
+            profiler_bytes: resident.profiler.min(all.profiler),
             heap_tenants: vec![
                 (Part::Symbols, symbols),
                 (Part::History, self.bytes() + histories),
@@ -346,6 +386,13 @@ impl Monitor {
         // Before the lock: the ledger takes it too.
         let ledger = self.process().map(|p| self.ledger(&p, registry, heaps));
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.taken < SETTLING
+            && let Ok(ledger) = &ledger
+        {
+            self.start_resident_bytes
+                .store(ledger.resident_bytes(), Ordering::Relaxed);
+        }
+        history.settle(at.instant, &plugins);
         if let Ok(ledger) = ledger {
             let sample = ProcessSample {
                 resident_bytes: ledger.resident_bytes(),

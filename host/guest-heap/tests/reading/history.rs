@@ -309,3 +309,48 @@ fn a_quiet_guest_costs_next_to_nothing() {
     );
     assert_eq!(history.resolution(), seconds(1));
 }
+
+#[test]
+fn since_is_right_for_lines_that_rise_and_fall() {
+    let symbols = no_symbols();
+    let mut history = History::new();
+    let mut numbers = Numbers(7);
+    let names = ["cache", "listeners", "history", "sawtooth", "flat"];
+    let mut held = [0_u64; 5];
+    let mut truth: Vec<[u64; 5]> = Vec::new();
+    for second in 0..300 {
+        for (line, bytes) in held.iter_mut().enumerate() {
+            *bytes = match numbers.below(12) {
+                // A clear, and a burst.
+                0 => 0,
+                1 => *bytes + 1_000_000,
+                _ if line == 4 => 5000,
+                _ => *bytes + numbers.below(500),
+            };
+        }
+        truth.push(held);
+        let places: Vec<_> = names
+            .into_iter()
+            .zip(held.map(|bytes| (bytes, bytes.div_ceil(100))))
+            .map(|(name, (bytes, objects))| (name, bytes, objects))
+            .collect();
+        history.push(seconds(second), &snapshot(&symbols, &places));
+    }
+    for ago in 1..299 {
+        let (diff, covered) = history.since(seconds(ago), GroupBy::Line, 10).unwrap();
+        assert_eq!(covered, seconds(ago));
+        let then = truth[299 - ago as usize];
+        let mut sum = 0;
+        for (line, name) in names.into_iter().enumerate() {
+            let expected = held[line] as i64 - then[line] as i64;
+            sum += expected;
+            let found = diff.growing.iter().chain(&diff.shrinking);
+            let found = found
+                .filter(|change| &*change.location == name)
+                .map(|change| change.bytes)
+                .sum::<i64>();
+            assert_eq!(found, expected, "{name}, {ago} s ago");
+        }
+        assert_eq!(diff.bytes, sum, "{ago} s ago");
+    }
+}

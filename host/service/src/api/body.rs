@@ -1,14 +1,93 @@
 //! Bodies as the lab's commands send them: JSON whatever the `Content-Type`, and nothing at all for `{}`.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
 use super::BODY_MAX;
 use super::error::{ApiError, shorten};
+
+/// Time that a client gets to finish sending what is too large.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// One that sends nothing for so long is waiting for the answer.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why there is no body.
+pub(super) enum Unread {
+    /// It has more bytes than are taken; how many, if the client has said so.
+    TooLarge(Option<u64>),
+    /// It did not arrive whole.
+    Broken,
+}
+
+/// Reads a body of at most `limit` bytes. What is too large is read on for a while and not kept: a client that is still
+/// sending does not see an answer.
+pub(super) async fn read_whole(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: u64,
+) -> Result<Vec<u8>, Unread> {
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let waits = headers.contains_key(header::EXPECT);
+    if announced.is_some_and(|size| size > limit) {
+        // One that waits for a word before it sends gets this one.
+        if !waits {
+            drain(body).await;
+        }
+        return Err(Unread::TooLarge(announced));
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Unread::Broken)?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if (bytes.len() + data.len()) as u64 > limit {
+            drain(body).await;
+            return Err(Unread::TooLarge(None));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+async fn drain(mut body: Body) {
+    let next = async || tokio::time::timeout(PAUSE, body.frame()).await;
+    let reading = async { while let Ok(Some(Ok(_))) = next().await {} };
+    // One that goes on for longer finds the connection closed.
+    let _ = tokio::time::timeout(DRAIN, reading).await;
+}
+
+/// The error of a body that did not arrive whole.
+pub(super) fn broken() -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "body_unreadable",
+        "the body did not arrive whole",
+        "send it again; nothing was changed",
+    )
+}
+
+/// A body of at most [`BODY_MAX`] bytes: what calls that take no component take.
+pub(super) async fn read_small(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, ApiError> {
+    read_whole(headers, body, BODY_MAX as u64)
+        .await
+        .map_err(|unread| match unread {
+            Unread::Broken => broken(),
+            Unread::TooLarge(_) => ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body is too large: {BODY_MAX} bytes are the most"),
+                "send a smaller one; nothing was changed",
+            ),
+        })
+}
 
 /// A JSON object.
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
@@ -16,41 +95,9 @@ pub(super) struct JsonObject(pub(super) Map<String, Value>);
 impl<S: Send + Sync> FromRequest<S> for JsonObject {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let announced = request.headers().get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > BODY_MAX as u64) {
-            return Err(too_large());
-        }
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(too_large_or_broken)?;
-        parse(&bytes).map(JsonObject)
-    }
-}
-
-/// The error of a body over [`BODY_MAX`]; a length that is announced is refused before it arrives.
-fn too_large() -> ApiError {
-    ApiError::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "body_too_large",
-        format!("the body is too large: {BODY_MAX} bytes are the most"),
-        "send a smaller one; nothing was changed",
-    )
-}
-
-/// The error of a body that could not be read.
-pub(super) fn too_large_or_broken(rejection: BytesRejection) -> ApiError {
-    let status = rejection.into_response().status();
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        too_large()
-    } else {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "body_unreadable",
-            "the body did not arrive whole",
-            "send it again",
-        )
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        parse(&read_small(&parts.headers, body).await?).map(JsonObject)
     }
 }
 

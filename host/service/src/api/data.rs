@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use axum::body::to_bytes;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Lab;
+use super::body::read_small;
 use super::error::{ApiError, ErrorBody};
 use crate::plugin::driver::InvocationResult;
 use crate::plugin::instance::Request as GuestRequest;
@@ -71,7 +72,7 @@ const FAILURES: [StatusCode; 4] = [
 /// `leaks_failed`. `fail=503` is answered with 503, after the leaks have run: for leaks on the error path.
 #[utoipa::path(get, path = "/api/data", tag = "service",
     params(("fail" = Option<u16>, Query, description = "The status to fail with: 500, 502, 503 or 504")),
-    responses((status = 200, body = Data), (status = 422, body = ErrorBody), (status = 500, body = ErrorBody),
+    responses((status = 200, body = Data), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 500, body = ErrorBody),
         (status = 502, body = ErrorBody), (status = 503, body = ErrorBody), (status = 504, body = ErrorBody)))]
 pub(super) async fn data(
     State(lab): State<Arc<Lab>>,
@@ -89,14 +90,12 @@ pub(super) async fn data(
         tokio::time::sleep(lab.base_latency).await;
     }
 
+    let failure = asked_to_fail(request.uri().query().unwrap_or_default())?;
     let (parts, body) = request.into_parts();
-    let failure = asked_to_fail(parts.uri.query().unwrap_or_default())?;
-    let has_body = parts.headers.contains_key(header::CONTENT_LENGTH)
-        || parts.headers.contains_key(header::TRANSFER_ENCODING);
-    let preview = if has_body {
-        to_bytes(body, super::BODY_MAX).await.unwrap_or_default()
+    let preview = if body.is_end_stream() {
+        Vec::new()
     } else {
-        Default::default()
+        read_small(&parts.headers, body).await?
     };
     let handled = lab
         .registry

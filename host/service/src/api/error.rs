@@ -166,6 +166,11 @@ impl From<PluginError> for ApiError {
                 "plugin_failed",
                 format!("POST /admin/leaks/{plugin}/reset starts a fresh instance"),
             ),
+            PluginError::NotStarted { plugin, .. } => new(
+                StatusCode::CONFLICT,
+                "plugin_not_started",
+                format!("change what it fails of (POST /admin/leaks/{plugin} with memory_limit_mb, …), or load another version; nothing was changed"),
+            ),
             PluginError::Overloaded(_) => new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",

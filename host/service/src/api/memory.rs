@@ -112,10 +112,12 @@ pub(super) struct ForecastBody {
     bytes_per_request: Option<f64>,
     /// Seconds until the limit; null when there is none or memory does not grow.
     seconds_to_limit: Option<f64>,
-    /// What the samples span.
+    /// What the samples span: the last minute, less when instances were replaced within it.
     window_seconds: f64,
     /// 0 to 1: share of the variance that the line explains, times the share of the window that is filled.
     confidence: f64,
+    /// Whether the rise stands out of the noise: else the other numbers say nothing.
+    significant: bool,
 }
 
 /// Everything about memory.
@@ -276,5 +278,6 @@ pub(super) fn forecast_body(forecast: &Forecast) -> ForecastBody {
         seconds_to_limit: forecast.seconds_to_limit,
         window_seconds: forecast.growth.window_seconds,
         confidence: forecast.growth.confidence,
+        significant: forecast.growth.significant,
     }
 }

@@ -1,18 +1,15 @@
 //! `PUT`, `DELETE /admin/plugins/{name}` and `reload`: plugins that come, change and go while the host serves.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{StatusCode, header};
-use http_body_util::BodyExt;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Lab;
-use super::body::JsonObject;
+use super::body::{JsonObject, Unread, broken, read_whole};
 use super::error::{ApiError, ErrorBody};
 use super::name::Name;
 use super::plugins::{PluginInfo, find, info};
@@ -21,9 +18,6 @@ use crate::plugin::error::PluginError;
 use crate::plugin::manifest::check_id;
 use crate::plugin::registry::Placed;
 use crate::plugin::settings::SettingReset;
-
-/// Time that a client gets to finish sending what is too large.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// A plugin that has been loaded or replaced.
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,32 +62,13 @@ impl FromRequest<Arc<Lab>> for ComponentBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, lab: &Arc<Lab>) -> Result<Self, ApiError> {
-        let loader = lab.registry.loader();
-        let announced = request.headers().get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        let limit = loader.size_max();
-        let waits = request.headers().contains_key(header::EXPECT);
-        let mut body = request.into_body();
-        if let Some(size) = announced.filter(|size| *size > limit) {
-            // One that waits for a word before it sends gets this one.
-            if !waits {
-                drain(body).await;
-            }
-            let size = Some(size);
-            return Err(PluginError::TooLarge { size, limit }.into());
-        }
-        let mut bytes = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| broken())?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if (bytes.len() + data.len()) as u64 > limit {
-                drain(body).await;
-                return Err(PluginError::TooLarge { size: None, limit }.into());
-            }
-            bytes.extend_from_slice(&data);
-        }
+        let limit = lab.registry.loader().size_max();
+        let (parts, body) = request.into_parts();
+        let read = read_whole(&parts.headers, body, limit).await;
+        let bytes = read.map_err(|unread| match unread {
+            Unread::Broken => broken(),
+            Unread::TooLarge(size) => PluginError::TooLarge { size, limit }.into(),
+        })?;
         if bytes.is_empty() {
             return Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -104,22 +79,6 @@ impl FromRequest<Arc<Lab>> for ComponentBody {
         }
         Ok(ComponentBody(bytes.into()))
     }
-}
-
-/// Reads on for a while without keeping anything: a client that is still sending does not see an answer.
-async fn drain(mut body: Body) {
-    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
-    // One that goes on for longer finds the connection closed.
-    let _ = tokio::time::timeout(DRAIN, reading).await;
-}
-
-fn broken() -> ApiError {
-    ApiError::new(
-        StatusCode::BAD_REQUEST,
-        "body_unreadable",
-        "the body did not arrive whole",
-        "send it again; nothing was changed",
-    )
 }
 
 /// Loads a component, or replaces the plugin of that name live: the body is the component, and its manifest must have

@@ -7,10 +7,10 @@
 //!
 //! rss = host + Σ tenants of the host's heap + plugins' linear memory + profiler + code + unattributed
 //!
-//! Unattributed is mostly freed pages that the allocator keeps, thread stacks and page tables of
-//! address space that is touched. It is signed, for a part may count bytes that are not resident: a
-//! linear memory that was granted and not touched yet, or a profiler's table of which only the first
-//! pages are in use, pushes it below zero by just that much.
+//! Of linear memory and of the profiler's tables it counts what is resident, not what is granted: a guest may never
+//! touch its stack. Unattributed is mostly freed pages that the allocator keeps, and thread stacks. It is signed, for the
+//! readings are not all of the same instant; where the kernel does not say what is resident of a mapping, granted bytes
+//! stand for it and push it below zero.
 
 /// The readings that the ledger is made from, all in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub(crate) struct LedgerReading {
     pub(crate) allocator_in_use_bytes: Option<u64>,
     /// Touched bytes of thread stacks, if known.
     pub(crate) thread_stack_bytes: Option<u64>,
-    /// Linear memory of all plugins, without the profiler's.
+    /// Resident bytes of all plugins' linear memory, without the profiler's.
     pub(crate) plugins_linear_bytes: u64,
-    /// The profiler's own tables outside the host's heap.
+    /// Resident bytes of the profiler's tables in the guests.
     pub(crate) profiler_bytes: u64,
     /// Parts of the host's heap that are worth a line of their own. They are taken out of `host`, so
     /// that no byte counts twice.

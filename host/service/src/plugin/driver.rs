@@ -4,7 +4,9 @@
 //! starts the next generation.
 
 mod command;
+mod failure;
 mod replace;
+mod restart;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +17,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::replace::tell;
-use super::backtrace;
-use super::error::{Fault, Frame, PluginError};
-use super::handle::{Board, Details, Failure, MAILBOX, Plugin, Reading, State, not_running};
-use super::instance::{Instance, LinearMemory, Request, Retained};
-use super::journal::{EventKind, Restart};
+use super::error::{Frame, PluginError};
+use super::handle::{Board, Details, MAILBOX, Plugin, Reading, State, not_running};
+use super::instance::{Instance, Request, Retained};
+use super::journal::EventKind;
 use super::loader::{Loaded, Loader, Profile};
-use super::registry::blocking;
 use super::settings::{Defaults, Settings, Value};
 use super::target::{Course, Step};
 use crate::telemetry::context::TraceContext;
@@ -71,24 +70,32 @@ pub(crate) fn spawn(
     let ended = CancellationToken::new();
     let board = Arc::new(Board::new(details.clone(), reading));
     let (mailbox, commands) = mpsc::channel(MAILBOX);
+    let plugin = Plugin::new(
+        id.clone(),
+        life,
+        board.clone(),
+        mailbox,
+        metrics.clone(),
+        ended.clone(),
+    );
     let mut driver = Driver {
         name: id.as_str().into(),
         loader,
         defaults,
         loaded: first.loaded,
-        instance: Some(first.instance),
+        instance: first.instance,
         details,
         reading,
         expiry: None,
         course: Course::default(),
         metrics,
         explaining: None,
-        board: board.clone(),
-        _ended: ended.clone().drop_guard(),
+        board,
+        _ended: ended.drop_guard(),
     };
     driver.publish();
     tasks.spawn(driver.run(commands));
-    Arc::new(Plugin::new(id, life, board, mailbox, ended))
+    Arc::new(plugin)
 }
 
 struct Driver {
@@ -97,8 +104,7 @@ struct Driver {
     loader: Loader,
     defaults: Defaults,
     loaded: Arc<Loaded>,
-    /// `None` only when a fresh instance could not be started.
-    instance: Option<Instance>,
+    instance: Instance,
     details: Details,
     reading: Reading,
     expiry: Option<Instant>,
@@ -121,7 +127,7 @@ impl Driver {
                     tracing::info!(plugin = self.id(), "disabled: its time to live is over");
                     continue;
                 }
-                explained = explained(&mut self.explaining) => {
+                explained = failure::explained(&mut self.explaining) => {
                     self.show_backtrace(explained);
                     continue;
                 }
@@ -239,11 +245,12 @@ impl Driver {
         deadline: Duration,
     ) -> Result<(), (InvocationOutcome, InvocationResult)> {
         let settings = self.details.settings.clone();
-        let (Some(instance), Some((spec, _))) = (&mut self.instance, settings.payload()) else {
+        let Some((spec, _)) = settings.payload() else {
             return Ok(());
         };
         let value = spec.nearest(bytes);
-        match instance
+        match self
+            .instance
             .configure(std::iter::once((spec, &value)), deadline)
             .await
         {
@@ -270,12 +277,8 @@ impl Driver {
         {
             return (outcome, Duration::ZERO, result);
         }
-        let Some(instance) = &mut self.instance else {
-            let result = InvocationResult::Failed("it has no instance".into());
-            return (InvocationOutcome::Unavailable, Duration::ZERO, result);
-        };
         let started = Instant::now();
-        let answer = instance.on_request(request, deadline).await;
+        let answer = self.instance.on_request(request, deadline).await;
         let took = started.elapsed();
         let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {
@@ -303,15 +306,14 @@ impl Driver {
     }
 
     fn books(&self, (generation, seen): (u64, Seen)) -> Option<HeapBooks> {
-        let instance = self.instance.as_ref()?;
-        instance.heap()?;
+        self.instance.heap()?;
         let current = self.reading.generation;
         let mut seen = if generation == current {
             seen
         } else {
             Seen::default()
         };
-        let books = instance.books(&mut seen);
+        let books = self.instance.books(&mut seen);
         Some(HeapBooks {
             generation: current,
             books,
@@ -332,44 +334,19 @@ impl Driver {
         let changed = !changes.is_empty();
         let next = Arc::new(old.with(changes)?);
         let (before, after) = (old.policy(), next.policy());
-        if next.plugin_changes(&old).next().is_some() {
-            not_running(self.id(), &self.details.state)?;
-            let Some(instance) = &mut self.instance else {
-                return Err(PluginError::Gone(self.id().to_owned()));
-            };
-            match instance
-                .configure(next.plugin_changes(&old), after.deadline)
-                .await
-            {
-                Ok(answer) => answer?,
-                Err(fault) => {
-                    let fault = self.retire(fault);
-                    return Err(PluginError::Failed {
-                        plugin: self.id().to_owned(),
-                        fault,
-                    });
-                }
-            }
-        }
         if before.heap_profile != after.heap_profile {
+            // A fresh instance is told everything at its start.
             let loaded = self
                 .with_profile(Profile::wanted(after.heap_profile))
                 .await?;
-            self.details.settings = next;
-            self.take(loaded);
-            self.restart(RecycleReason::Reload)
-                .await
-                .map_err(|fault| PluginError::Failed {
-                    plugin: self.id().to_owned(),
-                    fault,
-                })?;
+            self.restart(loaded, Settings::clone(&next), RecycleReason::Reload)
+                .await?;
         } else {
+            self.tell_changes(&old, &next).await?;
             self.details.settings = next;
-        }
-        if let Some(instance) = &mut self.instance
-            && before.memory_limit != after.memory_limit
-        {
-            instance.set_memory_limit(after.memory_limit);
+            if before.memory_limit != after.memory_limit {
+                self.instance.set_memory_limit(after.memory_limit);
+            }
         }
         if enabled.is_some() || before.target != after.target {
             self.course.begin_anew();
@@ -386,17 +363,27 @@ impl Driver {
         Ok(())
     }
 
+    /// Tells the instance what it does not know of its settings yet.
+    async fn tell_changes(&mut self, old: &Settings, next: &Settings) -> Result<(), PluginError> {
+        if next.plugin_changes(old).next().is_none() {
+            return Ok(());
+        }
+        not_running(self.id(), &self.details.state)?;
+        let told = self
+            .instance
+            .configure(next.plugin_changes(old), next.policy().deadline)
+            .await;
+        told.unwrap_or_else(|fault| Err(self.failed(fault)))
+    }
+
     async fn clear(&mut self) -> Result<Clearing, PluginError> {
         not_running(self.id(), &self.details.state)?;
         let deadline = self.details.settings.policy().deadline.max(CLEAR_DEADLINE);
-        let Some(instance) = &mut self.instance else {
-            return Err(PluginError::Gone(self.id().to_owned()));
-        };
-        let done = match instance.clear(deadline).await {
-            Ok(removed) => instance
-                .retained(deadline)
-                .await
-                .map(|left| (removed, left)),
+        let done = match self.instance.clear(deadline).await {
+            Ok(removed) => {
+                let left = self.instance.retained(deadline).await;
+                left.map(|left| (removed, left))
+            }
             Err(fault) => Err(fault),
         };
         match done {
@@ -417,212 +404,8 @@ impl Driver {
                 );
                 Ok(Clearing { removed })
             }
-            Err(fault) => {
-                let fault = self.retire(fault);
-                Err(PluginError::Failed {
-                    plugin: self.id().to_owned(),
-                    fault,
-                })
-            }
+            Err(fault) => Err(self.failed(fault)),
         }
-    }
-
-    async fn reset(&mut self, everything: bool) -> Result<Resetting, PluginError> {
-        let linear_before = self.reading.linear.bytes;
-        if everything {
-            let defaults = Arc::new(self.details.settings.at_defaults());
-            let heap_profile = defaults.policy().heap_profile;
-            if heap_profile != self.details.settings.policy().heap_profile {
-                let loaded = self.with_profile(Profile::wanted(heap_profile)).await?;
-                self.take(loaded);
-            }
-            self.details.settings = defaults;
-            self.set_enabled(false);
-        }
-        self.restart(RecycleReason::Reset)
-            .await
-            .map_err(|fault| PluginError::Failed {
-                plugin: self.id().to_owned(),
-                fault,
-            })?;
-        if everything {
-            self.reading.linear_peak = self.reading.linear.bytes;
-            self.publish();
-        }
-        tracing::info!(
-            plugin = self.id(),
-            generation = self.reading.generation,
-            "reset"
-        );
-        Ok(Resetting {
-            generation: self.reading.generation,
-            linear_before,
-            linear_after: self.reading.linear.bytes,
-        })
-    }
-
-    async fn recycle(&mut self) -> Recycling {
-        let before = self.reading;
-        let kept = |reason: String| Recycling {
-            recycled: false,
-            linear_before: before.linear.bytes,
-            linear_after: before.linear.bytes,
-            reason,
-        };
-        if let Some(fault) = self.details.state.fault() {
-            return kept(format!(
-                "kept as evidence: {} ({fault}); reset starts it anew",
-                self.details.state.name()
-            ));
-        }
-        if before.retained.objects > 0 {
-            let unit = &self.details.manifest.unit;
-            return kept(format!(
-                "kept: it retains {} {unit}",
-                before.retained.objects
-            ));
-        }
-        if before.linear.bytes <= before.linear_start {
-            return kept("nothing to give back".into());
-        }
-        match self.restart(RecycleReason::Gc).await {
-            Ok(()) => Recycling {
-                recycled: true,
-                linear_before: before.linear.bytes,
-                linear_after: self.reading.linear.bytes,
-                reason: "it retained nothing".into(),
-            },
-            Err(fault) => kept(format!("the fresh instance did not start: {fault}")),
-        }
-    }
-
-    /// The same component with another profile, instrumented and compiled off the async threads.
-    fn with_profile(
-        &self,
-        profile: Profile,
-    ) -> impl Future<Output = Result<Loaded, PluginError>> + use<> {
-        let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
-        blocking(move || loader.reload(&origin, profile))
-    }
-
-    fn take(&mut self, loaded: Loaded) {
-        self.details.attribution = loaded.meta.attribution().clone();
-        self.details.origin = Arc::new(loaded.origin.clone());
-        self.loaded = Arc::new(loaded);
-    }
-
-    /// Drops the instance and starts a fresh one with the settings in force.
-    async fn restart(&mut self, why: RecycleReason) -> Result<(), Fault> {
-        // First the old one goes: two at once would need twice the memory.
-        self.instance = None;
-        let limit = self.details.settings.policy().memory_limit;
-        let started = Instance::start(&self.loaded, &self.details.manifest.id.clone(), limit).await;
-        self.adopt(started, why).await
-    }
-
-    /// Goes on with a started instance, after telling it the settings in force.
-    async fn adopt(
-        &mut self,
-        started: Result<Instance, Fault>,
-        why: RecycleReason,
-    ) -> Result<(), Fault> {
-        let (instance, outcome) = match started {
-            Ok(mut instance) => {
-                let mut settings = Settings::clone(&self.details.settings);
-                let told = tell(&mut instance, &mut settings).await;
-                self.details.settings = Arc::new(settings);
-                let outcome = told.map(|reset| self.warn_of(&reset));
-                (Some(instance), outcome)
-            }
-            Err(fault) => (None, Err(fault)),
-        };
-        self.install(instance, why);
-        if let Err(fault) = &outcome {
-            self.retire(fault.clone());
-        }
-        outcome
-    }
-
-    /// Begins the next generation with this instance.
-    fn install(&mut self, instance: Option<Instance>, why: RecycleReason) {
-        self.metrics.recycled(why);
-        self.details.state = State::Running;
-        self.course = Course::default();
-        self.reading = Reading {
-            linear_peak: self.reading.linear_peak,
-            generation: self.reading.generation + 1,
-            ..Reading::default()
-        };
-        self.board.journal().note(EventKind::Restarted {
-            why: match why {
-                RecycleReason::Reset => Restart::Reset,
-                RecycleReason::Gc => Restart::Collected,
-                RecycleReason::Reload => Restart::Reloaded,
-            },
-            generation: self.reading.generation,
-        });
-        self.instance = instance;
-        let limit = self.details.settings.policy().memory_limit;
-        if let Some(instance) = &mut self.instance {
-            instance.set_memory_limit(limit);
-        }
-        self.read_memory();
-        self.reading.linear_start = self.reading.linear.bytes;
-        self.publish();
-    }
-
-    /// Marks the instance as dead: from now on it is only read.
-    fn retire(&mut self, fault: Fault) -> Fault {
-        tracing::warn!(
-            plugin = self.id(),
-            reason = fault.reason,
-            at = fault.backtrace.first().map(|f| f.function.as_str()),
-            "plugin retired"
-        );
-        self.metrics.trapped(fault.kind.trap_reason());
-        self.details.state = State::after(fault.clone());
-        let reason = fault.reason.clone();
-        self.board.journal().note(match &self.details.state {
-            State::Exhausted(_) => EventKind::Exhausted { reason },
-            _ => EventKind::Trapped { reason },
-        });
-        self.details.last_failure = Some(Arc::new(Failure {
-            at: Timestamp::now(),
-            fault: fault.clone(),
-        }));
-        if !fault.backtrace.is_empty() {
-            let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
-            let frames = fault.backtrace.clone();
-            let look_up = move || backtrace::explain(&loader, &origin, &frames);
-            self.explaining = Some(tokio::task::spawn_blocking(look_up));
-        }
-        self.publish();
-        fault
-    }
-
-    /// Shows the source lines of the last fault's call stack.
-    fn show_backtrace(&mut self, explained: Result<Vec<Frame>, PluginError>) {
-        let frames = match explained {
-            Ok(frames) => frames,
-            Err(error) => {
-                tracing::warn!(plugin = self.id(), %error, "no source lines for its call stack");
-                return;
-            }
-        };
-        let shown: Vec<String> = frames.iter().map(ToString::to_string).collect();
-        tracing::warn!(
-            plugin = self.id(),
-            at = backtrace::blamed(&frames).map(ToString::to_string),
-            backtrace = shown.join(" < "),
-            "where it failed"
-        );
-        if let Some(failure) = &mut self.details.last_failure {
-            Arc::make_mut(failure).fault.backtrace.clone_from(&frames);
-        }
-        if let State::Exhausted(fault) | State::Faulted(fault) = &mut self.details.state {
-            fault.backtrace = frames;
-        }
-        self.publish();
     }
 
     fn set_enabled(&mut self, enabled: bool) {
@@ -652,10 +435,7 @@ impl Driver {
 
     fn read_memory(&mut self) {
         let before = self.reading.linear;
-        let now = self
-            .instance
-            .as_ref()
-            .map_or(LinearMemory::default(), Instance::linear_memory);
+        let now = self.instance.linear_memory();
         for _ in before.grows..now.grows {
             self.metrics.memory_grew();
         }
@@ -670,7 +450,7 @@ impl Driver {
             });
         }
         self.reading.linear = now;
-        let heap = self.instance.as_ref().and_then(Instance::heap);
+        let heap = self.instance.heap();
         self.reading.heap_live = heap.map(|h| h.totals.live_bytes);
         self.reading.heap_peak = self
             .reading
@@ -697,18 +477,6 @@ async fn at(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for a call stack that is being looked up, if one is.
-async fn explained(
-    looking: &mut Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
-) -> Result<Vec<Frame>, PluginError> {
-    let Some(task) = looking else {
-        return std::future::pending().await;
-    };
-    let done = task.await;
-    *looking = None;
-    done.unwrap_or_else(|e| Err(PluginError::Refused(format!("the look-up failed: {e}"))))
 }
 
 /// Bytes that a call left behind on the guest's heap; none without attribution.

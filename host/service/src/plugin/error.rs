@@ -95,6 +95,14 @@ pub(crate) enum PluginError {
         /// How it failed.
         fault: Fault,
     },
+    /// A fresh instance did not start; the plugin is as it was.
+    #[error("a fresh instance of {plugin} does not start: {fault}")]
+    NotStarted {
+        /// The plugin's id.
+        plugin: String,
+        /// How it failed.
+        fault: Fault,
+    },
 }
 
 /// How a guest ended. The store it ran in is never called again.

@@ -112,6 +112,11 @@ impl Folder {
         &self.changed
     }
 
+    /// Whether the last look saw what is in it.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.lock().unreadable.is_none()
+    }
+
     /// What is new since the last look. A file has to be the same for `patience` before it counts.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use super::loader::Origin;
 use super::manifest::Manifest;
 use super::settings::{Settings, Value};
 use crate::telemetry::context::TraceContext;
+use crate::telemetry::metrics::{InvocationOutcome, PluginHandles};
 
 /// Calls that may wait for one plugin. At some 10 µs a call, a full mailbox is 20 ms of work.
 pub(crate) const MAILBOX: usize = 2048;
@@ -256,6 +257,7 @@ pub(crate) struct Plugin {
     life: u64,
     board: Arc<Board>,
     mailbox: mpsc::Sender<Command>,
+    metrics: Arc<PluginHandles>,
     ended: CancellationToken,
 }
 
@@ -266,6 +268,7 @@ impl Plugin {
         life: u64,
         board: Arc<Board>,
         mailbox: mpsc::Sender<Command>,
+        metrics: Arc<PluginHandles>,
         ended: CancellationToken,
     ) -> Self {
         Plugin {
@@ -273,6 +276,7 @@ impl Plugin {
             life,
             board,
             mailbox,
+            metrics,
             ended,
         }
     }
@@ -323,21 +327,32 @@ impl Plugin {
         trace: TraceContext,
     ) -> Result<oneshot::Receiver<Invocation>, PluginError> {
         if !self.board.running.load(Ordering::Relaxed) {
-            self.check_running()?;
+            self.check_running()
+                .inspect_err(|_| self.not_reached(InvocationOutcome::Unavailable))?;
         }
         let (reply, answer) = oneshot::channel();
-        self.mailbox
-            .try_send(Command::Invoke {
-                request,
-                trace,
-                queued: Instant::now(),
-                reply,
-            })
-            .map_err(|e| match e {
-                mpsc::error::TrySendError::Full(_) => PluginError::Overloaded(self.id.clone()),
-                mpsc::error::TrySendError::Closed(_) => PluginError::Gone(self.id.clone()),
-            })?;
-        Ok(answer)
+        let queued = self.mailbox.try_send(Command::Invoke {
+            request,
+            trace,
+            queued: Instant::now(),
+            reply,
+        });
+        match queued {
+            Ok(()) => Ok(answer),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.not_reached(InvocationOutcome::Busy);
+                Err(PluginError::Overloaded(self.id.clone()))
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.not_reached(InvocationOutcome::Unavailable);
+                Err(PluginError::Gone(self.id.clone()))
+            }
+        }
+    }
+
+    /// Counts a call that never got to the guest.
+    fn not_reached(&self, outcome: InvocationOutcome) {
+        self.metrics.invoked(outcome, Duration::ZERO, None);
     }
 
     /// An error when it cannot be called.

@@ -29,14 +29,30 @@ pub(crate) async fn follow(registry: Arc<Registry>, stopping: CancellationToken)
         return;
     };
     let changed = folder.changed().clone();
-    let watching = watch(folder.path(), changed.clone());
-    if let Err(error) = &watching {
-        tracing::warn!(folder = %folder.path().display(), %error,
-            "no file notifications: looking into the plugins folder every {} ms", POLL.as_millis());
-    }
-    let calm = if watching.is_ok() { LOOK_ANYWAY } else { POLL };
+    let mut watching = None;
+    let mut warned = false;
     let mut unsettled = true;
     loop {
+        if watching.is_none() && folder.is_readable() {
+            match watch(folder.path(), changed.clone()) {
+                Ok(watcher) => {
+                    watching = Some(watcher);
+                    // What happened before is not heard of any more.
+                    unsettled = true;
+                }
+                Err(error) if !warned => {
+                    warned = true;
+                    tracing::warn!(folder = %folder.path().display(), %error,
+                        "no file notifications: looking into the plugins folder every {} ms", POLL.as_millis());
+                }
+                Err(_) => {}
+            }
+        }
+        let calm = if watching.is_some() {
+            LOOK_ANYWAY
+        } else {
+            POLL
+        };
         let wait = if unsettled { BREATH } else { calm };
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -46,6 +62,10 @@ pub(crate) async fn follow(registry: Arc<Registry>, stopping: CancellationToken)
         tokio::select! {
             () = stopping.cancelled() => return,
             left = registry.follow_folder(PATIENCE) => unsettled = left,
+        }
+        // The system watches a folder, not a name: another one in its place has to be watched anew.
+        if !folder.is_readable() {
+            watching = None;
         }
     }
 }

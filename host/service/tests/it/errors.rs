@@ -218,6 +218,41 @@ async fn a_body_that_is_too_large_is_refused_before_it_has_arrived() {
     assert_eq!(state(&lab).await, before);
 }
 
+/// A client that sends everything before it reads has its answer too.
+#[tokio::test]
+async fn a_body_that_is_too_large_is_answered_when_it_has_been_sent() {
+    let lab = lab_with_something_to_lose().await;
+    let before = state(&lab).await;
+    let body = vec![b' '; 3 << 20];
+    let length = format!("content-length: {}", body.len());
+    let chunk = [
+        format!("{:x}\r\n", body.len()).as_bytes(),
+        &body,
+        b"\r\n0\r\n\r\n",
+    ]
+    .concat();
+    for call in [format!("POST {CACHE}"), "GET /api/data".to_owned()] {
+        for (framing, sent) in [(&*length, &body), ("transfer-encoding: chunked", &chunk)] {
+            for _ in 0..10 {
+                let mut connection = TcpStream::connect(lab.address()).unwrap();
+                let head = format!(
+                    "{call} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n{framing}\r\n\r\n"
+                );
+                connection.write_all(head.as_bytes()).unwrap();
+                connection.write_all(sent).unwrap();
+                let mut answer = String::new();
+                connection.read_to_string(&mut answer).unwrap();
+                assert!(
+                    answer.starts_with("HTTP/1.1 413 "),
+                    "{call} {framing}: {answer}"
+                );
+                assert!(answer.contains(r#""code":"body_too_large""#), "{answer}");
+            }
+        }
+    }
+    assert_eq!(state(&lab).await, before);
+}
+
 #[tokio::test]
 async fn bytes_that_are_not_text_are_malformed_json() {
     let lab = lab_with_something_to_lose().await;

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::lab::{Answer, Lab, failures, number};
+use crate::metrics::scrape::Scrape;
 
 /// The deadline of one call into a plugin, and what a busy machine may add to it.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(250 + 750);
@@ -168,6 +169,60 @@ async fn a_memory_limit_of_its_own_exhausts_a_plugin_and_nobody_else() {
         number(&lab.leak("history").await, "/count"),
         requests as f64
     );
+}
+
+#[tokio::test]
+async fn calls_to_a_dead_plugin_are_counted() {
+    let lab = Lab::with(&["cache"]).start().await;
+    let settings = json!({"enabled": true, "payload_bytes": 262_144, "memory_limit_mb": 2});
+    lab.post("/admin/leaks/cache", settings).await;
+    until_it_fails(&lab, "cache").await;
+    lab.traffic(7).await;
+    let scrape = Scrape::of(&lab).await;
+    let count = |outcome: &str| {
+        scrape
+            .of_metric("leak_plugin_invocations_total")
+            .find(|(labels, _)| labels["outcome"] == outcome)
+            .map(|(_, value)| value)
+    };
+    assert_eq!(count("memory_limit"), Some(1.0));
+    assert_eq!(count("unavailable"), Some(7.0));
+}
+
+#[tokio::test]
+async fn a_fresh_instance_that_does_not_start_changes_nothing() {
+    let lab = Lab::with(&["cache"]).start().await;
+    lab.enable("cache").await;
+    lab.traffic(5).await;
+    // Less than an instance begins with.
+    lab.post("/admin/leaks/cache", json!({"memory_limit_mb": 1}))
+        .await;
+    let before = lab.leak("cache").await;
+    for (path, body) in [
+        ("/admin/leaks/cache/reset", json!({})),
+        (
+            "/admin/leaks/cache",
+            json!({"heap_profile": "off", "probability": 0.5}),
+        ),
+        ("/admin/plugins/cache/reload", json!({})),
+    ] {
+        let answer = Answer::of(lab.request(Method::POST, path).json(&body)).await;
+        assert_eq!(answer.status, 409, "{path}: {}", answer.text);
+        let code = answer.error_code(path);
+        assert!(
+            ["plugin_not_started", "plugin_refused"].contains(&&*code),
+            "{path}: {code}"
+        );
+        assert_eq!(lab.leak("cache").await, before, "{path}");
+    }
+    lab.post("/admin/leaks/clear", json!({})).await;
+    let collected = lab.post("/admin/gc", json!({})).await;
+    assert_eq!(collected["gc_results"][0]["recycled"], false, "{collected}");
+    assert_eq!(lab.data().await["leaks_triggered"], json!(["cache"]));
+    lab.post("/admin/leaks/cache", json!({"memory_limit_mb": null}))
+        .await;
+    let reset = lab.post("/admin/leaks/cache/reset", json!({})).await;
+    assert_eq!(reset["generation"], 2, "{reset}");
 }
 
 #[tokio::test]

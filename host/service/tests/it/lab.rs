@@ -27,6 +27,8 @@ pub(crate) struct LabBuilder {
     listen: String,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// A command that runs the host, if it is not to run as it is.
+    within: Vec<String>,
 }
 
 impl LabBuilder {
@@ -46,6 +48,12 @@ impl LabBuilder {
         self
     }
 
+    /// Runs it by a command that ends by executing what follows it.
+    pub(crate) fn within(mut self, command: Vec<String>) -> Self {
+        self.within = command;
+        self
+    }
+
     /// Puts something into the plugins folder beside the components.
     pub(crate) fn file(self, name: &str, content: &[u8]) -> Self {
         fs::write(self.plugins.path().join(name), content).unwrap();
@@ -53,8 +61,11 @@ impl LabBuilder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_leak-host"));
+        let host = env!("CARGO_BIN_EXE_leak-host").to_owned();
+        let mut words = self.within.iter().chain([&host]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(["--listen", &self.listen, "--plugins"])
             .arg(self.plugins.path());
         command.args(&self.args);
@@ -180,6 +191,7 @@ impl Lab {
             listen: "127.0.0.1:0".to_owned(),
             args: Vec::new(),
             env: Vec::new(),
+            within: Vec::new(),
         }
     }
 

@@ -26,9 +26,11 @@ impl Lines {
             None => self.base_at?,
         };
         let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.now).collect();
+        // The newest first: an amount on its way down must not be stopped at zero by what came before it.
         for delta in self
             .slots
             .range(after..)
+            .rev()
             .flat_map(|slot| delta::decode(&slot.deltas))
         {
             if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {

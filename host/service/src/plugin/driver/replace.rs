@@ -122,7 +122,7 @@ impl Driver {
             ..self.details.clone()
         };
         self.loaded = loaded;
-        self.install(Some(instance), RecycleReason::Reload);
+        self.install(instance, RecycleReason::Reload);
         if self.details.settings.policy().time_to_live.is_none() {
             self.expiry = None;
             self.details.expires_at = None;

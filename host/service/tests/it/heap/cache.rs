@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -91,4 +92,52 @@ async fn a_damaged_entry_is_made_anew() {
     // The component itself is kept for its symbols; the file that it was loaded from is there as well.
     damage(folder.path(), "wasm");
     assert_works(&start(&["cache"], folder.path()).await).await;
+}
+
+/// A folder on a file system of its own that is as good as full; none where this user may not mount one.
+fn full_disk(within: &Path) -> Option<Vec<String>> {
+    let mount = format!(
+        "mount -t tmpfs -o size=16k tmpfs '{}' && exec \"$0\" \"$@\"",
+        within.display()
+    );
+    let command = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        &mount,
+    ];
+    let works = Command::new(command[0])
+        .args(&command[1..])
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success());
+    works.then(|| command.map(str::to_owned).to_vec())
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_compilations_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(on_full_disk) = full_disk(folder.path()) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let lab = Lab::with(&["cache"])
+        .arg("--cache")
+        .arg(folder.path().to_str().unwrap())
+        .within(on_full_disk)
+        .start()
+        .await;
+    assert_works(&lab).await;
+    assert_eq!(plugins(&lab).await[0]["cached"], json!(false));
+    assert!(
+        lab.output().contains("cannot keep a compiled plugin"),
+        "{}",
+        lab.output()
+    );
+    // Another version is compiled as well.
+    let reloaded = lab.post("/admin/plugins/cache/reload", json!({})).await;
+    assert_eq!(reloaded["cached"], json!(false), "{reloaded}");
 }

@@ -38,6 +38,40 @@ async fn a_file_that_appears_changes_or_vanishes_is_followed() {
     assert!(series_of(&lab, "cache").await > 0);
 }
 
+#[tokio::test]
+async fn a_folder_that_is_gone_changes_nothing_and_may_come_back() {
+    let lab = Lab::with(&["cache"]).start().await;
+    lab.enable("cache").await;
+    lab.traffic(3).await;
+    // At once: a folder that is emptied file by file is a folder without files.
+    let aside = lab.plugins_folder().with_extension("aside");
+    fs::rename(lab.plugins_folder(), &aside).unwrap();
+    until(&lab, "the folder is on record", async |lab| {
+        problems(lab).await.to_string().contains("cannot be read")
+    })
+    .await;
+    assert_eq!(lab.data().await["leaks_triggered"], json!(["cache"]));
+    assert_eq!(number(&lab.leak("cache").await, "/count"), 4.0);
+
+    fs::rename(&aside, lab.plugins_folder()).unwrap();
+    until(&lab, "the folder is read again", async |lab| {
+        problems(lab).await == json!([])
+    })
+    .await;
+    assert_eq!(
+        number(&lab.leak("cache").await, "/count"),
+        4.0,
+        "the same instance"
+    );
+    // And it is followed again.
+    fs::copy(
+        component("history"),
+        lab.plugins_folder().join("history.wasm"),
+    )
+    .unwrap();
+    until_loaded(&lab, &["cache", "history"]).await;
+}
+
 /// The same plugin with one byte more at its end: an empty custom section.
 fn other_version(name: &str) -> Vec<u8> {
     let mut bytes = fs::read(component(name)).unwrap();

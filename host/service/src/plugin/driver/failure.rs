@@ -1,0 +1,88 @@
+//! The end of an instance: it is kept, so that its memory stays readable, and its call stack gets its source lines.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use super::Driver;
+use crate::plugin::backtrace;
+use crate::plugin::error::{Fault, Frame, PluginError};
+use crate::plugin::handle::{Failure, State};
+use crate::plugin::journal::EventKind;
+
+impl Driver {
+    /// Retires the instance, and says so to whoever had asked for something.
+    pub(super) fn failed(&mut self, fault: Fault) -> PluginError {
+        PluginError::Failed {
+            plugin: self.id().to_owned(),
+            fault: self.retire(fault),
+        }
+    }
+
+    /// Marks the instance as dead: from now on it is only read.
+    pub(super) fn retire(&mut self, fault: Fault) -> Fault {
+        tracing::warn!(
+            plugin = self.id(),
+            reason = fault.reason,
+            at = fault.backtrace.first().map(|f| f.function.as_str()),
+            "plugin retired"
+        );
+        self.metrics.trapped(fault.kind.trap_reason());
+        self.details.state = State::after(fault.clone());
+        let reason = fault.reason.clone();
+        self.board.journal().note(match &self.details.state {
+            State::Exhausted(_) => EventKind::Exhausted { reason },
+            _ => EventKind::Trapped { reason },
+        });
+        self.details.last_failure = Some(Arc::new(Failure {
+            at: Timestamp::now(),
+            fault: fault.clone(),
+        }));
+        if !fault.backtrace.is_empty() {
+            let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
+            let frames = fault.backtrace.clone();
+            let look_up = move || backtrace::explain(&loader, &origin, &frames);
+            self.explaining = Some(tokio::task::spawn_blocking(look_up));
+        }
+        self.publish();
+        fault
+    }
+
+    /// Shows the source lines of the last fault's call stack.
+    pub(super) fn show_backtrace(&mut self, explained: Result<Vec<Frame>, PluginError>) {
+        let frames = match explained {
+            Ok(frames) => frames,
+            Err(error) => {
+                tracing::warn!(plugin = self.id(), %error, "no source lines for its call stack");
+                return;
+            }
+        };
+        let shown: Vec<String> = frames.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            plugin = self.id(),
+            at = backtrace::blamed(&frames).map(ToString::to_string),
+            backtrace = shown.join(" < "),
+            "where it failed"
+        );
+        if let Some(failure) = &mut self.details.last_failure {
+            Arc::make_mut(failure).fault.backtrace.clone_from(&frames);
+        }
+        if let State::Exhausted(fault) | State::Faulted(fault) = &mut self.details.state {
+            fault.backtrace = frames;
+        }
+        self.publish();
+    }
+}
+
+/// Waits for a call stack that is being looked up, if one is.
+pub(super) async fn explained(
+    looking: &mut Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
+) -> Result<Vec<Frame>, PluginError> {
+    let Some(task) = looking else {
+        return std::future::pending().await;
+    };
+    let done = task.await;
+    *looking = None;
+    done.unwrap_or_else(|e| Err(PluginError::Refused(format!("the look-up failed: {e}"))))
+}
