@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::{Driver, request};
+use leak_plugin_sdk::testing::{Driver, check, request};
 
 use super::*;
 
@@ -15,38 +15,20 @@ fn every_request_adds_an_entry() {
 
 #[test]
 fn a_request_retains_what_the_setting_says() {
-    for payload_bytes in [1024, 5120, 20_480] {
-        for requests in [1000, 1800, 2000, 3700] {
-            let mut cache = Driver::<Cache>::default();
-            cache
-                .set("payload_bytes", Value::Integer(payload_bytes))
-                .unwrap();
-            let each = cache.requests(requests).unwrap().bytes as f64 / requests as f64;
-            let off = each / payload_bytes as f64 - 1.0;
-            // A map that has just doubled stands half empty, which shows when entries are small.
-            assert!(
-                off.abs() < if payload_bytes == 1024 { 0.2 } else { 0.05 },
-                "{each} for {payload_bytes}"
-            );
-        }
-    }
+    let requests = [1000, 1800, 2000, 3700];
+    check::retains_payload_bytes(Driver::<Cache>::default, &[5120, 20_480], &requests, 0.05);
+    // A map that has just doubled stands half empty, which shows when entries are small.
+    check::retains_payload_bytes(Driver::<Cache>::default, &[1024], &requests, 0.2);
 }
 
 #[test]
 fn reports_what_the_allocator_handed_out() {
     let mut cache = Driver::<Cache>::default();
-    for variant in ["leaky", "fixed"] {
-        cache.variant(variant).unwrap();
-        let before = cache.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            cache.requests(777).unwrap();
-        });
-        assert_eq!(
-            cache.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut cache,
+        |cache| cache.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -98,12 +80,8 @@ fn fixed_drops_what_is_too_old() {
 #[test]
 fn switching_to_fixed_brings_the_rest_down_in_steps() {
     let mut cache = Driver::<Cache>::default();
-    let leaked = cache.requests(5000).unwrap();
-    cache.variant("fixed").unwrap();
-    assert_eq!(
-        cache.requests(1).unwrap().objects,
-        leaked.objects - SHRINK_STEP as u64
-    );
+    assert_eq!(cache.requests(5000).unwrap().objects, 5000);
+    check::sheds_in_steps(&mut cache);
     let bounded = cache.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
     assert_eq!(bounded.objects, 100);
     assert!(
@@ -116,9 +94,7 @@ fn switching_to_fixed_brings_the_rest_down_in_steps() {
 #[test]
 fn clear_leaves_nothing() {
     let mut cache = Driver::<Cache>::default();
-    let held = cache.requests(100).unwrap();
-    let dropped = cache.clear();
-    assert_eq!((dropped.objects, dropped.bytes), (held.objects, held.bytes));
-    assert_eq!((cache.retained().objects, cache.retained().bytes), (0, 0));
+    assert_eq!(cache.requests(100).unwrap().objects, 100);
+    check::clear_leaves_nothing(&mut cache);
     assert_eq!(cache.requests(1).unwrap().objects, 1);
 }

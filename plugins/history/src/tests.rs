@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::{Driver, request};
+use leak_plugin_sdk::testing::{Driver, check, request};
 
 use super::*;
 
@@ -17,36 +17,22 @@ fn every_request_adds_a_record() {
 
 #[test]
 fn a_request_retains_what_the_setting_says() {
-    for payload_bytes in [1536, 8192, 20_480] {
-        for requests in [1000, 1025, 3000] {
-            let mut history = Driver::<History>::default();
-            history
-                .set("payload_bytes", Value::Integer(payload_bytes))
-                .unwrap();
-            let each = history.requests(requests).unwrap().bytes as f64 / requests as f64;
-            assert!(
-                (each / payload_bytes as f64 - 1.0).abs() < 0.1,
-                "{each} for {payload_bytes}"
-            );
-        }
-    }
+    check::retains_payload_bytes(
+        Driver::<History>::default,
+        &[1536, 8192, 20_480],
+        &[1000, 1025, 3000],
+        0.1,
+    );
 }
 
 #[test]
 fn reports_what_the_allocator_handed_out() {
     let mut history = Driver::<History>::default();
-    for variant in ["leaky", "fixed"] {
-        history.variant(variant).unwrap();
-        let before = history.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            history.requests(777).unwrap();
-        });
-        assert_eq!(
-            history.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut history,
+        |history| history.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -118,12 +104,8 @@ fn the_ring_keeps_the_newest() {
 #[test]
 fn switching_to_fixed_brings_the_rest_down_in_steps() {
     let mut history = Driver::<History>::default();
-    let leaked = history.requests(5000).unwrap();
-    history.variant("fixed").unwrap();
-    assert_eq!(
-        history.requests(1).unwrap().objects,
-        leaked.objects - SHRINK_STEP as u64
-    );
+    assert_eq!(history.requests(5000).unwrap().objects, 5000);
+    check::sheds_in_steps(&mut history);
     let bounded = history.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
     assert_eq!(bounded.objects, 100);
     assert!(
@@ -136,11 +118,6 @@ fn switching_to_fixed_brings_the_rest_down_in_steps() {
 #[test]
 fn clear_leaves_nothing() {
     let mut history = Driver::<History>::default();
-    let held = history.requests(100).unwrap();
-    let dropped = history.clear();
-    assert_eq!((dropped.objects, dropped.bytes), (held.objects, held.bytes));
-    assert_eq!(
-        (history.retained().objects, history.retained().bytes),
-        (0, 0)
-    );
+    assert_eq!(history.requests(100).unwrap().objects, 100);
+    check::clear_leaves_nothing(&mut history);
 }

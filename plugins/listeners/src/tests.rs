@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::Driver;
+use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
@@ -15,36 +15,22 @@ fn every_request_adds_a_callback() {
 
 #[test]
 fn a_request_retains_what_the_setting_says() {
-    for payload_bytes in [1024, 7168, 20_480] {
-        for requests in [1000, 1025, 3000] {
-            let mut listeners = Driver::<Listeners>::default();
-            listeners
-                .set("payload_bytes", Value::Integer(payload_bytes))
-                .unwrap();
-            let each = listeners.requests(requests).unwrap().bytes as f64 / requests as f64;
-            assert!(
-                (each / payload_bytes as f64 - 1.0).abs() < 0.05,
-                "{each} for {payload_bytes}"
-            );
-        }
-    }
+    check::retains_payload_bytes(
+        Driver::<Listeners>::default,
+        &[1024, 7168, 20_480],
+        &[1000, 1025, 3000],
+        0.05,
+    );
 }
 
 #[test]
 fn reports_what_the_allocator_handed_out() {
     let mut listeners = Driver::<Listeners>::default();
-    for variant in ["leaky", "fixed"] {
-        listeners.variant(variant).unwrap();
-        let before = listeners.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            listeners.requests(777).unwrap();
-        });
-        assert_eq!(
-            listeners.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut listeners,
+        |listeners| listeners.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -82,12 +68,8 @@ fn fixed_retains_no_callback() {
 #[test]
 fn switching_to_fixed_removes_the_rest_in_steps() {
     let mut listeners = Driver::<Listeners>::default();
-    let leaked = listeners.requests(5000).unwrap();
-    listeners.variant("fixed").unwrap();
-    assert_eq!(
-        listeners.requests(1).unwrap().objects,
-        leaked.objects - SHRINK_STEP as u64
-    );
+    assert_eq!(listeners.requests(5000).unwrap().objects, 5000);
+    check::sheds_in_steps(&mut listeners);
     let rest = listeners.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
     assert_eq!(rest.objects, 0);
     assert!(rest.bytes < 4096, "the list shrinks too: {}", rest.bytes);
@@ -96,11 +78,6 @@ fn switching_to_fixed_removes_the_rest_in_steps() {
 #[test]
 fn clear_leaves_nothing() {
     let mut listeners = Driver::<Listeners>::default();
-    let held = listeners.requests(100).unwrap();
-    let dropped = listeners.clear();
-    assert_eq!((dropped.objects, dropped.bytes), (held.objects, held.bytes));
-    assert_eq!(
-        (listeners.retained().objects, listeners.retained().bytes),
-        (0, 0)
-    );
+    assert_eq!(listeners.requests(100).unwrap().objects, 100);
+    check::clear_leaves_nothing(&mut listeners);
 }

@@ -40,7 +40,8 @@
 //!
 //! # On the host's own target
 //! A plugin compiles and is tested natively: only what [`export!`] makes is for wasm alone.
-//! [`testing::Driver`] calls a plugin the way the lab does, and [`log`] writes to stderr.
+//! [`testing::Driver`] calls a plugin the way the lab does, [`testing::check`] has the checks that every
+//! plugin should pass, and [`log`] writes to stderr.
 //!
 //! # Honest numbers
 //! What a plugin reports as retained is measured from what its containers really own, see
@@ -59,6 +60,7 @@ mod measure;
 mod payload;
 mod plugin;
 pub mod settings;
+#[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
 pub use bindings::exports::leak_lab::plugin::leak::{

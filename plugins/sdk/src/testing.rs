@@ -1,4 +1,6 @@
-//! Drives a plugin natively, the way the lab does.
+//! Drives a plugin natively, the way the lab does, and checks what holds for every plugin.
+
+pub mod check;
 
 use crate::{Instance, LeakPlugin, Outcome, Request, Retention, Setting, SettingError, Value};
 

@@ -6,6 +6,8 @@
 //!
 //! **Fix.** Say what `variant: fixed` does instead.
 
+use std::collections::VecDeque;
+
 use leak_plugin_sdk::{
     Call, Container, Effect, Failure, HeapSize, LeakPlugin, Payload, Retention, SHRINK_STEP,
     Variant,
@@ -14,7 +16,7 @@ use leak_plugin_sdk::{
 leak_plugin_sdk::settings! {
     /// What can be set beside the settings of every plugin.
     pub struct TemplateSettings {
-        /// How many buffers the fixed variant keeps.
+        /// How many buffers the fixed variant keeps, the newest.
         pub keep: usize = 10, in 0..=1_000_000;
     }
 }
@@ -22,7 +24,7 @@ leak_plugin_sdk::settings! {
 /// Buffers that are not needed any more.
 #[derive(Debug, Default)]
 pub struct Template {
-    buffers: Vec<Payload>,
+    buffers: VecDeque<Payload>,
     /// What the buffers own, kept up to date so that it can be read at no cost.
     owned_bytes: usize,
 }
@@ -36,7 +38,7 @@ impl LeakPlugin for Template {
     fn on_request(&mut self, call: Call<'_, TemplateSettings>) -> Result<Effect, Failure> {
         let buffer = call.payload(call.payload_bytes.saturating_sub(size_of::<Payload>()));
         self.owned_bytes += buffer.heap_bytes();
-        self.buffers.push(buffer);
+        self.buffers.push_back(buffer);
         if call.variant == Variant::Fixed {
             self.let_go(call.settings.keep);
         }
@@ -52,13 +54,13 @@ impl LeakPlugin for Template {
 }
 
 impl Template {
-    /// Drops buffers until `keep` are left, not too many at a time.
+    /// Drops the oldest buffers until `keep` are left, not too many at a time.
     fn let_go(&mut self, keep: usize) {
         for _ in 0..=SHRINK_STEP {
             if self.buffers.len() <= keep {
                 break;
             }
-            let Some(buffer) = self.buffers.pop() else {
+            let Some(buffer) = self.buffers.pop_front() else {
                 break;
             };
             self.owned_bytes -= buffer.heap_bytes();
@@ -71,46 +73,55 @@ leak_plugin_sdk::export!(Template);
 
 #[cfg(test)]
 mod tests {
-    use leak_plugin_sdk::testing::Driver;
+    use leak_plugin_sdk::testing::{Driver, check, request};
 
     use super::*;
 
     #[test]
     fn a_request_retains_what_the_setting_says() {
-        let retained = Driver::<Template>::default().requests(1000).unwrap();
-        assert_eq!(retained.objects, 1000);
-        let each = retained.bytes as f64 / 1000.0;
-        assert!(
-            (each / Template::PAYLOAD_BYTES as f64 - 1.0).abs() < 0.1,
-            "{each}"
-        );
+        check::retains_payload_bytes(Driver::<Template>::default, &[4096], &[1000], 0.1);
     }
 
     #[test]
     fn reports_what_the_allocator_handed_out() {
         let mut plugin = Driver::<Template>::default();
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(777).unwrap();
-        });
-        assert_eq!(plugin.retained().bytes as i64, allocated.bytes_current);
+        check::reports_what_is_allocated(
+            &mut plugin,
+            |plugin| plugin.requests(777),
+            |traffic| allocation_counter::measure(traffic).bytes_current,
+        );
     }
 
     #[test]
     fn fixed_is_bounded_also_after_leaking() {
         let mut plugin = Driver::<Template>::default();
         plugin.requests(1000).unwrap();
-        plugin.variant("fixed").unwrap();
+        check::sheds_in_steps(&mut plugin);
         assert_eq!(plugin.requests(10).unwrap().objects, 10);
         assert_eq!(plugin.requests(1000).unwrap().objects, 10);
     }
 
     #[test]
+    fn fixed_keeps_the_newest() {
+        let mut plugin = Template::default();
+        for sequence in 1..=10 {
+            let call = Call {
+                request: &request(sequence),
+                variant: Variant::Fixed,
+                payload_bytes: 100,
+                settings: &TemplateSettings { keep: 3 },
+                sequence,
+            };
+            plugin.on_request(call).unwrap();
+        }
+        let len = 100 - size_of::<Payload>();
+        assert_eq!(plugin.buffers, [8, 9, 10].map(|n| Payload::new(len, n)));
+    }
+
+    #[test]
     fn clear_leaves_nothing() {
         let mut plugin = Driver::<Template>::default();
-        assert_eq!(
-            plugin.requests(100).unwrap().objects,
-            plugin.clear().objects
-        );
-        assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+        plugin.requests(100).unwrap();
+        check::clear_leaves_nothing(&mut plugin);
     }
 }

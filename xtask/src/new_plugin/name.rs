@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 /// Words that stand where an id would in the admin API, and words that no crate may be called.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 13] = [
     "all",
+    "check",
     "clear",
     "status",
     "sdk",
@@ -18,12 +19,13 @@ const TAKEN: [&str; 12] = [
     "alloc",
 ];
 
-/// Rust's keywords, which cargo refuses as the name of a crate.
-const KEYWORDS: [&str; 38] = [
+/// Rust's keywords, strict and reserved, in the 2024 edition: no crate can have such a name.
+const KEYWORDS: [&str; 51] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
     "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
-    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "pub", "ref", "return", "static",
-    "struct", "trait", "type", "where",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 /// Most characters of an id, as the host has it.
@@ -118,13 +120,34 @@ mod tests {
             "a b",
             "a/b",
             "../a",
-            "clear",
             "fn",
+            "self",
+            "super",
+            "true",
+            "try",
+            "unsafe",
+            "use",
+            "while",
+            "yield",
             "std",
             &"a".repeat(41),
         ] {
             assert!(wrong.parse::<Name>().is_err(), "{wrong:?}");
         }
         assert!("a".repeat(40).parse::<Name>().is_ok());
+    }
+    #[test]
+    fn what_the_host_reserves_is_refused() {
+        let host = include_str!("../../../host/service/src/plugin/manifest.rs");
+        let reserved = host
+            .lines()
+            .find(|line| line.starts_with("const RESERVED"))
+            .and_then(|line| line.split_once('='))
+            .map(|(_, words)| words.split('"').skip(1).step_by(2));
+        let reserved: Vec<_> = reserved.unwrap().collect();
+        assert!(reserved.contains(&"check"), "{reserved:?}");
+        for word in reserved {
+            assert!(word.parse::<Name>().is_err(), "{word:?}");
+        }
     }
 }

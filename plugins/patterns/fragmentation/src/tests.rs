@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::Driver;
+use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
@@ -21,18 +21,11 @@ fn what_is_retained_stays_the_same() {
 fn reports_what_the_allocator_handed_out() {
     let mut plugin = Driver::<Fragmentation>::default();
     plugin.set("live_mb", Value::Integer(1)).unwrap();
-    for variant in ["leaky", "fixed"] {
-        plugin.variant(variant).unwrap();
-        let before = plugin.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(200).unwrap();
-        });
-        assert_eq!(
-            plugin.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut plugin,
+        |plugin| plugin.requests(200),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -48,7 +41,6 @@ fn less_to_hold_comes_down_within_some_requests() {
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = Driver::<Fragmentation>::default();
-    plugin.requests(100).unwrap();
-    assert!(plugin.clear().objects > 100);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    assert!(plugin.requests(100).unwrap().objects > 100);
+    check::clear_leaves_nothing(&mut plugin);
 }

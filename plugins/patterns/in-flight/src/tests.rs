@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::Driver;
+use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
@@ -26,18 +26,11 @@ fn holds_the_rate_times_the_time_it_takes() {
 #[test]
 fn reports_what_the_allocator_handed_out() {
     let mut plugin = Driver::<InFlight>::default();
-    for variant in ["leaky", "fixed"] {
-        plugin.variant(variant).unwrap();
-        let before = plugin.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(777).unwrap();
-        });
-        assert_eq!(
-            plugin.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut plugin,
+        |plugin| plugin.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -54,7 +47,6 @@ fn fixed_turns_away_what_is_too_much() {
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = Driver::<InFlight>::default();
-    plugin.requests(100).unwrap();
-    assert_eq!(plugin.clear().objects, 100);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    assert_eq!(plugin.requests(100).unwrap().objects, 100);
+    check::clear_leaves_nothing(&mut plugin);
 }

@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::{Driver, request};
+use leak_plugin_sdk::testing::{Driver, check, request};
 
 use super::*;
 
@@ -11,36 +11,22 @@ fn every_request_makes_a_series() {
 
 #[test]
 fn a_request_retains_what_the_setting_says() {
-    for payload_bytes in [2048, 20_480] {
-        for requests in [1000, 1800, 3700] {
-            let mut plugin = Driver::<MetricLabels>::default();
-            plugin
-                .set("payload_bytes", Value::Integer(payload_bytes))
-                .unwrap();
-            let each = plugin.requests(requests).unwrap().bytes as f64 / requests as f64;
-            assert!(
-                (each / payload_bytes as f64 - 1.0).abs() < 0.1,
-                "{each} for {payload_bytes}"
-            );
-        }
-    }
+    check::retains_payload_bytes(
+        Driver::<MetricLabels>::default,
+        &[2048, 20_480],
+        &[1000, 1800, 3700],
+        0.1,
+    );
 }
 
 #[test]
 fn reports_what_the_allocator_handed_out() {
     let mut plugin = Driver::<MetricLabels>::default();
-    for variant in ["leaky", "fixed"] {
-        plugin.variant(variant).unwrap();
-        let before = plugin.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(777).unwrap();
-        });
-        assert_eq!(
-            plugin.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut plugin,
+        |plugin| plugin.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -96,7 +82,6 @@ fn switching_to_fixed_drops_the_rest_in_steps() {
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = Driver::<MetricLabels>::default();
-    plugin.requests(100).unwrap();
-    assert_eq!(plugin.clear().objects, 100);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    assert_eq!(plugin.requests(100).unwrap().objects, 100);
+    check::clear_leaves_nothing(&mut plugin);
 }

@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::Driver;
+use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
@@ -52,7 +52,6 @@ fn fixed_never_holds_more_than_a_row() {
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = Driver::<OneOffSpike>::default();
-    plugin.requests(60).unwrap();
-    assert_eq!(plugin.clear().objects, 1000);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    assert_eq!(plugin.requests(60).unwrap().objects, 1000);
+    check::clear_leaves_nothing(&mut plugin);
 }

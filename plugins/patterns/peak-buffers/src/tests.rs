@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::Driver;
+use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
@@ -23,34 +23,17 @@ fn grows_until_each_connection_had_its_peak() {
 
 #[test]
 fn a_request_retains_what_the_setting_says() {
-    for payload_bytes in [1024, 16_384] {
-        let mut plugin = server(1000);
-        plugin
-            .set("payload_bytes", Value::Integer(payload_bytes))
-            .unwrap();
-        let each = plugin.requests(1000).unwrap().bytes as f64 / 1000.0;
-        assert!(
-            (each / payload_bytes as f64 - 1.0).abs() < 0.05,
-            "{each} for {payload_bytes}"
-        );
-    }
+    check::retains_payload_bytes(|| server(1000), &[1024, 16_384], &[1000], 0.05);
 }
 
 #[test]
 fn reports_what_the_allocator_handed_out() {
     let mut plugin = server(300);
-    for variant in ["leaky", "fixed"] {
-        plugin.variant(variant).unwrap();
-        let before = plugin.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(777).unwrap();
-        });
-        assert_eq!(
-            plugin.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut plugin,
+        |plugin| plugin.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -67,19 +50,14 @@ fn fixed_keeps_small_buffers_only() {
 #[test]
 fn switching_to_fixed_gives_the_rest_back_in_steps() {
     let mut plugin = server(10_000);
-    plugin.requests(1000).unwrap();
-    plugin.variant("fixed").unwrap();
-    assert_eq!(
-        plugin.requests(1).unwrap().objects,
-        1000 - SHRINK_STEP as u64
-    );
+    assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
+    check::sheds_in_steps(&mut plugin);
     assert_eq!(plugin.requests(4).unwrap().objects, 0);
 }
 
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = server(1000);
-    plugin.requests(100).unwrap();
-    assert_eq!(plugin.clear().objects, 100);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    assert_eq!(plugin.requests(100).unwrap().objects, 100);
+    check::clear_leaves_nothing(&mut plugin);
 }

@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::Driver;
+use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
@@ -20,18 +20,11 @@ fn rises_and_falls_to_the_same_floor() {
 fn reports_what_the_allocator_handed_out() {
     let mut plugin = Driver::<Sawtooth>::default();
     plugin.set("batch_records", Value::Integer(1000)).unwrap();
-    for variant in ["leaky", "fixed"] {
-        plugin.variant(variant).unwrap();
-        let before = plugin.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(777).unwrap();
-        });
-        assert_eq!(
-            plugin.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut plugin,
+        |plugin| plugin.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -47,7 +40,6 @@ fn fixed_holds_nothing_between_requests() {
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = Driver::<Sawtooth>::default();
-    plugin.requests(50).unwrap();
-    assert_eq!(plugin.clear().objects, 50);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    assert_eq!(plugin.requests(50).unwrap().objects, 50);
+    check::clear_leaves_nothing(&mut plugin);
 }

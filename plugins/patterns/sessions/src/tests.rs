@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::{Driver, request};
+use leak_plugin_sdk::testing::{Driver, check, request};
 
 use super::*;
 
@@ -35,40 +35,26 @@ fn an_unknown_session_is_replaced_by_a_new_one() {
 
 #[test]
 fn a_request_retains_what_the_setting_says() {
-    for payload_bytes in [4096, 20_480] {
-        for requests in [1000, 1800, 3700] {
-            let mut plugin = Driver::<Sessions>::default();
-            plugin
-                .set("payload_bytes", Value::Integer(payload_bytes))
-                .unwrap();
-            let each = plugin.requests(requests).unwrap().bytes as f64 / requests as f64;
-            assert!(
-                (each / payload_bytes as f64 - 1.0).abs() < 0.05,
-                "{each} for {payload_bytes}"
-            );
-        }
-    }
+    check::retains_payload_bytes(
+        Driver::<Sessions>::default,
+        &[4096, 20_480],
+        &[1000, 1800, 3700],
+        0.05,
+    );
 }
 
 #[test]
 fn reports_what_the_allocator_handed_out() {
     let mut plugin = Driver::<Sessions>::default();
-    for variant in ["leaky", "fixed"] {
-        plugin.variant(variant).unwrap();
-        let before = plugin.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(777).unwrap();
+    check::reports_what_is_allocated(
+        &mut plugin,
+        |plugin| {
+            plugin.requests(777)?;
             // The same id again.
-            plugin
-                .request_as(|request| request.id = "6f1c2d3e-0000-4000-8000-000000000001".into())
-                .unwrap();
-        });
-        assert_eq!(
-            plugin.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+            plugin.request_as(|request| request.id = "6f1c2d3e-0000-4000-8000-000000000001".into())
+        },
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
@@ -98,19 +84,14 @@ fn fixed_stays_within_max_sessions() {
 #[test]
 fn switching_to_fixed_ends_the_rest_in_steps() {
     let mut plugin = Driver::<Sessions>::default();
-    plugin.requests(1000).unwrap();
-    plugin.variant("fixed").unwrap();
-    assert_eq!(
-        plugin.requests(1).unwrap().objects,
-        1000 - SHRINK_STEP as u64
-    );
+    assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
+    check::sheds_in_steps(&mut plugin);
     assert_eq!(plugin.requests(5).unwrap().objects, 100);
 }
 
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = Driver::<Sessions>::default();
-    plugin.requests(100).unwrap();
-    assert_eq!(plugin.clear().objects, 100);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    assert_eq!(plugin.requests(100).unwrap().objects, 100);
+    check::clear_leaves_nothing(&mut plugin);
 }

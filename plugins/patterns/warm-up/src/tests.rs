@@ -1,5 +1,5 @@
 use leak_plugin_sdk::Value;
-use leak_plugin_sdk::testing::Driver;
+use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
@@ -21,30 +21,19 @@ fn grows_ever_more_slowly_and_then_stays() {
 fn reports_what_the_allocator_handed_out() {
     let mut plugin = Driver::<WarmUp>::default();
     plugin.set("items", Value::Integer(500)).unwrap();
-    for variant in ["leaky", "fixed"] {
-        plugin.variant(variant).unwrap();
-        let before = plugin.retained().bytes as i64;
-        let allocated = allocation_counter::measure(|| {
-            plugin.requests(777).unwrap();
-        });
-        assert_eq!(
-            plugin.retained().bytes as i64 - before,
-            allocated.bytes_current,
-            "{variant}"
-        );
-    }
+    check::reports_what_is_allocated(
+        &mut plugin,
+        |plugin| plugin.requests(777),
+        |traffic| allocation_counter::measure(traffic).bytes_current,
+    );
 }
 
 #[test]
 fn fixed_keeps_nothing_and_lets_go_in_steps() {
     let mut plugin = Driver::<WarmUp>::default();
     plugin.set("items", Value::Integer(1000)).unwrap();
-    let held = plugin.requests(5000).unwrap().objects;
-    plugin.variant("fixed").unwrap();
-    assert_eq!(
-        plugin.requests(1).unwrap().objects,
-        held - SHRINK_STEP as u64
-    );
+    plugin.requests(5000).unwrap();
+    check::sheds_in_steps(&mut plugin);
     let left = plugin.requests(5).unwrap();
     assert_eq!(left.objects, 0);
     assert!(left.bytes < 4096, "{}", left.bytes);
@@ -53,7 +42,6 @@ fn fixed_keeps_nothing_and_lets_go_in_steps() {
 #[test]
 fn clear_leaves_nothing() {
     let mut plugin = Driver::<WarmUp>::default();
-    let held = plugin.requests(100).unwrap().objects;
-    assert_eq!(plugin.clear().objects, held);
-    assert_eq!((plugin.retained().objects, plugin.retained().bytes), (0, 0));
+    plugin.requests(100).unwrap();
+    check::clear_leaves_nothing(&mut plugin);
 }
