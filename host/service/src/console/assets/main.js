@@ -3,6 +3,7 @@
 import { useToken } from "./api.js";
 import { all, explain, one, say } from "./dom.js";
 import { startExercises } from "./exercises.js";
+import { startFate } from "./fate.js";
 import { closeFlame, drawFlame, startFlame } from "./flame.js";
 import { startMemory } from "./memory.js";
 import { showFrame, startOverview } from "./overview.js";
@@ -76,4 +77,5 @@ startFlame();
 startSource();
 startMemory(drawFlame);
 startPlugins();
+startFate();
 openStream();
