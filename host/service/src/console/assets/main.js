@@ -70,9 +70,10 @@ document.addEventListener("visibilitychange", () => {
 });
 
 showView();
-startOverview();
 startTraffic();
+// What fits into the overview depends on the room that the exercises leave.
 startExercises();
+startOverview();
 startFlame();
 startSource();
 startMemory(drawFlame);
