@@ -80,6 +80,52 @@ async function steadyRate(page, base) {
   check(stopped > 0, "requests were counted");
 }
 
+/** What the page says it has sent in all. */
+const inAll = async (page) => Number(/([\d,]+) in all/.exec(await text(page.locator("#sent")))[1].replaceAll(",", ""));
+
+async function runsAddUp(page, base) {
+  await fresh(page, base);
+  const served = async () => Number((await text(page.locator("#process-numbers [data-field=requests]"))).replaceAll(",", ""));
+  const start = await served();
+  const sent = page.locator("#sent");
+  await page.locator('[data-send="500"]').click();
+  await page.locator('[data-send="50"]').click();
+  await page.locator("#stop:disabled").waitFor();
+  check(/^550 sent/.test(await text(sent)), await text(sent));
+  await page.locator("#rate").fill("40");
+  await page.locator("#steady").click();
+  await page.locator('[data-send="1"]').click();
+  await until("the one is answered", async () => /^1 sent/.test(await text(sent)));
+  check(await page.locator("#stop").isEnabled(), "the steady rate goes on");
+  const steadily = async () => Number(/(\d+) sent steadily/.exec(await text(sent))?.[1] ?? 0);
+  const before = await steadily();
+  await until("more are sent steadily", async () => (await steadily()) > before + 20);
+  await page.locator('[data-send="500"]').click();
+  await page.locator("#stop").click();
+  check(await page.locator("#steady").isEnabled(), "stop ends both");
+  await page.waitForTimeout(500);
+  const [all, said] = [await inAll(page), await text(sent)];
+  check(all > 550 && all < 1200, said);
+  await until(`the host has counted what the page says: ${said}`, async () => (await served()) - start === all);
+}
+
+async function foldedAndFirst(page, base) {
+  await fresh(page, base);
+  const row = page.locator('[data-plugin="sessions"]');
+  for (const what of ["clear", "gc", "reset"]) {
+    await page.locator(`[data-all="${what}"]`).click();
+    await until(`${what} is done`, async () => (await page.locator(`[data-all="${what}"]`).isEnabled()) && (await text(page.locator("#all-result"))) !== "");
+  }
+  await page.waitForTimeout(2500);
+  check(await row.locator(".numbers").isHidden(), "a plugin that was never on stays folded");
+  await page.setViewportSize({ width: 360, height: 900 });
+  const top = async (selector) => (await page.locator(selector).boundingBox()).y;
+  check((await top("#process")) < (await top("#leaks")), "with one column the process comes first");
+  await page.setViewportSize({ width: 1280, height: 900 });
+  const across = async (selector) => (await page.locator(selector).boundingBox()).x;
+  check((await across("#process")) > (await across("#leaks")), "with two it stands beside the plugins");
+}
+
 async function compareWithBaseline(page, base) {
   await fresh(page, base);
   await page.locator('[data-plugin="cache"] [data-switch]').click();
@@ -92,8 +138,8 @@ async function compareWithBaseline(page, base) {
   await page.locator('[data-send="50"]').click();
   await page.locator("#sent", { hasText: "50 sent" }).waitFor();
   await page.locator("#stop:disabled").waitFor();
-  await page.locator("#refresh").click();
   const first = page.locator("#growing tbody tr").first();
+  // Nobody has asked for it: the end of the run does.
   await until("fifty more objects", async () => (await first.textContent().catch(() => "")).includes("+50"));
   check((await first.textContent()).includes("plugins/cache/src/lib.rs:"), "the plugin's line comes first");
   check(page.url().includes("against=baseline%3Abefore"), `the address names the baseline: ${page.url()}`);
@@ -114,7 +160,11 @@ async function flameGraph(page, base) {
   await page.locator("#flame-reset").click();
   await picture.locator("#unzoom.hide").waitFor({ state: "attached" });
   await page.locator("#against").selectOption("since:5m");
-  await picture.locator("#subtitle", { hasText: "red grew, blue shrank" }).waitFor();
+  await page.locator("#flame-legend", { hasText: "red grew, blue shrank" }).waitFor();
+  const drawn = () => page.locator("#flame-frame").getAttribute("src");
+  const before = await drawn();
+  await page.locator('[data-send="50"]').click();
+  await until("the end of a run draws it anew", async () => (await drawn()) !== before);
 }
 
 async function clearAndGiveBack(page, base) {
@@ -202,6 +252,8 @@ export const scenes = [
   ["from / to the line of source in four clicks", fourClicks],
   ["a leak is switched on, traffic is sent, count and chart move", chartMoves],
   ["a steady rate starts and stops", steadyRate],
+  ["runs add up, and a steady rate goes on meanwhile", runsAddUp],
+  ["the process comes first in one column, and plugins that were never on stay folded", foldedAndFirst],
   ["a baseline is set, and the plugin's line is what grew", compareWithBaseline],
   ["the flame graph opens, is searched and zoomed", flameGraph],
   ["clear drops what is retained, gc gives memory back", clearAndGiveBack],
@@ -213,6 +265,39 @@ export const scenes = [
 
 /** Scenes that make the browser complain on purpose, each in a page of its own. */
 export const troubles = [
+  [
+    "a host that died is spoken of, with what held the memory, until it is put away",
+    async (browser, { base }) => {
+      const { page, close } = await open(browser, base, "/health");
+      // That a death is kept and told is tested without a browser: here it is told in the same shape.
+      const death = {
+        status: "found",
+        message: "The last host died without a word, 97 % of its memory in use: killed for that, most likely.",
+        cause: null,
+        last_seen: new Date(Date.now() - 200_000).toISOString(),
+        last: {
+          memory: {
+            process: { rss_bytes: 260_000_000 },
+            heap: { top_allocations: [{ location: "plugins/cache/src/lib.rs:67", size_bytes: 5_000_000, count: 9, plugin: "cache" }] },
+          },
+        },
+      };
+      await page.route("**/admin/post-mortem", (route) => route.fulfill({ json: death }));
+      await page.goto(`${base}/`);
+      const banner = page.locator("#fate");
+      await banner.getByText("The last host on this address died.").waitFor();
+      const words = await text(banner);
+      for (const part of ["97 %", "248.0 MiB resident", "3 min 2", "4.8 MiB", "plugins/cache/src/lib.rs:67"]) {
+        check(words.includes(part), `${part}: ${words}`);
+      }
+      await page.locator("#fate-close").click();
+      await banner.waitFor({ state: "hidden" });
+      await page.reload();
+      await live(page);
+      check(await banner.isHidden(), "it stays away");
+      await close();
+    },
+  ],
   [
     "an error of the API appears as it is, with its hint",
     async (browser, { base }) => {

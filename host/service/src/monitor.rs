@@ -203,7 +203,7 @@ impl Monitor {
         history.process.window(window).map(point).collect()
     }
 
-    /// What was seen of a plugin in the last `window`, oldest first.
+    /// What was seen of a plugin in the last `window`, oldest first; the first is what was there when it began.
     pub(crate) fn plugin_track(&self, plugin: &str, window: Duration) -> Vec<PluginPoint> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -213,9 +213,16 @@ impl Monitor {
             retained_bytes: s.value.retained_bytes,
             heap_live_bytes: s.value.heap_live_bytes,
         };
-        let ring = history.plugins.get(plugin);
-        ring.map(|ring| ring.window(window).map(point).collect())
-            .unwrap_or_default()
+        let Some(ring) = history.plugins.get(plugin) else {
+            return Vec::new();
+        };
+        // What has not changed for longer has its only sample in the window at the window's end.
+        let edge = window.as_secs_f64();
+        let before = ring.before(now, window).map(point);
+        let before = before.filter(|p| p.age >= edge);
+        let before = before.map(|p| PluginPoint { age: edge, ..p });
+        let within = ring.window(window).map(point).filter(|p| p.age < edge);
+        before.into_iter().chain(within).collect()
     }
 
     /// From now on the ledger has a line for what waits for the collector.

@@ -11,7 +11,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Name, media type and text of each.
-pub(super) const FILES: [(&str, &str, &str); 19] = [
+pub(super) const FILES: [(&str, &str, &str); 20] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
@@ -21,6 +21,7 @@ pub(super) const FILES: [(&str, &str, &str); 19] = [
     ("dom.js", SCRIPT, include_str!("assets/dom.js")),
     ("events.js", SCRIPT, include_str!("assets/events.js")),
     ("exercises.js", SCRIPT, include_str!("assets/exercises.js")),
+    ("fate.js", SCRIPT, include_str!("assets/fate.js")),
     ("flame.js", SCRIPT, include_str!("assets/flame.js")),
     ("format.js", SCRIPT, include_str!("assets/format.js")),
     ("memory.js", SCRIPT, include_str!("assets/memory.js")),

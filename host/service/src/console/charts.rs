@@ -36,14 +36,14 @@ pub(super) struct Size {
 
 /// In the row of a plugin.
 pub(super) const SMALL: Size = Size {
-    width: 380,
-    height: 120,
+    width: 330,
+    height: 140,
 };
 
 /// Of the process, where there is room.
 pub(super) const WIDE: Size = Size {
-    width: 440,
-    height: 190,
+    width: 400,
+    height: 200,
 };
 
 /// Of the process, on a small screen.
@@ -160,6 +160,56 @@ fn thin<T>(track: &[T]) -> impl Iterator<Item = &T> {
     track.iter().skip(first).step_by(step)
 }
 
+/// Pixels left of the lines, for the labels of the axis.
+const LEFT: i32 = 60;
+
+/// Pixels right of the lines, for half of the last label.
+const MARGIN_RIGHT: f64 = 22.0;
+
+/// Pixels that the words of a mark take.
+const WORD: f64 = 64.0;
+
+/// Pixels between two lines of marks, so that many are no grey block.
+const LINES_APART: f64 = 5.0;
+
+/// The marks that share one word.
+struct Label {
+    /// Of the newest.
+    age: f64,
+    words: String,
+    /// The ages whose lines are drawn.
+    merged: Vec<f64>,
+}
+
+/// Newest first: where marks are closer than `room` seconds, the newest has the word, with a count if more of its kind
+/// follow it.
+fn labels(marks: &[Mark], window: Duration, room: f64) -> Vec<Label> {
+    let mut labels: Vec<Label> = Vec::new();
+    let apart = room * LINES_APART / WORD;
+    let shown = |mark: &&Mark| mark.0 <= window.as_secs_f64();
+    let mut shown = marks.iter().rev().filter(shown).peekable();
+    while let Some((age, what)) = shown.next() {
+        let (mut count, mut same, mut merged) = (1, true, vec![*age]);
+        while let Some((next, other)) = shown.next_if(|(next, _)| next - age < room) {
+            same &= other == what;
+            count += usize::from(same);
+            if merged.last().is_none_or(|last| next - last >= apart) {
+                merged.push(*next);
+            }
+        }
+        let words = match count {
+            1 => (*what).to_owned(),
+            _ => format!("{count} × {what}"),
+        };
+        labels.push(Label {
+            age: *age,
+            words,
+            merged,
+        });
+    }
+    labels
+}
+
 type Shape = (Ink, Vec<(f64, f64)>);
 
 fn draw(
@@ -202,11 +252,11 @@ fn picture<'a>(
     let points = || bands.iter().chain(lines).flat_map(|(_, points)| points);
     let most = points().map(|(_, y)| *y).fold(0.0, f64::max);
     let (axis, span) = (Axis::up_to(most), Span::of(window));
-    let text = |ink: Ink| ("sans-serif", 11 * SCALE).into_font().color(&ink.color());
+    let text = |ink: Ink| ("sans-serif", 12 * SCALE).into_font().color(&ink.color());
     let mut chart = ChartBuilder::on(&root)
         .margin_top(16 * SCALE)
-        .margin_right(22 * SCALE)
-        .set_label_area_size(LabelAreaPosition::Left, 58 * SCALE)
+        .margin_right(MARGIN_RIGHT as i32 * SCALE)
+        .set_label_area_size(LabelAreaPosition::Left, LEFT * SCALE)
         .set_label_area_size(LabelAreaPosition::Bottom, 18 * SCALE)
         .build_cartesian_2d(
             Ticks::new(-window.as_secs_f64()..0.0, span.ticks()),
@@ -225,22 +275,24 @@ fn picture<'a>(
     for (ink, band) in bands.iter().filter(|(_, points)| points.len() > 2) {
         chart.draw_series([Polygon::new(band.clone(), ink.color().filled())])?;
     }
-    let mut labelled = f64::INFINITY;
-    // Seconds that the words of a mark take.
-    let room = window.as_secs_f64() * 52.0 / f64::from(shape.width);
-    let anchor = Pos::new(HPos::Center, VPos::Bottom);
-    let word = text(Ink::Mark).pos(anchor);
-    let shown = |mark: &&Mark| mark.0 <= window.as_secs_f64();
-    // Newest first: where two are close, the later one has the word.
-    for (age, what) in marks.iter().rev().filter(shown) {
+    let second = (f64::from(shape.width - LEFT) - MARGIN_RIGHT) / window.as_secs_f64();
+    let word = text(Ink::Mark).pos(Pos::new(HPos::Center, VPos::Bottom));
+    let mut worded = f64::INFINITY;
+    for Label { age, words, merged } in labels(marks, window, WORD / second) {
         let at = -age;
-        let line = vec![(at, 0.0), (at, axis.top())];
-        let style = Ink::Mark.color().stroke_width(SCALE as u32);
-        chart.draw_series([PathElement::new(line, style)])?;
-        if labelled - at >= room {
-            labelled = at;
-            let place = (at, axis.top());
-            chart.draw_series([Text::new((*what).to_owned(), place, word.clone())])?;
+        for at in merged.into_iter().map(|age| -age) {
+            let line = vec![(at, 0.0), (at, axis.top())];
+            let style = Ink::Mark.color().stroke_width(SCALE as u32);
+            chart.draw_series([PathElement::new(line, style)])?;
+        }
+        // At an edge the words stay within the picture, and off the label of the axis.
+        let half = WORD / 2.0 / second;
+        let middle = at
+            .min(MARGIN_RIGHT / second - half)
+            .max(half - window.as_secs_f64());
+        if worded - middle >= half * 1.8 {
+            worded = middle;
+            chart.draw_series([Text::new(words, (middle, axis.top()), word.clone())])?;
         }
     }
     for (ink, line) in lines.iter().filter(|(_, points)| !points.is_empty()) {
@@ -282,6 +334,27 @@ mod tests {
         assert!(svg.trim_end().ends_with("</svg>"));
         assert!(!svg.contains("style="), "a strict policy refuses it: {svg}");
         assert!(svg.len() < 16 << 10, "{} bytes", svg.len());
+    }
+
+    #[test]
+    fn marks_that_are_close_share_a_word() {
+        let window = Duration::from_secs(300);
+        let marks = [
+            (290.0, "reset"),
+            (104.0, "enabled"),
+            (103.0, "reset"),
+            (102.0, "reset"),
+            (100.0, "reset"),
+            (20.0, "enabled"),
+            (19.0, "reset"),
+            (18.0, "enabled"),
+            (400.0, "too old"),
+        ];
+        let labels = labels(&marks, window, 40.0);
+        let words: Vec<_> = labels.iter().map(|label| label.words.as_str()).collect();
+        assert_eq!(words, ["enabled", "3 × reset", "reset"]);
+        // Lines are 3 s apart at least here.
+        assert_eq!(labels[1].merged, [100.0, 104.0]);
     }
 
     #[test]

@@ -48,7 +48,9 @@ fn charts(lab: &Lab, view: View) -> Result<Charts, String> {
     for plugin in plugins.iter() {
         let marks = marks(plugin);
         deaths.extend(marks.iter().filter(|(_, what)| FATAL.contains(what)));
-        if plugin.enabled() || plugin.reading().requests > 0 || !marks.is_empty() {
+        // A clear or a reset of everything is no deed of a plugin that has never been on.
+        let was_on = |(_, what): &Mark| *what == "enabled" || FATAL.contains(what);
+        if plugin.enabled() || plugin.reading().requests > 0 || marks.iter().any(was_on) {
             let track = lab.monitor.plugin_track(plugin.id(), view.window);
             let chart = charts::plugin(plugin.id(), &track, view.window, &marks)?;
             drawn.insert(plugin.id().to_owned(), chart);

@@ -37,6 +37,7 @@ pub(super) fn page() -> Markup {
                 (top())
                 noscript { p.banner { "The console needs its script. Without it: " a href="/docs" { "the API" } "." } }
                 div #banner .banner role="alert" hidden {}
+                (fate())
                 (token())
                 div.layout {
                     main #main tabindex="-1" {
@@ -68,6 +69,23 @@ fn top() -> Markup {
                 button #exercises-toggle type="button" aria-expanded="false" aria-controls="exercises" { "Exercises" }
                 a.quiet href="/docs" { "API" }
                 span #connection .state role="status" { "connecting" }
+            }
+        }
+    }
+}
+
+/// What is known of the host before this one, if it died.
+fn fate() -> Markup {
+    html! {
+        section #fate .banner aria-label="The last host" hidden {
+            div.head {
+                p { strong #fate-message {} " " span #fate-age {} }
+                button #fate-close type="button" { "Dismiss" }
+            }
+            details #fate-held {
+                summary { "What held the memory" }
+                ol #fate-lines {}
+                p.hint { "All of it: " code { "GET /admin/post-mortem" } }
             }
         }
     }

@@ -131,6 +131,11 @@ impl Growth {
         }
     }
 
+    /// Whether the rise stands out of the noise: nothing else is worth showing as growth.
+    pub(crate) fn is_significant(&self) -> bool {
+        self.significant
+    }
+
     /// Seconds until `limit_bytes` is reached if memory goes on growing like this.
     ///
     /// `None` when there is no limit, when memory does not grow more than it wavers, with fewer than

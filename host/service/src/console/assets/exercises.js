@@ -2,8 +2,12 @@
 
 import { call } from "./api.js";
 import { all, busy, explain, make, one, say } from "./dom.js";
+import { count } from "./format.js";
 import { onChange, show, state } from "./state.js";
 import { send } from "./traffic.js";
+
+/** Lines of an answer that are shown: the panel is for reading. */
+const LINES = 60;
 
 /** The command as it works from where the page is. */
 const here = (text) => text.replaceAll("http://localhost:8080", location.origin);
@@ -20,9 +24,12 @@ async function run(steps, result) {
     } else {
       const answer = await call(step.method, step.path, step.body);
       const part = (step.show ?? "").split(".").filter(Boolean).reduce((value, name) => value?.[name], answer);
-      const text = JSON.stringify(part, null, 2);
+      const lines = (JSON.stringify(part, null, 2) ?? "null").split("\n");
       const label = `${step.method} ${step.path}${step.show ? ` ${step.show}` : ""}`;
+      const text = lines.slice(0, LINES).join("\n");
       result.append(make("p", {}, label), make("pre", { tabIndex: 0, ariaLabel: "Answer", role: "region" }, text));
+      const more = lines.length - LINES;
+      if (more > 0) result.append(make("p", { className: "hint more" }, `${count(more)} more lines: a terminal shows them all.`));
     }
   }
 }

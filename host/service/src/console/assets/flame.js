@@ -2,10 +2,13 @@
 
 import { call } from "./api.js";
 import { explain, one, say } from "./dom.js";
-import { comparison } from "./memory.js";
+import { comparison, tookPicture } from "./memory.js";
 import { show, state } from "./state.js";
 
 const frame = () => one("#flame-frame");
+
+/** The picture is drawn for light: in the dark its page and its own words change, the boxes stay as they are. */
+const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** A picture that is hidden would lay itself out for a width of nothing: it goes with its view. */
 export function closeFlame() {
@@ -21,7 +24,9 @@ export async function drawFlame() {
   say(error, "");
   try {
     const { path } = await call("POST", `/console/pictures?${comparison()}`);
-    if (state.view === "flame") frame().src = path;
+    if (state.view !== "flame") return;
+    frame().src = path;
+    tookPicture();
   } catch (problem) {
     say(error, explain(problem));
   }
@@ -56,10 +61,27 @@ export function startFlame() {
     if (picture?.unzoom) picture.unzoom();
   });
   frame().addEventListener("load", settle);
+  dark.addEventListener("change", dress);
+}
+
+/** Takes over what the page says and does itself, and follows its colours. */
+function dress() {
+  const picture = frame().contentDocument;
+  if (picture?.documentElement?.localName !== "svg") return;
+  // The page has its own search and its own words: those of the picture do not fit a narrow frame.
+  for (const id of ["search", "matched", "subtitle", "title"]) {
+    const own = picture.getElementById(id);
+    if (own) own.style.display = "none";
+  }
+  const [ground] = picture.querySelectorAll("svg > rect");
+  if (ground) ground.style.fill = dark.matches ? "#19202a" : "#ffffff";
+  for (const words of picture.querySelectorAll("svg > text")) words.style.fill = dark.matches ? "#e6ebf2" : "#000000";
 }
 
 function settle() {
   const svg = frame().contentDocument?.documentElement;
+  say(one("#flame-legend"), svg?.querySelector("#subtitle")?.textContent ?? "");
+  dress();
   const height = Number.parseFloat(svg?.getAttribute("height") ?? "");
   if (height > 0) frame().style.height = `${Math.min(height + 20, 1600)}px`;
   // The picture lays itself out after it has loaded.

@@ -3,6 +3,7 @@
 import { useToken } from "./api.js";
 import { all, explain, one, say } from "./dom.js";
 import { startExercises } from "./exercises.js";
+import { startFate } from "./fate.js";
 import { closeFlame, drawFlame, startFlame } from "./flame.js";
 import { startMemory } from "./memory.js";
 import { showFrame, startOverview } from "./overview.js";
@@ -69,11 +70,13 @@ document.addEventListener("visibilitychange", () => {
 });
 
 showView();
-startOverview();
 startTraffic();
+// What fits into the overview depends on the room that the exercises leave.
 startExercises();
+startOverview();
 startFlame();
 startSource();
 startMemory(drawFlame);
 startPlugins();
+startFate();
 openStream();

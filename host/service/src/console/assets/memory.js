@@ -2,11 +2,40 @@
 
 import { call } from "./api.js";
 import { busy, explain, make, one, say } from "./dom.js";
-import { change, clock, count, countChange, size } from "./format.js";
+import { change, clock, count, countChange, duration, size } from "./format.js";
 import { onChange, show, state } from "./state.js";
 
 const ROWS = 40;
 let asked = 0;
+
+/** How the table is called, what its first two columns are, and which of them the grouping fills. */
+const GROUPINGS = {
+  line: { title: "Memory by source line", place: "Line", function: "Function" },
+  function: { title: "Memory by function", place: "", function: "Function" },
+  file: { title: "Memory by file", place: "File", function: "" },
+  trace: { title: "Memory by call stack", place: "Line", function: "Call stack, innermost first" },
+};
+
+/** Call stacks that are unfolded from the start: one has some twenty frames. */
+const UNFOLDED = 1;
+
+/** When the picture was taken, and how many requests the host had served. */
+let taken;
+let served;
+
+/** A new picture: its age counts from now. */
+export function tookPicture() {
+  taken = { at: performance.now(), served };
+  showAge();
+}
+
+function showAge() {
+  if (taken === undefined || state.view === "overview") return;
+  const seconds = (performance.now() - taken.at) / 1000;
+  const more = (served ?? 0) - (taken.served ?? served ?? 0);
+  const missed = more > 0 ? `, ${count(more)} request${more === 1 ? "" : "s"} since` : "";
+  say(one("#picture-age"), seconds < 3 && more <= 0 ? "fresh" : `${duration(seconds)} old${missed}`);
+}
 
 /** The query of the API for what the controls say. */
 export function comparison() {
@@ -33,6 +62,7 @@ async function load() {
     if (mine !== asked) return;
     if (isDifference()) showDifference(answer);
     else showLive(answer);
+    tookPicture();
   } catch (error) {
     if (mine !== asked) return;
     summary.classList.add("error");
@@ -80,27 +110,43 @@ const asOf = () => `As of ${clock(Date.now() / 1000)}.`;
 
 function table(caption, columns, rows) {
   const lines = one("#growing");
+  const grouping = GROUPINGS[state.group] ?? GROUPINGS.line;
+  say(one("#memory-title"), grouping.title);
   say(lines.caption, caption);
+  lines.className = `lines by-${state.group}`;
+  for (const column of ["place", "function"]) say(one(`[data-column="${column}"]`, lines), grouping[column]);
   ["bytes", "objects", "now"].forEach((column, index) => {
     say(one(`[data-column="${column}"]`, lines), columns[index]);
   });
   const most = Math.max(1, ...rows.map((row) => Math.abs(row.weight)));
-  lines.tBodies[0].replaceChildren(...rows.map((row) => line(row, most)));
+  lines.tBodies[0].replaceChildren(...rows.map((row, index) => line(row, most, columns, index < UNFOLDED)));
 }
 
-function line(row, most) {
+function line(row, most, columns, unfolded) {
   const fill = make("span");
   fill.style.width = `${(100 * Math.abs(row.weight)) / most}%`;
   const bar = make("span", { className: row.weight < 0 ? "bar shrank" : "bar", ariaHidden: "true" }, fill);
+  // Roles are said because a narrow screen lays the cells out as a stack, and a table that is none loses them.
+  const cell = (properties, ...content) => make("td", { role: "cell", ...properties }, ...content);
   return make(
     "tr",
-    {},
-    make("td", {}, place(row)),
-    make("td", {}, make("code", {}, row.function)),
-    make("td", {}, row.plugin),
-    ...row.cells.map((cell) => make("td", { className: "number" }, cell)),
-    make("td", {}, bar),
+    { role: "row" },
+    cell({ className: "place" }, place(row)),
+    cell({ className: "function" }, calls(row, unfolded)),
+    cell({ className: "plugin-name" }, row.plugin),
+    ...row.cells.map((text, index) => cell({ className: "number", "data-label": columns[index] }, text)),
+    cell({ className: "share" }, bar),
   );
+}
+
+/** The function, or the call stack that was grouped by. */
+function calls(row, unfolded) {
+  if (!row.trace?.length) return make("code", {}, row.function);
+  const frames = row.trace.map((frame) =>
+    make("li", {}, make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")),
+  );
+  const summary = make("summary", {}, make("code", {}, row.function), ` in a stack of ${row.trace.length}`);
+  return make("details", { open: unfolded }, summary, make("ol", { className: "trace" }, ...frames));
 }
 
 /** A line of source opens; a function or a file does not. */
@@ -121,7 +167,7 @@ async function listBaselines() {
   const names = baselines.map((baseline) => baseline.name);
   const [how, wanted] = state.against.split(":");
   if (how === "baseline" && !names.includes(wanted)) names.push(wanted);
-  group.replaceChildren(...names.map((name) => make("option", { value: `baseline:${name}` }, `the change since ${name}`)));
+  group.replaceChildren(...names.map((name) => make("option", { value: `baseline:${name}` }, `since the baseline “${name}”`)));
   one("#against").value = state.against;
   one("#baseline-delete").hidden = how !== "baseline";
 }
@@ -177,6 +223,14 @@ export function startMemory(refresh) {
       return `${wanted} is forgotten`;
     }),
   );
+  document.addEventListener("sent", () => {
+    if (state.view !== "overview") refreshAll();
+  });
+  document.addEventListener("frame", (event) => {
+    served = event.detail.requests;
+    if (taken !== undefined) taken.served ??= served;
+    showAge();
+  });
   document.addEventListener("plugins", (event) => listPlugins(event.detail));
   onChange((changed) => {
     if (changed.some((part) => ["view", "against", "plugin", "group"].includes(part))) {

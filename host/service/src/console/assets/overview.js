@@ -7,15 +7,25 @@ import { change, count, duration, size } from "./format.js";
 import { fillSettings } from "./settings.js";
 import { show } from "./state.js";
 
+/** The width from which on the process stands beside the plugins, in pixels, as in the style sheet. */
+const TWO_COLUMNS = 1120;
+
 const rows = new Map();
 let loaded = "";
 let details = new Map();
 let loading = false;
 let latest;
 
+/** The most that wasm lets a plugin have: as good as no limit. */
+const WASM_MOST = 2 ** 32;
+
+/** Whether the process has a limit. */
+let limited = false;
+
 /** Shows one frame. */
 export function showFrame(frame) {
   latest = frame;
+  document.dispatchEvent(new CustomEvent("frame", { detail: frame }));
   showProcess(frame);
   draw(one("#chart-process"), frame.charts.process);
   draw(one("#chart-ledger"), frame.charts.ledger);
@@ -28,16 +38,28 @@ export function showFrame(frame) {
   showEvents(frame.events);
 }
 
-function showProcess({ process, forecast, ledger, requests }) {
+function showProcess(frame) {
+  const { process, forecast, ledger, requests } = frame;
   const field = (name) => one(`#process-numbers [data-field="${name}"]`);
   say(field("rss"), size(process.rss_bytes));
-  say(field("limit"), process.limit_bytes === null ? "none" : `${size(process.limit_bytes)}, ${process.percent.toFixed(0)} % used`);
-  const growth = Math.round(forecast.growth_bytes_per_second);
-  say(field("growth"), Math.abs(growth) < 1024 ? "steady" : `${change(growth)}/s`);
-  say(field("per-request"), forecast.bytes_per_request === null ? "–" : size(Math.round(forecast.bytes_per_request)));
-  say(field("to-limit"), duration(forecast.seconds_to_limit));
+  const percent = `${process.percent.toFixed(process.percent < 10 ? 1 : 0)} %`;
+  limited = process.limit_bytes !== null;
+  const limit = limited ? [size(process.limit_bytes), `${percent} used`] : ["no limit set", `${percent} of the machine's memory`];
+  twofold(field("limit"), ...limit);
+  // A slope that does not stand out of the noise says nothing.
+  const grows = frame.growth_significant;
+  say(field("growth"), grows ? `${change(Math.round(forecast.growth_bytes_per_second))}/s` : "–");
+  say(field("per-request"), grows && forecast.bytes_per_request !== null ? size(Math.round(forecast.bytes_per_request)) : "–");
+  say(field("to-limit"), limited ? duration(forecast.seconds_to_limit) : "no limit set");
   say(field("requests"), count(requests));
   for (const row of all("#ledger [data-part]")) say(row.lastElementChild, size(ledger[`${row.dataset.part}_bytes`]));
+}
+
+/** A number, and under it what it is of; changed only where it differs. */
+function twofold(element, number, more) {
+  if (element.dataset.now === `${number} ${more}`) return;
+  element.replaceChildren(number, make("small", {}, more));
+  element.dataset.now = `${number} ${more}`;
 }
 
 /** Pictures come from the host itself; replacing one that is the same would cost for nothing. */
@@ -161,22 +183,25 @@ function showLeak(row, leak, outlook, chart) {
   reason.hidden = leak.reason === null;
   say(reason, leak.reason === null ? "" : `${leak.reason}. Reset starts a fresh instance.`);
   say(field("requests"), count(leak.requests));
-  const retained = field("retained");
-  const objects = `${count(leak.count)} ${leak.unit}`;
-  if (retained.dataset.now !== `${leak.estimated_size_bytes} ${objects}`) {
-    retained.replaceChildren(size(leak.estimated_size_bytes), make("small", {}, objects));
-    retained.dataset.now = `${leak.estimated_size_bytes} ${objects}`;
-  }
+  twofold(field("retained"), size(leak.estimated_size_bytes), `${count(leak.count)} ${leak.unit}`);
   say(field("live"), leak.heap_live_bytes === null ? "not kept" : size(leak.heap_live_bytes));
   say(field("linear"), size(leak.linear_memory_bytes));
   say(field("per-request"), size(Math.round(leak.bytes_per_request)));
-  say(field("to-limit"), duration(outlook?.seconds_to_limit));
+  say(field("to-limit"), toLimit(leak, outlook));
   row.classList.toggle("quiet", !chart);
   if (chart) draw(field("chart"), chart);
 }
 
+/** A time is only for a limit that somebody has set. */
+function toLimit(leak, outlook) {
+  if (leak.memory_limit_bytes < WASM_MOST) return duration(outlook?.seconds_to_limit);
+  return limited ? "only the process's" : "no limit set";
+}
+
 /** The buttons for all plugins at once. */
 export function startOverview() {
+  // On a narrow page the plugins would be far below the ledger.
+  one("#where").open = one("#main").clientWidth >= TWO_COLUMNS;
   const result = one("#all-result");
   const work = {
     clear: async () => {

@@ -55,7 +55,7 @@ function field(plugin, setting) {
       max: String(setting.max),
       step: setting.type === "integer" ? "1" : "any",
       required: !setting.nullable,
-      placeholder: setting.nullable ? "none" : "",
+      placeholder: setting.nullable ? "empty" : "",
     });
   }
   input.setAttribute("aria-describedby", `${id}-hint`);
@@ -65,13 +65,15 @@ function field(plugin, setting) {
 
 function block(setting, input) {
   const range = setting.min === undefined ? "" : ` ${setting.min} to ${setting.max}.`;
-  const usual = setting.default === null ? "none" : setting.default;
+  const usual = setting.default === null ? "empty" : setting.default;
+  // The API says null where a form is left empty.
+  const meaning = setting.description.replace(/\bnull: /, "empty: ").replace(/\.?$/, ".");
   return make(
     "div",
     {},
     make("label", { htmlFor: input.id }, setting.name),
     input,
-    make("span", { className: "hint", id: `${input.id}-hint` }, `${setting.description.replace(/\.?$/, ".")}${range} Default: ${usual}.`),
+    make("span", { className: "hint", id: `${input.id}-hint` }, `${meaning}${range} Default: ${usual}.`),
   );
 }
 

@@ -66,7 +66,7 @@ async function showStacks(plugin, location) {
 
 function stack(row) {
   const amount = isDifference()
-    ? `${change(row.size_diff_bytes)} in ${countChange(row.count_diff)} objects`
+    ? `${change(row.size_diff_bytes)}, ${countChange(row.count_diff)} objects`
     : `${size(row.size_bytes)} in ${count(row.count)} objects`;
   const frames = row.trace.map((frame) =>
     make("li", {}, make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")),

@@ -36,6 +36,8 @@ export function show(changes) {
   // Only another view is a place to come back to.
   if (changed.includes("view")) history.pushState(null, "", address);
   else history.replaceState(null, "", address);
+  // Another view starts at its top.
+  if (changed.includes("view")) scrollTo(0, 0);
   tell(changed);
 }
 

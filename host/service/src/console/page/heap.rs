@@ -28,6 +28,7 @@ pub(super) fn controls() -> Markup {
                     }
                 }
                 button #refresh type="submit" { "Refresh" }
+                span #picture-age .hint {}
             }
             div.row {
                 label for="baseline-name" { "New baseline" }
@@ -48,20 +49,21 @@ pub(super) fn memory() -> Markup {
             h2 #memory-title { "Memory by source line" }
             p #memory-summary role="status" {}
             div.scroll tabindex="0" role="group" aria-label="Lines" {
-                table #growing .lines {
+                // Roles are said because a narrow screen lays the cells out as a stack.
+                table #growing .lines role="table" {
                     caption {}
-                    thead {
-                        tr {
-                            th scope="col" { "Line" }
-                            th scope="col" { "Function" }
-                            th scope="col" { "Plugin" }
-                            th.number scope="col" data-column="bytes" { "Bytes" }
-                            th.number scope="col" data-column="objects" { "Objects" }
-                            th.number scope="col" data-column="now" { "Now" }
-                            th scope="col" { "Share" }
+                    thead role="rowgroup" {
+                        tr role="row" {
+                            th.place scope="col" role="columnheader" data-column="place" { "Line" }
+                            th.function scope="col" role="columnheader" data-column="function" { "Function" }
+                            th scope="col" role="columnheader" { "Plugin" }
+                            th.number scope="col" role="columnheader" data-column="bytes" { "Bytes" }
+                            th.number scope="col" role="columnheader" data-column="objects" { "Objects" }
+                            th.number scope="col" role="columnheader" data-column="now" { "Now" }
+                            th scope="col" role="columnheader" { "Share" }
                         }
                     }
-                    tbody {}
+                    tbody role="rowgroup" {}
                 }
             }
         }
@@ -94,6 +96,7 @@ pub(super) fn flame() -> Markup {
                 button #flame-reset type="button" { "Reset zoom" }
                 output #flame-matched {}
             }
+            p #flame-legend .hint {}
             div.scroll tabindex="0" role="group" aria-label="Flame graph" {
                 iframe #flame-frame title="Flame graph of live bytes by call stack" {}
             }

@@ -17,6 +17,8 @@ const PARTS: [(&str, &str); 8] = [
 /// The view.
 pub(super) fn view() -> Markup {
     html! {
+        // First, also for who reads from top to bottom: with two columns it stands beside the plugins.
+        (process())
         div.card #leaks {
             div.head {
                 h2 #overview-title { "Leaks" }
@@ -35,7 +37,6 @@ pub(super) fn view() -> Markup {
                 output #load-result {}
             }
         }
-        (process())
         div.card #happened {
             h2 { "Events" }
             div #log role="log" aria-live="polite" aria-label="What happened, newest first" tabindex="0" {
@@ -63,8 +64,8 @@ fn process() -> Markup {
             dl.numbers #process-numbers {
                 (number("rss", "Resident memory"))
                 (number("limit", "Limit"))
-                (number("growth", "Growth"))
-                (number("per-request", "Per request"))
+                (number("growth", "Growth, last minute"))
+                (number("per-request", "Per request, last minute"))
                 (number("to-limit", "Until the limit"))
                 (number("requests", "Requests"))
             }
@@ -83,21 +84,24 @@ fn process() -> Markup {
                     figcaption { "Where it is" }
                     div #chart-ledger .picture {}
                 }
-                div.scroll tabindex="0" role="group" aria-label="Ledger" {
-                    table #ledger {
-                        caption { "Ledger: adds up to the resident memory" }
-                        thead { tr { th scope="col" { "Part" } th scope="col" { "Size" } } }
-                        tbody {
-                            @for (index, (part, name)) in PARTS.iter().enumerate() {
-                                tr data-part=(part) {
-                                    th scope="row" { span class=(format!("key part-{index}")) { (name) } }
-                                    td { "–" }
+                details #where {
+                    summary { "Where it is, in numbers" }
+                    div.scroll tabindex="0" role="group" aria-label="Ledger" {
+                        table #ledger {
+                            caption { "Ledger: adds up to the resident memory" }
+                            thead { tr { th scope="col" { "Part" } th scope="col" { "Size" } } }
+                            tbody {
+                                @for (index, (part, name)) in PARTS.iter().enumerate() {
+                                    tr data-part=(part) {
+                                        th scope="row" { span class=(format!("key part-{index}")) { (name) } }
+                                        td { "–" }
+                                    }
                                 }
                             }
+                            tfoot { tr data-part="rss" { th scope="row" { "Resident memory" } td { "–" } } }
                         }
-                        tfoot { tr data-part="rss" { th scope="row" { "Resident memory" } td { "–" } } }
+                        p.hint { "What is given and not touched yet makes unattributed negative." }
                     }
-                    p.hint { "What is given and not touched yet makes unattributed negative." }
                 }
             }
         }
