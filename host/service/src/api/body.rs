@@ -58,7 +58,7 @@ pub(super) async fn read_whole(
 }
 
 async fn drain(mut body: Body) {
-    let next = async || tokio::time::timeout(PAUSE, body.frame()).await;
+    let mut next = async || tokio::time::timeout(PAUSE, body.frame()).await;
     let reading = async { while let Ok(Some(Ok(_))) = next().await {} };
     // One that goes on for longer finds the connection closed.
     let _ = tokio::time::timeout(DRAIN, reading).await;
