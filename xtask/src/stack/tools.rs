@@ -69,8 +69,8 @@ impl Tool {
             Self::Prometheus | Self::Promtool => "0.316.0",
             Self::K6 => "1.8.1",
             Self::CollectorBuilder | Self::Collector => "0.155.0",
-            // The last one that is a module; the image in compose.yaml is of the 2.x line, which is
-            // not. Both take OTLP and answer the same query API.
+            // The last one that is a module. The image in compose.yaml is of the 2.x line, which is not: it takes
+            // the same OTLP, and up to 2.20 it has the calls that the tests and Grafana's data source make.
             Self::Jaeger => "1.62.0",
             Self::Compose => "5.6.0",
         }
