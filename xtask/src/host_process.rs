@@ -1,5 +1,6 @@
 //! The host as a child process: started, found, asked for its health, and ended by signals.
 
+use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -58,6 +59,11 @@ impl HostProcess {
     ) -> Result<Self> {
         let mut command = Command::new(workspace.host_binary());
         command.args(args);
+        if env::var_os("LEAK_REVISION").is_none()
+            && let Some(revision) = workspace.revision()
+        {
+            command.env("LEAK_REVISION", revision);
+        }
         Self::spawn(command, echo)
     }
 

@@ -76,7 +76,13 @@ impl HostFiles {
             "there are no plugins at {}: cargo xtask plugins",
             plugins.display()
         );
-        Ok(service::Files { binary, plugins })
+        // Somebody else's binary was built from somebody else's sources.
+        let revision = self.host.is_none().then(|| workspace.revision()).flatten();
+        Ok(service::Files {
+            binary,
+            plugins,
+            revision,
+        })
     }
 }
 

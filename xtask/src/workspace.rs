@@ -6,7 +6,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use cargo_metadata::MetadataCommand;
@@ -101,6 +101,18 @@ impl Workspace {
     /// For what a measurement needs and leaves behind.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("tmp")
+    }
+
+    /// The commit that is checked out, where Git can say: the host shows it in `leak_build_info`.
+    pub(crate) fn revision(&self) -> Option<String> {
+        let answer = Command::new("git")
+            .args(["rev-parse", "--short=12", "HEAD"])
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let revision = String::from_utf8(answer.stdout).ok()?.trim().to_owned();
+        (answer.status.success() && !revision.is_empty()).then_some(revision)
     }
 
     /// Cargo in the root workspace.

@@ -105,11 +105,10 @@ impl App {
         let loader =
             Loader::new(engine, cache, config.max_plugin_size.bytes()).map_err(describe)?;
         let tasks = TaskTracker::new();
-        let revision = option_env!("LEAK_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(Metrics::new(
             &config.service_name,
             env!("CARGO_PKG_VERSION"),
-            revision,
+            &config.revision,
         )?);
         let registry = Arc::new(Registry::new(
             loader,

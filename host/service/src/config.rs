@@ -113,6 +113,11 @@ pub(crate) struct Config {
     #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "leaky-service")]
     pub(crate) service_name: String,
 
+    /// The revision of the sources, for `leak_build_info`. Read at the start: compiled in, it would have the host
+    /// compiled anew for each commit.
+    #[arg(long, env = "LEAK_REVISION", hide = true, default_value = "unknown")]
+    pub(crate) revision: String,
+
     /// Time that each answer of /api/data takes at least, like `5ms`: a stand-in for real work.
     #[arg(long, default_value = "0ms", value_parser = duration)]
     pub(crate) base_latency: Duration,

@@ -17,6 +17,9 @@ pub(crate) enum Instruction {
         destination: String,
     },
     Run(String),
+    /// A name, and its value where the caller gives none.
+    Arg(String, String),
+    /// A value may be `$NAME` of an argument.
     Env(String, String),
 }
 
@@ -48,6 +51,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>> {
             "ENV" => {
                 let (key, value) = rest.split_once('=').with_context(|| line.clone())?;
                 instructions.push(Instruction::Env(key.to_owned(), value.to_owned()));
+            }
+            "ARG" => {
+                let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+                instructions.push(Instruction::Arg(key.to_owned(), value.to_owned()));
             }
             "EXPOSE" | "HEALTHCHECK" | "ENTRYPOINT" | "CMD" => {}
             _ => bail!("{line} is not understood"),
@@ -134,6 +141,18 @@ mod tests {
                 sources: vec!["/a".to_owned(), "b".to_owned()],
                 destination: "/c".to_owned(),
             }
+        );
+    }
+
+    #[test]
+    fn an_argument_has_a_default_or_none() {
+        assert_eq!(
+            parse("ARG A=1\nARG B\nENV C=$A\n").unwrap(),
+            [
+                Instruction::Arg("A".to_owned(), "1".to_owned()),
+                Instruction::Arg("B".to_owned(), String::new()),
+                Instruction::Env("C".to_owned(), "$A".to_owned()),
+            ]
         );
     }
 

@@ -3,14 +3,14 @@
 //! A stage is a folder, an image's root file system is empty, and the machine's own toolchain stands for
 //! that of the base image. What the last stage holds must serve like the service built in the checkout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::addresses::Addresses;
 use super::dockerfile::{self, Instruction};
@@ -48,6 +48,17 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// The value of an `ENV`, which may be that of an argument.
+    fn value(&self, written: &str) -> String {
+        let argument = written.strip_prefix('$').and_then(|name| {
+            let mut variables = self.variables.iter().rev();
+            variables.find(|(key, _)| key == name)
+        });
+        argument.map_or_else(|| written.to_owned(), |(_, value)| value.clone())
+    }
+}
+
 /// Entry of the subcommand.
 ///
 /// # Errors
@@ -63,6 +74,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let files = Files {
         binary: image.place("/leak-host"),
         plugins: image.place("/plugins"),
+        revision: None,
     };
     let size = fs::metadata(&files.binary)?.len();
     let version = version_of(&files.binary)?;
@@ -70,11 +82,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         "\nthe image's service: {version}, {:.1} MiB",
         size as f64 / 1_048_576.0
     );
-    println!("{}", serves(workspace, &files)?);
+    let plugins = serves(workspace, &files)?;
     if let Ok(own) = args.host.find(workspace) {
-        let own = version_of(&own.binary)?;
-        ensure!(version == own, "the checkout's own is {own}");
-        println!("the same version as the checkout's own");
+        let own_version = version_of(&own.binary)?;
+        ensure!(
+            version == own_version,
+            "the checkout's own is {own_version}"
+        );
+        same(&plugins, &serves(workspace, &own)?)?;
+        println!("the same version and the same plugins as the checkout's own");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -110,7 +126,15 @@ fn build(context: &Path, instructions: &[Instruction], folder: &Path) -> Result<
                 current.workdir = current.workdir.join(path);
                 fs::create_dir_all(current.place("."))?;
             }
-            Instruction::Env(key, value) => current.variables.push((key.clone(), value.clone())),
+            // The caller's environment stands for --build-arg.
+            Instruction::Arg(key, default) => {
+                let value = env::var(key).unwrap_or_else(|_| default.clone());
+                current.variables.push((key.clone(), value));
+            }
+            Instruction::Env(key, value) => {
+                let value = current.value(value);
+                current.variables.push((key.clone(), value));
+            }
             Instruction::Run(command) => step(&name, current, command)?,
             Instruction::Copy {
                 from,
@@ -236,8 +260,9 @@ fn version_of(binary: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Starts it, asks it for its health as the image's health check does, and has every plugin handle a request.
-fn serves(workspace: &Workspace, files: &Files) -> Result<String> {
+/// Starts it, asks it for its health as the image's health check does, and has every plugin handle a request. What its
+/// plugins say of themselves, by id.
+fn serves(workspace: &Workspace, files: &Files) -> Result<BTreeMap<String, Value>> {
     let addresses = Addresses::free()?;
     let run = Run::new(runs(workspace).join("image"))?;
     run.end_on_signals()?;
@@ -249,6 +274,7 @@ fn serves(workspace: &Workspace, files: &Files) -> Result<String> {
         .status()
         .context("cannot start the health check")?;
     ensure!(health.success(), "its health check says {health}");
+    let described = described(&service.get("/admin/plugins")?)?;
     let plugins = service.plugins()?;
     for plugin in &plugins {
         service.switch(plugin, true)?;
@@ -265,15 +291,91 @@ fn serves(workspace: &Workspace, files: &Files) -> Result<String> {
                 .all(|leak| triggered.iter().any(|t| t == leak)),
         "not all of {plugins:?} leaked: {answer}"
     );
-    Ok(format!(
-        "it is healthy and serves, with {}",
+    println!(
+        "{} is healthy and serves, with {}",
+        files.binary.display(),
         plugins.join(", ")
-    ))
+    );
+    Ok(described)
+}
+
+/// Of each plugin what its source decides: not its digest, as a component's line tables name the folder that it was
+/// built in, and not what a setting is now.
+fn described(answer: &Value) -> Result<BTreeMap<String, Value>> {
+    let plugins = answer.get("plugins").and_then(Value::as_array);
+    let mut described = BTreeMap::new();
+    for plugin in plugins.context("the service lists no plugins")? {
+        let id = plugin.get("id").and_then(Value::as_str);
+        let id = id.context("a plugin has no id")?;
+        let fields = ["version", "title", "description", "unit", "imports"];
+        let mut kept: Map<String, Value> = fields
+            .iter()
+            .map(|&field| (field.to_owned(), plugin[field].clone()))
+            .collect();
+        let mut settings = plugin["settings"].clone();
+        for setting in settings.as_array_mut().into_iter().flatten() {
+            if let Some(setting) = setting.as_object_mut() {
+                setting.remove("value");
+            }
+        }
+        kept.insert("settings".to_owned(), settings);
+        described.insert(id.to_owned(), Value::Object(kept));
+    }
+    ensure!(!described.is_empty(), "the service has no plugins");
+    Ok(described)
+}
+
+/// Whether two hosts have the same plugins.
+fn same(image: &BTreeMap<String, Value>, own: &BTreeMap<String, Value>) -> Result<()> {
+    let differing: Vec<&str> = image
+        .keys()
+        .chain(own.keys())
+        .filter(|&id| image.get(id) != own.get(id))
+        .map(String::as_str)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "the image and the checkout differ in {}",
+        differing.join(", ")
+    );
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_argument_reaches_the_environment() {
+        let temp = tempfile::tempdir().unwrap();
+        let text =
+            "FROM any\nARG WORD=yes\nENV SAID=$WORD\nENV PRICE=$5\nRUN echo $SAID $PRICE > word\n";
+        let image = build(temp.path(), &dockerfile::parse(text).unwrap(), temp.path()).unwrap();
+        assert_eq!(
+            fs::read_to_string(image.place("/word")).unwrap(),
+            "yes $5\n"
+        );
+    }
+
+    #[test]
+    fn plugins_differ_in_what_they_are_and_not_in_how_they_are_set() {
+        let of = |version: &str, value: u32, digest: &str| {
+            described(
+                &json!({"plugins": [{"id": "cache", "version": version, "digest": digest,
+                "settings": [{"name": "live_mb", "default": 4, "value": value}]}]}),
+            )
+            .unwrap()
+        };
+        same(&of("1", 4, "a"), &of("1", 5, "b")).unwrap();
+        let error = same(&of("1", 4, "a"), &of("2", 4, "a")).unwrap_err();
+        assert!(error.to_string().contains("cache"), "{error}");
+        assert!(same(&of("1", 4, "a"), &BTreeMap::new()).is_err());
+        assert!(described(&json!({"plugins": []})).is_err());
+    }
 
     #[test]
     fn stages_are_folders_and_steps_run_in_them() {

@@ -130,8 +130,7 @@ impl Prometheus {
             .iter()
             .filter_map(|series| series.get("values").and_then(Value::as_array))
             .flatten()
-            .filter_map(|pair| pair.get(1).and_then(Value::as_str))
-            .filter_map(|value| value.parse().ok())
+            .filter_map(number)
             .collect())
     }
 
@@ -157,6 +156,12 @@ impl Prometheus {
     pub(crate) fn let_scrape(&self) {
         std::thread::sleep(Duration::from_secs(2 * STEP_SECONDS + 1));
     }
+}
+
+/// The value of a pair of time and value. A quotient of nothing by nothing is no data: a panel shows a gap for it.
+fn number(pair: &Value) -> Option<f64> {
+    let value: f64 = pair.get(1)?.as_str()?.parse().ok()?;
+    (!value.is_nan()).then_some(value)
 }
 
 fn now() -> u64 {
@@ -232,6 +237,13 @@ mod tests {
         );
         assert_eq!(interpolated("a[$__range]", 100).unwrap(), "a[100s]");
         assert!(interpolated("a[$other]", 100).is_err());
+    }
+
+    #[test]
+    fn not_a_number_is_no_data() {
+        assert_eq!(number(&json!([1.0, "2.5"])), Some(2.5));
+        assert_eq!(number(&json!([1.0, "+Inf"])), Some(f64::INFINITY));
+        assert_eq!(number(&json!([1.0, "NaN"])), None);
     }
 
     #[test]

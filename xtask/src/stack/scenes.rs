@@ -36,8 +36,8 @@ pub(crate) struct Args {
     /// Only these parts.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// How long k6 leaks, in seconds; the text's own five minutes are for people. Below 130 no
-    /// leak is confirmed.
+    /// How long k6 leaks, in seconds; the text's own five minutes are for people. Below 150 no
+    /// leak is confirmed and no fragmentation found.
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(10..=3600))]
     seconds: u32,
     /// Requests a second while leaking.
@@ -168,9 +168,8 @@ fn live(
     if wanted(Part::Away) {
         away::play(&mut stage, report)?;
     }
-    if wanted(Part::Leaks) && wanted(Part::Limit) {
-        questions::ask(workspace, &stage, report);
-    }
+    let every_scene = wanted(Part::Leaks) && wanted(Part::Limit);
+    questions::ask(workspace, &stage, every_scene, report);
     Ok(())
 }
 

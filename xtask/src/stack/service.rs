@@ -23,6 +23,8 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Files {
     pub(crate) binary: PathBuf,
     pub(crate) plugins: PathBuf,
+    /// Of the sources that the binary was built from, where that is known.
+    pub(crate) revision: Option<String>,
 }
 
 /// The service and the policy.
@@ -199,7 +201,10 @@ fn spawn(files: &Files, addresses: Addresses, run: &Run, arguments: &[String]) -
             format!("http://{}", addresses.collector_grpc),
         )
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        // The default is a minute; a test is over by then.
+        // The service's default is 15 seconds: a test would wait for the second reading longer than for the first.
         .env("OTEL_METRIC_EXPORT_INTERVAL", "5000");
+    if let Some(revision) = &files.revision {
+        command.env("LEAK_REVISION", revision);
+    }
     Process::start("service", &mut command, run)
 }

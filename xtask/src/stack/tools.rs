@@ -69,8 +69,8 @@ impl Tool {
             Self::Prometheus | Self::Promtool => "0.316.0",
             Self::K6 => "1.8.1",
             Self::CollectorBuilder | Self::Collector => "0.155.0",
-            // The last one that is a module; the image in compose.yaml is of the 2.x line, which is
-            // not. Both take OTLP and answer the same query API.
+            // The last one that is a module. The image in compose.yaml is of the 2.x line, which is not: it takes
+            // the same OTLP, and up to 2.20 it has the calls that the tests and Grafana's data source make.
             Self::Jaeger => "1.62.0",
             Self::Compose => "5.6.0",
         }
@@ -123,7 +123,7 @@ impl Tool {
     /// # Errors
     /// When there is neither: the reason, in one line.
     pub(crate) fn obtain(self) -> Result<PathBuf> {
-        let folder = cache()?.join(format!("{}-{}", self.folder(), self.version()));
+        let folder = cache()?.join(self.cached_as());
         let program = folder.join(self.name());
         if program.is_file() {
             return Ok(program);
@@ -137,6 +137,15 @@ impl Tool {
                     self.version()
                 )
             }),
+        }
+    }
+
+    /// Its folder in the cache: another version is another program, and so is a collector of other parts.
+    fn cached_as(self) -> String {
+        let name = format!("{}-{}", self.folder(), self.version());
+        match self.recipe() {
+            Recipe::Collector => format!("{name}-{:08x}", hash(COLLECTOR_PARTS)),
+            Recipe::Install { .. } | Recipe::Build { .. } => name,
         }
     }
 
@@ -186,6 +195,13 @@ impl Tool {
         }
         Ok(program)
     }
+}
+
+/// FNV-1a: the same number on every machine and for every compiler, which the standard library's does not promise.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// `LEAK_LAB_CACHE`, or `leak-lab` in the user's cache folder; the tools are in a folder of their own.
@@ -252,6 +268,18 @@ mod tests {
             modules.clone().count(),
             modules.filter(|line| line.ends_with(&version)).count()
         );
+    }
+
+    #[test]
+    fn another_list_of_parts_is_another_collector() {
+        // The known values of FNV-1a.
+        assert_eq!((hash(""), hash("a")), (0x811c_9dc5, 0xe40c_292c));
+        assert!(Tool::Collector.cached_as().starts_with("otelcol-0."));
+        assert_ne!(
+            Tool::Collector.cached_as(),
+            format!("otelcol-{}", Tool::Collector.version())
+        );
+        assert_eq!(Tool::K6.cached_as(), "k6-1.8.1");
     }
 
     #[test]

@@ -391,6 +391,7 @@ impl Driver {
                 self.reading.retained = left;
                 self.reading.requests_since_clear = 0;
                 self.course.begin_anew();
+                self.metrics.cleared();
                 self.publish();
                 self.board.journal().note(EventKind::Cleared {
                     objects: removed.objects,

@@ -57,6 +57,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
         "counter",
         &["plugin", "reason"],
     ),
+    ("leak_plugin_clears_total", "counter", &["plugin"]),
     ("leak_memory_growth_bytes_per_second", "gauge", &[]),
     ("leak_memory_bytes_per_request", "gauge", &[]),
     ("leak_memory_seconds_to_limit", "gauge", &[]),
@@ -202,6 +203,44 @@ async fn metrics_agree_with_the_status() {
     assert_eq!(
         scrape.of_process("leak_memory_limit_bytes"),
         8.0 * 1024.0 * 1024.0 * 1024.0
+    );
+}
+
+#[tokio::test]
+async fn a_clear_is_counted_and_a_reset_is_not() {
+    let lab = Lab::with(&["cache"]).start().await;
+    let cache = [("plugin", "cache")];
+    assert_eq!(
+        Scrape::of(&lab)
+            .await
+            .sum("leak_plugin_clears_total", &cache),
+        0.0,
+        "the series is there from the start"
+    );
+    lab.enable("cache").await;
+    lab.traffic(3).await;
+    lab.post("/admin/leaks/cache/reset", json!({})).await;
+    lab.post("/admin/leaks/clear", json!({ "leak_type": "cache" }))
+        .await;
+    lab.post("/admin/leaks/clear", json!({})).await;
+    assert_eq!(
+        Scrape::of(&lab)
+            .await
+            .sum("leak_plugin_clears_total", &cache),
+        2.0
+    );
+}
+
+#[tokio::test]
+async fn the_build_names_its_revision() {
+    let lab = Lab::with(&["cache"])
+        .env("LEAK_REVISION", "0123456789ab")
+        .start()
+        .await;
+    let scrape = Scrape::of(&lab).await;
+    assert_eq!(
+        scrape.sum("leak_build_info", &[("revision", "0123456789ab")]),
+        1.0
     );
 }
 

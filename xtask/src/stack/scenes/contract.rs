@@ -1,7 +1,7 @@
 //! What the lab's text and its dashboards may rely on.
 
 /// Every metric of the service, as its series are called in Prometheus.
-pub(super) const SERIES: [&str; 39] = [
+pub(super) const SERIES: [&str; 40] = [
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",
     "process_cpu_seconds_total",
@@ -34,6 +34,7 @@ pub(super) const SERIES: [&str; 39] = [
     "leak_plugin_memory_grow_denied_total",
     "leak_plugin_traps_total",
     "leak_plugin_recycles_total",
+    "leak_plugin_clears_total",
     "leak_memory_growth_bytes_per_second",
     "leak_memory_bytes_per_request",
     "leak_memory_seconds_to_limit",

@@ -69,6 +69,7 @@ struct Families {
     memory_grow_denied: IntCounterVec,
     traps: IntCounterVec,
     recycles: IntCounterVec,
+    clears: IntCounterVec,
     invocations: IntCounterVec,
     invocation_durations: HistogramVec,
     invocation_live_bytes: HistogramVec,
@@ -238,6 +239,11 @@ impl Families {
                 "Fresh instances that replaced one.",
                 &["plugin", "reason"],
             )?,
+            clears: counter(
+                "leak_plugin_clears_total",
+                "Times that what the pattern held was dropped on request.",
+                &["plugin"],
+            )?,
             invocations: counter(
                 "leak_plugin_invocations_total",
                 "Calls of the plugin.",
@@ -277,6 +283,7 @@ impl Families {
             &self.attribution_overflow,
             &self.memory_grow,
             &self.memory_grow_denied,
+            &self.clears,
         ] {
             let _ = counter.remove_label_values(&[plugin]);
         }

@@ -68,6 +68,7 @@ fn every_metric_of_the_contract_is_there_before_anything_happened() {
         "leak_memory_ledger_bytes gauge",
         "leak_memory_seconds_to_limit gauge",
         "leak_plugin_attribution_overflow_total counter",
+        "leak_plugin_clears_total counter",
         "leak_plugin_generation gauge",
         "leak_plugin_heap_live_bytes gauge",
         "leak_plugin_invocation_duration_seconds histogram",
@@ -234,6 +235,7 @@ fn a_plugin_shows_what_it_holds_and_what_happened() {
     cache.memory_grow_denied();
     cache.trapped(TrapReason::MemoryLimit);
     cache.recycled(RecycleReason::Gc);
+    cache.cleared();
     let took = Duration::from_millis(3);
     cache.invoked(InvocationOutcome::Ok, took, Some(5120));
     cache.invoked(InvocationOutcome::Ok, took, Some(-800));
@@ -291,6 +293,7 @@ fn a_plugin_shows_what_it_holds_and_what_happened() {
             r#"leak_plugin_recycles_total{plugin="cache",reason="gc"}"#,
             1.0,
         ),
+        (r#"leak_plugin_clears_total{plugin="cache"}"#, 1.0),
         (
             r#"leak_plugin_invocations_total{outcome="ok",plugin="cache"}"#,
             3.0,

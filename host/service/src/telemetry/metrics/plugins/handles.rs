@@ -25,6 +25,7 @@ pub(crate) struct PluginHandles {
     attribution_overflow: IntCounter,
     memory_grow: IntCounter,
     memory_grow_denied: IntCounter,
+    clears: IntCounter,
     invocation_live_bytes: Histogram,
     states: Vec<IntGauge>,
     traps: Vec<IntCounter>,
@@ -70,6 +71,7 @@ impl PluginHandles {
             memory_grow_denied: families
                 .memory_grow_denied
                 .get_metric_with_label_values(&label)?,
+            clears: families.clears.get_metric_with_label_values(&label)?,
             invocation_live_bytes: families
                 .invocation_live_bytes
                 .get_metric_with_label_values(&label)?,
@@ -190,6 +192,11 @@ impl PluginHandles {
     /// Growth was refused.
     pub(crate) fn memory_grow_denied(&self) {
         self.memory_grow_denied.inc();
+    }
+
+    /// What the pattern held was dropped on request.
+    pub(crate) fn cleared(&self) {
+        self.clears.inc();
     }
 
     /// A trap ended the instance.
