@@ -52,7 +52,7 @@ fn page(description: &OpenApi) -> String {
                 .flatten();
             let text = text.map(|t| rendered(t)).collect::<Vec<_>>().join(" ");
             let name = escape(path);
-            // What only reads and needs nothing can be tried by a click: the policy allows neither form nor script.
+            // A GET that needs no parameters can be tried by a click: the policy allows neither form nor script.
             let shown = match method == "GET" && !path.contains('{') && !takes_needed(operation) {
                 true => format!("<a href='{name}'><code>{name}</code></a>"),
                 false => format!("<code>{name}</code>"),

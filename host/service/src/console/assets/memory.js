@@ -19,13 +19,13 @@ const GROUPINGS = {
 /** Call stacks that are unfolded from the start: one has some twenty frames. */
 const UNFOLDED = 1;
 
-/** When the picture was taken, and how many requests the host had served. */
+/** When the picture was taken, and how many requests the host had served by the frame after it: those before may be in it. */
 let taken;
 let served;
 
 /** A new picture: its age counts from now. */
 export function tookPicture() {
-  taken = { at: performance.now(), served };
+  taken = { at: performance.now() };
   showAge();
 }
 

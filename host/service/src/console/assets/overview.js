@@ -195,7 +195,7 @@ function showLeak(row, leak, outlook, chart) {
 /** A time is only for a limit that somebody has set. */
 function toLimit(leak, outlook) {
   if (leak.memory_limit_bytes < WASM_MOST) return duration(outlook?.seconds_to_limit);
-  return limited ? "only the process's" : "no limit set";
+  return limited ? "no own limit" : "no limit set";
 }
 
 /** The buttons for all plugins at once. */
