@@ -278,6 +278,6 @@ pub(super) fn forecast_body(forecast: &Forecast) -> ForecastBody {
         seconds_to_limit: forecast.seconds_to_limit,
         window_seconds: forecast.growth.window_seconds,
         confidence: forecast.growth.confidence,
-        significant: forecast.growth.significant,
+        significant: forecast.growth.is_significant(),
     }
 }

@@ -23,8 +23,6 @@ pub(crate) struct Overview {
     process: Process,
     ledger: Map<String, Json_>,
     forecast: ForecastBody,
-    /// Whether the growth in the forecast stands out of the noise.
-    growth_significant: bool,
     leaks: BTreeMap<String, LeakStatus>,
     outlooks: BTreeMap<String, Outlook>,
     events: Vec<EventRow>,
@@ -85,13 +83,11 @@ impl Overview {
             .collect();
         events.sort_by_key(|(_, event)| std::cmp::Reverse(event.at.instant));
         events.truncate(EVENTS);
-        let forecast = lab.monitor.process_forecast();
         Ok(Overview {
             requests: lab.requests(),
             process: process_body(lab, &process),
             ledger: ledger_body(&ledger),
-            forecast: forecast_body(&forecast),
-            growth_significant: forecast.growth.is_significant(),
+            forecast: forecast_body(&lab.monitor.process_forecast()),
             leaks: all_leaks(lab),
             outlooks: plugins
                 .iter()

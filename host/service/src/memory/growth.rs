@@ -56,7 +56,7 @@ pub(crate) struct Growth {
     /// Bytes of the newest sample; `None` without samples.
     latest_bytes: Option<u64>,
     /// Whether the rise stands out of the noise.
-    pub(crate) significant: bool,
+    significant: bool,
 }
 
 impl Growth {

@@ -47,7 +47,7 @@ function showProcess(frame) {
   const limit = limited ? [size(process.limit_bytes), `${percent} used`] : ["no limit set", `${percent} of the machine's memory`];
   twofold(field("limit"), ...limit);
   // A slope that does not stand out of the noise says nothing.
-  const grows = frame.growth_significant;
+  const grows = forecast.significant;
   say(field("growth"), grows ? `${change(Math.round(forecast.growth_bytes_per_second))}/s` : "–");
   say(field("per-request"), grows && forecast.bytes_per_request !== null ? size(Math.round(forecast.bytes_per_request)) : "–");
   say(field("to-limit"), limited ? duration(forecast.seconds_to_limit) : "no limit set");
