@@ -201,17 +201,27 @@ fn xml_escaped(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// `12,345 B`.
+/// `12,345 B`, and from a KiB on `16.5 MiB (17,304,029 B)`.
 fn in_bytes(bytes: u64) -> String {
     let digits = bytes.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 2);
+    let mut exact = String::with_capacity(digits.len() * 4 / 3 + 2);
     for (position, digit) in digits.chars().enumerate() {
         if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
+            exact.push(',');
         }
-        text.push(digit);
+        exact.push(digit);
     }
-    text + " B"
+    exact += " B";
+    let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
+        .into_iter()
+        .find(|(_, shift)| bytes >> shift > 0);
+    match unit {
+        Some((unit, shift)) => {
+            let number = bytes as f64 / f64::from(1_u32 << shift);
+            format!("{number:.1} {unit} ({exact})")
+        }
+        None => exact,
+    }
 }
 
 fn signed_bytes(change: i64) -> String {
@@ -224,12 +234,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_grouped_by_thousands() {
+    fn sizes_can_be_read_and_are_exact() {
         for (bytes, text) in [
             (0, "+0 B"),
             (-999, "-999 B"),
             (1000, "+1,000 B"),
-            (-1_234_567, "-1,234,567 B"),
+            (-1_234_567, "-1.2 MiB (1,234,567 B)"),
+            (3 << 30, "+3.0 GiB (3,221,225,472 B)"),
         ] {
             assert_eq!(signed_bytes(bytes), text);
         }

@@ -1,10 +1,12 @@
 //! What the lab says of its memory.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{LEAK, Type, busy_lab, check};
 use crate::components::LAB;
-use crate::lab::{MIB, number};
+use crate::lab::{Lab, MIB, assert_close, number};
 
 #[tokio::test]
 async fn the_memory_of_the_process_and_of_the_plugins() {
@@ -79,4 +81,35 @@ async fn the_ledger_adds_up() {
     let sum: f64 = bytes.map(|(_, part)| part.as_f64().unwrap()).sum();
     assert_eq!(sum, number(&ledger, "/rss_bytes"), "{ledger}");
     assert!(number(&ledger, "/plugins_linear_bytes") > 0.0, "{ledger}");
+}
+
+#[tokio::test]
+async fn the_ledger_counts_what_is_resident_and_not_what_is_granted() {
+    let lab = Lab::with(&LAB).start().await;
+    let read = async || {
+        // Read anew, and not what was remembered of the last reading.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let memory = lab.get("/admin/memory").await;
+        let granted: f64 = LAB
+            .iter()
+            .map(|leak| number(&memory, &format!("/plugins/{leak}/linear_memory_bytes")))
+            .sum();
+        let part = |part: &str| number(&memory, &format!("/ledger/{part}_bytes"));
+        (granted, part("plugins_linear"), part("unattributed"))
+    };
+    let (granted, resident, unattributed) = read().await;
+    assert!(
+        resident > 0.0 && resident < granted / 2.0,
+        "most of a fresh memory is a stack that nobody has touched: {resident} of {granted}"
+    );
+    assert!(unattributed > -MIB, "{unattributed}");
+    lab.post(
+        "/admin/leaks/cache",
+        json!({"enabled": true, "payload_bytes": 1_048_576}),
+    )
+    .await;
+    lab.traffic(20).await;
+    let (_, later, unattributed) = read().await;
+    assert_close("resident", later - resident, 20.0 * MIB, 0.1);
+    assert!(unattributed > -MIB, "{unattributed}");
 }
