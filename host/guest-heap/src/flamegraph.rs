@@ -59,7 +59,7 @@ pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, F
         .collect();
     draw(
         title,
-        &format!("{} live; {LIVE_LEGEND}", in_bytes(total)),
+        &format!("{} live; {LIVE_LEGEND}", readable(total)),
         &lines,
         colors,
     )
@@ -128,7 +128,7 @@ pub fn difference(
             let text = format!(
                 "{} {}",
                 path.last().map_or("", String::as_str),
-                signed_bytes(change)
+                signed(change, grouped)
             );
             if depth > 1 {
                 line.push(';');
@@ -141,7 +141,7 @@ pub fn difference(
     let total: i64 = changes.values().sum();
     draw(
         title,
-        &format!("{} in all; {DIFFERENCE_LEGEND}", signed_bytes(total)),
+        &format!("{} in all; {DIFFERENCE_LEGEND}", signed(total, readable)),
         &lines,
         colors,
     )
@@ -201,17 +201,22 @@ fn xml_escaped(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// `12,345 B`, and from a KiB on `16.5 MiB (17,304,029 B)`.
-fn in_bytes(bytes: u64) -> String {
+/// `12,345 B`.
+fn grouped(bytes: u64) -> String {
     let digits = bytes.to_string();
-    let mut exact = String::with_capacity(digits.len() * 4 / 3 + 2);
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 2);
     for (position, digit) in digits.chars().enumerate() {
         if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            exact.push(',');
+            text.push(',');
         }
-        exact.push(digit);
+        text.push(digit);
     }
-    exact += " B";
+    text + " B"
+}
+
+/// `16.5 MiB (17,304,029 B)`.
+fn readable(bytes: u64) -> String {
+    let exact = grouped(bytes);
     let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
         .into_iter()
         .find(|(_, shift)| bytes >> shift > 0);
@@ -224,9 +229,10 @@ fn in_bytes(bytes: u64) -> String {
     }
 }
 
-fn signed_bytes(change: i64) -> String {
+/// With its sign in front.
+fn signed(change: i64, text: fn(u64) -> String) -> String {
     let sign = if change < 0 { '-' } else { '+' };
-    format!("{sign}{}", in_bytes(change.unsigned_abs()))
+    format!("{sign}{}", text(change.unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -235,14 +241,15 @@ mod tests {
 
     #[test]
     fn sizes_can_be_read_and_are_exact() {
-        for (bytes, text) in [
-            (0, "+0 B"),
-            (-999, "-999 B"),
-            (1000, "+1,000 B"),
-            (-1_234_567, "-1.2 MiB (1,234,567 B)"),
-            (3 << 30, "+3.0 GiB (3,221,225,472 B)"),
+        for (bytes, short, long) in [
+            (0, "+0 B", "+0 B"),
+            (-999, "-999 B", "-999 B"),
+            (1024, "+1,024 B", "+1.0 KiB (1,024 B)"),
+            (-1_234_567, "-1,234,567 B", "-1.2 MiB (1,234,567 B)"),
+            (3 << 30, "+3,221,225,472 B", "+3.0 GiB (3,221,225,472 B)"),
         ] {
-            assert_eq!(signed_bytes(bytes), text);
+            assert_eq!(signed(bytes, grouped), short);
+            assert_eq!(signed(bytes, readable), long);
         }
     }
 

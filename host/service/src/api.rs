@@ -48,7 +48,6 @@ use axum::Router;
 use axum::middleware;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -205,7 +204,6 @@ pub(crate) fn finish(routes: OpenApiRouter, lab: &Arc<Lab>) -> Router {
         .merge(docs::routes(description))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(RequestBodyTimeoutLayer::new(lab.client_timeout))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(middleware::from_fn_with_state(
             lab.clone(),

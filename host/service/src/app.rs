@@ -1,15 +1,10 @@
 //! The running service: builds its parts, listens, and stops in good order.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use axum::Router;
 use axum::http::{Method, StatusCode};
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::{Control, Handle, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +17,7 @@ use crate::console::Console;
 use crate::engine;
 use crate::heap::Heaps;
 use crate::instruments;
+use crate::listener::answer;
 use crate::memory::allocator;
 use crate::memory::byte_size::ByteSize;
 use crate::memory::limit::MemoryBudget;
@@ -210,15 +206,9 @@ impl App {
         }
 
         let mut servers = tokio::task::JoinSet::new();
-        let control = Control::new();
         let mut listen = |listener: TcpListener, routes| {
-            let routes = api::finish(routes, &lab);
-            servers.spawn(answer(
-                listener,
-                routes,
-                lab.client_timeout,
-                control.clone(),
-            ));
+            let (routes, stopping) = (api::finish(routes, &lab), stopping.clone());
+            servers.spawn(answer(listener, routes, lab.client_timeout, stopping));
         };
         let console = Console::new(lab.clone(), tasks.clone(), stopping.clone()).routes();
         let outer = api::service(lab.clone());
@@ -237,10 +227,9 @@ impl App {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
             _ = interrupt.recv() => tracing::info!("Ctrl-C: draining"),
-            Some(ended) = servers.join_next() => ended??,
+            Some(ended) = servers.join_next() => ended?,
         }
         stopping.cancel();
-        control.graceful_shutdown(None);
         let drained = tokio::time::timeout(DRAIN, async {
             while servers.join_next().await.is_some() {}
         })
@@ -250,7 +239,7 @@ impl App {
                 "connections still open after {} s: closing them",
                 DRAIN.as_secs()
             );
-            control.shutdown();
+            servers.abort_all();
         }
         sampling.abort();
         last_words.abort();
@@ -262,26 +251,6 @@ impl App {
         telemetry.flush().await;
         Ok(())
     }
-}
-
-/// Answers the connections of one listener until the control says otherwise, and then those requests that have begun.
-async fn answer(
-    listener: TcpListener,
-    routes: Router,
-    client_timeout: Duration,
-    control: Control,
-) -> io::Result<()> {
-    let mut server = Server::<SocketAddr>::from_listener(listener)
-        .acceptor(NoDelayAcceptor::new())
-        .handle(Handle::with_control(control))
-        .http1_only()
-        .first_request_timeout(client_timeout)
-        .accept_error_handler(|_, error| tracing::debug!(%error, "a connection was not taken"));
-    server
-        .http_builder()
-        .http1()
-        .header_read_timeout(client_timeout);
-    server.serve(routes.into_make_service()).await
 }
 
 /// Compiled code is mapped from a file that stays open: a thousand plugins are more than many systems' soft limit.

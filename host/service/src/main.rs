@@ -12,6 +12,7 @@ mod engine;
 mod health_check;
 mod heap;
 mod instruments;
+mod listener;
 mod memory;
 mod monitor;
 mod plugin;

@@ -1,5 +1,6 @@
 //! Bodies as the lab's commands send them: JSON whatever the `Content-Type`, and nothing at all for `{}`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
-use super::BODY_MAX;
 use super::error::{ApiError, shorten};
+use super::{BODY_MAX, Lab};
 
 /// Time that a client gets to finish sending what is too large.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -25,12 +26,13 @@ pub(super) enum Unread {
     Broken,
 }
 
-/// Reads a body of at most `limit` bytes. What is too large is read on for a while and not kept: a client that is still
+/// Reads a body of at most `limit` bytes, whose parts come within `patience` of each other. What is too large is read on for a while and not kept: a client that is still
 /// sending does not see an answer.
 pub(super) async fn read_whole(
     headers: &HeaderMap,
     mut body: Body,
     limit: u64,
+    patience: Duration,
 ) -> Result<Vec<u8>, Unread> {
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
@@ -43,7 +45,11 @@ pub(super) async fn read_whole(
         return Err(Unread::TooLarge(announced));
     }
     let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let next = tokio::time::timeout(patience, body.frame()).await;
+        let Some(frame) = next.map_err(|_| Unread::Broken)? else {
+            return Ok(bytes);
+        };
         let frame = frame.map_err(|_| Unread::Broken)?;
         let Ok(data) = frame.into_data() else {
             continue;
@@ -54,7 +60,6 @@ pub(super) async fn read_whole(
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
 }
 
 async fn drain(mut body: Body) {
@@ -75,8 +80,12 @@ pub(super) fn broken() -> ApiError {
 }
 
 /// A body of at most [`BODY_MAX`] bytes: what calls that take no component take.
-pub(super) async fn read_small(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, ApiError> {
-    read_whole(headers, body, BODY_MAX as u64)
+pub(super) async fn read_small(
+    headers: &HeaderMap,
+    body: Body,
+    lab: &Lab,
+) -> Result<Vec<u8>, ApiError> {
+    read_whole(headers, body, BODY_MAX as u64, lab.client_timeout)
         .await
         .map_err(|unread| match unread {
             Unread::Broken => broken(),
@@ -92,12 +101,12 @@ pub(super) async fn read_small(headers: &HeaderMap, body: Body) -> Result<Vec<u8
 /// A JSON object.
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
-impl<S: Send + Sync> FromRequest<S> for JsonObject {
+impl FromRequest<Arc<Lab>> for JsonObject {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, lab: &Arc<Lab>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        parse(&read_small(&parts.headers, body).await?).map(JsonObject)
+        parse(&read_small(&parts.headers, body, lab).await?).map(JsonObject)
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn data(
     let preview = if body.is_end_stream() {
         Vec::new()
     } else {
-        read_small(&parts.headers, body).await?
+        read_small(&parts.headers, body, &lab).await?
     };
     let handled = lab
         .registry

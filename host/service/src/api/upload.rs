@@ -64,7 +64,7 @@ impl FromRequest<Arc<Lab>> for ComponentBody {
     async fn from_request(request: Request, lab: &Arc<Lab>) -> Result<Self, ApiError> {
         let limit = lab.registry.loader().size_max();
         let (parts, body) = request.into_parts();
-        let read = read_whole(&parts.headers, body, limit).await;
+        let read = read_whole(&parts.headers, body, limit, lab.client_timeout).await;
         let bytes = read.map_err(|unread| match unread {
             Unread::Broken => broken(),
             Unread::TooLarge(size) => PluginError::TooLarge { size, limit }.into(),
