@@ -1,12 +1,12 @@
 //! What the lab says of its memory.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{LEAK, Type, busy_lab, check};
 use crate::components::LAB;
-use crate::lab::{Lab, MIB, assert_close, number};
+use crate::lab::{Lab, MIB, number};
 
 #[tokio::test]
 async fn the_memory_of_the_process_and_of_the_plugins() {
@@ -87,8 +87,6 @@ async fn the_ledger_adds_up() {
 async fn the_ledger_counts_what_is_resident_and_not_what_is_granted() {
     let lab = Lab::with(&LAB).start().await;
     let read = async || {
-        // Read anew, and not what was remembered of the last reading.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
         let memory = lab.get("/admin/memory").await;
         let granted: f64 = LAB
             .iter()
@@ -109,7 +107,18 @@ async fn the_ledger_counts_what_is_resident_and_not_what_is_granted() {
     )
     .await;
     lab.traffic(20).await;
-    let (_, later, unattributed) = read().await;
-    assert_close("resident", later - resident, 20.0 * MIB, 0.1);
-    assert!(unattributed > -MIB, "{unattributed}");
+    // On a busy machine a reading is remembered for seconds.
+    let started = Instant::now();
+    loop {
+        let (_, later, unattributed) = read().await;
+        let gained = later - resident;
+        if (gained - 20.0 * MIB).abs() < 2.0 * MIB && unattributed > -MIB {
+            return;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "gained {gained}, unattributed {unattributed}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
