@@ -27,18 +27,7 @@ fn agent() -> ureq::Agent {
 /// # Errors
 /// When there is no answer, or its status is not a success.
 pub(crate) fn text(url: &str) -> Result<String> {
-    let mut response = agent().get(url).call().with_context(|| url.to_owned())?;
-    let status = response.status();
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(ANSWER_MAX)
-        .read_to_string()
-        .with_context(|| url.to_owned())?;
-    if !status.is_success() {
-        bail!("{url}: {status}: {}", shortened(&body));
-    }
-    Ok(body)
+    body(url, agent().get(url).call())
 }
 
 /// `GET url` as JSON.
@@ -46,7 +35,7 @@ pub(crate) fn text(url: &str) -> Result<String> {
 /// # Errors
 /// When there is no answer, its status is not a success, or it is not JSON.
 pub(crate) fn json(url: &str) -> Result<Value> {
-    serde_json::from_str(&text(url)?).with_context(|| format!("{url} is not JSON"))
+    answer(url, agent().get(url).call())
 }
 
 /// `GET url` with a query string, encoded, as JSON.
@@ -73,8 +62,8 @@ pub(crate) fn post(url: &str, body: &Value) -> Result<Value> {
 ///
 /// # Errors
 /// As [`json`].
-pub(crate) fn put(url: &str, body: &[u8]) -> Result<Value> {
-    answer(url, agent().put(url).send(body))
+pub(crate) fn put(url: &str, bytes: &[u8]) -> Result<Value> {
+    answer(url, agent().put(url).send(bytes))
 }
 
 /// `DELETE url`.
@@ -85,11 +74,15 @@ pub(crate) fn delete(url: &str) -> Result<Value> {
     answer(url, agent().delete(url).call())
 }
 
+type Response = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
 /// The JSON of an answer that is a success.
-fn answer(
-    url: &str,
-    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-) -> Result<Value> {
+fn answer(url: &str, response: Response) -> Result<Value> {
+    serde_json::from_str(&body(url, response)?).with_context(|| format!("{url} is not JSON"))
+}
+
+/// The body of an answer that is a success.
+fn body(url: &str, response: Response) -> Result<String> {
     let mut response = response.with_context(|| url.to_owned())?;
     let status = response.status();
     let body = response
@@ -101,7 +94,7 @@ fn answer(
     if !status.is_success() {
         bail!("{url}: {status}: {}", shortened(&body));
     }
-    serde_json::from_str(&body).with_context(|| format!("{url} is not JSON"))
+    Ok(body)
 }
 
 /// Asks again and again until `ready` has an answer.
