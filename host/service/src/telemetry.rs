@@ -7,6 +7,7 @@
 
 pub(crate) mod context;
 pub(crate) mod guard;
+mod log_trace;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod options;

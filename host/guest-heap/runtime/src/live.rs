@@ -3,9 +3,15 @@
 //! Buckets of half a cache line: four addresses, compared at once, and four values. A block lives in
 //! its home bucket or in one of the next [`PROBE`]` - 1`; nothing is ever shifted, so there is
 //! hardly a branch that cannot be predicted. Blocks that find no place wait in a short list, which
-//! is looked at only when an address is found nowhere else. The table doubles in place.
+//! is looked at only when an address is found nowhere else.
+//!
+//! The table doubles in place, and little by little: a table of a hundred thousand blocks would take milliseconds at
+//! once, in the middle of a request. While it moves, new blocks go where they belong in the doubled table, and only
+//! blocks that are not found there are looked for where they were before.
 //!
 //! An entry is 8 bytes, and the table is full at 7 of 10: 11.4 to 22.9 bytes for each live block.
+
+use core::ops::Range;
 
 use crate::contexts::CONTEXT_BITS;
 use crate::lanes::{LANES, Lanes};
@@ -32,6 +38,16 @@ pub const FIRST_BYTES: usize = bytes_for(1 << FIRST_BITS);
 
 /// Bytes of the table when it grows no more.
 pub const LAST_BYTES: usize = bytes_for(1 << LAST_BITS);
+
+/// While the table moves, so many blocks come before the next part of it does.
+const MOVE_AFTER: u32 = 64;
+
+/// Buckets of that part: some tens of microseconds. Eight for each new block, so that a table has moved long before it
+/// is full again.
+const MOVE_BUCKETS: usize = 512;
+
+/// Buckets that move when a block was found where it had been before.
+const MOVE_ON_SEARCH: usize = 8;
 
 /// After a refused growth it is tried again when this many blocks more are live.
 const RETRY_AFTER: u32 = 8192;
@@ -108,10 +124,14 @@ pub struct LiveTable<R> {
     region: R,
     /// 32 less the bits of a bucket's number.
     shift: u32,
-    /// Blocks that may come before the table grows.
+    /// Blocks that may come before there is something to do.
     left: u32,
-    /// `left` of an empty table.
+    /// Those that may come after that before the table grows: none unless it moves.
+    reserve: u32,
+    /// `left` and `reserve` of an empty table.
     limit: u32,
+    /// Buckets below this have not moved yet since the table last doubled.
+    unmoved: usize,
     waiting: usize,
     dropped: u64,
     spill: *mut Spill,
@@ -136,7 +156,9 @@ impl<R: Region> LiveTable<R> {
             region,
             shift: 32 - FIRST_BITS,
             left: limit_for(1 << FIRST_BITS),
+            reserve: 0,
             limit: limit_for(1 << FIRST_BITS),
+            unmoved: 0,
             waiting: 0,
             dropped: 0,
             spill,
@@ -146,6 +168,11 @@ impl<R: Region> LiveTable<R> {
     /// Blocks that found no place while the table grew: none, as far as tests can tell.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Buckets that have not moved yet since the table last doubled.
+    pub fn unmoved(&self) -> usize {
+        self.unmoved
     }
 
     /// Bytes that the buckets take.
@@ -170,6 +197,10 @@ impl<R: Region> LiveTable<R> {
     #[cold]
     #[inline(never)]
     pub fn insert_slowly(&mut self, pointer: u32, size: u32, context: u32) -> bool {
+        if self.left == 0 && self.unmoved > 0 {
+            self.move_some(MOVE_BUCKETS);
+            self.allow(MOVE_AFTER);
+        }
         if self.left == 0 {
             self.grow();
         }
@@ -204,16 +235,28 @@ impl<R: Region> LiveTable<R> {
     fn remove_slowly(&mut self, pointer: u32) -> u64 {
         let home = self.home(pointer);
         let further = (home + 1..home + PROBE).find_map(|number| self.take_from(number, pointer));
-        let found = further.or_else(|| self.remove_waiting(pointer));
+        let found = further
+            .or_else(|| self.remove_unmoved(pointer))
+            .or_else(|| self.remove_waiting(pointer));
         found.map_or(NOT_THERE, u64::from)
+    }
+
+    fn remove_unmoved(&mut self, pointer: u32) -> Option<u32> {
+        let value = self
+            .before_moving(pointer)
+            .find_map(|number| self.take_from(number, pointer))?;
+        // So that it ends, even if no blocks come any more.
+        self.move_some(MOVE_ON_SEARCH);
+        Some(value)
     }
 
     /// Gives a block another size and context, in place, and returns what it was. `None`, and
     /// nothing done, when the address is not in the table.
     pub fn replace(&mut self, pointer: u32, size: u32, context: u32) -> Option<Block> {
         let home = self.home(pointer);
-        let (bucket, hits) =
-            (home..home + PROBE).find_map(|number| self.find_in(number, pointer))?;
+        let (bucket, hits) = (home..home + PROBE)
+            .chain(self.before_moving(pointer))
+            .find_map(|number| self.find_in(number, pointer))?;
         // SAFETY: a bucket of the region.
         let bucket = unsafe { &mut *bucket };
         // SAFETY: a hit's bits are not 0, so the lane is below LANES.
@@ -227,8 +270,13 @@ impl<R: Region> LiveTable<R> {
 
     #[inline(always)]
     fn home(&self, pointer: u32) -> usize {
-        // Fibonacci hashing; blocks are aligned to 8 at least.
-        ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> self.shift) as usize
+        (hash(pointer) >> self.shift) as usize
+    }
+
+    /// Where a block may be that has not moved since the table doubled.
+    fn before_moving(&self, pointer: u32) -> Range<usize> {
+        let home = (hash(pointer) >> (self.shift + 1)) as usize;
+        home..(home + PROBE).min(self.unmoved)
     }
 
     #[inline(always)]
@@ -310,6 +358,12 @@ impl<R: Region> LiveTable<R> {
     /// All buckets in reach are full: the table grows if it is at least half as full as allowed,
     /// else the block waits.
     fn wait(&mut self, pointer: u32, value: u32) -> bool {
+        if self.unmoved > 0 {
+            self.move_some(usize::MAX);
+            if self.place(pointer, value) {
+                return true;
+            }
+        }
         // A table that is nearly empty and still has no place in reach would only waste memory.
         if self.left < self.limit / 2 && self.grow() && self.place(pointer, value) {
             return true;
@@ -342,16 +396,14 @@ impl<R: Region> LiveTable<R> {
         Some(value)
     }
 
-    /// Doubles the table in place. Home `h` becomes `2h` or `2h + 1`, so that walking down from the
-    /// end each bucket moves up, into what has been walked already: all but the first ones, which
-    /// wait meanwhile.
+    /// Doubles the table; what is in it moves later, except that of the last time, which moves now.
     #[cold]
     #[inline(never)]
     fn grow(&mut self) -> bool {
+        self.move_some(usize::MAX);
         let buckets = 1usize << (32 - self.shift);
-        let stays = 2 * PROBE;
         if self.shift <= 32 - LAST_BITS
-            || self.waiting + stays * LANES > WAITING
+            || self.waiting > WAITING / 2
             || !self.region.ensure(bytes_for(2 * buckets))
         {
             self.left = self.left.wrapping_add(RETRY_AFTER);
@@ -359,18 +411,50 @@ impl<R: Region> LiveTable<R> {
             return false;
         }
         let live = self.limit.wrapping_sub(self.left);
-        for number in 0..stays {
-            self.empty_bucket(number, |table, pointer, value| {
-                table.push_waiting(pointer, value)
-            });
-        }
-        let end = buckets + PROBE;
         self.shift -= 1;
-        for number in (stays..end).rev() {
-            self.empty_bucket(number, |table, pointer, value| {
-                table.place(pointer, value) || table.push_waiting(pointer, value)
-            });
+        self.unmoved = buckets + PROBE;
+        let limit = limit_for(2 * buckets);
+        // More than that can be live, if growth has been refused before.
+        self.limit = if limit > live {
+            limit
+        } else {
+            live + RETRY_AFTER
+        };
+        self.left = 0;
+        self.reserve = self.limit - live;
+        self.move_some(MOVE_BUCKETS);
+        self.allow(MOVE_AFTER);
+        true
+    }
+
+    /// Moves the blocks of some buckets to where they belong since the table doubled. Home `h` became `2h` or `2h + 1`:
+    /// from the end, buckets move up into what has moved already; where they do not, into some that will move once more.
+    #[cold]
+    #[inline(never)]
+    fn move_some(&mut self, buckets: usize) {
+        if self.unmoved == 0 {
+            return;
         }
+        let end = self.unmoved;
+        let start = end.saturating_sub(buckets);
+        for number in (start..end).rev() {
+            self.unmoved = number;
+            self.empty_bucket(number);
+        }
+        if start == 0 {
+            self.place_waiting();
+            self.allow(u32::MAX);
+        }
+    }
+
+    /// So many more blocks may come before there is something to do.
+    fn allow(&mut self, blocks: u32) {
+        let more = self.reserve.min(blocks);
+        self.left = self.left.wrapping_add(more);
+        self.reserve -= more;
+    }
+
+    fn place_waiting(&mut self) {
         let waiting = core::mem::take(&mut self.waiting);
         for at in 0..waiting {
             let Entry { pointer, value } = self.spill().waiting[at % WAITING];
@@ -378,29 +462,28 @@ impl<R: Region> LiveTable<R> {
                 self.dropped += 1;
             }
         }
-        self.limit = limit_for(2 * buckets);
-        self.left = self.limit.wrapping_sub(live);
-        true
     }
 
-    fn empty_bucket(&mut self, number: usize, mut put: impl FnMut(&mut Self, u32, u32) -> bool) {
+    fn empty_bucket(&mut self, number: usize) {
         let bucket = self.bucket(number);
-        // SAFETY: a bucket of the region; the reference ends before `put` runs.
-        let full = unsafe {
-            core::ptr::replace(
-                bucket,
-                Bucket {
-                    keys: Lanes::splat(0),
-                    values: [0; LANES],
-                },
-            )
+        let empty = Bucket {
+            keys: Lanes::splat(0),
+            values: [0; LANES],
         };
+        // SAFETY: a bucket of the region; the reference ends before another one is made.
+        let full = unsafe { core::ptr::replace(bucket, empty) };
         for (pointer, value) in full.keys.values().into_iter().zip(full.values) {
-            if pointer != 0 && !put(self, pointer, value) {
+            if pointer != 0 && !self.place(pointer, value) && !self.push_waiting(pointer, value) {
                 self.dropped += 1;
             }
         }
     }
+}
+
+/// Fibonacci hashing; blocks are aligned to 8 at least.
+#[inline(always)]
+fn hash(pointer: u32) -> u32 {
+    (pointer >> 3).wrapping_mul(0x9E37_79B1)
 }
 
 /// The first lane that a comparison has hit; it must have hit one.

@@ -244,3 +244,49 @@ fn a_hundred_thousand_blocks_take_at_most_24_bytes_each() {
     println!("{each:.1} bytes a block");
     assert!(each <= 24.0, "{each}");
 }
+
+#[test]
+fn a_table_moves_little_by_little_while_all_of_it_is_found() {
+    let mut model = Model::new(400_000, usize::MAX);
+    let pointer = |i: u32| 0x1000 + i * 40;
+    let (mut most, mut doublings) = (0, 0);
+    let mut insert = |model: &mut Model, pointer, context| {
+        let (bytes, unmoved) = (model.table.bytes(), model.table.unmoved());
+        model.insert(pointer, 33, context);
+        if model.table.bytes() == bytes {
+            most = most.max(unmoved - model.table.unmoved());
+        } else {
+            assert_eq!(unmoved, 0, "it was still moving when it doubled");
+            doublings += 1;
+        }
+    };
+    for i in 0..300_000 {
+        insert(&mut model, pointer(i), i & 0x3FFF);
+        // One of long ago, which may have moved or not, and what takes its place.
+        let old = i.wrapping_mul(0x9E37_79B1) % (i + 1);
+        if i % 3 == 0 {
+            model.remove(pointer(old));
+            insert(&mut model, pointer(old), 1);
+        }
+    }
+    assert!(doublings > 8, "{doublings}");
+    assert!(most <= 512, "{most} buckets moved for one block");
+    for i in (0..300_000).rev() {
+        model.remove(pointer(i));
+    }
+    assert_eq!((model.refused, model.table.dropped()), (0, 0));
+}
+
+#[test]
+fn a_table_ends_its_move_when_blocks_only_go() {
+    let mut model = Model::new(400_000, usize::MAX);
+    let mut count = 0;
+    while model.table.unmoved() == 0 || count < 100_000 {
+        model.insert(0x1000 + count * 40, 33, 1);
+        count += 1;
+    }
+    for i in 0..count {
+        model.remove(0x1000 + i * 40);
+    }
+    assert_eq!(model.table.unmoved(), 0);
+}

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::Lab;
 use super::body::JsonObject;
 use super::error::{ApiError, ErrorBody};
-use super::leak_status::{LeakStatus, SettingsBody, all_leaks, leak_status};
+use super::leak_status::{LeakStatus, Leaks, SettingsBody, leak_status};
 use super::name::Name;
 use super::size::{difference, mb, signed_mb};
 use crate::memory::allocator;
@@ -51,7 +51,8 @@ pub(super) struct MemorySummary {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LeaksStatus {
     /// One member per loaded plugin.
-    leaks: BTreeMap<String, LeakStatus>,
+    #[schema(value_type = BTreeMap<String, LeakStatus>)]
+    leaks: Leaks,
     /// The process.
     memory: MemorySummary,
 }
@@ -142,7 +143,7 @@ pub(super) struct Collected {
 #[utoipa::path(get, path = "/admin/leaks/status", tag = "leaks", responses((status = 200, body = LeaksStatus)))]
 pub(super) async fn status(State(lab): State<Arc<Lab>>) -> Result<Json<LeaksStatus>, ApiError> {
     Ok(Json(LeaksStatus {
-        leaks: all_leaks(&lab),
+        leaks: Leaks::of(&lab),
         memory: summary(&lab)?,
     }))
 }

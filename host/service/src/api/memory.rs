@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::Lab;
 use super::error::ApiError;
-use super::leak_status::{LeakStatus, all_leaks, attribution_name, attribution_why};
+use super::leak_status::{LeakStatus, Leaks, attribution_name, attribution_why};
 use super::size::{mb, signed_mb};
 use crate::memory::ledger::Ledger;
 use crate::memory::process::ProcessReading;
@@ -135,7 +135,8 @@ pub(super) struct Memory {
     /// Growth of the process.
     forecast: ForecastBody,
     /// As in /admin/leaks/status.
-    leaks: BTreeMap<String, LeakStatus>,
+    #[schema(value_type = BTreeMap<String, LeakStatus>)]
+    leaks: Leaks,
 }
 
 /// The process, each plugin, the ledger and the forecast.
@@ -154,7 +155,7 @@ pub(super) async fn memory(State(lab): State<Arc<Lab>>) -> Result<Json<Memory>, 
         heap: heap_overview(&lab).await?,
         ledger: ledger_body(&ledger),
         forecast: forecast_body(&lab.monitor.process_forecast()),
-        leaks: all_leaks(&lab),
+        leaks: Leaks::of(&lab),
     }))
 }
 

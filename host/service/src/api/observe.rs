@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Lab;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-
-use tracing::Instrument;
-
-use super::Lab;
 
 /// The `endpoint` of whatever matched no route: a client must not be able to make series.
 const UNMATCHED: &str = "unmatched";
@@ -32,7 +29,7 @@ pub(super) async fn measure(
     let span = lab.tracer.request(&request, template);
     let context = span.context().clone();
     request.extensions_mut().insert(context.clone());
-    let mut response = next.run(request).instrument(span.log_span()).await;
+    let mut response = span.log(next.run(request)).await;
     context.inject(response.headers_mut());
     span.end(response.status());
     lab.metrics

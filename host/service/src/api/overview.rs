@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json_};
 
 use super::Lab;
 use super::error::ApiError;
-use super::leak_status::{LeakStatus, all_leaks};
+use super::leak_status::Leaks;
 use super::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
 use crate::plugin::handle::Plugin;
 use crate::plugin::journal::{Event, EventKind, Restart};
@@ -23,7 +23,7 @@ pub(crate) struct Overview {
     process: Process,
     ledger: Map<String, Json_>,
     forecast: ForecastBody,
-    leaks: BTreeMap<String, LeakStatus>,
+    leaks: Leaks,
     outlooks: BTreeMap<String, Outlook>,
     events: Vec<EventRow>,
 }
@@ -88,7 +88,7 @@ impl Overview {
             process: process_body(lab, &process),
             ledger: ledger_body(&ledger),
             forecast: forecast_body(&lab.monitor.process_forecast()),
-            leaks: all_leaks(lab),
+            leaks: Leaks::of(lab),
             outlooks: plugins
                 .iter()
                 .map(|p| (p.id().to_owned(), outlook(lab, p)))

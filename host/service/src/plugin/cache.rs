@@ -13,7 +13,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Bytes that the folder may take. The oldest entries go first.
-const SIZE_MAX: u64 = 512 << 20;
+const SIZE_MAX: u64 = 1 << 30;
 
 /// The folder of compiled components, or none.
 #[derive(Debug, Clone)]

@@ -10,6 +10,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
+use super::log_trace::{JsonLines, TextFields};
+
 /// What is logged, and how.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log")]
@@ -84,11 +86,16 @@ where
         })?;
     let lines = fmt::layer().with_writer(writer);
     let lines = match options.format {
-        LogFormat::Text => lines.with_ansi(colours).boxed(),
+        LogFormat::Text => lines
+            .with_ansi(colours)
+            .fmt_fields(TextFields::new())
+            .boxed(),
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
+            .with_current_span(false)
             .with_span_list(false)
+            .map_event_format(JsonLines)
             .boxed(),
     };
     Ok(registry().with(filter).with(lines))
@@ -144,9 +151,11 @@ pub(super) mod tests {
         let lines = Lines::default();
         let trace_id = tracing::subscriber::with_default(lines.subscriber(filter, format), || {
             let request = Tracer::off().request(&axum::http::Request::new(()), "/api/data");
-            let _entered = request.log_span().entered();
-            tracing::debug!("unseen");
-            tracing::warn!(plugin = "cache", "it trapped");
+            let answering = request.log(async {
+                tracing::debug!("unseen");
+                tracing::warn!(plugin = "cache", "it trapped");
+            });
+            futures_util::FutureExt::now_or_never(answering).unwrap();
             request.context().trace_id().to_string()
         });
         (lines.text(), trace_id)
@@ -174,6 +183,18 @@ pub(super) mod tests {
             assert!(!text.contains('\x1b'), "{text:?}");
         }
         assert_eq!(logged("error", LogFormat::Text).0, "");
+    }
+
+    #[test]
+    fn lines_about_no_request_have_no_trace_id() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let lines = Lines::default();
+            tracing::subscriber::with_default(lines.subscriber("info", format), || {
+                tracing::info!("it has started");
+            });
+            let text = lines.text();
+            assert!(text.contains("it has started") && !text.contains("trace_id"));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 
 use super::context::{TraceContext, parent_of};
+use super::log_trace;
 use super::metrics::InvocationOutcome;
 use super::span_queue::SpanQueue;
 
@@ -124,10 +125,9 @@ impl RequestSpan {
         &self.context
     }
 
-    /// A span for the log: every line written within it carries the trace id. It is of level error so
-    /// that no filter that lets a line through can leave the id out.
-    pub(crate) fn log_span(&self) -> tracing::Span {
-        tracing::error_span!("request", trace_id = %self.context.trace_id())
+    /// Answers the request: every line that is logged meanwhile carries its trace id.
+    pub(crate) fn log<W: Future>(&self, answering: W) -> impl Future<Output = W::Output> + use<W> {
+        log_trace::within(self.context.trace_id(), answering)
     }
 
     /// The answer's head is ready.

@@ -3,47 +3,78 @@
 //! Each family is gathered by itself, so that a page can be written family by family: with a thousand plugins all of
 //! them at once are tens of thousands of small allocations, and most of the time would go into moving them around.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus::Error;
 use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
-use prometheus::{Error, Registry};
+use prometheus::proto::{Metric, MetricFamily};
 
 /// Families by name.
-#[derive(Debug, Default)]
-pub(super) struct Registered(Mutex<BTreeMap<String, Registry>>);
+#[derive(Default)]
+pub(super) struct Registered(Mutex<BTreeMap<String, Arc<dyn Collector>>>);
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f.debug_set().entries(families.keys()).finish()
+    }
+}
 
 impl Registered {
     /// Takes an instrument in.
     ///
     /// # Errors
-    /// When its name is taken or not valid.
+    /// When its name is taken.
     pub(super) fn add<C: Collector + 'static>(&self, collector: C) -> Result<(), Error> {
         let name = collector.desc().first().map(|desc| desc.fq_name.clone());
         let name = name.ok_or_else(|| Error::Msg("an instrument without a name".into()))?;
-        let family = Registry::new();
-        family.register(Box::new(collector))?;
         let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if families.contains_key(&name) {
             return Err(Error::AlreadyReg);
         }
-        families.insert(name, family);
+        families.insert(name, Arc::new(collector));
         Ok(())
     }
 
-    /// Each family as it is now, in the order of their names. Those without series are left out, and so are labels
-    /// without a value: in Prometheus's data model the two are the same.
+    /// Each family as it is now, in the order of their names, its series in the order of their labels' values. Those
+    /// without series are left out, and so are labels without a value: in Prometheus's data model the two are the same.
     pub(super) fn families(&self) -> impl Iterator<Item = MetricFamily> {
-        let registries: Vec<Registry> = {
+        let collectors: Vec<Arc<dyn Collector>> = {
             let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             families.values().cloned().collect()
         };
-        registries
+        collectors
             .into_iter()
-            .flat_map(|registry| registry.gather())
+            .flat_map(|collector| collector.collect())
+            .filter(|family| !family.get_metric().is_empty())
+            .map(in_order)
             .map(without_empty_labels)
     }
+}
+
+/// Sorts the series, which come in no order. A series is some 200 bytes, so it is moved once: to its place.
+fn in_order(mut family: MetricFamily) -> MetricFamily {
+    let mut series: Vec<Option<Metric>> = family.take_metric().into_iter().map(Some).collect();
+    let mut order: Vec<usize> = (0..series.len()).collect();
+    order.sort_unstable_by(|&one, &other| {
+        let labels = |at: usize| {
+            series
+                .get(at)
+                .and_then(Option::as_ref)
+                .map(Metric::get_label)
+        };
+        let (Some(one), Some(other)) = (labels(one), labels(other)) else {
+            return Ordering::Equal;
+        };
+        let values = one.iter().map(|label| label.value());
+        values.cmp(other.iter().map(|label| label.value()))
+    });
+    let place = |at: usize| series.get_mut(at).and_then(Option::take);
+    family.set_metric(order.into_iter().filter_map(place).collect());
+    family
 }
 
 fn without_empty_labels(mut family: MetricFamily) -> MetricFamily {
