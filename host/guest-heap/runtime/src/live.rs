@@ -187,7 +187,7 @@ impl<R: Region> LiveTable<R> {
         if self.left == 0 || size >= MAX_PACKED_SIZE {
             return false;
         }
-        let placed = self.place_in(self.home(pointer), pointer, context << SIZE_BITS | size);
+        let placed = self.place_in(self.home(pointer), pointer, pack_small(size, context));
         self.left -= u32::from(placed);
         placed
     }
@@ -334,20 +334,16 @@ impl<R: Region> LiveTable<R> {
         } else {
             return None;
         };
-        Some(context << SIZE_BITS | size)
+        Some(pack_small(size, context))
     }
 
     #[inline(always)]
     fn unpack(&mut self, pointer: u32, value: u32) -> Block {
-        let size = value & MAX_PACKED_SIZE;
-        Block {
-            size: if size == MAX_PACKED_SIZE {
-                self.spill().large.remove(pointer)
-            } else {
-                size
-            },
-            context: value >> SIZE_BITS,
+        let mut block = unpack_small(value);
+        if block.size == MAX_PACKED_SIZE {
+            block.size = self.spill().large.remove(pointer);
         }
+        block
     }
 
     fn spill(&mut self) -> &mut Spill {
@@ -477,6 +473,21 @@ impl<R: Region> LiveTable<R> {
                 self.dropped += 1;
             }
         }
+    }
+}
+
+/// An entry's value.
+#[inline(always)]
+pub(crate) const fn pack_small(size: u32, context: u32) -> u32 {
+    context << SIZE_BITS | size
+}
+
+/// What an entry's value says; a size of [`MAX_PACKED_SIZE`] stands elsewhere.
+#[inline(always)]
+pub(crate) const fn unpack_small(value: u32) -> Block {
+    Block {
+        size: value & MAX_PACKED_SIZE,
+        context: value >> SIZE_BITS,
     }
 }
 
