@@ -45,11 +45,8 @@ impl<R: Region> Blocks<R> {
             return false;
         }
         let old = *self.slot(pointer);
-        if old != 0 {
-            let (pointer, block) = read(old);
-            if !self.live.insert(pointer, block.size, block.context) {
-                return false;
-            }
+        if old != 0 && !self.live.insert_small(old as u32, (old >> 32) as u32) {
+            return false;
         }
         *self.slot(pointer) = slot_of(pointer, size, context);
         true

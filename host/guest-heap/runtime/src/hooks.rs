@@ -56,7 +56,8 @@ unsafe impl Region for Tail {
     #[inline(always)]
     fn base(&self) -> *mut Bucket {
         let heap = (&raw const __heap_base).cast_mut();
-        heap.wrapping_add(heap.align_offset(align_of::<Bucket>()))
+        // Buckets that are looked at together lie in two cache lines.
+        heap.wrapping_add(heap.align_offset(4 * size_of::<Bucket>()))
             .cast()
     }
 

@@ -184,10 +184,16 @@ impl<R: Region> LiveTable<R> {
     /// then [`insert_slowly`](Self::insert_slowly) is to be called.
     #[inline(always)]
     pub fn insert(&mut self, pointer: u32, size: u32, context: u32) -> bool {
-        if self.left == 0 || size >= MAX_PACKED_SIZE {
+        size < MAX_PACKED_SIZE && self.insert_small(pointer, pack_small(size, context))
+    }
+
+    /// The same, of a block whose value is known and says its size.
+    #[inline(always)]
+    pub(crate) fn insert_small(&mut self, pointer: u32, value: u32) -> bool {
+        if self.left == 0 {
             return false;
         }
-        let placed = self.place_in(self.home(pointer), pointer, pack_small(size, context));
+        let placed = self.place_in(self.home(pointer), pointer, value);
         self.left -= u32::from(placed);
         placed
     }
@@ -270,12 +276,12 @@ impl<R: Region> LiveTable<R> {
 
     #[inline(always)]
     fn home(&self, pointer: u32) -> usize {
-        (hash(pointer) >> self.shift) as usize
+        home_at(pointer, self.shift)
     }
 
     /// Where a block may be that has not moved since the table doubled.
     fn before_moving(&self, pointer: u32) -> Range<usize> {
-        let home = (hash(pointer) >> (self.shift + 1)) as usize;
+        let home = home_at(pointer, self.shift + 1);
         home..(home + PROBE).min(self.unmoved)
     }
 
@@ -491,10 +497,13 @@ pub(crate) const fn unpack_small(value: u32) -> Block {
     }
 }
 
-/// Fibonacci hashing; blocks are aligned to 8 at least.
+/// Fibonacci hashing of what 256 bytes of addresses have in common; each quarter of them has a bucket of its own, beside
+/// the others. So blocks that were made one after the other are looked for in few cache lines, not in one each, and yet
+/// buckets fill no less evenly.
 #[inline(always)]
-fn hash(pointer: u32) -> u32 {
-    (pointer >> 3).wrapping_mul(0x9E37_79B1)
+fn home_at(pointer: u32, shift: u32) -> usize {
+    let chunk = (pointer >> 8).wrapping_mul(0x9E37_79B1) >> shift;
+    (chunk ^ (pointer >> 6 & 3)) as usize
 }
 
 /// The first lane that a comparison has hit; it must have hit one.
