@@ -56,5 +56,5 @@ pub use instrument::{
     Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,
     ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,
 };
-pub use reading::{ContextRecord, Reading, Totals};
+pub use reading::{ContextRecord, Glance, Reading, Totals};
 pub use recorder::{Checked, Context, Recorder, Seen, add_to_linker, configure};

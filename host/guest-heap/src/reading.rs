@@ -6,7 +6,7 @@
 pub use crate::recorder::Context;
 
 /// The layout's version.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 const HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
 
@@ -65,6 +65,15 @@ pub struct Totals {
     pub unknown_frees: u64,
     /// Bytes of the table of live blocks.
     pub table_bytes: u64,
+}
+
+/// What the books say at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// As in [`Totals`].
+    pub live_bytes: u64,
+    /// As in [`Totals`].
+    pub overflowed: u64,
 }
 
 /// The books at one moment.
@@ -143,6 +152,14 @@ impl<'a> Book<'a> {
         totals.lost_bytes += self.header(4);
         totals.unknown_frees += self.header(5);
         totals.table_bytes += self.header(6);
+    }
+
+    /// What the header alone says.
+    pub(crate) fn glance(&self) -> Glance {
+        Glance {
+            live_bytes: self.header(7),
+            overflowed: self.header(2),
+        }
     }
 
     fn header(&self, word: usize) -> u64 {

@@ -8,7 +8,7 @@ use wasmtime::component::{Linker, WasmList};
 use wasmtime::{AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceDetails};
 
 use crate::instrument::{InstrumentedMeta, names};
-use crate::reading::{Book, ContextRecord, INDEX_BITS, Reading, Totals};
+use crate::reading::{Book, ContextRecord, Glance, INDEX_BITS, Reading, Totals};
 
 /// Frames that are captured. Deeper stacks are cut at the outer end.
 const MAX_FRAMES: usize = 64;
@@ -105,9 +105,19 @@ impl Recorder {
         &self.meta
     }
 
+    /// The sums that are kept as such: it takes some nanoseconds to read them, so they can be read before and after each
+    /// call. `store` is the one that the recorder belongs to.
+    pub fn glance(&self, store: impl AsContext) -> Glance {
+        let mut sum = Glance::default();
+        for book in self.opened(&store).map(|book| book.glance()) {
+            sum.live_bytes = sum.live_bytes.saturating_add(book.live_bytes);
+            sum.overflowed = sum.overflowed.saturating_add(book.overflowed);
+        }
+        sum
+    }
+
     /// Sums over all contexts. Takes a few microseconds for a thousand contexts, and well under one
-    /// for the hundred or so that most guests have: cheap enough for before and after each call.
-    /// `store` is the one that the recorder belongs to.
+    /// for the hundred or so that most guests have.
     pub fn totals(&self, store: impl AsContext) -> Totals {
         self.sum(&store, |_| {})
     }

@@ -5,7 +5,7 @@
 //! of guest-heap too, and [`LAYOUT`].
 
 /// The version of the layout, the first word that the host reads.
-pub const LAYOUT: u64 = 1;
+pub const LAYOUT: u64 = 2;
 
 /// How many contexts are told apart. All later ones share index 0, the overflow.
 pub const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
@@ -39,8 +39,8 @@ pub struct Header {
     pub unknown_frees: u64,
     /// Bytes of the live table.
     pub table_bytes: u64,
-    /// Always 0.
-    pub reserved: u64,
+    /// Bytes that are allocated: what the records say together, since the host asks for it before and after each call.
+    pub live_bytes: u64,
 }
 
 /// One context. A cache line, so that an event touches one line.
@@ -92,7 +92,7 @@ impl Contexts {
                 lost_bytes: 0,
                 unknown_frees: 0,
                 table_bytes: 0,
-                reserved: 0,
+                live_bytes: 0,
             },
             records: [EMPTY; MAX_CONTEXTS],
             more_slots: 0,
@@ -162,6 +162,27 @@ impl Contexts {
         }
     }
 
+    /// A block of `size` bytes came into being in a context.
+    #[inline(always)]
+    pub fn allocate(&mut self, index: u32, size: u32) {
+        self.record(index).allocate(size);
+        self.header.live_bytes = self.header.live_bytes.wrapping_add(u64::from(size));
+    }
+
+    /// A block of `size` bytes of a context is no more.
+    #[inline(always)]
+    pub fn free(&mut self, index: u32, size: u32) {
+        self.record(index).free(size);
+        self.header.live_bytes = self.header.live_bytes.wrapping_sub(u64::from(size));
+    }
+
+    /// A block of `size` bytes belongs to another context after all.
+    #[inline(always)]
+    pub fn move_block(&mut self, from: u32, to: u32, size: u32) {
+        self.record(from).give_away(size);
+        self.record(to).allocate(size);
+    }
+
     /// The record of an index; the mark of a new one is ignored.
     #[inline(always)]
     pub fn record(&mut self, index: u32) -> &mut Record {
@@ -182,21 +203,21 @@ impl Default for Contexts {
 impl Record {
     /// A block of `size` bytes came into being.
     #[inline(always)]
-    pub fn allocate(&mut self, size: u32) {
+    fn allocate(&mut self, size: u32) {
         self.allocated[0] += u64::from(size);
         self.allocated[1] += 1;
     }
 
     /// One of its blocks, of `size` bytes, is no more.
     #[inline(always)]
-    pub fn free(&mut self, size: u32) {
+    fn free(&mut self, size: u32) {
         self.freed[0] += u64::from(size);
         self.freed[1] += 1;
     }
 
     /// One of its blocks belongs to another context after all.
     #[inline(always)]
-    pub fn give_away(&mut self, size: u32) {
+    fn give_away(&mut self, size: u32) {
         self.allocated[0] -= u64::from(size);
         self.allocated[1] -= 1;
     }

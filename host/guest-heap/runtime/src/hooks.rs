@@ -123,7 +123,7 @@ fn keep_slowly(pointer: u32, size: u32, index: u32) {
     if let Some(block) = lost {
         contexts.header.lost_objects += 1;
         contexts.header.lost_bytes += u64::from(block.size);
-        contexts.record(block.context).free(block.size);
+        contexts.free(block.context, block.size);
     }
 }
 
@@ -131,7 +131,7 @@ fn keep_slowly(pointer: u32, size: u32, index: u32) {
 fn allocated(pointer: u32, size: u32) {
     let found = own!(CONTEXTS).find(context());
     let index = found & !NEW;
-    own!(CONTEXTS).record(index).allocate(size);
+    own!(CONTEXTS).allocate(index, size);
     keep(pointer, size, index);
     if found != index || report_every_event() != 0 {
         report(found);
@@ -141,7 +141,7 @@ fn allocated(pointer: u32, size: u32) {
 #[inline(always)]
 fn freed(pointer: u32) {
     match own!(BLOCKS).remove(pointer) {
-        Some(block) => own!(CONTEXTS).record(block.context).free(block.size),
+        Some(block) => own!(CONTEXTS).free(block.context, block.size),
         None => own!(CONTEXTS).header.unknown_frees += 1,
     }
 }
@@ -168,7 +168,7 @@ fn report(found: u32) {
 fn moved(old: u32, new: u32, size: u32) {
     let found = own!(CONTEXTS).find(context());
     let index = found & !NEW;
-    own!(CONTEXTS).record(index).allocate(size);
+    own!(CONTEXTS).allocate(index, size);
     let in_place = if old == new {
         own!(BLOCKS).replace(new, size, index)
     } else {
@@ -178,12 +178,12 @@ fn moved(old: u32, new: u32, size: u32) {
         None
     };
     match in_place {
-        Some(block) => own!(CONTEXTS).record(block.context).free(block.size),
+        Some(block) => own!(CONTEXTS).free(block.context, block.size),
         None => {
             if old == new
                 && let Some(block) = own!(BLOCKS).remove(new)
             {
-                own!(CONTEXTS).record(block.context).free(block.size);
+                own!(CONTEXTS).free(block.context, block.size);
             }
             keep(new, size, index);
         }
@@ -369,8 +369,7 @@ fn name_arguments(special: u32) {
     own!(CONTEXTS).record(index).special = u64::from(special);
     for &pointer in own!(ARGUMENT_BLOCKS).take() {
         if let Some(block) = own!(BLOCKS).remove(pointer) {
-            own!(CONTEXTS).record(block.context).give_away(block.size);
-            own!(CONTEXTS).record(index).allocate(block.size);
+            own!(CONTEXTS).move_block(block.context, index, block.size);
             keep(pointer, block.size, index);
         }
     }

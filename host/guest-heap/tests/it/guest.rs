@@ -132,7 +132,15 @@ impl Guest {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        self.store.data().recorder.totals(&self.store)
+        let recorder = &self.store.data().recorder;
+        let totals = recorder.totals(&self.store);
+        let glance = recorder.glance(&self.store);
+        assert_eq!(
+            (glance.live_bytes, glance.overflowed),
+            (totals.live_bytes, totals.overflowed),
+            "the sum that is kept is that of the records"
+        );
+        totals
     }
 
     pub(crate) fn reading(&self) -> Reading {

@@ -291,12 +291,12 @@ impl<'a> Run<'a> {
                     self.contradiction.get_or_insert((outcome.retained, said));
                 }
             }
-            let heap = self.instance.heap();
+            let totals = self.instance.heap_totals();
             steps.push(Step {
                 triggered: outcome.triggered,
                 retained: outcome.retained,
-                live: heap.map(|h| h.totals.live_bytes),
-                blocks: heap.map(|h| h.totals.live_objects),
+                live: totals.map(|t| t.live_bytes),
+                blocks: totals.map(|t| t.live_objects),
             });
         }
         Ok((steps, times))
@@ -304,11 +304,11 @@ impl<'a> Run<'a> {
 
     async fn level(&mut self) -> Result<Level, Broken> {
         let retained = self.instance.retained(self.terms.deadline).await?;
-        let heap = self.instance.heap();
+        let totals = self.instance.heap_totals();
         Ok(Level {
             retained,
-            live: heap.map(|h| h.totals.live_bytes),
-            blocks: heap.map(|h| h.totals.live_objects),
+            live: totals.map(|t| t.live_bytes),
+            blocks: totals.map(|t| t.live_objects),
         })
     }
 

@@ -452,13 +452,13 @@ impl Driver {
         }
         self.reading.linear = now;
         let heap = self.instance.heap();
-        self.reading.heap_live = heap.map(|h| h.totals.live_bytes);
+        self.reading.heap_live = heap.map(|h| h.live_bytes);
         self.reading.heap_peak = self
             .reading
             .heap_peak
             .max(self.reading.heap_live.unwrap_or(0));
         self.reading.profiler_bytes = heap.map_or(0, |h| h.profiler_bytes);
-        let overflowed = heap.map_or(0, |h| h.totals.overflowed);
+        let overflowed = heap.map_or(0, |h| h.overflowed);
         self.metrics
             .attribution_overflowed(overflowed.saturating_sub(self.reading.overflowed));
         self.reading.overflowed = overflowed;

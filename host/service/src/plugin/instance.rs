@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use guest_heap::{Attribution, OffsetMap, Recorder, Seen, Totals};
+use guest_heap::{Attribution, Totals, OffsetMap, Recorder, Seen};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -97,9 +97,11 @@ pub(crate) struct LinearMemory {
 
 /// The heap of an instance in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HeapTotals {
-    /// Sums over all call stacks.
-    pub(crate) totals: Totals,
+pub(crate) struct HeapGlance {
+    /// Bytes that the guest's allocator has handed out and not got back.
+    pub(crate) live_bytes: u64,
+    /// Allocations that found no context of their own.
+    pub(crate) overflowed: u64,
     /// Bytes of the profiler's own memory in the guest.
     pub(crate) profiler_bytes: u64,
 }
@@ -305,17 +307,27 @@ impl Instance {
         }
     }
 
-    /// The heap's totals, and the profiler's own memory in the guest; nothing without attribution. Readable
-    /// after a fault too.
-    pub(crate) fn heap(&self) -> Option<HeapTotals> {
-        let state = self.store.data();
-        if matches!(state.recorder.meta().attribution(), Attribution::Off { .. }) {
-            return None;
-        }
-        Some(HeapTotals {
-            totals: state.recorder.totals(&self.store),
+    /// The heap in short, quick enough for after each call; nothing without attribution. Readable after a fault too.
+    pub(crate) fn heap(&self) -> Option<HeapGlance> {
+        let state = self.attributed()?;
+        let glance = state.recorder.glance(&self.store);
+        Some(HeapGlance {
+            live_bytes: glance.live_bytes,
+            overflowed: glance.overflowed,
             profiler_bytes: state.limiter.profiler_bytes(),
         })
+    }
+
+    /// Sums over all call stacks; nothing without attribution. Readable after a fault too.
+    pub(crate) fn heap_totals(&self) -> Option<Totals> {
+        let state = self.attributed()?;
+        Some(state.recorder.totals(&self.store))
+    }
+
+    fn attributed(&self) -> Option<&StoreState> {
+        let state = self.store.data();
+        let off = matches!(state.recorder.meta().attribution(), Attribution::Off { .. });
+        (!off).then_some(state)
     }
 
     /// The books of the heap, with the contexts that `seen` does not have yet. Readable after a fault too.
