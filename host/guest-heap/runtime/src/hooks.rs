@@ -9,9 +9,8 @@
 //! function here is interrupted by another while it holds a reference to the books.
 
 use crate::arguments::Arguments;
-use crate::blocks::Blocks;
 use crate::contexts::{Contexts, LAYOUT, MAX_CONTEXTS, NEW};
-use crate::live::{Bucket, Region, Spill};
+use crate::live::{Bucket, LiveTable, Region, Spill};
 use crate::phase::{ARGUMENTS, INITIALISING, OUTSIDE, Phase, RUNNING, Report};
 
 const WASM_PAGE: usize = 65_536;
@@ -72,7 +71,7 @@ unsafe impl Region for Tail {
 static mut CONTEXTS: Contexts = Contexts::new();
 static mut SPILL: Spill = Spill::new();
 // SAFETY: SPILL is only used here.
-static mut BLOCKS: Blocks<Tail> = unsafe { Blocks::new(Tail, &raw mut SPILL) };
+static mut LIVE: LiveTable<Tail> = unsafe { LiveTable::new(Tail, &raw mut SPILL) };
 static mut ARGUMENT_BLOCKS: Arguments = Arguments::new();
 static mut PHASE: Phase = Phase::new();
 /// Not 0 while an allocator entry point runs.
@@ -106,7 +105,7 @@ fn raw<T>(body: impl FnOnce() -> T) -> T {
 
 #[inline(always)]
 fn keep(pointer: u32, size: u32, index: u32) {
-    if !own!(BLOCKS).insert(pointer, size, index) {
+    if !own!(LIVE).insert(pointer, size, index) {
         keep_slowly(pointer, size, index);
     }
 }
@@ -114,16 +113,16 @@ fn keep(pointer: u32, size: u32, index: u32) {
 #[cold]
 #[inline(never)]
 fn keep_slowly(pointer: u32, size: u32, index: u32) {
-    let blocks = own!(BLOCKS);
+    let live = own!(LIVE);
     let contexts = own!(CONTEXTS);
-    let dropped = blocks.table().dropped();
-    let lost = blocks.insert_slowly(pointer, size, index);
-    contexts.header.table_bytes = blocks.table().bytes() as u64;
-    contexts.header.lost_objects += blocks.table().dropped() - dropped;
-    if let Some(block) = lost {
+    let dropped = live.dropped();
+    let kept = live.insert_slowly(pointer, size, index);
+    contexts.header.table_bytes = live.bytes() as u64;
+    contexts.header.lost_objects += live.dropped() - dropped;
+    if !kept {
         contexts.header.lost_objects += 1;
-        contexts.header.lost_bytes += u64::from(block.size);
-        contexts.free(block.context, block.size);
+        contexts.header.lost_bytes += u64::from(size);
+        contexts.free(index, size);
     }
 }
 
@@ -140,7 +139,7 @@ fn allocated(pointer: u32, size: u32) {
 
 #[inline(always)]
 fn freed(pointer: u32) {
-    match own!(BLOCKS).remove(pointer) {
+    match own!(LIVE).remove(pointer) {
         Some(block) => own!(CONTEXTS).free(block.context, block.size),
         None => own!(CONTEXTS).header.unknown_frees += 1,
     }
@@ -170,7 +169,7 @@ fn moved(old: u32, new: u32, size: u32) {
     let index = found & !NEW;
     own!(CONTEXTS).allocate(index, size);
     let in_place = if old == new {
-        own!(BLOCKS).replace(new, size, index)
+        own!(LIVE).replace(new, size, index)
     } else {
         if old != 0 {
             freed(old);
@@ -181,7 +180,7 @@ fn moved(old: u32, new: u32, size: u32) {
         Some(block) => own!(CONTEXTS).free(block.context, block.size),
         None => {
             if old == new
-                && let Some(block) = own!(BLOCKS).remove(new)
+                && let Some(block) = own!(LIVE).remove(new)
             {
                 own!(CONTEXTS).free(block.context, block.size);
             }
@@ -332,7 +331,7 @@ extern "C" fn hook_rust_dealloc(pointer: u32, size: u32, alignment: u32) {
 extern "C" fn books() -> u32 {
     let contexts = own!(CONTEXTS);
     contexts.header.layout = LAYOUT;
-    contexts.header.table_bytes = own!(BLOCKS).table().bytes() as u64;
+    contexts.header.table_bytes = own!(LIVE).bytes() as u64;
     &raw const *contexts as u32
 }
 
@@ -368,7 +367,7 @@ fn name_arguments(special: u32) {
     let index = found & !NEW;
     own!(CONTEXTS).record(index).special = u64::from(special);
     for &pointer in own!(ARGUMENT_BLOCKS).take() {
-        if let Some(block) = own!(BLOCKS).remove(pointer) {
+        if let Some(block) = own!(LIVE).remove(pointer) {
             own!(CONTEXTS).move_block(block.context, index, block.size);
             keep(pointer, block.size, index);
         }

@@ -7,8 +7,7 @@
 //!
 //! - [`contexts`]: calling context → index, and per index what was allocated and freed. The host
 //!   reads this table in place.
-//! - [`blocks`]: address of a live block → its size and its context: young blocks in a few slots, the
-//!   others in a table ([`live`]).
+//! - [`live`]: address of a live block → its size and its context.
 //! - `hooks` (wasm only): the wrappers of the allocator entry points and what the instrumented
 //!   code calls besides.
 //!
@@ -16,7 +15,6 @@
 //! memory that is refused costs counts, which are themselves counted, and never the guest.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-pub mod blocks;
 pub mod contexts;
 pub mod lanes;
 pub mod large;

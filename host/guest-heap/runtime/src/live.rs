@@ -184,16 +184,10 @@ impl<R: Region> LiveTable<R> {
     /// then [`insert_slowly`](Self::insert_slowly) is to be called.
     #[inline(always)]
     pub fn insert(&mut self, pointer: u32, size: u32, context: u32) -> bool {
-        size < MAX_PACKED_SIZE && self.insert_small(pointer, pack_small(size, context))
-    }
-
-    /// The same, of a block whose value is known and says its size.
-    #[inline(always)]
-    pub(crate) fn insert_small(&mut self, pointer: u32, value: u32) -> bool {
-        if self.left == 0 {
+        if self.left == 0 || size >= MAX_PACKED_SIZE {
             return false;
         }
-        let placed = self.place_in(self.home(pointer), pointer, value);
+        let placed = self.place_in(self.home(pointer), pointer, pack_small(size, context));
         self.left -= u32::from(placed);
         placed
     }
@@ -484,13 +478,13 @@ impl<R: Region> LiveTable<R> {
 
 /// An entry's value.
 #[inline(always)]
-pub(crate) const fn pack_small(size: u32, context: u32) -> u32 {
+const fn pack_small(size: u32, context: u32) -> u32 {
     context << SIZE_BITS | size
 }
 
 /// What an entry's value says; a size of [`MAX_PACKED_SIZE`] stands elsewhere.
 #[inline(always)]
-pub(crate) const fn unpack_small(value: u32) -> Block {
+const fn unpack_small(value: u32) -> Block {
     Block {
         size: value & MAX_PACKED_SIZE,
         context: value >> SIZE_BITS,
