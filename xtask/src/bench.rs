@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 mod console;
 mod heap;
 mod http;
-mod lab;
+pub(crate) mod lab;
 mod reload;
 mod scale;
 mod startup;

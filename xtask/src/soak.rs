@@ -2,10 +2,10 @@
 //! under load must leave it as it was.
 //!
 //! The load is `wrk` over every GET of the API. What is compared is read from `/proc`: the host does not vouch for
-//! itself.
+//! itself, except for its tasks, which nobody else sees.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::bench::lab::{self, Held};
 use crate::bench::wrk;
 use crate::host_process::{self, HostProcess};
 use crate::http;
@@ -24,8 +25,8 @@ use crate::workspace::Workspace;
 
 const ENDPOINTS: &str = include_str!("soak/endpoints.lua");
 
-/// What the resident memory may differ by between the end of the warm-up and the end, in bytes.
-const FLAT: i64 = 2 << 20;
+/// What the resident memory may differ by between the end of the warm-up and the end, in MiB.
+const FLAT_MB: f64 = 2.0;
 
 const CONNECTIONS: u32 = 16;
 
@@ -65,14 +66,6 @@ fn minutes(text: &str) -> Result<f64, String> {
         Ok(minutes) if (0.5..=10_000.0).contains(&minutes) => Ok(minutes),
         _ => Err("takes 0.5 to 10000 minutes".to_owned()),
     }
-}
-
-/// What must not grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Footprint {
-    resident_bytes: i64,
-    threads: i64,
-    files: i64,
 }
 
 /// Entry of the subcommand.
@@ -167,18 +160,10 @@ fn start(workspace: &Workspace) -> Result<Host> {
 }
 
 impl Host {
-    fn footprint(&self) -> Result<Footprint> {
-        let proc = PathBuf::from(format!("/proc/{}", self.process.pid()));
-        let status = fs::read_to_string(proc.join("status")).context("the host is gone")?;
-        let number = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<i64>().ok()
-        };
-        Ok(Footprint {
-            resident_bytes: number("VmRSS:").context("/proc names no VmRSS")? * 1024,
-            threads: number("Threads:").context("/proc names no threads")?,
-            files: fs::read_dir(proc.join("fd"))?.count() as i64,
-        })
+    /// What must not grow: resident memory in MiB, and the rest.
+    fn footprint(&self) -> Result<(f64, Held)> {
+        let pid = self.process.pid();
+        Ok((lab::resident_mb(pid)?, lab::held(&self.base, pid)?))
     }
 
     fn end(self) -> Result<()> {
@@ -199,7 +184,7 @@ struct Part {
 }
 
 impl Part {
-    /// Load for this long; memory, threads and files before and after, each when the load has ended.
+    /// Load for this long; memory, threads, files and tasks before and after, each when the load has ended.
     fn is_flat(&self, host: Host, wrk: &Path, script: &Path, time: Duration) -> Result<bool> {
         let what = self.what;
         if let Some(setup) = &self.setup {
@@ -210,12 +195,12 @@ impl Part {
         let warm_up = REMEMBERS.min(time.mul_f64(0.6)).max(Duration::from_secs(5));
         let first = load(wrk, script, &host.base, warm_up)?;
         sleep(SETTLE);
-        let before = host.footprint()?;
+        let (resident_before, before) = host.footprint()?;
         let second = load(wrk, script, &host.base, time.saturating_sub(warm_up))?;
         sleep(SETTLE);
-        let after = host.footprint()?;
+        let (resident_after, after) = host.footprint()?;
         host.end()?;
-        let growth = after.resident_bytes - before.resident_bytes;
+        let growth = resident_after - resident_before;
         let mut remarks = String::new();
         if warm_up < REMEMBERS {
             remarks += &format!(
@@ -227,18 +212,22 @@ impl Part {
         if first + second < self.requests {
             remarks += &format!("; fewer than {} requests show little", self.requests);
         }
-        let held =
-            growth.abs() <= FLAT && after.threads <= before.threads && after.files <= before.files;
+        let held = growth.abs() <= FLAT_MB
+            && after.threads <= before.threads
+            && after.files <= before.files
+            && after.tasks <= before.tasks;
         println!(
             "{what}: {} requests ({first} of them to warm up); resident {:.1} MiB, then {:+.2} MiB; \
-             threads {} and {}; files {} and {}: {}{remarks}",
+             threads {} and {}; files {} and {}; tasks {} and {}: {}{remarks}",
             first + second,
-            before.resident_bytes as f64 / 1_048_576.0,
-            growth as f64 / 1_048_576.0,
+            resident_before,
+            growth,
             before.threads,
             after.threads,
             before.files,
             after.files,
+            before.tasks,
+            after.tasks,
             if held { "ok" } else { "GREW" }
         );
         Ok(held)

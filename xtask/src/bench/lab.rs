@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use crate::host_process::{HostProcess, is_healthy};
+use crate::http;
 use crate::workspace::Workspace;
 
 /// Resolution of the start time.
@@ -64,21 +65,44 @@ pub(super) fn stop(host: HostProcess) -> Result<()> {
 }
 
 /// Resident memory in MiB, as the kernel tells it.
-pub(super) fn resident_mb(pid: u32) -> Result<f64> {
+pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("cannot read /proc")?;
     parse_resident_kib(&status)
         .map(|kib| kib / 1024.0)
         .context("/proc names no VmRSS")
 }
 
-/// Threads, open files and mappings of a process.
-pub(super) fn held(pid: u32) -> Result<[usize; 3]> {
-    let entries = |of: &str| -> Result<usize> {
+/// What a host holds besides memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Threads, by the kernel's account.
+    pub(crate) threads: i64,
+    /// Open files, by the kernel's account.
+    pub(crate) files: i64,
+    /// Mappings, by the kernel's account.
+    pub(crate) mappings: i64,
+    /// Tasks of its runtime, which only the host can tell: the one that answers is not counted.
+    pub(crate) tasks: i64,
+}
+
+/// What the host at `base` with this process id holds.
+///
+/// # Errors
+/// When it is gone or does not answer.
+pub(crate) fn held(base: &str, pid: u32) -> Result<Held> {
+    let entries = |of: &str| -> Result<i64> {
         let folder = format!("/proc/{pid}/{of}");
-        Ok(fs::read_dir(&folder).context(folder)?.count())
+        Ok(fs::read_dir(&folder).context(folder)?.count() as i64)
     };
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).context("cannot read /proc")?;
-    Ok([entries("task")?, entries("fd")?, maps.lines().count()])
+    Ok(Held {
+        threads: entries("task")?,
+        files: entries("fd")?,
+        mappings: maps.lines().count() as i64,
+        tasks: parse_gauge(&http::text(&format!("{base}/metrics"))?, "leak_host_tasks")
+            .context("the host does not tell its tasks")?
+            - 1,
+    })
 }
 
 /// The same component under another id of the same length: nothing in the file moves.
@@ -101,6 +125,11 @@ pub(super) fn renamed(component: &[u8], id: &str, to: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn parse_gauge(page: &str, name: &str) -> Option<i64> {
+    let mut values = page.lines().filter_map(|line| line.strip_prefix(name));
+    values.find_map(|value| value.strip_prefix(' ')?.parse().ok())
+}
+
 fn parse_resident_kib(status: &str) -> Option<f64> {
     let line = status
         .lines()
@@ -118,6 +147,13 @@ mod tests {
         assert_eq!(parse_resident_kib(status), Some(20480.0));
         assert_eq!(parse_resident_kib("Name:\tkthreadd\n"), None);
         assert!(resident_mb(std::process::id()).unwrap() > 0.5);
+    }
+
+    #[test]
+    fn a_gauge_is_read_by_its_whole_name() {
+        let page = "# TYPE tasks gauge\ntasks_total 7\ntasks 12\n";
+        assert_eq!(parse_gauge(page, "tasks"), Some(12));
+        assert_eq!(parse_gauge(page, "task"), None);
     }
 
     #[test]

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::Measurement;
-use super::lab::{self, held, renamed, resident_mb, stop};
+use super::lab::{self, Held, held, renamed, resident_mb, stop};
 use crate::progress;
 use crate::workspace::Workspace;
 
 /// Resident memory afterwards, over that before, in MiB.
 const RESIDENT_LIMIT_MB: f64 = 5.0;
-/// Threads and open files afterwards, over those before: connections come and go by themselves.
+/// Threads, open files and tasks afterwards, over those before: connections come and go by themselves.
 const HELD_LIMIT: f64 = 8.0;
 /// Mappings afterwards, over those before: the allocator makes some of its own.
 const MAPPINGS_LIMIT: f64 = 64.0;
@@ -127,10 +127,7 @@ pub(super) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurem
         unit,
         limit,
     };
-    let more = |index: usize| {
-        let of = |held: [usize; 3]| held.get(index).map_or(0.0, |n| *n as f64);
-        of(after) - of(before)
-    };
+    let more = |of: fn(&Held) -> i64| (of(&after) - of(&before)) as f64;
     let ms = took.as_secs_f64() * 1e3 / (args.loads.max(1)) as f64;
     Ok(vec![
         number("loads and unloads", args.loads as f64, "", None),
@@ -154,21 +151,27 @@ pub(super) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurem
             "MB",
             Some(RESIDENT_LIMIT_MB),
         ),
-        number("threads gained", more(0), "", Some(HELD_LIMIT)),
-        number("open files gained", more(1), "", Some(HELD_LIMIT)),
-        number("mappings gained", more(2), "", Some(MAPPINGS_LIMIT)),
+        number("threads gained", more(|h| h.threads), "", Some(HELD_LIMIT)),
+        number("open files gained", more(|h| h.files), "", Some(HELD_LIMIT)),
+        number("tasks gained", more(|h| h.tasks), "", Some(HELD_LIMIT)),
+        number(
+            "mappings gained",
+            more(|h| h.mappings),
+            "",
+            Some(MAPPINGS_LIMIT),
+        ),
     ])
 }
 
-/// Memory, threads, files and mappings after what can be given back has been; the least memory of some readings.
-fn settled(base: &str, pid: u32) -> Result<(f64, [usize; 3])> {
+/// Memory and what else is held after what can be given back has been; the least memory of some readings.
+fn settled(base: &str, pid: u32) -> Result<(f64, Held)> {
     let mut least = f64::INFINITY;
     for _ in 0..5 {
         sleep(Duration::from_millis(500));
         post(&format!("{base}/admin/gc"), &serde_json::json!({}))?;
         least = least.min(resident_mb(pid)?);
     }
-    Ok((least, held(pid)?))
+    Ok((least, held(base, pid)?))
 }
 
 fn client(url: &str, stop: &AtomicBool, sent: &AtomicUsize, failed: &AtomicUsize) {

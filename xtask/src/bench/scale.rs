@@ -144,15 +144,15 @@ fn sample(workspace: &Workspace, folder: &Path, cache: &Path, args: &Args) -> Re
     }
     let status_ms = median_ms(&format!("{base}/admin/leaks/status"))?;
     let metrics_ms = median_ms(&format!("{base}/metrics"))?;
-    let [_, files, mappings] = lab::held(host.pid())?;
+    let held = lab::held(&base, host.pid())?;
     stop(host)?;
     Ok(Sample {
         start_ms: took.as_secs_f64() * 1e3,
         resident_mb,
         status_ms,
         metrics_ms,
-        files: files as f64,
-        mappings: mappings as f64,
+        files: held.files as f64,
+        mappings: held.mappings as f64,
     })
 }
 

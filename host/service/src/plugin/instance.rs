@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use guest_heap::{Attribution, Totals, OffsetMap, Recorder, Seen};
+use guest_heap::{Attribution, OffsetMap, Recorder, Seen, Totals};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};

@@ -17,6 +17,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("process_cpu_seconds_total", "counter", &[]),
     ("process_open_fds", "gauge", &[]),
     ("process_start_time_seconds", "gauge", &[]),
+    ("leak_host_tasks", "gauge", &[]),
     (
         "http_requests_total",
         "counter",

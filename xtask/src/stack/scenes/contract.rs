@@ -1,12 +1,13 @@
 //! What the lab's text and its dashboards may rely on.
 
 /// Every metric of the service, as its series are called in Prometheus.
-pub(super) const SERIES: [&str; 40] = [
+pub(super) const SERIES: [&str; 41] = [
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",
     "process_cpu_seconds_total",
     "process_open_fds",
     "process_start_time_seconds",
+    "leak_host_tasks",
     "http_requests_total",
     "http_request_duration_seconds_bucket",
     "http_request_duration_seconds_count",

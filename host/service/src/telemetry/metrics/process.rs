@@ -1,11 +1,11 @@
-//! The process: the names that Prometheus's own client libraries use.
+//! The process: the names that Prometheus's own client libraries use, and one of the host's own.
 
 use prometheus::{Counter, Gauge, IntGauge};
 
 use super::{Registered, gauge_value, register};
 use crate::memory::process::ProcessReading;
 
-/// `process_*`.
+/// `process_*`, `leak_host_tasks`.
 #[derive(Debug)]
 pub(crate) struct ProcessMetrics {
     resident_bytes: IntGauge,
@@ -13,6 +13,7 @@ pub(crate) struct ProcessMetrics {
     cpu_seconds: Counter,
     open_fds: IntGauge,
     start_time_seconds: Gauge,
+    tasks: IntGauge,
 }
 
 impl ProcessMetrics {
@@ -42,11 +43,19 @@ impl ProcessMetrics {
                     "When the process started, in seconds since 1970.",
                 )?,
             )?,
+            tasks: gauge(
+                "leak_host_tasks",
+                "Tasks of the host that have not ended: plugins, connections, what runs in the background.",
+            )?,
         })
     }
 
-    /// Shows a reading.
+    /// Shows a reading, and the tasks of the runtime that this is called in.
     pub(crate) fn update(&self, reading: &ProcessReading) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.tasks
+                .set(gauge_value(runtime.metrics().num_alive_tasks() as u64));
+        }
         self.resident_bytes.set(gauge_value(reading.resident_bytes));
         self.virtual_bytes.set(gauge_value(reading.virtual_bytes));
         self.open_fds.set(gauge_value(reading.open_fds));

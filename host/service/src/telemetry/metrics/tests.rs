@@ -63,6 +63,7 @@ fn every_metric_of_the_contract_is_there_before_anything_happened() {
         "http_requests_total counter",
         "leak_build_info gauge",
         "leak_enabled gauge",
+        "leak_host_tasks gauge",
         "leak_memory_bytes_per_request gauge",
         "leak_memory_growth_bytes_per_second gauge",
         "leak_memory_ledger_bytes gauge",
