@@ -1,0 +1,149 @@
+//! Which settings are taken, and what they lead to.
+
+use super::*;
+
+fn settings() -> Settings {
+    let declared = vec![Spec {
+        name: "payload_bytes".into(),
+        description: String::new(),
+        kind: Kind::Integer { min: 0, max: 1000 },
+        optional: false,
+        default: Value::Integer(10),
+        owner: Owner::Plugin,
+    }];
+    let defaults = Defaults {
+        deadline: Duration::from_millis(250),
+        memory_limit: None,
+        heap_profile: true,
+    };
+    Settings::new("p", declared, defaults)
+}
+
+#[test]
+fn values_are_checked_against_type_and_range() {
+    let cases: Vec<(&str, Value, bool)> = vec![
+        ("payload_bytes", Value::Integer(0), true),
+        ("payload_bytes", Value::Integer(1000), true),
+        ("payload_bytes", Value::Integer(1001), false),
+        ("payload_bytes", Value::Number(3.0), true),
+        ("payload_bytes", Value::Number(3.5), false),
+        ("payload_bytes", Value::Text("3".into()), false),
+        ("payload_bytes", Value::Unset, false),
+        ("probability", Value::Integer(1), true),
+        ("probability", Value::Number(1.01), false),
+        ("probability", Value::Number(f64::NAN), false),
+        ("max_mb", Value::Unset, true),
+        ("max_mb", Value::Number(-1.0), false),
+        ("target_mb", Value::Integer(100), true),
+        ("target_mb", Value::Unset, true),
+        ("target_mb", Value::Integer(0), false),
+        ("target_minutes", Value::Number(0.5), true),
+        ("target_minutes", Value::Integer(0), false),
+        ("target_minutes", Value::Unset, false),
+        ("heap_profile", Value::Text("off".into()), true),
+        ("heap_profile", Value::Text("on".into()), false),
+    ];
+    for (name, value, fits) in cases {
+        let result = settings().with(vec![(name.into(), value.clone())]);
+        assert_eq!(result.is_ok(), fits, "{name} = {value:?}");
+    }
+}
+
+#[test]
+fn a_refused_change_leaves_everything_as_it_was() {
+    let before = settings();
+    let changes = vec![
+        ("payload_bytes".into(), Value::Integer(20)),
+        ("probability".into(), Value::Number(2.0)),
+    ];
+    assert!(before.with(changes).is_err());
+    assert_eq!(before.get("payload_bytes"), Some(&Value::Integer(10)));
+}
+
+#[test]
+fn the_policy_follows_the_values() {
+    let s = settings()
+        .with(vec![("max_mb".into(), Value::Number(1.5))])
+        .unwrap();
+    assert_eq!(s.policy().retained_max, Some(1_572_864));
+    assert_eq!(s.policy().memory_limit, WASM32_MEMORY_MAX);
+    assert_eq!(s.at_defaults().policy().retained_max, None);
+    assert_eq!(s.policy().target, None);
+    let s = s
+        .with(vec![("target_mb".into(), Value::Integer(100))])
+        .unwrap();
+    let target = s.policy().target.unwrap();
+    assert_eq!(target.bytes, 100 << 20);
+    assert_eq!(target.within, Duration::from_secs(600));
+}
+
+#[test]
+fn the_nearest_payload_lies_in_the_range() {
+    let settings = settings();
+    let (spec, payload) = settings.payload().unwrap();
+    assert_eq!(payload, 10);
+    for (bytes, nearest) in [(0, 0), (7, 7), (1001, 1000), (u64::MAX, 1000)] {
+        assert_eq!(spec.nearest(bytes), Value::Integer(nearest));
+    }
+}
+
+#[test]
+fn only_changed_settings_of_the_plugin_are_told_to_it() {
+    let old = settings();
+    let new = old
+        .with(vec![
+            ("payload_bytes".into(), Value::Integer(20)),
+            ("probability".into(), Value::Number(0.5)),
+        ])
+        .unwrap();
+    let told: Vec<_> = new
+        .plugin_changes(&old)
+        .map(|(s, _)| s.name.as_str())
+        .collect();
+    assert_eq!(told, ["payload_bytes"]);
+    assert!(old.plugin_changes(&old).next().is_none());
+}
+
+#[test]
+fn a_new_version_keeps_what_it_still_takes() {
+    let old = settings()
+        .with(vec![
+            ("payload_bytes".into(), Value::Integer(20)),
+            ("probability".into(), Value::Number(0.5)),
+        ])
+        .unwrap();
+    let (kept, reset) = settings().keeping(&old);
+    assert_eq!(kept.get("payload_bytes"), Some(&Value::Integer(20)));
+    assert_eq!(kept.policy().probability, 0.5);
+    assert_eq!(reset, []);
+
+    let mut narrow = settings();
+    for spec in &mut narrow.specs {
+        if spec.name == "payload_bytes" {
+            spec.kind = Kind::Integer { min: 0, max: 15 };
+        }
+    }
+    let (mut kept, reset) = narrow.keeping(&old);
+    assert_eq!(kept.get("payload_bytes"), narrow.get("payload_bytes"));
+    assert_eq!(reset.len(), 1);
+    assert_eq!(reset[0].name, "payload_bytes");
+    assert!(reset[0].reason.contains("to 15"), "{reset:?}");
+
+    assert!(kept.put_back("probability"));
+    assert_eq!(kept.policy().probability, 1.0);
+    assert!(!kept.put_back("probability") && !kept.put_back("nothing"));
+}
+
+#[test]
+fn a_setting_that_is_gone_is_named_if_it_was_changed() {
+    let old = settings()
+        .with(vec![("payload_bytes".into(), Value::Integer(20))])
+        .unwrap();
+    let mut without = settings();
+    let at = without.specs.iter().position(|s| s.name == "payload_bytes");
+    without.specs.remove(at.unwrap());
+    without.values.remove(at.unwrap());
+    let (_, reset) = without.keeping(&old);
+    assert_eq!(reset[0].name, "payload_bytes");
+    assert_eq!(without.keeping(&settings()).1, []);
+}
