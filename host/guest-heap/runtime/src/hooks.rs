@@ -55,8 +55,7 @@ unsafe impl Region for Tail {
     #[inline(always)]
     fn base(&self) -> *mut Bucket {
         let heap = (&raw const __heap_base).cast_mut();
-        // Buckets that are looked at together lie in two cache lines.
-        heap.wrapping_add(heap.align_offset(4 * size_of::<Bucket>()))
+        heap.wrapping_add(heap.align_offset(align_of::<Bucket>()))
             .cast()
     }
 
@@ -115,10 +114,9 @@ fn keep(pointer: u32, size: u32, index: u32) {
 fn keep_slowly(pointer: u32, size: u32, index: u32) {
     let live = own!(LIVE);
     let contexts = own!(CONTEXTS);
-    let dropped = live.dropped();
     let kept = live.insert_slowly(pointer, size, index);
     contexts.header.table_bytes = live.bytes() as u64;
-    contexts.header.lost_objects += live.dropped() - dropped;
+    contexts.header.lost_objects += live.take_dropped();
     if !kept {
         contexts.header.lost_objects += 1;
         contexts.header.lost_bytes += u64::from(size);

@@ -20,9 +20,8 @@ use crate::large::LargeSizes;
 /// Sizes up to here, exclusive, stand in the entry itself.
 pub const MAX_PACKED_SIZE: u32 = (1 << SIZE_BITS) - 1;
 
-/// Buckets that are searched for an address. With few, there are block sizes under which the
-/// multiplicative hash fills buckets so unevenly that blocks find no place; with 32, none up to
-/// 2,000.
+/// Buckets that are searched for an address. With few, there are block sizes under which the hash
+/// fills buckets so unevenly that blocks find no place; with 32, none up to 2,000.
 pub const PROBE: usize = 32;
 
 /// Blocks that may wait for a place.
@@ -165,14 +164,25 @@ impl<R: Region> LiveTable<R> {
         }
     }
 
-    /// Blocks that found no place while the table grew: none, as far as tests can tell.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// Blocks that found no place while the table grew, since this was last asked: none, as far as
+    /// tests can tell.
+    pub fn take_dropped(&mut self) -> u64 {
+        core::mem::take(&mut self.dropped)
+    }
+
+    /// Blocks that found no bucket and wait for one.
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Buckets that have not moved yet since the table last doubled.
     pub fn unmoved(&self) -> usize {
         self.unmoved
+    }
+
+    /// Where the buckets lie.
+    pub fn region_mut(&mut self) -> &mut R {
+        &mut self.region
     }
 
     /// Bytes that the buckets take.
@@ -254,9 +264,18 @@ impl<R: Region> LiveTable<R> {
     /// nothing done, when the address is not in the table.
     pub fn replace(&mut self, pointer: u32, size: u32, context: u32) -> Option<Block> {
         let home = self.home(pointer);
-        let (bucket, hits) = (home..home + PROBE)
-            .chain(self.before_moving(pointer))
-            .find_map(|number| self.find_in(number, pointer))?;
+        let find = |number| self.find_in(number, pointer);
+        let found = (home..home + PROBE).find_map(find);
+        let (bucket, hits) = match found {
+            Some(found) => found,
+            None => {
+                // So that it ends, even if blocks only change.
+                self.move_some(MOVE_ON_SEARCH);
+                (home..home + PROBE)
+                    .chain(self.before_moving(pointer))
+                    .find_map(|number| self.find_in(number, pointer))?
+            }
+        };
         // SAFETY: a bucket of the region.
         let bucket = unsafe { &mut *bucket };
         // SAFETY: a hit's bits are not 0, so the lane is below LANES.
@@ -352,13 +371,14 @@ impl<R: Region> LiveTable<R> {
     }
 
     /// All buckets in reach are full: the table grows if it is at least half as full as allowed,
-    /// else the block waits.
+    /// else the block waits. While the table moves it waits first, since that may make room.
     fn wait(&mut self, pointer: u32, value: u32) -> bool {
         if self.unmoved > 0 {
-            self.move_some(usize::MAX);
-            if self.place(pointer, value) {
+            self.move_some(MOVE_BUCKETS);
+            if self.place(pointer, value) || self.push_waiting(pointer, value) {
                 return true;
             }
+            self.move_some(usize::MAX);
         }
         // A table that is nearly empty and still has no place in reach would only waste memory.
         if self.left < self.limit / 2 && self.grow() && self.place(pointer, value) {
@@ -368,7 +388,8 @@ impl<R: Region> LiveTable<R> {
             return true;
         }
         self.unpack(pointer, value);
-        self.left = self.left.wrapping_add(1);
+        // It is not live, but counts towards the next try to grow.
+        self.limit = self.limit.wrapping_sub(1);
         false
     }
 
@@ -398,10 +419,7 @@ impl<R: Region> LiveTable<R> {
     fn grow(&mut self) -> bool {
         self.move_some(usize::MAX);
         let buckets = 1usize << (32 - self.shift);
-        if self.shift <= 32 - LAST_BITS
-            || self.waiting > WAITING / 2
-            || !self.region.ensure(bytes_for(2 * buckets))
-        {
+        if self.shift <= 32 - LAST_BITS || !self.region.ensure(bytes_for(2 * buckets)) {
             self.left = self.left.wrapping_add(RETRY_AFTER);
             self.limit = self.limit.wrapping_add(RETRY_AFTER);
             return false;
@@ -418,6 +436,8 @@ impl<R: Region> LiveTable<R> {
         };
         self.left = 0;
         self.reserve = self.limit - live;
+        // Their list may be needed while the table moves.
+        self.place_waiting();
         self.move_some(MOVE_BUCKETS);
         self.allow(MOVE_AFTER);
         true
@@ -491,13 +511,12 @@ const fn unpack_small(value: u32) -> Block {
     }
 }
 
-/// Fibonacci hashing of what 256 bytes of addresses have in common; each quarter of them has a bucket of its own, beside
-/// the others. So blocks that were made one after the other are looked for in few cache lines, not in one each, and yet
-/// buckets fill no less evenly.
+/// Fibonacci hashing; blocks are aligned to 8 at least. Blocks side by side come to lie far apart, which costs a cache miss
+/// for each that stays. Hashing 256 bytes at once would save half of those, but there are ways to lay out a heap under
+/// which a thousand blocks then find no place.
 #[inline(always)]
 fn home_at(pointer: u32, shift: u32) -> usize {
-    let chunk = (pointer >> 8).wrapping_mul(0x9E37_79B1) >> shift;
-    (chunk ^ (pointer >> 6 & 3)) as usize
+    ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> shift) as usize
 }
 
 /// The first lane that a comparison has hit; it must have hit one.

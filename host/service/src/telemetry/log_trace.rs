@@ -21,7 +21,7 @@ pub(super) fn within<W: Future>(trace: TraceId, work: W) -> impl Future<Output =
     TRACE.scope(trace, work)
 }
 
-/// Fields as text, and the trace id as the last one.
+/// Fields as text, and the trace id as the last one. Spans would have it too; the host makes none.
 pub(super) struct TextFields(DefaultFields);
 
 impl TextFields {
