@@ -17,6 +17,7 @@ use guest_heap::symbols::Symbols;
 use guest_heap::{Context, Reading, Seen};
 use tokio::sync::Mutex as AsyncMutex;
 
+use crate::memory::allocator;
 use crate::plugin::backtrace::symbol_options;
 use crate::plugin::driver::HeapBooks;
 use crate::plugin::error::PluginError;
@@ -268,6 +269,7 @@ impl Heaps {
         origin: Arc<Origin>,
         reading: Reading,
     ) -> Result<Arc<Snapshot>, PluginError> {
+        let mut fresh = false;
         let symbols = match &known.symbols {
             Some((of, symbols)) if of.digest == origin.digest => symbols.clone(),
             _ => {
@@ -280,6 +282,7 @@ impl Heaps {
                 })
                 .await?;
                 let symbols = Arc::new(symbols);
+                fresh = true;
                 known.symbols = Some((origin, symbols.clone()));
                 symbols
             }
@@ -290,6 +293,10 @@ impl Heaps {
         let contexts = std::mem::take(&mut known.contexts);
         let (snapshot, contexts) = crate::plugin::registry::blocking(move || {
             let snapshot = Snapshot::new(&reading, |index| contexts.get(&index).cloned(), symbols);
+            if fresh {
+                // Reading line tables for the first time takes many times what is kept of them.
+                allocator::release_free_pages();
+            }
             Ok((Arc::new(snapshot), contexts))
         })
         .await?;

@@ -1,8 +1,18 @@
-//! The host's own allocator: what it has handed out, and how to make it give free pages back.
+//! The host's own allocator: what it has handed out, and how to make it keep less and give free pages back.
 //!
 //! glibc keeps freed pages for later, so a process that has freed 100 MB may stay 100 MB large. The
 //! lab's `gc` has to show memory that really went back, hence the explicit trim. Other allocators
-//! return pages by themselves or cannot be asked; there, both functions do nothing.
+//! return pages by themselves or cannot be asked; there, the functions do nothing.
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+/// Has threads share heaps, one for each core: for before there are threads. By default glibc makes up to eight for each
+/// core, and every heap keeps the pages of the largest answer that was ever made in it: with threads that come and go,
+/// tens of megabytes that belong to nothing, and that grow whenever a thread comes by a heap for the first time.
+pub(crate) fn share_heaps() {
+    glibc::limit_heaps(available_parallelism().map_or(1, NonZero::get));
+}
 
 /// Returns the allocator's free pages to the system; answers whether any were returned.
 ///
@@ -24,6 +34,12 @@ pub(crate) fn in_use_bytes() -> Option<u64> {
     reason = "glibc offers the trim and the totals only as C functions; this module is all there is of it"
 )]
 mod glibc {
+    pub(super) fn limit_heaps(most: usize) {
+        let most = libc::c_int::try_from(most).unwrap_or(libc::c_int::MAX);
+        // SAFETY: mallopt takes any value, and is called before there are threads (mallopt(3)). A refusal changes nothing.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, most) };
+    }
+
     pub(super) fn trim() -> bool {
         // SAFETY: malloc_trim has no preconditions and is MT-Safe (malloc_trim(3)); it touches free
         // memory only. The argument is the slack to keep at the top of the heap: none.
@@ -41,6 +57,8 @@ mod glibc {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod glibc {
+    pub(super) fn limit_heaps(_most: usize) {}
+
     pub(super) fn trim() -> bool {
         false
     }
@@ -56,6 +74,34 @@ mod tests {
     use crate::memory::{alone, process::ProcessReader};
 
     const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn threads_share_heaps() {
+        alone::check("memory::allocator::tests::threads_share_heaps", || {
+            share_heaps();
+            let cores = available_parallelism().unwrap().get();
+            let threads = cores * 4;
+            let reader = ProcessReader::new().unwrap();
+            let before = reader.read().unwrap().virtual_bytes;
+            let all_are_there = std::sync::Barrier::new(threads + 1);
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        let block = vec![1_u8; 1000];
+                        all_are_there.wait();
+                        all_are_there.wait();
+                        drop(block);
+                    });
+                }
+                all_are_there.wait();
+                let more = reader.read().unwrap().virtual_bytes - before;
+                all_are_there.wait();
+                // A heap of its own is 64 MiB of addresses, a stack two.
+                let shared = (cores * 64 + threads * 4) as u64 * MIB;
+                assert!(more < shared, "{} MiB", more / MIB);
+            });
+        });
+    }
 
     #[test]
     fn freed_small_blocks_go_back_to_the_system() {
