@@ -85,6 +85,18 @@ pub(crate) struct Held {
     pub(crate) tasks: i64,
 }
 
+impl Held {
+    /// The less of each.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self {
+            threads: self.threads.min(other.threads),
+            files: self.files.min(other.files),
+            mappings: self.mappings.min(other.mappings),
+            tasks: self.tasks.min(other.tasks),
+        }
+    }
+}
+
 /// What the host at `base` with this process id holds.
 ///
 /// # Errors
