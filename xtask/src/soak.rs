@@ -167,7 +167,8 @@ impl Host {
     /// blocking work comes whenever one is needed and stays for a while.
     fn footprint(&self) -> Result<(f64, Held)> {
         let pid = self.process.pid();
-        let read = || Ok((lab::resident_mb(pid)?, lab::held(&self.base, pid)?));
+        let read =
+            || -> Result<(f64, Held)> { Ok((lab::resident_mb(pid)?, lab::held(&self.base, pid)?)) };
         let (mut resident_mb, mut least) = read()?;
         for _ in 0..READINGS {
             sleep(Duration::from_secs(1));
