@@ -10,8 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::process::Signal;
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::bench::lab::{self, Held};
@@ -37,7 +36,7 @@ const LEAKS: [&str; 3] = ["cache", "history", "listeners"];
 /// threads for blocking work for ten seconds.
 const SETTLE: Duration = Duration::from_secs(15);
 
-/// How often is looked, a second apart.
+/// Readings after the first, a second apart.
 const READINGS: u32 = 10;
 
 /// The share of the time in which memory has to stay flat; the rest is for changes at random.
@@ -178,13 +177,6 @@ impl Host {
         }
         Ok((resident_mb, least))
     }
-
-    fn end(self) -> Result<()> {
-        self.process.signal(Signal::TERM);
-        let status = self.process.wait()?;
-        ensure!(status.success(), "the host did not end cleanly: {status}");
-        Ok(())
-    }
 }
 
 /// A host that has to stay as it is under load.
@@ -212,7 +204,7 @@ impl Part {
         let second = load(wrk, script, &host.base, time.saturating_sub(warm_up))?;
         sleep(SETTLE);
         let (resident_after, after) = host.footprint()?;
-        host.end()?;
+        lab::stop(host.process)?;
         let growth = resident_after - resident_before;
         let mut remarks = String::new();
         if warm_up < REMEMBERS {
@@ -287,7 +279,7 @@ fn shaken(host: Host, wrk: &Path, script: &Path, time: Duration, seed: u64) -> R
         "changes at random: {requests} requests, {changes} changes, none failed; afterwards each of {COUNTED} requests counted: {}",
         if right { "ok" } else { "WRONG" }
     );
-    host.end()?;
+    lab::stop(host.process)?;
     Ok(right)
 }
 

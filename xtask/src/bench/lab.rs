@@ -55,7 +55,7 @@ pub(super) fn start(
 }
 
 /// Stops it; it must end cleanly.
-pub(super) fn stop(host: HostProcess) -> Result<()> {
+pub(crate) fn stop(host: HostProcess) -> Result<()> {
     host.signal(Signal::TERM);
     let status = host.wait()?;
     if !status.success() {

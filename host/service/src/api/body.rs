@@ -26,8 +26,8 @@ pub(super) enum Unread {
     Broken,
 }
 
-/// Reads a body of at most `limit` bytes, whose parts come within `patience` of each other. What is too large is read on for a while and not kept: a client that is still
-/// sending does not see an answer.
+/// Reads a body of at most `limit` bytes, whose parts come within `patience` of each other. What is too large is read on
+/// for a while and not kept: a client that is still sending does not see an answer.
 pub(super) async fn read_whole(
     headers: &HeaderMap,
     mut body: Body,

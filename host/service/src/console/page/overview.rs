@@ -100,7 +100,7 @@ fn process() -> Markup {
                             }
                             tfoot { tr data-part="rss" { th scope="row" { "Resident memory" } td { "–" } } }
                         }
-                        p.hint { "What is given and not touched yet makes unattributed negative." }
+                        p.hint { "Unattributed: mostly freed pages that the host keeps for later, and stacks of its threads." }
                     }
                 }
             }
