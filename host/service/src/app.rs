@@ -137,7 +137,7 @@ impl App {
                 if let Err(error) = instruments::refresh(&metrics, &registry, &monitor, &heaps) {
                     tracing::warn!(%error, "cannot read the process's memory");
                 }
-                metrics.gather()
+                metrics.families()
             };
             let version = env!("CARGO_PKG_VERSION");
             Telemetry::start(

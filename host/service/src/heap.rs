@@ -8,6 +8,7 @@
 pub(crate) mod baselines;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use crate::plugin::driver::HeapBooks;
 use crate::plugin::error::PluginError;
 use crate::plugin::handle::Plugin;
 use crate::plugin::loader::{Loader, Origin};
-use crate::plugin::registry::Registry;
+use crate::plugin::registry::{Registry, still_loaded};
 
 /// A plugin that does not answer within this time is left out of one sample.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -48,7 +49,9 @@ struct View {
     books: AsyncMutex<Known>,
     history: Mutex<History>,
     /// For the ledger: bytes of symbols and stacks.
-    symbol_bytes: std::sync::atomic::AtomicU64,
+    symbol_bytes: AtomicU64,
+    /// For the ledger: bytes of the history.
+    history_bytes: AtomicU64,
 }
 
 /// The last books, and what it takes to explain them.
@@ -164,10 +167,9 @@ impl Heaps {
     pub(crate) fn memory_bytes(&self) -> (u64, u64) {
         let views: Vec<Arc<View>> = self.lock().values().cloned().collect();
         views.iter().fold((0, 0), |(symbols, histories), view| {
-            let history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
             (
-                symbols + view.symbol_bytes.load(std::sync::atomic::Ordering::Relaxed),
-                histories + history.memory_bytes() as u64,
+                symbols + view.symbol_bytes.load(Ordering::Relaxed),
+                histories + view.history_bytes.load(Ordering::Relaxed),
             )
         })
     }
@@ -185,8 +187,8 @@ impl Heaps {
 
     /// Forgets the heaps of all but these plugins, which are in the order of their ids.
     pub(crate) fn keep_only(&self, plugins: &[Arc<Plugin>]) {
-        self.lock()
-            .retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
+        let mut loaded = still_loaded(plugins);
+        self.lock().retain(|id, _| loaded(id));
     }
 
     /// Brings a plugin's history up to this moment, before it is asked about.
@@ -311,11 +313,13 @@ impl Heaps {
         if let Some(view) = views.get(plugin.id()).filter(|v| v.life == plugin.life()) {
             return view.clone();
         }
+        let history = History::new();
         let view = Arc::new(View {
             life: plugin.life(),
             books: AsyncMutex::default(),
-            history: Mutex::new(History::new()),
-            symbol_bytes: Default::default(),
+            symbol_bytes: AtomicU64::default(),
+            history_bytes: AtomicU64::new(history.memory_bytes() as u64),
+            history: Mutex::new(history),
         });
         views.insert(plugin.id().to_owned(), view.clone());
         view
@@ -357,11 +361,12 @@ async fn read(
 fn account(view: &View, known: &Known, symbols: &Symbols) {
     let stacks = known.stack_bytes + known.contexts.len() * size_of::<(u32, Context)>();
     let bytes = symbols.memory_bytes() + stacks;
-    view.symbol_bytes
-        .store(bytes as u64, std::sync::atomic::Ordering::Relaxed);
+    view.symbol_bytes.store(bytes as u64, Ordering::Relaxed);
 }
 
 fn push(view: &View, at: Duration, snapshot: &Snapshot) {
     let mut history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
     history.push(at, snapshot);
+    let bytes = history.memory_bytes() as u64;
+    view.history_bytes.store(bytes, Ordering::Relaxed);
 }

@@ -13,6 +13,7 @@ pub(crate) mod limit;
 pub(crate) mod process;
 pub(crate) mod resident;
 pub(crate) mod samples;
+pub(crate) mod seldom;
 pub(crate) mod watchdog;
 
 #[cfg(test)]

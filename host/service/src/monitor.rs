@@ -21,12 +21,16 @@ use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
 use crate::memory::resident::{Granted, Resident, WasmMemories};
 use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, Sample, SampleRing};
+use crate::memory::seldom::Seldom;
 use crate::plugin::handle::Plugin;
-use crate::plugin::registry::Registry;
+use crate::plugin::registry::{Registry, still_loaded};
 use crate::telemetry::QueueUsage;
 
 /// Samples until what a start leaves behind has been given back, and what is always needed is resident.
 const SETTLING: u64 = 2;
+
+/// Samples in the window that growth is taken over, both ends included.
+const SAMPLES_OF_WINDOW: usize = (GROWTH_WINDOW.as_secs() / SAMPLE_INTERVAL.as_secs()) as usize + 1;
 
 /// What is kept of one look at the process.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +132,8 @@ pub(crate) struct Monitor {
     /// Resident bytes once the host had settled.
     start_resident_bytes: AtomicU64,
     memories: WasmMemories,
+    /// What the host's allocator has handed out.
+    in_use_bytes: Seldom<u64>,
     history: Mutex<History>,
     /// What waits for the collector.
     queue: OnceLock<Arc<QueueUsage>>,
@@ -180,6 +186,7 @@ impl Monitor {
             budget,
             start_resident_bytes: AtomicU64::new(start_resident_bytes),
             memories: WasmMemories::default(),
+            in_use_bytes: Seldom::default(),
             history: Mutex::new(history),
             queue: OnceLock::new(),
             ticks: watch::Sender::new(0),
@@ -296,6 +303,14 @@ impl Monitor {
     pub(crate) fn plugin_forecast(&self, plugin: &Plugin, limit: u64) -> Option<Forecast> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = history.of(plugin)?;
+        if let Some(sample) = ring.unchanged(GROWTH_WINDOW) {
+            // What most plugins do most of the time.
+            let samples = SAMPLES_OF_WINDOW;
+            return Some(Forecast {
+                growth: Growth::flat(sample.retained_bytes, GROWTH_WINDOW, samples),
+                seconds_to_limit: None,
+            });
+        }
         let generation = ring.latest()?.value.generation;
         let of_instance = || each_second(ring).filter(move |s| s.value.generation == generation);
         let retained = of_instance().map(|s| GrowthPoint {
@@ -360,7 +375,9 @@ impl Monitor {
         Ledger::balance(&LedgerReading {
             resident_bytes: process.resident_bytes,
             resident_file_bytes: process.resident_file_bytes,
-            allocator_in_use_bytes: allocator::in_use_bytes(),
+            allocator_in_use_bytes: self
+                .in_use_bytes
+                .with(allocator::in_use_bytes, |bytes| *bytes),
             thread_stack_bytes: None,
             plugins_linear_bytes: resident.linear.min(all.linear),
             profiler_bytes: resident.profiler.min(all.profiler),
@@ -408,9 +425,8 @@ impl Monitor {
             };
             history.process.push(at, sample);
         }
-        history
-            .plugins
-            .retain(|id, _| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok());
+        let mut loaded = still_loaded(&plugins);
+        history.plugins.retain(|id, _| loaded(id));
         for plugin in plugins.iter() {
             let reading = plugin.reading();
             let sample = PluginSample {
@@ -476,5 +492,34 @@ mod tests {
         assert!(changes.len() < 45, "{}", changes.len());
         let expected: Vec<_> = all.window(GROWTH_WINDOW).copied().collect();
         assert_eq!(each_second(&changes).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn growth_of_what_stays_is_what_the_samples_give() {
+        let start = Instant::now();
+        let at = |second: u64| Moment {
+            instant: start + Duration::from_secs(second),
+            unix_seconds: second as f64,
+        };
+        let mut ring = SampleRing::new(900);
+        for second in 0..100 {
+            ring.push_change(at(second), second);
+        }
+        assert!(ring.unchanged(GROWTH_WINDOW).is_none());
+        for second in 100..161 {
+            ring.push_change(at(second), 7);
+        }
+        let points = each_second(&ring).map(|s| GrowthPoint {
+            at: s.at,
+            bytes: s.value,
+            requests: 3,
+        });
+        let computed = Growth::over(points, GROWTH_WINDOW, None);
+        let stays = ring.unchanged(GROWTH_WINDOW).copied().unwrap();
+        assert_eq!(
+            Growth::flat(stays, GROWTH_WINDOW, SAMPLES_OF_WINDOW),
+            computed
+        );
+        assert_eq!(computed.seconds_to_limit(Some(1000)), None);
     }
 }

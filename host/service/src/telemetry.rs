@@ -23,9 +23,9 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
-use prometheus::proto::MetricFamily;
 
 use guard::TelemetryGuard;
+use metrics::family::AnyFamily;
 use otlp::OtlpClient;
 pub(crate) use otlp::OtlpClientError;
 use otlp_metrics::{MetricSender, text_attribute};
@@ -54,7 +54,7 @@ impl Telemetry {
         settings: TelemetrySettings,
         service: &str,
         version: &str,
-        gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static,
+        gather: impl Fn() -> Vec<Arc<dyn AnyFamily>> + Send + Sync + 'static,
     ) -> Result<Self, OtlpClientError> {
         let resource = resource(&settings.resource, service, version);
         let outage = Arc::new(OutageLog::default());

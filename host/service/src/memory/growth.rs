@@ -90,6 +90,19 @@ impl Growth {
         Self::of(&used, window)
     }
 
+    /// Growth of what has not changed for a whole window of so many samples.
+    pub(crate) fn flat(bytes: u64, window: Duration, samples: usize) -> Self {
+        Self {
+            bytes_per_second: 0.0,
+            bytes_per_request: None,
+            window_seconds: window.as_secs_f64(),
+            confidence: 1.0,
+            samples,
+            latest_bytes: Some(bytes),
+            significant: false,
+        }
+    }
+
     fn of(points: &[GrowthPoint], window: Duration) -> Self {
         let start = points.first().map(|first| first.at.instant);
         let seconds = |point: &GrowthPoint| {

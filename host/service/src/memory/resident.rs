@@ -5,20 +5,16 @@
 //! the address space that it may grow into, which the engine has reserved without any access, gigabytes of it. Whose it
 //! is, a plugin's or the profiler's, is told by its size.
 //!
-//! A reading costs a few microseconds for each mapping. So it is taken anew only after a hundred times of what the last
-//! one took: a percent of a core at most, however often somebody asks.
+//! A reading costs a few microseconds for each mapping, so it is taken [seldom](super::seldom).
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+
+use super::seldom::Seldom;
 
 /// No other mapping without access is as large as what a wasm memory may grow into.
 const RESERVED_MIN: u64 = 1 << 30;
-
-/// The share of time that reading may take: one part in so many.
-const REST: u32 = 100;
 
 /// What is resident of all plugins' memories, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,34 +57,13 @@ impl Granted {
 
 /// Reads the kernel's account, and remembers it for a while.
 #[derive(Debug, Default)]
-pub(crate) struct WasmMemories {
-    last: Mutex<Option<Last>>,
-}
-
-#[derive(Debug)]
-struct Last {
-    at: Instant,
-    took: Duration,
-    memories: Vec<Memory>,
-}
+pub(crate) struct WasmMemories(Seldom<Vec<Memory>>);
 
 impl WasmMemories {
     /// What is resident now, or was a moment ago; none where the kernel does not say.
     pub(crate) fn resident(&self, granted: &Granted) -> Option<Resident> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last
-            .as_ref()
-            .is_none_or(|last| last.at.elapsed() > last.took * REST)
-        {
-            let started = Instant::now();
-            let memories = read(BufReader::new(File::open("/proc/self/smaps").ok()?)).ok()?;
-            *last = Some(Last {
-                at: Instant::now(),
-                took: started.elapsed(),
-                memories,
-            });
-        }
-        last.as_ref().map(|last| granted.divide(&last.memories))
+        let read = || read(BufReader::new(File::open("/proc/self/smaps").ok()?)).ok();
+        self.0.with(read, |memories| granted.divide(memories))
     }
 }
 

@@ -107,6 +107,17 @@ impl<T> SampleRing<T> {
         }
     }
 
+    /// The value that has stayed for this long, if there is one.
+    pub(crate) fn unchanged(&self, time: Duration) -> Option<&T>
+    where
+        T: PartialEq,
+    {
+        let newest = self.latest()?;
+        let before = self.samples.get(self.len().checked_sub(2)?)?;
+        let stayed = newest.at.instant.duration_since(before.at.instant);
+        (before.value == newest.value && stayed >= time).then_some(&newest.value)
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.samples.len()
@@ -143,6 +154,24 @@ impl<T> SampleRing<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_stayed_is_told_from_what_has_changed() {
+        let start = Instant::now();
+        let minute = Duration::from_secs(60);
+        let mut ring = SampleRing::new(900);
+        assert_eq!(ring.unchanged(minute), None);
+        ring.push_change(at(start, 0), 'a');
+        assert_eq!(ring.unchanged(minute), None);
+        ring.push_change(at(start, 1), 'b');
+        ring.push_change(at(start, 2), 'b');
+        ring.push_change(at(start, 60), 'b');
+        assert_eq!(ring.unchanged(minute), None);
+        ring.push_change(at(start, 61), 'b');
+        assert_eq!(ring.unchanged(minute), Some(&'b'));
+        ring.push_change(at(start, 62), 'c');
+        assert_eq!(ring.unchanged(minute), None);
+    }
 
     fn at(start: Instant, second: u64) -> Moment {
         Moment {

@@ -222,6 +222,15 @@ impl Registry {
     }
 }
 
+/// Tells of one id after the other, in their order, whether it is among these plugins, which are in that order too.
+pub(crate) fn still_loaded(plugins: &[Arc<Plugin>]) -> impl FnMut(&str) -> bool {
+    let mut rest = plugins.iter().map(|plugin| plugin.id()).peekable();
+    move |id| {
+        while rest.next_if(|next| *next < id).is_some() {}
+        rest.peek().is_some_and(|next| *next == id)
+    }
+}
+
 /// Starts blocking work at once; the future waits for its end.
 pub(crate) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,

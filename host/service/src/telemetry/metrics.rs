@@ -6,6 +6,7 @@
 //! most), never from a request.
 
 mod exposition;
+pub(super) mod family;
 mod http;
 mod memory;
 mod openmetrics;
@@ -14,12 +15,13 @@ mod process;
 mod registered;
 mod text;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use prometheus::core::Collector;
-use prometheus::{IntGauge, Opts, proto::MetricFamily};
+use prometheus::IntGauge;
 
 pub(crate) use exposition::Exposition;
+use family::{About, AnyFamily};
 pub(crate) use http::HttpMetrics;
 pub(super) use http::method_label;
 pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
@@ -60,13 +62,13 @@ impl Metrics {
         revision: &str,
     ) -> Result<Self, prometheus::Error> {
         let registry = Registered::default();
-        let build = Opts::new(
+        let build = About::new(
             "leak_build_info",
             "Always 1; its labels say what was built.",
-        )
-        .const_label("version", version)
-        .const_label("revision", revision);
-        register(&registry, IntGauge::with_opts(build)?)?.set(1);
+        );
+        let build = build.constant("version", version);
+        let build = build.constant("revision", revision);
+        registry.single::<IntGauge>(build)?.set(1);
         Ok(Self {
             http: HttpMetrics::register(&registry, service)?,
             plugins: PluginMetrics::register(&registry)?,
@@ -78,9 +80,9 @@ impl Metrics {
         })
     }
 
-    /// All series as they are now, families in the order of their names.
-    pub(crate) fn gather(&self) -> Vec<MetricFamily> {
-        self.registered.families().collect()
+    /// Every family that has series now, in the order of their names.
+    pub(crate) fn families(&self) -> Vec<Arc<dyn AnyFamily>> {
+        self.registered.families()
     }
 
     /// Forgets a plugin and all its series.
@@ -92,19 +94,10 @@ impl Metrics {
     /// Everything in the format that a scraper's `Accept` header asks for.
     pub(crate) fn render(&self, accept: Option<&str>) -> Exposition {
         let about = self.page_bytes.load(Ordering::Relaxed);
-        let page = Exposition::negotiate(self.registered.families(), accept, about);
+        let page = Exposition::negotiate(&self.families(), accept, about);
         self.page_bytes.store(page.body.len(), Ordering::Relaxed);
         page
     }
-}
-
-/// Registers an instrument and gives it back.
-fn register<C: Collector + Clone + 'static>(
-    registry: &Registered,
-    collector: C,
-) -> Result<C, prometheus::Error> {
-    registry.add(collector.clone())?;
-    Ok(collector)
 }
 
 /// Prometheus numbers are signed: no count here comes near 2^63.

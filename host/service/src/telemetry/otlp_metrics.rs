@@ -16,10 +16,11 @@ use opentelemetry_proto::tonic::metrics::v1::{
     ResourceMetrics, ScopeMetrics, Sum, metric::Data, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
+use prometheus::proto;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::family::{AnyFamily, Kind, Labels, Visitor};
 use super::otlp::OtlpClient;
 use super::outage::OutageLog;
 use super::settings::MetricSettings;
@@ -34,7 +35,7 @@ pub(crate) struct MetricSender<G> {
     started: SystemTime,
 }
 
-impl<G: Fn() -> Vec<MetricFamily>> MetricSender<G> {
+impl<G: Fn() -> Vec<Arc<dyn AnyFamily>>> MetricSender<G> {
     /// A sender; [`MetricSender::run`] sends. `gather` answers what a scrape would.
     pub(crate) fn new(
         gather: G,
@@ -90,7 +91,7 @@ impl<G: Fn() -> Vec<MetricFamily>> MetricSender<G> {
                     }),
                     metrics: (self.gather)()
                         .iter()
-                        .filter_map(|family| time.metric(family))
+                        .map(|family| time.metric(&**family))
                         .collect(),
                     ..ScopeMetrics::default()
                 }],
@@ -113,70 +114,66 @@ struct Time {
 }
 
 impl Time {
-    fn metric(self, family: &MetricFamily) -> Option<Metric> {
-        let metrics = family.get_metric();
-        let temporality = AggregationTemporality::Cumulative.into();
-        let data = match family.get_field_type() {
-            MetricType::COUNTER => Data::Sum(Sum {
-                data_points: metrics.iter().map(|metric| self.counter(metric)).collect(),
-                aggregation_temporality: temporality,
+    fn metric(self, family: &dyn AnyFamily) -> Metric {
+        let about = family.about();
+        let mut points = Points {
+            time: self,
+            kind: family.kind(),
+            numbers: Vec::new(),
+            histograms: Vec::new(),
+        };
+        family.visit(&mut points);
+        let aggregation_temporality = AggregationTemporality::Cumulative.into();
+        let data = match points.kind {
+            Kind::Counter => Data::Sum(Sum {
+                data_points: points.numbers,
+                aggregation_temporality,
                 is_monotonic: true,
             }),
-            MetricType::GAUGE => {
-                // NaN says "no value", which OTLP says by leaving the point out.
-                let has_value = |metric: &&proto::Metric| !metric.get_gauge().get_value().is_nan();
-                Data::Gauge(Gauge {
-                    data_points: metrics
-                        .iter()
-                        .filter(has_value)
-                        .map(|metric| self.gauge(metric))
-                        .collect(),
-                })
-            }
-            MetricType::HISTOGRAM => Data::Histogram(Histogram {
-                data_points: metrics
-                    .iter()
-                    .map(|metric| self.histogram(metric))
-                    .collect(),
-                aggregation_temporality: temporality,
+            Kind::Gauge => Data::Gauge(Gauge {
+                data_points: points.numbers,
             }),
-            // No instrument here is of another type.
-            MetricType::SUMMARY | MetricType::UNTYPED => return None,
+            Kind::Histogram => Data::Histogram(Histogram {
+                data_points: points.histograms,
+                aggregation_temporality,
+            }),
         };
-        Some(Metric {
-            name: family.name().to_owned(),
-            description: family.help().to_owned(),
-            unit: unit_of(family.name()).to_owned(),
+        Metric {
+            name: about.name.to_owned(),
+            description: about.help.to_owned(),
+            unit: unit_of(about.name).to_owned(),
             data: Some(data),
             ..Metric::default()
-        })
-    }
-
-    fn counter(self, metric: &proto::Metric) -> NumberDataPoint {
-        self.number(metric, self.started, metric.get_counter().get_value())
-    }
-
-    fn gauge(self, metric: &proto::Metric) -> NumberDataPoint {
-        self.number(metric, 0, metric.get_gauge().get_value())
-    }
-
-    fn number(
-        self,
-        metric: &proto::Metric,
-        start_time_unix_nano: u64,
-        value: f64,
-    ) -> NumberDataPoint {
-        NumberDataPoint {
-            attributes: attributes(metric.get_label()),
-            start_time_unix_nano,
-            time_unix_nano: self.now,
-            value: Some(number_data_point::Value::AsDouble(value)),
-            ..NumberDataPoint::default()
         }
     }
+}
 
-    fn histogram(self, metric: &proto::Metric) -> HistogramDataPoint {
-        let histogram = metric.get_histogram();
+/// The points of one family.
+struct Points {
+    time: Time,
+    kind: Kind,
+    numbers: Vec<NumberDataPoint>,
+    histograms: Vec<HistogramDataPoint>,
+}
+
+impl Visitor for Points {
+    fn number(&mut self, labels: &Labels, value: f64) {
+        let start_time_unix_nano = match self.kind {
+            Kind::Counter | Kind::Histogram => self.time.started,
+            // NaN says "no value", which OTLP says by leaving the point out.
+            Kind::Gauge if value.is_nan() => return,
+            Kind::Gauge => 0,
+        };
+        self.numbers.push(NumberDataPoint {
+            attributes: attributes(labels),
+            start_time_unix_nano,
+            time_unix_nano: self.time.now,
+            value: Some(number_data_point::Value::AsDouble(value)),
+            ..NumberDataPoint::default()
+        });
+    }
+
+    fn histogram(&mut self, labels: &Labels, histogram: &proto::Histogram) {
         let count = histogram.get_sample_count();
         let finite = histogram
             .get_bucket()
@@ -189,25 +186,23 @@ impl Time {
             below = bucket.cumulative_count().max(below);
         }
         counts.push(count.saturating_sub(below));
-        HistogramDataPoint {
-            attributes: attributes(metric.get_label()),
-            start_time_unix_nano: self.started,
-            time_unix_nano: self.now,
+        self.histograms.push(HistogramDataPoint {
+            attributes: attributes(labels),
+            start_time_unix_nano: self.time.started,
+            time_unix_nano: self.time.now,
             // The sum of the buckets, as the data model demands, even if more came in meanwhile.
             count: counts.iter().sum(),
             sum: Some(histogram.get_sample_sum()),
             bucket_counts: counts,
             explicit_bounds: bounds,
             ..HistogramDataPoint::default()
-        }
+        });
     }
 }
 
-fn attributes(labels: &[LabelPair]) -> Vec<KeyValue> {
-    labels
-        .iter()
-        .map(|label| text_attribute(label.name(), label.value()))
-        .collect()
+fn attributes(labels: &Labels) -> Vec<KeyValue> {
+    let attribute = |(name, value)| text_attribute(name, value);
+    labels.pairs().map(attribute).collect()
 }
 
 /// An attribute with a text.

@@ -45,12 +45,12 @@ fn only_traces(options: TelemetryOptions) -> TelemetryOptions {
 
 fn start(options: &TelemetryOptions) -> Telemetry {
     let metrics = Metrics::new("leaky-service", "1", "r").unwrap();
-    start_with(options, move || metrics.gather())
+    start_with(options, move || metrics.families())
 }
 
 fn start_with(
     options: &TelemetryOptions,
-    gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static,
+    gather: impl Fn() -> Vec<Arc<dyn AnyFamily>> + Send + Sync + 'static,
 ) -> Telemetry {
     let settings = options.settings().unwrap();
     Telemetry::start(settings, "leaky-service", "1.2.3", gather).unwrap()
@@ -246,7 +246,7 @@ async fn metrics_arrive(protocol: Protocol) {
         move || {
             // What is only set when somebody looks, is looked at for a push too.
             history.set_retained(2, 4_096);
-            metrics.gather()
+            metrics.families()
         }
     };
     let telemetry = start_with(&options(protocol, collector.address), gather);
@@ -255,12 +255,12 @@ async fn metrics_arrive(protocol: Protocol) {
         .await;
 
     let arrived = collector.look(|received| received.latest_metrics());
-    let scraped = metrics.gather();
+    let scraped = metrics.families();
     let names =
         |names: &mut dyn Iterator<Item = String>| names.collect::<std::collections::BTreeSet<_>>();
     assert_eq!(
         names(&mut arrived.iter().map(|metric| metric.name.clone())),
-        names(&mut scraped.iter().map(|family| family.name().to_owned())),
+        names(&mut scraped.iter().map(|family| family.about().name.to_owned())),
     );
     let named = |name: &str| arrived.iter().find(|metric| metric.name == name).unwrap();
     let retained = named("leak_retained_bytes");

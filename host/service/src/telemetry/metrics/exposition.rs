@@ -1,7 +1,8 @@
 //! Which text format a scraper gets.
 
-use prometheus::proto::MetricFamily;
+use std::sync::Arc;
 
+use super::family::AnyFamily;
 use super::{openmetrics, text};
 
 /// Prometheus's text format, version 0.0.4.
@@ -23,7 +24,7 @@ pub(crate) struct Exposition {
 impl Exposition {
     /// `about` is the length that the page will have, more or less.
     pub(super) fn negotiate(
-        families: impl Iterator<Item = MetricFamily>,
+        families: &[Arc<dyn AnyFamily>],
         accept: Option<&str>,
         about: usize,
     ) -> Self {

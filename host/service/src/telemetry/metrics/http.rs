@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::http::{Method, StatusCode};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
+use prometheus::{Histogram, IntCounter};
 
-use super::{Registered, register};
+use super::Registered;
+use super::family::{About, Family};
 
 /// Upper bounds in seconds. An answer without leaks takes some 100 µs; one that waits for a plugin's
 /// deadline, a quarter of a second.
@@ -23,8 +24,8 @@ const OTHER_METHOD: &str = "_OTHER";
 /// `http_requests_total` and `http_request_duration_seconds`.
 #[derive(Debug)]
 pub(crate) struct HttpMetrics {
-    requests: IntCounterVec,
-    durations: HistogramVec,
+    requests: Family<IntCounter>,
+    durations: Family<Histogram>,
     /// Handles that are resolved, by route. Read without a lock; a new combination replaces the map.
     resolved: ArcSwap<HashMap<Box<str>, Arc<RouteHandles>>>,
 }
@@ -42,18 +43,17 @@ impl HttpMetrics {
         registry: &Registered,
         service: &str,
     ) -> Result<Self, prometheus::Error> {
-        let labels = ["method", "endpoint", "status"];
-        let requests =
-            Opts::new("http_requests_total", "Requests answered.").const_label("service", service);
-        let durations = HistogramOpts::new(
+        let about = |name, help| {
+            let about = About::new(name, help).labels(&["method", "endpoint", "status"]);
+            about.constant("service", service)
+        };
+        let durations = about(
             "http_request_duration_seconds",
             "Time from a request's head to its answer's head.",
-        )
-        .const_label("service", service)
-        .buckets(DURATION_BUCKETS.to_vec());
+        );
         Ok(Self {
-            requests: register(registry, IntCounterVec::new(requests, &labels)?)?,
-            durations: register(registry, HistogramVec::new(durations, &labels)?)?,
+            requests: registry.family(about("http_requests_total", "Requests answered."))?,
+            durations: registry.family(durations.buckets(&DURATION_BUCKETS))?,
             resolved: ArcSwap::default(),
         })
     }
@@ -89,8 +89,8 @@ impl HttpMetrics {
     fn resolve(&self, method: &'static str, endpoint: &str, status: StatusCode) -> Option<Handles> {
         let labels = [method, endpoint, status.as_str()];
         let handles = Handles {
-            requests: self.requests.get_metric_with_label_values(&labels).ok()?,
-            duration: self.durations.get_metric_with_label_values(&labels).ok()?,
+            requests: self.requests.series(&labels).ok()?,
+            duration: self.durations.series(&labels).ok()?,
         };
         self.resolved.rcu(|routes| {
             let mut routes = HashMap::clone(routes);

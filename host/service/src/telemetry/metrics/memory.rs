@@ -1,8 +1,9 @@
 //! Growth, forecast and ledger, as the host worked them out.
 
-use prometheus::{GaugeVec, IntGaugeVec, Opts};
+use prometheus::{Gauge, IntGauge};
 
-use super::{Registered, gauge_value, register};
+use super::family::{About, Family};
+use super::{Registered, gauge_value};
 use crate::memory::growth::Growth;
 use crate::memory::ledger::Ledger;
 
@@ -29,16 +30,16 @@ impl<'a> GrowthOf<'a> {
 /// `leak_memory_seconds_to_limit`, `leak_memory_limit_bytes`.
 #[derive(Debug)]
 pub(crate) struct GrowthMetrics {
-    bytes_per_second: GaugeVec,
-    bytes_per_request: GaugeVec,
-    seconds_to_limit: GaugeVec,
-    limit_bytes: IntGaugeVec,
+    bytes_per_second: Family<Gauge>,
+    bytes_per_request: Family<Gauge>,
+    seconds_to_limit: Family<Gauge>,
+    limit_bytes: Family<IntGauge>,
 }
 
 impl GrowthMetrics {
     pub(super) fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
-        let gauge =
-            |name, help| register(registry, GaugeVec::new(Opts::new(name, help), &["plugin"])?);
+        let about = |name, help| About::new(name, help).labels(&["plugin"]);
+        let gauge = |name, help| registry.family(about(name, help));
         let metrics = Self {
             bytes_per_second: gauge(
                 "leak_memory_growth_bytes_per_second",
@@ -52,16 +53,10 @@ impl GrowthMetrics {
                 "leak_memory_seconds_to_limit",
                 "Time until the limit is reached if growth goes on; +Inf when it is not in sight.",
             )?,
-            limit_bytes: register(
-                registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "leak_memory_limit_bytes",
-                        "The memory limit that applies; absent without one.",
-                    ),
-                    &["plugin"],
-                )?,
-            )?,
+            limit_bytes: registry.family(about(
+                "leak_memory_limit_bytes",
+                "The memory limit that applies; absent without one.",
+            ))?,
         };
         metrics.show(GrowthOf::Process, 0.0, None, None, None);
         Ok(metrics)
@@ -82,11 +77,10 @@ impl GrowthMetrics {
     /// Forgets a plugin.
     pub(crate) fn remove_plugin(&self, plugin: &str) {
         let label = GrowthOf::Plugin(plugin).label();
-        // An error means that there was nothing to forget.
-        let _ = self.bytes_per_second.remove_label_values(&label);
-        let _ = self.bytes_per_request.remove_label_values(&label);
-        let _ = self.seconds_to_limit.remove_label_values(&label);
-        let _ = self.limit_bytes.remove_label_values(&label);
+        self.bytes_per_second.remove(&label);
+        self.bytes_per_request.remove(&label);
+        self.seconds_to_limit.remove(&label);
+        self.limit_bytes.remove(&label);
     }
 
     fn show(
@@ -109,34 +103,32 @@ impl GrowthMetrics {
                 seconds_to_limit.unwrap_or(f64::INFINITY),
             ),
         ] {
-            if let Ok(gauge) = gauge.get_metric_with_label_values(&label) {
+            if let Ok(gauge) = gauge.series(&label) {
                 gauge.set(value);
             }
         }
         match limit_bytes {
             Some(bytes) => {
-                if let Ok(gauge) = self.limit_bytes.get_metric_with_label_values(&label) {
+                if let Ok(gauge) = self.limit_bytes.series(&label) {
                     gauge.set(gauge_value(bytes));
                 }
             }
-            None => {
-                let _ = self.limit_bytes.remove_label_values(&label);
-            }
+            None => self.limit_bytes.remove(&label),
         }
     }
 }
 
 /// `leak_memory_ledger_bytes`, one series per part.
 #[derive(Debug)]
-pub(crate) struct LedgerMetrics(IntGaugeVec);
+pub(crate) struct LedgerMetrics(Family<IntGauge>);
 
 impl LedgerMetrics {
     pub(super) fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
-        let opts = Opts::new(
+        let about = About::new(
             "leak_memory_ledger_bytes",
             "Resident memory by part; the parts add up to it. Unattributed may be negative.",
         );
-        let metrics = Self(register(registry, IntGaugeVec::new(opts, &["part"])?)?);
+        let metrics = Self(registry.family(about.labels(&["part"]))?);
         metrics.update(&Ledger::balance(&Default::default()));
         Ok(metrics)
     }
@@ -144,7 +136,7 @@ impl LedgerMetrics {
     /// Shows a ledger.
     pub(crate) fn update(&self, ledger: &Ledger) {
         for (part, bytes) in ledger.entries() {
-            if let Ok(gauge) = self.0.get_metric_with_label_values(&[part.name()]) {
+            if let Ok(gauge) = self.0.series(&[part.name()]) {
                 gauge.set(bytes);
             }
         }

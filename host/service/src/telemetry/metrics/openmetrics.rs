@@ -5,105 +5,93 @@
 //! ends with `# EOF`.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto;
+
+use super::family::{AnyFamily, Kind, Labels, Visitor};
 
 /// Writes the whole page, family by family.
-pub(super) fn encode(mut page: String, families: impl IntoIterator<Item = MetricFamily>) -> String {
+pub(super) fn encode(mut page: String, families: &[Arc<dyn AnyFamily>]) -> String {
     for family in families {
+        let name = family.about().name;
+        let (name, kind, suffix) = match family.kind() {
+            Kind::Counter => (name.trim_end_matches("_total"), "counter", "_total"),
+            Kind::Gauge => (name, "gauge", ""),
+            Kind::Histogram => (name, "histogram", ""),
+        };
         // Writing to a string does not fail.
-        let _ = write_family(&mut page, &family);
+        let _ = write_head(&mut page, name, kind, family.about().help);
+        let page = &mut page;
+        family.visit(&mut Series { page, name, suffix });
     }
     page.push_str("# EOF\n");
     page
 }
 
-fn write_family(page: &mut String, family: &MetricFamily) -> fmt::Result {
-    let (name, kind) = match family.get_field_type() {
-        MetricType::COUNTER => (family.name().trim_end_matches("_total"), "counter"),
-        MetricType::GAUGE => (family.name(), "gauge"),
-        MetricType::HISTOGRAM => (family.name(), "histogram"),
-        // No instrument here is of another type.
-        MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
-    };
+fn write_head(page: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
     writeln!(page, "# TYPE {name} {kind}")?;
-    if let Some(unit) = ["bytes", "seconds"]
-        .iter()
-        .find(|&&unit| has_unit(name, unit))
-    {
+    let units = ["bytes", "seconds"];
+    if let Some(unit) = units.iter().find(|&&unit| has_unit(name, unit)) {
         writeln!(page, "# UNIT {name} {unit}")?;
     }
-    writeln!(page, "# HELP {name} {}", Escaped(family.help()))?;
-    for metric in family.get_metric() {
-        let labels = metric.get_label();
-        match family.get_field_type() {
-            MetricType::COUNTER => {
-                write_sample(
-                    page,
-                    name,
-                    "_total",
-                    labels,
-                    None,
-                    metric.get_counter().get_value(),
-                )?;
-            }
-            MetricType::HISTOGRAM => write_histogram(page, name, metric)?,
-            _ => write_sample(page, name, "", labels, None, metric.get_gauge().get_value())?,
+    writeln!(page, "# HELP {name} {}", Escaped(help))
+}
+
+/// Writes the lines of one series after the other.
+struct Series<'a> {
+    page: &'a mut String,
+    name: &'static str,
+    /// Of a number.
+    suffix: &'static str,
+}
+
+impl Visitor for Series<'_> {
+    fn number(&mut self, labels: &Labels, value: f64) {
+        // Writing to a string does not fail.
+        let _ = self.sample(self.suffix, labels, None, value);
+    }
+
+    fn histogram(&mut self, labels: &Labels, histogram: &proto::Histogram) {
+        let _ = self.buckets(labels, histogram);
+    }
+}
+
+impl Series<'_> {
+    fn buckets(&mut self, labels: &Labels, histogram: &proto::Histogram) -> fmt::Result {
+        let count = histogram.get_sample_count() as f64;
+        for bucket in histogram
+            .get_bucket()
+            .iter()
+            .filter(|bucket| bucket.upper_bound().is_finite())
+        {
+            let value = bucket.cumulative_count() as f64;
+            self.sample("_bucket", labels, Some(bucket.upper_bound()), value)?;
         }
+        self.sample("_bucket", labels, Some(f64::INFINITY), count)?;
+        self.sample("_count", labels, None, count)?;
+        self.sample("_sum", labels, None, histogram.get_sample_sum())
     }
-    Ok(())
-}
 
-fn write_histogram(page: &mut String, name: &str, metric: &Metric) -> fmt::Result {
-    let (labels, histogram) = (metric.get_label(), metric.get_histogram());
-    let count = histogram.get_sample_count() as f64;
-    for bucket in histogram
-        .get_bucket()
-        .iter()
-        .filter(|bucket| bucket.upper_bound().is_finite())
-    {
-        let value = bucket.cumulative_count() as f64;
-        write_sample(
-            page,
-            name,
-            "_bucket",
-            labels,
-            Some(bucket.upper_bound()),
-            value,
-        )?;
+    fn sample(
+        &mut self,
+        suffix: &str,
+        labels: &Labels,
+        bound: Option<f64>,
+        value: f64,
+    ) -> fmt::Result {
+        self.page.push_str(self.name);
+        self.page.push_str(suffix);
+        match (labels.text(), bound) {
+            ("", None) => {}
+            (labels, None) => write!(self.page, "{{{labels}}}")?,
+            ("", Some(bound)) => write!(self.page, "{{le=\"{}\"}}", Threshold(bound))?,
+            (labels, Some(bound)) => {
+                write!(self.page, "{{{labels},le=\"{}\"}}", Threshold(bound))?;
+            }
+        }
+        writeln!(self.page, " {}", Number(value))
     }
-    write_sample(page, name, "_bucket", labels, Some(f64::INFINITY), count)?;
-    write_sample(page, name, "_count", labels, None, count)?;
-    write_sample(page, name, "_sum", labels, None, histogram.get_sample_sum())
-}
-
-fn write_sample(
-    page: &mut String,
-    name: &str,
-    suffix: &str,
-    labels: &[LabelPair],
-    bound: Option<f64>,
-    value: f64,
-) -> fmt::Result {
-    write!(page, "{name}{suffix}")?;
-    let mut separator = '{';
-    for label in labels {
-        write!(
-            page,
-            "{separator}{}=\"{}\"",
-            label.name(),
-            Escaped(label.value())
-        )?;
-        separator = ',';
-    }
-    if let Some(bound) = bound {
-        write!(page, "{separator}le=\"{}\"", Threshold(bound))?;
-        separator = ',';
-    }
-    if separator == ',' {
-        page.push('}');
-    }
-    writeln!(page, " {}", Number(value))
 }
 
 fn has_unit(name: &str, unit: &str) -> bool {

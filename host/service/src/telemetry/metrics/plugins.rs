@@ -6,12 +6,13 @@ mod labels;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 pub(crate) use handles::PluginHandles;
 pub(crate) use labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
 
-use super::{Registered, gauge_value, http::DURATION_BUCKETS, register};
+use super::family::{About, Family};
+use super::{Registered, gauge_value, http::DURATION_BUCKETS};
 
 /// Upper bounds in bytes of what one call leaves behind: from nothing to a megabyte, with a step at
 /// each of the lab's payloads (1, 5 and 7 KiB).
@@ -53,26 +54,26 @@ pub(crate) struct PluginMetrics {
 
 #[derive(Debug)]
 struct Families {
-    enabled: IntGaugeVec,
-    retained_objects: IntGaugeVec,
-    retained_bytes: IntGaugeVec,
-    linear_memory_bytes: IntGaugeVec,
-    linear_memory_peak_bytes: IntGaugeVec,
-    heap_live_bytes: IntGaugeVec,
-    memory_limit_bytes: IntGaugeVec,
-    state: IntGaugeVec,
-    generation: IntGaugeVec,
-    profiler_bytes: IntGaugeVec,
-    site_live_bytes: IntGaugeVec,
-    attribution_overflow: IntCounterVec,
-    memory_grow: IntCounterVec,
-    memory_grow_denied: IntCounterVec,
-    traps: IntCounterVec,
-    recycles: IntCounterVec,
-    clears: IntCounterVec,
-    invocations: IntCounterVec,
-    invocation_durations: HistogramVec,
-    invocation_live_bytes: HistogramVec,
+    enabled: Family<IntGauge>,
+    retained_objects: Family<IntGauge>,
+    retained_bytes: Family<IntGauge>,
+    linear_memory_bytes: Family<IntGauge>,
+    linear_memory_peak_bytes: Family<IntGauge>,
+    heap_live_bytes: Family<IntGauge>,
+    memory_limit_bytes: Family<IntGauge>,
+    state: Family<IntGauge>,
+    generation: Family<IntGauge>,
+    profiler_bytes: Family<IntGauge>,
+    site_live_bytes: Family<IntGauge>,
+    attribution_overflow: Family<IntCounter>,
+    memory_grow: Family<IntCounter>,
+    memory_grow_denied: Family<IntCounter>,
+    traps: Family<IntCounter>,
+    recycles: Family<IntCounter>,
+    clears: Family<IntCounter>,
+    invocations: Family<IntCounter>,
+    invocation_durations: Family<Histogram>,
+    invocation_live_bytes: Family<Histogram>,
 }
 
 impl PluginMetrics {
@@ -120,10 +121,7 @@ impl PluginMetrics {
         sites.retain(|(owner, location)| {
             let keep = owner != plugin;
             if !keep {
-                let _ = self
-                    .families
-                    .site_live_bytes
-                    .remove_label_values(&[owner, location]);
+                self.families.site_live_bytes.remove(&[owner, location]);
             }
             keep
         });
@@ -139,12 +137,7 @@ impl PluginMetrics {
             live_bytes,
         } in shown
         {
-            let labels = [plugin, location];
-            if let Ok(gauge) = self
-                .families
-                .site_live_bytes
-                .get_metric_with_label_values(&labels)
-            {
+            if let Ok(gauge) = self.families.site_live_bytes.series(&[plugin, location]) {
                 gauge.set(gauge_value(live_bytes));
             }
             let site = (plugin.to_owned(), location.to_owned());
@@ -152,26 +145,19 @@ impl PluginMetrics {
             sites.insert(site);
         }
         for (plugin, location) in stale {
-            let _ = self
-                .families
-                .site_live_bytes
-                .remove_label_values(&[plugin, location]);
+            self.families.site_live_bytes.remove(&[&plugin, &location]);
         }
     }
 }
 
 impl Families {
     fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
-        let gauges = |name, help, labels: &[&str]| {
-            register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
-        };
+        let gauges = |name, help, labels| registry.family(About::new(name, help).labels(labels));
         let gauge = |name, help| gauges(name, help, &["plugin"]);
-        let counter = |name, help, labels: &[&str]| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
-        let histogram = |name, help, buckets: &[f64], labels: &[&str]| {
-            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            register(registry, HistogramVec::new(opts, labels)?)
+        let counter = |name, help, labels| registry.family(About::new(name, help).labels(labels));
+        let histogram = |name, help, buckets, labels| {
+            let about = About::new(name, help).labels(labels);
+            registry.family(about.buckets(buckets))
         };
         Ok(Self {
             enabled: gauge("leak_enabled", "1 while the leak is switched on.")?,
@@ -265,7 +251,6 @@ impl Families {
     }
 
     fn remove(&self, plugin: &str) {
-        // An error means that there was no such series.
         for gauge in [
             &self.enabled,
             &self.retained_objects,
@@ -277,7 +262,7 @@ impl Families {
             &self.generation,
             &self.profiler_bytes,
         ] {
-            let _ = gauge.remove_label_values(&[plugin]);
+            gauge.remove(&[plugin]);
         }
         for counter in [
             &self.attribution_overflow,
@@ -285,25 +270,21 @@ impl Families {
             &self.memory_grow_denied,
             &self.clears,
         ] {
-            let _ = counter.remove_label_values(&[plugin]);
+            counter.remove(&[plugin]);
         }
-        let _ = self.invocation_live_bytes.remove_label_values(&[plugin]);
+        self.invocation_live_bytes.remove(&[plugin]);
         for state in PluginState::ALL {
-            let _ = self.state.remove_label_values(&[plugin, state.label()]);
+            self.state.remove(&[plugin, state.label()]);
         }
         for reason in TrapReason::ALL {
-            let _ = self.traps.remove_label_values(&[plugin, reason.label()]);
+            self.traps.remove(&[plugin, reason.label()]);
         }
         for reason in RecycleReason::ALL {
-            let _ = self.recycles.remove_label_values(&[plugin, reason.label()]);
+            self.recycles.remove(&[plugin, reason.label()]);
         }
         for outcome in InvocationOutcome::ALL {
-            let _ = self
-                .invocations
-                .remove_label_values(&[plugin, outcome.label()]);
-            let _ = self
-                .invocation_durations
-                .remove_label_values(&[plugin, outcome.label()]);
+            self.invocations.remove(&[plugin, outcome.label()]);
+            self.invocation_durations.remove(&[plugin, outcome.label()]);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use prometheus::{Counter, Gauge, IntGauge};
 
-use super::{Registered, gauge_value, register};
+use super::family::About;
+use super::{Registered, gauge_value};
 use crate::memory::process::ProcessReading;
 
 /// `process_*`, `leak_host_tasks`.
@@ -18,7 +19,7 @@ pub(crate) struct ProcessMetrics {
 
 impl ProcessMetrics {
     pub(super) fn register(registry: &Registered) -> Result<Self, prometheus::Error> {
-        let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
+        let gauge = |name, help| registry.single(About::new(name, help));
         Ok(Self {
             resident_bytes: gauge(
                 "process_resident_memory_bytes",
@@ -28,21 +29,15 @@ impl ProcessMetrics {
                 "process_virtual_memory_bytes",
                 "Address space of the process, most of which WebAssembly reserves and never touches.",
             )?,
-            cpu_seconds: register(
-                registry,
-                Counter::new(
-                    "process_cpu_seconds_total",
-                    "User and system CPU time spent.",
-                )?,
-            )?,
+            cpu_seconds: registry.single(About::new(
+                "process_cpu_seconds_total",
+                "User and system CPU time spent.",
+            ))?,
             open_fds: gauge("process_open_fds", "Open file descriptors.")?,
-            start_time_seconds: register(
-                registry,
-                Gauge::new(
-                    "process_start_time_seconds",
-                    "When the process started, in seconds since 1970.",
-                )?,
-            )?,
+            start_time_seconds: registry.single(About::new(
+                "process_start_time_seconds",
+                "When the process started, in seconds since 1970.",
+            ))?,
             tasks: gauge(
                 "leak_host_tasks",
                 "Tasks of the host that have not ended: plugins, connections, what runs in the background.",

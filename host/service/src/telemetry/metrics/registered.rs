@@ -1,20 +1,16 @@
-//! Every instrument by the name of its family.
-//!
-//! Each family is gathered by itself, so that a page can be written family by family: with a thousand plugins all of
-//! them at once are tens of thousands of small allocations, and most of the time would go into moving them around.
+//! Every family by its name.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::Error;
-use prometheus::core::Collector;
-use prometheus::proto::{Metric, MetricFamily};
+
+use super::family::{About, AnyFamily, Family, Instrument};
 
 /// Families by name.
 #[derive(Default)]
-pub(super) struct Registered(Mutex<BTreeMap<String, Arc<dyn Collector>>>);
+pub(super) struct Registered(Mutex<BTreeMap<&'static str, Arc<dyn AnyFamily>>>);
 
 impl fmt::Debug for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,69 +20,35 @@ impl fmt::Debug for Registered {
 }
 
 impl Registered {
-    /// Takes an instrument in.
+    /// A new family.
     ///
     /// # Errors
-    /// When its name is taken.
-    pub(super) fn add<C: Collector + 'static>(&self, collector: C) -> Result<(), Error> {
-        let name = collector.desc().first().map(|desc| desc.fq_name.clone());
-        let name = name.ok_or_else(|| Error::Msg("an instrument without a name".into()))?;
+    /// When its name is taken, or its name or buckets are not valid.
+    pub(super) fn family<M: Instrument>(&self, about: About) -> Result<Family<M>, Error> {
+        let family = Family::new(about)?;
         let mut families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if families.contains_key(&name) {
+        let name = family.about().name;
+        if families.contains_key(name) {
             return Err(Error::AlreadyReg);
         }
-        families.insert(name, Arc::new(collector));
-        Ok(())
+        families.insert(name, Arc::new(family.clone()));
+        Ok(family)
     }
 
-    /// Each family as it is now, in the order of their names, its series in the order of their labels' values. Those
-    /// without series are left out, and so are labels without a value: in Prometheus's data model the two are the same.
-    pub(super) fn families(&self) -> impl Iterator<Item = MetricFamily> {
-        let collectors: Vec<Arc<dyn Collector>> = {
-            let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            families.values().cloned().collect()
-        };
-        collectors
-            .into_iter()
-            .flat_map(|collector| collector.collect())
-            .filter(|family| !family.get_metric().is_empty())
-            .map(in_order)
-            .map(without_empty_labels)
+    /// A new family of one series that has no labels but constant ones.
+    ///
+    /// # Errors
+    /// Those of [`Registered::family`].
+    pub(super) fn single<M: Instrument>(&self, about: About) -> Result<M, Error> {
+        self.family(about)?.series(&[])
     }
-}
 
-/// Sorts the series, which come in no order. A series is some 200 bytes, so it is moved once: to its place.
-fn in_order(mut family: MetricFamily) -> MetricFamily {
-    let mut series: Vec<Option<Metric>> = family.take_metric().into_iter().map(Some).collect();
-    let mut order: Vec<usize> = (0..series.len()).collect();
-    order.sort_unstable_by(|&one, &other| {
-        let labels = |at: usize| {
-            series
-                .get(at)
-                .and_then(Option::as_ref)
-                .map(Metric::get_label)
-        };
-        let (Some(one), Some(other)) = (labels(one), labels(other)) else {
-            return Ordering::Equal;
-        };
-        let values = one.iter().map(|label| label.value());
-        values.cmp(other.iter().map(|label| label.value()))
-    });
-    let place = |at: usize| series.get_mut(at).and_then(Option::take);
-    family.set_metric(order.into_iter().filter_map(place).collect());
-    family
-}
-
-fn without_empty_labels(mut family: MetricFamily) -> MetricFamily {
-    for metric in family.mut_metric() {
-        let labels = metric.get_label();
-        if labels.iter().any(|label| label.value().is_empty()) {
-            let mut labels = metric.take_label();
-            labels.retain(|label| !label.value().is_empty());
-            metric.set_label(labels);
-        }
+    /// Each family that has series now, in the order of their names.
+    pub(super) fn families(&self) -> Vec<Arc<dyn AnyFamily>> {
+        let families = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let families = families.values().filter(|family| !family.is_empty());
+        families.cloned().collect()
     }
-    family
 }
 
 #[cfg(test)]
@@ -98,11 +60,14 @@ mod tests {
     #[test]
     fn families_come_by_name_and_a_name_is_taken_once() {
         let registered = Registered::default();
-        let counter = |name| IntCounter::new(name, "Counts.").unwrap();
-        registered.add(counter("b_total")).unwrap();
-        registered.add(counter("a_total")).unwrap();
-        assert!(registered.add(counter("b_total")).is_err());
-        let names: Vec<_> = registered.families().map(|f| f.name().to_owned()).collect();
+        let counter = |name| registered.single::<IntCounter>(About::new(name, "Counts."));
+        counter("b_total").unwrap();
+        counter("a_total").unwrap();
+        assert!(counter("b_total").is_err());
+        let empty = About::new("c_total", "Counts.").labels(&["label"]);
+        registered.family::<IntCounter>(empty).unwrap();
+        let families = registered.families();
+        let names: Vec<_> = families.iter().map(|family| family.about().name).collect();
         assert_eq!(names, ["a_total", "b_total"]);
     }
 }

@@ -1,146 +1,161 @@
 //! Prometheus's text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! With a thousand plugins a page has 70,000 lines. The labels of a series are written once and copied for each of its
-//! lines, and whole numbers, which nearly all values are, are written as such.
+//! With a thousand plugins a page has 70,000 lines. Whole numbers, which nearly all values are, are written as such, and
+//! a histogram's bounds are turned into text once.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto;
+
+use super::family::{AnyFamily, Kind, Labels, Visitor};
 
 /// Writes the whole page, family by family.
-pub(super) fn encode(mut page: String, families: impl IntoIterator<Item = MetricFamily>) -> String {
-    let mut labels = String::new();
+pub(super) fn encode(mut page: String, families: &[Arc<dyn AnyFamily>]) -> String {
     for family in families {
         // Writing to a string does not fail.
-        let _ = write_family(&mut page, &mut labels, &family);
+        let _ = write_head(&mut page, &**family);
+        let name = family.about().name;
+        let page = &mut page;
+        let bounds = Vec::new();
+        family.visit(&mut Series { page, name, bounds });
     }
     page
 }
 
-fn write_family(page: &mut String, labels: &mut String, family: &MetricFamily) -> fmt::Result {
-    let (name, kind) = match family.get_field_type() {
-        MetricType::COUNTER => (family.name(), "counter"),
-        MetricType::GAUGE => (family.name(), "gauge"),
-        MetricType::HISTOGRAM => (family.name(), "histogram"),
-        // No instrument here is of another type.
-        MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
+fn write_head(page: &mut String, family: &dyn AnyFamily) -> fmt::Result {
+    let name = family.about().name;
+    let kind = match family.kind() {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
     };
-    page.push_str("# HELP ");
-    page.push_str(name);
-    page.push(' ');
-    escape(page, family.help(), false);
-    writeln!(page, "\n# TYPE {name} {kind}")?;
-    for metric in family.get_metric() {
-        labels.clear();
-        write_labels(labels, metric.get_label());
-        match family.get_field_type() {
-            MetricType::COUNTER => {
-                sample(page, [name, ""], labels, metric.get_counter().get_value())?;
+    let help = family.about().help.replace('\\', r"\\");
+    let help = help.replace('\n', r"\n");
+    writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
+/// Writes the lines of one series after the other.
+struct Series<'a> {
+    page: &'a mut String,
+    name: &'static str,
+    /// The bounds of a histogram's buckets as text, once there has been one. All of a family have the same.
+    bounds: Vec<String>,
+}
+
+impl Visitor for Series<'_> {
+    fn number(&mut self, labels: &Labels, value: f64) {
+        // Writing to a string does not fail.
+        let _ = self.sample("", labels, value);
+    }
+
+    fn histogram(&mut self, labels: &Labels, histogram: &proto::Histogram) {
+        let _ = self.buckets(labels, histogram);
+    }
+}
+
+impl Series<'_> {
+    fn buckets(&mut self, labels: &Labels, histogram: &proto::Histogram) -> fmt::Result {
+        let finite = || {
+            let buckets = histogram.get_bucket().iter();
+            buckets.filter(|bucket| bucket.upper_bound().is_finite())
+        };
+        if self.bounds.is_empty() {
+            for bucket in finite() {
+                let mut text = String::new();
+                write_number(&mut text, bucket.upper_bound())?;
+                self.bounds.push(text);
             }
-            MetricType::HISTOGRAM => histogram(page, name, labels, metric)?,
-            _ => sample(page, [name, ""], labels, metric.get_gauge().get_value())?,
         }
+        let count = histogram.get_sample_count();
+        for (at, bucket) in finite().enumerate() {
+            self.bucket(labels, Some(at), bucket.cumulative_count());
+        }
+        self.bucket(labels, None, count);
+        self.sample("_sum", labels, histogram.get_sample_sum())?;
+        self.sample("_count", labels, count as f64)
     }
-    Ok(())
+
+    /// The bucket up to this bound, or up to infinity.
+    fn bucket(&mut self, labels: &Labels, bound: Option<usize>, count: u64) {
+        self.page.push_str(self.name);
+        self.page.push_str("_bucket{");
+        if !labels.text().is_empty() {
+            self.page.push_str(labels.text());
+            self.page.push(',');
+        }
+        self.page.push_str("le=\"");
+        let bound = bound.and_then(|at| self.bounds.get(at));
+        self.page.push_str(bound.map_or("+Inf", String::as_str));
+        self.page.push_str("\"} ");
+        self.page.push_str(itoa::Buffer::new().format(count));
+        self.page.push('\n');
+    }
+
+    fn sample(&mut self, suffix: &str, labels: &Labels, value: f64) -> fmt::Result {
+        self.page.push_str(self.name);
+        self.page.push_str(suffix);
+        if !labels.text().is_empty() {
+            self.page.push('{');
+            self.page.push_str(labels.text());
+            self.page.push('}');
+        }
+        self.page.push(' ');
+        write_number(self.page, value)?;
+        self.page.push('\n');
+        Ok(())
+    }
 }
 
-fn histogram(page: &mut String, name: &str, labels: &str, metric: &Metric) -> fmt::Result {
-    let histogram = metric.get_histogram();
-    let count = histogram.get_sample_count();
-    let mut bucket = |bound: f64, count: u64| {
-        page.push_str(name);
-        page.push_str("_bucket{");
-        if !labels.is_empty() {
-            page.push_str(labels);
-            page.push(',');
-        }
-        page.push_str("le=\"");
-        number(page, bound)?;
-        writeln!(page, "\"}} {count}")
-    };
-    for each in histogram.get_bucket() {
-        if each.upper_bound().is_finite() {
-            bucket(each.upper_bound(), each.cumulative_count())?;
-        }
-    }
-    bucket(f64::INFINITY, count)?;
-    sample(page, [name, "_sum"], labels, histogram.get_sample_sum())?;
-    sample(page, [name, "_count"], labels, count as f64)
-}
-
-fn sample(page: &mut String, name: [&str; 2], labels: &str, value: f64) -> fmt::Result {
-    for part in name {
-        page.push_str(part);
-    }
-    if !labels.is_empty() {
-        page.push('{');
-        page.push_str(labels);
-        page.push('}');
-    }
-    page.push(' ');
-    number(page, value)?;
-    page.push('\n');
-    Ok(())
-}
-
-fn number(page: &mut String, value: f64) -> fmt::Result {
+fn write_number(page: &mut String, value: f64) -> fmt::Result {
     // Up to here every whole number has a float of its own.
     const WHOLE: f64 = 9_007_199_254_740_992.0;
-    if value.is_nan() {
+    if value.fract() == 0.0 && value.abs() < WHOLE {
+        page.push_str(itoa::Buffer::new().format(value as i64));
+        Ok(())
+    } else if value.is_nan() {
         page.push_str("NaN");
         Ok(())
     } else if value.is_infinite() {
         page.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
         Ok(())
-    } else if value.fract() == 0.0 && value.abs() < WHOLE {
-        write!(page, "{}", value as i64)
     } else {
         write!(page, "{value}")
-    }
-}
-
-fn write_labels(text: &mut String, labels: &[LabelPair]) {
-    for (index, label) in labels.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        text.push_str(label.name());
-        text.push_str("=\"");
-        escape(text, label.value(), true);
-        text.push('"');
-    }
-}
-
-fn escape(text: &mut String, raw: &str, quotes: bool) {
-    let special = |c: char| c == '\\' || c == '\n' || (quotes && c == '"');
-    if !raw.contains(special) {
-        text.push_str(raw);
-        return;
-    }
-    for c in raw.chars() {
-        match c {
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '"' if quotes => text.push_str("\\\""),
-            c => text.push(c),
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use prometheus::{
-        Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, Opts, Registry, TextEncoder,
+        Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, Opts,
+        Registry, TextEncoder,
     };
 
+    use super::super::family::About;
+    use super::super::registered::Registered;
     use super::*;
 
     #[test]
     fn writes_what_the_librarys_own_encoder_writes() {
-        let registry = Registry::new();
-        let gauges =
-            GaugeVec::new(Opts::new("g", "A gauge.\nWith a \\ and a \"."), &["a", "b"]).unwrap();
+        const BUCKETS: [f64; 4] = [0.000_05, 0.1, 1.0, 5.0];
+        const HELP: &str = "A gauge.\nWith a \\ and a \".";
+        let (theirs, ours) = (Registry::new(), Registered::default());
+        let gauges = GaugeVec::new(Opts::new("g", HELP), &["a", "b"]).unwrap();
+        let counter = IntCounter::new("c_total", "A counter.").unwrap();
+        let opts = HistogramOpts::new("h_seconds", "A histogram.").buckets(BUCKETS.to_vec());
+        let histograms = HistogramVec::new(opts, &["x"]).unwrap();
+        theirs.register(Box::new(gauges.clone())).unwrap();
+        theirs.register(Box::new(counter.clone())).unwrap();
+        theirs.register(Box::new(histograms.clone())).unwrap();
+        let our_gauges = About::new("g", HELP).labels(&["a", "b"]);
+        let our_gauges = ours.family::<Gauge>(our_gauges).unwrap();
+        let our_counter = About::new("c_total", "A counter.");
+        let our_counter = ours.single::<IntCounter>(our_counter).unwrap();
+        let our_histograms = About::new("h_seconds", "A histogram.").labels(&["x"]);
+        let our_histograms = ours.family::<Histogram>(our_histograms.buckets(&BUCKETS));
+        let our_histograms = our_histograms.unwrap();
+
         for (n, value) in [
             0.0,
             -1.5,
@@ -155,29 +170,25 @@ mod tests {
         .enumerate()
         {
             let odd = format!("\"{n}\\\n");
-            gauges.with_label_values(&[odd.as_str(), "é"]).set(value);
+            let labels = [odd.as_str(), "é"];
+            gauges.with_label_values(&labels).set(value);
+            our_gauges.series(&labels).unwrap().set(value);
         }
-        let counter = IntCounter::new("c_total", "A counter.").unwrap();
-        counter.inc_by(9_007_199_254_740_991);
-        let histograms = HistogramVec::new(
-            HistogramOpts::new("h_seconds", "A histogram.").buckets(vec![0.000_05, 0.1, 1.0, 5.0]),
-            &["x"],
-        )
-        .unwrap();
+        for counter in [counter, our_counter] {
+            counter.inc_by(9_007_199_254_740_991);
+        }
         for seconds in [0.000_01, 0.25, 3.0, 77.0] {
             histograms.with_label_values(&["y"]).observe(seconds);
+            our_histograms.series(&["y"]).unwrap().observe(seconds);
         }
-        registry.register(Box::new(gauges)).unwrap();
-        registry.register(Box::new(counter)).unwrap();
-        registry.register(Box::new(histograms)).unwrap();
-        let families = registry.gather();
         let mut expected = Vec::new();
-        TextEncoder::new().encode(&families, &mut expected).unwrap();
+        let encoder = TextEncoder::new();
+        encoder.encode(&theirs.gather(), &mut expected).unwrap();
         // The library writes infinity as Rust does; the format's word for it is another.
         let expected = String::from_utf8(expected).unwrap();
         let expected = expected
             .replace(" inf\n", " +Inf\n")
             .replace(" -inf\n", " -Inf\n");
-        assert_eq!(encode(String::new(), families), expected);
+        assert_eq!(encode(String::new(), &ours.families()), expected);
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
+use super::super::family::Family;
 use super::super::gauge_value;
 use super::{Families, InvocationOutcome, PluginState, RecycleReason, TrapReason};
 
@@ -18,7 +19,7 @@ pub(crate) struct PluginHandles {
     linear_memory_bytes: IntGauge,
     linear_memory_peak_bytes: IntGauge,
     /// The family: a plugin whose heap is not known has no series in it.
-    heap_live_bytes: IntGaugeVec,
+    heap_live_bytes: Family<IntGauge>,
     memory_limit_bytes: IntGauge,
     generation: IntGauge,
     profiler_bytes: IntGauge,
@@ -33,7 +34,7 @@ pub(crate) struct PluginHandles {
     invocations: Vec<IntCounter>,
     /// By outcome; made at the first one, since most never happen and each is 18 series.
     invocation_durations: Vec<OnceLock<Histogram>>,
-    durations: HistogramVec,
+    durations: Family<Histogram>,
     /// Whether the plugin is gone: then no series is made any more.
     closed: Mutex<bool>,
 }
@@ -43,69 +44,35 @@ impl PluginHandles {
         let label = [plugin];
         let handles = Self {
             plugin: plugin.to_owned(),
-            enabled: families.enabled.get_metric_with_label_values(&label)?,
-            retained_objects: families
-                .retained_objects
-                .get_metric_with_label_values(&label)?,
-            retained_bytes: families
-                .retained_bytes
-                .get_metric_with_label_values(&label)?,
-            linear_memory_bytes: families
-                .linear_memory_bytes
-                .get_metric_with_label_values(&label)?,
-            linear_memory_peak_bytes: families
-                .linear_memory_peak_bytes
-                .get_metric_with_label_values(&label)?,
+            enabled: families.enabled.series(&label)?,
+            retained_objects: families.retained_objects.series(&label)?,
+            retained_bytes: families.retained_bytes.series(&label)?,
+            linear_memory_bytes: families.linear_memory_bytes.series(&label)?,
+            linear_memory_peak_bytes: families.linear_memory_peak_bytes.series(&label)?,
             heap_live_bytes: families.heap_live_bytes.clone(),
-            memory_limit_bytes: families
-                .memory_limit_bytes
-                .get_metric_with_label_values(&label)?,
-            generation: families.generation.get_metric_with_label_values(&label)?,
-            profiler_bytes: families
-                .profiler_bytes
-                .get_metric_with_label_values(&label)?,
-            attribution_overflow: families
-                .attribution_overflow
-                .get_metric_with_label_values(&label)?,
-            memory_grow: families.memory_grow.get_metric_with_label_values(&label)?,
-            memory_grow_denied: families
-                .memory_grow_denied
-                .get_metric_with_label_values(&label)?,
-            clears: families.clears.get_metric_with_label_values(&label)?,
-            invocation_live_bytes: families
-                .invocation_live_bytes
-                .get_metric_with_label_values(&label)?,
+            memory_limit_bytes: families.memory_limit_bytes.series(&label)?,
+            generation: families.generation.series(&label)?,
+            profiler_bytes: families.profiler_bytes.series(&label)?,
+            attribution_overflow: families.attribution_overflow.series(&label)?,
+            memory_grow: families.memory_grow.series(&label)?,
+            memory_grow_denied: families.memory_grow_denied.series(&label)?,
+            clears: families.clears.series(&label)?,
+            invocation_live_bytes: families.invocation_live_bytes.series(&label)?,
             states: PluginState::ALL
                 .iter()
-                .map(|state| {
-                    families
-                        .state
-                        .get_metric_with_label_values(&[plugin, state.label()])
-                })
+                .map(|state| families.state.series(&[plugin, state.label()]))
                 .collect::<Result<_, _>>()?,
             traps: TrapReason::ALL
                 .iter()
-                .map(|reason| {
-                    families
-                        .traps
-                        .get_metric_with_label_values(&[plugin, reason.label()])
-                })
+                .map(|reason| families.traps.series(&[plugin, reason.label()]))
                 .collect::<Result<_, _>>()?,
             recycles: RecycleReason::ALL
                 .iter()
-                .map(|reason| {
-                    families
-                        .recycles
-                        .get_metric_with_label_values(&[plugin, reason.label()])
-                })
+                .map(|reason| families.recycles.series(&[plugin, reason.label()]))
                 .collect::<Result<_, _>>()?,
             invocations: InvocationOutcome::ALL
                 .iter()
-                .map(|outcome| {
-                    families
-                        .invocations
-                        .get_metric_with_label_values(&[plugin, outcome.label()])
-                })
+                .map(|outcome| families.invocations.series(&[plugin, outcome.label()]))
                 .collect::<Result<_, _>>()?,
             invocation_durations: InvocationOutcome::ALL
                 .iter()
@@ -146,14 +113,11 @@ impl PluginHandles {
         let label = [self.plugin.as_str()];
         match bytes {
             Some(bytes) => {
-                if let Ok(gauge) = self.heap_live_bytes.get_metric_with_label_values(&label) {
+                if let Ok(gauge) = self.heap_live_bytes.series(&label) {
                     gauge.set(gauge_value(bytes));
                 }
             }
-            // An error means that there was no such series.
-            None => {
-                let _ = self.heap_live_bytes.remove_label_values(&label);
-            }
+            None => self.heap_live_bytes.remove(&label),
         }
     }
 
@@ -242,7 +206,7 @@ impl PluginHandles {
             return None;
         }
         let labels = [self.plugin.as_str(), outcome.label()];
-        let histogram = self.durations.get_metric_with_label_values(&labels).ok()?;
+        let histogram = self.durations.series(&labels).ok()?;
         Some(slot.get_or_init(|| histogram))
     }
 }
