@@ -204,9 +204,9 @@ pub(crate) fn finish(routes: OpenApiRouter, lab: &Arc<Lab>) -> Router {
         .merge(docs::routes(description))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(middleware::from_fn_with_state(
-            lab.clone(),
-            observe::measure,
+        // As one layer, the first outermost: each call of `layer` would box every request and every answer once more.
+        .layer((
+            middleware::from_fn_with_state(lab.clone(), observe::measure),
+            CatchPanicLayer::custom(error::panicked),
         ))
 }

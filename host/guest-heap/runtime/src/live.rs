@@ -7,7 +7,9 @@
 //!
 //! The table doubles in place, and little by little: a table of a hundred thousand blocks would take milliseconds at
 //! once, in the middle of a request. While it moves, new blocks go where they belong in the doubled table, and only
-//! blocks that are not found there are looked for where they were before.
+//! blocks that are not found there are looked for where they were before. Before it doubles, the memory that comes to it
+//! is written to, a few pages for every [`MOVE_AFTER`] blocks: a page that is looked at before it is written to costs the
+//! host a second page fault, and an interrupt of its other cores.
 //!
 //! An entry is 8 bytes, and the table is full at 7 of 10: 11.4 to 22.9 bytes for each live block.
 
@@ -38,8 +40,17 @@ pub const FIRST_BYTES: usize = bytes_for(1 << FIRST_BITS);
 /// Bytes of the table when it grows no more.
 pub const LAST_BYTES: usize = bytes_for(1 << LAST_BITS);
 
-/// While the table moves, so many blocks come before the next part of it does.
+/// While the table moves or is about to double, so many blocks come before the next part of that is done.
 const MOVE_AFTER: u32 = 64;
+
+/// The part of the blocks of a full table, one in so many, during whose coming it is made ready to double.
+const READY_SHARE: u32 = 8;
+
+/// Pages that are made ready at once: more than twice of what it takes to be done in time.
+const READY_PAGES: usize = 4;
+
+/// A page of the host.
+const PAGE: usize = 4096;
 
 /// Buckets of that part: some tens of microseconds. Eight for each new block, so that a table has moved long before it
 /// is full again.
@@ -125,12 +136,15 @@ pub struct LiveTable<R> {
     shift: u32,
     /// Blocks that may come before there is something to do.
     left: u32,
-    /// Those that may come after that before the table grows: none unless it moves.
+    /// Those that may come after that before the table grows, a few at a time.
     reserve: u32,
     /// `left` and `reserve` of an empty table.
     limit: u32,
     /// Buckets below this have not moved yet since the table last doubled.
     unmoved: usize,
+    /// Bytes from the region's start that have been made ready: none of the memory that is still to come if it is less
+    /// than the table takes.
+    ready: usize,
     waiting: usize,
     dropped: u64,
     spill: *mut Spill,
@@ -154,10 +168,11 @@ impl<R: Region> LiveTable<R> {
         Self {
             region,
             shift: 32 - FIRST_BITS,
-            left: limit_for(1 << FIRST_BITS),
-            reserve: 0,
+            left: limit_for(1 << FIRST_BITS) - limit_for(1 << FIRST_BITS) / READY_SHARE,
+            reserve: limit_for(1 << FIRST_BITS) / READY_SHARE,
             limit: limit_for(1 << FIRST_BITS),
             unmoved: 0,
+            ready: 0,
             waiting: 0,
             dropped: 0,
             spill,
@@ -178,6 +193,11 @@ impl<R: Region> LiveTable<R> {
     /// Buckets that have not moved yet since the table last doubled.
     pub fn unmoved(&self) -> usize {
         self.unmoved
+    }
+
+    /// Bytes that the table may take before it meets memory that nothing has been written to yet.
+    pub fn ready(&self) -> usize {
+        self.ready
     }
 
     /// Where the buckets lie.
@@ -207,8 +227,12 @@ impl<R: Region> LiveTable<R> {
     #[cold]
     #[inline(never)]
     pub fn insert_slowly(&mut self, pointer: u32, size: u32, context: u32) -> bool {
-        if self.left == 0 && self.unmoved > 0 {
-            self.move_some(MOVE_BUCKETS);
+        if self.left == 0 && self.reserve > 0 {
+            if self.unmoved > 0 {
+                self.move_some(MOVE_BUCKETS);
+            } else {
+                self.make_ready();
+            }
             self.allow(MOVE_AFTER);
         }
         if self.left == 0 {
@@ -381,7 +405,7 @@ impl<R: Region> LiveTable<R> {
             self.move_some(usize::MAX);
         }
         // A table that is nearly empty and still has no place in reach would only waste memory.
-        if self.left < self.limit / 2 && self.grow() && self.place(pointer, value) {
+        if self.left + self.reserve < self.limit / 2 && self.grow() && self.place(pointer, value) {
             return true;
         }
         if self.push_waiting(pointer, value) {
@@ -424,7 +448,7 @@ impl<R: Region> LiveTable<R> {
             self.limit = self.limit.wrapping_add(RETRY_AFTER);
             return false;
         }
-        let live = self.limit.wrapping_sub(self.left);
+        let live = self.limit.wrapping_sub(self.left + self.reserve);
         self.shift -= 1;
         self.unmoved = buckets + PROBE;
         let limit = limit_for(2 * buckets);
@@ -459,7 +483,27 @@ impl<R: Region> LiveTable<R> {
         }
         if start == 0 {
             self.place_waiting();
-            self.allow(u32::MAX);
+            self.allow(self.reserve.saturating_sub(self.limit / READY_SHARE));
+        }
+    }
+
+    /// Writes to some more pages of the memory that the table takes when it doubles.
+    fn make_ready(&mut self) {
+        let buckets = 1usize << (32 - self.shift);
+        let (now, doubled) = (bytes_for(buckets), bytes_for(2 * buckets));
+        if self.shift <= 32 - LAST_BITS || self.ready >= doubled || !self.region.ensure(doubled) {
+            return;
+        }
+        let base = self.region.base();
+        self.ready = self.ready.max(now);
+        for _ in 0..READY_PAGES {
+            let page = (base as usize + self.ready).next_multiple_of(PAGE) - base as usize;
+            if page < doubled {
+                // SAFETY: `ensure` has made the region so long, and nothing of it has been used from `now` on: zero it
+                // is and zero it stays.
+                unsafe { base.cast::<u8>().add(page).write_volatile(0) };
+            }
+            self.ready = doubled.min(page + 1);
         }
     }
 

@@ -254,11 +254,17 @@ fn a_table_moves_little_by_little_while_all_of_it_is_found() {
     let (mut most, mut doublings) = (0, 0);
     let mut insert = |model: &mut Model, pointer, context| {
         let (bytes, unmoved) = (model.table.bytes(), model.table.unmoved());
+        let ready = model.table.ready();
         model.insert(pointer, 33, context);
         if model.table.bytes() == bytes {
             most = most.max(unmoved - model.table.unmoved());
         } else {
             assert_eq!(unmoved, 0, "it was still moving when it doubled");
+            assert_eq!(
+                ready,
+                model.table.bytes(),
+                "not all of it had been written to"
+            );
             doublings += 1;
         }
     };

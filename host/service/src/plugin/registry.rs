@@ -6,12 +6,15 @@
 mod loading;
 
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{Mutex, oneshot};
+use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
 use super::driver::{self, Invocation, InvocationResult, Replacement};
@@ -174,17 +177,22 @@ impl Registry {
     ) -> Vec<Handled> {
         let asked = self.ask_enabled(request, trace);
         let mut handled = Vec::with_capacity(asked.len());
+        if asked.is_empty() {
+            return handled;
+        }
+        // One timer for all of them, which is set again only for one that is slow.
+        let mut patience = pin!(tokio::time::sleep(QUEUE_GRACE));
         for (plugin, answer) in asked {
             let result = match answer {
                 Err(error) => InvocationResult::Failed(error.to_string()),
                 Ok(answer) => {
                     let most = plugin.details().settings.policy().deadline + QUEUE_GRACE;
-                    match tokio::time::timeout(most, answer).await {
-                        Ok(Ok(invocation)) => invocation.result,
-                        Ok(Err(_)) => InvocationResult::Failed(
+                    match answer_within(most, answer, patience.as_mut()).await {
+                        Some(Ok(invocation)) => invocation.result,
+                        Some(Err(_)) => InvocationResult::Failed(
                             PluginError::Gone(plugin.id().into()).to_string(),
                         ),
-                        Err(_) => InvocationResult::Failed(format!(
+                        None => InvocationResult::Failed(format!(
                             "slow: no answer within {} ms; its call goes on",
                             most.as_millis()
                         )),
@@ -222,6 +230,27 @@ impl Registry {
     }
 }
 
+/// The answer, or none when it takes longer than `most` from now. The timer may be set to any time up to then.
+async fn answer_within<T>(
+    most: Duration,
+    mut answer: oneshot::Receiver<T>,
+    mut timer: Pin<&mut Sleep>,
+) -> Option<Result<T, RecvError>> {
+    let until = Instant::now() + most;
+    loop {
+        tokio::select! {
+            biased;
+            answered = &mut answer => return Some(answered),
+            () = &mut timer => {
+                if Instant::now() >= until {
+                    return None;
+                }
+                timer.as_mut().reset(until);
+            }
+        }
+    }
+}
+
 /// Tells of one id after the other, in their order, whether it is among these plugins, which are in that order too.
 pub(crate) fn still_loaded(plugins: &[Arc<Plugin>]) -> impl FnMut(&str) -> bool {
     let mut rest = plugins.iter().map(|plugin| plugin.id()).peekable();
@@ -243,5 +272,32 @@ pub(crate) fn blocking<T: Send + 'static>(
             )))
         };
         working.await.unwrap_or_else(inside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_answer_has_its_time_from_when_it_is_waited_for() {
+        let most = QUEUE_GRACE * 4;
+        let started = Instant::now();
+        let mut timer = pin!(tokio::time::sleep(QUEUE_GRACE));
+        let (slow, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            tokio::time::sleep(QUEUE_GRACE * 2).await;
+            let _ = slow.send(1);
+        });
+        let answered = answer_within(most, answer, timer.as_mut()).await;
+        assert_eq!(answered, Some(Ok(1)));
+        let (too_slow, answer) = oneshot::channel::<u8>();
+        let answered = answer_within(most, answer, timer.as_mut()).await;
+        assert_eq!(answered, None);
+        assert!(started.elapsed() >= QUEUE_GRACE * 6);
+        assert!(too_slow.is_closed());
+        let (gone, answer) = oneshot::channel::<u8>();
+        drop(gone);
+        assert!(answer_within(most, answer, timer).await.unwrap().is_err());
     }
 }
