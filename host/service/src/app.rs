@@ -43,8 +43,8 @@ const DRAIN: Duration = Duration::from_secs(4);
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
     raise_file_limit();
+    allocator::share_heaps();
     tokio::runtime::Builder::new_multi_thread()
-        .on_thread_stop(allocator::tell)
         .enable_all()
         .build()?
         .block_on(async {

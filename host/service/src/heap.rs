@@ -278,12 +278,9 @@ impl Heaps {
                 let (loader, of) = (self.loader.clone(), origin.clone());
                 let symbols = crate::plugin::registry::blocking(move || {
                     let component = loader.original(&of)?;
-                    let symbols = Symbols::new(&component, symbol_options()).map_err(|e| {
+                    Symbols::new(&component, symbol_options()).map_err(|e| {
                         PluginError::Refused(format!("its symbols cannot be read: {e}"))
-                    });
-                    drop(component);
-                    allocator::release_free_pages();
-                    symbols
+                    })
                 })
                 .await?;
                 let symbols = Arc::new(symbols);

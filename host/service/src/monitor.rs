@@ -21,6 +21,7 @@ use crate::memory::limit::MemoryBudget;
 use crate::memory::process::{ProcessReader, ProcessReading};
 use crate::memory::resident::{Granted, Resident, WasmMemories};
 use crate::memory::samples::{HISTORY_SAMPLES, Moment, SAMPLE_INTERVAL, Sample, SampleRing};
+use crate::memory::seldom::Seldom;
 use crate::plugin::handle::Plugin;
 use crate::plugin::registry::{Registry, still_loaded};
 use crate::telemetry::QueueUsage;
@@ -131,6 +132,8 @@ pub(crate) struct Monitor {
     /// Resident bytes once the host had settled.
     start_resident_bytes: AtomicU64,
     memories: WasmMemories,
+    /// What the host's allocator has handed out.
+    in_use_bytes: Seldom<u64>,
     history: Mutex<History>,
     /// What waits for the collector.
     queue: OnceLock<Arc<QueueUsage>>,
@@ -183,6 +186,7 @@ impl Monitor {
             budget,
             start_resident_bytes: AtomicU64::new(start_resident_bytes),
             memories: WasmMemories::default(),
+            in_use_bytes: Seldom::default(),
             history: Mutex::new(history),
             queue: OnceLock::new(),
             ticks: watch::Sender::new(0),
@@ -371,7 +375,9 @@ impl Monitor {
         Ledger::balance(&LedgerReading {
             resident_bytes: process.resident_bytes,
             resident_file_bytes: process.resident_file_bytes,
-            allocator_in_use_bytes: allocator::in_use_bytes(),
+            allocator_in_use_bytes: self
+                .in_use_bytes
+                .with(allocator::in_use_bytes, |bytes| *bytes),
             thread_stack_bytes: None,
             plugins_linear_bytes: resident.linear.min(all.linear),
             profiler_bytes: resident.profiler.min(all.profiler),

@@ -1,119 +1,75 @@
-//! The host's allocator: mimalloc, with a count of what it has handed out.
+//! The host's own allocator: what it has handed out, and how to make it keep less and give free pages back.
 //!
-//! Requests are answered by whichever thread is free, so blocks are often freed by another thread than the one that they
-//! were made by. With glibc's allocator the threads then wait for each other's locks: with three leaks on, nearly every
-//! request waited in the kernel. Its totals cannot be had without a walk over all free blocks either, tens of
-//! milliseconds in a large heap. Here a thread adds up on its own and tells the others now and then.
-//!
-//! Without huge pages (mimalloc's `no_thp`): with them the lab was twice as large, and what is resident is its subject.
+//! glibc keeps freed pages for later, so a process that has freed 100 MB may stay 100 MB large. The
+//! lab's `gc` has to show memory that really went back, hence the explicit trim. Other allocators
+//! return pages by themselves or cannot be asked; there, the functions do nothing.
 
-use std::alloc::{GlobalAlloc, Layout};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::num::NonZero;
+use std::thread::available_parallelism;
 
-use mimalloc::MiMalloc;
-
-/// Bytes that a thread makes or frees before it tells. The total may be wrong by as much for each thread.
-const UNTOLD_MOST: i64 = 32 << 10;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Bytes handed out and not freed, as far as threads have told.
-static IN_USE: AtomicI64 = AtomicI64::new(0);
-
-thread_local! {
-    /// What this thread has made, less what it has freed, since it last told.
-    static UNTOLD: Cell<i64> = const { Cell::new(0) };
+/// Has threads share heaps, one for each core: for before there are threads. By default glibc makes up to eight for each
+/// core, and every heap keeps the pages of the largest answer that was ever made in it: with threads that come and go,
+/// tens of megabytes that belong to nothing, and that grow whenever a thread comes by a heap for the first time.
+pub(crate) fn share_heaps() {
+    glibc::limit_heaps(available_parallelism().map_or(1, NonZero::get));
 }
 
-/// Bytes handed out and not yet freed: what was asked for, without the allocator's own rounding and bookkeeping. Blocks
-/// of the few C libraries are not among them.
-pub(crate) fn in_use_bytes() -> u64 {
-    u64::try_from(IN_USE.load(Ordering::Relaxed)).unwrap_or(0)
+/// Returns the allocator's free pages to the system; answers whether any were returned.
+///
+/// Takes every arena's lock in turn and walks its free lists: milliseconds for a large heap, so not
+/// for the way of a request.
+pub(crate) fn release_free_pages() -> bool {
+    glibc::trim()
 }
 
-/// Tells what this thread has made and freed: for its end, after which nobody could.
-pub(crate) fn tell() {
-    let untold = UNTOLD.replace(0);
-    IN_USE.fetch_add(untold, Ordering::Relaxed);
+/// Bytes handed out by the allocator and not yet freed, its own bookkeeping included; `None` where the
+/// allocator does not tell. Walks the free lists, and nobody else allocates meanwhile: tens of milliseconds in a heap of
+/// hundreds of megabytes, so it is asked [seldom](super::seldom).
+pub(crate) fn in_use_bytes() -> Option<u64> {
+    glibc::in_use_bytes()
 }
 
-/// Returns free pages to the system: all that nobody owns, and this thread's own. Other threads return theirs by
-/// themselves, a moment after they became free.
-pub(crate) fn release_free_pages() {
-    mimalloc_collect();
-}
-
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(
     unsafe_code,
-    reason = "mimalloc offers this only as a C function, without preconditions"
+    reason = "glibc offers the trim and the totals only as C functions; this module is all there is of it"
 )]
-fn mimalloc_collect() {
-    // SAFETY: the function may be called at any time by any thread; it touches free memory only.
-    unsafe { libmimalloc_sys::mi_collect(true) }
-}
-
-/// Passes everything on, and counts.
-struct Counting;
-
-#[allow(
-    unsafe_code,
-    reason = "an allocator's methods are unsafe; these hand their arguments on as they are"
-)]
-// SAFETY: every block comes from and goes back to mimalloc, with the layout that the caller gave. Counting touches a
-// cell of the thread and an atomic, neither of which allocates or unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise is passed on.
-        let block = unsafe { MiMalloc.alloc(layout) };
-        if !block.is_null() {
-            count(signed(layout.size()));
-        }
-        block
+mod glibc {
+    pub(super) fn limit_heaps(most: usize) {
+        let most = libc::c_int::try_from(most).unwrap_or(libc::c_int::MAX);
+        // SAFETY: mallopt takes any value, and is called before there are threads (mallopt(3)). A refusal changes nothing.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, most) };
     }
 
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise is passed on.
-        let block = unsafe { MiMalloc.alloc_zeroed(layout) };
-        if !block.is_null() {
-            count(signed(layout.size()));
-        }
-        block
+    pub(super) fn trim() -> bool {
+        // SAFETY: malloc_trim has no preconditions and is MT-Safe (malloc_trim(3)); it touches free
+        // memory only. The argument is the slack to keep at the top of the heap: none.
+        unsafe { libc::malloc_trim(0) == 1 }
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        count(-signed(layout.size()));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { MiMalloc.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise is passed on.
-        let moved = unsafe { MiMalloc.realloc(block, layout, size) };
-        if !moved.is_null() {
-            count(signed(size) - signed(layout.size()));
-        }
-        moved
+    pub(super) fn in_use_bytes() -> Option<u64> {
+        // SAFETY: mallinfo2 has no preconditions, takes each arena's lock and returns its totals by
+        // value (mallinfo(3), glibc 2.33 and later).
+        let totals = unsafe { libc::mallinfo2() };
+        // Blocks in the arenas, and large blocks that are mappings of their own.
+        Some(totals.uordblks as u64 + totals.hblkhd as u64)
     }
 }
 
-/// A block is never larger than half of all addresses.
-fn signed(size: usize) -> i64 {
-    size as i64
-}
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+mod glibc {
+    pub(super) fn limit_heaps(_most: usize) {}
 
-fn count(bytes: i64) {
-    let sum = UNTOLD.get() + bytes;
-    if sum.abs() < UNTOLD_MOST {
-        UNTOLD.set(sum);
-    } else {
-        UNTOLD.set(0);
-        IN_USE.fetch_add(sum, Ordering::Relaxed);
+    pub(super) fn trim() -> bool {
+        false
+    }
+
+    pub(super) fn in_use_bytes() -> Option<u64> {
+        None
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
     use super::*;
     use crate::memory::{alone, process::ProcessReader};
@@ -121,54 +77,52 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
+    fn threads_share_heaps() {
+        alone::check("memory::allocator::tests::threads_share_heaps", || {
+            share_heaps();
+            let cores = available_parallelism().unwrap().get();
+            let threads = cores * 4;
+            let reader = ProcessReader::new().unwrap();
+            let before = reader.read().unwrap().virtual_bytes;
+            let all_are_there = std::sync::Barrier::new(threads + 1);
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        let block = vec![1_u8; 1000];
+                        all_are_there.wait();
+                        all_are_there.wait();
+                        drop(block);
+                    });
+                }
+                all_are_there.wait();
+                let more = reader.read().unwrap().virtual_bytes - before;
+                all_are_there.wait();
+                // A heap of its own is 64 MiB of addresses, a stack two.
+                let shared = (cores * 64 + threads * 4) as u64 * MIB;
+                assert!(more < shared, "{} MiB", more / MIB);
+            });
+        });
+    }
+
+    #[test]
     fn freed_small_blocks_go_back_to_the_system() {
         alone::check(
             "memory::allocator::tests::freed_small_blocks_go_back_to_the_system",
             || {
                 let reader = ProcessReader::new().unwrap();
-                let start_in_use = in_use_bytes();
+                let start_in_use = in_use_bytes().unwrap();
+                // 256 MiB in blocks too small for mappings of their own.
                 let mut blocks: Vec<Vec<u8>> = (0..(256 << 10)).map(|_| vec![1_u8; 1024]).collect();
                 let full = reader.resident_bytes().unwrap();
-                assert!(in_use_bytes() > start_in_use + 256 * MIB);
-                // One of the last stays.
-                let last = blocks.pop();
+                assert!(in_use_bytes().unwrap() > start_in_use + 200 * MIB);
+                // A block at the top keeps glibc from shrinking the heap by itself.
+                let top = blocks.pop();
                 drop(blocks);
                 release_free_pages();
-                let released = reader.resident_bytes().unwrap();
-                assert!(full - released > 240 * MIB, "{full} -> {released}");
-                assert!(in_use_bytes() < start_in_use + MIB);
-                drop(last);
-            },
-        );
-    }
-
-    #[test]
-    fn the_count_is_right_whichever_thread_frees_and_after_its_end() {
-        alone::check(
-            "memory::allocator::tests::the_count_is_right_whichever_thread_frees_and_after_its_end",
-            || {
-                tell();
-                let start = in_use_bytes();
-                for _ in 0..200 {
-                    // Less than a thread would tell by itself.
-                    let made = std::thread::spawn(|| {
-                        let block = vec![1_u8; 20_000];
-                        tell();
-                        block
-                    });
-                    drop(made.join().unwrap());
-                }
-                tell();
-                let off = in_use_bytes().abs_diff(start);
-                assert!(off < 100_000, "{off}");
-
-                let mut grown = vec![1_u8; 1 << 20];
-                grown.resize(8 << 20, 1);
-                grown.truncate(2 << 20);
-                grown.shrink_to_fit();
-                tell();
-                let held = in_use_bytes() - start;
-                assert!(held.abs_diff(2 * MIB) < 100_000, "{held}");
+                let trimmed = reader.resident_bytes().unwrap();
+                assert!(full - trimmed > 200 * MIB, "{full} -> {trimmed}");
+                assert!(in_use_bytes().unwrap() < start_in_use + 56 * MIB);
+                drop(top);
             },
         );
     }

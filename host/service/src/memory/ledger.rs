@@ -19,8 +19,8 @@ pub(crate) struct LedgerReading {
     pub(crate) resident_bytes: u64,
     /// The resident bytes that are mapped from files or shared memory.
     pub(crate) resident_file_bytes: u64,
-    /// What the host's allocator has handed out.
-    pub(crate) allocator_in_use_bytes: u64,
+    /// What the host's allocator has handed out; `None` where it does not tell.
+    pub(crate) allocator_in_use_bytes: Option<u64>,
     /// Touched bytes of thread stacks, if known.
     pub(crate) thread_stack_bytes: Option<u64>,
     /// Resident bytes of all plugins' linear memory, without the profiler's.
@@ -103,7 +103,10 @@ impl Ledger {
         let tenants =
             [Part::TelemetryQueue, Part::Symbols, Part::History].map(|part| (part, tenant(part)));
         let tenant_bytes: u64 = tenants.iter().map(|(_, bytes)| bytes).sum();
-        let host = reading.allocator_in_use_bytes.saturating_sub(tenant_bytes)
+        let host = reading
+            .allocator_in_use_bytes
+            .unwrap_or(0)
+            .saturating_sub(tenant_bytes)
             + reading.thread_stack_bytes.unwrap_or(0);
         let mut entries: Vec<(Part, i64)> = [
             (Part::Host, host),
@@ -166,7 +169,7 @@ mod tests {
         LedgerReading {
             resident_bytes: 100 * MIB,
             resident_file_bytes: 12 * MIB,
-            allocator_in_use_bytes: 20 * MIB,
+            allocator_in_use_bytes: Some(20 * MIB),
             thread_stack_bytes: Some(MIB),
             plugins_linear_bytes: 50 * MIB,
             profiler_bytes: 4 * MIB,
@@ -212,6 +215,15 @@ mod tests {
             ledger.get(Part::Unattributed),
             (13 - (4096 - 50)) * MIB as i64
         );
+    }
+
+    #[test]
+    fn an_allocator_that_does_not_tell_leaves_more_unattributed() {
+        let ledger = check(&LedgerReading {
+            allocator_in_use_bytes: None,
+            ..reading()
+        });
+        assert_eq!(ledger.get(Part::Host), MIB as i64);
     }
 
     #[test]
