@@ -7,4 +7,5 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "leak-plugin",
     exports: { default: async },
+    ownership: Borrowing { duplicate_if_necessary: false },
 });

@@ -17,6 +17,7 @@ pub(crate) mod limiter;
 pub(crate) mod loader;
 pub(crate) mod manifest;
 pub(crate) mod registry;
+pub(crate) mod request;
 pub(crate) mod settings;
 pub(crate) mod target;
 pub(crate) mod watch;

@@ -1,22 +1,24 @@
 //! `GET /api/data`: the request that leaks.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::{Extension, Json};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::Lab;
 use super::body::read_small;
 use super::error::{ApiError, ErrorBody};
 use crate::plugin::driver::InvocationResult;
-use crate::plugin::instance::Request as GuestRequest;
+use crate::plugin::handle::Plugin;
+use crate::plugin::request::{Head, Request as GuestRequest};
 use crate::telemetry::context::TraceContext;
 
 /// Bytes of a body that plugins get to see.
@@ -34,11 +36,17 @@ pub(super) struct Data {
     /// Time taken.
     duration_ms: f64,
     /// The leaks that ran.
-    leaks_triggered: Vec<String>,
+    #[serde(serialize_with = "ids")]
+    #[schema(value_type = Vec<String>)]
+    leaks_triggered: Vec<Arc<Plugin>>,
     /// The leaks that are on but failed.
     leaks_failed: Vec<LeakFailure>,
     /// The payload.
     data: Payload,
+}
+
+fn ids<S: Serializer>(plugins: &[Arc<Plugin>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(plugins.iter().map(|plugin| plugin.id()))
 }
 
 /// A leak that failed.
@@ -85,7 +93,7 @@ pub(super) async fn data(
     let request_id = uuid::Builder::from_random_bytes(rand::random())
         .into_uuid()
         .to_string();
-    let trace_id = trace.trace_id().to_string();
+    let trace_id = trace.trace_id_text();
     if !lab.base_latency.is_zero() {
         tokio::time::sleep(lab.base_latency).await;
     }
@@ -95,45 +103,35 @@ pub(super) async fn data(
     let preview = if body.is_end_stream() {
         Vec::new()
     } else {
-        read_small(&parts.headers, body, &lab).await?
+        // Of its own memory: hardly any request has a body.
+        Box::pin(read_small(&parts.headers, body, &lab)).await?
     };
-    let handled = lab
-        .registry
-        .dispatch(
-            || GuestRequest {
-                id: request_id.clone(),
-                time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
-                method: parts.method.as_str().to_owned(),
-                path: parts.uri.path().to_owned(),
-                query: parts.uri.query().unwrap_or_default().to_owned(),
-                headers: parts
-                    .headers
-                    .iter()
-                    .map(|(name, value)| {
-                        (
-                            name.as_str().to_owned(),
-                            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                        )
-                    })
-                    .collect(),
-                body_preview: String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview))
-                    .into_owned(),
-                status: failure.unwrap_or(StatusCode::OK).as_u16(),
-                elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-                trace_id: trace_id.clone(),
-            },
-            &trace,
-        )
-        .await;
+    let for_guests = || {
+        let head = Head {
+            id: &request_id,
+            time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            body_preview: &String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview)),
+            status: failure.unwrap_or(StatusCode::OK).as_u16(),
+            elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            trace_id: &trace_id,
+        };
+        GuestRequest::new(&head, parts.headers.iter().map(as_text))
+    };
+    let handled = lab.registry.dispatch(for_guests, &trace).await;
 
     let mut leaks_triggered = Vec::with_capacity(handled.len());
     let mut leaks_failed = Vec::new();
     for one in handled {
-        let leak = one.plugin.id().to_owned();
         match one.result {
-            InvocationResult::Triggered => leaks_triggered.push(leak),
+            InvocationResult::Triggered => leaks_triggered.push(one.plugin),
             InvocationResult::Skipped => {}
-            InvocationResult::Failed(reason) => leaks_failed.push(LeakFailure { leak, reason }),
+            InvocationResult::Failed(reason) => leaks_failed.push(LeakFailure {
+                leak: one.plugin.id().to_owned(),
+                reason,
+            }),
         }
     }
     if let Some(status) = failure {
@@ -156,6 +154,11 @@ pub(super) async fn data(
             timestamp: now.to_string(),
         },
     }))
+}
+
+/// A header as plugins get it: its value need not be UTF-8.
+fn as_text<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> (&'a str, Cow<'a, str>) {
+    (name.as_str(), String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// The status that a query asks to be answered with.

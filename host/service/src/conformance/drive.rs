@@ -14,9 +14,10 @@ use guest_heap::{Context, Seen};
 
 use super::{MEMORY_MAX, Terms};
 use crate::plugin::error::Fault;
-use crate::plugin::instance::{Instance, Request, Retained};
+use crate::plugin::instance::{Instance, Retained};
 use crate::plugin::loader::Loaded;
 use crate::plugin::manifest::Manifest;
+use crate::plugin::request::{Head, Request};
 use crate::plugin::settings::{Spec, Value};
 
 /// Requests before the first reading: what a plugin makes once is there then.
@@ -357,23 +358,25 @@ fn top(before: &Snapshot, after: &Snapshot) -> Option<Top> {
 }
 
 fn request(number: u64, clock: Duration) -> Request {
-    let header = |name: &str, value: String| (name.to_owned(), value);
-    Request {
-        id: format!("00000000-0000-4000-8000-{number:012x}"),
+    let cookie = format!("session={number:08x}");
+    let headers = [
+        ("host", "localhost:8080"),
+        ("user-agent", "leak-host check"),
+        ("accept", "*/*"),
+        ("cookie", &cookie),
+    ];
+    let head = Head {
+        id: &format!("00000000-0000-4000-8000-{number:012x}"),
         time_unix_ms: FIRST_REQUEST_UNIX_MS
             + u64::try_from(clock.as_millis()).unwrap_or(u64::MAX / 2),
-        method: "GET".into(),
-        path: "/api/data".into(),
-        query: format!("user={}&page={}", number % 50, number % 7),
-        headers: vec![
-            header("host", "localhost:8080".into()),
-            header("user-agent", "leak-host check".into()),
-            header("accept", "*/*".into()),
-            header("cookie", format!("session={number:08x}")),
-        ],
-        body_preview: String::new(),
+        method: "GET",
+        path: "/api/data",
+        query: &format!("user={}&page={}", number % 50, number % 7),
+        body_preview: "",
         status: if number % 10 == 9 { 500 } else { 200 },
         elapsed_us: 100 + number % 10,
-        trace_id: format!("{:032x}", u128::from(number) + 1),
-    }
+        trace_id: &format!("{:032x}", u128::from(number) + 1),
+    };
+    let headers = headers.into_iter();
+    Request::new(&head, headers.map(|(name, value)| (name, value.into())))
 }

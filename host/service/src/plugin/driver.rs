@@ -1,4 +1,4 @@
-//! The task that owns a plugin's instance and does one thing at a time with it.
+//! What owns a plugin's instance and does one thing at a time with it.
 //!
 //! A fault retires the instance: it is kept, so that its memory stays visible, but never called again. `reset`
 //! starts the next generation.
@@ -7,21 +7,22 @@ mod command;
 mod failure;
 mod replace;
 mod restart;
+mod shared;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guest_heap::Seen;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::{Frame, PluginError};
-use super::handle::{Board, Details, MAILBOX, Plugin, Reading, State, not_running};
-use super::instance::{Instance, Request, Retained};
+use super::handle::{Board, Details, Plugin, Reading, State, not_running};
+use super::instance::{Instance, Retained};
 use super::journal::EventKind;
 use super::loader::{Loaded, Loader, Profile};
+use super::request::Request;
 use super::settings::{Defaults, Settings, Value};
 use super::target::{Course, Step};
 use crate::telemetry::context::TraceContext;
@@ -32,8 +33,9 @@ pub(crate) use self::command::{
     Clearing, Command, HeapBooks, Invocation, InvocationResult, Recycling, Resetting,
 };
 pub(crate) use self::replace::{Replaced, Replacement};
+pub(crate) use self::shared::{Answer, Shared};
 
-/// Starts a driver; it ends when the handle is gone and the mailbox is empty. `life` tells this plugin from one
+/// Starts a driver; it ends when the handle is gone and what it was asked is done. `life` tells this plugin from one
 /// that had its id before.
 pub(crate) fn spawn(
     first: Replacement,
@@ -69,15 +71,7 @@ pub(crate) fn spawn(
     };
     let ended = CancellationToken::new();
     let board = Arc::new(Board::new(details.clone(), reading));
-    let (mailbox, commands) = mpsc::channel(MAILBOX);
-    let plugin = Plugin::new(
-        id.clone(),
-        life,
-        board.clone(),
-        mailbox,
-        metrics.clone(),
-        ended.clone(),
-    );
+    let plugin_metrics = metrics.clone();
     let mut driver = Driver {
         name: id.as_str().into(),
         loader,
@@ -90,12 +84,13 @@ pub(crate) fn spawn(
         course: Course::default(),
         metrics,
         explaining: None,
-        board,
-        _ended: ended.drop_guard(),
+        board: board.clone(),
+        spare: None,
+        _ended: ended.clone().drop_guard(),
     };
     driver.publish();
-    tasks.spawn(driver.run(commands));
-    Arc::new(plugin)
+    let shared = Shared::start(driver, tasks);
+    Arc::new(Plugin::new(id, life, board, shared, plugin_metrics, ended))
 }
 
 struct Driver {
@@ -113,53 +108,39 @@ struct Driver {
     /// The last fault's call stack, on its way to source lines.
     explaining: Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
     board: Arc<Board>,
+    /// The memory of a call that is over, for the next one.
+    spare: Option<shared::Call>,
     /// Dropped last: whoever waits for the end may count on everything else being gone.
     _ended: DropGuard,
 }
 
 impl Driver {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        loop {
-            let command = tokio::select! {
-                biased;
-                () = at(self.expiry) => {
-                    self.set_enabled(false);
-                    tracing::info!(plugin = self.id(), "disabled: its time to live is over");
-                    continue;
-                }
-                explained = failure::explained(&mut self.explaining) => {
-                    self.show_backtrace(explained);
-                    continue;
-                }
-                command = commands.recv() => command,
-            };
-            let Some(command) = command else { return };
-            // A receiver that is gone no longer wants the answer.
-            match command {
-                Command::Invoke {
-                    request,
-                    trace,
-                    queued,
-                    reply,
-                } => {
-                    drop(reply.send(self.invoke(&request, &trace, queued).await));
-                }
-                Command::Switch {
-                    enabled,
-                    changes,
-                    reply,
-                } => {
-                    drop(reply.send(self.switch(enabled, changes).await));
-                }
-                Command::Clear { reply } => drop(reply.send(self.clear().await)),
-                Command::Reset { everything, reply } => {
-                    drop(reply.send(self.reset(everything).await))
-                }
-                Command::Books { known, reply } => drop(reply.send(self.books(known))),
-                Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
-                Command::Replace { replacement, reply } => {
-                    drop(reply.send(self.replace(*replacement).await));
-                }
+    /// Does what a command asks for, and answers.
+    async fn obey(&mut self, command: Command) {
+        // A receiver that is gone no longer wants the answer.
+        match command {
+            Command::Invoke {
+                request,
+                trace,
+                queued,
+                reply,
+            } => {
+                let waited = queued.elapsed();
+                drop(reply.send(self.invoke(&request, &trace, waited).await));
+            }
+            Command::Switch {
+                enabled,
+                changes,
+                reply,
+            } => {
+                drop(reply.send(self.switch(enabled, changes).await));
+            }
+            Command::Clear { reply } => drop(reply.send(self.clear().await)),
+            Command::Reset { everything, reply } => drop(reply.send(self.reset(everything).await)),
+            Command::Books { known, reply } => drop(reply.send(self.books(known))),
+            Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
+            Command::Replace { replacement, reply } => {
+                drop(reply.send(self.replace(*replacement).await));
             }
         }
     }
@@ -172,14 +153,13 @@ impl Driver {
         &mut self,
         request: &Request,
         trace: &TraceContext,
-        queued: Instant,
+        waited: Duration,
     ) -> Invocation {
         let before = self.reading;
         let result = match self.admit() {
             Err(result) => result,
             Ok((deadline, payload)) => {
                 let mut span = InvocationSpan::start(trace, &self.name);
-                let waited = queued.elapsed();
                 let (outcome, took, result) = self.call(request, payload, deadline).await;
                 self.read_memory();
                 let after = self.reading;

@@ -1,7 +1,8 @@
-//! The cheap handle that everybody but the driver holds: a mailbox, and the last published readings.
+//! The cheap handle that everybody holds: the way to the driver, and the last published readings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
@@ -12,19 +13,17 @@ use tokio_util::sync::CancellationToken;
 use guest_heap::{Attribution, Seen};
 
 use super::driver::{
-    Clearing, Command, HeapBooks, Invocation, Recycling, Replaced, Replacement, Resetting,
+    Answer, Clearing, Command, HeapBooks, Recycling, Replaced, Replacement, Resetting, Shared,
 };
 use super::error::{Fault, FaultKind, PluginError};
-use super::instance::{LinearMemory, Request, Retained};
+use super::instance::{LinearMemory, Retained};
 use super::journal::{EventKind, Journal};
 use super::loader::Origin;
 use super::manifest::Manifest;
+use super::request::Request;
 use super::settings::{Settings, Value};
 use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::{InvocationOutcome, PluginHandles};
-
-/// Calls that may wait for one plugin. At some 10 µs a call, a full mailbox is 20 ms of work.
-pub(crate) const MAILBOX: usize = 2048;
 
 /// The published number that stands for none.
 const UNKNOWN: u64 = u64::MAX;
@@ -256,18 +255,18 @@ pub(crate) struct Plugin {
     id: String,
     life: u64,
     board: Arc<Board>,
-    mailbox: mpsc::Sender<Command>,
+    driver: Shared,
     metrics: Arc<PluginHandles>,
     ended: CancellationToken,
 }
 
 impl Plugin {
-    /// A handle to the driver that reads `mailbox`'s other end and publishes on `board`.
+    /// A handle to the driver that publishes on `board`.
     pub(crate) fn new(
         id: String,
         life: u64,
         board: Arc<Board>,
-        mailbox: mpsc::Sender<Command>,
+        driver: Shared,
         metrics: Arc<PluginHandles>,
         ended: CancellationToken,
     ) -> Self {
@@ -275,7 +274,7 @@ impl Plugin {
             id,
             life,
             board,
-            mailbox,
+            driver,
             metrics,
             ended,
         }
@@ -316,29 +315,43 @@ impl Plugin {
         self.board.journal()
     }
 
-    /// Hands it a request; the answer comes through the receiver.
+    /// Has it handle a request on this task, if it is free.
     ///
     /// # Errors
     ///
-    /// [`PluginError::NotRunning`], [`PluginError::Overloaded`] and [`PluginError::Gone`], at once.
-    pub(crate) fn invoke(
+    /// [`PluginError::NotRunning`].
+    pub(crate) fn try_invoke(
         &self,
-        request: Arc<Request>,
-        trace: TraceContext,
-    ) -> Result<oneshot::Receiver<Invocation>, PluginError> {
+        request: &Arc<Request>,
+        trace: &TraceContext,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Answer>, PluginError> {
         if !self.board.running.load(Ordering::Relaxed) {
             self.check_running()
                 .inspect_err(|_| self.not_reached(InvocationOutcome::Unavailable))?;
         }
+        Ok(self.driver.try_invoke(request, trace, context))
+    }
+
+    /// Has it handle a request after what it has been given before.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Overloaded`] and [`PluginError::Gone`], at once.
+    pub(crate) fn queue(
+        &self,
+        request: &Arc<Request>,
+        trace: &TraceContext,
+    ) -> Result<Answer, PluginError> {
         let (reply, answer) = oneshot::channel();
-        let queued = self.mailbox.try_send(Command::Invoke {
-            request,
-            trace,
+        let queued = self.driver.try_send(Command::Invoke {
+            request: request.clone(),
+            trace: trace.clone(),
             queued: Instant::now(),
             reply,
         });
         match queued {
-            Ok(()) => Ok(answer),
+            Ok(()) => Ok(Answer::Later(answer)),
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.not_reached(InvocationOutcome::Busy);
                 Err(PluginError::Overloaded(self.id.clone()))
@@ -439,10 +452,7 @@ impl Plugin {
     ) -> Result<T, PluginError> {
         let gone = || PluginError::Gone(self.id.clone());
         let (reply, answer) = oneshot::channel();
-        self.mailbox
-            .send(command(reply))
-            .await
-            .map_err(|_| gone())?;
+        self.driver.send(command(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 }

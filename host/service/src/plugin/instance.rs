@@ -16,14 +16,12 @@ use super::guest_log::{GuestLog, Level};
 use super::limiter::Limiter;
 use super::loader::{Loaded, chain};
 use super::manifest::{Manifest, value_to_wit};
+use super::request::Request;
 use super::settings::{Settings, Spec, Value};
 use crate::bindings::LeakPlugin;
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
 use crate::bindings::leak_lab::plugin::logging;
 use crate::engine::TICK;
-
-/// One request as the guest gets it, built once for all plugins.
-pub(crate) use crate::bindings::exports::leak_lab::plugin::leak::Request;
 
 /// A call that waits in the host, or is never scheduled, ends after this many deadlines of real time.
 const WAIT_FACTOR: u32 = 2;
@@ -219,22 +217,21 @@ impl Instance {
         values: impl Iterator<Item = (&'a Spec, &'a Value)>,
         deadline: Duration,
     ) -> Result<Result<(), PluginError>, Fault> {
-        let values: Vec<wit::Setting> = values
-            .filter_map(|(spec, value)| {
-                Some(wit::Setting {
-                    name: spec.name.clone(),
-                    value: value_to_wit(value)?,
-                })
-            })
+        let values: Vec<(&str, wit::Value)> = values
+            .filter_map(|(spec, value)| Some((spec.name.as_str(), value_to_wit(value)?)))
             .collect();
         if values.is_empty() {
             return Ok(Ok(()));
         }
+        let settings: Vec<wit::Setting<'_>> = values
+            .iter()
+            .map(|(name, value)| wit::Setting { name, value })
+            .collect();
         let store = begin(&mut self.store, deadline);
         let call = self
             .guest
             .leak_lab_plugin_leak()
-            .call_configure(store, &values);
+            .call_configure(store, &settings);
         let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
         let refusal = self.settle(answer, deadline)?;
         Ok(refusal.map_err(|e| PluginError::InvalidValue {
@@ -254,10 +251,11 @@ impl Instance {
         deadline: Duration,
     ) -> Result<Result<Outcome, String>, Fault> {
         let store = begin(&mut self.store, deadline);
+        let headers = request.headers();
         let call = self
             .guest
             .leak_lab_plugin_leak()
-            .call_on_request(store, request);
+            .call_on_request(store, request.to_wit(&headers));
         let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
         let outcome = self.settle(answer, deadline)?;
         Ok(outcome.map(|o| Outcome {

@@ -5,10 +5,13 @@
 
 mod loading;
 
+use std::future::poll_fn;
+use std::hint;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,18 +20,22 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::TaskTracker;
 
-use super::driver::{self, Invocation, InvocationResult, Replacement};
+use super::driver::{self, Answer, InvocationResult, Replacement};
 use super::error::PluginError;
 use super::folder::Folder;
 use super::handle::Plugin;
-use super::instance::Request;
 use super::loader::Loader;
+use super::request::Request;
 use super::settings::{Defaults, SettingReset};
 use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
 const QUEUE_GRACE: Duration = Duration::from_millis(50);
+
+/// A plugin that is busy is tried so often before the request is put into its mailbox. Most calls are over within that
+/// time, which is some microseconds; being woken by the answer takes longer.
+const SPINS: u32 = 64;
 
 /// The loaded plugins, in the order of their ids.
 pub(crate) struct Registry {
@@ -55,11 +62,8 @@ pub(crate) struct Placed {
     pub(crate) settings_reset: Vec<SettingReset>,
 }
 
-/// A plugin and where its answer will come from.
-type Asked = (
-    Arc<Plugin>,
-    Result<oneshot::Receiver<Invocation>, PluginError>,
-);
+/// A plugin and its answer, if it has been asked yet.
+type Asked = (Arc<Plugin>, Option<Result<Answer, PluginError>>);
 
 /// What one plugin did with a request.
 #[derive(Debug)]
@@ -168,57 +172,26 @@ impl Registry {
         }
     }
 
-    /// Hands a request to every plugin that is switched on, all at once, and waits for their answers. The result
-    /// is in the order of their ids and empty when no leak is on: then no wasm is entered.
+    /// Hands a request to every plugin that is switched on and waits for their answers: those that are free first, one
+    /// after the other on this task; those that are busy, or have to wait, side by side. The result is in the order of
+    /// their ids and empty when no leak is on: then no wasm is entered.
     pub(crate) async fn dispatch(
         &self,
         request: impl FnOnce() -> Request,
         trace: &TraceContext,
     ) -> Vec<Handled> {
-        let asked = self.ask_enabled(request, trace);
-        let mut handled = Vec::with_capacity(asked.len());
+        let mut asked: Vec<Asked> = {
+            let plugins = self.plugins.load();
+            let enabled = plugins.iter().filter(|p| p.enabled());
+            enabled.map(|p| (p.clone(), None)).collect()
+        };
         if asked.is_empty() {
-            return handled;
-        }
-        // One timer for all of them, which is set again only for one that is slow.
-        let mut patience = pin!(tokio::time::sleep(QUEUE_GRACE));
-        for (plugin, answer) in asked {
-            let result = match answer {
-                Err(error) => InvocationResult::Failed(error.to_string()),
-                Ok(answer) => {
-                    let most = plugin.details().settings.policy().deadline + QUEUE_GRACE;
-                    match answer_within(most, answer, patience.as_mut()).await {
-                        Some(Ok(invocation)) => invocation.result,
-                        Some(Err(_)) => InvocationResult::Failed(
-                            PluginError::Gone(plugin.id().into()).to_string(),
-                        ),
-                        None => InvocationResult::Failed(format!(
-                            "slow: no answer within {} ms; its call goes on",
-                            most.as_millis()
-                        )),
-                    }
-                }
-            };
-            handled.push(Handled { plugin, result });
-        }
-        handled
-    }
-
-    fn ask_enabled(&self, request: impl FnOnce() -> Request, trace: &TraceContext) -> Vec<Asked> {
-        let plugins = self.plugins.load();
-        let mut enabled = plugins.iter().filter(|p| p.enabled()).peekable();
-        if enabled.peek().is_none() {
             return Vec::new();
         }
         let request = Arc::new(request());
-        enabled
-            .map(|plugin| {
-                (
-                    plugin.clone(),
-                    plugin.invoke(request.clone(), trace.clone()),
-                )
-            })
-            .collect()
+        poll_fn(|context| Poll::Ready(ask(&mut asked, &request, trace, context))).await;
+        // Of its own memory: what is seldom waited for is not to make every request larger.
+        Box::pin(answers(asked)).await
     }
 
     /// Drops all plugins; their drivers end when the calls in flight are done.
@@ -230,13 +203,68 @@ impl Registry {
     }
 }
 
-/// The answer, or none when it takes longer than `most` from now. The timer may be set to any time up to then.
+/// Asks every plugin: those that are free first, then those that were busy a moment ago.
+fn ask(
+    asked: &mut [Asked],
+    request: &Arc<Request>,
+    trace: &TraceContext,
+    context: &mut Context<'_>,
+) {
+    for (plugin, answer) in asked.iter_mut() {
+        *answer = plugin.try_invoke(request, trace, context).transpose();
+    }
+    for (plugin, answer) in asked {
+        for _ in 0..SPINS {
+            if answer.is_some() {
+                break;
+            }
+            hint::spin_loop();
+            *answer = plugin.try_invoke(request, trace, context).transpose();
+        }
+        answer.get_or_insert_with(|| plugin.queue(request, trace));
+    }
+}
+
+/// Waits for those answers that are not there yet.
+async fn answers(asked: Vec<Asked>) -> Vec<Handled> {
+    // One timer for all of them, which is set again only for one that is slow.
+    let mut patience = pin!(None);
+    let mut handled = Vec::with_capacity(asked.len());
+    for (plugin, answer) in asked {
+        let gone = || InvocationResult::Failed(PluginError::Gone(plugin.id().into()).to_string());
+        let result = match answer {
+            None => gone(),
+            Some(Err(error)) => InvocationResult::Failed(error.to_string()),
+            Some(Ok(Answer::Now(invocation))) => invocation.result,
+            Some(Ok(Answer::Later(answer))) => {
+                let most = plugin.details().settings.policy().deadline + QUEUE_GRACE;
+                match answer_within(most, answer, patience.as_mut()).await {
+                    Some(Ok(invocation)) => invocation.result,
+                    Some(Err(_)) => gone(),
+                    None => InvocationResult::Failed(format!(
+                        "slow: no answer within {} ms; its call goes on",
+                        most.as_millis()
+                    )),
+                }
+            }
+        };
+        handled.push(Handled { plugin, result });
+    }
+    handled
+}
+
+/// The answer, or none when it takes longer than `most` from now. The timer may be set to any time up to then; there is
+/// one from the first wait on.
 async fn answer_within<T>(
     most: Duration,
     mut answer: oneshot::Receiver<T>,
-    mut timer: Pin<&mut Sleep>,
+    mut timer: Pin<&mut Option<Sleep>>,
 ) -> Option<Result<T, RecvError>> {
     let until = Instant::now() + most;
+    if timer.is_none() {
+        timer.set(Some(tokio::time::sleep(QUEUE_GRACE)));
+    }
+    let mut timer = timer.as_pin_mut()?;
     loop {
         tokio::select! {
             biased;
@@ -283,7 +311,7 @@ mod tests {
     async fn each_answer_has_its_time_from_when_it_is_waited_for() {
         let most = QUEUE_GRACE * 4;
         let started = Instant::now();
-        let mut timer = pin!(tokio::time::sleep(QUEUE_GRACE));
+        let mut timer = pin!(None);
         let (slow, answer) = oneshot::channel();
         tokio::spawn(async move {
             tokio::time::sleep(QUEUE_GRACE * 2).await;

@@ -4,7 +4,7 @@
 //! what the plugins see. It comes from the caller's `traceparent` if there is a valid one
 //! (<https://www.w3.org/TR/trace-context/>), else it is made here.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -14,6 +14,8 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Two digits of the version, 32 of the trace, 16 of the span and two of the flags, with a dash between them.
+const TRACEPARENT_LENGTH: usize = 55;
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// One request's place in a trace. Cheap to clone; travels with the request, also into a plugin's
@@ -58,6 +60,12 @@ impl TraceContext {
         self.span.trace_id()
     }
 
+    /// The trace id as 32 lower-case hexadecimal digits.
+    pub(crate) fn trace_id_text(&self) -> String {
+        let id = uuid::Uuid::from_bytes(self.trace_id().to_bytes());
+        id.simple().encode_lower(&mut [0; 32]).to_owned()
+    }
+
     /// The span id; shows as 16 lower-case hexadecimal digits.
     pub(crate) fn span_id(&self) -> SpanId {
         self.span.span_id()
@@ -80,7 +88,10 @@ impl TraceContext {
 
     /// Writes `traceparent` and, if there is one, `tracestate`, for the next service or for the answer.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::from_str(&self.to_string()) {
+        let mut parent = String::with_capacity(TRACEPARENT_LENGTH);
+        if write!(parent, "{self}").is_ok()
+            && let Ok(value) = HeaderValue::try_from(parent)
+        {
             headers.insert(TRACEPARENT, value);
         }
         let state = self.span.trace_state().header();

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 
 use super::replace::{Replaced, Replacement};
 use crate::plugin::error::PluginError;
-use crate::plugin::instance::{Books, Request, Retained};
+use crate::plugin::instance::{Books, Retained};
 use crate::plugin::loader::Origin;
+use crate::plugin::request::Request;
 use crate::plugin::settings::Value;
 use crate::telemetry::context::TraceContext;
 
