@@ -365,7 +365,9 @@ fn name_arguments(special: u32) {
     let index = found & !NEW;
     own!(CONTEXTS).record(index).special = u64::from(special);
     for &pointer in own!(ARGUMENT_BLOCKS).take() {
-        if let Some(block) = own!(LIVE).remove(pointer) {
+        if let Some(block) = own!(LIVE).set_context_of_recent(pointer, index) {
+            own!(CONTEXTS).move_block(block.context, index, block.size);
+        } else if let Some(block) = own!(LIVE).remove(pointer) {
             own!(CONTEXTS).move_block(block.context, index, block.size);
             keep(pointer, block.size, index);
         }

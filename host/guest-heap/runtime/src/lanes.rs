@@ -32,6 +32,13 @@ mod wasm {
             Self(u32x4_splat(value))
         }
 
+        /// These values.
+        #[inline(always)]
+        pub fn load(values: &[u32; LANES]) -> Self {
+            let [a, b, c, d] = *values;
+            Self(u32x4(a, b, c, d))
+        }
+
         /// Lanes that are equal in both: all ones there, all zeros elsewhere.
         #[inline(always)]
         pub fn equal(self, other: Self) -> Self {
@@ -83,6 +90,11 @@ mod portable {
         /// The same value in each lane.
         pub fn splat(value: u32) -> Self {
             Self([value; LANES])
+        }
+
+        /// These values.
+        pub fn load(values: &[u32; LANES]) -> Self {
+            Self(*values)
         }
 
         /// Lanes that are equal in both: all ones there, all zeros elsewhere.

@@ -19,6 +19,7 @@ pub mod contexts;
 pub mod lanes;
 pub mod large;
 pub mod live;
+mod recent;
 
 #[cfg(target_arch = "wasm32")]
 mod arguments;

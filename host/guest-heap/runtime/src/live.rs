@@ -5,6 +5,8 @@
 //! hardly a branch that cannot be predicted. Blocks that find no place wait in a short list, which
 //! is looked at only when an address is found nowhere else.
 //!
+//! A block comes to the table only when it is not [recent](crate::recent) any more.
+//!
 //! The table doubles in place, and little by little: a table of a hundred thousand blocks would take milliseconds at
 //! once, in the middle of a request. While it moves, new blocks go where they belong in the doubled table, and only
 //! blocks that are not found there are looked for where they were before. Before it doubles, the memory that comes to it
@@ -18,6 +20,7 @@ use core::ops::Range;
 use crate::contexts::CONTEXT_BITS;
 use crate::lanes::{LANES, Lanes};
 use crate::large::LargeSizes;
+use crate::recent::{BATCH, Entry, Recent};
 
 /// Sizes up to here, exclusive, stand in the entry itself.
 pub const MAX_PACKED_SIZE: u32 = (1 << SIZE_BITS) - 1;
@@ -88,28 +91,21 @@ pub unsafe trait Region {
     fn ensure(&mut self, bytes: usize) -> bool;
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
-    pointer: u32,
-    value: u32,
-}
-
 /// What does not fit into the buckets. Apart from the table, since all of it is zero at first and
 /// so takes no place in the runtime's binary.
 pub struct Spill {
     waiting: [Entry; WAITING],
     large: LargeSizes,
+    recent: Recent,
 }
 
 impl Spill {
     /// Nothing spilt.
     pub const fn new() -> Self {
         Self {
-            waiting: [Entry {
-                pointer: 0,
-                value: 0,
-            }; WAITING],
+            waiting: [Entry::NONE; WAITING],
             large: LargeSizes::new(),
+            recent: Recent::new(),
         }
     }
 }
@@ -147,6 +143,8 @@ pub struct LiveTable<R> {
     ready: usize,
     waiting: usize,
     dropped: u64,
+    /// Nothing that matters: what is read ahead must be used.
+    touched: u32,
     spill: *mut Spill,
 }
 
@@ -175,6 +173,7 @@ impl<R: Region> LiveTable<R> {
             ready: 0,
             waiting: 0,
             dropped: 0,
+            touched: 0,
             spill,
         }
     }
@@ -210,16 +209,16 @@ impl<R: Region> LiveTable<R> {
         bytes_for(1 << (32 - self.shift))
     }
 
-    /// Keeps a block. False, and nothing done, when that takes more than a look at its home bucket:
+    /// Keeps a block. False, and nothing done, when that takes more than putting it among the recent ones:
     /// then [`insert_slowly`](Self::insert_slowly) is to be called.
     #[inline(always)]
     pub fn insert(&mut self, pointer: u32, size: u32, context: u32) -> bool {
         if self.left == 0 || size >= MAX_PACKED_SIZE {
             return false;
         }
-        let placed = self.place_in(self.home(pointer), pointer, pack_small(size, context));
-        self.left -= u32::from(placed);
-        placed
+        let kept = self.recent().insert(pointer, pack_small(size, context));
+        self.left -= u32::from(kept);
+        kept
     }
 
     /// Keeps a block, whatever that takes. False when there is no place for it, which means that
@@ -238,17 +237,52 @@ impl<R: Region> LiveTable<R> {
         if self.left == 0 {
             self.grow();
         }
+        self.place_batch();
+        if self.insert(pointer, size, context) {
+            return true;
+        }
         let Some(value) = self.pack(pointer, size, context) else {
             return false;
         };
         self.left = self.left.wrapping_sub(1);
-        self.place(pointer, value) || self.wait(pointer, value)
+        if self.place(pointer, value) || self.make_room(pointer, value) {
+            return true;
+        }
+        self.unpack(pointer, value);
+        // It is not live, but counts towards the next try to grow.
+        self.limit = self.limit.wrapping_sub(1);
+        false
+    }
+
+    /// Gives the oldest of the recent blocks their places; those for which there is none stay where they are.
+    fn place_batch(&mut self) {
+        let mut homes = [0; BATCH];
+        let mut count = 0;
+        for (home, pointer) in homes.iter_mut().zip(self.recent().batch()) {
+            *home = pointer;
+            count += 1;
+        }
+        // All of their buckets at once: none of these loads waits for another.
+        for pointer in &homes[..count] {
+            let bucket = self.bucket(self.home(*pointer));
+            // SAFETY: a bucket of the region.
+            let values = unsafe { (&raw const (*bucket).values).read_volatile() };
+            self.touched = self.touched.wrapping_add(values[0]);
+        }
+        while let Some(entry) = self.recent().pop() {
+            let Entry { pointer, value } = entry;
+            if !self.place(pointer, value) && !self.make_room(pointer, value) {
+                self.recent().push(entry);
+                return;
+            }
+        }
     }
 
     /// Takes a block out. `None` when the address is not in the table.
     #[inline(always)]
     pub fn remove(&mut self, pointer: u32) -> Option<Block> {
-        let value = match self.take_from(self.home(pointer), pointer) {
+        let recent = self.recent().remove(pointer);
+        let value = match recent.or_else(|| self.take_from(self.home(pointer), pointer)) {
             Some(value) => value,
             None => {
                 let value = self.remove_slowly(pointer);
@@ -287,6 +321,13 @@ impl<R: Region> LiveTable<R> {
     /// Gives a block another size and context, in place, and returns what it was. `None`, and
     /// nothing done, when the address is not in the table.
     pub fn replace(&mut self, pointer: u32, size: u32, context: u32) -> Option<Block> {
+        if let Some(value) = self.recent().find(pointer) {
+            let old = *value;
+            let old = self.unpack(pointer, old);
+            let new = self.pack(pointer, size, context)?;
+            *self.recent().find(pointer)? = new;
+            return Some(old);
+        }
         let home = self.home(pointer);
         let find = |number| self.find_in(number, pointer);
         let found = (home..home + PROBE).find_map(find);
@@ -309,6 +350,19 @@ impl<R: Region> LiveTable<R> {
         // space cannot hold more of them.
         *value = self.pack(pointer, size, context)?;
         Some(old)
+    }
+
+    /// Gives a small block that has just come another context, and returns what it was. `None`, and nothing done, when
+    /// it is not one of those.
+    #[inline(always)]
+    pub fn set_context_of_recent(&mut self, pointer: u32, context: u32) -> Option<Block> {
+        let value = self.recent().find(pointer)?;
+        let block = unpack_small(*value);
+        if block.size == MAX_PACKED_SIZE {
+            return None;
+        }
+        *value = pack_small(block.size, context);
+        Some(block)
     }
 
     #[inline(always)]
@@ -389,6 +443,12 @@ impl<R: Region> LiveTable<R> {
         block
     }
 
+    #[inline(always)]
+    fn recent(&mut self) -> &mut Recent {
+        &mut self.spill().recent
+    }
+
+    #[inline(always)]
     fn spill(&mut self) -> &mut Spill {
         // SAFETY: by the contract of `new`, valid and only ours; borrowed through `&mut self`.
         unsafe { &mut *self.spill }
@@ -396,7 +456,7 @@ impl<R: Region> LiveTable<R> {
 
     /// All buckets in reach are full: the table grows if it is at least half as full as allowed,
     /// else the block waits. While the table moves it waits first, since that may make room.
-    fn wait(&mut self, pointer: u32, value: u32) -> bool {
+    fn make_room(&mut self, pointer: u32, value: u32) -> bool {
         if self.unmoved > 0 {
             self.move_some(MOVE_BUCKETS);
             if self.place(pointer, value) || self.push_waiting(pointer, value) {
@@ -408,13 +468,7 @@ impl<R: Region> LiveTable<R> {
         if self.left + self.reserve < self.limit / 2 && self.grow() && self.place(pointer, value) {
             return true;
         }
-        if self.push_waiting(pointer, value) {
-            return true;
-        }
-        self.unpack(pointer, value);
-        // It is not live, but counts towards the next try to grow.
-        self.limit = self.limit.wrapping_sub(1);
-        false
+        self.push_waiting(pointer, value)
     }
 
     fn push_waiting(&mut self, pointer: u32, value: u32) -> bool {
@@ -555,9 +609,9 @@ const fn unpack_small(value: u32) -> Block {
     }
 }
 
-/// Fibonacci hashing; blocks are aligned to 8 at least. Blocks side by side come to lie far apart, which costs a cache miss
-/// for each that stays. Hashing 256 bytes at once would save half of those, but there are ways to lay out a heap under
-/// which a thousand blocks then find no place.
+/// Fibonacci hashing; blocks are aligned to 8 at least. Blocks side by side come to lie far apart: a cache miss for each
+/// that stays, which is why they are placed many at once. Hashing 256 bytes at once would save half of those, but there
+/// are ways to lay out a heap under which a thousand blocks then find no place.
 #[inline(always)]
 fn home_at(pointer: u32, shift: u32) -> usize {
     ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> shift) as usize

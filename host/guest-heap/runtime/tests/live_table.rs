@@ -237,6 +237,31 @@ fn when_growth_is_refused_blocks_are_refused_and_the_rest_stays_right() {
 }
 
 #[test]
+fn only_small_blocks_that_have_just_come_change_their_context_at_once() {
+    let mut model = Model::new(4096, usize::MAX);
+    for i in 0..1000_u32 {
+        model.insert(0x1000 + i * 16, 9, 3);
+    }
+    let last = 0x1000 + 999 * 16;
+    let small = |context| Some(Block { size: 9, context });
+    assert_eq!(model.table.set_context_of_recent(last, 4), small(3));
+    assert_eq!(model.table.remove(last), small(4));
+    assert_eq!(model.table.set_context_of_recent(last, 5), None);
+    // One of long ago, and a large one.
+    assert_eq!(model.table.set_context_of_recent(0x1000, 4), None);
+    assert_eq!(model.table.remove(0x1000), small(3));
+    model.insert(last, 9, 3);
+    let large = u32::MAX;
+    assert_eq!(model.table.replace(last, large, 7), small(3));
+    assert_eq!(model.table.set_context_of_recent(last, 4), None);
+    let block = Block {
+        size: large,
+        context: 7,
+    };
+    assert_eq!(model.table.remove(last), Some(block));
+}
+
+#[test]
 fn a_hundred_thousand_blocks_take_at_most_24_bytes_each() {
     let mut model = Model::new(100_000, usize::MAX);
     for i in 0..100_000 {
