@@ -1,8 +1,8 @@
 //! Leak plugins: from a file to a component, an instance, and a driver that owns it.
 //!
-//! One long-lived store per plugin: a store per request would hide the leak. It belongs to one task, the
-//! [`driver`], behind a bounded mailbox; everybody else holds a [`handle::Plugin`], which reads what the
-//! driver has published without asking it. Nothing in here knows of HTTP.
+//! One long-lived store per plugin: a store per request would hide the leak. It belongs to the [`driver`], which one
+//! task has at a time; everybody else holds a [`handle::Plugin`], which reads what the driver has published without
+//! asking it. Nothing in here knows of HTTP.
 
 pub(crate) mod backtrace;
 pub(crate) mod cache;

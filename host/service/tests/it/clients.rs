@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::components::LAB;
 use crate::lab::Lab;
@@ -227,4 +228,25 @@ async fn other_origins_are_given_nothing() {
     let own = blind(lab.url("")).await.unwrap();
     assert_eq!(own.status(), 200, "the console's own");
     assert_eq!(lab.leak("cache").await["enabled"], true);
+}
+
+#[tokio::test]
+async fn one_that_goes_away_does_not_end_the_call_that_it_asked_for() {
+    let lab = Lab::with(&["fixture-sleeps"]).start().await;
+    let settings = json!({"enabled": true, "sleep_ms": 150});
+    lab.post("/admin/leaks/fixture-sleeps", settings).await;
+    let mut client = connect(&lab);
+    client
+        .write_all(b"GET /api/data HTTP/1.1\r\nHost: lab\r\n\r\n")
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(client);
+    // It waits for its turn behind the call that is still under way.
+    let answer = lab.data().await;
+    assert_eq!(answer["leaks_triggered"], json!(["fixture-sleeps"]));
+    let status = lab.leak("fixture-sleeps").await;
+    assert_eq!(
+        (&status["state"], &status["count"]),
+        (&json!("running"), &json!(2))
+    );
 }

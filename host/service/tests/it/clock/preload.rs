@@ -1,0 +1,73 @@
+//! For a host that it is preloaded into, the wall clock is as many seconds ahead as the first eight bytes of the file
+//! `CLOCK_AHEAD` say, at every moment. The monotonic clock is as it is. Compiled by the test beside it.
+
+use std::env;
+use std::ffi::{c_int, c_long, c_void};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+#[cfg(target_arch = "x86_64")]
+const CLOCK_GETTIME: c_long = 228;
+#[cfg(target_arch = "aarch64")]
+const CLOCK_GETTIME: c_long = 113;
+
+const CLOCK_REALTIME: c_int = 0;
+const PROT_READ: c_int = 1;
+const MAP_SHARED: c_int = 1;
+
+unsafe extern "C" {
+    fn syscall(number: c_long, ...) -> c_long;
+    fn mmap(
+        at: *mut c_void,
+        size: usize,
+        access: c_int,
+        flags: c_int,
+        file: c_int,
+        from: i64,
+    ) -> *mut c_void;
+}
+
+#[repr(C)]
+pub struct Timespec {
+    seconds: i64,
+    nanoseconds: c_long,
+}
+
+fn ahead() -> i64 {
+    static MAPPED: OnceLock<usize> = OnceLock::new();
+    let address = *MAPPED.get_or_init(|| {
+        let file = File::open(env::var_os("CLOCK_AHEAD").unwrap()).unwrap();
+        // SAFETY: a new mapping of a file, whose first page is there.
+        unsafe {
+            mmap(
+                ptr::null_mut(),
+                8,
+                PROT_READ,
+                MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            ) as usize
+        }
+    });
+    // SAFETY: mapped for good, and aligned to a page.
+    unsafe { (*(address as *const AtomicI64)).load(Ordering::Relaxed) }
+}
+
+/// As in C.
+///
+/// # Safety
+/// `time` is valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let result = syscall(CLOCK_GETTIME, c_long::from(clock), time) as c_int;
+        if result == 0 && clock == CLOCK_REALTIME {
+            (*time).seconds += ahead();
+        }
+        result
+    }
+}
