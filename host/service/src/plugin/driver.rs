@@ -126,7 +126,8 @@ impl Driver {
                 reply,
             } => {
                 let waited = queued.elapsed();
-                drop(reply.send(self.invoke(&request, &trace, waited).await));
+                let invoking = self.invoke(&request, &trace, waited);
+                drop(reply.send(trace.log(invoking).await));
             }
             Command::Switch {
                 enabled,

@@ -13,6 +13,8 @@ use opentelemetry::{Context, trace::SpanId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
 
+use super::log_trace;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Two digits of the version, 32 of the trace, 16 of the span and two of the flags, with a dash between them.
 const TRACEPARENT_LENGTH: usize = 55;
@@ -64,6 +66,11 @@ impl TraceContext {
     pub(crate) fn trace_id_text(&self) -> String {
         let id = uuid::Uuid::from_bytes(self.trace_id().to_bytes());
         id.simple().encode_lower(&mut [0; 32]).to_owned()
+    }
+
+    /// Works on behalf of the request: every line that is logged meanwhile carries its trace id.
+    pub(crate) fn log<W: Future>(&self, work: W) -> impl Future<Output = W::Output> + use<W> {
+        log_trace::within(self.trace_id(), work)
     }
 
     /// The span id; shows as 16 lower-case hexadecimal digits.

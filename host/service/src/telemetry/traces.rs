@@ -18,7 +18,6 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 
 use super::context::{TraceContext, parent_of};
-use super::log_trace;
 use super::metrics::InvocationOutcome;
 use super::span_queue::SpanQueue;
 
@@ -127,7 +126,7 @@ impl RequestSpan {
 
     /// Answers the request: every line that is logged meanwhile carries its trace id.
     pub(crate) fn log<W: Future>(&self, answering: W) -> impl Future<Output = W::Output> + use<W> {
-        log_trace::within(self.context.trace_id(), answering)
+        self.context.log(answering)
     }
 
     /// The answer's head is ready.

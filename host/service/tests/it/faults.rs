@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::lab::{Answer, Lab, failures, number};
 use crate::metrics::scrape::Scrape;
@@ -218,6 +219,31 @@ async fn a_fresh_instance_that_does_not_start_changes_nothing() {
         .await;
     let reset = lab.post("/admin/leaks/cache/reset", json!({})).await;
     assert_eq!(reset["generation"], 2, "{reset}");
+}
+
+/// Whether the request's own task makes the call or the plugin's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_plugin_prints_has_the_trace_of_the_request() {
+    let lab = Lab::with(&["fixture-chatty"]).start().await;
+    let settings = json!({"enabled": true, "lines": 1, "sink": "log"});
+    lab.post("/admin/leaks/fixture-chatty", settings).await;
+    let traces: Vec<String> = (1..=40).map(|n| format!("{n:032x}")).collect();
+    let mut burst = JoinSet::new();
+    for trace in &traces {
+        let request = lab.request(Method::GET, "/api/data");
+        let parent = format!("00-{trace}-00f067aa0ba902b7-00");
+        burst.spawn(request.header("traceparent", parent).send());
+    }
+    for answer in burst.join_all().await {
+        assert!(answer.unwrap().status().is_success());
+    }
+    let output = lab.output();
+    let printed = output.lines().filter(|line| line.contains(" guest: "));
+    let printed: Vec<&str> = printed.collect();
+    for trace in traces {
+        let named = printed.iter().filter(|line| line.contains(&trace)).count();
+        assert_eq!(named, 1, "{trace}: {output}");
+    }
 }
 
 #[tokio::test]

@@ -110,22 +110,22 @@ impl Shared {
                 }
                 Answer::Now(invocation)
             }
-            Poll::Pending => Answer::Later(self.go_on(call)),
+            Poll::Pending => Answer::Later(self.go_on(call, trace)),
         })
     }
 
     /// Goes on with a call on a task of its own, whatever becomes of the request.
-    fn go_on(&self, call: Call) -> oneshot::Receiver<Invocation> {
+    fn go_on(&self, call: Call, trace: &TraceContext) -> oneshot::Receiver<Invocation> {
         let (reply, answer) = oneshot::channel();
         let left = self.left.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(trace.log(async move {
             let (invocation, driver) = call.await;
             if driver.explaining.is_some() {
                 left.notify_one();
             }
             drop(driver);
             drop(reply.send(invocation));
-        });
+        }));
         answer
     }
 }
