@@ -352,11 +352,11 @@ impl Plugin {
         });
         match queued {
             Ok(()) => Ok(Answer::Later(answer)),
-            Err(mpsc::error::TrySendError::Full(_)) => {
+            Err(mpsc::error::TrySendError::Full(())) => {
                 self.not_reached(InvocationOutcome::Busy);
                 Err(PluginError::Overloaded(self.id.clone()))
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => {
+            Err(mpsc::error::TrySendError::Closed(())) => {
                 self.not_reached(InvocationOutcome::Unavailable);
                 Err(PluginError::Gone(self.id.clone()))
             }

@@ -189,7 +189,11 @@ impl Registry {
             return Vec::new();
         }
         let request = Arc::new(request());
-        poll_fn(|context| Poll::Ready(ask(&mut asked, &request, trace, context))).await;
+        poll_fn(|context| {
+            ask(&mut asked, &request, trace, context);
+            Poll::Ready(())
+        })
+        .await;
         // Of its own memory: what is seldom waited for is not to make every request larger.
         Box::pin(answers(asked)).await
     }

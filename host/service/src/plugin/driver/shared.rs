@@ -78,8 +78,11 @@ impl Shared {
     /// # Errors
     ///
     /// When there is none, or when the driver's task has ended.
-    pub(crate) fn try_send(&self, command: Command) -> Result<(), TrySendError<Command>> {
-        self.mailbox.try_send(command)
+    pub(crate) fn try_send(&self, command: Command) -> Result<(), TrySendError<()>> {
+        self.mailbox.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => TrySendError::Full(()),
+            TrySendError::Closed(_) => TrySendError::Closed(()),
+        })
     }
 
     /// Makes a call on the task that asks for it; none when another task has the driver, or something waits for it.
