@@ -256,14 +256,14 @@ impl<R: Region> LiveTable<R> {
 
     /// Gives the oldest of the recent blocks their places; those for which there is none stay where they are.
     fn place_batch(&mut self) {
-        let mut homes = [0; BATCH];
+        let mut pointers = [0; BATCH];
         let mut count = 0;
-        for (home, pointer) in homes.iter_mut().zip(self.recent().batch()) {
-            *home = pointer;
+        for (place, pointer) in pointers.iter_mut().zip(self.recent().batch()) {
+            *place = pointer;
             count += 1;
         }
         // All of their buckets at once: none of these loads waits for another.
-        for pointer in &homes[..count] {
+        for pointer in &pointers[..count] {
             let bucket = self.bucket(self.home(*pointer));
             // SAFETY: a bucket of the region.
             let values = unsafe { (&raw const (*bucket).values).read_volatile() };
