@@ -30,10 +30,10 @@ use crate::telemetry::metrics::{InvocationOutcome, PluginHandles, RecycleReason}
 use crate::telemetry::traces::{InvocationEnd, InvocationSpan, RetainedReading};
 
 pub(crate) use self::command::{
-    Clearing, Command, HeapBooks, Invocation, InvocationResult, Recycling, Resetting,
+    Clearing, Command, HeapBooks, InvocationResult, Recycling, Resetting,
 };
 pub(crate) use self::replace::{Replaced, Replacement};
-pub(crate) use self::shared::{Answer, Shared};
+pub(crate) use self::shared::Shared;
 
 /// Starts a driver; it ends when the handle is gone and what it was asked is done. `life` tells this plugin from one
 /// that had its id before.
@@ -85,7 +85,6 @@ pub(crate) fn spawn(
         metrics,
         explaining: None,
         board: board.clone(),
-        spare: None,
         _ended: ended.clone().drop_guard(),
     };
     driver.publish();
@@ -108,8 +107,6 @@ struct Driver {
     /// The last fault's call stack, on its way to source lines.
     explaining: Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
     board: Arc<Board>,
-    /// The memory of a call that is over, for the next one.
-    spare: Option<shared::Call>,
     /// Dropped last: whoever waits for the end may count on everything else being gone.
     _ended: DropGuard,
 }
@@ -119,16 +116,6 @@ impl Driver {
     async fn obey(&mut self, command: Command) {
         // A receiver that is gone no longer wants the answer.
         match command {
-            Command::Invoke {
-                request,
-                trace,
-                queued,
-                reply,
-            } => {
-                let waited = queued.elapsed();
-                let invoking = self.invoke(&request, &trace, waited);
-                drop(reply.send(trace.log(invoking).await));
-            }
             Command::Switch {
                 enabled,
                 changes,
@@ -154,14 +141,16 @@ impl Driver {
         &mut self,
         request: &Request,
         trace: &TraceContext,
-        waited: Duration,
-    ) -> Invocation {
+        queued: Instant,
+    ) -> InvocationResult {
         let before = self.reading;
-        let result = match self.admit() {
+        let started = Instant::now();
+        match self.admit(started) {
             Err(result) => result,
             Ok((deadline, payload)) => {
                 let mut span = InvocationSpan::start(trace, &self.name);
-                let (outcome, took, result) = self.call(request, payload, deadline).await;
+                let (outcome, result) = self.call(request, payload, deadline).await;
+                let took = started.elapsed();
                 self.read_memory();
                 let after = self.reading;
                 let delta = heap_delta(&before, &after);
@@ -174,18 +163,17 @@ impl Driver {
                     generation: before.generation,
                     retained: Some((shown(before.retained), shown(after.retained))),
                     live_bytes_delta: delta,
-                    waited: Some(waited),
+                    waited: Some(started - queued),
                 });
                 self.board.publish(&self.reading);
                 result
             }
-        };
-        Invocation { result }
+        }
     }
 
     /// Whether a request is for the guest, how long it may take, and what the guest is told to retain of it, if
     /// that is not what it was told last.
-    fn admit(&mut self) -> Result<(Duration, Option<u64>), InvocationResult> {
+    fn admit(&mut self, now: Instant) -> Result<(Duration, Option<u64>), InvocationResult> {
         if let Err(error) = not_running(self.id(), &self.details.state) {
             self.metrics
                 .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
@@ -209,7 +197,7 @@ impl Driver {
         let target = policy.target.filter(|_| settings.variant() == "leaky");
         let payload = settings.payload().map_or(0, |(_, bytes)| bytes);
         let retained = self.reading.retained.bytes;
-        match self.course.step(target, payload, retained, Instant::now()) {
+        match self.course.step(target, payload, retained, now) {
             Step::AsSet => Ok((policy.deadline, None)),
             Step::Retain(bytes) => Ok((policy.deadline, Some(bytes))),
             Step::Skip => {
@@ -252,16 +240,13 @@ impl Driver {
         request: &Request,
         payload: Option<u64>,
         deadline: Duration,
-    ) -> (InvocationOutcome, Duration, InvocationResult) {
+    ) -> (InvocationOutcome, InvocationResult) {
         if let Some(bytes) = payload
             && let Err((outcome, result)) = self.tell_payload(bytes, deadline).await
         {
-            return (outcome, Duration::ZERO, result);
+            return (outcome, result);
         }
-        let started = Instant::now();
-        let answer = self.instance.on_request(request, deadline).await;
-        let took = started.elapsed();
-        let (outcome, result) = match answer {
+        match self.instance.on_request(request, deadline).await {
             Ok(Ok(outcome)) => {
                 self.reading.retained = outcome.retained;
                 let result = if outcome.triggered {
@@ -282,8 +267,7 @@ impl Driver {
                     InvocationResult::Failed(self.retire(fault).to_string()),
                 )
             }
-        };
-        (outcome, took, result)
+        }
     }
 
     fn books(&self, (generation, seen): (u64, Seen)) -> Option<HeapBooks> {

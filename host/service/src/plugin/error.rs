@@ -81,7 +81,7 @@ pub(crate) enum PluginError {
         /// What happened to it.
         reason: String,
     },
-    /// The mailbox is full.
+    /// No more calls may wait for it.
     #[error("{0} has too many calls waiting")]
     Overloaded(String),
     /// The plugin was unloaded, or the host is stopping.

@@ -2,27 +2,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use guest_heap::{Attribution, Seen};
 
 use super::driver::{
-    Answer, Clearing, Command, HeapBooks, Recycling, Replaced, Replacement, Resetting, Shared,
+    Clearing, Command, HeapBooks, InvocationResult, Recycling, Replaced, Replacement, Resetting,
+    Shared,
 };
 use super::error::{Fault, FaultKind, PluginError};
 use super::instance::{LinearMemory, Retained};
 use super::journal::{EventKind, Journal};
 use super::loader::Origin;
 use super::manifest::Manifest;
-use super::request::Request;
+use super::round::Call;
 use super::settings::{Settings, Value};
-use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::{InvocationOutcome, PluginHandles};
 
 /// The published number that stands for none.
@@ -137,7 +136,6 @@ impl Reading {
 #[derive(Debug)]
 pub(crate) struct Board {
     enabled: AtomicBool,
-    running: AtomicBool,
     details: ArcSwap<Details>,
     numbers: [AtomicU64; 15],
     journal: Journal,
@@ -148,7 +146,6 @@ impl Board {
     pub(crate) fn new(details: Details, reading: Reading) -> Self {
         let board = Board {
             enabled: AtomicBool::new(false),
-            running: AtomicBool::new(details.state == State::Running),
             details: ArcSwap::from_pointee(details),
             numbers: Default::default(),
             journal: Journal::default(),
@@ -184,8 +181,6 @@ impl Board {
 
     /// Publishes what changes seldom.
     pub(crate) fn set_details(&self, details: Details) {
-        self.running
-            .store(details.state == State::Running, Ordering::Relaxed);
         self.details.store(Arc::new(details));
     }
 
@@ -315,66 +310,28 @@ impl Plugin {
         self.board.journal()
     }
 
-    /// Has it handle a request on this task, if it is free.
+    /// Has it handle requests, if it is free.
     ///
     /// # Errors
     ///
-    /// [`PluginError::NotRunning`].
-    pub(crate) fn try_invoke(
+    /// The calls, when it is not.
+    pub(crate) fn serve_now(
         &self,
-        request: &Arc<Request>,
-        trace: &TraceContext,
-        context: &mut Context<'_>,
-    ) -> Result<Option<Answer>, PluginError> {
-        if !self.board.running.load(Ordering::Relaxed) {
-            self.check_running()
-                .inspect_err(|_| self.not_reached(InvocationOutcome::Unavailable))?;
+        calls: Vec<Call>,
+    ) -> Result<impl Future<Output = ()> + use<>, Vec<Call>> {
+        self.driver.serve_now(calls)
+    }
+
+    /// Has it handle requests after what it has been given before. Those that are too many are answered at once.
+    pub(crate) fn serve_in_turn(&self, calls: Vec<Call>) -> impl Future<Output = ()> + use<> {
+        let (serving, refused) = self.driver.serve_in_turn(calls);
+        for call in refused {
+            self.metrics
+                .invoked(InvocationOutcome::Busy, Duration::ZERO, None);
+            let overloaded = PluginError::Overloaded(self.id.clone());
+            call.answer(InvocationResult::Failed(overloaded.to_string()));
         }
-        Ok(self.driver.try_invoke(request, trace, context))
-    }
-
-    /// Has it handle a request after what it has been given before.
-    ///
-    /// # Errors
-    ///
-    /// [`PluginError::Overloaded`] and [`PluginError::Gone`], at once.
-    pub(crate) fn queue(
-        &self,
-        request: &Arc<Request>,
-        trace: &TraceContext,
-    ) -> Result<Answer, PluginError> {
-        let (reply, answer) = oneshot::channel();
-        let queued = self.driver.try_send(Command::Invoke {
-            request: request.clone(),
-            trace: trace.clone(),
-            queued: Instant::now(),
-            reply,
-        });
-        match queued {
-            Ok(()) => Ok(Answer::Later(answer)),
-            Err(mpsc::error::TrySendError::Full(())) => {
-                self.not_reached(InvocationOutcome::Busy);
-                Err(PluginError::Overloaded(self.id.clone()))
-            }
-            Err(mpsc::error::TrySendError::Closed(())) => {
-                self.not_reached(InvocationOutcome::Unavailable);
-                Err(PluginError::Gone(self.id.clone()))
-            }
-        }
-    }
-
-    /// Counts a call that never got to the guest.
-    fn not_reached(&self, outcome: InvocationOutcome) {
-        self.metrics.invoked(outcome, Duration::ZERO, None);
-    }
-
-    /// An error when it cannot be called.
-    ///
-    /// # Errors
-    ///
-    /// [`PluginError::NotRunning`].
-    pub(crate) fn check_running(&self) -> Result<(), PluginError> {
-        not_running(&self.id, &self.details().state)
+        serving
     }
 
     /// Switches the leak and changes settings: all or nothing.

@@ -4,9 +4,13 @@
 //! for, and a timer ends what waits in the host (a guest that sleeps). After a fault the instance is only
 //! read, never called.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use guest_heap::{Attribution, OffsetMap, Recorder, Seen, Totals};
+use tokio::time::error::Elapsed;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -252,11 +256,12 @@ impl Instance {
     ) -> Result<Result<Outcome, String>, Fault> {
         let store = begin(&mut self.store, deadline);
         let headers = request.headers();
-        let call = self
-            .guest
-            .leak_lab_plugin_leak()
-            .call_on_request(store, request.to_wit(&headers));
-        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
+        let guest = self.guest.leak_lab_plugin_leak();
+        let answer = {
+            // In its place from the start: it is large, and moving it would cost as much as a part of the call.
+            let call = pin!(guest.call_on_request(store, request.to_wit(&headers)));
+            within(deadline * WAIT_FACTOR, call).await
+        };
         let outcome = self.settle(answer, deadline)?;
         Ok(outcome.map(|o| Outcome {
             triggered: o.triggered,
@@ -345,7 +350,7 @@ impl Instance {
 
     fn settle<T>(
         &mut self,
-        answer: Result<wasmtime::Result<T>, tokio::time::error::Elapsed>,
+        answer: Result<wasmtime::Result<T>, Elapsed>,
         deadline: Duration,
     ) -> Result<T, Fault> {
         match answer {
@@ -353,6 +358,14 @@ impl Instance {
             Ok(Err(error)) => Err(fault(self.store.data_mut(), &error, deadline)),
             Err(_) => Err(too_long(deadline)),
         }
+    }
+}
+
+/// Waits for a call that may wait in the host for so long. Most do not wait at all: then no timer is made.
+async fn within<C: Future>(most: Duration, mut call: Pin<&mut C>) -> Result<C::Output, Elapsed> {
+    match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+        Poll::Ready(answer) => Ok(answer),
+        Poll::Pending => tokio::time::timeout(most, call).await,
     }
 }
 

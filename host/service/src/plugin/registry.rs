@@ -5,37 +5,25 @@
 
 mod loading;
 
-use std::future::poll_fn;
-use std::hint;
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot::error::RecvError;
-use tokio::sync::{Mutex, oneshot};
-use tokio::time::{Instant, Sleep};
+use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use super::driver::{self, Answer, InvocationResult, Replacement};
+use super::driver::{self, Replacement};
 use super::error::PluginError;
 use super::folder::Folder;
 use super::handle::Plugin;
+use super::lanes::Lanes;
 use super::loader::Loader;
 use super::request::Request;
+use super::round::{Handled, Round};
 use super::settings::{Defaults, SettingReset};
 use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::Metrics;
-
-/// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
-const QUEUE_GRACE: Duration = Duration::from_millis(50);
-
-/// A plugin that is busy is tried so often before the request is put into its mailbox. Most calls are over within that
-/// time, which is some microseconds; being woken by the answer takes longer.
-const SPINS: u32 = 64;
 
 /// The loaded plugins, in the order of their ids.
 pub(crate) struct Registry {
@@ -46,6 +34,7 @@ pub(crate) struct Registry {
     folder: Option<Arc<Folder>>,
     defaults: Defaults,
     metrics: Arc<Metrics>,
+    lanes: Lanes,
     tasks: TaskTracker,
     /// Plugins that have been loaded so far, those that are gone included.
     lives: AtomicU64,
@@ -60,18 +49,6 @@ pub(crate) struct Placed {
     pub(crate) replaced: bool,
     /// Settings whose values the new component does not take: they are at their defaults.
     pub(crate) settings_reset: Vec<SettingReset>,
-}
-
-/// A plugin and its answer, if it has been asked yet.
-type Asked = (Arc<Plugin>, Option<Result<Answer, PluginError>>);
-
-/// What one plugin did with a request.
-#[derive(Debug)]
-pub(crate) struct Handled {
-    /// The plugin.
-    pub(crate) plugin: Arc<Plugin>,
-    /// How it went.
-    pub(crate) result: InvocationResult,
 }
 
 impl Registry {
@@ -90,6 +67,7 @@ impl Registry {
             folder: folder.map(|path| Arc::new(Folder::new(path))),
             defaults,
             metrics,
+            lanes: Lanes::new(tasks.clone()),
             tasks,
             lives: AtomicU64::new(0),
         }
@@ -172,30 +150,23 @@ impl Registry {
         }
     }
 
-    /// Hands a request to every plugin that is switched on and waits for their answers: those that are free first, one
-    /// after the other on this task; those that are busy, or have to wait, side by side. The result is in the order of
+    /// Hands a request to every plugin that is switched on and waits for their answers. The result is in the order of
     /// their ids and empty when no leak is on: then no wasm is entered.
     pub(crate) async fn dispatch(
         &self,
         request: impl FnOnce() -> Request,
         trace: &TraceContext,
     ) -> Vec<Handled> {
-        let mut asked: Vec<Asked> = {
+        let round = {
             let plugins = self.plugins.load();
-            let enabled = plugins.iter().filter(|p| p.enabled());
-            enabled.map(|p| (p.clone(), None)).collect()
+            let mut enabled = plugins.iter().filter(|p| p.enabled()).cloned().peekable();
+            if enabled.peek().is_none() {
+                return Vec::new();
+            }
+            Arc::new(Round::new(request(), trace.clone(), enabled))
         };
-        if asked.is_empty() {
-            return Vec::new();
-        }
-        let request = Arc::new(request());
-        poll_fn(|context| {
-            ask(&mut asked, &request, trace, context);
-            Poll::Ready(())
-        })
-        .await;
-        // Of its own memory: what is seldom waited for is not to make every request larger.
-        Box::pin(answers(asked)).await
+        self.lanes.enter(round.clone()).await;
+        round.handled().await
     }
 
     /// Drops all plugins; their drivers end when the calls in flight are done.
@@ -203,82 +174,6 @@ impl Registry {
         let _changing = self.changing.lock().await;
         for plugin in self.plugins.swap(Arc::default()).iter() {
             self.metrics.remove_plugin(plugin.id());
-        }
-    }
-}
-
-/// Asks every plugin: those that are free first, then those that were busy a moment ago.
-fn ask(
-    asked: &mut [Asked],
-    request: &Arc<Request>,
-    trace: &TraceContext,
-    context: &mut Context<'_>,
-) {
-    for (plugin, answer) in asked.iter_mut() {
-        *answer = plugin.try_invoke(request, trace, context).transpose();
-    }
-    for (plugin, answer) in asked {
-        for _ in 0..SPINS {
-            if answer.is_some() {
-                break;
-            }
-            hint::spin_loop();
-            *answer = plugin.try_invoke(request, trace, context).transpose();
-        }
-        answer.get_or_insert_with(|| plugin.queue(request, trace));
-    }
-}
-
-/// Waits for those answers that are not there yet.
-async fn answers(asked: Vec<Asked>) -> Vec<Handled> {
-    // One timer for all of them, which is set again only for one that is slow.
-    let mut patience = pin!(None);
-    let mut handled = Vec::with_capacity(asked.len());
-    for (plugin, answer) in asked {
-        let gone = || InvocationResult::Failed(PluginError::Gone(plugin.id().into()).to_string());
-        let result = match answer {
-            None => gone(),
-            Some(Err(error)) => InvocationResult::Failed(error.to_string()),
-            Some(Ok(Answer::Now(invocation))) => invocation.result,
-            Some(Ok(Answer::Later(answer))) => {
-                let most = plugin.details().settings.policy().deadline + QUEUE_GRACE;
-                match answer_within(most, answer, patience.as_mut()).await {
-                    Some(Ok(invocation)) => invocation.result,
-                    Some(Err(_)) => gone(),
-                    None => InvocationResult::Failed(format!(
-                        "slow: no answer within {} ms; its call goes on",
-                        most.as_millis()
-                    )),
-                }
-            }
-        };
-        handled.push(Handled { plugin, result });
-    }
-    handled
-}
-
-/// The answer, or none when it takes longer than `most` from now. The timer may be set to any time up to then; there is
-/// one from the first wait on.
-async fn answer_within<T>(
-    most: Duration,
-    mut answer: oneshot::Receiver<T>,
-    mut timer: Pin<&mut Option<Sleep>>,
-) -> Option<Result<T, RecvError>> {
-    let until = Instant::now() + most;
-    if timer.is_none() {
-        timer.set(Some(tokio::time::sleep(QUEUE_GRACE)));
-    }
-    let mut timer = timer.as_pin_mut()?;
-    loop {
-        tokio::select! {
-            biased;
-            answered = &mut answer => return Some(answered),
-            () = &mut timer => {
-                if Instant::now() >= until {
-                    return None;
-                }
-                timer.as_mut().reset(until);
-            }
         }
     }
 }
@@ -304,32 +199,5 @@ pub(crate) fn blocking<T: Send + 'static>(
             )))
         };
         working.await.unwrap_or_else(inside)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn each_answer_has_its_time_from_when_it_is_waited_for() {
-        let most = QUEUE_GRACE * 4;
-        let started = Instant::now();
-        let mut timer = pin!(None);
-        let (slow, answer) = oneshot::channel();
-        tokio::spawn(async move {
-            tokio::time::sleep(QUEUE_GRACE * 2).await;
-            let _ = slow.send(1);
-        });
-        let answered = answer_within(most, answer, timer.as_mut()).await;
-        assert_eq!(answered, Some(Ok(1)));
-        let (too_slow, answer) = oneshot::channel::<u8>();
-        let answered = answer_within(most, answer, timer.as_mut()).await;
-        assert_eq!(answered, None);
-        assert!(started.elapsed() >= QUEUE_GRACE * 6);
-        assert!(too_slow.is_closed());
-        let (gone, answer) = oneshot::channel::<u8>();
-        drop(gone);
-        assert!(answer_within(most, answer, timer).await.unwrap().is_err());
     }
 }

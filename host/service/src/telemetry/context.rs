@@ -20,8 +20,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACEPARENT_LENGTH: usize = 55;
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// One request's place in a trace. Cheap to clone; travels with the request, also into a plugin's
-/// mailbox.
+/// One request's place in a trace. Cheap to clone; travels with the request, also to the plugins.
 #[derive(Debug, Clone)]
 pub(crate) struct TraceContext {
     span: SpanContext,
@@ -39,7 +38,7 @@ impl TraceContext {
     }
 
     /// A place that is only named: the caller's, else a fresh one.
-    pub(super) fn unrecorded(parent: Option<SpanContext>) -> Self {
+    pub(crate) fn unrecorded(parent: Option<SpanContext>) -> Self {
         let span = parent.unwrap_or_else(|| {
             let ids = RandomIdGenerator::default();
             let mut trace_id = ids.new_trace_id();

@@ -169,7 +169,7 @@ pub(crate) struct InvocationEnd {
     /// Bytes that the call left behind on the guest's heap, negative when it freed more; `None` when
     /// unknown.
     pub(crate) live_bytes_delta: Option<i64>,
-    /// Time that the call waited in the mailbox.
+    /// Time from the request's wish for the call to its begin.
     pub(crate) waited: Option<Duration>,
 }
 

@@ -1,6 +1,7 @@
 //! Exercise 3's burst: many requests at once.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -57,4 +58,44 @@ async fn administering_during_traffic_loses_nothing() {
     traffic.join_all().await;
     let left = lab.leak("cache").await["count"].as_u64().unwrap();
     assert_eq!(removed + left, 800, "what was not cleared is still there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_that_wait_too_long_for_a_slow_plugin_are_answered_without_it() {
+    let lab = Arc::new(Lab::with(&["cache", "fixture-slow"]).start().await);
+    lab.enable("cache").await;
+    let slow = json!({"enabled": true, "busy_ms": 100, "deadline_ms": 250});
+    lab.post("/admin/leaks/fixture-slow", slow).await;
+    let mut burst = JoinSet::new();
+    for _ in 0..12 {
+        let lab = Arc::clone(&lab);
+        burst.spawn(async move {
+            let started = Instant::now();
+            (lab.data().await, started.elapsed())
+        });
+    }
+    let (mut in_time, mut too_late) = (0, 0);
+    for (answer, took) in burst.join_all().await {
+        let triggered = answer["leaks_triggered"].as_array().unwrap();
+        assert!(triggered.contains(&json!("cache")), "{answer}");
+        // Twelve calls take 1.2 seconds.
+        assert!(took < Duration::from_millis(1000), "{took:?}: {answer}");
+        match failures(&answer) {
+            [] => in_time += 1,
+            [failure] => {
+                too_late += 1;
+                assert_eq!(failure["leak"], "fixture-slow");
+                let reason = failure["reason"].as_str().unwrap();
+                assert_eq!(reason, "slow: no answer within 300 ms; its call goes on");
+            }
+            more => panic!("{more:?}"),
+        }
+    }
+    assert!(in_time >= 1 && too_late >= 6, "{in_time} and {too_late}");
+    let started = Instant::now();
+    while lab.leak("fixture-slow").await["count"] != json!(12) {
+        assert!(started.elapsed() < Duration::from_secs(10), "calls go on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(lab.leak("cache").await["count"], json!(12));
 }

@@ -1,7 +1,6 @@
 //! What a driver can be asked, and what it answers.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use guest_heap::Seen;
 use tokio::sync::oneshot;
@@ -10,24 +9,11 @@ use super::replace::{Replaced, Replacement};
 use crate::plugin::error::PluginError;
 use crate::plugin::instance::{Books, Retained};
 use crate::plugin::loader::Origin;
-use crate::plugin::request::Request;
 use crate::plugin::settings::Value;
-use crate::telemetry::context::TraceContext;
 
 /// What a driver can be asked.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Handle a request.
-    Invoke {
-        /// The request, shared by all plugins.
-        request: Arc<Request>,
-        /// Its place in its trace.
-        trace: TraceContext,
-        /// When it was put into the mailbox.
-        queued: Instant,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Invocation>,
-    },
     /// Switch the leak, change settings.
     Switch {
         /// The switch, if it is to change.
@@ -68,13 +54,6 @@ pub(crate) enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Replaced, PluginError>>,
     },
-}
-
-/// What one request did to a plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Invocation {
-    /// How it went.
-    pub(crate) result: InvocationResult,
 }
 
 /// How a call went.

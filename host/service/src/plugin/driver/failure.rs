@@ -1,13 +1,16 @@
 //! The end of an instance: it is kept, so that its memory stays readable, and its call stack gets its source lines.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::Driver;
 use crate::plugin::backtrace;
-use crate::plugin::error::{Fault, Frame, PluginError};
+use crate::plugin::error::{Fault, FaultKind, Frame, PluginError};
 use crate::plugin::handle::{Failure, State};
 use crate::plugin::journal::EventKind;
 
@@ -85,4 +88,48 @@ pub(super) async fn explained(
     let done = task.await;
     *looking = None;
     done.unwrap_or_else(|e| Err(PluginError::Refused(format!("the look-up failed: {e}"))))
+}
+
+/// Work that may panic: then its plugin has failed, and the host goes on. An instance that was at work is not to be
+/// called any more.
+///
+/// # Errors
+///
+/// A [`Fault`] with what the panic said.
+pub(super) async fn surviving<W: Future>(work: W) -> Result<W::Output, Fault> {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .map_err(|panic| Fault {
+            kind: FaultKind::Host,
+            reason: format!("the host failed at it: {}", said(&*panic)),
+            backtrace: Vec::new(),
+        })
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_fault_of_the_one_who_was_at_it() {
+        assert_eq!(surviving(async { 3 }).await, Ok(3));
+        let (most, asked) = (2, 3);
+        let fault = surviving(async {
+            tokio::task::yield_now().await;
+            assert!(asked <= most, "asked for {asked} of {most}");
+        });
+        let fault = fault.await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Host);
+        assert_eq!(fault.reason, "the host failed at it: asked for 3 of 2");
+        let silent = surviving(async { std::panic::panic_any(7) }).await;
+        let silent: Fault = silent.map(|(): ()| ()).unwrap_err();
+        assert!(silent.reason.ends_with("a panic without words"));
+    }
 }

@@ -1,26 +1,25 @@
-//! Who may have the driver: its task, which takes commands from the mailbox, or the task of a request, if the driver is
-//! free and nothing waits for it.
+//! Who may have the driver: its task, which takes commands from the mailbox, or whoever makes the calls of requests.
 //!
-//! A call takes some microseconds, and waking another task for it takes longer than that. So a request's task makes the
-//! call itself, up to the first point at which the guest has to wait; from there on a task of its own has it, since a
-//! request may be given up at any time and a call may not.
+//! First come, first served. A call, once begun, is made to its end, whatever becomes of the request.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::{SendError, TrySendError};
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc, oneshot};
-use tokio_util::sync::ReusableBoxFuture;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio_util::task::TaskTracker;
 
-use super::{Command, Driver, Invocation, at, failure};
-use crate::plugin::request::Request;
-use crate::telemetry::context::TraceContext;
+use super::{Command, Driver, InvocationResult, at, failure};
+use crate::plugin::round::Call;
 
-/// Calls that may wait for one plugin. At some 10 µs a call, a full mailbox is 20 ms of work.
-const MAILBOX: usize = 2048;
+/// Commands that may wait for one plugin before whoever sends one has to wait, too.
+const MAILBOX: usize = 64;
+
+/// Calls that may wait for a plugin that is busy. At some 10 µs a call, that is 20 ms of work.
+const WAITING: usize = 2048;
 
 /// A driver that one task has at a time, first come, first served.
 pub(crate) struct Shared {
@@ -28,19 +27,25 @@ pub(crate) struct Shared {
     mailbox: mpsc::Sender<Command>,
     /// A call left something behind that the driver's task has to wait for.
     left: Arc<Notify>,
-    tasks: TaskTracker,
+    room: Arc<Room>,
 }
 
-/// A call that is under way, with the driver that it has.
-pub(super) type Call = ReusableBoxFuture<'static, (Invocation, OwnedMutexGuard<Driver>)>;
+/// Calls that wait for the driver.
+#[derive(Debug, Default)]
+struct Room(AtomicUsize);
 
-/// An answer that is there or will be.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// It is there.
-    Now(Invocation),
-    /// It will come; never if the plugin is unloaded before.
-    Later(oneshot::Receiver<Invocation>),
+impl Room {
+    /// Places for so many of the calls that want one.
+    fn take(&self, wanted: usize) -> usize {
+        let before = self.0.fetch_add(wanted, Ordering::Relaxed);
+        let given = WAITING.saturating_sub(before).min(wanted);
+        self.give_back(wanted - given);
+        given
+    }
+
+    fn give_back(&self, places: usize) {
+        self.0.fetch_sub(places, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -60,7 +65,7 @@ impl Shared {
             driver,
             mailbox,
             left,
-            tasks: tasks.clone(),
+            room: Arc::default(),
         }
     }
 
@@ -73,74 +78,56 @@ impl Shared {
         self.mailbox.send(command).await
     }
 
-    /// Puts a command into the mailbox, if there is room.
+    /// Makes calls with a driver that is free.
     ///
     /// # Errors
     ///
-    /// When there is none, or when the driver's task has ended.
-    pub(crate) fn try_send(&self, command: Command) -> Result<(), TrySendError<()>> {
-        self.mailbox.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => TrySendError::Full(()),
-            TrySendError::Closed(_) => TrySendError::Closed(()),
-        })
-    }
-
-    /// Makes a call on the task that asks for it; none when another task has the driver, or something waits for it.
-    pub(crate) fn try_invoke(
+    /// The calls, when somebody has it.
+    pub(crate) fn serve_now(
         &self,
-        request: &Arc<Request>,
-        trace: &TraceContext,
-        context: &mut Context<'_>,
-    ) -> Option<Answer> {
-        if self.mailbox.capacity() < MAILBOX {
-            return None;
+        calls: Vec<Call>,
+    ) -> Result<impl Future<Output = ()> + use<>, Vec<Call>> {
+        match self.driver.clone().try_lock_owned() {
+            Ok(driver) => Ok(serve(driver, self.left.clone(), calls)),
+            Err(_) => Err(calls),
         }
-        let mut driver = self.driver.clone().try_lock_owned().ok()?;
-        let spare = driver.spare.take();
-        let call = invoke(driver, request.clone(), trace.clone());
-        let mut call = match spare {
-            Some(mut spare) => {
-                spare.set(call);
-                spare
-            }
-            None => ReusableBoxFuture::new(call),
-        };
-        Some(match call.poll(context) {
-            Poll::Ready((invocation, mut driver)) => {
-                driver.spare = Some(call);
-                if driver.explaining.is_some() {
-                    self.left.notify_one();
-                }
-                Answer::Now(invocation)
-            }
-            Poll::Pending => Answer::Later(self.go_on(call, trace)),
-        })
     }
 
-    /// Goes on with a call on a task of its own, whatever becomes of the request.
-    fn go_on(&self, call: Call, trace: &TraceContext) -> oneshot::Receiver<Invocation> {
-        let (reply, answer) = oneshot::channel();
-        let left = self.left.clone();
-        self.tasks.spawn(trace.log(async move {
-            let (invocation, driver) = call.await;
-            if driver.explaining.is_some() {
-                left.notify_one();
-            }
-            drop(driver);
-            drop(reply.send(invocation));
-        }));
-        answer
+    /// Makes calls when everything that came before is done. The other calls are those that find no room among those
+    /// that wait.
+    pub(crate) fn serve_in_turn(
+        &self,
+        mut calls: Vec<Call>,
+    ) -> (impl Future<Output = ()> + use<>, Vec<Call>) {
+        let refused = calls.split_off(self.room.take(calls.len()));
+        let (driver, left, room) = (self.driver.clone(), self.left.clone(), self.room.clone());
+        let serving = async move {
+            let driver = driver.lock_owned().await;
+            room.give_back(calls.len());
+            serve(driver, left, calls).await;
+        };
+        (serving, refused)
     }
 }
 
-/// Makes a call and gives the driver back.
-async fn invoke(
-    mut driver: OwnedMutexGuard<Driver>,
-    request: Arc<Request>,
-    trace: TraceContext,
-) -> (Invocation, OwnedMutexGuard<Driver>) {
-    let invocation = driver.invoke(&request, &trace, Duration::ZERO).await;
-    (invocation, driver)
+/// Makes calls, one after the other, and gives the driver back.
+async fn serve(mut driver: OwnedMutexGuard<Driver>, left: Arc<Notify>, calls: Vec<Call>) {
+    for call in calls {
+        let result = {
+            // In its place from the start: it is large.
+            let invoking = driver.invoke(call.request(), call.trace(), call.since());
+            let invoking = pin!(failure::surviving(invoking));
+            call.trace().log(invoking).await
+        };
+        call.answer(result.unwrap_or_else(|fault| {
+            let outcome = fault.kind.outcome();
+            driver.metrics.invoked(outcome, Duration::ZERO, None);
+            InvocationResult::Failed(driver.retire(fault).to_string())
+        }));
+    }
+    if driver.explaining.is_some() {
+        left.notify_one();
+    }
 }
 
 /// The driver's task.
@@ -168,6 +155,27 @@ async fn run(driver: Arc<Mutex<Driver>>, left: Arc<Notify>, mut commands: mpsc::
             command = commands.recv() => command,
         };
         let Some(command) = command else { return };
-        driver.lock().await.obey(command).await;
+        let mut driver = driver.lock().await;
+        // Whoever sent the command learns nothing but that there is no answer; the status says why.
+        if let Err(fault) = failure::surviving(driver.obey(command)).await {
+            driver.retire(fault);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_so_many_and_no_more() {
+        let room = Room::default();
+        assert_eq!(room.take(WAITING - 3), WAITING - 3);
+        assert_eq!(room.take(5), 3);
+        assert_eq!(room.take(5), 0);
+        room.give_back(WAITING - 3);
+        assert_eq!(room.take(1), 1);
+        room.give_back(4);
+        assert_eq!(room.take(WAITING + 1), WAITING);
     }
 }
