@@ -48,8 +48,9 @@ pub(crate) struct Args {
     /// Seconds of load in one turn.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
-    /// Connections held open by the load generator.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Connections held open by the load generator. With few of them, a generator on the same cores falls asleep between
+    /// two answers, and half of what the slower service's answers cost is to wake it.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1000))]
     connections: u32,
 }
 
