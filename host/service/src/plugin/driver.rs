@@ -125,6 +125,8 @@ impl Driver {
             }
             Command::Clear { reply } => drop(reply.send(self.clear().await)),
             Command::Reset { everything, reply } => drop(reply.send(self.reset(everything).await)),
+            // It is asked every second, and not waited for when it takes too long.
+            Command::Books { reply, .. } if reply.is_closed() => {}
             Command::Books { known, reply } => drop(reply.send(self.books(known))),
             Command::Recycle { reply } => drop(reply.send(self.recycle().await)),
             Command::Replace { replacement, reply } => {
@@ -149,8 +151,7 @@ impl Driver {
             Err(result) => result,
             Ok((deadline, payload)) => {
                 let mut span = InvocationSpan::start(trace, &self.name);
-                let (outcome, result) = self.call(request, payload, deadline).await;
-                let took = started.elapsed();
+                let (outcome, took, result) = self.call(request, payload, deadline, started).await;
                 self.read_memory();
                 let after = self.reading;
                 let delta = heap_delta(&before, &after);
@@ -240,13 +241,17 @@ impl Driver {
         request: &Request,
         payload: Option<u64>,
         deadline: Duration,
-    ) -> (InvocationOutcome, InvocationResult) {
-        if let Some(bytes) = payload
-            && let Err((outcome, result)) = self.tell_payload(bytes, deadline).await
-        {
-            return (outcome, result);
+        mut begun: Instant,
+    ) -> (InvocationOutcome, Duration, InvocationResult) {
+        if let Some(bytes) = payload {
+            if let Err((outcome, result)) = self.tell_payload(bytes, deadline).await {
+                return (outcome, Duration::ZERO, result);
+            }
+            begun = Instant::now();
         }
-        match self.instance.on_request(request, deadline).await {
+        let answer = self.instance.on_request(request, deadline).await;
+        let took = begun.elapsed();
+        let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {
                 self.reading.retained = outcome.retained;
                 let result = if outcome.triggered {
@@ -267,7 +272,8 @@ impl Driver {
                     InvocationResult::Failed(self.retire(fault).to_string()),
                 )
             }
-        }
+        };
+        (outcome, took, result)
     }
 
     fn books(&self, (generation, seen): (u64, Seen)) -> Option<HeapBooks> {

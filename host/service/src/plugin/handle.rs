@@ -322,16 +322,29 @@ impl Plugin {
         self.driver.serve_now(calls)
     }
 
-    /// Has it handle requests after what it has been given before. Those that are too many are answered at once.
-    pub(crate) fn serve_in_turn(&self, calls: Vec<Call>) -> impl Future<Output = ()> + use<> {
-        let (serving, refused) = self.driver.serve_in_turn(calls);
-        for call in refused {
-            self.metrics
-                .invoked(InvocationOutcome::Busy, Duration::ZERO, None);
-            let overloaded = PluginError::Overloaded(self.id.clone());
-            call.answer(InvocationResult::Failed(overloaded.to_string()));
+    /// Has it handle requests after what it has been given before. Those that are too many are answered at once, and so
+    /// are all if it does not run; none is left then to be handled.
+    pub(crate) fn serve_in_turn(
+        &self,
+        calls: Vec<Call>,
+    ) -> Option<impl Future<Output = ()> + use<>> {
+        let running = not_running(&self.id, &self.details().state);
+        if let Err(error) = running {
+            self.refuse(calls, InvocationOutcome::Unavailable, &error);
+            return None;
         }
+        let (serving, refused) = self.driver.serve_in_turn(calls);
+        let overloaded = PluginError::Overloaded(self.id.clone());
+        self.refuse(refused, InvocationOutcome::Busy, &overloaded);
         serving
+    }
+
+    /// Counts and answers calls that never get to the guest.
+    fn refuse(&self, calls: Vec<Call>, outcome: InvocationOutcome, error: &PluginError) {
+        for call in calls {
+            self.metrics.invoked(outcome, Duration::ZERO, None);
+            call.answer(InvocationResult::Failed(error.to_string()));
+        }
     }
 
     /// Switches the leak and changes settings: all or nothing.

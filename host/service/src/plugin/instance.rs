@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use guest_heap::{Attribution, OffsetMap, Recorder, Seen, Totals};
-use tokio::time::error::Elapsed;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -348,9 +347,9 @@ impl Instance {
         self.store.data_mut().limiter.set_limit(limit);
     }
 
-    fn settle<T>(
+    fn settle<T, Late>(
         &mut self,
-        answer: Result<wasmtime::Result<T>, Elapsed>,
+        answer: Result<wasmtime::Result<T>, Late>,
         deadline: Duration,
     ) -> Result<T, Fault> {
         match answer {
@@ -361,13 +360,27 @@ impl Instance {
     }
 }
 
-/// Waits for a call that may wait in the host for so long. Most do not wait at all: then no timer is made.
-async fn within<C: Future>(most: Duration, mut call: Pin<&mut C>) -> Result<C::Output, Elapsed> {
-    match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
-        Poll::Ready(answer) => Ok(answer),
-        Poll::Pending => tokio::time::timeout(most, call).await,
-    }
+/// Waits for a call that may wait in the host for so long; none when it takes longer. Most do not wait at all: then no
+/// timer is made.
+async fn within<C: Future>(most: Duration, mut call: Pin<&mut C>) -> Result<C::Output, TooLong> {
+    let mut timer = pin!(None);
+    poll_fn(|context| {
+        if let Poll::Ready(answer) = call.as_mut().poll(context) {
+            return Poll::Ready(Ok(answer));
+        }
+        if timer.is_none() {
+            timer.set(Some(tokio::time::sleep(most)));
+        }
+        let timer = timer.as_mut().as_pin_mut();
+        timer.map_or(Poll::Pending, |timer| {
+            timer.poll(context).map(|()| Err(TooLong))
+        })
+    })
+    .await
 }
+
+/// A call waited too long in the host.
+struct TooLong;
 
 /// Readies a store for one call.
 fn begin(store: &mut Store<StoreState>, deadline: Duration) -> &mut Store<StoreState> {

@@ -72,7 +72,10 @@ const AT_ONCE: u32 = 1024;
 
 /// A request on a lane. However it gets off, it does not wait for the lane any longer.
 #[derive(Debug)]
-struct Entered(Arc<Round>);
+struct Entered {
+    round: Arc<Round>,
+    plugins: Arc<[Arc<Plugin>]>,
+}
 
 /// `part` of `of`.
 #[derive(Debug, Clone, Copy)]
@@ -103,10 +106,10 @@ impl Lanes {
         }
     }
 
-    /// Makes the calls of a request, or has them made soon. Waits for nothing: what is begun here is done, whatever
+    /// Makes the calls of these plugins for a request, or has them made soon. Waits for nothing: what is begun here is done, whatever
     /// becomes of the request.
-    pub(crate) async fn enter(&self, round: Arc<Round>) {
-        let entered = Entered(round);
+    pub(crate) async fn enter(&self, round: Arc<Round>, plugins: Arc<[Arc<Plugin>]>) {
+        let entered = Entered { round, plugins };
         let Some(lane) = self.lanes.get(thread_number() % self.lanes.len()) else {
             return;
         };
@@ -141,7 +144,7 @@ impl Lane {
 
     /// Makes the calls of these requests. Ready at once.
     async fn call(&self, entered: &[Entered], tasks: &TaskTracker) {
-        let mut work = gather(entered.iter().map(|Entered(round)| round));
+        let mut work = gather(entered);
         let begin = work.len() * self.begin.part / self.begin.of;
         work.rotate_left(begin);
         poll_fn(|context| {
@@ -149,15 +152,15 @@ impl Lane {
             Poll::Ready(())
         })
         .await;
-        for Entered(round) in entered {
-            round.leave();
+        for one in entered {
+            one.round.leave();
         }
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.leave();
+        self.round.leave();
     }
 }
 
@@ -189,13 +192,12 @@ impl Waiting {
 }
 
 /// What each plugin has to do, in the order in which the first request asks for it.
-fn gather<'a>(rounds: impl ExactSizeIterator<Item = &'a Arc<Round>>) -> Vec<Work> {
-    let most = rounds.len();
+fn gather(entered: &[Entered]) -> Vec<Work> {
     let mut work: Vec<Work> = Vec::new();
-    for round in rounds {
+    for Entered { round, plugins } in entered {
         // Requests mostly ask for the same plugins in the same order.
         let mut expected = 0;
-        for (plugin, call) in round.calls() {
+        for (plugin, call) in plugins.iter().zip(round.calls()) {
             let here = |work: &Work| Arc::ptr_eq(&work.plugin, plugin);
             let at = if work.get(expected).is_some_and(here) {
                 Some(expected)
@@ -205,7 +207,7 @@ fn gather<'a>(rounds: impl ExactSizeIterator<Item = &'a Arc<Round>>) -> Vec<Work
             match at.and_then(|at| work.get_mut(at)) {
                 Some(work) => work.calls.push(call),
                 None => {
-                    let mut calls = Vec::with_capacity(most);
+                    let mut calls = Vec::with_capacity(entered.len());
                     calls.push(call);
                     work.push(Work {
                         plugin: plugin.clone(),
@@ -240,7 +242,10 @@ fn make_calls(work: Vec<Work>, tasks: &TaskTracker, context: &mut Context<'_>) {
             match work.serve_now() {
                 Ok(serving) => break go(Box::pin(serving)),
                 Err(same) if spins == 0 => {
-                    break go(Box::pin(same.plugin.serve_in_turn(same.calls)));
+                    if let Some(serving) = same.plugin.serve_in_turn(same.calls) {
+                        go(Box::pin(serving));
+                    }
+                    break;
                 }
                 Err(same) => work = same,
             }
@@ -289,7 +294,10 @@ mod tests {
         };
         let request = Request::new(&head, std::iter::empty());
         let trace = TraceContext::unrecorded(None);
-        Entered(Arc::new(Round::new(request, trace, std::iter::empty())))
+        Entered {
+            round: Arc::new(Round::new(request, trace, 0)),
+            plugins: Arc::default(),
+        }
     }
 
     #[test]

@@ -157,16 +157,17 @@ impl Registry {
         request: impl FnOnce() -> Request,
         trace: &TraceContext,
     ) -> Vec<Handled> {
-        let round = {
+        let plugins: Arc<[Arc<Plugin>]> = {
             let plugins = self.plugins.load();
             let mut enabled = plugins.iter().filter(|p| p.enabled()).cloned().peekable();
             if enabled.peek().is_none() {
                 return Vec::new();
             }
-            Arc::new(Round::new(request(), trace.clone(), enabled))
+            enabled.collect()
         };
-        self.lanes.enter(round.clone()).await;
-        round.handled().await
+        let round = Arc::new(Round::new(request(), trace.clone(), plugins.len()));
+        self.lanes.enter(round.clone(), plugins.clone()).await;
+        round.handled(&plugins).await
     }
 
     /// Drops all plugins; their drivers end when the calls in flight are done.

@@ -17,23 +17,18 @@ use crate::telemetry::context::TraceContext;
 /// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
 const QUEUE_GRACE: Duration = Duration::from_millis(50);
 
-/// A request and the plugins that are to handle it.
+/// A request, and the answers to it. It does not hold the plugins: one that is slow would keep the others loaded.
 #[derive(Debug)]
 pub(crate) struct Round {
     request: Request,
     trace: TraceContext,
     since: Instant,
-    seats: Vec<Seat>,
+    /// One for each plugin; none from one that is gone.
+    answers: Box<[OnceLock<Option<InvocationResult>>]>,
     missing: AtomicUsize,
     /// Whoever makes the calls has gone on: an answer that is missing now may take its time.
     left: AtomicBool,
     waiting: AtomicWaker,
-}
-
-#[derive(Debug)]
-struct Seat {
-    plugin: Arc<Plugin>,
-    answer: OnceLock<InvocationResult>,
 }
 
 /// What one plugin did with a request.
@@ -53,62 +48,58 @@ pub(crate) struct Call {
 }
 
 impl Round {
-    /// A request that begins to wait now.
-    pub(crate) fn new(
-        request: Request,
-        trace: TraceContext,
-        plugins: impl Iterator<Item = Arc<Plugin>>,
-    ) -> Self {
-        let seat = |plugin| Seat {
-            plugin,
-            answer: OnceLock::new(),
-        };
-        let seats: Vec<Seat> = plugins.map(seat).collect();
+    /// A request that begins to wait now, for so many plugins.
+    pub(crate) fn new(request: Request, trace: TraceContext, plugins: usize) -> Self {
         Round {
             request,
             trace,
             since: Instant::now(),
-            missing: AtomicUsize::new(seats.len()),
-            seats,
+            missing: AtomicUsize::new(plugins),
+            answers: (0..plugins).map(|_| OnceLock::new()).collect(),
             left: AtomicBool::new(false),
             waiting: AtomicWaker::new(),
         }
     }
 
-    /// The calls that it asks for, with the plugins to call.
-    pub(crate) fn calls(self: &Arc<Self>) -> impl Iterator<Item = (&Arc<Plugin>, Call)> {
-        self.seats.iter().enumerate().map(|(place, seat)| {
-            let round = self.clone();
-            (&seat.plugin, Call { round, place })
-        })
+    /// The calls that it asks for, one for each plugin.
+    pub(crate) fn calls(self: &Arc<Self>) -> impl Iterator<Item = Call> {
+        let call = |place| Call {
+            round: self.clone(),
+            place,
+        };
+        (0..self.answers.len()).map(call)
     }
 
     /// Tells it that the calls which are not over yet will take their time.
     pub(crate) fn leave(&self) {
-        if self.missing.load(Ordering::Acquire) > 0 {
-            self.left.store(true, Ordering::Release);
+        if self.missing() > 0 {
+            self.left.store(true, Ordering::SeqCst);
             self.waiting.wake();
         }
     }
 
-    /// Waits until every plugin has answered, or has had the time that it may take. The result is in the order in which
-    /// the plugins were given.
-    pub(crate) async fn handled(&self) -> Vec<Handled> {
-        self.until(|| self.left.load(Ordering::Acquire) || self.missing() == 0)
+    /// Waits until every plugin has answered, or has had the time that it may take. The result is in the order of the
+    /// plugins, which are those that it was made for.
+    pub(crate) async fn handled(&self, plugins: &[Arc<Plugin>]) -> Vec<Handled> {
+        self.until(|| self.left.load(Ordering::SeqCst) || self.missing() == 0)
             .await;
         if self.missing() > 0 {
             // Of its own memory: what is seldom waited for is not to make every request larger.
-            Box::pin(self.be_patient()).await;
+            Box::pin(self.be_patient(plugins)).await;
         }
-        self.seats.iter().map(Seat::handled).collect()
+        let handled = plugins.iter().zip(&self.answers);
+        handled.map(|(p, answer)| Handled::new(p, answer)).collect()
     }
 
     /// Waits for answers until there are all, or those that are missing have had their time. A timer costs something, and
     /// most answers come before one would be needed.
-    async fn be_patient(&self) {
+    async fn be_patient(&self, plugins: &[Arc<Plugin>]) {
         loop {
             let missing = self.missing();
-            let Some(until) = self.patience().filter(|until| *until > Instant::now()) else {
+            let Some(until) = self
+                .patience(plugins)
+                .filter(|until| *until > Instant::now())
+            else {
                 return;
             };
             let answered = self.until(|| self.missing() < missing);
@@ -134,31 +125,36 @@ impl Round {
     }
 
     fn missing(&self) -> usize {
-        self.missing.load(Ordering::Acquire)
+        self.missing.load(Ordering::SeqCst)
     }
 
     /// When the last of the answers that are missing is too late; none when all are there.
-    fn patience(&self) -> Option<Instant> {
-        let missing = self.seats.iter().filter(|seat| seat.answer.get().is_none());
-        missing.map(|seat| self.since + seat.patience()).max()
+    fn patience(&self, plugins: &[Arc<Plugin>]) -> Option<Instant> {
+        let missing = plugins.iter().zip(&self.answers);
+        let missing = missing.filter(|(_, answer)| answer.get().is_none());
+        missing.map(|(p, _)| self.since + patience(p)).max()
     }
 }
 
-impl Seat {
-    /// How long its answer may take.
-    fn patience(&self) -> Duration {
-        self.plugin.details().settings.policy().deadline + QUEUE_GRACE
-    }
+/// How long a plugin's answer may take.
+fn patience(plugin: &Plugin) -> Duration {
+    plugin.details().settings.policy().deadline + QUEUE_GRACE
+}
 
-    fn handled(&self) -> Handled {
-        let result = self.answer.get().cloned().unwrap_or_else(|| {
-            InvocationResult::Failed(format!(
+impl Handled {
+    fn new(plugin: &Arc<Plugin>, answer: &OnceLock<Option<InvocationResult>>) -> Self {
+        let result = match answer.get() {
+            Some(Some(result)) => result.clone(),
+            Some(None) => {
+                InvocationResult::Failed(PluginError::Gone(plugin.id().to_owned()).to_string())
+            }
+            None => InvocationResult::Failed(format!(
                 "slow: no answer within {} ms; its call goes on",
-                self.patience().as_millis()
-            ))
-        });
+                patience(plugin).as_millis()
+            )),
+        };
         Handled {
-            plugin: self.plugin.clone(),
+            plugin: plugin.clone(),
             result,
         }
     }
@@ -182,19 +178,17 @@ impl Call {
 
     /// The call is over, or was not made.
     pub(crate) fn answer(self, result: InvocationResult) {
-        self.settle(result);
+        self.settle(Some(result));
     }
 
-    fn settle(&self, result: InvocationResult) {
+    fn settle(&self, result: Option<InvocationResult>) {
         let round = &self.round;
-        let Some(seat) = round.seats.get(self.place) else {
-            return;
-        };
-        if seat.answer.set(result).is_err() {
+        let answer = round.answers.get(self.place);
+        if answer.is_none_or(|answer| answer.set(result).is_err()) {
             return;
         }
-        let last = round.missing.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last || round.left.load(Ordering::Acquire) {
+        let last = round.missing.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last || round.left.load(Ordering::SeqCst) {
             round.waiting.wake();
         }
     }
@@ -202,10 +196,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let answer = self.round.seats.get(self.place);
-        if let Some(seat) = answer.filter(|seat| seat.answer.get().is_none()) {
-            let gone = PluginError::Gone(seat.plugin.id().to_owned());
-            self.settle(InvocationResult::Failed(gone.to_string()));
-        }
+        // Nothing, if it has been answered.
+        self.settle(None);
     }
 }

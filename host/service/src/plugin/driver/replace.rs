@@ -75,8 +75,8 @@ impl Replacement {
 }
 
 impl Driver {
-    /// Requests that came before this have been handled by the old component, those that come after it are for
-    /// the new one. The switch stays, and so do the settings that the new one takes.
+    /// Calls that were made before this are the old component's, those that still wait for the driver are for the new
+    /// one. The switch stays, and so do the settings that the new one takes.
     ///
     /// # Errors
     ///

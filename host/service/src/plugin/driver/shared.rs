@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::{Command, Driver, InvocationResult, at, failure};
+use crate::plugin::error::{Frame, PluginError};
 use crate::plugin::round::Call;
 
 /// Commands that may wait for one plugin before whoever sends one has to wait, too.
@@ -94,19 +95,22 @@ impl Shared {
     }
 
     /// Makes calls when everything that came before is done. The other calls are those that find no room among those
-    /// that wait.
+    /// that wait; if no call does, nothing waits.
     pub(crate) fn serve_in_turn(
         &self,
         mut calls: Vec<Call>,
-    ) -> (impl Future<Output = ()> + use<>, Vec<Call>) {
+    ) -> (Option<impl Future<Output = ()> + use<>>, Vec<Call>) {
         let refused = calls.split_off(self.room.take(calls.len()));
+        if calls.is_empty() {
+            return (None, refused);
+        }
         let (driver, left, room) = (self.driver.clone(), self.left.clone(), self.room.clone());
         let serving = async move {
             let driver = driver.lock_owned().await;
             room.give_back(calls.len());
             serve(driver, left, calls).await;
         };
-        (serving, refused)
+        (Some(serving), refused)
     }
 }
 
@@ -130,35 +134,58 @@ async fn serve(mut driver: OwnedMutexGuard<Driver>, left: Arc<Notify>, calls: Ve
     }
 }
 
-/// The driver's task.
+/// What the driver's task has to do.
+enum Duty {
+    /// The leak's time to live is over.
+    Expire,
+    /// A call left something behind.
+    Look,
+    /// The last fault's call stack has its source lines.
+    Explain(Result<Vec<Frame>, PluginError>),
+    /// A command, and those behind it.
+    Obey(Command),
+}
+
+/// The driver's task. While many calls wait, so does this: it does all that there is to do at each turn.
 async fn run(driver: Arc<Mutex<Driver>>, left: Arc<Notify>, mut commands: mpsc::Receiver<Command>) {
-    let mut explaining = None;
+    let (mut expiry, mut explaining) = (None, None);
     loop {
-        let expiry = {
-            let mut driver = driver.lock().await;
-            explaining = driver.explaining.take().or(explaining);
-            driver.expiry
-        };
-        let command = tokio::select! {
+        let duty = tokio::select! {
             biased;
-            () = at(expiry) => {
-                let mut driver = driver.lock().await;
-                driver.set_enabled(false);
-                tracing::info!(plugin = driver.id(), "disabled: its time to live is over");
-                continue;
-            }
-            () = left.notified() => continue,
-            explained = failure::explained(&mut explaining) => {
-                driver.lock().await.show_backtrace(explained);
-                continue;
-            }
-            command = commands.recv() => command,
+            () = at(expiry) => Duty::Expire,
+            () = left.notified() => Duty::Look,
+            explained = failure::explained(&mut explaining) => Duty::Explain(explained),
+            command = commands.recv() => match command {
+                Some(command) => Duty::Obey(command),
+                None => return,
+            },
         };
-        let Some(command) = command else { return };
         let mut driver = driver.lock().await;
         // Whoever sent the command learns nothing but that there is no answer; the status says why.
-        if let Err(fault) = failure::surviving(driver.obey(command)).await {
+        if let Err(fault) = failure::surviving(driver.perform(duty, &mut commands)).await {
             driver.retire(fault);
+        }
+        expiry = driver.expiry;
+        explaining = driver.explaining.take().or(explaining);
+    }
+}
+
+impl Driver {
+    async fn perform(&mut self, duty: Duty, commands: &mut mpsc::Receiver<Command>) {
+        match duty {
+            Duty::Expire => {
+                self.set_enabled(false);
+                tracing::info!(plugin = self.id(), "disabled: its time to live is over");
+            }
+            Duty::Look => {}
+            Duty::Explain(explained) => self.show_backtrace(explained),
+            Duty::Obey(command) => {
+                let mut next = Some(command);
+                while let Some(command) = next {
+                    self.obey(command).await;
+                    next = commands.try_recv().ok();
+                }
+            }
         }
     }
 }
