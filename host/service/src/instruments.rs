@@ -9,7 +9,8 @@ use guest_heap::history::OTHER;
 use crate::heap::Heaps;
 use crate::memory::limit::MemoryBudget;
 use crate::monitor::Monitor;
-use crate::plugin::handle::{Plugin, State};
+use crate::plugin::board::State;
+use crate::plugin::handle::Plugin;
 use crate::plugin::registry::Registry;
 use crate::telemetry::metrics::{GrowthOf, Metrics, PluginState, SiteBytes};
 

@@ -5,6 +5,7 @@
 //! asking it. Nothing in here knows of HTTP.
 
 pub(crate) mod backtrace;
+pub(crate) mod board;
 pub(crate) mod cache;
 pub(crate) mod driver;
 pub(crate) mod error;

@@ -48,8 +48,8 @@ pub(crate) struct Args {
     /// Seconds of load in one turn.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
-    /// Connections held open by the load generator. With few of them, a generator on the same cores falls asleep between
-    /// two answers, and half of what the slower service's answers cost is to wake it.
+    /// Connections held open by the load generator. With few of them it falls asleep between two answers of the slower
+    /// service, which then pays for waking it, on the same cores, with each answer.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1000))]
     connections: u32,
 }

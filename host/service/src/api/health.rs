@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Lab;
-use crate::plugin::handle::State as PluginState;
+use crate::plugin::board::State as PluginState;
 
 /// The host serves.
 #[derive(Debug, Serialize, ToSchema)]

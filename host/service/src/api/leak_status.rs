@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 
 use super::Lab;
 use super::size::{difference, mb, signed_mb};
+use crate::plugin::board::Failure;
 use crate::plugin::error::Frame;
-use crate::plugin::handle::{Failure, Plugin};
+use crate::plugin::handle::Plugin;
 use crate::plugin::settings::{Settings, Value};
 
 /// A JSON object with one member per setting.

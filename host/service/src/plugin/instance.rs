@@ -4,20 +4,22 @@
 //! for, and a timer ends what waits in the host (a guest that sleeps). After a fault the instance is only
 //! read, never called.
 
+mod fault;
+
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use guest_heap::{Attribution, OffsetMap, Recorder, Seen, Totals};
+use guest_heap::{Attribution, Recorder, Seen, Totals};
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::error::{Fault, FaultKind, Frame, PluginError};
+use super::error::{Fault, PluginError};
 use super::guest_log::{GuestLog, Level};
 use super::limiter::Limiter;
-use super::loader::{Loaded, chain};
+use super::loader::Loaded;
 use super::manifest::{Manifest, value_to_wit};
 use super::request::Request;
 use super::settings::{Settings, Spec, Value};
@@ -26,14 +28,13 @@ use crate::bindings::exports::leak_lab::plugin::leak as wit;
 use crate::bindings::leak_lab::plugin::logging;
 use crate::engine::TICK;
 
+use fault::{fault, too_long};
+
 /// A call that waits in the host, or is never scheduled, ends after this many deadlines of real time.
 const WAIT_FACTOR: u32 = 2;
 
 /// Time that starting an instance may take: a language runtime may have much to do.
 const START_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Frames of a fault that are kept.
-const FRAMES_MAX: usize = 32;
 
 /// What the guest's calls into the host work on.
 pub(crate) struct StoreState {
@@ -183,10 +184,10 @@ impl Instance {
                 UpdateDeadline::Yield(1)
             })
         });
-        match tokio::time::timeout(START_DEADLINE, loaded.pre.instantiate_async(&mut store)).await {
+        match within(START_DEADLINE, loaded.pre.instantiate_async(&mut store)).await {
             Ok(Ok(guest)) => Ok(Instance { store, guest }),
             Ok(Err(error)) => Err(fault(store.data_mut(), &error, START_DEADLINE)),
-            Err(_) => Err(too_long(START_DEADLINE)),
+            Err(TooLong) => Err(too_long(START_DEADLINE)),
         }
     }
 
@@ -197,7 +198,7 @@ impl Instance {
     /// [`PluginError::Refused`] when it does not answer or answers what is not allowed.
     pub(crate) async fn describe(&mut self) -> Result<Manifest, PluginError> {
         let store = begin(&mut self.store, START_DEADLINE);
-        let answer = tokio::time::timeout(
+        let answer = within(
             START_DEADLINE,
             self.guest.leak_lab_plugin_leak().call_describe(store),
         )
@@ -235,7 +236,7 @@ impl Instance {
             .guest
             .leak_lab_plugin_leak()
             .call_configure(store, &settings);
-        let answer = tokio::time::timeout(deadline * WAIT_FACTOR, call).await;
+        let answer = within(deadline * WAIT_FACTOR, call).await;
         let refusal = self.settle(answer, deadline)?;
         Ok(refusal.map_err(|e| PluginError::InvalidValue {
             name: e.name,
@@ -275,7 +276,7 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn retained(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin(&mut self.store, deadline);
-        let answer = tokio::time::timeout(
+        let answer = within(
             deadline * WAIT_FACTOR,
             self.guest.leak_lab_plugin_leak().call_retained(store),
         )
@@ -290,7 +291,7 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn clear(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin(&mut self.store, deadline);
-        let answer = tokio::time::timeout(
+        let answer = within(
             deadline * WAIT_FACTOR,
             self.guest.leak_lab_plugin_leak().call_clear(store),
         )
@@ -347,23 +348,22 @@ impl Instance {
         self.store.data_mut().limiter.set_limit(limit);
     }
 
-    fn settle<T, Late>(
+    fn settle<T>(
         &mut self,
-        answer: Result<wasmtime::Result<T>, Late>,
+        answer: Result<wasmtime::Result<T>, TooLong>,
         deadline: Duration,
     ) -> Result<T, Fault> {
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(fault(self.store.data_mut(), &error, deadline)),
-            Err(_) => Err(too_long(deadline)),
+            Err(TooLong) => Err(too_long(deadline)),
         }
     }
 }
 
-/// Waits for a call that may wait in the host for so long; none when it takes longer. Most do not wait at all: then no
-/// timer is made.
-async fn within<C: Future>(most: Duration, mut call: Pin<&mut C>) -> Result<C::Output, TooLong> {
-    let mut timer = pin!(None);
+/// Waits for a call, which may wait in the host for so long. Most do not wait at all: then no timer is made.
+async fn within<C: Future>(most: Duration, call: C) -> Result<C::Output, TooLong> {
+    let (mut call, mut timer) = (pin!(call), pin!(None));
     poll_fn(|context| {
         if let Poll::Ready(answer) = call.as_mut().poll(context) {
             return Poll::Ready(Ok(answer));
@@ -396,96 +396,6 @@ fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis() / TICK.as_millis().max(1))
         .unwrap_or(u64::MAX)
         .saturating_add(1)
-}
-
-fn too_long(deadline: Duration) -> Fault {
-    Fault {
-        kind: FaultKind::Deadline,
-        reason: format!("did not return within {} ms", deadline.as_millis()),
-        backtrace: Vec::new(),
-    }
-}
-
-/// Says in one sentence what a failed call died of.
-fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) -> Fault {
-    let backtrace = error
-        .downcast_ref::<WasmBacktrace>()
-        .map(|backtrace| frames(backtrace, state.recorder.meta().offsets()))
-        .unwrap_or_default();
-    let trap = error.downcast_ref::<Trap>();
-    let last_words = state.log.take_last_stderr();
-    let (kind, reason) = match (trap, state.limiter.take_denied()) {
-        (Some(Trap::Interrupt), _) => {
-            return Fault {
-                backtrace,
-                ..too_long(deadline)
-            };
-        }
-        // A guest that is refused memory mostly aborts with a plain `unreachable`: the limiter knows better.
-        (_, Some(denied)) => (
-            FaultKind::MemoryLimit,
-            format!(
-                "memory limit: had {} of linear memory, wanted {}, may have {}",
-                mebibytes(denied.had),
-                mebibytes(denied.wanted),
-                mebibytes(state.limiter.limit())
-            ),
-        ),
-        (Some(Trap::StackOverflow), None) => (
-            FaultKind::StackOverflow,
-            "call stack exhausted: it recursed too deep".into(),
-        ),
-        (Some(trap @ Trap::UnreachableCodeReached), None) => {
-            (FaultKind::Unreachable, explain(trap, &last_words))
-        }
-        (Some(trap), None) => (FaultKind::Trap, explain(trap, &last_words)),
-        (None, None) => (FaultKind::Host, chain(error)),
-    };
-    Fault {
-        kind,
-        reason,
-        backtrace,
-    }
-}
-
-fn explain(trap: &Trap, last_words: &[String]) -> String {
-    let said = last_words
-        .iter()
-        .map(|l| l.trim())
-        .filter(|l| !l.is_empty() && !l.starts_with("note:"));
-    let said = said.collect::<Vec<_>>().join(" ");
-    if said.is_empty() {
-        trap.to_string()
-    } else {
-        format!("{trap}: {said}")
-    }
-}
-
-/// The guest's call stack with the offsets that its own symbols know. Frames of the profiler are left out.
-fn frames(backtrace: &WasmBacktrace, offsets: &OffsetMap) -> Vec<Frame> {
-    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-        None => format!("function {}", frame.func_index()),
-    };
-    let frame = |f: &wasmtime::FrameInfo| {
-        let compiled = f.module_offset().and_then(|o| u32::try_from(o).ok());
-        let offset = match compiled {
-            None => None,
-            Some(compiled) => Some(offsets.original(compiled)?),
-        };
-        Some(Frame {
-            function: name(f),
-            offset,
-            location: None,
-            own: false,
-        })
-    };
-    let frames = backtrace.frames().iter().filter_map(frame);
-    frames.take(FRAMES_MAX).collect()
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }
 
 /// The settings that a fresh instance has to be told: those that differ from the declared defaults.

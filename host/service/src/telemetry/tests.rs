@@ -163,7 +163,7 @@ async fn spans_arrive(protocol: Protocol) {
         ("leak.retained_objects.before", "9"),
         ("leak.retained_objects.after", "10"),
         ("leak.heap_live_bytes.delta", "5200"),
-        ("leak.mailbox_wait_seconds", "0.00025"),
+        ("leak.wait_seconds", "0.00025"),
     ] {
         assert_eq!(
             attribute(&cache.attributes, key).as_deref(),

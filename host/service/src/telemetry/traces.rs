@@ -222,10 +222,7 @@ impl InvocationSpan {
             span.set_attribute(KeyValue::new("leak.heap_live_bytes.delta", delta));
         }
         if let Some(waited) = end.waited {
-            span.set_attribute(KeyValue::new(
-                "leak.mailbox_wait_seconds",
-                waited.as_secs_f64(),
-            ));
+            span.set_attribute(KeyValue::new("leak.wait_seconds", waited.as_secs_f64()));
         }
         if end.outcome != InvocationOutcome::Ok {
             span.set_attribute(KeyValue::new("error.type", end.outcome.label()));

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::Driver;
 use crate::plugin::backtrace;
+use crate::plugin::board::{Failure, State};
 use crate::plugin::error::{Fault, FaultKind, Frame, PluginError};
-use crate::plugin::handle::{Failure, State};
 use crate::plugin::journal::EventKind;
 
 impl Driver {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Driver;
+use crate::plugin::board::{Details, State};
 use crate::plugin::error::{Fault, PluginError};
-use crate::plugin::handle::{Details, State};
 use crate::plugin::instance::{Instance, told_at_start};
 use crate::plugin::loader::{Loaded, Origin, Profile};
 use crate::plugin::manifest::Manifest;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::replace::tell;
 use super::{Driver, Recycling, Resetting};
+use crate::plugin::board::{Reading, State};
 use crate::plugin::error::{Fault, PluginError};
-use crate::plugin::handle::{Reading, State};
 use crate::plugin::instance::Instance;
 use crate::plugin::journal::{EventKind, Restart};
 use crate::plugin::loader::{Loaded, Profile};
