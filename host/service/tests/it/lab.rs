@@ -1,12 +1,9 @@
 //! A running host and what can be asked of it.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,10 +79,7 @@ impl LabBuilder {
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
         );
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null());
         command
     }
 
@@ -98,15 +92,13 @@ impl LabBuilder {
 
     /// Starts the host and waits until it is healthy.
     pub(crate) async fn start(self) -> Lab {
-        let mut child = self.command().spawn().expect("the host starts");
-        let output = Arc::new(Mutex::new(String::new()));
-        let (first, first_line) = mpsc::channel();
-        keep(
-            child.stdout.take().unwrap(),
-            Arc::clone(&output),
-            Some(first),
-        );
-        keep(child.stderr.take().unwrap(), Arc::clone(&output), None);
+        let written = Written::new();
+        let child = self
+            .command()
+            .stdout(written.file("stdout"))
+            .stderr(written.file("stderr"))
+            .spawn()
+            .expect("the host starts");
         let mut lab = Lab {
             child,
             base: String::new(),
@@ -114,17 +106,10 @@ impl LabBuilder {
                 .timeout(Duration::from_secs(60))
                 .build()
                 .unwrap(),
-            output,
+            written,
             plugins: self.plugins,
         };
-        let line = match first_line.recv_timeout(STARTS_WITHIN) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => panic!("no line on stdout: {}", lab.output()),
-            Err(RecvTimeoutError::Disconnected) => {
-                let status = lab.child.wait().unwrap();
-                panic!("the host ended with {status}: {}", lab.output());
-            }
-        };
+        let line = lab.first_line().await;
         let base = line.strip_prefix("leak-host listening on ");
         lab.base = base
             .unwrap_or_else(|| panic!("first line on stdout is {line:?}"))
@@ -149,25 +134,24 @@ impl LabBuilder {
     }
 }
 
-fn keep(
-    pipe: impl Read + Send + 'static,
-    output: Arc<Mutex<String>>,
-    first: Option<mpsc::Sender<String>>,
-) {
-    thread::spawn(move || {
-        let mut first = first;
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            {
-                let mut output = output.lock().unwrap();
-                output.push_str(&line);
-                output.push('\n');
-            }
-            if let Some(first) = first.take() {
-                // A lab that was dropped at once does not wait for its address.
-                let _dropped = first.send(line);
-            }
-        }
-    });
+/// What a host writes. Files, not pipes: what it wrote before it answered is there with the answer,
+/// and no thread has to have read it.
+struct Written(TempDir);
+
+impl Written {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// For the host to write to.
+    fn file(&self, stream: &str) -> File {
+        File::create(self.0.path().join(stream)).unwrap()
+    }
+
+    fn read(&self, stream: &str) -> String {
+        let bytes = fs::read(self.0.path().join(stream)).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
 }
 
 /// A host that is killed when the test is over.
@@ -175,7 +159,7 @@ pub(crate) struct Lab {
     child: Child,
     base: String,
     http: Client,
-    output: Arc<Mutex<String>>,
+    written: Written,
     plugins: TempDir,
 }
 
@@ -218,9 +202,30 @@ impl Lab {
         &self.http
     }
 
-    /// Everything that the host has written so far, both streams.
+    /// Everything that the host has written so far, stdout first.
     pub(crate) fn output(&self) -> String {
-        self.output.lock().unwrap().clone()
+        self.written.read("stdout") + &self.written.read("stderr")
+    }
+
+    /// The first line on stdout.
+    async fn first_line(&mut self) -> String {
+        let started = Instant::now();
+        loop {
+            // Asked before, so that the last words of one that ended are read.
+            let ended = self.child.try_wait().unwrap();
+            if let Some((line, _)) = self.written.read("stdout").split_once('\n') {
+                return line.to_owned();
+            }
+            if let Some(status) = ended {
+                panic!("the host ended with {status}: {}", self.output());
+            }
+            assert!(
+                started.elapsed() < STARTS_WITHIN,
+                "no line on stdout: {}",
+                self.output()
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
