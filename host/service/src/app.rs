@@ -35,6 +35,9 @@ use crate::telemetry::{Telemetry, logs};
 /// Time that requests in flight get after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(4);
 
+/// Time that what still runs gets after everything else has ended.
+const LAST_TASKS: Duration = Duration::from_millis(500);
+
 /// Serves until SIGTERM or Ctrl-C.
 ///
 /// # Errors
@@ -44,13 +47,16 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
     raise_file_limit();
     allocator::share_heaps();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(async {
-            let app = App::build(&config).await?;
-            app.serve().await
-        })
+        .build()?;
+    let ended = runtime.block_on(async {
+        let app = App::build(&config).await?;
+        app.serve().await
+    });
+    // A component that is being compiled cannot be interrupted.
+    runtime.shutdown_timeout(LAST_TASKS);
+    ended
 }
 
 struct App {
@@ -123,7 +129,7 @@ impl App {
                 known(&registry)
             );
             if let Some(plugin) = plugin {
-                plugin.switch(Some(true), Vec::new()).await?;
+                registry.switch(&plugin, Some(true), Vec::new()).await?;
             }
         }
         for endpoint in ["/api/data", "/health", "/metrics"] {
@@ -247,7 +253,7 @@ impl App {
         lab.registry.unload_all().await;
         tasks.close();
         // Drivers end when their calls do; a call has a deadline of its own.
-        let _ = tokio::time::timeout(Duration::from_millis(500), tasks.wait()).await;
+        let _ = tokio::time::timeout(LAST_TASKS, tasks.wait()).await;
         lab.post_mortem.ended_well();
         telemetry.flush().await;
         Ok(())

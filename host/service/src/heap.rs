@@ -206,10 +206,18 @@ impl Heaps {
         occasion: Occasion,
     ) -> Result<(), PluginError> {
         let view = self.view(plugin);
-        let mut known = view.books.lock().await;
+        let asked = occasion == Occasion::Question;
+        let mut known = if asked {
+            view.books.lock().await
+        } else {
+            // One that somebody else is reading will be read in a second.
+            match view.books.try_lock() {
+                Ok(known) => known,
+                Err(_) => return Ok(()),
+            }
+        };
         let now = self.now();
         let published = plugin.reading();
-        let asked = occasion == Occasion::Question;
         if asked && known.pushed.is_some_and(|last| now < last.at + FRESH) {
             return Ok(());
         }

@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 
 use guest_heap::Seen;
 use jiff::{SignedDuration, Timestamp};
-use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::board::{Board, Details, Reading, State, not_running};
-use super::error::{Frame, PluginError};
+use super::error::PluginError;
 use super::handle::Plugin;
 use super::instance::Instance;
 use super::journal::EventKind;
@@ -104,7 +103,7 @@ struct Driver {
     course: Course,
     metrics: Arc<PluginHandles>,
     /// The last fault's call stack, on its way to source lines.
-    explaining: Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
+    explaining: Option<failure::Explaining>,
     board: Arc<Board>,
     /// Dropped last: whoever waits for the end may count on everything else being gone.
     _ended: DropGuard,
@@ -118,9 +117,10 @@ impl Driver {
             Command::Switch {
                 enabled,
                 changes,
+                compiled,
                 reply,
             } => {
-                drop(reply.send(self.switch(enabled, changes).await));
+                drop(reply.send(self.switch(enabled, changes, compiled).await));
             }
             Command::Clear { reply } => drop(reply.send(self.clear().await)),
             Command::Reset { everything, reply } => drop(reply.send(self.reset(everything).await)),
@@ -159,6 +159,7 @@ impl Driver {
         &mut self,
         enabled: Option<bool>,
         changes: Vec<(String, Value)>,
+        compiled: Option<Box<Loaded>>,
     ) -> Result<(), PluginError> {
         if enabled == Some(true) {
             not_running(self.id(), &self.details.state)?;
@@ -169,9 +170,15 @@ impl Driver {
         let (before, after) = (old.policy(), next.policy());
         if before.heap_profile != after.heap_profile {
             // A fresh instance is told everything at its start.
-            let loaded = self
-                .with_profile(Profile::wanted(after.heap_profile))
-                .await?;
+            let profile = Profile::wanted(after.heap_profile);
+            let digest = &self.loaded.origin.digest;
+            let compiled =
+                compiled.filter(|other| other.profile == profile && other.origin.digest == *digest);
+            let loaded = match compiled {
+                Some(loaded) => Arc::from(loaded),
+                // Changed while it was compiled.
+                None => self.with_profile(profile).await?,
+            };
             self.restart(loaded, Settings::clone(&next), RecycleReason::Reload)
                 .await?;
         } else {
@@ -276,8 +283,7 @@ impl Driver {
         for _ in before.denials..now.denials {
             self.metrics.memory_grow_denied();
         }
-        // From nothing to something is a start, not growth.
-        if before.bytes > 0 && now.bytes > before.bytes {
+        if now.bytes > before.bytes {
             self.board.journal().note(EventKind::Grown {
                 from: before.bytes,
                 to: now.bytes,

@@ -15,6 +15,7 @@ use super::driver::{
 };
 use super::error::PluginError;
 use super::journal::Journal;
+use super::loader::Loaded;
 use super::round::Call;
 use super::settings::Value;
 use crate::telemetry::metrics::{InvocationOutcome, PluginHandles};
@@ -122,7 +123,8 @@ impl Plugin {
         }
     }
 
-    /// Switches the leak and changes settings: all or nothing.
+    /// Switches the leak and changes settings: all or nothing. If they want another profile, it goes on with the component
+    /// that has been `compiled` for it.
     ///
     /// # Errors
     ///
@@ -131,10 +133,12 @@ impl Plugin {
         &self,
         enabled: Option<bool>,
         changes: Vec<(String, Value)>,
+        compiled: Option<Loaded>,
     ) -> Result<(), PluginError> {
         self.ask(|reply| Command::Switch {
             enabled,
             changes,
+            compiled: compiled.map(Box::new),
             reply,
         })
         .await?

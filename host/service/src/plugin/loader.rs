@@ -1,5 +1,6 @@
 //! From bytes to a component that is ready to instantiate. Blocking work: never on an async thread.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,6 +88,15 @@ pub(crate) struct Origin {
     pub(crate) imports: Vec<String>,
     /// Machine code in bytes.
     pub(crate) code_bytes: u64,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("origin", &self.origin)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Loader {

@@ -18,10 +18,10 @@ use super::error::PluginError;
 use super::folder::Folder;
 use super::handle::Plugin;
 use super::lanes::Lanes;
-use super::loader::Loader;
+use super::loader::{Loader, Profile};
 use super::request::Request;
 use super::round::{Handled, Round};
-use super::settings::{Defaults, SettingReset};
+use super::settings::{Defaults, SettingReset, Value};
 use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::Metrics;
 
@@ -168,6 +168,32 @@ impl Registry {
         let round = Arc::new(Round::new(request(), trace.clone(), plugins.len()));
         self.lanes.enter(round.clone(), plugins.clone()).await;
         round.handled(&plugins).await
+    }
+
+    /// Switches a leak and changes its settings: all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a setting, or [`PluginError::NotRunning`] when the guest would have to be told.
+    pub(crate) async fn switch(
+        &self,
+        plugin: &Plugin,
+        enabled: Option<bool>,
+        changes: Vec<(String, Value)>,
+    ) -> Result<(), PluginError> {
+        let (settings, origin) = {
+            let details = plugin.details();
+            (details.settings.clone(), details.origin.clone())
+        };
+        let heap_profile = settings.with(changes.clone())?.policy().heap_profile;
+        let compiled = if heap_profile == settings.policy().heap_profile {
+            None
+        } else {
+            // Before the plugin is asked, so that no request waits for it.
+            let (loader, profile) = (self.loader.clone(), Profile::wanted(heap_profile));
+            Some(blocking(move || loader.reload(&origin, profile)).await?)
+        };
+        plugin.switch(enabled, changes, compiled).await
     }
 
     /// Drops all plugins; their drivers end when the calls in flight are done.

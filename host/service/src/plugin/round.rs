@@ -14,9 +14,6 @@ use super::handle::Plugin;
 use super::request::Request;
 use crate::telemetry::context::TraceContext;
 
-/// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
-const QUEUE_GRACE: Duration = Duration::from_millis(50);
-
 /// A request, and the answers to it. It does not hold the plugins: one that is slow would keep the others loaded.
 #[derive(Debug)]
 pub(crate) struct Round {
@@ -138,7 +135,7 @@ impl Round {
 
 /// How long a plugin's answer may take.
 fn patience(plugin: &Plugin) -> Duration {
-    plugin.details().settings.policy().deadline + QUEUE_GRACE
+    plugin.details().settings.policy().patience()
 }
 
 impl Handled {
@@ -149,7 +146,7 @@ impl Handled {
                 InvocationResult::Failed(PluginError::Gone(plugin.id().to_owned()).to_string())
             }
             None => InvocationResult::Failed(format!(
-                "slow: no answer within {} ms; its call goes on",
+                "slow: no answer within {} ms; a call that had begun goes on",
                 patience(plugin).as_millis()
             )),
         };

@@ -181,6 +181,16 @@ pub(crate) struct Policy {
     pub(crate) heap_profile: bool,
 }
 
+/// How long a request waits for a plugin beyond the deadline of one call, for what is queued before it.
+const QUEUE_GRACE: Duration = Duration::from_millis(50);
+
+impl Policy {
+    /// How long a request waits for the plugin.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline + QUEUE_GRACE
+    }
+}
+
 /// What the command line says about every plugin's defaults.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Defaults {

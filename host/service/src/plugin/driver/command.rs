@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::replace::{Replaced, Replacement};
 use crate::plugin::error::PluginError;
 use crate::plugin::instance::{Books, Retained};
-use crate::plugin::loader::Origin;
+use crate::plugin::loader::{Loaded, Origin};
 use crate::plugin::settings::Value;
 
 /// What a driver can be asked.
@@ -20,6 +20,8 @@ pub(crate) enum Command {
         enabled: Option<bool>,
         /// New values by name.
         changes: Vec<(String, Value)>,
+        /// The component as the changes want it compiled, if that is another way.
+        compiled: Option<Box<Loaded>>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), PluginError>>,
     },

@@ -23,8 +23,26 @@ impl Driver {
         }
     }
 
-    /// Marks the instance as dead: from now on it is only read.
+    /// Marks the instance as dead: from now on it is only read. Does not panic, since that is where panics lead.
     pub(super) fn retire(&mut self, fault: Fault) -> Fault {
+        let failure = Failure {
+            at: Timestamp::now(),
+            fault: fault.clone(),
+        };
+        self.details.state = State::after(fault.clone());
+        self.details.last_failure = Some(Arc::new(failure));
+        self.board.set_details(self.details.clone());
+        if std::panic::catch_unwind(AssertUnwindSafe(|| self.tell_of(&fault))).is_err() {
+            tracing::error!(
+                plugin = self.id(),
+                "the host failed at what follows a fault; the plugin is retired all the same"
+            );
+        }
+        fault
+    }
+
+    /// Says of what the instance died, and begins to look for where.
+    fn tell_of(&mut self, fault: &Fault) {
         tracing::warn!(
             plugin = self.id(),
             reason = fault.reason,
@@ -32,29 +50,27 @@ impl Driver {
             "plugin retired"
         );
         self.metrics.trapped(fault.kind.trap_reason());
-        self.details.state = State::after(fault.clone());
         let reason = fault.reason.clone();
         self.board.journal().note(match &self.details.state {
             State::Exhausted(_) => EventKind::Exhausted { reason },
             _ => EventKind::Trapped { reason },
         });
-        self.details.last_failure = Some(Arc::new(Failure {
-            at: Timestamp::now(),
-            fault: fault.clone(),
-        }));
-        if !fault.backtrace.is_empty() {
+        self.publish();
+        let failure = self.details.last_failure.clone();
+        if let Some(failure) = failure.filter(|_| !fault.backtrace.is_empty()) {
             let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
             let frames = fault.backtrace.clone();
             let look_up = move || backtrace::explain(&loader, &origin, &frames);
-            self.explaining = Some(tokio::task::spawn_blocking(look_up));
+            self.explaining = Some(Explaining {
+                failed_at: failure.at,
+                task: tokio::task::spawn_blocking(look_up),
+            });
         }
-        self.publish();
-        fault
     }
 
-    /// Shows the source lines of the last fault's call stack.
-    pub(super) fn show_backtrace(&mut self, explained: Result<Vec<Frame>, PluginError>) {
-        let frames = match explained {
+    /// Shows the source lines of a fault's call stack.
+    pub(super) fn show_backtrace(&mut self, explained: Explained) {
+        let frames = match explained.frames {
             Ok(frames) => frames,
             Err(error) => {
                 tracing::warn!(plugin = self.id(), %error, "no source lines for its call stack");
@@ -68,9 +84,12 @@ impl Driver {
             backtrace = shown.join(" < "),
             "where it failed"
         );
-        if let Some(failure) = &mut self.details.last_failure {
-            Arc::make_mut(failure).fault.backtrace.clone_from(&frames);
-        }
+        let last = self.details.last_failure.as_mut();
+        let Some(failure) = last.filter(|failure| failure.at == explained.failed_at) else {
+            // It has failed again meanwhile.
+            return;
+        };
+        Arc::make_mut(failure).fault.backtrace.clone_from(&frames);
         if let State::Exhausted(fault) | State::Faulted(fault) = &mut self.details.state {
             fault.backtrace = frames;
         }
@@ -78,16 +97,33 @@ impl Driver {
     }
 }
 
+/// A fault's call stack, on its way to source lines.
+#[derive(Debug)]
+pub(super) struct Explaining {
+    failed_at: Timestamp,
+    task: JoinHandle<Result<Vec<Frame>, PluginError>>,
+}
+
+/// A fault's call stack with its source lines.
+#[derive(Debug)]
+pub(super) struct Explained {
+    failed_at: Timestamp,
+    frames: Result<Vec<Frame>, PluginError>,
+}
+
 /// Waits for a call stack that is being looked up, if one is.
-pub(super) async fn explained(
-    looking: &mut Option<JoinHandle<Result<Vec<Frame>, PluginError>>>,
-) -> Result<Vec<Frame>, PluginError> {
-    let Some(task) = looking else {
+pub(super) async fn explained(looking: &mut Option<Explaining>) -> Explained {
+    let Some(Explaining { failed_at, task }) = looking else {
         return std::future::pending().await;
     };
+    let failed_at = *failed_at;
     let done = task.await;
     *looking = None;
-    done.unwrap_or_else(|e| Err(PluginError::Refused(format!("the look-up failed: {e}"))))
+    let lost = |e| Err(PluginError::Refused(format!("the look-up failed: {e}")));
+    Explained {
+        failed_at,
+        frames: done.unwrap_or_else(lost),
+    }
 }
 
 /// Work that may panic: then its plugin has failed, and the host goes on. An instance that was at work is not to be

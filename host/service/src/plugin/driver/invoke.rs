@@ -5,24 +5,22 @@ use std::time::{Duration, Instant};
 use super::Driver;
 use crate::plugin::board::{Reading, not_running};
 use crate::plugin::driver::InvocationResult;
+use crate::plugin::error::PluginError;
 use crate::plugin::instance::Retained;
 use crate::plugin::request::Request;
+use crate::plugin::round::Call;
 use crate::plugin::target::Step;
-use crate::telemetry::context::TraceContext;
 use crate::telemetry::metrics::InvocationOutcome;
 use crate::telemetry::traces::{InvocationEnd, InvocationSpan, RetainedReading};
 
 impl Driver {
-    /// Makes one call: whether it is for the guest, the call, and what it has changed.
-    pub(super) async fn invoke(
-        &mut self,
-        request: &Request,
-        trace: &TraceContext,
-        queued: Instant,
-    ) -> InvocationResult {
+    /// Makes one call: whether it is for the guest, the call, and what it has changed. The call has waited for the
+    /// driver since `in_turn`.
+    pub(super) async fn invoke(&mut self, call: &Call, in_turn: Instant) -> InvocationResult {
+        let (request, trace) = (call.request(), call.trace());
         let before = self.reading;
         let started = Instant::now();
-        match self.admit(started) {
+        match self.admit(started, in_turn) {
             Err(result) => result,
             Ok((deadline, payload)) => {
                 let mut span = InvocationSpan::start(trace, &self.name);
@@ -39,7 +37,7 @@ impl Driver {
                     generation: before.generation,
                     retained: Some((shown(before.retained), shown(after.retained))),
                     live_bytes_delta: delta,
-                    waited: Some(started - queued),
+                    waited: Some(started - call.since()),
                 });
                 self.board.publish(&self.reading);
                 result
@@ -49,7 +47,11 @@ impl Driver {
 
     /// Whether a request is for the guest, how long it may take, and what the guest is told to retain of it, if
     /// that is not what it was told last.
-    fn admit(&mut self, now: Instant) -> Result<(Duration, Option<u64>), InvocationResult> {
+    fn admit(
+        &mut self,
+        now: Instant,
+        in_turn: Instant,
+    ) -> Result<(Duration, Option<u64>), InvocationResult> {
         if let Err(error) = not_running(self.id(), &self.details.state) {
             self.metrics
                 .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
@@ -59,6 +61,13 @@ impl Driver {
             return Err(InvocationResult::Skipped);
         }
         let policy = self.details.settings.policy();
+        if now.saturating_duration_since(in_turn) > policy.patience() {
+            // Its request has been answered without it. What is behind it does not wait for it, either.
+            self.metrics
+                .invoked(InvocationOutcome::Busy, Duration::ZERO, None);
+            let overloaded = PluginError::Overloaded(self.id().to_owned());
+            return Err(InvocationResult::Failed(overloaded.to_string()));
+        }
         self.reading.requests += 1;
         self.reading.requests_since_clear += 1;
         let full = policy

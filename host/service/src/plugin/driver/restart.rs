@@ -138,6 +138,8 @@ impl Driver {
         self.details.state = State::Running;
         self.course = Course::default();
         self.reading = Reading {
+            // What it took to start is no growth.
+            linear: instance.linear_memory(),
             linear_peak: self.reading.linear_peak,
             generation: self.reading.generation + 1,
             ..Reading::default()

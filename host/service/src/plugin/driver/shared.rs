@@ -1,25 +1,26 @@
 //! Who may have the driver: its task, which takes commands from the mailbox, or whoever makes the calls of requests.
 //!
-//! First come, first served. A call, once begun, is made to its end, whatever becomes of the request.
+//! First come, first served. A call, once begun, is made to its end, whatever becomes of the request; one that has waited
+//! for longer than its request does is not begun. So nobody waits for the driver for longer than that, and two calls.
 
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::{Command, Driver, InvocationResult, at, failure};
-use crate::plugin::error::{Frame, PluginError};
 use crate::plugin::round::Call;
 
 /// Commands that may wait for one plugin before whoever sends one has to wait, too.
 const MAILBOX: usize = 64;
 
-/// Calls that may wait for a plugin that is busy. At some 10 µs a call, that is 20 ms of work.
+/// Calls that may wait for a plugin that is busy. At some 10 µs a call, that is 20 ms of work; those that wait for a slow
+/// plugin grow too old.
 const WAITING: usize = 2048;
 
 /// A driver that one task has at a time, first come, first served.
@@ -89,7 +90,7 @@ impl Shared {
         calls: Vec<Call>,
     ) -> Result<impl Future<Output = ()> + use<>, Vec<Call>> {
         match self.driver.clone().try_lock_owned() {
-            Ok(driver) => Ok(serve(driver, self.left.clone(), calls)),
+            Ok(driver) => Ok(serve(driver, self.left.clone(), calls, Instant::now())),
             Err(_) => Err(calls),
         }
     }
@@ -105,21 +106,27 @@ impl Shared {
             return (None, refused);
         }
         let (driver, left, room) = (self.driver.clone(), self.left.clone(), self.room.clone());
+        let in_turn = Instant::now();
         let serving = async move {
             let driver = driver.lock_owned().await;
             room.give_back(calls.len());
-            serve(driver, left, calls).await;
+            serve(driver, left, calls, in_turn).await;
         };
         (Some(serving), refused)
     }
 }
 
-/// Makes calls, one after the other, and gives the driver back.
-async fn serve(mut driver: OwnedMutexGuard<Driver>, left: Arc<Notify>, calls: Vec<Call>) {
+/// Makes calls that wait since `in_turn`, one after the other, and gives the driver back.
+async fn serve(
+    mut driver: OwnedMutexGuard<Driver>,
+    left: Arc<Notify>,
+    calls: Vec<Call>,
+    in_turn: Instant,
+) {
     for call in calls {
         let result = {
             // In its place from the start: it is large.
-            let invoking = driver.invoke(call.request(), call.trace(), call.since());
+            let invoking = driver.invoke(&call, in_turn);
             let invoking = pin!(failure::surviving(invoking));
             call.trace().log(invoking).await
         };
@@ -141,7 +148,7 @@ enum Duty {
     /// A call left something behind.
     Look,
     /// The last fault's call stack has its source lines.
-    Explain(Result<Vec<Frame>, PluginError>),
+    Explain(failure::Explained),
     /// A command, and those behind it.
     Obey(Command),
 }

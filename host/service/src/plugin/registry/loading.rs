@@ -153,7 +153,11 @@ impl Registry {
     ///
     /// [`PluginError::IdMismatch`], [`PluginError::FileTaken`], [`PluginError::TooLarge`] and
     /// [`PluginError::Refused`]; then nothing has changed.
-    pub(crate) async fn send(&self, id: &str, bytes: Arc<[u8]>) -> Result<Sent, PluginError> {
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        id: &str,
+        bytes: Arc<[u8]>,
+    ) -> Result<Sent, PluginError> {
         self.loader.check_size(bytes.len() as u64)?;
         let (path, staged) = self.stage(id, bytes.clone()).await?;
         let profile = self
@@ -174,17 +178,31 @@ impl Registry {
                 found: fresh.id().to_owned(),
             });
         }
+        // From here on it is done to the end, or the plugin would not be what its file is if the client goes away.
+        let registry = self.clone();
+        let placing = async move { registry.place(fresh, &path, staged).await };
+        let placed = self.tasks.spawn(placing).await;
+        placed.unwrap_or_else(|_| Err(PluginError::Gone(id.to_owned())))
+    }
+
+    /// Takes in a component that was sent, and gives its file its name.
+    async fn place(
+        &self,
+        fresh: Replacement,
+        path: &Path,
+        staged: io::Result<Staged>,
+    ) -> Result<Sent, PluginError> {
         let _changing = self.changing.lock().await;
-        self.check_file_free(&path, id)?;
+        self.check_file_free(path, fresh.id())?;
         let placed = self.put(fresh).await?;
         let committed = staged.and_then(Staged::commit);
         if let Some(folder) = self.folder.as_ref().filter(|_| committed.is_ok()) {
-            folder.settle_now(&path);
+            folder.settle_now(path);
         }
         let not_persisted = committed.err().map(|error| error.to_string());
         if let Some(why) = &not_persisted {
             tracing::warn!(
-                plugin = id,
+                plugin = placed.plugin.id(),
                 why,
                 "kept in memory only: gone after a restart"
             );

@@ -1,5 +1,7 @@
 //! Attribution can be switched off, for one plugin or for all, and costs nothing then.
 
+use std::sync::Arc;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -97,6 +99,32 @@ async fn the_same_value_starts_nothing_anew() {
     let after = lab.leak("cache").await;
     assert_eq!(before["generation"], after["generation"]);
     assert_eq!(after["entries"], json!(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_go_on_while_it_is_compiled_without_them() {
+    // Of its own, so that nobody has compiled it before.
+    let cache = tempfile::tempdir().unwrap();
+    let lab = Lab::with(&["cache"])
+        .env("XDG_CACHE_HOME", cache.path().to_str().unwrap())
+        .start()
+        .await;
+    let lab = Arc::new(lab);
+    lab.enable("cache").await;
+    let switching = {
+        let lab = Arc::clone(&lab);
+        tokio::spawn(async move {
+            lab.post("/admin/leaks/cache", json!({"heap_profile": "off"}))
+                .await
+        })
+    };
+    let mut meanwhile = 0;
+    while !switching.is_finished() {
+        lab.data().await;
+        meanwhile += 1;
+    }
+    assert_eq!(switching.await.unwrap()["restarted"], json!(true));
+    assert!(meanwhile >= 5, "only {meanwhile} requests");
 }
 
 #[tokio::test]

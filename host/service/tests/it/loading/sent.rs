@@ -1,6 +1,8 @@
 //! `PUT`, `DELETE` and `reload`.
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -84,6 +86,38 @@ async fn a_plugin_is_loaded_replaced_and_unloaded() {
     let snapshot = lab.get("/admin/memory/snapshot?plugin=history").await;
     let location = snapshot["by_line"][0]["location"].as_str().unwrap();
     assert!(location.starts_with("plugins/history/src/"), "{snapshot}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_no_longer_waits_for_is_done_whole() {
+    let lab = Arc::new(Lab::with(&["fixture-slow"]).start().await);
+    let other = renamed("fixture-dice", "fixture-slow");
+    // Once each, so that both are compiled.
+    let sent = put(&lab, "fixture-slow", other.clone()).await;
+    assert_eq!(sent.status, 200, "{}", sent.text);
+    put(&lab, "fixture-slow", bytes("fixture-slow")).await;
+    let slow = json!({"enabled": true, "busy_ms": 2000, "deadline_ms": 5000});
+    lab.post("/admin/leaks/fixture-slow", slow).await;
+    let in_the_way = {
+        let lab = Arc::clone(&lab);
+        tokio::spawn(async move { lab.data().await })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let sending = lab.request(Method::PUT, "/admin/plugins/fixture-slow");
+    let sending = sending
+        .body(other.clone())
+        .timeout(Duration::from_millis(900));
+    assert!(sending.send().await.unwrap_err().is_timeout());
+    in_the_way.await.unwrap();
+    until(&lab, "it is replaced", async |lab| {
+        let plugin = lab.get("/admin/plugins/fixture-slow").await;
+        number(&plugin, "/size_bytes") == other.len() as f64
+    })
+    .await;
+    until(&lab, "its file is the new one", async |lab| {
+        fs::read(lab.plugins_folder().join("fixture-slow.wasm")).unwrap() == other
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ closed_set! {
         Trap = "trap",
         /// The guest asked for more memory than it may have, and ended.
         MemoryLimit = "memory_limit",
-        /// Too many calls waited for it: this one never reached it.
+        /// Too many calls waited for it, or this one for too long: it never reached it.
         Busy = "busy",
         /// It was not running: the call never reached it.
         Unavailable = "unavailable",
