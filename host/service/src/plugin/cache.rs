@@ -183,9 +183,9 @@ fn checksum(path: &Path) -> io::Result<String> {
     Ok(line(hasher.finalize(), length))
 }
 
-/// Writes beside and renames, so that nobody ever sees half a file.
+/// Writes beside and renames, so that nobody ever sees half a file, whoever else writes the same at the same time.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("tmp-{}", std::process::id()));
+    let beside = path.with_extension(format!("tmp-{:016x}", rand::random::<u64>()));
     let written = fs::File::create(&beside)
         .and_then(|mut f| f.write_all(bytes))
         .and_then(|()| fs::rename(&beside, path));
@@ -241,6 +241,26 @@ mod tests {
         assert!(cache.get(&engine, "d").is_none());
         cache.put("d", &empty, b"beside");
         assert!(cache.get(&engine, "d").is_some());
+    }
+
+    #[test]
+    fn an_entry_that_many_write_at_once_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::engine::start().unwrap();
+        let cache = Cache::open(Some(folder.path().into()), &engine);
+        let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        cache.put("d", &empty, b"beside");
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    for _ in 0..100 {
+                        cache.put("d", &empty, b"beside");
+                        assert!(cache.get(&engine, "d").is_some());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]
