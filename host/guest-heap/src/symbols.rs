@@ -17,6 +17,7 @@ mod source_path;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use frame::{Frame, FrameKind, Site};
@@ -172,9 +173,10 @@ impl Symbols {
         known.into_iter().zip(contexts).map(attributed).collect()
     }
 
-    /// Drops what was parsed for lookups and keeps every answer. The next offset that was never seen pays the set-up again.
-    pub fn release_parsed(&self) {
-        *self.parsed() = HashMap::new();
+    /// Drops what was parsed for lookups and keeps every answer. The next offset that was never seen pays the set-up
+    /// again. Tells whether there was anything to drop.
+    pub fn release_parsed(&self) -> bool {
+        !mem::take(&mut *self.parsed()).is_empty()
     }
 
     /// Bytes held: the kept sections and names, what is parsed (an upper estimate), and the answers.

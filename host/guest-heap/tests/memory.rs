@@ -86,7 +86,8 @@ fn what_is_held_is_what_is_said() {
     );
 
     let before = LIVE.load(Ordering::Relaxed);
-    symbols.release_parsed();
+    assert!(symbols.release_parsed(), "there was something to release");
+    assert!(!symbols.release_parsed(), "once");
     real -= before - LIVE.load(Ordering::Relaxed);
     check("symbols, released", real, symbols.memory_bytes(), 1.3);
 

@@ -229,8 +229,12 @@ impl Heaps {
         if quiet && !asked {
             // Nobody needs the line tables until something new comes up.
             if let Some((_, symbols)) = &known.symbols {
-                symbols.release_parsed();
+                let released = symbols.release_parsed();
                 account(&view, &known, symbols);
+                if released {
+                    // Some milliseconds, and nobody waits for it.
+                    tokio::task::spawn_blocking(allocator::release_free_pages);
+                }
             }
             return Ok(());
         }
