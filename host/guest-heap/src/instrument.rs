@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use wasm_encoder::{ComponentSectionId, Encode};
 use wasmparser::types::Types;
-use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator, WasmFeatures};
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use allocator::Allocator;
 use component::Component;
@@ -109,17 +109,16 @@ impl Instrumented {
 /// The bytes are not a valid component.
 pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, InstrumentError> {
     check_encoding(component)?;
-    match attempt(component, options) {
-        Ok(instrumented) => Ok(instrumented),
-        Err(Refusal(why)) => {
-            Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
-            Ok(Instrumented {
-                component: component.to_vec(),
-                meta: Arc::new(InstrumentedMeta::off(why)),
-                report: Report::default(),
-            })
-        }
-    }
+    // With its bodies: what is invalid only for naming what a module does not have would be valid once the profiler's
+    // own memory, functions and globals are there.
+    let types = Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
+    Ok(
+        attempt(component, &types, options).unwrap_or_else(|Refusal(why)| Instrumented {
+            component: component.to_vec(),
+            meta: Arc::new(InstrumentedMeta::off(why)),
+            report: Report::default(),
+        }),
+    )
 }
 
 fn check_encoding(bytes: &[u8]) -> Result<(), InstrumentError> {
@@ -144,7 +143,7 @@ struct Candidate<'a> {
     instances: Vec<u32>,
 }
 
-fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
+fn attempt(bytes: &[u8], types: &Types, options: &Options) -> Result<Instrumented, Refusal> {
     let component = Component::survey(bytes)?;
     if component.imports.iter().any(|import| import == names::HOST) {
         return Err(Refusal("it is instrumented already".to_owned()));
@@ -184,7 +183,7 @@ fn attempt(bytes: &[u8], options: &Options) -> Result<Instrumented, Refusal> {
         return Err(Refusal(missing.join("; ")));
     }
     assemble(
-        bytes,
+        (bytes, types),
         &component,
         rewritten,
         &targets,
@@ -257,7 +256,7 @@ fn candidates<'a>(
 }
 
 fn assemble(
-    bytes: &[u8],
+    (bytes, types): (&[u8], &Types),
     component: &Component,
     rewritten: Vec<(u32, Rewritten)>,
     targets: &[Target],
@@ -301,7 +300,6 @@ fn assemble(
         report.modules.push(module.report);
     }
     copy(&mut out, copied..bytes.len())?;
-    let types = validated(bytes)?;
     offsets.profiler(out.len());
     out.extend_from_slice(&tail(types.as_ref(), targets));
     report.component_bytes_after = out.len();
@@ -338,16 +336,4 @@ fn header_of(bytes: &[u8], from: usize, body: usize) -> Result<usize, Refusal> {
     let more = length.skip(1).take_while(|byte| **byte & 0x80 != 0).count();
     body.checked_sub(1 + more + 1)
         .ok_or_else(|| Refusal::internal("a module without a header"))
-}
-
-/// The component's types. Function bodies are checked in the instrumented component.
-fn validated(bytes: &[u8]) -> Result<Types, Refusal> {
-    let mut validator = Validator::new_with_features(WasmFeatures::all());
-    let mut last = None;
-    for payload in Parser::new(0).parse_all(bytes) {
-        if let ValidPayload::End(types) = validator.payload(&payload?)? {
-            last = Some(types);
-        }
-    }
-    last.ok_or_else(|| Refusal::internal("the component has no end"))
 }

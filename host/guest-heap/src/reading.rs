@@ -106,7 +106,9 @@ impl<'a> Book<'a> {
 
     /// Contexts that have a record, the overflow counted.
     pub(crate) fn contexts(&self) -> usize {
-        self.header(1) as usize + 1
+        let room = self.words.len().saturating_sub(HEADER_WORDS) / RECORD_WORDS;
+        let known = usize::try_from(self.header(1)).unwrap_or(usize::MAX);
+        known.saturating_add(1).min(room)
     }
 
     /// The number of the special context that a context is; 0 for a call stack.

@@ -6,6 +6,7 @@
 //! largest part once no new offsets come in.
 
 mod classify;
+mod dwarf_limits;
 mod frame;
 mod function_name;
 mod known;
@@ -225,12 +226,7 @@ impl Symbols {
         index: usize,
         module: &Module,
     ) -> Option<&'a mut Lines> {
-        let open = || {
-            module
-                .has_lines()
-                .then(|| Lines::open(module).ok())
-                .flatten()
-        };
+        let open = || module.has_lines().then(|| Lines::open(module)).flatten();
         parsed.entry(index).or_insert_with(open).as_mut()
     }
 

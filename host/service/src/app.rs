@@ -250,7 +250,8 @@ impl App {
         }
         sampling.abort();
         last_words.abort();
-        lab.registry.unload_all().await;
+        // Somebody who changes the list waits for a plugin that is slow.
+        let _ = tokio::time::timeout(LAST_TASKS, lab.registry.unload_all()).await;
         tasks.close();
         // Drivers end when their calls do; a call has a deadline of its own.
         let _ = tokio::time::timeout(LAST_TASKS, tasks.wait()).await;

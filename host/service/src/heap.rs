@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Symbols;
@@ -28,6 +30,9 @@ use crate::plugin::registry::{Registry, still_loaded};
 
 /// A plugin that does not answer within this time is left out of one sample.
 const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Plugins that are read at the same time.
+const AT_ONCE: usize = 8;
 
 /// A history gets a point at least this often, changed or not.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -135,22 +140,28 @@ impl Heaps {
         Ok(Some(snapshot))
     }
 
-    /// The attributed heaps of some plugins; those that keep no books are left out.
+    /// The attributed heaps of some plugins; those that keep no books are left out. So is, of several, one whose heap
+    /// cannot be read: that is no reason to hide the others.
     ///
     /// # Errors
     ///
-    /// As [`Heaps::snapshot`].
+    /// As [`Heaps::snapshot`], if there is one plugin.
     pub(crate) async fn snapshots(
         &self,
         plugins: &[Arc<Plugin>],
     ) -> Result<Vec<Attributed>, PluginError> {
         let mut all = Vec::with_capacity(plugins.len());
         for plugin in plugins {
-            if let Some(snapshot) = self.snapshot(plugin).await? {
-                all.push(Attributed {
+            match self.snapshot(plugin).await {
+                Ok(None) => {}
+                Ok(Some(snapshot)) => all.push(Attributed {
                     plugin: plugin.clone(),
                     snapshot,
-                });
+                }),
+                Err(error) if plugins.len() == 1 => return Err(error),
+                Err(error) => {
+                    tracing::warn!(plugin = plugin.id(), %error, "its heap is left out");
+                }
             }
         }
         Ok(all)
@@ -178,10 +189,20 @@ impl Heaps {
     pub(crate) async fn sample(&self, registry: &Registry) {
         let plugins = registry.plugins();
         self.keep_only(&plugins);
+        // Some are waited for, and those behind them are not to be late for that.
+        let mut samples: FuturesUnordered<_> = FuturesUnordered::new();
         for plugin in plugins.iter() {
-            if let Err(error) = self.sample_one(plugin, Occasion::Clock).await {
-                tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
+            if samples.len() == AT_ONCE {
+                samples.next().await;
             }
+            samples.push(self.sample_or_say(plugin));
+        }
+        while samples.next().await.is_some() {}
+    }
+
+    async fn sample_or_say(&self, plugin: &Arc<Plugin>) {
+        if let Err(error) = self.sample_one(plugin, Occasion::Clock).await {
+            tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
         }
     }
 

@@ -31,10 +31,13 @@ pub(crate) fn refresh(
         .ledger
         .update(&monitor.ledger(&process, registry, heaps));
     let budget: &MemoryBudget = monitor.budget();
-    let growth = monitor.process_forecast().growth;
-    metrics
-        .growth
-        .update(GrowthOf::Process, &growth, budget.limit.map(|l| l.bytes));
+    let forecast = monitor.process_forecast();
+    metrics.growth.update(
+        GrowthOf::Process,
+        &forecast.growth,
+        forecast.seconds_to_limit,
+        budget.limit.map(|l| l.bytes),
+    );
     let plugins = registry.plugins();
     for plugin in plugins.iter() {
         refresh_plugin(metrics, monitor, plugin);
@@ -70,9 +73,12 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
         State::Faulted(_) => PluginState::Faulted,
     });
     if let Some(forecast) = monitor.plugin_forecast(plugin, limit) {
-        metrics
-            .growth
-            .update(GrowthOf::Plugin(plugin.id()), &forecast.growth, Some(limit));
+        metrics.growth.update(
+            GrowthOf::Plugin(plugin.id()),
+            &forecast.growth,
+            forecast.seconds_to_limit,
+            Some(limit),
+        );
     }
 }
 

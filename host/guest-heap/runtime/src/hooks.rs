@@ -346,13 +346,19 @@ extern "C" fn announced(book: u32) {
     phase.book = book;
     phase.now = OUTSIDE;
     phase.imports = 0;
+    // It was another one before, so that what is allocated now by the same way is told from that.
+    set_context(0);
     own!(ARGUMENT_BLOCKS).take();
 }
 
 /// The host has called an export, whose arguments are the special context `arguments`.
 #[unsafe(no_mangle)]
 extern "C" fn export_begins(arguments: u32) {
-    own!(PHASE).enter(RUNNING);
+    let phase = own!(PHASE);
+    if phase.enter(RUNNING) == OUTSIDE {
+        // An import that was left by an exception has not returned.
+        phase.imports = 0;
+    }
     if !own!(ARGUMENT_BLOCKS).is_empty() {
         name_arguments(arguments);
     }
@@ -363,7 +369,10 @@ extern "C" fn export_begins(arguments: u32) {
 fn name_arguments(special: u32) {
     let found = own!(CONTEXTS).find(special_context(special));
     let index = found & !NEW;
-    own!(CONTEXTS).record(index).special = u64::from(special);
+    if index != 0 {
+        // 0 is what finds no place, and has a name of its own.
+        own!(CONTEXTS).record(index).special = u64::from(special);
+    }
     for &pointer in own!(ARGUMENT_BLOCKS).take() {
         if let Some(block) = own!(LIVE).set_context_of_recent(pointer, index) {
             own!(CONTEXTS).move_block(block.context, index, block.size);
@@ -428,27 +437,45 @@ extern "C" fn import_ends() {
     }
 }
 
-/// `cabi_realloc` is about to run for the host. Returns whether it is for arguments, for
-/// [`lowering_ends`].
+/// What [`lowering_begins`] found: results of an import that is known to be called, or what belongs to a phase with a name.
+const RESULTS: u32 = 0;
+/// Arguments.
+const FOR_ARGUMENTS: u32 = 1;
+/// Results of an import that is called in a way that the instrumenter could not see.
+const UNSEEN_RESULTS: u32 = 2;
+
+/// `cabi_realloc` is about to run for the host. Returns what for, for [`lowering_ends`].
 #[unsafe(no_mangle)]
 extern "C" fn lowering_begins() -> u32 {
-    if own!(PHASE).now != OUTSIDE {
-        return 0;
+    let phase = own!(PHASE);
+    match (phase.now, phase.imports) {
+        (OUTSIDE, _) => {
+            phase.now = ARGUMENTS;
+            set_context(special_context(ARGUMENTS));
+            FOR_ARGUMENTS
+        }
+        (RUNNING, 0) => {
+            // The host may not be called now, so that what is new has a name instead of a stack.
+            phase.now = ARGUMENTS;
+            UNSEEN_RESULTS
+        }
+        _ => RESULTS,
     }
-    own!(PHASE).now = ARGUMENTS;
-    set_context(special_context(ARGUMENTS));
-    1
 }
 
 /// It has returned the block at `pointer`, which may be null for an argument without bytes.
 #[unsafe(no_mangle)]
-extern "C" fn lowering_ends(pointer: u32, for_arguments: u32) {
-    if for_arguments != 0 {
-        own!(PHASE).now = OUTSIDE;
-        // The live table takes null for the mark of a free lane.
-        if pointer != 0 {
-            own!(ARGUMENT_BLOCKS).push(pointer);
+extern "C" fn lowering_ends(pointer: u32, what_for: u32) {
+    match what_for {
+        FOR_ARGUMENTS => {
+            own!(PHASE).now = OUTSIDE;
+            // The live table takes null for the mark of a free lane.
+            if pointer != 0 {
+                own!(ARGUMENT_BLOCKS).push(pointer);
+            }
         }
+        UNSEEN_RESULTS => own!(PHASE).now = RUNNING,
+        _ => {}
     }
 }
 

@@ -72,6 +72,13 @@ impl EntryPoint {
         })
     }
 
+    /// The entry point that is hardly more than a call of a function of that name: `malloc` of `dlmalloc`. An optimiser
+    /// puts the second in the place of the first, which is gone then.
+    pub(super) fn of_worker(symbol: &str) -> Option<Self> {
+        let name = symbol.strip_prefix("dl")?;
+        Self::of_symbol(name).filter(|entry| !entry.is_rust())
+    }
+
     pub(super) fn frees(self) -> bool {
         matches!(self, Free | RustDealloc)
     }
@@ -143,9 +150,19 @@ impl Allocator {
                             .all(|ty| *ty == ValType::I32)
                 })
         };
-        let mut entries: Vec<_> = module.entry_points.iter().copied().filter(fits).collect();
+        let sorted = |functions: &[(EntryPoint, u32)]| {
+            let mut entries: Vec<_> = functions.iter().copied().filter(fits).collect();
+            entries.sort_unstable();
+            entries.dedup_by_key(|(entry, _)| *entry);
+            entries
+        };
+        let mut entries = sorted(&module.entry_points);
+        for (entry, worker) in sorted(&module.workers) {
+            if !entries.iter().any(|(known, _)| *known == entry) {
+                entries.push((entry, worker));
+            }
+        }
         entries.sort_unstable();
-        entries.dedup_by_key(|(entry, _)| *entry);
         let allocator = Self {
             entries,
             reservation: None,

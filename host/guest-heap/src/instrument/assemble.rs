@@ -128,8 +128,8 @@ fn additions(code: &Code, layout: &Layout) -> Vec<(SectionId, Items)> {
     host_table().encode(&mut table.bytes);
     let mut globals = Items {
         count: 1 + runtime.globals.count,
-        // mut i64 = 0
-        bytes: vec![0x7E, 1, 0x42, 0, 0x0B],
+        // mut i64 = 1, until the instance is announced
+        bytes: vec![0x7E, 1, 0x42, 1, 0x0B],
     };
     globals.bytes.extend_from_slice(&runtime.globals.bytes);
     debug_assert_eq!(

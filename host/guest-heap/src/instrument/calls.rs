@@ -118,7 +118,8 @@ impl Calls {
             diverges: false,
             tail,
         });
-        Ok(true)
+        // What follows a tail call is never reached, and says nothing of what was called.
+        Ok(!tail)
     }
 
     fn control(&mut self, operator: &Operator<'_>) -> Result<(), Refusal> {
@@ -244,27 +245,28 @@ impl Calls {
     /// For each loop in the order of their beginnings, whether a touching site lies within.
     fn touching_loops(&self, touches: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut loops = Vec::new();
-        // Of each open block: the loop it is, if it is one.
-        let mut open: Vec<Option<usize>> = Vec::new();
+        // Of each open block: the loop it is, if it is one, and whether a touching site lies within.
+        let mut open: Vec<(Option<usize>, bool)> = Vec::new();
         let mut site = 0;
         for step in &self.steps {
             match step {
-                Step::Block => open.push(None),
+                Step::Block => open.push((None, false)),
                 Step::Loop => {
-                    open.push(Some(loops.len()));
+                    open.push((Some(loops.len()), false));
                     loops.push(false);
                 }
                 Step::End => {
-                    open.pop();
+                    let (ended, touching) = open.pop().unwrap_or_default();
+                    if let Some(it) = ended.and_then(|ended| loops.get_mut(ended)) {
+                        *it = touching;
+                    }
+                    if let Some((_, outer)) = open.last_mut() {
+                        *outer |= touching;
+                    }
                 }
                 Step::Call => {
-                    if touches(site) {
-                        for touching in open.iter().flatten() {
-                            loops
-                                .get_mut(*touching)
-                                .into_iter()
-                                .for_each(|it| *it = true);
-                        }
+                    if let Some((_, within)) = open.last_mut() {
+                        *within |= touches(site);
                     }
                     site += 1;
                 }

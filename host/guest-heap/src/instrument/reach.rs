@@ -3,7 +3,7 @@
 //! Only these are instrumented. The answer errs on the side of yes: a call through a table may reach
 //! whatever is referenced with that type, and an import may reach `cabi_realloc`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wasmparser::FuncType;
 
@@ -132,7 +132,7 @@ impl ReferencedImports {
     pub(super) fn of(module: &CoreModule<'_>, calls: &[Calls]) -> Self {
         let kinds = Kinds::of(module);
         let referenced = referenced(module, calls, module.imported.len());
-        let of_imports: Vec<_> = module
+        let of_imports: HashSet<_> = module
             .imported
             .iter()
             .zip(&referenced)

@@ -38,6 +38,8 @@ pub(super) struct CoreModule<'a> {
     pub(super) imports_allocator: bool,
     /// Functions with an allocator's name, by the name section first, then by export.
     pub(super) entry_points: Vec<(EntryPoint, u32)>,
+    /// Functions that do the work of those, by the name section.
+    pub(super) workers: Vec<(EntryPoint, u32)>,
 }
 
 impl<'a> CoreModule<'a> {
@@ -165,6 +167,9 @@ impl<'a> CoreModule<'a> {
                 self.has_default_rust_allocator |= is_default_rust_allocator(naming.name);
                 if let Some(entry) = EntryPoint::of_symbol(naming.name) {
                     self.entry_points.push((entry, naming.index));
+                }
+                if let Some(entry) = EntryPoint::of_worker(naming.name) {
+                    self.workers.push((entry, naming.index));
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Function names as people write them, and what a name alone tells about the function.
 
+use std::fmt::{self, Write as _};
+
 use super::source_path::{Origin, SourcePath, without_version};
 
 /// The fullest name that is known of a function: line tables alone give an inlined one no path, so a library's is made up from
@@ -44,18 +46,36 @@ pub(super) fn demangle(raw: &str) -> String {
     let marks = [" (.llvm.", ".llvm."];
     let mark = marks.iter().find_map(|mark| raw.split_once(mark));
     let raw = mark.map_or(raw, |(name, _)| name);
-    if let Ok(name) = rustc_demangle::try_demangle(raw) {
-        return format!("{name:#}");
-    }
-    if raw.starts_with("_Z") {
+    let mut name = Bounded::default();
+    if let Ok(demangled) = rustc_demangle::try_demangle(raw) {
+        if write!(name, "{demangled:#}").is_ok() {
+            return name.0;
+        }
+    } else if raw.starts_with("_Z") {
         let options = cpp_demangle::DemangleOptions::new().no_params();
         if let Ok(symbol) = cpp_demangle::Symbol::new(raw)
-            && let Ok(name) = symbol.demangle_with_options(&options)
+            && symbol.structured_demangle(&mut name, &options).is_ok()
         {
-            return name;
+            return name.0;
         }
     }
     raw.to_owned()
+}
+
+/// A name of at most [`NAME_MAX`] bytes. A mangled name can stand for one that is exponentially longer.
+#[derive(Default)]
+struct Bounded(String);
+
+const NAME_MAX: usize = 16 << 10;
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > NAME_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 /// The module path that a Rust function belongs to, without generic arguments: that of the self type for a method, that of
@@ -276,5 +296,25 @@ mod tests {
         for (function, expected) in cases {
             assert_eq!(last_segment(function), expected, "{function}");
         }
+    }
+
+    #[test]
+    fn a_name_that_stands_for_a_much_longer_one_is_shown_as_it_stands() {
+        // A template of twice itself, so many times over.
+        let twice = |levels: u32| {
+            let base_36 = |n: u32| char::from_digit(n, 36).unwrap().to_ascii_uppercase();
+            let mut name = "_Z1fI1A1BIS0_S0_E".to_owned();
+            for level in 2..levels + 2 {
+                let last = base_36(level);
+                name += &format!("S1_IS{last}_S{last}_E");
+            }
+            name + "Evv"
+        };
+        assert!(
+            demangle(&twice(3)).contains("B<B<"),
+            "{}",
+            demangle(&twice(3))
+        );
+        assert_eq!(demangle(&twice(30)), twice(30));
     }
 }

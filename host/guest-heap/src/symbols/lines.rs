@@ -6,6 +6,7 @@ use addr2line::Context;
 use gimli::{EndianArcSlice, LittleEndian, Reader as _};
 
 use super::SymbolOptions;
+use super::dwarf_limits::{self, TEXT_MAX};
 use super::module::Module;
 use super::packed::Packed;
 use super::source_path::{self, Roots, SourcePath};
@@ -31,18 +32,25 @@ pub(super) struct RawFrame {
 
 impl Lines {
     /// Reads the list of compilation units; the costly part of a first lookup.
-    pub(super) fn open(module: &Module) -> Result<Self, gimli::Error> {
-        let dwarf = gimli::Dwarf::load(|id| {
+    ///
+    /// None when it is damaged, or when reading it would take too much.
+    pub(super) fn open(module: &Module) -> Option<Self> {
+        let mut dwarf = gimli::Dwarf::load(|id| {
             let section = module
                 .sections
                 .get(id.name())
                 .map(Packed::unpack)
                 .unwrap_or_default();
             Ok::<_, gimli::Error>(Reader::new(section, LittleEndian))
-        })?;
-        let roots = Roots::new(compilation_units(&dwarf)?);
-        Ok(Self {
-            context: Context::from_dwarf(dwarf)?,
+        })
+        .ok()?;
+        dwarf_limits::check_tables(&dwarf).ok()?;
+        // Units of one table share it.
+        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+        dwarf_limits::check_units(&dwarf).ok()?;
+        let roots = Roots::new(compilation_units(&dwarf).ok()?);
+        Some(Self {
+            context: Context::from_dwarf(dwarf).ok()?,
             roots,
             paths: HashMap::new(),
         })
@@ -74,13 +82,18 @@ impl Lines {
             return frames;
         };
         while let Ok(Some(frame)) = chain.next() {
-            let function = frame
-                .function
-                .and_then(|name| name.raw_name().map(|name| name.into_owned()).ok());
+            let function = frame.function.and_then(|name| {
+                let name = name.raw_name().ok()?;
+                (name.len() <= TEXT_MAX).then(|| name.into_owned())
+            });
             let location = frame.location;
             frames.push(RawFrame {
                 function,
-                file: location.as_ref().and_then(|at| at.file).map(str::to_owned),
+                file: location
+                    .as_ref()
+                    .and_then(|at| at.file)
+                    .filter(|file| file.len() <= TEXT_MAX)
+                    .map(str::to_owned),
                 line: location
                     .as_ref()
                     .and_then(|at| at.line)
@@ -98,8 +111,10 @@ impl Lines {
 /// The folder that the compiler ran in and the file that it was given, of every unit.
 fn compilation_units(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<(String, String)>, gimli::Error> {
     let text = |text: Option<Reader>| match text {
-        Some(text) => text.to_string_lossy().map(|text| text.into_owned()),
-        None => Ok(String::new()),
+        Some(text) if text.len() <= TEXT_MAX => {
+            text.to_string_lossy().map(|text| text.into_owned())
+        }
+        _ => Ok(String::new()),
     };
     let mut found = Vec::new();
     let mut units = dwarf.units();

@@ -104,6 +104,13 @@ fn tail_calls_keep_the_stack_flat_and_their_contexts_apart() {
 
 #[test]
 fn a_tail_call_of_an_import_still_owns_its_results() {
+    // What follows it is never reached, whatever it is.
+    for dead in ["", "(unreachable)"] {
+        tail_call_of_an_import(dead);
+    }
+}
+
+fn tail_call_of_an_import(dead: &str) {
     let bytes = component(&format!(
         r#"(import "fetch" (func $fetch (param "length" u32) (result string)))
         (core module $libc {ALLOCATOR})
@@ -116,7 +123,7 @@ fn a_tail_call_of_an_import_still_owns_its_results() {
                 (global.set $next (i32.add (global.get $next) (i32.const 64))))
             (func $free (param i32))
             (func (export "realloc") (param i32 i32 i32 i32) (result i32) (call $malloc (local.get 3)))
-            (func $tail (param i32) (return_call $fetch (local.get 0) (i32.const 16)))
+            (func $tail (param i32) (return_call $fetch (local.get 0) (i32.const 16)) {dead})
             (func (export "run") (param i32) (result i32) (call $tail (local.get 0)) (i32.load (i32.const 20))))
         (core module $shim
             (table (export "table") 1 1 funcref)
@@ -146,6 +153,91 @@ fn a_tail_call_of_an_import_still_owns_its_results() {
         .map(|(_, n)| n)
         .sum();
     assert_eq!(stacks, 40, "{:?}", by_name(&guest));
+}
+
+#[test]
+fn the_results_of_an_import_that_is_called_through_a_table_have_a_name() {
+    // The module has no import: another one puts it into the table.
+    let bytes = component(&format!(
+        r#"(import "fetch" (func $fetch (param "length" u32) (result string)))
+        (core module $m {ALLOCATOR}
+            (table (export "table") 1 1 funcref)
+            (type $t (func (param i32 i32)))
+            (func (export "run") (param i32) (result i32)
+                (drop (call $malloc (i32.const 5)))
+                (call_indirect (type $t) (local.get 0) (i32.const 16) (i32.const 0))
+                (drop (call $malloc (i32.const 6)))
+                (i32.load (i32.const 20))))
+        (core instance $i (instantiate $m))
+        (core func $lowered (canon lower (func $fetch)
+            (memory (core memory $i "memory")) (realloc (core func $i "cabi_realloc"))))
+        (core module $fix
+            (import "" "table" (table 1 1 funcref))
+            (import "" "fetch" (func $fetch (param i32 i32)))
+            (elem (i32.const 0) func $fetch))
+        (core instance (instantiate $fix (with "" (instance
+            (export "table" (table $i "table"))
+            (export "fetch" (func $lowered))))))
+        (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#
+    ));
+    let mut guest = check_same(&bytes, 33);
+    run(&mut guest, 7);
+    let names = by_name(&guest);
+    let stacks: u64 = names
+        .iter()
+        .filter(|(name, _)| name.starts_with("stack"))
+        .map(|(_, n)| n)
+        .sum();
+    assert_eq!(stacks, 2 * 11, "{names:?}");
+    assert_eq!(names.values().sum::<u64>(), 2 * 11 + 40, "{names:?}");
+    assert!(!names.contains_key("unknown"), "{names:?}");
+}
+
+#[test]
+fn what_an_initialiser_takes_is_told_from_what_is_taken_later_in_the_same_way() {
+    let bytes = component(&format!(
+        r#"(core module $libc {ALLOCATOR})
+        (core instance $libc (instantiate $libc))
+        (core module $app
+            (import "libc" "malloc" (func $malloc (param i32) (result i32)))
+            (func $begin (drop (call $malloc (i32.const 100))))
+            (start $begin)
+            (func (export "run") (param i32) (result i32) (call $malloc (local.get 0))))
+        (core instance $app (instantiate $app (with "libc" (instance $libc))))
+        (func (export "run") (param "n" u32) (result u32) (canon lift (core func $app "run")))"#
+    ));
+    let guest = check_same(&bytes, 10);
+    assert_eq!(
+        by_name(&guest),
+        names(&[
+            ("initialisation", 100),
+            ("other modules through malloc", 10)
+        ])
+    );
+}
+
+#[test]
+fn an_allocator_whose_entry_points_were_inlined_is_counted_where_it_works() {
+    let bytes = component(
+        r#"(core module $m
+            (memory (export "memory") 2)
+            (global $next (mut i32) (i32.const 4096))
+            (func $dlmalloc (param $size i32) (result i32) (global.get $next)
+                (global.set $next (i32.add (global.get $next) (i32.const 64))))
+            (func $dlfree (param i32))
+            (func $calloc (param i32 i32) (result i32)
+                (call $dlmalloc (i32.mul (local.get 0) (local.get 1))))
+            (func $run (export "run") (param i32) (result i32)
+                (call $dlfree (call $dlmalloc (i32.const 30)))
+                (drop (call $dlmalloc (i32.const 7)))
+                (call $calloc (i32.const 3) (local.get 0))))
+        (core instance $i (instantiate $m))
+        (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#,
+    );
+    assert_eq!(attribution(&bytes), Attribution::Exact);
+    let guest = check_same(&bytes, 10);
+    assert_eq!(guest.live(), (37, 2));
+    assert_eq!(guest.totals().unknown_frees, 0);
 }
 
 #[test]
@@ -568,6 +660,21 @@ fn what_is_no_component_is_an_error_and_what_is_instrumented_stays_so() {
     // A local that is not there.
     invalid[at + 3] = 9;
     assert!(matches!(error(&invalid), InstrumentError::Invalid(_)));
+    // What is not there either, but would be once it is instrumented.
+    for beyond in [
+        "(i64.store 1 (i32.const 0) (i64.const -1))",
+        "(drop (memory.grow 1 (i32.const 1)))",
+        "(drop (global.get 1))",
+        "(call 4 (i32.const 1))",
+    ] {
+        let invalid = single(&format!(
+            r#"(func $run (export "run") (param i32) (result i32) {beyond} (local.get 0))"#
+        ));
+        assert!(
+            matches!(error(&invalid), InstrumentError::Invalid(_)),
+            "{beyond}"
+        );
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
+use guest_heap::snapshot::GroupBy;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value as Json_, json};
@@ -37,7 +38,8 @@ pub(super) struct PostMortemBody {
     #[schema(format = DateTime)]
     last_seen: Option<String>,
     /// The last readings: `started`, `service`, `version`, `requests`, `memory` as in /admin/memory, `snapshot`
-    /// as in /admin/memory/snapshot, `history` as in /admin/memory/history (null if it was too large), and
+    /// as in /admin/memory/snapshot of the plugins that have had requests, `history` as in /admin/memory/history (null if
+    /// it was too large; of a great many plugins, `memory` has only those too), and
     /// `samples` of `[seconds since 1970, resident bytes, requests]`.
     #[schema(value_type = Option<Object>)]
     last: Option<Map<String, Json_>>,
@@ -103,25 +105,26 @@ pub(crate) async fn keep(lab: Arc<Lab>) {
     let started = Timestamp::now();
     let mut ticks = interval(WRITE_EVERY_NEAR);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut written: Option<(Instant, u64)> = None;
+    let mut written: Option<(Instant, Option<Changing>)> = None;
     let mut failing = false;
     loop {
         ticks.tick().await;
-        let requests = lab.requests();
+        let now = Changing::of(&lab);
         let every = match lab.monitor.process_forecast().seconds_to_limit {
             Some(seconds) if seconds < NEAR.as_secs_f64() => WRITE_EVERY_NEAR,
             _ => WRITE_EVERY,
         };
-        // Without a request nothing is allocated: what is on disk is still true.
-        let due = written.is_none_or(|(at, known)| at.elapsed() >= every && known != requests);
+        let due = written.is_none_or(|(at, known)| {
+            at.elapsed() >= every && known.is_none_or(|known| known.is_outdated_by(&now))
+        });
         if !due {
             continue;
         }
-        written = Some((Instant::now(), requests));
-        let outcome = match document(&lab, started, requests).await {
+        let outcome = match document(&lab, started, now.requests).await {
             Ok(document) => record(lab.post_mortem.clone(), document).await,
             Err(error) => Err(format!("{error:?}")),
         };
+        written = Some((Instant::now(), outcome.is_ok().then_some(now)));
         // A disk that is full stays full for a while: one line is enough.
         match outcome {
             Ok(()) => failing = false,
@@ -131,6 +134,38 @@ pub(crate) async fn keep(lab: Arc<Lab>) {
             }
             Err(_again) => {}
         }
+    }
+}
+
+/// What makes a document outdated.
+#[derive(Debug, Clone, Copy)]
+struct Changing {
+    requests: u64,
+    /// Plugins and their instances so far, all together.
+    instances: u64,
+    resident_bytes: u64,
+}
+
+/// Memory that has come or gone since a document: this part of what was resident.
+const OUTDATED_BY: u64 = 32;
+
+impl Changing {
+    fn of(lab: &Lab) -> Self {
+        let plugins = lab.registry.plugins();
+        let instances = plugins.iter().map(|p| p.life() + p.reading().generation);
+        let sample = lab.monitor.process_samples(1).pop();
+        Changing {
+            requests: lab.requests(),
+            instances: instances.sum(),
+            resident_bytes: sample.map_or(0, |(_, bytes, _)| bytes),
+        }
+    }
+
+    /// Without a request nothing is allocated, but memory can be given back, and components can be loaded.
+    fn is_outdated_by(&self, now: &Self) -> bool {
+        let moved = self.resident_bytes.abs_diff(now.resident_bytes);
+        (self.requests, self.instances) != (now.requests, now.instances)
+            || moved > self.resident_bytes / OUTDATED_BY
     }
 }
 
@@ -145,7 +180,10 @@ async fn record(post_mortem: PostMortem, document: Vec<u8>) -> Result<(), String
 async fn document(lab: &Arc<Lab>, started: Timestamp, requests: u64) -> Result<Vec<u8>, ApiError> {
     let query = || CheckedQuery(HeapQuery::default());
     let Json(memory) = memory::memory(State(lab.clone())).await?;
-    let Json(snapshot) = snapshot::snapshot(State(lab.clone()), query()).await?;
+    // Of those that have done something: the symbols of the others are not worth reading.
+    let mut active = Vec::clone(&lab.registry.plugins());
+    active.retain(|plugin| plugin.reading().requests > 0);
+    let snapshot = snapshot::of_plugins(lab, &active, GroupBy::Line, snapshot::LINES).await?;
     let Json(history) = snapshot::history(State(lab.clone()), query()).await?;
     let samples = lab.monitor.process_samples(SAMPLES);
     let mut document = json!({
@@ -163,6 +201,12 @@ async fn document(lab: &Arc<Lab>, started: Timestamp, requests: u64) -> Result<V
         && let Some(history) = document.get_mut("history")
     {
         *history = Json_::Null;
+        text = document.to_string();
+    }
+    if text.len() > DOCUMENT_MAX
+        && let Some(Json_::Object(plugins)) = document.pointer_mut("/memory/plugins")
+    {
+        plugins.retain(|id, _| active.iter().any(|plugin| plugin.id() == id));
         text = document.to_string();
     }
     Ok(text.into_bytes())

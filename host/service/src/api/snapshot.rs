@@ -22,7 +22,7 @@ use crate::heap::Attributed;
 use crate::plugin::handle::Plugin;
 
 const FILES: usize = 15;
-const LINES: usize = 20;
+pub(super) const LINES: usize = 20;
 /// Points of one series that a picture can show.
 const POINTS: usize = 300;
 
@@ -115,7 +115,17 @@ pub(super) async fn snapshot(
     query.no_comparison()?;
     let (by, limit) = (query.group_by()?, query.limit(LINES)?);
     let plugins = query.plugins(&lab)?;
-    let heaps = lab.heaps.snapshots(&plugins).await?;
+    Ok(Json(of_plugins(&lab, &plugins, by, limit).await?))
+}
+
+/// The live bytes of these plugins.
+pub(super) async fn of_plugins(
+    lab: &Lab,
+    plugins: &[Arc<Plugin>],
+    by: GroupBy,
+    limit: usize,
+) -> Result<SnapshotBody, ApiError> {
+    let heaps = lab.heaps.snapshots(plugins).await?;
     let mut by_file = Vec::new();
     let mut by_line = Vec::new();
     for heap in &heaps {
@@ -142,7 +152,7 @@ pub(super) async fn snapshot(
         .map(|p| p.reading().heap_peak)
         .sum::<u64>()
         .max(total);
-    Ok(Json(SnapshotBody {
+    Ok(SnapshotBody {
         timestamp: Timestamp::now().to_string(),
         total_traced_mb: mb(total),
         total_traced_bytes: total,
@@ -160,7 +170,7 @@ pub(super) async fn snapshot(
             })
             .collect(),
         tip: "GET /admin/memory/diff shows what grew since the last diff; ?since=5m needs no baseline",
-    }))
+    })
 }
 
 fn summary(plugin: &Plugin, heap: Option<&Attributed>) -> HeapSummary {

@@ -137,11 +137,14 @@ pub(crate) struct Instance {
 impl From<wit::Retention> for Retained {
     fn from(r: wit::Retention) -> Self {
         Retained {
-            objects: r.objects,
-            bytes: r.bytes,
+            objects: r.objects.min(REPORTED_MAX),
+            bytes: r.bytes.min(REPORTED_MAX),
         }
     }
 }
+
+/// The most that a guest is believed: whole numbers are exact in JSON up to there, and sums of them fit.
+const REPORTED_MAX: u64 = 1 << 53;
 
 impl Instance {
     /// Instantiates a component and runs its start-up code.

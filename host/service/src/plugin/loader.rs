@@ -99,6 +99,15 @@ impl fmt::Debug for Loaded {
     }
 }
 
+impl Origin {
+    /// Whether it is the same component from the same place.
+    pub(crate) fn is_of(&self, other: &Origin) -> bool {
+        self.digest == other.digest
+            && self.path == other.path
+            && self.kept.is_some() == other.kept.is_some()
+    }
+}
+
 impl Loader {
     /// A loader whose components may import WASI and the lab's logging, nothing else.
     ///

@@ -36,6 +36,44 @@ async fn written(folder: &Path, lab: &Lab) {
     }
 }
 
+/// What the running host has written down last.
+async fn until_written(folder: &Path, what: &str, holds: impl Fn(&Value) -> bool) {
+    let started = Instant::now();
+    loop {
+        let addresses = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let files = addresses.filter_map(|a| std::fs::read(a.path().join("running.json")).ok());
+        let mut documents = files.filter_map(|f| serde_json::from_slice::<Value>(&f).ok());
+        if documents.any(|document| holds(&document)) {
+            return;
+        }
+        assert!(started.elapsed() < WRITTEN_WITHIN, "not written: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_follows_what_is_given_back_and_has_no_symbols_of_the_idle() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = lab(folder.path()).start().await;
+    until_written(folder.path(), "the start", |document| {
+        document["snapshot"]["plugins"] == json!({})
+            && document["memory"]["plugins"]["cache"].is_object()
+    })
+    .await;
+    lab.enable("cache").await;
+    lab.traffic(5).await;
+    until_written(folder.path(), "the requests", |document| {
+        let plugins = document["snapshot"]["plugins"].as_object().unwrap();
+        document["requests"] == json!(5) && plugins.keys().eq(["cache"])
+    })
+    .await;
+    lab.post("/admin/reset", json!({})).await;
+    until_written(folder.path(), "the reset", |document| {
+        document["memory"]["plugins"]["cache"]["retained_bytes"] == json!(0)
+    })
+    .await;
+}
+
 fn top_line(body: &Value) -> &str {
     body["last"]["snapshot"]["by_line"][0]["location"]
         .as_str()

@@ -11,11 +11,15 @@ const STEPS: [f64; 9] = [1.0, 2.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0];
 /// Lines of an axis at most.
 const LINES: f64 = 4.0;
 
-const UNITS: [(&str, f64); 4] = [
+/// Up to the largest number of bytes that there is.
+const UNITS: [(&str, f64); 7] = [
     ("B", 1.0),
     ("KiB", 1024.0),
     ("MiB", 1_048_576.0),
     ("GiB", 1_073_741_824.0),
+    ("TiB", 1_099_511_627_776.0),
+    ("PiB", 1_125_899_906_842_624.0),
+    ("EiB", 1_152_921_504_606_846_976.0),
 ];
 
 /// The unit in which this many bytes are a number of at most four digits.
@@ -183,7 +187,21 @@ mod tests {
     #[test]
     fn an_axis_has_a_few_round_lines_and_room_for_the_largest() {
         for most in [
-            0.0, 1.0, 900.0, 5000.0, 1e6, 1.1e6, 9e6, 3e7, 2.7e8, 9.9e8, 1.2e9, 5e10,
+            0.0,
+            1.0,
+            900.0,
+            5000.0,
+            1e6,
+            1.1e6,
+            9e6,
+            3e7,
+            2.7e8,
+            9.9e8,
+            1.2e9,
+            5e10,
+            3e13,
+            9e15,
+            u64::MAX as f64,
         ] {
             let axis = Axis::up_to(most);
             let lines = axis.ticks().len() - 1;

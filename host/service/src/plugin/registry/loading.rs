@@ -119,6 +119,10 @@ impl Registry {
             .map_or("plugin".into(), |s| s.to_string_lossy().into_owned());
         let fresh = Replacement::start(loaded, &name, self.defaults).await?;
         let _changing = self.changing.lock().await;
+        if !path.exists() {
+            // Unloaded while it was compiled.
+            return Ok(());
+        }
         if let Some(plugin) = self.get(fresh.id()) {
             let owner = plugin.details().origin.clone();
             if owner.path == path && owner.kept.is_none() {
@@ -258,24 +262,28 @@ impl Registry {
     /// [`PluginError::Unknown`], [`PluginError::Unreadable`], [`PluginError::IdMismatch`] when the file has another
     /// plugin now, and [`PluginError::Refused`]; then nothing has changed.
     pub(crate) async fn reload(&self, id: &str) -> Result<Placed, PluginError> {
-        let plugin = self.find(id)?;
-        let origin = plugin.details().origin.clone();
-        let (loader, profile) = (self.loader.clone(), profile_of(plugin));
-        let loaded = blocking(move || match &origin.kept {
-            Some(_) => loader.reload(&origin, profile),
-            None => loader.load_file(&origin.path, profile),
-        });
-        let fresh = Replacement::start(loaded.await?, id, self.defaults).await?;
-        if fresh.id() != id {
-            return Err(PluginError::IdMismatch {
-                wanted: id.to_owned(),
-                found: fresh.id().to_owned(),
+        loop {
+            let plugin = self.find(id)?;
+            let origin = plugin.details().origin.clone();
+            let (loader, profile) = (self.loader.clone(), profile_of(plugin));
+            let of = origin.clone();
+            let loaded = blocking(move || match &of.kept {
+                Some(_) => loader.reload(&of, profile),
+                None => loader.load_file(&of.path, profile),
             });
+            let fresh = Replacement::start(loaded.await?, id, self.defaults).await?;
+            if fresh.id() != id {
+                return Err(PluginError::IdMismatch {
+                    wanted: id.to_owned(),
+                    found: fresh.id().to_owned(),
+                });
+            }
+            let _changing = self.changing.lock().await;
+            // It may have been unloaded while this was compiled, or replaced by what is older now than that.
+            if self.find(id)?.details().origin.is_of(&origin) {
+                return self.put(fresh).await;
+            }
         }
-        let _changing = self.changing.lock().await;
-        // Unloaded while it was compiled.
-        self.find(id)?;
-        self.put(fresh).await
     }
 
     /// Unloads a plugin and removes its file from the folder. Waits for the calls in flight, not for long.

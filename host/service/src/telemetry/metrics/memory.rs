@@ -62,9 +62,15 @@ impl GrowthMetrics {
         Ok(metrics)
     }
 
-    /// Shows a growth against the limit that applies to it, in bytes.
-    pub(crate) fn update(&self, of: GrowthOf<'_>, growth: &Growth, limit_bytes: Option<u64>) {
-        let seconds_to_limit = growth.seconds_to_limit(limit_bytes);
+    /// Shows a growth, and when the limit that applies, in bytes, is reached. Of a plugin that is not the growth's limit:
+    /// what it retains grows, and its linear memory is limited.
+    pub(crate) fn update(
+        &self,
+        of: GrowthOf<'_>,
+        growth: &Growth,
+        seconds_to_limit: Option<f64>,
+        limit_bytes: Option<u64>,
+    ) {
         self.show(
             of,
             growth.bytes_per_second,

@@ -32,6 +32,12 @@ fn value(page: &str, series: &str) -> Option<f64> {
     })
 }
 
+fn grows(metrics: &Metrics, of: GrowthOf<'_>, limit: Option<u64>) {
+    let growth = steady_growth();
+    let seconds_to_limit = growth.seconds_to_limit(limit);
+    metrics.growth.update(of, &growth, seconds_to_limit, limit);
+}
+
 fn steady_growth() -> Growth {
     let start = Instant::now();
     let points = (0..61).map(|second| GrowthPoint {
@@ -95,9 +101,7 @@ fn every_metric_of_the_contract_is_there_before_anything_happened() {
     assert_eq!(names, expected);
 
     // These two need something to show.
-    metrics
-        .growth
-        .update(GrowthOf::Process, &steady_growth(), Some(256 << 20));
+    grows(&metrics, GrowthOf::Process, Some(256 << 20));
     metrics.plugins.set_sites([SiteBytes {
         plugin: "cache",
         location: "a.rs:1",
@@ -344,9 +348,7 @@ fn a_plugin_that_goes_takes_all_its_series_along() {
         for outcome in InvocationOutcome::ALL {
             handles.invoked(outcome, Duration::ZERO, Some(1));
         }
-        metrics
-            .growth
-            .update(GrowthOf::Plugin(plugin), &steady_growth(), Some(1 << 30));
+        grows(&metrics, GrowthOf::Plugin(plugin), Some(1 << 30));
     }
     metrics.plugins.set_sites([
         SiteBytes {
@@ -422,12 +424,8 @@ fn growth_of_the_process_has_no_plugin() {
     );
     assert_eq!(value(&fresh, "leak_memory_limit_bytes"), None);
 
-    metrics
-        .growth
-        .update(GrowthOf::Process, &steady_growth(), Some(61_000));
-    metrics
-        .growth
-        .update(GrowthOf::Plugin("cache"), &steady_growth(), None);
+    grows(&metrics, GrowthOf::Process, Some(61_000));
+    grows(&metrics, GrowthOf::Plugin("cache"), None);
     let page = text(&metrics);
     assert!((value(&page, "leak_memory_growth_bytes_per_second").unwrap() - 1000.0).abs() < 1e-6);
     assert!((value(&page, "leak_memory_bytes_per_request").unwrap() - 100.0).abs() < 1e-6);
@@ -445,9 +443,7 @@ fn growth_of_the_process_has_no_plugin() {
         Some(f64::INFINITY)
     );
 
-    metrics
-        .growth
-        .update(GrowthOf::Process, &steady_growth(), None);
+    grows(&metrics, GrowthOf::Process, None);
     assert_eq!(value(&text(&metrics), "leak_memory_limit_bytes"), None);
 }
 

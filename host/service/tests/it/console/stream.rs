@@ -6,7 +6,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::components::LAB;
+use crate::components::{LAB, renamed};
 use crate::lab::{Answer, Lab, number};
 
 /// On a machine with other things to do.
@@ -116,6 +116,42 @@ async fn a_page_gets_what_the_admin_api_says_and_the_charts() {
         ledger["rss_bytes"].as_i64(),
         "the ledger adds up"
     );
+}
+
+#[tokio::test]
+async fn plugins_that_say_they_hold_more_than_there_is_break_nothing() {
+    let liars = ["fixture-misreports", "fixture-overstates"];
+    let lab = Lab::with(&liars[..1])
+        .file("other.wasm", &renamed(liars[0], liars[1]))
+        .start()
+        .await;
+    for liar in liars {
+        let says = serde_json::json!({"enabled": true, "says": "underflow"});
+        lab.post(&format!("/admin/leaks/{liar}"), says).await;
+    }
+    let mut page = Page::open(&lab, "?window=1m&wide=false").await;
+    lab.traffic(3).await;
+    for liar in liars {
+        loop {
+            let frame = page.frame().await;
+            let bytes = frame.to_string().len();
+            assert!(bytes < 1 << 20, "{bytes} bytes");
+            let chart = frame["charts"]["plugins"][liar].as_str();
+            if chart.is_some_and(|chart| chart.contains("PiB")) {
+                break;
+            }
+        }
+    }
+    for path in ["/admin/memory", "/admin/memory/diff", "/admin/leaks/status"] {
+        lab.get(path).await;
+    }
+    let cleared = lab.post("/admin/leaks/clear", serde_json::json!({})).await;
+    assert_eq!(
+        number(&cleared, "/total_removed"),
+        2.0 * 2_f64.powi(53),
+        "{cleared}"
+    );
+    lab.data().await;
 }
 
 #[tokio::test]

@@ -164,3 +164,29 @@ async fn since_is_about_that_moment() {
     let unnamed = lab.get("/admin/memory/diff").await;
     assert_eq!(unnamed["status"], json!("baseline_set"), "it was never set");
 }
+
+#[tokio::test]
+async fn a_plugin_whose_symbols_are_lost_hides_no_other_one() {
+    let lab = Lab::with(&["cache", "history"])
+        .arg("--no-cache")
+        .start()
+        .await;
+    // The host goes on with what it has compiled, but has not read its symbols yet.
+    std::fs::write(lab.plugins_folder().join("cache.wasm"), b"broken").unwrap();
+    for leak in ["cache", "history"] {
+        lab.enable(leak).await;
+    }
+    assert_eq!(
+        lab.data().await["leaks_triggered"],
+        json!(["cache", "history"])
+    );
+    let snapshot = lab.get("/admin/memory/snapshot").await;
+    assert!(
+        snapshot["by_line"][0]["plugin"] == json!("history"),
+        "{snapshot}"
+    );
+    lab.get("/admin/memory").await;
+    let asked_for = "/admin/memory/snapshot?plugin=cache";
+    let answer = Answer::of(lab.request(Method::GET, asked_for)).await;
+    assert!(answer.status.is_client_error(), "{}", answer.text);
+}

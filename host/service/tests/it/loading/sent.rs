@@ -120,6 +120,52 @@ async fn what_a_client_no_longer_waits_for_is_done_whole() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_began_before_a_version_was_sent_does_not_bring_back_the_old_one() {
+    let lab = Arc::new(Lab::with(&["fixture-slow"]).start().await);
+    let other = renamed("fixture-dice", "fixture-slow");
+    put(&lab, "fixture-slow", other.clone()).await;
+    put(&lab, "fixture-slow", bytes("fixture-slow")).await;
+    let slow = json!({"enabled": true, "busy_ms": 2000, "deadline_ms": 5000});
+    lab.post("/admin/leaks/fixture-slow", slow).await;
+    let in_background = |request: reqwest::RequestBuilder| tokio::spawn(request.send());
+    let in_the_way = in_background(lab.request(Method::GET, "/api/data"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let sending = lab.request(Method::PUT, "/admin/plugins/fixture-slow");
+    let sending = in_background(sending.body(other.clone()));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let reloading = lab.request(Method::POST, "/admin/plugins/fixture-slow/reload");
+    let reloading = in_background(reloading);
+    for answer in [in_the_way, sending, reloading] {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    }
+    let plugin = lab.get("/admin/plugins/fixture-slow").await;
+    assert_eq!(number(&plugin, "/size_bytes"), other.len() as f64);
+    let file = lab.plugins_folder().join("fixture-slow.wasm");
+    assert_eq!(fs::read(file).unwrap(), other);
+}
+
+/// Whenever in the way of the file into the lab it comes.
+#[tokio::test]
+async fn what_is_deleted_while_it_is_compiled_stays_away() {
+    for after_ms in [120, 180, 240, 300, 400] {
+        // Of its own, so that nobody has compiled it before.
+        let cache = tempfile::tempdir().unwrap();
+        let lab = Lab::with(&["fixture-dice"])
+            .env("XDG_CACHE_HOME", cache.path().to_str().unwrap())
+            .start()
+            .await;
+        let file = lab.plugins_folder().join("fixture-dice.wasm");
+        fs::write(&file, renamed("fixture-slow", "fixture-dice")).unwrap();
+        tokio::time::sleep(Duration::from_millis(after_ms)).await;
+        let gone = delete(&lab, "fixture-dice").await;
+        assert_eq!(gone.status, 200, "{}", gone.text);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let there: [String; 0] = [];
+        assert_eq!(ids(&lab).await, there, "deleted after {after_ms} ms");
+    }
+}
+
 #[tokio::test]
 async fn what_the_new_version_does_not_take_goes_back_to_its_default() {
     let lab = Lab::with(&["fixture-traps"]).start().await;
