@@ -45,6 +45,8 @@ pub(crate) struct Heaps {
     loader: Loader,
     started: Instant,
     views: Mutex<BTreeMap<String, Arc<View>>>,
+    /// Held while a sample is put together.
+    explaining: AsyncMutex<()>,
 }
 
 /// What is known of one plugin's heap.
@@ -105,6 +107,40 @@ pub(crate) struct Attributed {
     pub(crate) snapshot: Arc<Snapshot>,
 }
 
+/// Whether somebody has named the plugins whose heaps are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Those and no others.
+    ByName,
+    /// All that there are.
+    ForAll,
+}
+
+impl Asked {
+    /// What was read of a plugin; none, and a line in the log, if that failed and nobody had named it.
+    pub(crate) fn or_none<T>(
+        self,
+        plugin: &Plugin,
+        read: Result<T, PluginError>,
+    ) -> Result<Option<T>, PluginError> {
+        match (read, self) {
+            (Ok(read), _) => Ok(Some(read)),
+            (Err(error), Asked::ByName) => Err(error),
+            (Err(error), Asked::ForAll) => {
+                tracing::warn!(plugin = plugin.id(), %error, "its heap is left out");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What taking a sample did besides.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sampled {
+    /// Line tables that nobody needs were dropped.
+    released: bool,
+}
+
 impl Heaps {
     /// Knows nothing yet.
     pub(crate) fn new(loader: Loader) -> Self {
@@ -112,6 +148,7 @@ impl Heaps {
             loader,
             started: Instant::now(),
             views: Mutex::default(),
+            explaining: AsyncMutex::default(),
         }
     }
 
@@ -140,29 +177,24 @@ impl Heaps {
         Ok(Some(snapshot))
     }
 
-    /// The attributed heaps of some plugins; those that keep no books are left out. So is, of several, one whose heap
-    /// cannot be read: that is no reason to hide the others.
+    /// The attributed heaps of some plugins; those that keep no books are left out. So is one whose heap cannot be read,
+    /// which is no reason to hide the others, unless it was asked for.
     ///
     /// # Errors
     ///
-    /// As [`Heaps::snapshot`], if there is one plugin.
+    /// As [`Heaps::snapshot`], of plugins that were asked for.
     pub(crate) async fn snapshots(
         &self,
         plugins: &[Arc<Plugin>],
+        asked: Asked,
     ) -> Result<Vec<Attributed>, PluginError> {
         let mut all = Vec::with_capacity(plugins.len());
         for plugin in plugins {
-            match self.snapshot(plugin).await {
-                Ok(None) => {}
-                Ok(Some(snapshot)) => all.push(Attributed {
-                    plugin: plugin.clone(),
-                    snapshot,
-                }),
-                Err(error) if plugins.len() == 1 => return Err(error),
-                Err(error) => {
-                    tracing::warn!(plugin = plugin.id(), %error, "its heap is left out");
-                }
-            }
+            let snapshot = asked.or_none(plugin, self.snapshot(plugin).await)?;
+            all.extend(snapshot.flatten().map(|snapshot| Attributed {
+                plugin: plugin.clone(),
+                snapshot,
+            }));
         }
         Ok(all)
     }
@@ -190,20 +222,32 @@ impl Heaps {
         let plugins = registry.plugins();
         self.keep_only(&plugins);
         // Some are waited for, and those behind them are not to be late for that.
-        let mut samples: FuturesUnordered<_> = FuturesUnordered::new();
+        let mut samples = FuturesUnordered::new();
+        let mut released = false;
         for plugin in plugins.iter() {
-            if samples.len() == AT_ONCE {
-                samples.next().await;
-            }
             samples.push(self.sample_or_say(plugin));
+            if samples.len() == AT_ONCE
+                && let Some(sampled) = samples.next().await
+            {
+                released |= sampled.released;
+            }
         }
-        while samples.next().await.is_some() {}
+        while let Some(sampled) = samples.next().await {
+            released |= sampled.released;
+        }
+        drop(samples);
+        if released {
+            // Some milliseconds, and nobody waits for it.
+            tokio::task::spawn_blocking(allocator::release_free_pages);
+        }
     }
 
-    async fn sample_or_say(&self, plugin: &Arc<Plugin>) {
-        if let Err(error) = self.sample_one(plugin, Occasion::Clock).await {
+    async fn sample_or_say(&self, plugin: &Arc<Plugin>) -> Sampled {
+        let sampled = self.sample_one(plugin, Occasion::Clock).await;
+        sampled.unwrap_or_else(|error| {
             tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
-        }
+            Sampled::default()
+        })
     }
 
     /// Forgets the heaps of all but these plugins, which are in the order of their ids.
@@ -218,14 +262,14 @@ impl Heaps {
     ///
     /// As [`Heaps::snapshot`].
     pub(crate) async fn freshen(&self, plugin: &Arc<Plugin>) -> Result<(), PluginError> {
-        self.sample_one(plugin, Occasion::Question).await
+        self.sample_one(plugin, Occasion::Question).await.map(drop)
     }
 
     async fn sample_one(
         &self,
         plugin: &Arc<Plugin>,
         occasion: Occasion,
-    ) -> Result<(), PluginError> {
+    ) -> Result<Sampled, PluginError> {
         let view = self.view(plugin);
         let asked = occasion == Occasion::Question;
         let mut known = if asked {
@@ -234,13 +278,13 @@ impl Heaps {
             // One that somebody else is reading will be read in a second.
             match view.books.try_lock() {
                 Ok(known) => known,
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Sampled::default()),
             }
         };
         let now = self.now();
         let published = plugin.reading();
         if asked && known.pushed.is_some_and(|last| now < last.at + FRESH) {
-            return Ok(());
+            return Ok(Sampled::default());
         }
         // What the history knows counts here, not what somebody has been told meanwhile.
         let quiet = published.generation == known.generation
@@ -252,24 +296,21 @@ impl Heaps {
             if let Some((_, symbols)) = &known.symbols {
                 let released = symbols.release_parsed();
                 account(&view, &known, symbols);
-                if released {
-                    // Some milliseconds, and nobody waits for it.
-                    tokio::task::spawn_blocking(allocator::release_free_pages);
-                }
+                return Ok(Sampled { released });
             }
-            return Ok(());
+            return Ok(Sampled::default());
         }
         let idle = !asked && known.symbols.is_none() && published.requests == 0;
         let unexplained = known.unexplained.as_ref().map(|u| u.generation);
         if idle && unexplained == Some(published.generation) {
-            return Ok(());
+            return Ok(Sampled::default());
         }
         // One that is busy will be read in a second.
         let Ok(answer) = tokio::time::timeout(PATIENCE, read(plugin, &mut known)).await else {
-            return Ok(());
+            return Ok(Sampled::default());
         };
         let Some((origin, reading)) = answer? else {
-            return Ok(());
+            return Ok(Sampled::default());
         };
         if idle {
             known.unexplained = Some(Unexplained {
@@ -277,8 +318,14 @@ impl Heaps {
                 generation: known.generation,
                 reading,
             });
-            return Ok(());
+            return Ok(Sampled::default());
         }
+        // One after the other: each takes a thread, and nobody waits for it.
+        let _turn = if asked {
+            None
+        } else {
+            Some(self.explaining.lock().await)
+        };
         let current = known.generation;
         let first = known.unexplained.take();
         if let Some(first) = first.filter(|first| first.generation == current) {
@@ -293,7 +340,7 @@ impl Heaps {
             at: now,
             live_bytes: snapshot.totals().live_bytes,
         });
-        Ok(())
+        Ok(Sampled::default())
     }
 
     /// Puts books and symbols together, on a blocking thread.

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use gimli::{Abbreviations, Dwarf, Reader, Section as _, UnitHeader};
+use gimli::{Abbreviations, Dwarf, Reader, Section as _, UnitHeader, UnitType};
 
-/// Entries within entries, at most. What compilers write is some dozens deep.
-const DEPTH_MAX: isize = 500;
+/// Inlined functions within inlined functions, at most: what readers follow by recursion. Compilers write some dozens.
+const DEPTH_MAX: usize = 500;
 
 /// Units may refer to so many times as much as there is. Compilers write for each unit what it needs, once.
 const SHARED_MAX: u64 = 4;
@@ -90,6 +90,9 @@ pub(super) fn check_units<R: Reader<Offset = usize>>(dwarf: &Dwarf<R>) -> Result
     let mut ranges = Budget::of(lists.iter().sum::<usize>() as u64 / 2);
     let mut units = dwarf.units();
     while let Ok(Some(header)) = units.next() {
+        if is_of_types(&header) {
+            continue;
+        }
         let Ok(unit) = dwarf.unit(header) else {
             continue;
         };
@@ -111,22 +114,41 @@ pub(super) fn check_units<R: Reader<Offset = usize>>(dwarf: &Dwarf<R>) -> Result
     Ok(())
 }
 
-/// How deep the entries of a unit are, as far as they can be read, or until that is too much.
-fn depth<R: Reader>(unit: &UnitHeader<R>, abbreviations: &Abbreviations) -> isize {
+/// Whether a unit has types and no code. Such a one refers to the line program of another, and nobody reads it for lines.
+pub(super) fn is_of_types<R: Reader>(unit: &UnitHeader<R>) -> bool {
+    matches!(
+        unit.type_(),
+        UnitType::Type { .. } | UnitType::SplitType { .. }
+    )
+}
+
+/// How deep inlined functions are within each other in a unit, as far as it can be read, or until that is too much.
+fn depth<R: Reader>(unit: &UnitHeader<R>, abbreviations: &Abbreviations) -> usize {
     let mut deepest = 0;
     let Ok(mut entries) = unit.entries_raw(abbreviations, None) else {
         return 0;
     };
+    // How deep those are that the next entry is in.
+    let mut inlined: Vec<isize> = Vec::new();
     while !entries.is_empty() && deepest <= DEPTH_MAX {
+        let at = entries.next_depth();
         let passed = match entries.read_abbreviation() {
-            Ok(Some(entry)) => entries.skip_attributes(entry.attributes()),
+            Ok(Some(entry)) => {
+                while inlined.last().is_some_and(|outer| *outer >= at) {
+                    inlined.pop();
+                }
+                if entry.tag() == gimli::DW_TAG_inlined_subroutine {
+                    inlined.push(at);
+                    deepest = deepest.max(inlined.len());
+                }
+                entries.skip_attributes(entry.attributes())
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
         if passed.is_err() {
             break;
         }
-        deepest = deepest.max(entries.next_depth());
     }
     deepest
 }
@@ -161,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_may_be_only_so_deep() {
+    fn inlined_functions_may_be_only_so_deep() {
         // 1: a unit, 2: an inlined subroutine; both have children and no attributes.
         let abbreviations = [1, 0x11, 1, 0, 0, 2, 0x1d, 1, 0, 0, 0];
         let nested = |depth: usize| {
@@ -175,6 +197,27 @@ mod tests {
         assert_eq!(nested(400), Ok(()));
         assert_eq!(nested(600), Err(Excessive));
         assert_eq!(nested(1_000_000), Err(Excessive));
+        // 3: a block, of which compilers write one for each variable.
+        let abbreviations = [&abbreviations[..10], &[3, 0x0b, 1, 0, 0, 0]].concat();
+        let entries = [&[1][..], &[3; 100_000], &[0; 100_001]].concat();
+        let blocks = unit(0, &entries);
+        assert_eq!(
+            check(&[
+                (SectionId::DebugAbbrev, &abbreviations),
+                (SectionId::DebugInfo, &blocks)
+            ]),
+            Ok(())
+        );
+        // Beside each other, not within.
+        let entries = [&[1][..], &[2, 0].repeat(10_000), &[0]].concat();
+        let flat = unit(0, &entries);
+        assert_eq!(
+            check(&[
+                (SectionId::DebugAbbrev, &abbreviations),
+                (SectionId::DebugInfo, &flat)
+            ]),
+            Ok(())
+        );
     }
 
     #[test]

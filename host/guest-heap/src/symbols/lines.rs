@@ -119,6 +119,9 @@ fn compilation_units(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<(String, String
     let mut found = Vec::new();
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
+        if dwarf_limits::is_of_types(&header) {
+            continue;
+        }
         let unit = dwarf.unit(header)?;
         found.push((text(unit.comp_dir)?, text(unit.name)?));
     }

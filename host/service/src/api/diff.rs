@@ -20,8 +20,8 @@ use super::heap_query::{Against, CheckedQuery, HeapQuery, unknown_baseline};
 use super::name::Name;
 use super::size::{difference, mb, signed_mb};
 use super::snapshot::{TraceFrame, trace};
-use crate::heap::Attributed;
 use crate::heap::baselines::{MOST, Marks, Moment, PluginMoment};
+use crate::heap::{Asked, Attributed};
 use crate::plugin::handle::Plugin;
 
 const ROWS: usize = 20;
@@ -129,17 +129,17 @@ pub(super) async fn diff(
     CheckedQuery(query): CheckedQuery,
 ) -> Result<Json<DiffBody>, ApiError> {
     let (by, limit, against) = (query.group_by()?, query.limit(ROWS)?, query.against(&lab)?);
-    let shown = query.plugins(&lab)?;
+    let (shown, asked) = (query.plugins(&lab)?, query.asked());
     let requests = lab.requests();
     Ok(Json(match against {
         Against::Named(moment) => {
-            let heaps = lab.heaps.snapshots(&shown).await?;
+            let heaps = lab.heaps.snapshots(&shown, asked).await?;
             let diffs = since_moment(&heaps, &moment, by, limit);
             let parts = (diffs, "a named baseline");
             DiffBody::Computed(compared(&shown, parts, &moment, limit, requests))
         }
         Against::Ago(ago) => {
-            let diffs = since_ago(&lab, &shown, ago, by, limit).await?;
+            let diffs = since_ago(&lab, (&shown, asked), ago, by, limit).await?;
             let moment = Moment {
                 taken_at: jiff::Timestamp::now(),
                 requests: lab.monitor.requests_before(ago),
@@ -161,7 +161,7 @@ pub(super) async fn diff(
         Against::Unnamed => {
             // The baseline is of all plugins, whichever are shown.
             let all = lab.registry.plugins();
-            let heaps = lab.heaps.snapshots(&all).await?;
+            let heaps = lab.heaps.snapshots(&all, Asked::ForAll).await?;
             let now = Moment::now(&all, &heaps, requests);
             let live = now.live_bytes();
             match lab.baselines.replace(now) {
@@ -200,7 +200,7 @@ fn since_moment(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize) 
 /// minute, and there the moment that is nearest counts.
 async fn since_ago(
     lab: &Lab,
-    shown: &[Arc<Plugin>],
+    (shown, asked): (&[Arc<Plugin>], Asked),
     ago: Duration,
     by: GroupBy,
     limit: usize,
@@ -208,10 +208,14 @@ async fn since_ago(
     let mut diffs = Vec::with_capacity(shown.len());
     for plugin in shown {
         let id = plugin.id();
-        lab.heaps.freshen(plugin).await?;
+        let fresh = lab.heaps.freshen(plugin).await;
+        if asked.or_none(plugin, fresh)?.is_none() {
+            continue;
+        }
         let diff = match by {
             GroupBy::Trace => {
-                let Some(snapshot) = lab.heaps.snapshot(plugin).await? else {
+                let snapshot = lab.heaps.snapshot(plugin).await;
+                let Some(snapshot) = asked.or_none(plugin, snapshot)?.flatten() else {
                     continue;
                 };
                 let earlier = lab.heaps.with_history(plugin, |h| h.baseline(ago));
@@ -333,7 +337,7 @@ pub(super) async fn put_baseline(
         return Err(ApiError::invalid_value("name", takes));
     }
     let plugins = lab.registry.plugins();
-    let heaps = lab.heaps.snapshots(&plugins).await?;
+    let heaps = lab.heaps.snapshots(&plugins, Asked::ForAll).await?;
     let moment = Moment::now(&plugins, &heaps, lab.requests());
     match lab.baselines.put(&name, moment) {
         Ok(moment) => Ok(Json(info(&name, &moment))),

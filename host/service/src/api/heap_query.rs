@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 
 use super::Lab;
 use super::error::{ApiError, shorten};
+use crate::heap::Asked;
 use crate::heap::baselines::Moment;
 use crate::plugin::handle::Plugin;
 
@@ -81,6 +82,15 @@ impl HeapQuery {
                     Err(ApiError::unknown_plugin(name, &known))
                 }
             },
+        }
+    }
+
+    /// Whether a plugin is named.
+    pub(super) fn asked(&self) -> Asked {
+        if self.plugin.is_some() {
+            Asked::ByName
+        } else {
+            Asked::ForAll
         }
     }
 

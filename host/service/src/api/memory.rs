@@ -14,6 +14,7 @@ use super::Lab;
 use super::error::ApiError;
 use super::leak_status::{LeakStatus, Leaks, attribution_name, attribution_why};
 use super::size::{mb, signed_mb};
+use crate::heap::Asked;
 use crate::memory::ledger::Ledger;
 use crate::memory::process::ProcessReading;
 use crate::monitor::Forecast;
@@ -210,7 +211,7 @@ async fn heap_overview(lab: &Lab) -> Result<HeapOverview, ApiError> {
         .cloned()
         .collect();
     let mut top = Vec::new();
-    for heap in lab.heaps.snapshots(&active).await? {
+    for heap in lab.heaps.snapshots(&active, Asked::ForAll).await? {
         for group in heap.snapshot.top(GroupBy::Line, TOP) {
             top.push(TopAllocation {
                 location: group.location.to_string(),

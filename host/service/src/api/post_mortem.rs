@@ -16,6 +16,7 @@ use super::Lab;
 use super::error::ApiError;
 use super::heap_query::{CheckedQuery, HeapQuery};
 use super::{memory, snapshot};
+use crate::heap::Asked;
 use crate::plugin::registry::blocking;
 use crate::post_mortem::{DOCUMENT_MAX, NEAR, PostMortem, WRITE_EVERY, WRITE_EVERY_NEAR};
 
@@ -183,7 +184,13 @@ async fn document(lab: &Arc<Lab>, started: Timestamp, requests: u64) -> Result<V
     // Of those that have done something: the symbols of the others are not worth reading.
     let mut active = Vec::clone(&lab.registry.plugins());
     active.retain(|plugin| plugin.reading().requests > 0);
-    let snapshot = snapshot::of_plugins(lab, &active, GroupBy::Line, snapshot::LINES).await?;
+    let snapshot = snapshot::of_plugins(
+        lab,
+        (&active, Asked::ForAll),
+        GroupBy::Line,
+        snapshot::LINES,
+    )
+    .await?;
     let Json(history) = snapshot::history(State(lab.clone()), query()).await?;
     let samples = lab.monitor.process_samples(SAMPLES);
     let mut document = json!({

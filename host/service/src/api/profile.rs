@@ -40,7 +40,7 @@ pub(super) async fn flamegraph(
 pub(crate) async fn picture(lab: &Lab, query: &HeapQuery) -> Result<String, ApiError> {
     let against = query.against(lab)?;
     let plugins = query.plugins(lab)?;
-    let heaps = lab.heaps.snapshots(&plugins).await?;
+    let heaps = lab.heaps.snapshots(&plugins, query.asked()).await?;
     let mut then: Vec<(String, Arc<Baseline>, Arc<Snapshot>)> = Vec::new();
     for heap in &heaps {
         let id = heap.plugin.id();
@@ -86,7 +86,8 @@ pub(super) async fn pprof(
     CheckedQuery(query): CheckedQuery,
 ) -> Result<Response, ApiError> {
     query.no_comparison()?;
-    let heaps = lab.heaps.snapshots(&query.plugins(&lab)?).await?;
+    let plugins = query.plugins(&lab)?;
+    let heaps = lab.heaps.snapshots(&plugins, query.asked()).await?;
     let encoded = tokio::task::spawn_blocking(move || {
         let mut profile = ProfileBuilder::new(SystemTime::now());
         for heap in &heaps {

@@ -18,7 +18,7 @@ use super::error::{ApiError, ErrorBody};
 use super::heap_query::{CheckedQuery, HeapQuery};
 use super::leak_status::{attribution_name, attribution_why};
 use super::size::mb;
-use crate::heap::Attributed;
+use crate::heap::{Asked, Attributed};
 use crate::plugin::handle::Plugin;
 
 const FILES: usize = 15;
@@ -115,17 +115,19 @@ pub(super) async fn snapshot(
     query.no_comparison()?;
     let (by, limit) = (query.group_by()?, query.limit(LINES)?);
     let plugins = query.plugins(&lab)?;
-    Ok(Json(of_plugins(&lab, &plugins, by, limit).await?))
+    Ok(Json(
+        of_plugins(&lab, (&plugins, query.asked()), by, limit).await?,
+    ))
 }
 
 /// The live bytes of these plugins.
 pub(super) async fn of_plugins(
     lab: &Lab,
-    plugins: &[Arc<Plugin>],
+    (plugins, asked): (&[Arc<Plugin>], Asked),
     by: GroupBy,
     limit: usize,
 ) -> Result<SnapshotBody, ApiError> {
-    let heaps = lab.heaps.snapshots(plugins).await?;
+    let heaps = lab.heaps.snapshots(plugins, asked).await?;
     let mut by_file = Vec::new();
     let mut by_line = Vec::new();
     for heap in &heaps {

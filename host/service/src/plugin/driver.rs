@@ -171,9 +171,9 @@ impl Driver {
         if before.heap_profile != after.heap_profile {
             // A fresh instance is told everything at its start.
             let profile = Profile::wanted(after.heap_profile);
-            let digest = &self.loaded.origin.digest;
+            let origin = &self.loaded.origin;
             let compiled =
-                compiled.filter(|other| other.profile == profile && other.origin.digest == *digest);
+                compiled.filter(|other| other.profile == profile && other.origin.is_of(origin));
             let loaded = match compiled {
                 Some(loaded) => Arc::from(loaded),
                 // Changed while it was compiled.

@@ -45,7 +45,9 @@ async fn five_hundred_at_once_are_all_answered_and_all_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn administering_during_traffic_loses_nothing() {
     let lab = Arc::new(Lab::with(&LAB).start().await);
-    lab.enable("cache").await;
+    // However busy the machine is: a call that waits for too long is not made.
+    let patient = json!({"enabled": true, "deadline_ms": 30_000});
+    lab.post("/admin/leaks/cache", patient).await;
     let mut traffic = JoinSet::new();
     for _ in 0..4 {
         let lab = Arc::clone(&lab);
@@ -100,8 +102,11 @@ async fn those_that_wait_too_long_for_a_slow_plugin_are_answered_without_it() {
     lab.post("/admin/leaks/fixture-slow", json!({"enabled": false}))
         .await;
     let made = number(&lab.leak("fixture-slow").await, "/count");
-    let may_have_been_late = f64::from(in_time)..=f64::from(in_time + 1);
-    assert!(may_have_been_late.contains(&made), "{made} of {in_time}");
+    // Some of them too late for their requests.
+    assert!(
+        (f64::from(in_time)..12.0).contains(&made),
+        "{made}, {in_time} in time"
+    );
     assert_eq!(busy(&lab).await, 12.0 - made);
     assert_eq!(lab.leak("cache").await["count"], json!(12));
 }
