@@ -6,14 +6,13 @@
 //! somebody asks: an idle lab does not hold them.
 
 pub(crate) mod baselines;
+mod sampling;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Symbols;
@@ -26,19 +25,7 @@ use crate::plugin::driver::HeapBooks;
 use crate::plugin::error::PluginError;
 use crate::plugin::handle::Plugin;
 use crate::plugin::loader::{Loader, Origin};
-use crate::plugin::registry::{Registry, still_loaded};
-
-/// A plugin that does not answer within this time is left out of one sample.
-const PATIENCE: Duration = Duration::from_millis(400);
-
-/// Plugins that are read at the same time.
-const AT_ONCE: usize = 8;
-
-/// A history gets a point at least this often, changed or not.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// A reading this young answers questions about the history, so that asking often does not fill it.
-const FRESH: Duration = Duration::from_millis(100);
+use crate::plugin::registry::still_loaded;
 
 /// The heaps of all plugins.
 pub(crate) struct Heaps {
@@ -47,6 +34,8 @@ pub(crate) struct Heaps {
     views: Mutex<BTreeMap<String, Arc<View>>>,
     /// Held while a sample is put together.
     explaining: AsyncMutex<()>,
+    /// Whether line tables were dropped since the allocator last gave pages back.
+    released: AtomicBool,
 }
 
 /// What is known of one plugin's heap.
@@ -90,15 +79,6 @@ struct Pushed {
     live_bytes: u64,
 }
 
-/// Why a reading goes into the history.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Occasion {
-    /// A second has passed.
-    Clock,
-    /// Somebody asks what the history says.
-    Question,
-}
-
 /// A plugin with its attributed heap.
 pub(crate) struct Attributed {
     /// The plugin.
@@ -134,13 +114,6 @@ impl Asked {
     }
 }
 
-/// What taking a sample did besides.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sampled {
-    /// Line tables that nobody needs were dropped.
-    released: bool,
-}
-
 impl Heaps {
     /// Knows nothing yet.
     pub(crate) fn new(loader: Loader) -> Self {
@@ -149,6 +122,7 @@ impl Heaps {
             started: Instant::now(),
             views: Mutex::default(),
             explaining: AsyncMutex::default(),
+            released: AtomicBool::default(),
         }
     }
 
@@ -217,130 +191,10 @@ impl Heaps {
         })
     }
 
-    /// Takes one reading of every plugin into its history. Meant to be called once a second.
-    pub(crate) async fn sample(&self, registry: &Registry) {
-        let plugins = registry.plugins();
-        self.keep_only(&plugins);
-        // Some are waited for, and those behind them are not to be late for that.
-        let mut samples = FuturesUnordered::new();
-        let mut released = false;
-        for plugin in plugins.iter() {
-            samples.push(self.sample_or_say(plugin));
-            if samples.len() == AT_ONCE
-                && let Some(sampled) = samples.next().await
-            {
-                released |= sampled.released;
-            }
-        }
-        while let Some(sampled) = samples.next().await {
-            released |= sampled.released;
-        }
-        drop(samples);
-        if released {
-            // Some milliseconds, and nobody waits for it.
-            tokio::task::spawn_blocking(allocator::release_free_pages);
-        }
-    }
-
-    async fn sample_or_say(&self, plugin: &Arc<Plugin>) -> Sampled {
-        let sampled = self.sample_one(plugin, Occasion::Clock).await;
-        sampled.unwrap_or_else(|error| {
-            tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
-            Sampled::default()
-        })
-    }
-
     /// Forgets the heaps of all but these plugins, which are in the order of their ids.
     pub(crate) fn keep_only(&self, plugins: &[Arc<Plugin>]) {
         let mut loaded = still_loaded(plugins);
         self.lock().retain(|id, _| loaded(id));
-    }
-
-    /// Brings a plugin's history up to this moment, before it is asked about.
-    ///
-    /// # Errors
-    ///
-    /// As [`Heaps::snapshot`].
-    pub(crate) async fn freshen(&self, plugin: &Arc<Plugin>) -> Result<(), PluginError> {
-        self.sample_one(plugin, Occasion::Question).await.map(drop)
-    }
-
-    async fn sample_one(
-        &self,
-        plugin: &Arc<Plugin>,
-        occasion: Occasion,
-    ) -> Result<Sampled, PluginError> {
-        let view = self.view(plugin);
-        let asked = occasion == Occasion::Question;
-        let mut known = if asked {
-            view.books.lock().await
-        } else {
-            // One that somebody else is reading will be read in a second.
-            match view.books.try_lock() {
-                Ok(known) => known,
-                Err(_) => return Ok(Sampled::default()),
-            }
-        };
-        let now = self.now();
-        let published = plugin.reading();
-        if asked && known.pushed.is_some_and(|last| now < last.at + FRESH) {
-            return Ok(Sampled::default());
-        }
-        // What the history knows counts here, not what somebody has been told meanwhile.
-        let quiet = published.generation == known.generation
-            && known.pushed.is_some_and(|last| {
-                now < last.at + HEARTBEAT && Some(last.live_bytes) == published.heap_live
-            });
-        if quiet && !asked {
-            // Nobody needs the line tables until something new comes up.
-            if let Some((_, symbols)) = &known.symbols {
-                let released = symbols.release_parsed();
-                account(&view, &known, symbols);
-                return Ok(Sampled { released });
-            }
-            return Ok(Sampled::default());
-        }
-        let idle = !asked && known.symbols.is_none() && published.requests == 0;
-        let unexplained = known.unexplained.as_ref().map(|u| u.generation);
-        if idle && unexplained == Some(published.generation) {
-            return Ok(Sampled::default());
-        }
-        // One that is busy will be read in a second.
-        let Ok(answer) = tokio::time::timeout(PATIENCE, read(plugin, &mut known)).await else {
-            return Ok(Sampled::default());
-        };
-        let Some((origin, reading)) = answer? else {
-            return Ok(Sampled::default());
-        };
-        if idle {
-            known.unexplained = Some(Unexplained {
-                at: now,
-                generation: known.generation,
-                reading,
-            });
-            return Ok(Sampled::default());
-        }
-        // One after the other: each takes a thread, and nobody waits for it.
-        let _turn = if asked {
-            None
-        } else {
-            Some(self.explaining.lock().await)
-        };
-        let current = known.generation;
-        let first = known.unexplained.take();
-        if let Some(first) = first.filter(|first| first.generation == current) {
-            let snapshot = self
-                .explain(&view, &mut known, origin.clone(), first.reading)
-                .await?;
-            push(&view, first.at, &snapshot);
-        }
-        let snapshot = self.explain(&view, &mut known, origin, reading).await?;
-        push(&view, now, &snapshot);
-        known.pushed = Some(Pushed {
-            at: now,
-            live_bytes: snapshot.totals().live_bytes,
-        });
-        Ok(Sampled::default())
     }
 
     /// Puts books and symbols together, on a blocking thread.
@@ -442,11 +296,4 @@ fn account(view: &View, known: &Known, symbols: &Symbols) {
     let stacks = known.stack_bytes + known.contexts.len() * size_of::<(u32, Context)>();
     let bytes = symbols.memory_bytes() + stacks;
     view.symbol_bytes.store(bytes as u64, Ordering::Relaxed);
-}
-
-fn push(view: &View, at: Duration, snapshot: &Snapshot) {
-    let mut history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
-    history.push(at, snapshot);
-    let bytes = history.memory_bytes() as u64;
-    view.history_bytes.store(bytes, Ordering::Relaxed);
 }

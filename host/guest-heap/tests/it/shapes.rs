@@ -110,7 +110,28 @@ fn a_tail_call_of_an_import_still_owns_its_results() {
     }
 }
 
+/// Puts the lowered import into the table that a core instance exports, by a module that does nothing else.
+fn lowered_into_table_of(instance: &str) -> String {
+    format!(
+        r#"(core module $fix
+            (import "" "table" (table 1 1 funcref))
+            (import "" "fetch" (func $fetch (param i32 i32)))
+            (elem (i32.const 0) func $fetch))
+        (core instance (instantiate $fix (with "" (instance
+            (export "table" (table ${instance} "table"))
+            (export "fetch" (func $lowered))))))"#
+    )
+}
+
+/// Bytes that have a call stack.
+fn with_stacks(guest: &Guest) -> u64 {
+    let names = by_name(guest);
+    let stacks = names.iter().filter(|(name, _)| name.starts_with("stack"));
+    stacks.map(|(_, bytes)| bytes).sum()
+}
+
 fn tail_call_of_an_import(dead: &str) {
+    let lowered_into_table = lowered_into_table_of("shim");
     let bytes = component(&format!(
         r#"(import "fetch" (func $fetch (param "length" u32) (result string)))
         (core module $libc {ALLOCATOR})
@@ -135,29 +156,19 @@ fn tail_call_of_an_import(dead: &str) {
             (with "libc" (instance $libc))
             (with "host" (instance (export "fetch" (func $shim "fetch"))))))
         (core func $lowered (canon lower (func $fetch) (memory (core memory $libc "memory")) (realloc (core func $i "realloc"))))
-        (core module $fix
-            (import "" "table" (table 1 1 funcref))
-            (import "" "fetch" (func $fetch (param i32 i32)))
-            (elem (i32.const 0) func $fetch))
-        (core instance (instantiate $fix (with "" (instance
-            (export "table" (table $shim "table"))
-            (export "fetch" (func $lowered))))))
+        {lowered_into_table}
         (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#
     ));
     let mut guest = check_same(&bytes, 33);
     run(&mut guest, 7);
     // The tail call's own frame is gone before the import is called, or not, as the host likes.
-    let stacks: u64 = by_name(&guest)
-        .iter()
-        .filter(|(name, _)| name.starts_with("stack"))
-        .map(|(_, n)| n)
-        .sum();
-    assert_eq!(stacks, 40, "{:?}", by_name(&guest));
+    assert_eq!(with_stacks(&guest), 40, "{:?}", by_name(&guest));
 }
 
 #[test]
 fn the_results_of_an_import_that_is_called_through_a_table_have_a_name() {
     // The module has no import: another one puts it into the table.
+    let lowered_into_table = lowered_into_table_of("i");
     let bytes = component(&format!(
         r#"(import "fetch" (func $fetch (param "length" u32) (result string)))
         (core module $m {ALLOCATOR}
@@ -171,24 +182,13 @@ fn the_results_of_an_import_that_is_called_through_a_table_have_a_name() {
         (core instance $i (instantiate $m))
         (core func $lowered (canon lower (func $fetch)
             (memory (core memory $i "memory")) (realloc (core func $i "cabi_realloc"))))
-        (core module $fix
-            (import "" "table" (table 1 1 funcref))
-            (import "" "fetch" (func $fetch (param i32 i32)))
-            (elem (i32.const 0) func $fetch))
-        (core instance (instantiate $fix (with "" (instance
-            (export "table" (table $i "table"))
-            (export "fetch" (func $lowered))))))
+        {lowered_into_table}
         (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#
     ));
     let mut guest = check_same(&bytes, 33);
     run(&mut guest, 7);
     let names = by_name(&guest);
-    let stacks: u64 = names
-        .iter()
-        .filter(|(name, _)| name.starts_with("stack"))
-        .map(|(_, n)| n)
-        .sum();
-    assert_eq!(stacks, 2 * 11, "{names:?}");
+    assert_eq!(with_stacks(&guest), 2 * 11, "{names:?}");
     assert_eq!(names.values().sum::<u64>(), 2 * 11 + 40, "{names:?}");
     assert!(!names.contains_key("unknown"), "{names:?}");
 }
