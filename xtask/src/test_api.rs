@@ -23,7 +23,7 @@ const CHECKS: &str = "not_a_server_error,response_schema_conformance,content_typ
                       status_code_conformance";
 
 /// What schemathesis is taught about this API.
-const HOOKS: &str = "host/service/tests/schemathesis";
+const HOOKS: &str = "host/leak-host/tests/schemathesis";
 
 const START_WITHIN: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,282 @@
+//! Compiled components on disk, so that a second start instruments and compiles nothing.
+//!
+//! An entry's name holds the component's digest and everything that machine code depends on: the engine's
+//! version, its settings and the processor. An entry that is damaged, or that another version made, is
+//! rebuilt; a cache folder that cannot be written costs a compilation at each start and nothing else.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Bytes that the folder may take. The oldest entries go first.
+const SIZE_MAX: u64 = 1 << 30;
+
+/// The folder of compiled components, or none.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: Option<PathBuf>,
+    environment: u64,
+}
+
+impl Cache {
+    /// A cache in `folder`, which is made if it is not there; without one nothing is kept.
+    pub fn open(folder: Option<PathBuf>, engine: &Engine) -> Self {
+        let folder = folder.filter(|folder| match fs::create_dir_all(folder) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "no cache of compiled plugins: each start compiles them");
+                false
+            }
+        });
+        if let Some(folder) = &folder {
+            prune(folder, SIZE_MAX);
+        }
+        let mut hasher = DefaultHasher::new();
+        guest_heap::FINGERPRINT.hash(&mut hasher);
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Cache {
+            folder,
+            environment: hasher.finish(),
+        }
+    }
+
+    /// The same without a folder: nothing is taken from it and nothing kept.
+    pub(crate) fn without_folder(&self) -> Self {
+        Cache {
+            folder: None,
+            ..*self
+        }
+    }
+
+    /// The compiled component with what was kept beside it, if both are there and whole.
+    pub fn get(&self, engine: &Engine, key: &str) -> Option<(Component, Vec<u8>)> {
+        let paths = self.paths(key)?;
+        let side = fs::read(&paths.side).ok()?;
+        let sums = [
+            checksum(&paths.code).ok()?,
+            line(crc32fast::hash(&side), side.len() as u64),
+        ];
+        if fs::read_to_string(&paths.sums).ok()? != sums.concat() {
+            tracing::warn!(entry = %paths.code.display(), "damaged cache entry: compiling anew");
+            return None;
+        }
+        // SAFETY: the file's bytes are those that `put` got from `Component::serialize`: the checksum
+        // beside it says so, and its name says that an engine of the same version and settings wrote
+        // it. The folder is the user's own; whoever can write there can replace this program as well.
+        #[allow(
+            unsafe_code,
+            reason = "machine code from a file is the purpose of the cache"
+        )]
+        let component = unsafe { Component::deserialize_file(engine, &paths.code) };
+        match component {
+            Ok(component) => Some((component, side)),
+            Err(error) => {
+                tracing::warn!(entry = %paths.code.display(), %error, "unusable cache entry: compiling anew");
+                None
+            }
+        }
+    }
+
+    /// Gives the resident pages of a component's code back to the system. It must be one that [`Cache::get`] has
+    /// made: what is needed of it again is read from the file again.
+    pub(crate) fn release_pages(component: &Component) {
+        let image = component.image_range();
+        let page = rustix::param::page_size();
+        let start = (image.start as usize).next_multiple_of(page);
+        let end = image.end as usize / page * page;
+        let Some(length) = end.checked_sub(start).filter(|l| *l > 0) else {
+            return;
+        };
+        let start = image.start.wrapping_add(start - image.start as usize);
+        // SAFETY: the range lies within the image, which the component keeps mapped. It is a private mapping of a file
+        // that nobody has written to: wasmtime refuses images with relocations and makes them read-only. So each
+        // page that is dropped is read from the file with the same content, as it was the first time. The file
+        // itself does not change: entries are replaced by renaming.
+        #[allow(unsafe_code, reason = "there is no safe way to drop resident pages")]
+        let released = unsafe {
+            rustix::mm::madvise(
+                start.cast_mut().cast(),
+                length,
+                rustix::mm::Advice::LinuxDontNeed,
+            )
+        };
+        if let Err(error) = released {
+            tracing::debug!(%error, "the pages of compiled code stay resident");
+        }
+    }
+
+    /// Keeps a compiled component and what belongs to it. A failure is logged and costs a compilation
+    /// at the next start.
+    pub fn put(&self, key: &str, component: &Component, side: &[u8]) {
+        let Some(paths) = self.paths(key) else { return };
+        let written = component
+            .serialize()
+            .map_err(io::Error::other)
+            .and_then(|code| {
+                replace(&paths.code, &code)?;
+                replace(&paths.side, side)?;
+                let sums = [&code, side].map(|b: &[u8]| line(crc32fast::hash(b), b.len() as u64));
+                replace(&paths.sums, sums.concat().as_bytes())
+            });
+        if let Err(error) = written {
+            tracing::warn!(entry = %paths.code.display(), %error, "cannot keep a compiled plugin");
+        }
+    }
+
+    /// The component itself, as it was loaded: its symbols are read later, when the file it came from
+    /// may be another one.
+    pub fn original(&self, digest: &str) -> Option<Vec<u8>> {
+        fs::read(self.folder.as_ref()?.join(format!("{digest}.wasm"))).ok()
+    }
+
+    /// Keeps the component itself.
+    pub(crate) fn put_original(&self, digest: &str, bytes: &[u8]) {
+        let Some(folder) = &self.folder else { return };
+        let path = folder.join(format!("{digest}.wasm"));
+        if path.exists() {
+            return;
+        }
+        if let Err(error) = replace(&path, bytes) {
+            tracing::warn!(entry = %path.display(), %error, "cannot keep a plugin's symbols");
+        }
+    }
+
+    fn paths(&self, key: &str) -> Option<Paths> {
+        let folder = self.folder.as_ref()?;
+        let of = |extension| folder.join(format!("{key}-{:016x}.{extension}", self.environment));
+        Some(Paths {
+            code: of("cwasm"),
+            side: of("side"),
+            sums: of("sums"),
+        })
+    }
+}
+
+/// The files of one entry.
+struct Paths {
+    code: PathBuf,
+    side: PathBuf,
+    sums: PathBuf,
+}
+
+fn line(crc: u32, length: u64) -> String {
+    format!("crc32 {crc:08x} length {length}\n")
+}
+
+fn checksum(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut length = 0;
+    loop {
+        let n = file.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else {
+            break;
+        };
+        hasher.update(bytes);
+        length += n as u64;
+    }
+    Ok(line(hasher.finalize(), length))
+}
+
+/// Writes beside and renames, so that nobody ever sees half a file, whoever else writes the same at the same time.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension(format!("tmp-{:016x}", rand::random::<u64>()));
+    let written = fs::File::create(&beside)
+        .and_then(|mut f| f.write_all(bytes))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The half-written file is of no use to anybody; that it cannot be removed either changes nothing.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn prune(folder: &Path, most: u64) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut files: Vec<_> = entries
+        .filter_map(|e| {
+            let e = e.ok()?;
+            let meta = e.metadata().ok().filter(fs::Metadata::is_file)?;
+            Some((meta.modified().ok()?, meta.len(), e.path()))
+        })
+        .collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
+    for (_, size, path) in files {
+        if total <= most {
+            break;
+        }
+        if fs::remove_file(&path).is_ok() {
+            total -= size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_entry_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::engine::start().unwrap();
+        let cache = Cache::open(Some(folder.path().into()), &engine);
+        let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        assert!(cache.get(&engine, "d").is_none());
+        cache.put("d", &empty, b"beside");
+        assert!(cache.get(&engine, "d").is_some());
+
+        let code = cache.paths("d").unwrap().code;
+        let mut bytes = fs::read(&code).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&code, bytes).unwrap();
+        assert!(cache.get(&engine, "d").is_none());
+        cache.put("d", &empty, b"beside");
+        assert!(cache.get(&engine, "d").is_some());
+    }
+
+    #[test]
+    fn an_entry_that_many_write_at_once_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::engine::start().unwrap();
+        let cache = Cache::open(Some(folder.path().into()), &engine);
+        let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        cache.put("d", &empty, b"beside");
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    for _ in 0..100 {
+                        cache.put("d", &empty, b"beside");
+                        assert!(cache.get(&engine, "d").is_some());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn the_oldest_entries_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, age) in [("old", 300), ("middle", 200), ("new", 100)] {
+            let path = folder.path().join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            let when = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+            fs::File::open(&path).unwrap().set_modified(when).unwrap();
+        }
+        prune(folder.path(), 150);
+        let left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["new"]);
+    }
+}
