@@ -16,9 +16,9 @@ use utoipa::ToSchema;
 use super::Lab;
 use super::body::read_small;
 use super::error::{ApiError, ErrorBody};
+use plugin_host::dispatch::request::{Head, Request as GuestRequest};
 use plugin_host::driver::InvocationResult;
-use plugin_host::handle::Plugin;
-use plugin_host::request::{Head, Request as GuestRequest};
+use plugin_host::driver::handle::Plugin;
 use telemetry::context::TraceContext;
 
 /// Bytes of a body that plugins get to see.

@@ -22,7 +22,7 @@ use super::size::{difference, mb, signed_mb};
 use super::snapshot::{TraceFrame, trace};
 use lab::heap::baselines::{MOST, Marks, Moment, PluginMoment};
 use lab::heap::{Asked, Attributed};
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 
 const ROWS: usize = 20;
 

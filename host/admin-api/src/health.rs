@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Lab;
-use plugin_host::board::State as PluginState;
+use plugin_host::driver::published_state::State as PluginState;
 
 /// The host serves.
 #[derive(Debug, Serialize, ToSchema)]

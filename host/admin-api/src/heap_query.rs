@@ -15,7 +15,7 @@ use super::Lab;
 use super::error::{ApiError, shorten};
 use lab::heap::Asked;
 use lab::heap::baselines::Moment;
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 
 /// Rows that may be asked for.
 const ROWS_MAX: usize = 1000;

@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use super::Lab;
 use super::size::{difference, mb, signed_mb};
-use plugin_host::board::Failure;
+use plugin_host::driver::handle::Plugin;
+use plugin_host::driver::published_state::Failure;
 use plugin_host::error::Frame;
-use plugin_host::handle::Plugin;
 use plugin_host::settings::{Settings, Value};
 
 /// A JSON object with one member per setting.

@@ -16,7 +16,7 @@ use super::error::{ApiError, ErrorBody};
 use super::leak_status::{LeakStatus, Leaks, SettingsBody, leak_status};
 use super::name::Name;
 use super::size::{difference, mb, signed_mb};
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 use plugin_host::settings::Value;
 use process_memory::allocator;
 

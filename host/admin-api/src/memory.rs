@@ -17,7 +17,7 @@ use super::size::{mb, signed_mb};
 use lab::heap::Asked;
 use lab::ledger::Ledger;
 use lab::monitor::Forecast;
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 use process_memory::process::ProcessReading;
 
 /// Bytes of one page of linear memory, by the WebAssembly specification.

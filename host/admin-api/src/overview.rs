@@ -9,8 +9,8 @@ use super::Lab;
 use super::error::ApiError;
 use super::leak_status::Leaks;
 use super::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
-use plugin_host::handle::Plugin;
-use plugin_host::journal::{Event, EventKind, Restart};
+use plugin_host::driver::handle::Plugin;
+use plugin_host::driver::journal::{Event, EventKind, Restart};
 
 /// Events that an overview shows, of all plugins together.
 const EVENTS: usize = 60;

@@ -12,8 +12,8 @@ use super::Lab;
 use super::error::{ApiError, ErrorBody};
 use super::leak_status::{FailureInfo, failure, to_json};
 use super::name::Name;
-use plugin_host::folder::Problem;
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
+use plugin_host::load::folder::Problem;
 use plugin_host::settings::{Kind, Owner, Spec, Value};
 
 /// A loaded plugin.

@@ -19,7 +19,7 @@ use super::heap_query::{CheckedQuery, HeapQuery};
 use super::leak_status::{attribution_name, attribution_why};
 use super::size::mb;
 use lab::heap::{Asked, Attributed};
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 
 const FILES: usize = 15;
 pub(super) const LINES: usize = 20;

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Lab;
 use super::error::{ApiError, ErrorBody, shorten};
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 
 /// Bytes of a source file that is shown.
 const FILE_MAX: u64 = 1 << 20;

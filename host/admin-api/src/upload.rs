@@ -14,7 +14,7 @@ use super::error::{ApiError, ErrorBody};
 use super::name::Name;
 use super::plugins::{PluginInfo, find, info};
 use plugin_host::error::PluginError;
-use plugin_host::manifest::check_id;
+use plugin_host::load::manifest::check_id;
 use plugin_host::registry::Placed;
 use plugin_host::settings::SettingReset;
 use process_memory::allocator;

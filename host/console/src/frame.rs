@@ -10,8 +10,8 @@ use super::feed::View;
 use admin_api::Lab;
 use admin_api::error::ApiError;
 use admin_api::overview::{Overview, event_name};
-use plugin_host::handle::Plugin;
-use plugin_host::journal::EventKind;
+use plugin_host::driver::handle::Plugin;
+use plugin_host::driver::journal::EventKind;
 
 #[derive(Serialize)]
 struct Frame {

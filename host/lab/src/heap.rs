@@ -19,11 +19,11 @@ use guest_heap::symbols::Symbols;
 use guest_heap::{Context, Reading, Seen};
 use tokio::sync::Mutex as AsyncMutex;
 
-use plugin_host::backtrace::symbol_options;
 use plugin_host::driver::HeapBooks;
+use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
-use plugin_host::handle::Plugin;
-use plugin_host::loader::{Loader, Origin};
+use plugin_host::instance::backtrace::symbol_options;
+use plugin_host::load::loader::{Loader, Origin};
 use plugin_host::registry::still_loaded;
 use process_memory::allocator;
 

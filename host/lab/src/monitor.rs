@@ -17,7 +17,7 @@ use crate::heap::Heaps;
 use crate::heap::baselines::Marks;
 use crate::ledger::{Ledger, LedgerReading, Part};
 use crate::samples::{HISTORY_SAMPLES, SAMPLE_INTERVAL, Sample, SampleRing};
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::{Registry, still_loaded};
 use plugin_host::timestamp::Timestamp;
 use process_memory::allocator;

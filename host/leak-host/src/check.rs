@@ -6,10 +6,10 @@ use anyhow::Context;
 
 use crate::config::CheckArgs;
 use admin_api::conformance::ReportBody;
-use plugin_host::cache::Cache;
 use plugin_host::conformance::{self, Report, Terms};
 use plugin_host::engine;
-use plugin_host::loader::Loader;
+use plugin_host::load::cache::Cache;
+use plugin_host::load::loader::Loader;
 
 /// The exit code of a component that could not be checked at all.
 const NOT_CHECKED: u8 = 2;

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use guest_heap::symbols::Symbols;
 
 pub use self::report::{Report, Row};
-use crate::backtrace::{located, symbol_options};
 use crate::error::PluginError;
 use crate::instance::Instance;
-use crate::loader::{Loaded, Loader, Profile};
-use crate::manifest::Manifest;
+use crate::instance::backtrace::{located, symbol_options};
+use crate::load::loader::{Loaded, Loader, Profile};
+use crate::load::manifest::Manifest;
 use crate::registry::blocking;
 
 /// Requests of one run, unless asked for otherwise.

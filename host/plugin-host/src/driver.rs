@@ -5,10 +5,14 @@
 
 mod command;
 mod failure;
+pub mod handle;
 mod invoke;
+pub mod journal;
+pub mod published_state;
 mod replace;
 mod restart;
 mod shared;
+pub(crate) mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,15 +21,15 @@ use guest_heap::Seen;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::board::{Board, Details, Reading, State, not_running};
-use super::error::PluginError;
-use super::handle::Plugin;
-use super::instance::Instance;
-use super::journal::EventKind;
-use super::loader::{Loaded, Loader, Profile};
-use super::settings::{Defaults, Settings, Value};
-use super::target::Course;
+use crate::driver::handle::Plugin;
+use crate::driver::journal::EventKind;
+use crate::driver::published_state::{Board, Details, Reading, State, not_running};
+use crate::driver::target::Course;
+use crate::error::PluginError;
+use crate::instance::Instance;
+use crate::load::loader::{Loaded, Loader, Profile};
 use crate::metrics::{PluginHandles, RecycleReason};
+use crate::settings::{Defaults, Settings, Value};
 
 pub use self::command::{Clearing, Command, HeapBooks, InvocationResult, Recycling, Resetting};
 pub use self::replace::{Replaced, Replacement};

@@ -4,7 +4,10 @@
 //! for, and a timer ends what waits in the host (a guest that sleeps). After a fault the instance is only
 //! read, never called.
 
+pub mod backtrace;
 mod fault;
+pub mod guest_log;
+mod limiter;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -16,17 +19,17 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use super::error::{Fault, PluginError};
-use super::guest_log::{GuestLog, Level};
-use super::limiter::Limiter;
-use super::loader::Loaded;
-use super::manifest::{Manifest, value_to_wit};
-use super::request::Request;
-use super::settings::{Settings, Spec, Value};
 use crate::bindings::LeakPlugin;
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
 use crate::bindings::leak_lab::plugin::logging;
+use crate::dispatch::request::Request;
 use crate::engine::TICK;
+use crate::error::{Fault, PluginError};
+use crate::instance::guest_log::{GuestLog, Level};
+use crate::instance::limiter::Limiter;
+use crate::load::loader::Loaded;
+use crate::load::manifest::{Manifest, value_to_wit};
+use crate::settings::{Settings, Spec, Value};
 
 use fault::{fault, too_long};
 
@@ -48,7 +51,7 @@ pub struct StoreState {
 
 impl StoreState {
     /// Where the heap profiler in the guest reports to.
-    pub(super) fn recorder(&mut self) -> &mut Recorder {
+    pub(crate) fn recorder(&mut self) -> &mut Recorder {
         &mut self.recorder
     }
 }

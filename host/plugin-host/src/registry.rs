@@ -13,16 +13,16 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use super::driver::{self, Replacement};
-use super::error::PluginError;
-use super::folder::Folder;
-use super::handle::Plugin;
-use super::lanes::Lanes;
-use super::loader::{Loader, Profile};
-use super::request::Request;
-use super::round::{Handled, Round};
-use super::settings::{Defaults, SettingReset, Value};
+use crate::dispatch::batcher::Lanes;
+use crate::dispatch::fan_out::{Handled, Round};
+use crate::dispatch::request::Request;
+use crate::driver::handle::Plugin;
+use crate::driver::{self, Replacement};
+use crate::error::PluginError;
+use crate::load::folder::Folder;
+use crate::load::loader::{Loader, Profile};
 use crate::metrics::PluginMetrics;
+use crate::settings::{Defaults, SettingReset, Value};
 use telemetry::context::TraceContext;
 
 /// The loaded plugins, in the order of their ids.

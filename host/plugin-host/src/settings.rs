@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::error::PluginError;
-use super::target::Target;
+use crate::driver::target::Target;
+use crate::error::PluginError;
 
 /// Bytes in the `*_mb` of the API: 2^20.
 const MEBIBYTE: f64 = 1_048_576.0;

@@ -8,7 +8,7 @@ use guest_heap::diff::Baseline;
 use jiff::Timestamp;
 
 use super::Attributed;
-use plugin_host::handle::Plugin;
+use plugin_host::driver::handle::Plugin;
 
 /// Named baselines that are kept at once.
 pub const MOST: usize = 32;

@@ -9,8 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use guest_heap::snapshot::Snapshot;
 
 use super::{Heaps, Pushed, Unexplained, View, account, read};
+use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
-use plugin_host::handle::Plugin;
 use plugin_host::registry::Registry;
 use process_memory::allocator;
 

@@ -380,7 +380,7 @@ impl Answer {
                 "{what}: error.{field} is missing in {json}"
             );
         }
-        for inner in ["backtrace", "wasmtime", "host/service"] {
+        for inner in ["backtrace", "wasmtime", "host/plugin-host"] {
             assert!(
                 !self.text.contains(inner),
                 "{what}: {inner} is for the log: {json}"

@@ -13,11 +13,11 @@ use guest_heap::symbols::{FrameKind, Symbols};
 use guest_heap::{Context, Seen};
 
 use super::{MEMORY_MAX, Terms};
+use crate::dispatch::request::{Head, Request};
 use crate::error::Fault;
 use crate::instance::{Instance, Retained};
-use crate::loader::Loaded;
-use crate::manifest::Manifest;
-use crate::request::{Head, Request};
+use crate::load::loader::Loaded;
+use crate::load::manifest::Manifest;
 use crate::settings::{Spec, Value};
 
 /// Requests before the first reading: what a plugin makes once is there then.
@@ -33,7 +33,7 @@ const FIRST_REQUEST_UNIX_MS: u64 = 1_767_225_600_000;
 
 /// Why a run did not come to its end.
 #[derive(Debug, Clone)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The guest did not survive it.
     Fault(Fault),
     /// It answered with an error.
@@ -50,74 +50,74 @@ impl From<Fault> for Broken {
 
 /// One request, as it was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) triggered: bool,
-    pub(super) retained: Retained,
+pub(crate) struct Step {
+    pub(crate) triggered: bool,
+    pub(crate) retained: Retained,
     /// Live bytes afterwards; none without books.
-    pub(super) live: Option<u64>,
+    pub(crate) live: Option<u64>,
     /// Live blocks afterwards.
-    pub(super) blocks: Option<u64>,
+    pub(crate) blocks: Option<u64>,
 }
 
 /// What is live, and what is said to be retained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Level {
-    pub(super) retained: Retained,
-    pub(super) live: Option<u64>,
-    pub(super) blocks: Option<u64>,
+pub(crate) struct Level {
+    pub(crate) retained: Retained,
+    pub(crate) live: Option<u64>,
+    pub(crate) blocks: Option<u64>,
 }
 
 /// A run of the leaky variant, and its clearing.
 #[derive(Debug, Clone)]
-pub(super) struct Leaky {
-    pub(super) start: Level,
-    pub(super) steps: Vec<Step>,
-    pub(super) times: Vec<Duration>,
+pub(crate) struct Leaky {
+    pub(crate) start: Level,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) times: Vec<Duration>,
     /// The first time that `retained` did not say what the request had just said.
-    pub(super) contradiction: Option<(Retained, Retained)>,
+    pub(crate) contradiction: Option<(Retained, Retained)>,
     /// What `clear` said that it dropped.
-    pub(super) cleared: Retained,
-    pub(super) after_clear: Level,
-    pub(super) top: Option<Top>,
+    pub(crate) cleared: Retained,
+    pub(crate) after_clear: Level,
+    pub(crate) top: Option<Top>,
 }
 
 /// The line that grew most.
 #[derive(Debug, Clone)]
-pub(super) struct Top {
-    pub(super) location: String,
-    pub(super) bytes: i64,
+pub(crate) struct Top {
+    pub(crate) location: String,
+    pub(crate) bytes: i64,
     /// Whether it is the plugin's own source.
-    pub(super) own: bool,
+    pub(crate) own: bool,
 }
 
 /// Calls without a request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Idle {
-    pub(super) before: Level,
-    pub(super) after: Level,
-    pub(super) calls: u32,
+pub(crate) struct Idle {
+    pub(crate) before: Level,
+    pub(crate) after: Level,
+    pub(crate) calls: u32,
 }
 
 /// A run of the fixed variant: the most that was live in each of two windows after warming up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fixed {
-    pub(super) first_peak: Option<u64>,
-    pub(super) second_peak: Option<u64>,
+pub(crate) struct Fixed {
+    pub(crate) first_peak: Option<u64>,
+    pub(crate) second_peak: Option<u64>,
 }
 
 /// All runs.
 #[derive(Debug)]
-pub(super) struct Observed {
-    pub(super) leaky: Result<Leaky, Broken>,
+pub(crate) struct Observed {
+    pub(crate) leaky: Result<Leaky, Broken>,
     /// The same requests for another instance.
-    pub(super) again: Result<Vec<Step>, Broken>,
-    pub(super) idle: Result<Idle, Broken>,
-    pub(super) fixed: Result<Fixed, Broken>,
+    pub(crate) again: Result<Vec<Step>, Broken>,
+    pub(crate) idle: Result<Idle, Broken>,
+    pub(crate) fixed: Result<Fixed, Broken>,
 }
 
 impl Observed {
     /// What ended runs before their time.
-    pub(super) fn faults_mut(&mut self) -> impl Iterator<Item = &mut Fault> {
+    pub(crate) fn faults_mut(&mut self) -> impl Iterator<Item = &mut Fault> {
         let broken = [
             self.leaky.as_mut().err(),
             self.again.as_mut().err(),
@@ -132,7 +132,7 @@ impl Observed {
 }
 
 /// Drives a component through all runs.
-pub(super) async fn observe(
+pub(crate) async fn observe(
     loaded: &Loaded,
     manifest: &Manifest,
     symbols: &Arc<Symbols>,

@@ -63,7 +63,7 @@ pub struct Report {
 
 impl Report {
     /// The report on a component that cannot be called at all.
-    pub(super) fn refused(terms: Terms, error: &PluginError, took: Duration) -> Self {
+    pub(crate) fn refused(terms: Terms, error: &PluginError, took: Duration) -> Self {
         Report {
             id: None,
             version: None,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::Terms;
 use super::drive::{Broken, Fixed, Idle, Leaky, Observed, Step};
 use super::report::{Row, Status};
-use crate::backtrace::blamed;
 use crate::error::PluginError;
 use crate::instance::Retained;
-use crate::loader::Loaded;
-use crate::manifest::Manifest;
+use crate::instance::backtrace::blamed;
+use crate::load::loader::Loaded;
+use crate::load::manifest::Manifest;
 use crate::settings::Value;
 use guest_heap::Attribution;
 
@@ -83,7 +83,7 @@ const PROMISES: [(&str, &str); 10] = [
 type Verdict = (Status, String);
 
 /// The rows of a component that cannot be called.
-pub(super) fn refused(error: &PluginError) -> Vec<Row> {
+pub(crate) fn refused(error: &PluginError) -> Vec<Row> {
     let verdict = |(check, promise): (&'static str, &'static str)| {
         let (status, found) = match check {
             "contract" => (Status::Fail, error.to_string()),
@@ -100,7 +100,7 @@ pub(super) fn refused(error: &PluginError) -> Vec<Row> {
 }
 
 /// The rows of a component that was driven through its runs.
-pub(super) fn judge(
+pub(crate) fn judge(
     loaded: &Loaded,
     manifest: &Manifest,
     observed: &Observed,

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::replace::{Replaced, Replacement};
 use crate::error::PluginError;
 use crate::instance::{Books, Retained};
-use crate::loader::{Loaded, Origin};
+use crate::load::loader::{Loaded, Origin};
 use crate::settings::Value;
 
 /// What a driver can be asked.

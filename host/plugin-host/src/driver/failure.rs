@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::Driver;
-use crate::backtrace;
-use crate::board::{Failure, State};
+use crate::driver::journal::EventKind;
+use crate::driver::published_state::{Failure, State};
 use crate::error::{Fault, FaultKind, Frame, PluginError};
-use crate::journal::EventKind;
+use crate::instance::backtrace;
 
 impl Driver {
     /// Retires the instance, and says so to whoever had asked for something.
-    pub(super) fn failed(&mut self, fault: Fault) -> PluginError {
+    pub(crate) fn failed(&mut self, fault: Fault) -> PluginError {
         PluginError::Failed {
             plugin: self.id().to_owned(),
             fault: self.retire(fault),
@@ -24,7 +24,7 @@ impl Driver {
     }
 
     /// Marks the instance as dead: from now on it is only read. Does not panic, since that is where panics lead.
-    pub(super) fn retire(&mut self, fault: Fault) -> Fault {
+    pub(crate) fn retire(&mut self, fault: Fault) -> Fault {
         let failure = Failure {
             at: Timestamp::now(),
             fault: fault.clone(),
@@ -69,7 +69,7 @@ impl Driver {
     }
 
     /// Shows the source lines of a fault's call stack.
-    pub(super) fn show_backtrace(&mut self, explained: Explained) {
+    pub(crate) fn show_backtrace(&mut self, explained: Explained) {
         let frames = match explained.frames {
             Ok(frames) => frames,
             Err(error) => {
@@ -99,20 +99,20 @@ impl Driver {
 
 /// A fault's call stack, on its way to source lines.
 #[derive(Debug)]
-pub(super) struct Explaining {
+pub(crate) struct Explaining {
     failed_at: Timestamp,
     task: JoinHandle<Result<Vec<Frame>, PluginError>>,
 }
 
 /// A fault's call stack with its source lines.
 #[derive(Debug)]
-pub(super) struct Explained {
+pub(crate) struct Explained {
     failed_at: Timestamp,
     frames: Result<Vec<Frame>, PluginError>,
 }
 
 /// Waits for a call stack that is being looked up, if one is.
-pub(super) async fn explained(looking: &mut Option<Explaining>) -> Explained {
+pub(crate) async fn explained(looking: &mut Option<Explaining>) -> Explained {
     let Some(Explaining { failed_at, task }) = looking else {
         return std::future::pending().await;
     };
@@ -132,7 +132,7 @@ pub(super) async fn explained(looking: &mut Option<Explaining>) -> Explained {
 /// # Errors
 ///
 /// A [`Fault`] with what the panic said.
-pub(super) async fn surviving<W: Future>(work: W) -> Result<W::Output, Fault> {
+pub(crate) async fn surviving<W: Future>(work: W) -> Result<W::Output, Fault> {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await

@@ -3,20 +3,20 @@
 use std::time::{Duration, Instant};
 
 use super::Driver;
-use crate::board::{Reading, not_running};
+use crate::dispatch::fan_out::Call;
+use crate::dispatch::invocation_span::{InvocationEnd, InvocationSpan, RetainedReading};
+use crate::dispatch::request::Request;
 use crate::driver::InvocationResult;
+use crate::driver::published_state::{Reading, not_running};
+use crate::driver::target::Step;
 use crate::error::PluginError;
 use crate::instance::Retained;
-use crate::invocation_span::{InvocationEnd, InvocationSpan, RetainedReading};
 use crate::metrics::InvocationOutcome;
-use crate::request::Request;
-use crate::round::Call;
-use crate::target::Step;
 
 impl Driver {
     /// Makes one call: whether it is for the guest, the call, and what it has changed. The call has waited for the
     /// driver since `in_turn`.
-    pub(super) async fn invoke(&mut self, call: &Call, in_turn: Instant) -> InvocationResult {
+    pub(crate) async fn invoke(&mut self, call: &Call, in_turn: Instant) -> InvocationResult {
         let (request, trace) = (call.request(), call.trace());
         let before = self.reading;
         let started = Instant::now();

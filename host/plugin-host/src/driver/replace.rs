@@ -6,20 +6,20 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Driver;
-use crate::board::{Details, State};
+use crate::driver::published_state::{Details, State};
 use crate::error::{Fault, PluginError};
 use crate::instance::{Instance, told_at_start};
-use crate::loader::{Loaded, Origin, Profile};
-use crate::manifest::Manifest;
+use crate::load::loader::{Loaded, Origin, Profile};
+use crate::load::manifest::Manifest;
 use crate::metrics::RecycleReason;
 use crate::registry::blocking;
 use crate::settings::{Defaults, SettingReset, Settings, WASM32_MEMORY_MAX};
 
 /// A component to go on with.
 pub struct Replacement {
-    pub(super) loaded: Arc<Loaded>,
-    pub(super) manifest: Arc<Manifest>,
-    pub(super) instance: Instance,
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) instance: Instance,
 }
 
 /// What a replacement did.
@@ -81,7 +81,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`PluginError::Refused`] when the new one does not survive being told its settings: the old one goes on.
-    pub(super) async fn replace(
+    pub(crate) async fn replace(
         &mut self,
         replacement: Replacement,
     ) -> Result<Replaced, PluginError> {
@@ -144,7 +144,7 @@ impl Driver {
     }
 
     /// Says which settings are not as they were.
-    pub(super) fn warn_of(&self, reset: &[SettingReset]) {
+    pub(crate) fn warn_of(&self, reset: &[SettingReset]) {
         for setting in reset {
             tracing::warn!(
                 plugin = self.id(),
@@ -157,7 +157,7 @@ impl Driver {
 }
 
 /// Tells an instance the settings in force. One that it refuses goes back to its default.
-pub(super) async fn tell(
+pub(crate) async fn tell(
     instance: &mut Instance,
     settings: &mut Settings,
 ) -> Result<Vec<SettingReset>, Fault> {

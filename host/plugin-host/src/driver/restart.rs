@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use super::replace::tell;
 use super::{Driver, Recycling, Resetting};
-use crate::board::{Reading, State};
+use crate::driver::journal::{EventKind, Restart};
+use crate::driver::published_state::{Reading, State};
+use crate::driver::target::Course;
 use crate::error::{Fault, PluginError};
 use crate::instance::Instance;
-use crate::journal::{EventKind, Restart};
-use crate::loader::{Loaded, Profile};
+use crate::load::loader::{Loaded, Profile};
 use crate::metrics::RecycleReason;
 use crate::registry::blocking;
 use crate::settings::Settings;
-use crate::target::Course;
 
 impl Driver {
-    pub(super) async fn reset(&mut self, everything: bool) -> Result<Resetting, PluginError> {
+    pub(crate) async fn reset(&mut self, everything: bool) -> Result<Resetting, PluginError> {
         let linear_before = self.reading.linear.bytes;
         let mut loaded = self.loaded.clone();
         let mut settings = Settings::clone(&self.details.settings);
@@ -47,7 +47,7 @@ impl Driver {
         })
     }
 
-    pub(super) async fn recycle(&mut self) -> Recycling {
+    pub(crate) async fn recycle(&mut self) -> Recycling {
         let before = self.reading;
         let kept = |reason: String| Recycling {
             recycled: false,
@@ -85,7 +85,7 @@ impl Driver {
     }
 
     /// The same component with another profile, instrumented and compiled off the async threads.
-    pub(super) fn with_profile(
+    pub(crate) fn with_profile(
         &self,
         profile: Profile,
     ) -> impl Future<Output = Result<Arc<Loaded>, PluginError>> + use<> {
@@ -99,7 +99,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`PluginError::NotStarted`] when it does not start or does not survive being told its settings.
-    pub(super) async fn restart(
+    pub(crate) async fn restart(
         &mut self,
         loaded: Arc<Loaded>,
         mut settings: Settings,
@@ -133,7 +133,7 @@ impl Driver {
     }
 
     /// Begins the next generation with this instance.
-    pub(super) fn install(&mut self, instance: Instance, why: RecycleReason) {
+    pub(crate) fn install(&mut self, instance: Instance, why: RecycleReason) {
         self.metrics.recycled(why);
         self.details.state = State::Running;
         self.course = Course::default();

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::{Command, Driver, InvocationResult, at, failure};
-use crate::round::Call;
+use crate::dispatch::fan_out::Call;
 
 /// Commands that may wait for one plugin before whoever sends one has to wait, too.
 const MAILBOX: usize = 64;

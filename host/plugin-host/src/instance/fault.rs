@@ -7,13 +7,13 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use super::StoreState;
 use crate::error::{Fault, FaultKind, Frame};
-use crate::loader::chain;
+use crate::load::loader::chain;
 
 /// Frames of a fault that are kept.
 const FRAMES_MAX: usize = 32;
 
 /// A call that did not come back in time.
-pub(super) fn too_long(deadline: Duration) -> Fault {
+pub(crate) fn too_long(deadline: Duration) -> Fault {
     Fault {
         kind: FaultKind::Deadline,
         reason: format!("did not return within {} ms", deadline.as_millis()),
@@ -22,7 +22,7 @@ pub(super) fn too_long(deadline: Duration) -> Fault {
 }
 
 /// Says in one sentence what a failed call died of.
-pub(super) fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) -> Fault {
+pub(crate) fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) -> Fault {
     let backtrace = error
         .downcast_ref::<WasmBacktrace>()
         .map(|backtrace| frames(backtrace, state.recorder.meta().offsets()))

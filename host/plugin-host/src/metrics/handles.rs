@@ -87,7 +87,7 @@ impl PluginHandles {
     }
 
     /// The plugin is gone. A call that is still in flight counts unseen.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 

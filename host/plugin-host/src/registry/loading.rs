@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Placed, Registry, Replacement, blocking};
+use crate::driver::handle::Plugin;
 use crate::error::PluginError;
-use crate::folder::{Folder, Staged, Stamp};
-use crate::handle::Plugin;
-use crate::loader::{Loaded, Origin, Profile};
+use crate::load::folder::{Folder, Staged, Stamp};
+use crate::load::loader::{Loaded, Origin, Profile};
 
 /// Calls in flight get so long before an unload is answered without waiting for them.
 const FAREWELL: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ pub struct Target {
 
 /// What is to become of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// The plugin handles it as it is set.
     AsSet,
     /// It passes: the pattern is not behind the line.

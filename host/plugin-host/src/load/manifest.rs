@@ -1,8 +1,8 @@
 //! What a plugin says it is, checked before anybody relies on it.
 
-use super::error::PluginError;
-use super::settings::{Kind, Owner, Spec, Value};
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
+use crate::error::PluginError;
+use crate::settings::{Kind, Owner, Spec, Value};
 
 /// Words that stand where an id would in the admin API's paths and bodies.
 const RESERVED: [&str; 4] = ["all", "check", "clear", "status"];

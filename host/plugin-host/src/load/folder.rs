@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::error::PluginError;
+use crate::error::PluginError;
 
 /// The folder and its files.
 #[derive(Debug)]

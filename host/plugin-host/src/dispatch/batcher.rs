@@ -17,8 +17,8 @@ use std::thread;
 
 use tokio_util::task::TaskTracker;
 
-use super::handle::Plugin;
-use super::round::{Call, Round};
+use crate::dispatch::fan_out::{Call, Round};
+use crate::driver::handle::Plugin;
 
 /// Where requests wait for their calls.
 pub(crate) struct Lanes {
@@ -277,7 +277,7 @@ fn thread_number() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Head, Request};
+    use crate::dispatch::request::{Head, Request};
     use telemetry::context::TraceContext;
 
     fn entered() -> Entered {

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 
-use super::driver::InvocationResult;
-use super::error::PluginError;
-use super::handle::Plugin;
-use super::request::Request;
+use crate::dispatch::request::Request;
+use crate::driver::InvocationResult;
+use crate::driver::handle::Plugin;
+use crate::error::PluginError;
 use telemetry::context::TraceContext;
 
 /// A request, and the answers to it. It does not hold the plugins: one that is slow would keep the others loaded.

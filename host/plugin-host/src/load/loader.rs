@@ -11,10 +11,10 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use guest_heap::{InstrumentedMeta, Options};
 
-use super::cache::Cache;
-use super::error::PluginError;
-use super::instance::StoreState;
 use crate::bindings::{LeakPlugin, LeakPluginPre};
+use crate::error::PluginError;
+use crate::instance::StoreState;
+use crate::load::cache::Cache;
 
 /// Compiles components, or takes them from the cache.
 #[derive(Clone)]

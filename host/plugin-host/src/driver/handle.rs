@@ -8,17 +8,17 @@ use guest_heap::Seen;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, Details, Reading, not_running};
-use super::driver::{
+use crate::dispatch::fan_out::Call;
+use crate::driver::journal::Journal;
+use crate::driver::published_state::{Board, Details, Reading, not_running};
+use crate::driver::{
     Clearing, Command, HeapBooks, InvocationResult, Recycling, Replaced, Replacement, Resetting,
     Shared,
 };
-use super::error::PluginError;
-use super::journal::Journal;
-use super::loader::Loaded;
-use super::round::Call;
-use super::settings::Value;
+use crate::error::PluginError;
+use crate::load::loader::Loaded;
 use crate::metrics::{InvocationOutcome, PluginHandles};
+use crate::settings::Value;
 
 /// A loaded plugin.
 #[derive(Debug)]

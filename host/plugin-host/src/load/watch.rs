@@ -12,7 +12,7 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::registry::Registry;
+use crate::registry::Registry;
 
 /// How long a file has to be the same before it is loaded.
 pub const PATIENCE: Duration = Duration::from_millis(120);

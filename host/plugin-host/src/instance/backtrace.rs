@@ -5,8 +5,8 @@
 
 use guest_heap::symbols::{FrameKind, SymbolOptions, Symbols};
 
-use super::error::{Frame, PluginError};
-use super::loader::{Loader, Origin};
+use crate::error::{Frame, PluginError};
+use crate::load::loader::{Loader, Origin};
 
 /// Frames that are kept, inlined functions included.
 const FRAMES: usize = 48;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use guest_heap::InstrumentedMeta;
 use wasmtime::ResourceLimiter;
 
-use super::settings::WASM32_MEMORY_MAX;
+use crate::settings::WASM32_MEMORY_MAX;
 
 /// Elements that a table may have. One takes 8 bytes of the host.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;

@@ -88,14 +88,14 @@ impl Request {
     }
 
     /// The names and values of its headers.
-    pub(super) fn headers(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
         let text = |place| self.texts.get(place);
         let headers = self.headers.iter();
         headers.map(|(n, value)| (text(n), text(value))).collect()
     }
 
     /// The request in the words of the contract, with its own [headers](Self::headers).
-    pub(super) fn to_wit<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> wit::Request<'a> {
+    pub(crate) fn to_wit<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> wit::Request<'a> {
         wit::Request {
             id: self.texts.get(&self.id),
             time_unix_ms: self.time_unix_ms,

@@ -7,12 +7,12 @@ use arc_swap::{ArcSwap, Guard};
 use guest_heap::Attribution;
 use jiff::Timestamp;
 
-use super::error::{Fault, FaultKind, PluginError};
-use super::instance::{LinearMemory, Retained};
-use super::journal::{EventKind, Journal};
-use super::loader::Origin;
-use super::manifest::Manifest;
-use super::settings::Settings;
+use crate::driver::journal::{EventKind, Journal};
+use crate::error::{Fault, FaultKind, PluginError};
+use crate::instance::{LinearMemory, Retained};
+use crate::load::loader::Origin;
+use crate::load::manifest::Manifest;
+use crate::settings::Settings;
 
 /// The published number that stands for none.
 const UNKNOWN: u64 = u64::MAX;
