@@ -1,10 +1,10 @@
 //! The page's files, from the host's own binary.
 
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use admin_api::error::ApiError;
-use admin_api::name::Name;
+use admin_api::error::{ApiError, ErrorCode};
+use admin_api::path_name::PathName;
 
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -35,14 +35,13 @@ pub(super) const FILES: [(&str, &str, &str); 20] = [
 ];
 
 /// One of them.
-pub(super) async fn show(Name(file): Name) -> Response {
+pub(super) async fn show(PathName(file): PathName) -> Response {
     match FILES.iter().find(|(name, _, _)| *name == file) {
         Some((_, media_type, text)) => {
             ([(header::CONTENT_TYPE, *media_type)], *text).into_response()
         }
         None => ApiError::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
+            ErrorCode::NotFound,
             "the console has no such file",
             "GET / is the console, GET /docs lists the API",
         )

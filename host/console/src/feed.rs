@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Query, State};
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
@@ -23,8 +23,8 @@ use tokio_util::task::TaskTracker;
 
 use super::Console;
 use super::frame;
-use admin_api::Lab;
-use admin_api::error::ApiError;
+use admin_api::ApiState;
+use admin_api::error::{ApiError, ErrorCode};
 
 /// Pages that may be open at once.
 const PAGES: usize = 64;
@@ -70,7 +70,7 @@ impl<S: Send + Sync> FromRequestParts<S> for View {
 
 /// The open pages and their frames.
 pub(super) struct Feed {
-    lab: Arc<Lab>,
+    lab: Arc<ApiState>,
     slots: Arc<Semaphore>,
     /// The newest frame of each view, and the sample that it shows.
     frames: Mutex<HashMap<View, (u64, Bytes)>>,
@@ -80,7 +80,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// A feed without pages.
-    pub(super) fn new(lab: Arc<Lab>, tasks: TaskTracker, stopping: CancellationToken) -> Self {
+    pub(super) fn new(lab: Arc<ApiState>, tasks: TaskTracker, stopping: CancellationToken) -> Self {
         Feed {
             lab,
             slots: Arc::new(Semaphore::new(PAGES)),
@@ -142,8 +142,7 @@ pub(crate) async fn events(
     let slots = console.feed.slots.clone();
     let slot = slots.try_acquire_owned().map_err(|_| {
         ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_pages",
+            ErrorCode::TooManyPages,
             format!("{PAGES} pages of the console are open already"),
             "close one; this page tries again by itself",
         )

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::charts::{self, Mark, NARROW, WIDE};
 use super::feed::View;
-use admin_api::Lab;
+use admin_api::ApiState;
 use admin_api::error::ApiError;
 use admin_api::overview::{Overview, event_name};
 use plugin_host::driver::handle::Plugin;
@@ -30,7 +30,7 @@ struct Charts {
 }
 
 /// The frame of one view, as JSON.
-pub(super) fn draw(lab: &Lab, view: View) -> Result<String, ApiError> {
+pub(super) fn draw(lab: &ApiState, view: View) -> Result<String, ApiError> {
     let frame = Frame {
         overview: Overview::read(lab)?,
         charts: charts(lab, view).map_err(|e| ApiError::internal(&e))?,
@@ -38,7 +38,7 @@ pub(super) fn draw(lab: &Lab, view: View) -> Result<String, ApiError> {
     serde_json::to_string(&frame).map_err(|e| ApiError::internal(&e))
 }
 
-fn charts(lab: &Lab, view: View) -> Result<Charts, String> {
+fn charts(lab: &ApiState, view: View) -> Result<Charts, String> {
     let shape = if view.wide { WIDE } else { NARROW };
     let track = lab.monitor.process_track(view.window);
     let limit = lab.monitor.budget().limit.map(|l| l.bytes);

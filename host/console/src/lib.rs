@@ -29,7 +29,7 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use admin_api::{Lab, auth};
+use admin_api::{ApiState, auth};
 use feed::Feed;
 use pictures::Tickets;
 
@@ -39,7 +39,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// What the console's handlers work on.
 pub struct Console {
-    lab: Arc<Lab>,
+    lab: Arc<ApiState>,
     feed: Feed,
     tickets: Tickets,
     page: String,
@@ -47,7 +47,7 @@ pub struct Console {
 
 impl Console {
     /// A console that nobody looks at yet. Streams are among `tasks`, and end when `stopping` says so.
-    pub fn new(lab: Arc<Lab>, tasks: TaskTracker, stopping: CancellationToken) -> Self {
+    pub fn new(lab: Arc<ApiState>, tasks: TaskTracker, stopping: CancellationToken) -> Self {
         Console {
             feed: Feed::new(lab.clone(), tasks, stopping),
             tickets: Tickets::default(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -19,10 +19,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Console, GUARDS};
-use admin_api::error::ApiError;
-use admin_api::heap_query::{CheckedQuery, HeapQuery};
-use admin_api::name::Name;
+use admin_api::error::{ApiError, ErrorCode};
+use admin_api::heap_query::HeapQuery;
+use admin_api::path_name::PathName;
 use admin_api::profile;
+use admin_api::query::ApiQuery;
 
 /// How long an ordered picture can be fetched.
 const VALID: Duration = Duration::from_secs(15 * 60);
@@ -66,11 +67,11 @@ pub(super) struct Ordered {
 /// Takes an order: the query is that of `/admin/memory/flamegraph`.
 pub(super) async fn order(
     State(console): State<Arc<Console>>,
-    CheckedQuery(query): CheckedQuery,
+    ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Json<Ordered>, ApiError> {
     // What is wrong is said now: a frame is no place for an error.
     query.plugins(&console.lab)?;
-    query.against(&console.lab)?;
+    query.comparison(&console.lab)?;
     let ticket = console.tickets.issue(query);
     Ok(Json(Ordered {
         path: format!("/console/pictures/{ticket}"),
@@ -80,17 +81,16 @@ pub(super) async fn order(
 /// Draws what was ordered.
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
-    Name(ticket): Name,
+    PathName(ticket): PathName,
 ) -> Result<Response, ApiError> {
     let Some(query) = console.tickets.find(&ticket) else {
         return Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "unknown_picture",
+            ErrorCode::UnknownPicture,
             "there is no such picture, or it is older than 15 minutes",
             "order it again in the console",
         ));
     };
-    let svg = profile::picture(&console.lab, &query).await?;
+    let svg = profile::render(&console.lab, &query).await?;
     let mut response = (
         GUARDS,
         [(header::CONTENT_TYPE, "image/svg+xml")],

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::listener::answer;
-use admin_api::Lab;
+use admin_api::ApiState;
 use console::Console;
 use lab::heap::Heaps;
 use lab::metrics::Metrics;
@@ -60,7 +60,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 }
 
 struct App {
-    lab: Arc<Lab>,
+    lab: Arc<ApiState>,
     telemetry: Telemetry,
     service: TcpListener,
     admin: Option<TcpListener>,
@@ -155,7 +155,7 @@ impl App {
             )?
         };
         monitor.watch_queue(telemetry.queue());
-        let lab = Arc::new(Lab::new(
+        let lab = Arc::new(ApiState::new(
             config.api_options(),
             registry,
             monitor,
@@ -197,14 +197,14 @@ impl App {
                     lab.monitor
                         .clone()
                         .run(lab.registry.clone(), lab.heaps.clone(), move || {
-                            requests.forget_unloaded();
+                            requests.drop_unloaded();
                             requests.requests()
                         });
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
             })
         };
 
-        let last_words = tasks.spawn(admin_api::post_mortem::keep(lab.clone()));
+        let last_words = tasks.spawn(admin_api::post_mortem::record_until_stopped(lab.clone()));
         tasks.spawn(watch::follow(lab.registry.clone(), stopping.clone()));
 
         // Scripts read this line to learn the port.
@@ -215,23 +215,15 @@ impl App {
 
         let mut servers = tokio::task::JoinSet::new();
         let mut listen = |listener: TcpListener, routes| {
-            let (routes, stopping) = (admin_api::finish(routes, &lab), stopping.clone());
-            servers.spawn(answer(listener, routes, lab.client_timeout, stopping));
+            let (timeout, stopping) = (lab.client_timeout(), stopping.clone());
+            servers.spawn(answer(listener, routes, timeout, stopping));
         };
         let console = Console::new(lab.clone(), tasks.clone(), stopping.clone()).routes();
-        let outer = admin_api::service(lab.clone());
         match admin {
-            None => listen(
-                service,
-                outer
-                    .merge(admin_api::admin(lab.clone()))
-                    .merge(console.into()),
-            ),
+            None => listen(service, admin_api::app(&lab, console)),
             Some(admin) => {
-                listen(service, outer);
-                let traffic = admin_api::traffic(lab.clone());
-                let inner = admin_api::admin(lab.clone()).merge(traffic);
-                listen(admin, inner.merge(console.into()));
+                listen(service, admin_api::service_app(&lab));
+                listen(admin, admin_api::admin_app(&lab, console));
             }
         }
         tokio::select! {
