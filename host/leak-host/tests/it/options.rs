@@ -79,12 +79,3 @@ fn a_port_that_is_taken_is_an_error_and_no_panic() {
     assert!(output.contains(&address), "the address is named: {output}");
     assert!(!output.contains("panicked"), "{output}");
 }
-
-#[tokio::test]
-async fn the_lab_runs_without_any_plugin() {
-    let lab = Lab::with(&[]).start().await;
-    assert_eq!(lab.data().await["leaks_triggered"], json!([]));
-    assert_eq!(lab.get("/admin/leaks/status").await["leaks"], json!({}));
-    lab.post("/admin/leaks/clear", json!({})).await;
-    lab.post("/admin/gc", json!({})).await;
-}
