@@ -72,7 +72,11 @@ fn a_switch_to_fixed_removes_the_leaked_callbacks_in_steps() {
     check::sheds_in_steps(&mut listeners);
     let remaining = listeners.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
     assert_eq!(remaining.objects, 0);
-    assert!(remaining.bytes < 4096, "the list must shrink too: {}", remaining.bytes);
+    assert!(
+        remaining.bytes < 4096,
+        "the list must shrink too: {}",
+        remaining.bytes
+    );
 }
 
 #[test]
