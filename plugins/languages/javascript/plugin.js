@@ -3,9 +3,9 @@
 // Symptom. Memory grows with every request. The heap of the JavaScript engine contains thousands of
 // closures of one function, and each of them holds a whole request.
 //
-// Cause. A query to the backend stores a callback in a map. The handler of the answer removes it. If
-// no answer arrives, nothing removes it. The map outlives every request, and so does everything that
-// the closures captured.
+// Cause. A query to the backend stores a callback in a map. The handler of the answer removes it.
+// If no answer arrives, nothing removes it. The map outlives every request, and so does everything
+// that the closures captured.
 //
 // Fix. `variant: fixed` drops the oldest callbacks when more than `max_waiting` are waiting.
 
