@@ -123,7 +123,7 @@ export const leak = {
     queryBackend(request, payloadOf(request));
     // The fix: drop the oldest callbacks beyond the bound.
     if (settings.variant === 'fixed') {
-      const excess = waiting.size - Number(settings.max_waiting);
+      const excess = Math.max(0, waiting.size - Number(settings.max_waiting));
       for (const id of [...waiting.keys()].slice(0, Math.min(excess, MAX_DROPS_PER_REQUEST))) {
         drop(id);
       }
