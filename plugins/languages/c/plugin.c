@@ -41,7 +41,7 @@ static size_t payload_bytes = DEFAULT_PAYLOAD_BYTES;
 
 static struct job *job_begin(const request_t *request) {
     size_t bytes = sizeof(struct job) + payload_bytes;
-    // The leaked memory. It stays on the list until somebody calls `job_end`.
+    // The leaked memory. It stays on the list until `job_end` removes it.
     struct job *job = malloc(bytes);
     if (!job) {
         return NULL;

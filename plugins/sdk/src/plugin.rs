@@ -12,15 +12,15 @@ crate::choice! {
     }
 }
 
-/// The number of objects that a pattern may drop in one request, in addition to the one it
-/// replaces.
+/// The maximum number of objects that a pattern drops in one request, in addition to the one that
+/// the request replaces.
 ///
 /// A pattern that is switched from leaky to fixed can hold hundreds of thousands of objects. To
 /// drop them all at once would exceed the deadline of a request. In steps, no request is late, and
 /// 100,000 objects are gone after 400 requests.
 pub const SHRINK_STEP: usize = 256;
 
-/// A leak pattern. A plugin implements this trait for one struct, and nothing else.
+/// A leak pattern. This is the only trait that a plugin implements.
 ///
 /// The SDK creates the struct with [`Default`] when the host instantiates the plugin. It creates
 /// two: the curve `sawtooth` retains some requests in the second one and clears it at the end of

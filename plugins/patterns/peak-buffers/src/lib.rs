@@ -36,8 +36,8 @@ pub struct PeakBuffers {
     next: usize,
     /// The index of the next connection that `sweep` checks.
     next_swept: usize,
-    buffers: usize,
-    owned_bytes: usize,
+    buffers: usize,     // The number of buffers that own memory.
+    owned_bytes: usize, // Their total size.
 }
 
 #[derive(Debug, Default)]

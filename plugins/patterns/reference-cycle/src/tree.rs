@@ -33,12 +33,12 @@ enum Parent {
 }
 
 impl Node {
-    /// A tree with a cycle. It is never freed by itself.
+    /// A tree with a cycle. Dropping the last variable does not free it.
     pub(crate) fn with_strong_parent(body: Payload) -> Rc<Self> {
         Self::with_child(body, |root| Parent::Strong(Rc::clone(root)))
     }
 
-    /// A tree without a cycle. It is freed with its last owner.
+    /// A tree without a cycle. Dropping the last variable frees it.
     pub(crate) fn with_weak_parent(body: Payload) -> Rc<Self> {
         Self::with_child(body, |root| Parent::Weak(Rc::downgrade(root)))
     }

@@ -67,7 +67,7 @@ impl LeakPlugin for UnboundedQueue {
         if call.variant == Variant::Fixed {
             self.shed(call.settings.max_jobs);
             if self.waiting.len() >= call.settings.max_jobs {
-                return Ok(Effect::Skipped);
+                return Ok(Effect::Skipped); // The fix: a full queue rejects the job.
             }
         }
         // The leak's memory: the id and the document of a job. The queue keeps them.
@@ -95,6 +95,7 @@ impl UnboundedQueue {
         self.waiting.push_back(job);
     }
 
+    /// Removes the oldest job.
     fn take(&mut self) -> Option<Job> {
         let job = self.waiting.pop_front()?;
         self.owned_bytes -= job.heap_bytes();
