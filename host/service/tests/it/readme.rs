@@ -267,7 +267,7 @@ fn the_operations_page_has_every_option_and_variable() {
 /// Every Markdown page of the repository, by its path from the root.
 fn pages() -> Vec<String> {
     let mut pages = Vec::new();
-    for folder in ["", "docs", "docs/patterns"] {
+    for folder in ["", "docs", "docs/patterns", "plugins"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".md") {
