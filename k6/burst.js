@@ -4,8 +4,8 @@
 //   k6 run k6/burst.js
 //   BURST=1000 ROUNDS=5 PAUSE=20 k6 run k6/burst.js
 //
-// BURST is the number of requests in a burst, ROUNDS the number of bursts, and PAUSE the seconds from
-// one burst to the next.
+// BURST is the number of requests in a burst, ROUNDS the number of bursts, and PAUSE the seconds
+// from one burst to the next.
 import { check, sleep } from 'k6';
 
 import { callService, leakStatus, logStatus, summary } from './lab.js';

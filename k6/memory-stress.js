@@ -3,8 +3,8 @@
 //   k6 run k6/memory-stress.js
 //   RATE=200 DURATION=1m k6 run k6/memory-stress.js
 //
-// With every leak on and a higher RATE, the service reaches its memory limit and is killed. Then the
-// thresholds fail, which is what exercise 6 shows.
+// With every leak on and a higher RATE, the service reaches its memory limit and is killed. Then
+// the thresholds fail, which is what exercise 6 shows.
 //
 // The environment sets BASE_URL, RATE (requests per second), DURATION, TIMEOUT, P95_MS, ADMIN_TOKEN
 // and SUMMARY_FILE.
