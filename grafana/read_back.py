@@ -1,7 +1,7 @@
-"""Reads each dashboard with Grafana's own model and writes it again: nothing may be lost or changed.
+"""Reads each dashboard with Grafana's own model, writes it again and compares the two.
 
-A field that Grafana does not know is dropped by the model, so a typing error in the JSON shows here.
-Used by `cargo xtask stack test`; needs the package grafana-foundation-sdk.
+The model drops a field that Grafana does not know, so this finds a misspelt field in the JSON.
+`cargo xtask stack test` runs it. It needs the package grafana-foundation-sdk.
 """
 
 import json
@@ -14,13 +14,13 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 
 def differences(before, after, path="$"):
-    """Yields a line for each place where the two differ."""
+    """Yields one line per difference."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             where = f"{path}.{key}"
             if key not in after:
                 yield f"{where}: lost, was {json.dumps(before[key])[:80]}"
-            elif key in before:  # what the model adds are its defaults
+            elif key in before:  # Keys that the model adds are its defaults.
                 yield from differences(before[key], after[key], where)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, pair in enumerate(zip(before, after)):
@@ -30,7 +30,7 @@ def differences(before, after, path="$"):
 
 
 def main():
-    # Without these the model takes the options of a panel and its queries as they are, unread.
+    # Without these, the model copies the options and queries of a panel without reading them.
     register_default_plugins()
     found = 0
     for name in sys.argv[1:]:

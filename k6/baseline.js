@@ -1,9 +1,9 @@
-// A calm load with every leak off, for exercise 1: memory must stay where it is.
+// A calm load with every leak off, for exercise 1: memory must not grow.
 //
 //   k6 run k6/baseline.js
 //   RATE=100 DURATION=5m MAX_GROWTH_MB=1 k6 run k6/baseline.js
 //
-// It stops at once when a leak is on, and fails when the process has grown by more than MAX_GROWTH_MB.
+// It aborts if a leak is on, and fails if the process grows by MAX_GROWTH_MB or more.
 import { check } from 'k6';
 import exec from 'k6/execution';
 import { Gauge } from 'k6/metrics';
@@ -35,17 +35,17 @@ export const options = {
 };
 
 export function setup() {
-  // Connections and buffers of the first requests are no growth.
+  // The connections and buffers of the first requests do not count as growth.
   for (let i = 0; i < WARM_UP; i += 1) {
     callService();
   }
   const before = leakStatus();
   if (before === null) {
-    exec.test.abort('the service does not answer');
+    exec.test.abort('the service does not answer; is it running?');
   }
   const on = Object.keys(before.leaks).filter((name) => before.leaks[name].enabled);
   if (on.length > 0) {
-    exec.test.abort(`a baseline needs every leak off, and ${on.join(', ')} is on`);
+    exec.test.abort(`a baseline needs every leak off, but these are on: ${on.join(', ')}`);
   }
   logStatus('before', before);
   return { before };

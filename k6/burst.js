@@ -1,10 +1,11 @@
-// Bursts, for exercise 3: many requests at the same moment, a pause, and again.
-// Memory climbs in stairs, one stair a burst, because growth follows the requests and not the clock.
+// Bursts, for exercise 3: many requests at once, then a pause, several times.
+// Memory climbs in steps, one per burst, because growth follows the requests and not the time.
 //
 //   k6 run k6/burst.js
 //   BURST=1000 ROUNDS=5 PAUSE=20 k6 run k6/burst.js
 //
-// BURST is the number of requests at once, ROUNDS how often, PAUSE the seconds between two bursts.
+// BURST is the number of requests in a burst, ROUNDS the number of bursts, and PAUSE the seconds
+// from one burst to the next.
 import { check, sleep } from 'k6';
 
 import { callService, leakStatus, logStatus, summary } from './lab.js';
@@ -25,7 +26,7 @@ export const options = {
   thresholds: {
     'http_req_failed{name:load}': ['rate<0.01'],
     'http_reqs{name:load}': [`count==${BURST * ROUNDS}`],
-    // The slowest of a burst waits for all the others.
+    // The slowest request of a burst waits for all the others.
     'http_req_duration{name:load}': [`p(95)<${Number(__ENV.P95_MS || 5000)}`],
   },
 };
@@ -33,7 +34,7 @@ export const options = {
 export function setup() {
   const before = leakStatus();
   logStatus('before', before);
-  // Every virtual user counts its rounds from here.
+  // Every virtual user measures its rounds from this time.
   return { before, start: Date.now() };
 }
 

@@ -1,17 +1,17 @@
-// What the scripts share: where the lab is, its leak status, and how it is printed.
+// Shared by the scripts: the lab's address, its leak status, and the report.
 import http from 'k6/http';
 
 export const BASE_URL = (__ENV.BASE_URL || 'http://localhost:8080').replace(/\/+$/, '');
 
-// The admin API asks for a token only when the service was started with one.
+// The admin API asks for a token only if the service was started with one.
 const ADMIN = {
   headers: __ENV.ADMIN_TOKEN ? { Authorization: `Bearer ${__ENV.ADMIN_TOKEN}` } : {},
   timeout: '5s',
-  // Kept apart from the load, so that no threshold on the load counts it.
+  // A tag of its own, so that the thresholds on the load do not count it.
   tags: { name: 'admin' },
 };
 
-const AWAY = 'the service does not answer; at its memory limit it is killed and started again';
+const NO_ANSWER = 'the service does not answer; at its memory limit it is killed and restarted';
 
 function column(text, width) {
   return String(text).padStart(width);
@@ -21,12 +21,12 @@ function megabytes(value) {
   return typeof value === 'number' ? value.toFixed(1) : '-';
 }
 
-/** One request of the load. It carries a tag of its own, which the thresholds select. */
+/** Sends one request of the load. Its tag is what the thresholds select. */
 export function callService() {
   return http.get(`${BASE_URL}/api/data`, { tags: { name: 'load' }, timeout: __ENV.TIMEOUT || '10s' });
 }
 
-/** The answer of /admin/leaks/status, or null when the service does not answer. */
+/** Returns the answer of /admin/leaks/status, or null if the service does not answer. */
 export function leakStatus() {
   const response = http.get(`${BASE_URL}/admin/leaks/status`, ADMIN);
   if (response.status !== 200) {
@@ -35,10 +35,10 @@ export function leakStatus() {
   return response.json();
 }
 
-/** One line for the log while the load runs. */
+/** Logs the status in one line while the load runs. */
 export function logStatus(title, status) {
   if (status === null) {
-    console.log(`${title}: ${AWAY}`);
+    console.log(`${title}: ${NO_ANSWER}`);
     return;
   }
   const on = Object.keys(status.leaks).filter((name) => status.leaks[name].enabled);
@@ -47,10 +47,10 @@ export function logStatus(title, status) {
   );
 }
 
-/** A table of the leaks, and a line for the process. */
+/** Returns a table of the leaks, and a line for the process. */
 function statusLines(title, status) {
   if (status === null) {
-    return [`${title}: ${AWAY}`];
+    return [`${title}: ${NO_ANSWER}`];
   }
   const lines = [
     `${title.padEnd(20)}${column('state', 12)}${column('on', 5)}${column('objects', 11)}${column('retained MB', 13)}${column('linear MB', 11)}`,
@@ -66,7 +66,7 @@ function statusLines(title, status) {
   return lines;
 }
 
-/** What grew between two readings, by leak and by request. */
+/** Returns what grew between two readings, per leak and per retained object. */
 function growthLines(before, after) {
   if (!before || !after) {
     return [];
@@ -93,11 +93,11 @@ function rounded(value, unit) {
 }
 
 /**
- * The end of a run: the leaks before and after, what grew, the load, the thresholds; and all of it as
- * JSON when SUMMARY_FILE says where.
+ * Returns the report of a run: the leaks before and after, what grew, the load and the thresholds.
+ * SUMMARY_FILE names a file for the same data as JSON.
  */
 export function summary(title, data) {
-  // Without it the script's setup has stopped the run.
+  // It is missing if the script's setup aborted the run.
   const { before } = data.setup_data || {};
   const after = leakStatus();
   const load = '{name:load}';
@@ -116,7 +116,7 @@ export function summary(title, data) {
   ];
   for (const [name, found] of Object.entries(data.metrics)) {
     for (const [threshold, result] of Object.entries(found.thresholds || {})) {
-      lines.push(`  ${result.ok ? 'kept' : 'BROKEN'}: ${name} ${threshold}`);
+      lines.push(`  ${result.ok ? 'passed' : 'FAILED'}: ${name} ${threshold}`);
     }
   }
   const output = { stdout: `${lines.join('\n')}\n` };

@@ -1,17 +1,16 @@
 //! The unbounded cache.
 //!
-//! **Symptom.** Memory grows by the same amount with every request, as fast as the traffic, and the
-//! hit rate is zero. `entries` equals the number of requests.
+//! **Symptom.** Memory grows by the same amount with every request. The hit rate is zero, and
+//! `entries` equals the number of requests.
 //!
-//! **Cause.** Two mistakes that are harmless alone. The key was meant to name what was asked, but it
-//! has the request's id in it, so that no two requests share one and nothing is ever found. And
-//! nothing bounds the cache: no size, no time to live.
+//! **Cause.** Two mistakes that are harmless alone. The key contains the id of the request, so no
+//! two requests share a key and no lookup ever hits. And the cache has no bound: neither a
+//! maximum size nor a time to live.
 //!
-//! **Fix.** `variant: fixed` bounds it both ways: at most `max_entries`, none older than
-//! `entry_ttl_seconds`, the least recently used gone first. Since no key is ever found again, that is
-//! the oldest one. What was retained before the switch goes in steps of [`SHRINK_STEP`] entries per
-//! request. The key stays as useless as it was: a bound stops the leak, only a better key makes it a
-//! cache.
+//! **Fix.** `variant: fixed` bounds the cache: at most `max_entries` entries, none older than
+//! `entry_ttl_seconds`. It evicts the least recently used entry first; without hits, that is the
+//! oldest. After a switch to `fixed`, each request evicts up to [`SHRINK_STEP`] leaked entries.
+//! The key stays useless. A bound stops the leak; only a better key makes this a useful cache.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -24,20 +23,20 @@ use leak_plugin_sdk::{
 leak_plugin_sdk::settings! {
     /// The bounds of the fixed variant.
     pub struct CacheSettings {
-        /// Most entries that the fixed variant keeps.
+        /// Maximum number of entries of the fixed variant.
         pub max_entries: usize = 100, in 1..=1_000_000;
-        /// How old an entry of the fixed variant gets, in seconds.
+        /// Maximum age of an entry of the fixed variant, in seconds.
         pub entry_ttl_seconds: f64 = 60.0, in 0.001..=86_400.0;
     }
 }
 
-/// Answers by request, kept to be found again.
+/// A cache of answers, keyed by request.
 #[derive(Debug, Default)]
 pub struct Cache {
     entries: HashMap<Rc<str>, Entry>,
-    /// The keys from the oldest entry to the newest.
+    /// The keys of all entries, oldest first.
     by_age: VecDeque<Rc<str>>,
-    /// What the keys and the answers of all entries own.
+    /// Heap bytes that the keys and the answers of all entries own.
     owned_bytes: usize,
 }
 
@@ -48,7 +47,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// What an entry takes up in the containers, with its control byte in the map.
+    /// Bytes of one entry in the two containers, including its control byte in the map.
     const SLOT_BYTES: usize = size_of::<(Rc<str>, Self)>() + 1 + size_of::<Rc<str>>();
 }
 
@@ -60,10 +59,11 @@ impl LeakPlugin for Cache {
 
     fn on_request(&mut self, call: Call<'_, CacheSettings>) -> Result<Effect, Failure> {
         let key = key(call.request, call.sequence);
-        // The look-up every cache begins with. With a key like this it never finds anything.
+        // The lookup. It never hits, because every key is unique.
         if self.entries.contains_key(&key) {
             return Ok(Effect::Skipped);
         }
+        // The leak: every request allocates an answer, and the leaky variant never frees one.
         let answer = call.payload(
             call.payload_bytes
                 .saturating_sub(key.heap_bytes() + Entry::SLOT_BYTES),
@@ -75,6 +75,7 @@ impl LeakPlugin for Cache {
                 inserted_unix_ms: call.request.time_unix_ms,
             },
         );
+        // The fix: every insert also enforces the bounds.
         if call.variant == Variant::Fixed {
             self.evict(call.settings, call.request.time_unix_ms);
         }
@@ -94,19 +95,15 @@ impl Cache {
         self.entries.insert(key, entry);
     }
 
-    /// Drops the oldest entries, as far as they are too many or too old.
+    /// Evicts the oldest entries while there are too many or they are expired.
     fn evict(&mut self, bounds: &CacheSettings, now_unix_ms: u64) {
         for _ in 0..=SHRINK_STEP {
             let Some(oldest) = self.by_age.front() else {
                 break;
             };
-            let crowded = self.entries.len() > bounds.max_entries;
-            if !crowded
-                && !self
-                    .entries
-                    .get(oldest)
-                    .is_some_and(|entry| entry.expired(bounds, now_unix_ms))
-            {
+            let over_capacity = self.entries.len() > bounds.max_entries;
+            let is_expired = |entry: &Entry| entry.is_expired(bounds, now_unix_ms);
+            if !over_capacity && !self.entries.get(oldest).is_some_and(is_expired) {
                 break;
             }
             self.drop_oldest();
@@ -115,6 +112,7 @@ impl Cache {
         self.by_age.shrink_sparse();
     }
 
+    /// Removes the oldest entry from both containers.
     fn drop_oldest(&mut self) {
         let Some(key) = self.by_age.pop_front() else {
             return;
@@ -126,14 +124,16 @@ impl Cache {
 }
 
 impl Entry {
-    fn expired(&self, bounds: &CacheSettings, now_unix_ms: u64) -> bool {
-        // A clock that was set back makes an entry young, not infinitely old.
+    fn is_expired(&self, bounds: &CacheSettings, now_unix_ms: u64) -> bool {
+        // If the clock is set back, the subtraction saturates: the entry looks new, not expired.
         let age_ms = now_unix_ms.saturating_sub(self.inserted_unix_ms);
         age_ms as f64 > bounds.entry_ttl_seconds * 1000.0
     }
 }
 
-/// The bug: the id makes the key unique. The sequence number keeps it so even if an id comes twice.
+/// The bug: the key contains the id of the request, so every key is unique. A key of method, path
+/// and query alone would get hits. The sequence number keeps the key unique even if two requests
+/// have the same id.
 fn key(request: &Request, sequence: u64) -> Rc<str> {
     let Request {
         method,

@@ -14,15 +14,16 @@ fn every_request_adds_an_entry() {
 }
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     let requests = [1000, 1800, 2000, 3700];
     check::retains_payload_bytes(Driver::<Cache>::default, &[5120, 20_480], &requests, 0.05);
-    // A map that has just doubled stands half empty, which shows when entries are small.
+    // A map that has just doubled is half empty. With small entries this raises the bytes per
+    // request noticeably.
     check::retains_payload_bytes(Driver::<Cache>::default, &[1024], &requests, 0.2);
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut cache = Driver::<Cache>::default();
     check::reports_what_is_allocated(
         &mut cache,
@@ -32,7 +33,7 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn a_repeated_request_finds_nothing_either() {
+fn a_repeated_request_misses_too() {
     let mut cache = Cache::default();
     let settings = CacheSettings::default();
     for sequence in 1..=10 {
@@ -66,7 +67,7 @@ fn fixed_stays_within_max_entries() {
 }
 
 #[test]
-fn fixed_drops_what_is_too_old() {
+fn fixed_evicts_expired_entries() {
     let mut cache = Driver::<Cache>::default();
     cache.variant("fixed").unwrap();
     cache.set("entry_ttl_seconds", Value::Number(2.0)).unwrap();
@@ -78,7 +79,7 @@ fn fixed_drops_what_is_too_old() {
 }
 
 #[test]
-fn switching_to_fixed_brings_the_rest_down_in_steps() {
+fn a_switch_to_fixed_evicts_the_leaked_entries_in_steps() {
     let mut cache = Driver::<Cache>::default();
     assert_eq!(cache.requests(5000).unwrap().objects, 5000);
     check::sheds_in_steps(&mut cache);
@@ -86,7 +87,7 @@ fn switching_to_fixed_brings_the_rest_down_in_steps() {
     assert_eq!(bounded.objects, 100);
     assert!(
         bounded.bytes < 110 * 5120,
-        "the containers shrink too: {}",
+        "the containers must shrink too: {}",
         bounded.bytes
     );
 }

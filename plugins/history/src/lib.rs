@@ -1,14 +1,15 @@
-//! The request history that is never cut.
+//! A request history without a bound.
 //!
-//! **Symptom.** Memory grows with every request, a little more when headers or queries are long.
-//! `records` equals the number of requests. Nobody has looked at most of them.
+//! **Symptom.** Memory grows with every request, and grows faster with long headers or queries.
+//! `records` equals the number of requests. Almost no record is ever read.
 //!
-//! **Cause.** Somebody wanted to see the last requests and kept all of them, whole: id, time, method,
-//! path, headers, query, the beginning of the body, status, time taken, trace id, and what was
-//! rendered for it, here a padding that fills the record up to `payload_bytes`.
+//! **Cause.** The history should show recent requests, but it keeps every request. A record is
+//! complete: id, time, method, path, headers, query, the start of the body, status, elapsed time,
+//! trace id, and the rendered answer. Here a padding replaces the rendered answer and fills the
+//! record up to `payload_bytes`.
 //!
-//! **Fix.** `variant: fixed` keeps a ring of the last `keep_last` records. What was retained before the
-//! switch goes in steps of [`SHRINK_STEP`] records per request.
+//! **Fix.** `variant: fixed` keeps a ring of the last `keep_last` records. After a switch to
+//! `fixed`, each request drops up to [`SHRINK_STEP`] leaked records.
 
 mod record;
 
@@ -23,16 +24,17 @@ use record::Record;
 leak_plugin_sdk::settings! {
     /// The bound of the fixed variant.
     pub struct HistorySettings {
-        /// How many records the fixed variant keeps.
+        /// Number of most recent records that the fixed variant keeps.
         pub keep_last: usize = 100, in 1..=1_000_000;
     }
 }
 
-/// Every request from the oldest to the newest.
+/// The requests since the start, or the most recent ones in the fixed variant.
 #[derive(Debug, Default)]
 pub struct History {
-    /// Boxed, so that the list itself stays small however large a record is.
+    /// Oldest first. The records are boxed, so the list stays small however large a record is.
     records: VecDeque<Box<Record>>,
+    /// Heap bytes that all records own.
     owned_bytes: usize,
 }
 
@@ -43,11 +45,14 @@ impl LeakPlugin for History {
     type Settings = HistorySettings;
 
     fn on_request(&mut self, call: Call<'_, HistorySettings>) -> Result<Effect, Failure> {
+        // The next two lines allocate what a record holds, so the profiler names them.
         let request = call.request.clone();
         let padding = call.payload(Record::padding_bytes(&request, call.payload_bytes));
+        // The bug: nothing ever removes a record.
         self.push(Box::new(Record { request, padding }));
+        // The fix: every push also drops the oldest records beyond the bound.
         if call.variant == Variant::Fixed {
-            self.cut(call.settings.keep_last);
+            self.drop_oldest(call.settings.keep_last);
         }
         Ok(Effect::Triggered)
     }
@@ -66,8 +71,8 @@ impl History {
         self.records.push_back(record);
     }
 
-    /// Drops the oldest records beyond the last `keep`.
-    fn cut(&mut self, keep: usize) {
+    /// Drops the oldest records until `keep` are left, at most `SHRINK_STEP + 1` per call.
+    fn drop_oldest(&mut self, keep: usize) {
         for _ in 0..=SHRINK_STEP {
             if self.records.len() <= keep {
                 break;

@@ -1,8 +1,8 @@
-//! What is kept of one request.
+//! The record of one request.
 
 use leak_plugin_sdk::{HeapSize, Payload, Request};
 
-/// One request, whole, and the padding that fills its record up.
+/// A complete request, and padding that fills the record up to its size.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) request: Request,
@@ -10,14 +10,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// How much padding makes a record of `request` retain `payload_bytes` in all.
+    /// The bytes of padding with which a record of `request` retains `payload_bytes` in total.
     ///
-    /// Two thirds are padding whatever the request brings along, so that a request with many headers
-    /// retains more and one record still weighs what it should.
+    /// At least two thirds of `payload_bytes` are padding. So a request with many headers retains
+    /// more than `payload_bytes`, as it would in a real history.
     pub(crate) fn padding_bytes(request: &Request, payload_bytes: usize) -> usize {
-        let without = size_of::<Box<Self>>() + size_of::<Self>() + request.heap_bytes();
+        let overhead = size_of::<Box<Self>>() + size_of::<Self>() + request.heap_bytes();
         payload_bytes
-            .saturating_sub(without)
+            .saturating_sub(overhead)
             .max(payload_bytes * 2 / 3)
     }
 }
@@ -35,11 +35,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn padding_fills_the_record_but_is_at_least_two_thirds_of_it() {
+    fn padding_fills_the_record_and_is_at_least_two_thirds_of_it() {
         let mut request = request(1);
-        for (payload_bytes, least) in [(1536, 1024), (15_360, 10_240), (3, 2), (0, 0)] {
+        for (payload_bytes, min) in [(1536, 1024), (15_360, 10_240), (3, 2), (0, 0)] {
             let padding = Record::padding_bytes(&request, payload_bytes);
-            assert!(padding >= least, "{padding} of {payload_bytes}");
+            assert!(padding >= min, "{padding} of {payload_bytes}");
         }
         let record = size_of::<Box<Record>>() + size_of::<Record>() + request.heap_bytes();
         assert_eq!(Record::padding_bytes(&request, 15_360) + record, 15_360);

@@ -16,7 +16,7 @@ fn every_request_adds_a_record() {
 }
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     check::retains_payload_bytes(
         Driver::<History>::default,
         &[1536, 8192, 20_480],
@@ -26,7 +26,7 @@ fn a_request_retains_what_the_setting_says() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut history = Driver::<History>::default();
     check::reports_what_is_allocated(
         &mut history,
@@ -36,7 +36,7 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn a_record_keeps_the_whole_request_and_padding_of_its_own() {
+fn a_record_keeps_the_complete_request_and_unique_padding() {
     let mut history = History::default();
     let settings = HistorySettings::default();
     let mut paddings = HashSet::new();
@@ -63,7 +63,7 @@ fn a_record_keeps_the_whole_request_and_padding_of_its_own() {
 }
 
 #[test]
-fn fixed_is_a_ring_of_the_last() {
+fn fixed_keeps_only_the_last_records() {
     let mut history = Driver::<History>::default();
     history.variant("fixed").unwrap();
     history.set("keep_last", Value::Integer(10)).unwrap();
@@ -79,7 +79,7 @@ fn fixed_is_a_ring_of_the_last() {
 }
 
 #[test]
-fn the_ring_keeps_the_newest() {
+fn fixed_keeps_the_newest_records() {
     let mut history = History::default();
     let settings = HistorySettings { keep_last: 3 };
     for sequence in 1..=10 {
@@ -102,7 +102,7 @@ fn the_ring_keeps_the_newest() {
 }
 
 #[test]
-fn switching_to_fixed_brings_the_rest_down_in_steps() {
+fn a_switch_to_fixed_drops_the_leaked_records_in_steps() {
     let mut history = Driver::<History>::default();
     assert_eq!(history.requests(5000).unwrap().objects, 5000);
     check::sheds_in_steps(&mut history);
@@ -110,7 +110,7 @@ fn switching_to_fixed_brings_the_rest_down_in_steps() {
     assert_eq!(bounded.objects, 100);
     assert!(
         bounded.bytes < 110 * 1536,
-        "the list shrinks too: {}",
+        "the list must shrink too: {}",
         bounded.bytes
     );
 }

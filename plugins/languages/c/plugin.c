@@ -1,12 +1,11 @@
-// A job that is never taken off its list: an early return on the error path.
+// A job that is never removed from its list: an early return on the error path.
 //
-// Symptom. Memory grows with every request that is refused, and with no other. Those that succeed are clean, and so is
-// every test that only looks at them.
+// Symptom. Memory grows only with rejected requests. A test of successful requests finds no leak.
 //
-// Cause. A job is put on the list of jobs at work when it begins, and is taken off and freed when it ends. The check in
-// between returns at once when a request is not signed, and nobody takes that job off.
+// Cause. A job is added to a list when it starts, and removed and freed when it ends. For a request
+// without a signature, the function returns between the two steps. Nothing removes that job.
 //
-// Fix. `variant: fixed` has one way out of the function: `goto done`, whatever happens.
+// Fix. `variant: fixed` has a single exit, `goto done`, which always ends the job.
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,12 +13,13 @@
 
 #include "leak_plugin.h"
 
-#define MOST_PAYLOAD_BYTES (16 << 20)
+#define MAX_PAYLOAD_BYTES (16 << 20)
 #define DEFAULT_PAYLOAD_BYTES 4096
 
-// What was retained before a switch to `fixed` goes in steps, so that no request takes too long.
-#define DROP_AT_ONCE 256
+// After a switch to `fixed`, each request drops at most this many leaked jobs.
+#define MAX_DROPS_PER_REQUEST 256
 
+typedef exports_leak_lab_plugin_leak_outcome_t outcome_t;
 typedef exports_leak_lab_plugin_leak_request_t request_t;
 typedef exports_leak_lab_plugin_leak_retention_t retention_t;
 typedef exports_leak_lab_plugin_leak_setting_t setting_t;
@@ -29,62 +29,62 @@ typedef leak_plugin_string_t string_t;
 
 struct job {
     struct job *next;
-    // Of the whole block, as it was asked for.
-    size_t bytes;
+    size_t bytes; // The size of the whole block.
     unsigned char body[];
 };
 
-static struct job *at_work;
-static retention_t held;
+static struct job *active_jobs;
+static retention_t retained;
 
 static bool is_fixed;
 static size_t payload_bytes = DEFAULT_PAYLOAD_BYTES;
 
 static struct job *job_begin(const request_t *request) {
     size_t bytes = sizeof(struct job) + payload_bytes;
+    // The leaked memory. It stays on the list until `job_end` removes it.
     struct job *job = malloc(bytes);
     if (!job) {
         return NULL;
     }
     job->bytes = bytes;
-    // Bytes that no other request has.
+    // Fills the body with content that no other request has.
     for (size_t i = 0; i < payload_bytes; i++) {
         job->body[i] = request->id.len ? request->id.ptr[i % request->id.len] : 0;
     }
-    job->next = at_work;
-    at_work = job;
-    held.objects += 1;
-    held.bytes += bytes;
+    job->next = active_jobs;
+    active_jobs = job;
+    retained.objects += 1;
+    retained.bytes += bytes;
     return job;
 }
 
 static void job_end(struct job *job) {
-    struct job **link = &at_work;
+    struct job **link = &active_jobs;
     while (*link && *link != job) {
         link = &(*link)->next;
     }
     if (*link) {
         *link = job->next;
-        held.objects -= 1;
-        held.bytes -= job->bytes;
+        retained.objects -= 1;
+        retained.bytes -= job->bytes;
         free(job);
     }
 }
 
-static void drop_jobs(size_t most) {
-    while (at_work && most > 0) {
-        job_end(at_work);
-        most--;
+static void drop_jobs(size_t max) {
+    while (active_jobs && max > 0) {
+        job_end(active_jobs);
+        max--;
     }
 }
 
-static bool is(const string_t *text, const char *word) {
+static bool equals(const string_t *text, const char *word) {
     return text->len == strlen(word) && memcmp(text->ptr, word, text->len) == 0;
 }
 
 static bool is_signed(const request_t *request) {
     for (size_t i = 0; i < request->headers.len; i++) {
-        if (is(&request->headers.ptr[i].f0, "x-signature")) {
+        if (equals(&request->headers.ptr[i].f0, "x-signature")) {
             return true;
         }
     }
@@ -98,21 +98,23 @@ static bool handle(const request_t *request) {
     }
     if (!is_signed(request)) {
         if (is_fixed) {
-            goto done;
+            goto done; // The fix: the only exit ends the job.
         }
-        return true; // The bug: the job stays on the list.
+        return true; // The bug: this exit leaves the job on the list.
     }
 done:
     job_end(job);
     return true;
 }
 
-// The lab's contract from here on. What is returned is freed by the generated code, so it is allocated.
+// The lab's contract starts here. The generated code frees the returned values, so all of them are
+// allocated.
 
 static setting_spec_t variant_spec(void) {
     setting_spec_t spec;
     leak_plugin_string_dup(&spec.name, "variant");
-    leak_plugin_string_dup(&spec.description, "Whether a refused job stays on the list (leaky) or not (fixed).");
+    leak_plugin_string_dup(&spec.description,
+                           "Whether a rejected job stays on the list (leaky) or not (fixed).");
     spec.type.tag = EXPORTS_LEAK_LAB_PLUGIN_LEAK_SETTING_TYPE_CHOICE;
     spec.type.val.choice.len = 2;
     spec.type.val.choice.ptr = calloc(2, sizeof(string_t));
@@ -126,10 +128,10 @@ static setting_spec_t variant_spec(void) {
 static setting_spec_t payload_spec(void) {
     setting_spec_t spec;
     leak_plugin_string_dup(&spec.name, "payload_bytes");
-    leak_plugin_string_dup(&spec.description, "Bytes that each job keeps of its request.");
+    leak_plugin_string_dup(&spec.description, "Bytes that each job retains.");
     spec.type.tag = EXPORTS_LEAK_LAB_PLUGIN_LEAK_SETTING_TYPE_INTEGER;
     spec.type.val.integer.min = 0;
-    spec.type.val.integer.max = MOST_PAYLOAD_BYTES;
+    spec.type.val.integer.max = MAX_PAYLOAD_BYTES;
     spec.default_.tag = EXPORTS_LEAK_LAB_PLUGIN_LEAK_VALUE_INTEGER;
     spec.default_.val.integer = DEFAULT_PAYLOAD_BYTES;
     return spec;
@@ -140,7 +142,8 @@ void exports_leak_lab_plugin_leak_describe(exports_leak_lab_plugin_leak_manifest
     leak_plugin_string_dup(&manifest->version, "0.1.0");
     leak_plugin_string_dup(&manifest->title, "Job left on a list (C)");
     leak_plugin_string_dup(&manifest->description,
-                           "Returns early for requests without x-signature, and leaves their jobs on a list.");
+                           "Returns early for requests without x-signature and leaves their jobs "
+                           "on a list.");
     leak_plugin_string_dup(&manifest->unit, "jobs");
     manifest->settings.len = 2;
     manifest->settings.ptr = calloc(2, sizeof(setting_spec_t));
@@ -148,66 +151,69 @@ void exports_leak_lab_plugin_leak_describe(exports_leak_lab_plugin_leak_manifest
     manifest->settings.ptr[1] = payload_spec();
 }
 
-// What is wrong with a setting, or NULL.
-static const char *complaint(const setting_t *setting) {
-    if (is(&setting->name, "variant")) {
-        bool fits = setting->value.tag == EXPORTS_LEAK_LAB_PLUGIN_LEAK_VALUE_TEXT &&
-                    (is(&setting->value.val.text, "leaky") || is(&setting->value.val.text, "fixed"));
-        return fits ? NULL : "takes \"leaky\" or \"fixed\"";
+// An error message for an invalid setting, or NULL.
+static const char *find_error(const setting_t *setting) {
+    if (equals(&setting->name, "variant")) {
+        const string_t *text = &setting->value.val.text;
+        bool valid = setting->value.tag == EXPORTS_LEAK_LAB_PLUGIN_LEAK_VALUE_TEXT &&
+                     (equals(text, "leaky") || equals(text, "fixed"));
+        return valid ? NULL : "must be \"leaky\" or \"fixed\"";
     }
-    if (is(&setting->name, "payload_bytes")) {
-        bool fits = setting->value.tag == EXPORTS_LEAK_LAB_PLUGIN_LEAK_VALUE_INTEGER &&
-                    setting->value.val.integer >= 0 && setting->value.val.integer <= MOST_PAYLOAD_BYTES;
-        return fits ? NULL : "takes 0 to 16777216";
+    if (equals(&setting->name, "payload_bytes")) {
+        int64_t bytes = setting->value.val.integer;
+        bool valid = setting->value.tag == EXPORTS_LEAK_LAB_PLUGIN_LEAK_VALUE_INTEGER &&
+                     bytes >= 0 && bytes <= MAX_PAYLOAD_BYTES;
+        return valid ? NULL : "must be an integer from 0 to 16777216";
     }
-    return "there is no such setting";
+    return "is not a setting of this plugin";
 }
 
 bool exports_leak_lab_plugin_leak_configure(exports_leak_lab_plugin_leak_list_setting_t *settings,
                                             setting_error_t *error) {
-    bool fits = true;
-    // All are checked before any is taken.
-    for (size_t i = 0; fits && i < settings->len; i++) {
-        const char *message = complaint(&settings->ptr[i]);
+    bool valid = true;
+    // Checks all settings before it changes any.
+    for (size_t i = 0; valid && i < settings->len; i++) {
+        const char *message = find_error(&settings->ptr[i]);
         if (message) {
-            leak_plugin_string_dup_n(&error->name, (const char *)settings->ptr[i].name.ptr, settings->ptr[i].name.len);
+            const string_t *name = &settings->ptr[i].name;
+            leak_plugin_string_dup_n(&error->name, (const char *)name->ptr, name->len);
             leak_plugin_string_dup(&error->message, message);
-            fits = false;
+            valid = false;
         }
     }
-    for (size_t i = 0; fits && i < settings->len; i++) {
+    for (size_t i = 0; valid && i < settings->len; i++) {
         const setting_t *setting = &settings->ptr[i];
-        if (is(&setting->name, "variant")) {
-            is_fixed = is(&setting->value.val.text, "fixed");
+        if (equals(&setting->name, "variant")) {
+            is_fixed = equals(&setting->value.val.text, "fixed");
         } else {
             payload_bytes = (size_t)setting->value.val.integer;
         }
     }
     exports_leak_lab_plugin_leak_list_setting_free(settings);
-    return fits;
+    return valid;
 }
 
-bool exports_leak_lab_plugin_leak_on_request(request_t *request, exports_leak_lab_plugin_leak_outcome_t *outcome,
+bool exports_leak_lab_plugin_leak_on_request(request_t *request, outcome_t *outcome,
                                              string_t *error) {
-    bool ran = handle(request);
+    bool handled = handle(request);
     if (is_fixed) {
-        drop_jobs(DROP_AT_ONCE);
+        drop_jobs(MAX_DROPS_PER_REQUEST);
     }
     exports_leak_lab_plugin_leak_request_free(request);
-    if (!ran) {
-        leak_plugin_string_dup(error, "malloc has no memory for the job");
+    if (!handled) {
+        leak_plugin_string_dup(error, "malloc failed");
         return false;
     }
     outcome->triggered = true;
-    outcome->retained = held;
+    outcome->retained = retained;
     return true;
 }
 
 void exports_leak_lab_plugin_leak_retained(retention_t *retention) {
-    *retention = held;
+    *retention = retained;
 }
 
 void exports_leak_lab_plugin_leak_clear(retention_t *dropped) {
-    *dropped = held;
+    *dropped = retained;
     drop_jobs(SIZE_MAX);
 }

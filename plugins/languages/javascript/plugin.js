@@ -1,105 +1,111 @@
-// Callbacks that wait for an answer which never comes.
+// Callbacks that wait for an answer that never arrives.
 //
-// Symptom. Memory grows with every request. The heap of a JavaScript engine shows thousands of closures of one function,
-// and each of them holds on to a whole request.
+// Symptom. Memory grows with every request. The heap of the JavaScript engine contains thousands of
+// closures of one function, and each of them holds a whole request.
 //
-// Cause. Who asks the backend leaves a callback in a map, to be found again when the answer arrives. The answer handler
-// removes it. When no answer arrives, nobody does: the map outlives every request, and so does what its closures captured.
+// Cause. A query to the backend stores a callback in a map. The handler of the answer removes it.
+// If no answer arrives, nothing removes it. The map outlives every request, and so does everything
+// that the closures captured.
 //
-// Fix. `variant: fixed` gives up on the oldest callbacks when more than `max_waiting` wait.
+// Fix. `variant: fixed` drops the oldest callbacks when more than `max_waiting` are waiting.
 
 import { log } from 'leak-lab:plugin/logging@0.1.0';
 
-const MOST_PAYLOAD_BYTES = 16n << 20n;
+const MAX_PAYLOAD_BYTES = 16n << 20n;
 
-/** What was retained before a switch to `fixed` goes in steps, so that no request takes too long. */
-const GIVE_UP_AT_ONCE = 256;
+/** After a switch to `fixed`, each request drops at most this many leaked callbacks. */
+const MAX_DROPS_PER_REQUEST = 256;
 
 const encoder = new TextEncoder();
 
 const settings = { variant: 'leaky', payload_bytes: 4096n, max_waiting: 10n };
 
-/** Callbacks by the name of their question. The engine keeps a Map in the order in which it was filled. */
+/** Callbacks by the id of their query. A Map iterates in insertion order: oldest first. */
 const waiting = new Map();
-let questions = 0;
+let queries = 0;
 
-/** What the callbacks hold on to, in bytes: names and payloads. */
-let heldBytes = 0;
+/** Bytes that the callbacks hold: ids and payloads. */
+let retainedBytes = 0;
 
-/** Leaves a callback for the answer. The bug: only an answer takes it away again. */
-function ask(request, payload) {
-  questions += 1;
-  const name = `${request.id}#${questions}`;
-  waiting.set(name, {
-    bytes: name.length + payload.byteLength,
-    answered: (status) => log('debug', `${request.path}: ${status} for ${payload.byteLength} bytes`),
+/** Stores a callback for the answer. The bug: only an answer removes it. */
+function queryBackend(request, payload) {
+  queries += 1;
+  const id = `${request.id}#${queries}`;
+  waiting.set(id, {
+    bytes: id.length + payload.byteLength,
+    answered: (status) =>
+      log('debug', `${request.path}: ${status} for ${payload.byteLength} bytes`),
   });
-  heldBytes += name.length + payload.byteLength;
+  retainedBytes += id.length + payload.byteLength;
 }
 
-/** What should happen to a callback sooner or later. */
-function giveUp(name) {
-  heldBytes -= waiting.get(name).bytes;
-  waiting.delete(name);
+/** Removes a callback. */
+function drop(id) {
+  retainedBytes -= waiting.get(id).bytes;
+  waiting.delete(id);
 }
 
-/** Bytes that no other request has, so that nothing can share them. */
+/** A buffer with content that no other request has, so that nothing can share it. */
 function payloadOf(request) {
+  // The leaked memory. The closure in `waiting` keeps it.
   const payload = new Uint8Array(Number(settings.payload_bytes));
   let filled = encoder.encodeInto(`${request.id} `, payload).written;
-  // Doubling what is there takes a few calls of the engine instead of a step of the interpreter for each byte.
+  // Doubling takes a few calls of the engine instead of one interpreter step per byte.
   for (; filled > 0 && filled < payload.length; filled *= 2) {
     payload.copyWithin(filled, 0, filled);
   }
   return payload;
 }
 
-function checked({ name, value }) {
-  const refuse = (message) => {
+function validated({ name, value }) {
+  const reject = (message) => {
     throw { name, message };
   };
   switch (name) {
     case 'variant':
-      if (value.val !== 'leaky' && value.val !== 'fixed') refuse('takes "leaky" or "fixed"');
+      if (value.val !== 'leaky' && value.val !== 'fixed') reject('must be "leaky" or "fixed"');
       break;
     case 'payload_bytes':
-      if (value.tag !== 'integer' || value.val < 0n || value.val > MOST_PAYLOAD_BYTES) refuse('takes 0 to 16777216');
+      if (value.tag !== 'integer' || value.val < 0n || value.val > MAX_PAYLOAD_BYTES)
+        reject('must be an integer from 0 to 16777216');
       break;
     case 'max_waiting':
-      if (value.tag !== 'integer' || value.val < 0n || value.val > 1_000_000n) refuse('takes 0 to 1000000');
+      if (value.tag !== 'integer' || value.val < 0n || value.val > 1_000_000n)
+        reject('must be an integer from 0 to 1000000');
       break;
     default:
-      refuse('there is no such setting');
+      reject('is not a setting of this plugin');
   }
   return [name, value.val];
 }
 
-/** A JavaScript program cannot see the engine's own objects: closures, slots of the map. */
-const retained = () => ({ objects: BigInt(waiting.size), bytes: BigInt(heldBytes) });
+/** The bytes exclude closures and map slots, because JavaScript cannot measure engine objects. */
+const retained = () => ({ objects: BigInt(waiting.size), bytes: BigInt(retainedBytes) });
 
 export const leak = {
   describe: () => ({
     id: 'javascript-closures',
     version: '0.1.0',
-    title: 'Closures that wait for ever (JavaScript)',
-    description: 'Leaves a callback in a map for every request; the answer that would remove it never comes.',
+    title: 'Closures that wait forever (JavaScript)',
+    description:
+      'Stores a callback for every request; the answer that would remove it never arrives.',
     unit: 'callbacks',
     settings: [
       {
         name: 'variant',
-        description: 'Whether callbacks wait for ever (leaky) or the oldest are given up (fixed).',
+        description: 'Whether callbacks wait forever (leaky) or the oldest are dropped (fixed).',
         type: { tag: 'choice', val: ['leaky', 'fixed'] },
         default: { tag: 'text', val: 'leaky' },
       },
       {
         name: 'payload_bytes',
-        description: 'Bytes that each callback holds on to.',
-        type: { tag: 'integer', val: { min: 0n, max: MOST_PAYLOAD_BYTES } },
+        description: 'Bytes that each callback retains.',
+        type: { tag: 'integer', val: { min: 0n, max: MAX_PAYLOAD_BYTES } },
         default: { tag: 'integer', val: 4096n },
       },
       {
         name: 'max_waiting',
-        description: 'Callbacks that the fixed variant lets wait.',
+        description: 'Maximum number of waiting callbacks of the fixed variant.',
         type: { tag: 'integer', val: { min: 0n, max: 1_000_000n } },
         default: { tag: 'integer', val: 10n },
       },
@@ -107,18 +113,19 @@ export const leak = {
   }),
 
   configure(changes) {
-    // All are checked before any is taken.
-    for (const [name, value] of changes.map(checked)) {
+    // Validates all settings before it changes any.
+    for (const [name, value] of changes.map(validated)) {
       settings[name] = value;
     }
   },
 
   onRequest(request) {
-    ask(request, payloadOf(request));
+    queryBackend(request, payloadOf(request));
+    // The fix: drop the oldest callbacks beyond the bound.
     if (settings.variant === 'fixed') {
-      const tooMany = waiting.size - Number(settings.max_waiting);
-      for (const name of [...waiting.keys()].slice(0, Math.min(tooMany, GIVE_UP_AT_ONCE))) {
-        giveUp(name);
+      const excess = Math.max(0, waiting.size - Number(settings.max_waiting));
+      for (const id of [...waiting.keys()].slice(0, Math.min(excess, MAX_DROPS_PER_REQUEST))) {
+        drop(id);
       }
     }
     return { triggered: true, retained: retained() };
@@ -129,7 +136,7 @@ export const leak = {
   clear() {
     const dropped = retained();
     waiting.clear();
-    heldBytes = 0;
+    retainedBytes = 0;
     return dropped;
   },
 };

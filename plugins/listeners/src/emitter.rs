@@ -1,25 +1,25 @@
-//! An event emitter, as every framework has one.
+//! A minimal event emitter, like those of most frameworks.
 
 use std::cell::RefCell;
 
 use leak_plugin_sdk::{Container, HeapSize, Retention};
 
-/// Something that subscribers want to hear of: the service's configuration has changed.
+/// The event: the configuration of the service has changed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConfigurationChanged {
     /// The number of the new configuration.
     pub(crate) version: u64,
 }
 
-/// A callback on the heap with everything it captured.
+/// A boxed callback with the values that it captured.
 pub(crate) struct Callback {
     function: Box<dyn Fn(ConfigurationChanged) -> u64>,
     bytes: usize,
 }
 
 impl Callback {
-    /// Boxes a closure. Once it is behind a pointer nobody sees any more what it captured, so that is
-    /// told here: `captured_bytes` is what the captured values own on the heap.
+    /// Boxes a closure. `captured_bytes` is the heap memory that the captured values own. The
+    /// caller must measure it, because a boxed closure hides what it captured.
     pub(crate) fn new(
         function: impl Fn(ConfigurationChanged) -> u64 + 'static,
         captured_bytes: usize,
@@ -36,37 +36,35 @@ impl HeapSize for Callback {
     }
 }
 
-/// Calls its subscribers when something happens.
+/// Calls all subscribed callbacks when it emits an event.
 #[derive(Default)]
 pub(crate) struct Emitter(RefCell<Subscribers>);
 
 #[derive(Default)]
 struct Subscribers {
-    /// In the order of their numbers.
+    /// Callbacks by subscription id, in ascending order.
     callbacks: Vec<(u64, Callback)>,
-    last_number: u64,
+    last_id: u64,
+    /// Heap bytes that all callbacks own.
     owned_bytes: usize,
 }
 
 impl Emitter {
-    /// What the list takes up for each callback.
+    /// Bytes of one callback in the list.
     pub(crate) const SLOT_BYTES: usize = size_of::<(u64, Callback)>();
 
-    /// Adds a callback, until the subscription is dropped.
-    #[must_use = "dropping the subscription ends it"]
+    /// Adds a callback. It stays subscribed until the returned guard is dropped.
+    #[must_use = "dropping the subscription removes the callback"]
     pub(crate) fn subscribe(&self, callback: Callback) -> Subscription<'_> {
         let mut subscribers = self.0.borrow_mut();
-        subscribers.last_number += 1;
-        let number = subscribers.last_number;
+        subscribers.last_id += 1;
+        let id = subscribers.last_id;
         subscribers.owned_bytes += callback.heap_bytes();
-        subscribers.callbacks.push((number, callback));
-        Subscription {
-            emitter: self,
-            number,
-        }
+        subscribers.callbacks.push((id, callback));
+        Subscription { emitter: self, id }
     }
 
-    /// Calls every subscriber and adds up what they answer.
+    /// Calls every callback and returns the wrapping sum of their results.
     pub(crate) fn emit(&self, event: ConfigurationChanged) -> u64 {
         let subscribers = self.0.borrow();
         subscribers.callbacks.iter().fold(0, |sum, (_, callback)| {
@@ -74,11 +72,11 @@ impl Emitter {
         })
     }
 
-    /// Removes up to `most` subscribers, the newest first: with no request under way these are the ones
-    /// whose subscription was forgotten.
-    pub(crate) fn remove_orphans(&self, most: usize) {
+    /// Removes up to `max` callbacks, newest first. Call it when no subscription is alive: then
+    /// every callback is an orphan, because its subscription was forgotten.
+    pub(crate) fn remove_orphans(&self, max: usize) {
         let mut subscribers = self.0.borrow_mut();
-        for _ in 0..most {
+        for _ in 0..max {
             let Some((_, callback)) = subscribers.callbacks.pop() else {
                 break;
             };
@@ -87,7 +85,7 @@ impl Emitter {
         subscribers.callbacks.shrink_sparse();
     }
 
-    /// The subscribers and what they hold.
+    /// The number of callbacks, and the bytes that they and the list own.
     pub(crate) fn retained(&self) -> Retention {
         let subscribers = self.0.borrow();
         let bytes = subscribers.owned_bytes + subscribers.callbacks.block_bytes();
@@ -95,14 +93,15 @@ impl Emitter {
     }
 }
 
-/// Keeps a callback subscribed for as long as it lives.
+/// A guard. Dropping it removes the callback from the emitter.
 pub(crate) struct Subscription<'a> {
     emitter: &'a Emitter,
-    number: u64,
+    id: u64,
 }
 
 impl Subscription<'_> {
-    /// Leaves the callback subscribed for good. Nobody can remove it any more.
+    /// Drops the guard without removing the callback. This is the leak: only the guard knows the
+    /// id.
     pub(crate) fn forget(self) {
         std::mem::forget(self);
     }
@@ -111,11 +110,11 @@ impl Subscription<'_> {
 impl Drop for Subscription<'_> {
     fn drop(&mut self) {
         let mut subscribers = self.emitter.0.borrow_mut();
-        if let Ok(place) = subscribers
+        if let Ok(index) = subscribers
             .callbacks
-            .binary_search_by_key(&self.number, |(number, _)| *number)
+            .binary_search_by_key(&self.id, |(id, _)| *id)
         {
-            let (_, callback) = subscribers.callbacks.remove(place);
+            let (_, callback) = subscribers.callbacks.remove(index);
             subscribers.owned_bytes -= callback.heap_bytes();
         }
     }
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_those_who_are_subscribed_and_nobody_else() {
+    fn emit_calls_only_subscribed_callbacks() {
         let emitter = Emitter::default();
         let first = emitter.subscribe(callback(1));
         let second = emitter.subscribe(callback(10));
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_subscription_leaves_no_bytes_behind_but_the_list() {
+    fn a_dropped_subscription_leaves_only_the_empty_list() {
         let emitter = Emitter::default();
         drop(emitter.subscribe(callback(1)));
         let retained = emitter.retained();

@@ -1,17 +1,16 @@
-//! The listeners that nobody removes.
+//! Event listeners that are never removed.
 //!
-//! **Symptom.** Memory grows with every request although nothing in the code seems to store anything.
-//! `callbacks` equals the number of requests, and each event takes longer than the one before, since
-//! all of them are called (see `emit_every`).
+//! **Symptom.** Memory grows with every request, although no code seems to store anything.
+//! `callbacks` equals the number of requests. Each event takes longer than the one before, because
+//! the emitter calls all callbacks (see `emit_every`).
 //!
-//! **Cause.** For the time of the request something subscribes to an event. The callback is a closure
-//! and captures what it works with, here the request's id and a context of about 7 KiB. The request
-//! ends, the subscription does not: the emitter lives as long as the service, so does every closure,
-//! and so does everything they captured.
+//! **Cause.** Each request subscribes to an event. The callback is a closure. It captures the id of
+//! the request and a context of about 7 KiB. When the request ends, nothing removes the
+//! subscription. The emitter lives as long as the service, so it keeps every closure and everything
+//! that the closures captured.
 //!
-//! **Fix.** `variant: fixed` holds the subscription in a guard that ends it when the request is done.
-//! Callbacks that were left behind before the switch are removed with the next requests, in steps of
-//! [`SHRINK_STEP`] per request.
+//! **Fix.** `variant: fixed` holds the subscription in a guard that removes it when the request is
+//! done. After a switch to `fixed`, each request removes up to [`SHRINK_STEP`] leaked callbacks.
 
 mod emitter;
 
@@ -22,14 +21,14 @@ use leak_plugin_sdk::{
 use emitter::{Callback, ConfigurationChanged, Emitter};
 
 leak_plugin_sdk::settings! {
-    /// What the emitter does.
+    /// When the emitter emits.
     pub struct ListenerSettings {
-        /// The event is emitted, and all callbacks called, at every request with a multiple of this number; 0 is never.
+        /// Emits the event, which calls all callbacks, once in this many requests; 0 means never.
         pub emit_every: u64 = 0, in 0..=1_000_000;
     }
 }
 
-/// A service that tells whoever subscribed that its configuration has changed.
+/// A service that notifies subscribers when its configuration changes.
 #[derive(Default)]
 pub struct Listeners {
     configuration: Emitter,
@@ -52,8 +51,9 @@ impl LeakPlugin for Listeners {
             }));
         }
         match call.variant {
-            // The bug: this is the last time that anybody could have ended it.
+            // The bug: without the guard, nothing can remove the callback any more.
             Variant::Leaky => subscription.forget(),
+            // The fix: dropping the guard removes the callback.
             Variant::Fixed => drop(subscription),
         }
         Ok(Effect::Triggered)
@@ -64,11 +64,12 @@ impl LeakPlugin for Listeners {
     }
 }
 
-/// The callback of one request: it captures the request's id and the context it answers from.
+/// Creates the callback of one request. It captures the request's id and the context it reads.
 fn listener(call: &Call<'_, ListenerSettings>) -> Callback {
     let request_id = call.request.id.clone();
-    let around = request_id.heap_bytes() + Emitter::SLOT_BYTES + CLOSURE_BYTES;
-    let context = call.payload(call.payload_bytes.saturating_sub(around));
+    let overhead = request_id.heap_bytes() + Emitter::SLOT_BYTES + CLOSURE_BYTES;
+    // The largest part of the leak. This line only allocates; the emitter keeps the closure alive.
+    let context = call.payload(call.payload_bytes.saturating_sub(overhead));
     let captured_bytes = request_id.heap_bytes() + context.heap_bytes();
     let listener = move |event: ConfigurationChanged| {
         let context = context
@@ -81,7 +82,7 @@ fn listener(call: &Call<'_, ListenerSettings>) -> Callback {
     Callback::new(listener, captured_bytes)
 }
 
-/// A closure is as large as what it captures: the id and the pointer to the context.
+/// The size of the closure: that of the values it captures, the id and the pointer to the context.
 const CLOSURE_BYTES: usize = size_of::<(String, Box<[u8]>)>();
 
 leak_plugin_sdk::export!(Listeners);

@@ -14,7 +14,7 @@ fn every_request_adds_a_callback() {
 }
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     check::retains_payload_bytes(
         Driver::<Listeners>::default,
         &[1024, 7168, 20_480],
@@ -24,7 +24,7 @@ fn a_request_retains_what_the_setting_says() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut listeners = Driver::<Listeners>::default();
     check::reports_what_is_allocated(
         &mut listeners,
@@ -34,10 +34,10 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn the_closures_really_hold_their_context() {
+fn each_closure_holds_its_own_context() {
     let settings = ListenerSettings::default();
     let request = leak_plugin_sdk::testing::request(1);
-    let answers = [1, 2].map(|sequence| {
+    let results = [1, 2].map(|sequence| {
         let call = Call {
             request: &request,
             variant: Variant::Leaky,
@@ -50,8 +50,8 @@ fn the_closures_really_hold_their_context() {
         emitter.emit(ConfigurationChanged { version: 0 })
     });
     assert_ne!(
-        answers[0], answers[1],
-        "the answer comes from the context, which differs"
+        results[0], results[1],
+        "the result depends on the context, which differs"
     );
 }
 
@@ -66,13 +66,17 @@ fn fixed_retains_no_callback() {
 }
 
 #[test]
-fn switching_to_fixed_removes_the_rest_in_steps() {
+fn a_switch_to_fixed_removes_the_leaked_callbacks_in_steps() {
     let mut listeners = Driver::<Listeners>::default();
     assert_eq!(listeners.requests(5000).unwrap().objects, 5000);
     check::sheds_in_steps(&mut listeners);
-    let rest = listeners.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
-    assert_eq!(rest.objects, 0);
-    assert!(rest.bytes < 4096, "the list shrinks too: {}", rest.bytes);
+    let remaining = listeners.requests(5000 / SHRINK_STEP as u64 + 1).unwrap();
+    assert_eq!(remaining.objects, 0);
+    assert!(
+        remaining.bytes < 4096,
+        "the list must shrink too: {}",
+        remaining.bytes
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the contract in `wit/` becomes in Rust. The only place that generates it.
+//! The Rust bindings of the contract in `wit/`. No other module generates them.
 #![allow(
     missing_docs,
     unsafe_code,

@@ -1,14 +1,15 @@
-//! Settings that take one of a few words.
+//! Settings whose value is one of a few words.
 
-/// An enum whose values are words in the admin API. Made by [`choice!`](crate::choice).
+/// An enum whose variants are words in the admin API. [`choice!`](crate::choice) implements it.
 pub trait Choice: Copy + 'static {
-    /// Every value with its word, in the order in which they are shown.
+    /// Every variant with its word, in the order of the manifest. The contract allows 1 to 32
+    /// words, each of 1 to 40 characters.
     const WORDS: &'static [(Self, &'static str)];
 
-    /// The word for this value.
+    /// The word for this variant.
     fn word(self) -> &'static str;
 
-    /// The value for a word.
+    /// The variant for a word; `None` if no variant has it. The comparison is case-sensitive.
     fn from_word(word: &str) -> Option<Self> {
         Self::WORDS
             .iter()
@@ -17,11 +18,11 @@ pub trait Choice: Copy + 'static {
     }
 }
 
-/// Makes an enum that can be the type of a setting.
+/// Declares an enum that can be the type of a setting, and implements [`Choice`](crate::Choice).
 ///
 /// ```
 /// leak_plugin_sdk::choice! {
-///     /// Where lines go.
+///     /// Where log lines go.
 ///     pub enum Sink {
 ///         /// To standard output.
 ///         Stdout = "stdout",

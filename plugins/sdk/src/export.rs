@@ -1,20 +1,23 @@
-//! How a plugin becomes the component's export.
+//! Connects a plugin to the exports of its component.
 
 use crate::bindings::exports::leak_lab::plugin::leak::Guest;
 use crate::{
     Identity, Instance, LeakPlugin, Manifest, Outcome, Request, Retention, Setting, SettingError,
 };
 
-/// The one instance of a plugin that a component holds.
+/// The plugin that a component exports. [`export!`](crate::export!) implements it.
 pub trait Exported: 'static {
-    /// The plugin.
+    /// The exported plugin.
     type Plugin: LeakPlugin;
 
-    /// Who it is.
+    /// Id, version and description, from the crate's `Cargo.toml`.
     const IDENTITY: Identity;
 
-    /// Works on the instance. A component runs one call at a time, and no import calls back into it.
-    fn with<R>(work: impl FnOnce(&mut Instance<Self::Plugin>) -> R) -> R;
+    /// Calls `f` with the component's only instance of the plugin.
+    ///
+    /// The exclusive borrow cannot fail: a component runs one call at a time, and no import calls
+    /// back into it.
+    fn with<R>(f: impl FnOnce(&mut Instance<Self::Plugin>) -> R) -> R;
 }
 
 impl<E: Exported> Guest for E {
@@ -39,17 +42,20 @@ impl<E: Exported> Guest for E {
     }
 }
 
-/// Exports a [`LeakPlugin`](crate::LeakPlugin) as the plugin that this crate is. Its id is the name of
-/// the crate; version and description are those of its `Cargo.toml`.
+/// Exports a [`LeakPlugin`](crate::LeakPlugin) as this crate's plugin. Use it once per crate.
 ///
-/// Natively it only checks that the type is a plugin.
+/// The plugin's id is the name of the crate. Its version and description come from the crate's
+/// `Cargo.toml`. The description should be one sentence for the person who enables the plugin.
+///
+/// On a native target the macro only checks that the type implements
+/// [`LeakPlugin`](crate::LeakPlugin).
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
         const _: () = {
             #[cfg_attr(
                 not(target_family = "wasm"),
-                allow(dead_code, reason = "only a component exports it")
+                allow(dead_code, reason = "used only in the wasm component")
             )]
             struct Component;
 
@@ -62,14 +68,12 @@ macro_rules! export {
                     description: ::core::env!("CARGO_PKG_DESCRIPTION"),
                 };
 
-                fn with<R>(
-                    work: impl ::core::ops::FnOnce(&mut $crate::Instance<$plugin>) -> R,
-                ) -> R {
+                fn with<R>(f: impl ::core::ops::FnOnce(&mut $crate::Instance<$plugin>) -> R) -> R {
                     ::std::thread_local! {
                         static INSTANCE: ::core::cell::RefCell<$crate::Instance<$plugin>> =
                             ::core::cell::RefCell::default();
                     }
-                    INSTANCE.with_borrow_mut(work)
+                    INSTANCE.with_borrow_mut(f)
                 }
             }
 

@@ -1,8 +1,18 @@
-//! The plainest leak there is.
+//! The simplest leak: buffers that nothing ever frees.
 
 use crate::{Container, HeapSize, Payload, Retention};
 
-/// Buffers that nothing removes: for a plugin that is about something else than how it retains.
+/// Buffers that nothing removes, with their size. Use it in a plugin whose topic is not how memory is
+/// retained but, for example, an error or a slow call.
+///
+/// ```
+/// use leak_plugin_sdk::{Hoard, Payload};
+///
+/// let mut hoard = Hoard::default();
+/// hoard.keep(Payload::new(1000, 1));
+/// assert_eq!(hoard.retained().objects, 1);
+/// assert!(hoard.retained().bytes >= 1000);
+/// ```
 #[derive(Debug, Default)]
 pub struct Hoard {
     kept: Vec<Payload>,
@@ -10,13 +20,13 @@ pub struct Hoard {
 }
 
 impl Hoard {
-    /// Keeps one more buffer.
+    /// Keeps a buffer until the hoard is dropped.
     pub fn keep(&mut self, payload: Payload) {
         self.payload_bytes += payload.heap_bytes();
         self.kept.push(payload);
     }
 
-    /// What it holds.
+    /// The number of buffers, and the bytes that they and their list own. Takes constant time.
     pub fn retained(&self) -> Retention {
         Retention::of(
             self.kept.len(),

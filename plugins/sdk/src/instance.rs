@@ -1,44 +1,47 @@
-//! A plugin as the contract sees it: the pattern, its settings, and what becomes of a request.
+//! Implements the contract's calls for a [`LeakPlugin`]: it owns the pattern and its settings,
+//! applies the curve, and passes each request to the pattern.
 
-use crate::growth::{EVERY, Growth, Share};
+use crate::curve::{CURVE_EVERY_RANGE, CurveAction, CurveSettings};
 use crate::settings::{MAX_PAYLOAD_BYTES, apply, spec};
 use crate::{
     Call, Effect, LeakPlugin, Manifest, Outcome, Request, Retention, Setting, SettingError,
     SettingSpec, Settings, Value, Variant,
 };
 
-/// Who a plugin is, from its `Cargo.toml`; [`export!`](crate::export!) reads it there.
+/// A plugin's id, version and description. [`export!`](crate::export!) takes them from
+/// `Cargo.toml`.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
-    /// The name of the crate, which is the plugin's id.
+    /// The name of the crate, which becomes the plugin's id.
     pub id: &'static str,
     /// The version of the crate.
     pub version: &'static str,
-    /// The crate's description, one sentence.
+    /// The description of the crate: one sentence, at most 1,000 characters.
     pub description: &'static str,
 }
 
-/// One plugin, answering the calls of the contract. Knows nothing of wasm, so that tests run it
-/// natively.
+/// One running plugin, which answers the calls of the contract. It does not depend on wasm, so
+/// tests run it natively.
 #[derive(Debug)]
 pub struct Instance<P: LeakPlugin> {
     plugin: P,
-    /// What a sawtooth lets go at the end of each tooth: the same pattern once more, so that it can be
-    /// dropped without the pattern's help.
+    /// A second copy of the pattern, for the curve `sawtooth`. The end of a tooth clears it. Every
+    /// pattern can be cleared as a whole, so no pattern needs code for the curve.
     tooth: P,
-    every: EveryPlugin,
+    common: CommonSettings,
     own: P::Settings,
+    /// The number of requests since the plugin was instantiated.
     sequence: u64,
-    /// The sequence number before the first request of the curve.
-    curve_begin: u64,
+    /// The value of `sequence` when the curve started.
+    curve_start: u64,
 }
 
 /// The settings that every plugin has.
 #[derive(Clone, Debug)]
-struct EveryPlugin {
+struct CommonSettings {
     variant: Variant,
     payload_bytes: usize,
-    growth: Growth,
+    curve: CurveSettings,
 }
 
 impl<P: LeakPlugin> Default for Instance<P> {
@@ -46,23 +49,23 @@ impl<P: LeakPlugin> Default for Instance<P> {
         Self {
             plugin: P::default(),
             tooth: P::default(),
-            every: EveryPlugin {
+            common: CommonSettings {
                 variant: Variant::Leaky,
                 payload_bytes: P::PAYLOAD_BYTES,
-                growth: Growth::default(),
+                curve: CurveSettings::default(),
             },
             own: P::Settings::default(),
             sequence: 0,
-            curve_begin: 0,
+            curve_start: 0,
         }
     }
 }
 
 impl<P: LeakPlugin> Instance<P> {
-    /// What the plugin is. Depends on nothing that happened before.
+    /// The plugin's manifest. It is the same for every instance.
     pub fn manifest(identity: Identity) -> Manifest {
         let defaults = Self::default();
-        let mut settings = defaults.every.specs(P::PAYLOAD_DESCRIPTION);
+        let mut settings = defaults.common.specs(P::PAYLOAD_DESCRIPTION);
         settings.extend(P::Settings::specs());
         Manifest {
             id: identity.id.to_owned(),
@@ -74,15 +77,16 @@ impl<P: LeakPlugin> Instance<P> {
         }
     }
 
-    /// Takes new values for some of the settings.
+    /// Sets new values for some of the settings.
     ///
     /// # Errors
-    /// The first setting that is unknown or out of its range; all settings are then as they were.
+    /// Names the first setting that is unknown, has the wrong type or is out of range. No setting
+    /// changes then.
     pub fn configure(&mut self, settings: &[Setting]) -> Result<(), SettingError> {
-        let mut every = self.every.clone();
+        let mut common = self.common.clone();
         let mut own = self.own.clone();
         for Setting { name, value } in settings {
-            every
+            common
                 .set(name, value)
                 .or_else(|| own.set(name, value))
                 .unwrap_or_else(|| {
@@ -92,81 +96,80 @@ impl<P: LeakPlugin> Instance<P> {
                     })
                 })?;
         }
-        if every.growth != self.every.growth {
-            self.begin_curve();
+        if common.curve != self.common.curve {
+            self.restart_curve();
         }
-        (self.every, self.own) = (every, own);
+        (self.common, self.own) = (common, own);
         Ok(())
     }
 
-    /// Hands one request to the pattern.
+    /// Passes one request to the pattern.
     ///
     /// # Errors
-    /// The pattern's own failure, in its words.
+    /// The text of the pattern's [`Failure`](crate::Failure).
     pub fn on_request(&mut self, request: &Request) -> Result<Outcome, String> {
         self.sequence = self.sequence.wrapping_add(1);
-        let n = self.sequence.wrapping_sub(self.curve_begin);
-        let EveryPlugin {
+        let n = self.sequence.wrapping_sub(self.curve_start);
+        let CommonSettings {
             variant,
             payload_bytes,
-            growth,
-        } = self.every;
-        let share = growth.share(n, payload_bytes, request);
-        let handled = match share {
-            Share::Nothing => Ok(Effect::Skipped),
-            Share::Kept(bytes) | Share::UntilTheToothEnds(bytes) => {
-                let pattern = match share {
-                    Share::UntilTheToothEnds(_) => &mut self.tooth,
-                    _ => &mut self.plugin,
-                };
-                pattern.on_request(Call {
-                    request,
-                    variant,
-                    payload_bytes: bytes,
-                    settings: &self.own,
-                    sequence: self.sequence,
-                })
-            }
+            curve,
+        } = self.common;
+        let retained_by = match curve.action(n, payload_bytes, request) {
+            CurveAction::Skip => None,
+            CurveAction::Retain(bytes) => Some((&mut self.plugin, bytes)),
+            CurveAction::RetainUntilToothEnd(bytes) => Some((&mut self.tooth, bytes)),
         };
-        if growth.ends_tooth(n) {
+        let result = match retained_by {
+            None => Ok(Effect::Skipped),
+            Some((pattern, payload_bytes)) => pattern.on_request(Call {
+                request,
+                variant,
+                payload_bytes,
+                settings: &self.own,
+                sequence: self.sequence,
+            }),
+        };
+        if curve.ends_tooth(n) {
             self.tooth.clear();
         }
-        let effect = handled.map_err(|failure| failure.to_string())?;
+        let effect = result.map_err(|failure| failure.to_string())?;
         Ok(Outcome {
             triggered: effect == Effect::Triggered,
             retained: self.retained(),
         })
     }
 
-    /// What the pattern holds now.
+    /// The objects and bytes that the pattern holds now, both copies together.
     pub fn retained(&self) -> Retention {
-        let (floor, tooth) = (self.plugin.retained(), self.tooth.retained());
+        let (permanent, tooth) = (self.plugin.retained(), self.tooth.retained());
         Retention {
-            objects: floor.objects + tooth.objects,
-            bytes: floor.bytes + tooth.bytes,
+            objects: permanent.objects + tooth.objects,
+            bytes: permanent.bytes + tooth.bytes,
         }
     }
 
-    /// Drops what the pattern holds and says how much that was. Settings stay; the curve begins anew.
+    /// Drops everything that the pattern holds and returns how much that was. Settings stay; the
+    /// curve restarts.
     pub fn clear(&mut self) -> Retention {
-        let held = self.retained();
+        let dropped = self.retained();
         self.plugin.clear();
-        self.begin_curve();
-        held
+        self.restart_curve();
+        dropped
     }
 
-    fn begin_curve(&mut self) {
+    fn restart_curve(&mut self) {
         self.tooth.clear();
-        self.curve_begin = self.sequence;
+        self.curve_start = self.sequence;
     }
 }
 
-impl EveryPlugin {
+impl CommonSettings {
     fn specs(&self, payload_description: &str) -> Vec<SettingSpec> {
         vec![
             spec(
                 "variant",
-                "Whether the pattern has its bug, or the same pattern runs mended.",
+                "Whether the pattern runs with its bug (leaky) or with the bug fixed (fixed).",
                 &self.variant,
                 &(),
             ),
@@ -178,15 +181,15 @@ impl EveryPlugin {
             ),
             spec(
                 "curve",
-                "How what is retained grows with the number of requests.",
-                &self.growth.curve,
+                "How retained memory grows with the number of requests.",
+                &self.curve.curve,
                 &(),
             ),
             spec(
                 "curve_every",
-                "The requests, or for one-tenant the tenants, that the curve counts by.",
-                &self.growth.every,
-                &EVERY,
+                "Period of the curve in requests. For one-tenant: one tenant in this many leaks.",
+                &self.curve.every,
+                &CURVE_EVERY_RANGE,
             ),
         ]
     }
@@ -200,8 +203,13 @@ impl EveryPlugin {
                 value,
                 &(0..=MAX_PAYLOAD_BYTES),
             )),
-            "curve" => Some(apply(&mut self.growth.curve, name, value, &())),
-            "curve_every" => Some(apply(&mut self.growth.every, name, value, &EVERY)),
+            "curve" => Some(apply(&mut self.curve.curve, name, value, &())),
+            "curve_every" => Some(apply(
+                &mut self.curve.every,
+                name,
+                value,
+                &CURVE_EVERY_RANGE,
+            )),
             _ => None,
         }
     }
@@ -213,11 +221,11 @@ mod tests {
     use crate::{Failure, Hoard, testing};
 
     crate::settings! {
-        /// For the test's pattern.
+        /// Settings of the test pattern.
         struct SampleSettings {
-            /// Requests that are let through.
+            /// Number of requests to skip first.
             skip: u64 = 0, in 0..=10;
-            /// Requests that fail from here on.
+            /// Number of requests before the pattern fails.
             fail_after: u64 = 100, in 0..=100;
         }
     }
@@ -233,7 +241,7 @@ mod tests {
 
         fn on_request(&mut self, call: Call<'_, SampleSettings>) -> Result<Effect, Failure> {
             if call.sequence > call.settings.fail_after {
-                return Err(Failure::new("enough"));
+                return Err(Failure::new("no more requests"));
             }
             if call.sequence <= call.settings.skip {
                 return Ok(Effect::Skipped);
@@ -255,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_has_the_settings_of_every_plugin_and_its_own() {
+    fn the_manifest_lists_the_common_settings_and_its_own() {
         let identity = Identity {
             id: "sample",
             version: "1.2.3",
@@ -293,18 +301,18 @@ mod tests {
     }
 
     #[test]
-    fn configures_all_or_none() {
+    fn configure_sets_all_settings_or_none() {
         let mut instance = Instance::<Sample>::default();
-        for refused in [
+        for rejected in [
             setting("skip", Value::Integer(11)),
             setting("unknown", Value::Integer(1)),
         ] {
-            let name = refused.name.clone();
+            let name = rejected.name.clone();
             let error = instance
-                .configure(&[setting("payload_bytes", Value::Integer(999)), refused])
+                .configure(&[setting("payload_bytes", Value::Integer(999)), rejected])
                 .unwrap_err();
             assert_eq!(error.name, name);
-            assert_eq!(instance.every.payload_bytes, 10);
+            assert_eq!(instance.common.payload_bytes, 10);
         }
         instance
             .configure(&[
@@ -312,11 +320,11 @@ mod tests {
                 setting("payload_bytes", Value::Integer(999)),
             ])
             .unwrap();
-        assert_eq!((instance.own.skip, instance.every.payload_bytes), (2, 999));
+        assert_eq!((instance.own.skip, instance.common.payload_bytes), (2, 999));
     }
 
     #[test]
-    fn payload_bytes_end_at_sixteen_mebibytes() {
+    fn payload_bytes_are_limited_to_16_mib() {
         let mut instance = Instance::<Sample>::default();
         assert!(
             instance
@@ -331,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_requests_and_answers_for_each() {
+    fn each_request_returns_its_outcome_or_failure() {
         let mut instance = Instance::<Sample>::default();
         let settings = [
             setting("skip", Value::Integer(1)),
@@ -344,7 +352,7 @@ mod tests {
         assert_eq!(outcome.retained.objects, 1);
         assert_eq!(
             instance.on_request(&testing::request(3)).unwrap_err(),
-            "enough"
+            "no more requests"
         );
         assert_eq!(instance.retained().objects, 1);
         assert_eq!(instance.clear().objects, 1);

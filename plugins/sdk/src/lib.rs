@@ -1,11 +1,19 @@
-//! What every plugin of the leak lab needs, so that the plugin itself is one plain struct.
+//! SDK for plugins of the leak lab. A plugin is one plain struct that retains memory.
 //!
-//! A plugin implements [`LeakPlugin`], names its own settings with [`settings!`] and is exported with
-//! [`export!`]. Everything else is here: the manifest, the settings that every plugin has (`variant`,
-//! `payload_bytes`, `curve` and `curve_every`), their validation, and the bindings to the host.
+//! To write a plugin:
+//!
+//! 1. implement [`LeakPlugin`] for a struct,
+//! 2. declare the plugin's own settings with [`settings!`], or use [`NoSettings`],
+//! 3. export the struct with [`export!`].
+//!
+//! The SDK provides the manifest, the settings that every plugin has (`variant`, `payload_bytes`,
+//! `curve` and `curve_every`), the validation of all settings, and the bindings to the host.
 //!
 //! ```
-//! use leak_plugin_sdk::{Call, Effect, Failure, HeapSize, LeakPlugin, NoSettings, Payload, Retention, Variant};
+//! use leak_plugin_sdk::{
+//!     Call, Container, Effect, Failure, HeapSize, LeakPlugin, NoSettings, Payload, Retention,
+//!     Variant,
+//! };
 //!
 //! /// Keeps one buffer per request.
 //! #[derive(Default)]
@@ -30,7 +38,7 @@
 //!     }
 //!
 //!     fn retained(&self) -> Retention {
-//!         Retention::of(self.kept.len(), self.bytes + self.kept.capacity() * size_of::<Payload>())
+//!         Retention::of(self.kept.len(), self.bytes + self.kept.block_bytes())
 //!     }
 //! }
 //!
@@ -38,21 +46,23 @@
 //! # fn main() {}
 //! ```
 //!
-//! # On the host's own target
-//! A plugin compiles and is tested natively: only what [`export!`] makes is for wasm alone.
-//! [`testing::Driver`] calls a plugin the way the lab does, [`testing::check`] has the checks that every
-//! plugin should pass, and [`log`] writes to stderr.
+//! # Native tests
+//! A plugin also compiles for the development machine, so its tests run natively. Only the code
+//! that [`export!`] generates is limited to wasm. [`testing::Driver`] calls a plugin as the lab
+//! does, [`testing::check`] has the checks that every plugin should pass, and [`log`] writes to
+//! stderr.
 //!
-//! # Honest numbers
-//! What a plugin reports as retained is measured from what its containers really own, see
-//! [`HeapSize`] and [`Container`], and costs constant time to read.
+//! # Measured numbers
+//! A plugin reports the bytes that its values own on the heap: [`HeapSize`] and [`Container`]
+//! measure them. It adds and subtracts when an object comes or goes, so that a report takes
+//! constant time.
 
 #[doc(hidden)]
 pub mod bindings;
 mod choice;
+mod curve;
 #[doc(hidden)]
 pub mod export;
-mod growth;
 mod hoard;
 mod instance;
 pub mod log;
@@ -68,7 +78,7 @@ pub use bindings::exports::leak_lab::plugin::leak::{
     SettingSpec, SettingType, Value,
 };
 pub use choice::Choice;
-pub use growth::Curve;
+pub use curve::Curve;
 pub use hoard::Hoard;
 pub use instance::{Identity, Instance};
 pub use measure::{Container, HashMap, HeapSize};

@@ -1,6 +1,7 @@
-//! One line to the host's log.
+//! Writes lines to the host's log.
 //!
-//! The host cuts lines over 8 KiB and holds back floods. Natively, in tests, lines go to stderr.
+//! The host cuts lines over 8 KiB and limits the rate of lines. In native tests, lines go to
+//! stderr.
 
 #[cfg(target_family = "wasm")]
 use crate::bindings::leak_lab::plugin::logging::{Level, log};
@@ -8,27 +9,27 @@ use crate::bindings::leak_lab::plugin::logging::{Level, log};
 #[cfg(not(target_family = "wasm"))]
 use native::{Level, log};
 
-/// For whoever follows a single request.
+/// Logs a step of a single request.
 pub fn trace(message: &str) {
     log(Level::Trace, message);
 }
 
-/// For whoever looks for a fault in the plugin.
+/// Logs a detail that helps to debug the plugin.
 pub fn debug(message: &str) {
     log(Level::Debug, message);
 }
 
-/// For whoever runs the lab.
+/// Logs an event that the operator of the lab should see.
 pub fn info(message: &str) {
     log(Level::Info, message);
 }
 
-/// Something is odd, but the plugin goes on.
+/// Logs a problem that the plugin can handle.
 pub fn warn(message: &str) {
     log(Level::Warn, message);
 }
 
-/// Something failed.
+/// Logs a failure.
 pub fn error(message: &str) {
     log(Level::Error, message);
 }
@@ -37,7 +38,7 @@ pub fn error(message: &str) {
 mod native {
     pub(super) use crate::bindings::leak_lab::plugin::logging::Level;
 
-    /// Stands in for the host, which is not there natively.
+    /// Replaces the host's import, which does not exist on a native target.
     pub(super) fn log(level: Level, message: &str) {
         eprintln!("{level:?} {message}");
     }

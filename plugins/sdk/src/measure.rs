@@ -1,7 +1,7 @@
-//! What a value really owns on the heap, in the bytes that were asked of the allocator.
+//! Measures how many bytes a value owns on the heap, as requested from the allocator.
 //!
-//! Capacity counts, not length: spare room in a `Vec` is held just as much as what is in it. What the
-//! allocator adds to each block for itself is not in these numbers.
+//! Capacity counts, not length: a `Vec` holds its spare capacity just as it holds its elements. The
+//! numbers do not include the allocator's own header of each block.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
@@ -9,38 +9,52 @@ use std::rc::Rc;
 
 use crate::Request;
 
-/// The map for a plugin: the standard library's own table, as a crate, since `std` does not say how
-/// large it is (its `capacity` sinks with every removal). It hashes without a random seed, so that two
-/// runs do the same.
+/// The hash map for plugins. It is the standard library's table as a crate, because `std` does not
+/// report the size of its allocation (its `capacity` shrinks with every removal). The hasher has no
+/// random seed, so two runs behave the same.
 pub type HashMap<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
-/// The heap memory behind a value, down to the last string. Takes time in proportion to the parts:
-/// call it once when an object is added or removed and keep the sum.
+/// The heap memory that a value owns, including everything that its fields own.
+///
+/// A measurement takes time in proportion to the number of parts. So measure an object once when
+/// you add it and once when you remove it, and keep the sum:
+///
+/// ```
+/// use leak_plugin_sdk::HeapSize;
+///
+/// let name = String::with_capacity(100);
+/// assert_eq!(name.heap_bytes(), 100);
+/// assert_eq!(Box::new(7u64).heap_bytes(), 8);
+/// ```
 pub trait HeapSize {
-    /// Bytes on the heap that go when this value is dropped; the value itself is not among them.
+    /// The bytes on the heap that are freed when this value is dropped. The value itself
+    /// (`size_of_val`) is not included.
     fn heap_bytes(&self) -> usize;
 }
 
-/// The memory of a container's own block, without what its elements own.
+/// A container that stores its elements in one block of heap memory.
 pub trait Container {
-    /// Bytes of the container's block, in constant time.
+    /// The size of the container's own block in bytes, without the heap memory that its elements
+    /// own. Takes constant time.
     fn block_bytes(&self) -> usize;
 
-    /// Gives back most of the block when less than a quarter of it is in use. Called after each
-    /// removal it costs constant time on average, since a block must empty by half before it shrinks
-    /// again.
+    /// Shrinks the block when less than a quarter of its capacity is in use. Blocks for up to 64
+    /// elements never shrink.
+    ///
+    /// If you call this after each removal, it takes constant time on average: after a shrink, half
+    /// of the elements must go before the block shrinks again.
     fn shrink_sparse(&mut self);
 }
 
-/// Blocks with no more places than this are left as they are.
-const KEPT_CAPACITY: usize = 64;
+/// Blocks with at most this capacity, in elements, never shrink.
+const MAX_UNSHRUNK_CAPACITY: usize = 64;
 
-/// The capacity to shrink to, if the block is sparse.
-fn shrunk(len: usize, capacity: usize) -> Option<usize> {
-    (capacity > KEPT_CAPACITY && len < capacity / 4).then_some(len * 2)
+/// The capacity to shrink to, or `None` if the block is not sparse.
+fn shrink_target(len: usize, capacity: usize) -> Option<usize> {
+    (capacity > MAX_UNSHRUNK_CAPACITY && len < capacity / 4).then_some(len * 2)
 }
 
-macro_rules! owns_nothing {
+macro_rules! impl_heap_size_zero {
     ($($type:ty),+) => {
         $(impl HeapSize for $type {
             fn heap_bytes(&self) -> usize {
@@ -50,7 +64,7 @@ macro_rules! owns_nothing {
     };
 }
 
-owns_nothing!(
+impl_heap_size_zero!(
     bool,
     char,
     f32,
@@ -80,10 +94,11 @@ impl HeapSize for Box<str> {
     }
 }
 
-/// Counts the shared block: ask one of the owners only.
+/// Counts the shared block. Measure only one of the owners.
 impl HeapSize for Rc<str> {
     fn heap_bytes(&self) -> usize {
-        // The two reference counts stand before the text, and the block is a whole number of words.
+        // The block starts with the two reference counts, and its size is a multiple of the word
+        // size.
         (2 * size_of::<usize>() + self.len()).next_multiple_of(size_of::<usize>())
     }
 }
@@ -142,7 +157,7 @@ impl<T> Container for Vec<T> {
     }
 
     fn shrink_sparse(&mut self) {
-        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+        if let Some(capacity) = shrink_target(self.len(), self.capacity()) {
             self.shrink_to(capacity);
         }
     }
@@ -154,7 +169,7 @@ impl<T> Container for VecDeque<T> {
     }
 
     fn shrink_sparse(&mut self) {
-        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+        if let Some(capacity) = shrink_target(self.len(), self.capacity()) {
             self.shrink_to(capacity);
         }
     }
@@ -166,7 +181,7 @@ impl<K: Eq + Hash, V> Container for HashMap<K, V> {
     }
 
     fn shrink_sparse(&mut self) {
-        if let Some(capacity) = shrunk(self.len(), self.capacity()) {
+        if let Some(capacity) = shrink_target(self.len(), self.capacity()) {
             self.shrink_to(capacity);
         }
     }
@@ -176,7 +191,7 @@ impl<K: Eq + Hash, V> Container for HashMap<K, V> {
 mod tests {
     use super::*;
 
-    /// Holds the measure to what the allocator has really handed out.
+    /// Compares a measurement with the bytes that the allocator handed out.
     #[track_caller]
     fn check<T>(make: impl FnOnce() -> T, measure: impl FnOnce(&T) -> usize) {
         let mut value = None;
@@ -186,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_boxes() {
+    fn strings_and_boxes_are_measured_exactly() {
         check(|| String::with_capacity(100), HeapSize::heap_bytes);
         check(|| Some("word".to_owned()), HeapSize::heap_bytes);
         check(|| "word".to_owned().into_boxed_str(), HeapSize::heap_bytes);
@@ -198,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_count_their_spare_room() {
+    fn vectors_count_their_spare_capacity() {
         check(|| Vec::<String>::with_capacity(100), HeapSize::heap_bytes);
         check(
             || {
@@ -211,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_of_every_size() {
+    fn containers_of_every_size_are_measured_exactly() {
         for len in 0..2000usize {
             check(
                 || {
@@ -243,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_that_is_worn_by_removals() {
+    fn a_map_with_tombstones_is_measured_exactly() {
         let replace = |len: usize| {
             let mut map = HashMap::default();
             for n in 0..3000usize {
@@ -260,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sparse_container_gives_its_block_back() {
+    fn a_sparse_container_shrinks() {
         let mut queue: VecDeque<u64> = (0..10_000).collect();
         let mut shrinks = 0;
         while queue.pop_front().is_some() {
@@ -268,7 +283,7 @@ mod tests {
             queue.shrink_sparse();
             shrinks += usize::from(queue.capacity() < before);
             assert!(
-                queue.capacity() <= (queue.len() * 4 + 4).max(KEPT_CAPACITY),
+                queue.capacity() <= (queue.len() * 4 + 4).max(MAX_UNSHRUNK_CAPACITY),
                 "{} of {}",
                 queue.len(),
                 queue.capacity()
@@ -278,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copied_request() {
+    fn a_cloned_request_is_measured_exactly() {
         let request = crate::testing::request(7);
         check(|| request.clone(), HeapSize::heap_bytes);
     }

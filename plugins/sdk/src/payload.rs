@@ -1,19 +1,28 @@
-//! The bytes that a pattern retains.
+//! The buffers that patterns retain.
 
 use crate::HeapSize;
 
-/// A buffer on the heap, written from end to end with content of its own.
+/// A buffer on the heap, filled with unique content.
 ///
-/// Every byte is written because a page that nobody wrote is not resident, and the content differs
-/// from buffer to buffer because equal pages can be merged.
+/// Every byte is written, because the operating system keeps untouched pages out of resident
+/// memory. The content differs between buffers, because the system can merge equal pages.
+///
+/// ```
+/// use leak_plugin_sdk::{HeapSize, Payload};
+///
+/// let payload = Payload::new(1024, 1);
+/// assert_eq!(payload.heap_bytes(), 1024);
+/// assert_ne!(payload, Payload::new(1024, 2));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload(Box<[u8]>);
 
 impl Payload {
-    /// A buffer of `len` bytes; `seed` decides the content.
+    /// Allocates a buffer of `len` bytes. Equal seeds give equal content, different seeds different
+    /// content.
     pub fn new(len: usize, seed: u64) -> Self {
         let mut bytes = vec![0; len].into_boxed_slice();
-        let mut word = scramble(seed);
+        let mut word = splitmix64(seed);
         let mut words = bytes.chunks_exact_mut(size_of::<u64>());
         for chunk in &mut words {
             word = word.wrapping_add(STRIDE);
@@ -26,7 +35,7 @@ impl Payload {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// The content of the buffer.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -38,13 +47,14 @@ impl HeapSize for Payload {
     }
 }
 
-/// 2^64 divided by the golden ratio, made odd: multiples of it do not repeat within 2^64 steps.
+/// 2^64 divided by the golden ratio, rounded to an odd number: its multiples do not repeat within
+/// 2^64 steps.
 const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Spreads neighbouring seeds over the whole range, so that the sequences of two buffers do not
-/// overlap. The finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
+/// Spreads consecutive seeds over the whole range, so that the sequences of two buffers do not
+/// overlap. One step of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
 /// generators", OOPSLA 2014).
-fn scramble(seed: u64) -> u64 {
+fn splitmix64(seed: u64) -> u64 {
     let z = seed.wrapping_add(STRIDE);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -58,11 +68,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_as_long_as_asked_and_written_to_its_end() {
+    fn has_the_requested_length_and_no_unwritten_bytes() {
         for len in [0, 1, 7, 8, 9, 1024, 5113] {
             let payload = Payload::new(len, 3);
             assert_eq!(payload.as_bytes().len(), len);
-            // Zero bytes are as rare as any other value, so no run of them can be unwritten memory.
+            // A zero byte is as rare as any other value. A long run of zeros would be unwritten
+            // memory.
             let longest = payload
                 .as_bytes()
                 .split(|byte| *byte != 0)
@@ -74,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn no_eight_bytes_are_found_twice_in_neighbouring_buffers() {
+    fn consecutive_buffers_share_no_word() {
         let mut seen = HashSet::new();
         for seed in 1..=200 {
             for word in Payload::new(4096, seed).as_bytes().chunks_exact(8) {
@@ -84,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_bytes() {
+    fn equal_seeds_give_equal_bytes() {
         assert_eq!(Payload::new(100, 9), Payload::new(100, 9));
         assert_ne!(Payload::new(100, 9), Payload::new(100, 10));
     }

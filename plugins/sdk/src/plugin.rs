@@ -1,79 +1,91 @@
-//! What a leak pattern is made of.
+//! The trait [`LeakPlugin`] and the types of its methods.
 
 use crate::{Payload, Request, Retention, Settings};
 
 crate::choice! {
-    /// Whether the pattern has its bug.
+    /// Whether the pattern runs with its bug: the setting `variant`.
     pub enum Variant {
-        /// It retains what it should let go.
+        /// The pattern with the bug: it retains memory that it should free.
         Leaky = "leaky",
-        /// The same pattern with the bug mended.
+        /// The same pattern with the bug fixed.
         Fixed = "fixed",
     }
 }
 
-/// How many objects a pattern may drop in one request, beyond the one it replaces.
+/// The maximum number of objects that a pattern drops in one request, in addition to the one that
+/// the request replaces.
 ///
-/// A pattern that is switched from leaky to fixed can hold hundreds of thousands of objects. Dropped
-/// all at once they would take longer than one request is given; in steps they are gone soon enough
-/// (100,000 objects after 400 requests) and no request is late.
+/// A pattern that is switched from leaky to fixed can hold hundreds of thousands of objects. To
+/// drop them all at once would exceed the deadline of a request. In steps, no request is late, and
+/// 100,000 objects are gone after 400 requests.
 pub const SHRINK_STEP: usize = 256;
 
-/// One leak pattern: the whole of what a plugin has to write.
+/// A leak pattern. This is the only trait that a plugin implements.
 ///
-/// It is created with [`Default`] when the plugin is instantiated.
+/// The SDK creates the struct with [`Default`] when the host instantiates the plugin. It creates
+/// two: the curve `sawtooth` retains some requests in the second one and clears it at the end of
+/// each tooth. So keep all state in the struct, not in a `static` or a `thread_local!`.
 pub trait LeakPlugin: Default + 'static {
-    /// The name of the pattern as a person reads it: "Unbounded cache".
+    /// The name that people see, such as "Unbounded cache". 1 to 100 characters.
     const TITLE: &'static str;
 
-    /// What it retains, as a plural noun: "entries".
+    /// What the pattern retains, as a plural noun, such as "entries". 1 to 24 characters of `a-z`
+    /// and `_`.
     const UNIT: &'static str;
 
-    /// The default of `payload_bytes`: the bytes that one request retains, up to
+    /// The default of the setting `payload_bytes`: the bytes that one request retains, 0 to
     /// [`MAX_PAYLOAD_BYTES`](crate::settings::MAX_PAYLOAD_BYTES).
     const PAYLOAD_BYTES: usize;
 
-    /// What `payload_bytes` is, for a pattern in which it is not what one request retains for good.
+    /// The description of the setting `payload_bytes`, 1 to 300 characters. Override it if a
+    /// request does not retain `payload_bytes` permanently.
     const PAYLOAD_DESCRIPTION: &'static str = "Bytes that one request retains.";
 
-    /// The settings it has beside those of every plugin; [`NoSettings`](crate::NoSettings) if none.
+    /// The plugin's own settings, or [`NoSettings`](crate::NoSettings).
     type Settings: Settings;
 
-    /// Handles one request: this is where the leak happens.
+    /// Handles one request: the leak happens here. The call must return within its deadline, 250 ms
+    /// by default.
     ///
     /// # Errors
-    /// A failure is shown in the lab's status and changes nothing else.
+    /// The lab's status shows the text of the [`Failure`]. It has no other effect.
     fn on_request(&mut self, call: Call<'_, Self::Settings>) -> Result<Effect, Failure>;
 
-    /// What the pattern holds now, containers included: measured, and read in constant time.
+    /// The objects and bytes that the pattern holds now, including its containers.
+    ///
+    /// The SDK calls this after each request, so it must take constant time. The number of bytes
+    /// is a measurement, never an estimate; [`HeapSize`](crate::HeapSize) and
+    /// [`Container`](crate::Container) provide it.
     fn retained(&self) -> Retention;
 
-    /// Drops everything the pattern holds.
+    /// Drops everything that the pattern holds. Override this if dropping the struct does not free
+    /// all of it.
     fn clear(&mut self) {
         *self = Self::default();
     }
 }
 
-/// One request and the settings that hold for it.
+/// One request and the settings that apply to it.
 ///
-/// The request is borrowed: what the pattern keeps of it is copied, so that the profile shows the
-/// pattern's own line and not the call's arguments.
+/// The request is borrowed. A pattern copies what it keeps, so the profile shows the pattern's own
+/// line and not the arguments of the call.
 #[derive(Debug)]
 pub struct Call<'a, S> {
-    /// What the lab's service was asked.
+    /// The request to the lab's service.
     pub request: &'a Request,
-    /// Which of the two variants runs.
+    /// The variant that runs.
     pub variant: Variant,
-    /// How many bytes this request is to retain, as the setting and the curve have it.
+    /// The bytes that this request retains. The value already includes the curve.
     pub payload_bytes: usize,
     /// The plugin's own settings.
     pub settings: &'a S,
-    /// The number of this request since the plugin was instantiated, from 1.
+    /// The number of this request since the plugin was instantiated, starting at 1.
     pub sequence: u64,
 }
 
 impl<S> Call<'_, S> {
-    /// A buffer of `len` bytes whose content no other request's buffer has.
+    /// Allocates a buffer of `len` bytes. Its content differs from the buffers of all other
+    /// requests.
     pub fn payload(&self, len: usize) -> Payload {
         Payload::new(len, self.sequence)
     }
@@ -84,24 +96,24 @@ impl<S> Call<'_, S> {
 pub enum Effect {
     /// The pattern ran.
     Triggered,
-    /// The pattern let this request pass.
+    /// The pattern skipped this request.
     Skipped,
 }
 
-/// Why the pattern could not handle a request.
+/// The reason why the pattern could not handle a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(String);
 
 impl Failure {
-    /// A failure with this explanation.
+    /// A failure with this text, which the lab's status shows.
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
 
 impl Retention {
-    /// So many objects that take up so many bytes.
+    /// A report of this many objects and bytes.
     pub fn of(objects: usize, bytes: usize) -> Self {
         Self {
             objects: objects as u64,

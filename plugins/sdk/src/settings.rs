@@ -1,4 +1,5 @@
-//! Typed settings: declared once, shown in the manifest, checked on entry.
+//! Typed settings: a plugin declares them once; the SDK puts them into the manifest and checks new
+//! values.
 
 mod field;
 
@@ -6,20 +7,22 @@ pub use field::{Field, apply, spec};
 
 use crate::{SettingError, SettingSpec, Value};
 
-/// The largest `payload_bytes`: 16 MiB, so that a handful of requests cannot end the lab.
+/// The upper bound of the setting `payload_bytes`: 16 MiB. It prevents a few requests from using up
+/// the lab's memory.
 pub const MAX_PAYLOAD_BYTES: usize = 16 << 20;
 
-/// The settings of one plugin. Made by [`settings!`](crate::settings!); its [`Default`] is what the
-/// plugin starts with.
+/// The settings of one plugin. [`settings!`](crate::settings!) implements it. [`Default`] gives the
+/// values that the plugin starts with.
 pub trait Settings: Clone + std::fmt::Debug + Default + 'static {
-    /// What there is to set, with the defaults.
+    /// The settings with their types, ranges and defaults.
     fn specs() -> Vec<SettingSpec>;
 
-    /// Takes one new value. Answers `None` when it knows no setting of that name.
+    /// Sets one new value. Returns `None` if there is no setting of this name, and `Some(Err(_))` if
+    /// the value has the wrong type or is out of range. The setting does not change then.
     fn set(&mut self, name: &str, value: &Value) -> Option<Result<(), SettingError>>;
 }
 
-/// For a plugin without settings of its own.
+/// The [`Settings`] of a plugin that has no settings of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoSettings;
 
@@ -33,7 +36,7 @@ impl Settings for NoSettings {
     }
 }
 
-/// Names that every plugin has already, from this crate or from the host.
+/// Names of settings that every plugin has, from this crate or from the host.
 const RESERVED: [&str; 13] = [
     "enabled",
     "variant",
@@ -50,12 +53,12 @@ const RESERVED: [&str; 13] = [
     "target_minutes",
 ];
 
-/// Whether a plugin must not call a setting of its own like this. Constant, so that
-/// [`settings!`](crate::settings!) refuses such a name when the plugin is compiled.
+/// Whether this name is reserved for a setting of the SDK or of the host. The function is `const`,
+/// so [`settings!`](crate::settings!) rejects reserved names at compile time.
 pub const fn is_reserved(name: &str) -> bool {
     let mut rest: &[&str] = &RESERVED;
     while let [first, others @ ..] = rest {
-        if same(first.as_bytes(), name.as_bytes()) {
+        if bytes_eq(first.as_bytes(), name.as_bytes()) {
             return true;
         }
         rest = others;
@@ -63,7 +66,8 @@ pub const fn is_reserved(name: &str) -> bool {
     false
 }
 
-const fn same(mut left: &[u8], mut right: &[u8]) -> bool {
+/// `==` for slices, which is not available in `const` functions.
+const fn bytes_eq(mut left: &[u8], mut right: &[u8]) -> bool {
     while let ([l, left_rest @ ..], [r, right_rest @ ..]) = (left, right) {
         if *l != *r {
             return false;
@@ -73,20 +77,23 @@ const fn same(mut left: &[u8], mut right: &[u8]) -> bool {
     left.is_empty() && right.is_empty()
 }
 
-/// Makes a plugin's settings: a struct with a field for each, its defaults, and its part of the
-/// manifest, in which the doc comment of a field is the description of the setting.
+/// Declares a plugin's own settings: a struct with one field for each setting.
 ///
-/// A field is a `bool`, an integer, an `f64` or a [`choice!`](crate::choice); integers and numbers say
-/// in which range they lie.
+/// The macro implements [`Default`] and [`Settings`](crate::Settings) for the struct. The doc
+/// comment of a field is the description of the setting, 1 to 300 characters.
+///
+/// A field is a `bool`, an integer, an `f64` or a [`choice!`](crate::choice). Integers and `f64`
+/// need an inclusive range. The plugin rejects a value outside of the range with an error that
+/// names the setting and the range.
 ///
 /// ```
 /// leak_plugin_sdk::settings! {
-///     /// What a queue can be told.
+///     /// The settings of a queue.
 ///     pub struct QueueSettings {
-///         /// Most jobs that wait at a time.
+///         /// Maximum number of queued jobs.
 ///         pub max_jobs: u32 = 100, in 1..=10_000;
-///         /// Whether a job that does not fit is refused.
-///         pub refuse: bool = false;
+///         /// Whether a full queue rejects new jobs.
+///         pub reject: bool = false;
 ///     }
 /// }
 /// # fn main() {
@@ -94,12 +101,12 @@ const fn same(mut left: &[u8], mut right: &[u8]) -> bool {
 /// # }
 /// ```
 ///
-/// A name that every plugin has already does not compile:
+/// A name that is reserved for the SDK or the host does not compile:
 /// ```compile_fail
 /// leak_plugin_sdk::settings! {
-///     /// Fails.
+///     /// Does not compile.
 ///     pub struct Wrong {
-///         /// Is the host's.
+///         /// The host has a setting of this name.
 ///         pub max_mb: u32 = 100, in 1..=10_000;
 ///     }
 /// }
@@ -156,7 +163,7 @@ macro_rules! settings {
 
         $(const _: () = ::core::assert!(
             !$crate::settings::is_reserved(::core::stringify!($field)),
-            "every plugin has a setting of this name already",
+            "this setting name is reserved for the SDK or the host",
         );)+
     };
     (@range $range:expr) => { $range };
@@ -168,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reserved_names_are_told_from_names_like_them() {
+    fn only_exact_names_are_reserved() {
         for name in RESERVED {
             assert!(is_reserved(name), "{name}");
         }

@@ -1,10 +1,10 @@
-//! The least that a plugin can be: one buffer per request.
+//! A minimal plugin: it keeps one buffer for every request.
 //!
-//! **Symptom.** Say what somebody sees who runs a service with this leak.
+//! **Symptom.** Describe what an operator sees in a service that has this leak.
 //!
-//! **Cause.** Say what the code does that it should not.
+//! **Cause.** Describe what the code does wrong.
 //!
-//! **Fix.** Say what `variant: fixed` does instead.
+//! **Fix.** Describe what `variant: fixed` does instead.
 
 use std::collections::VecDeque;
 
@@ -14,18 +14,18 @@ use leak_plugin_sdk::{
 };
 
 leak_plugin_sdk::settings! {
-    /// What can be set beside the settings of every plugin.
+    /// The plugin's own settings.
     pub struct TemplateSettings {
-        /// How many buffers the fixed variant keeps, the newest.
+        /// Number of newest buffers that the fixed variant keeps.
         pub keep: usize = 10, in 0..=1_000_000;
     }
 }
 
-/// Buffers that are not needed any more.
+/// Buffers that nothing reads any more, oldest first.
 #[derive(Debug, Default)]
 pub struct Template {
     buffers: VecDeque<Payload>,
-    /// What the buffers own, kept up to date so that it can be read at no cost.
+    /// Heap bytes that the buffers own. With this sum, `retained` takes constant time.
     owned_bytes: usize,
 }
 
@@ -37,10 +37,13 @@ impl LeakPlugin for Template {
 
     fn on_request(&mut self, call: Call<'_, TemplateSettings>) -> Result<Effect, Failure> {
         let buffer = call.payload(call.payload_bytes.saturating_sub(size_of::<Payload>()));
+        // In total, the buffer and its slot in the list take `payload_bytes`.
         self.owned_bytes += buffer.heap_bytes();
+        // The bug: nothing ever removes a buffer.
         self.buffers.push_back(buffer);
+        // The fix: every push also drops the oldest buffers beyond the bound.
         if call.variant == Variant::Fixed {
-            self.let_go(call.settings.keep);
+            self.drop_oldest(call.settings.keep);
         }
         Ok(Effect::Triggered)
     }
@@ -54,8 +57,8 @@ impl LeakPlugin for Template {
 }
 
 impl Template {
-    /// Drops the oldest buffers until `keep` are left, not too many at a time.
-    fn let_go(&mut self, keep: usize) {
+    /// Drops the oldest buffers until `keep` are left, at most `SHRINK_STEP + 1` per call.
+    fn drop_oldest(&mut self, keep: usize) {
         for _ in 0..=SHRINK_STEP {
             if self.buffers.len() <= keep {
                 break;
@@ -78,12 +81,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_retains_what_the_setting_says() {
+    fn each_request_retains_payload_bytes() {
         check::retains_payload_bytes(Driver::<Template>::default, &[4096], &[1000], 0.1);
     }
 
     #[test]
-    fn reports_what_the_allocator_handed_out() {
+    fn reports_the_bytes_that_the_allocator_handed_out() {
         let mut plugin = Driver::<Template>::default();
         check::reports_what_is_allocated(
             &mut plugin,
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_is_bounded_also_after_leaking() {
+    fn fixed_returns_to_its_bound_after_a_leak() {
         let mut plugin = Driver::<Template>::default();
         plugin.requests(1000).unwrap();
         check::sheds_in_steps(&mut plugin);
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_keeps_the_newest() {
+    fn fixed_keeps_the_newest_buffers() {
         let mut plugin = Template::default();
         for sequence in 1..=10 {
             let call = Call {

@@ -1,30 +1,43 @@
-//! The README's own commands, as they are printed, in a shell with curl and jq.
+//! The documentation, checked against the real host: commands work as printed, the reference pages
+//! are complete, and links lead somewhere.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::components::LAB;
-use crate::lab::Lab;
+use crate::components::{LAB, component};
+use crate::lab::{Answer, Lab};
 
-/// A fenced block of shell commands and the heading it stands under.
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The text of a page, by its path from the root.
+fn page(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A fenced block of shell commands.
 struct Block {
-    exercise: u32,
+    /// The number in the heading `### Exercise N` above it, if there is one.
+    exercise: Option<u32>,
     commands: String,
 }
 
-/// The shell blocks of the exercises, in their order.
-fn blocks(readme: &str) -> Vec<Block> {
+/// The shell blocks of a page, in their order.
+fn blocks(markdown: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut exercise = None;
     let mut open: Option<String> = None;
-    for line in readme.lines() {
+    for line in markdown.lines() {
         if let Some(commands) = &mut open {
             if line == "```" {
                 let commands = open.take().unwrap();
-                blocks.extend(exercise.map(|exercise| Block { exercise, commands }));
+                blocks.push(Block { exercise, commands });
             } else {
                 commands.push_str(line);
                 commands.push('\n');
@@ -43,27 +56,34 @@ fn blocks(readme: &str) -> Vec<Block> {
     blocks
 }
 
-/// True when the machine can run what the README shows.
-fn has(program: &str) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success())
+/// Whether this machine has the programs that the commands need.
+fn can_paste() -> bool {
+    let answers = |program: &str| {
+        Command::new(program)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    let can = ["bash", "curl", "jq"].into_iter().all(answers);
+    if !can {
+        eprintln!("skipped: the commands need bash, curl and jq");
+    }
+    can
 }
 
-/// Runs a block as a person would paste it; only the port is another one.
-async fn paste(lab: &Lab, block: &Block) -> String {
+/// Runs a block in `folder` as a person would paste it. Only the port differs.
+async fn paste(lab: &Lab, commands: &str, folder: &Path) -> String {
     let address = lab.address().to_owned();
-    // What needs the containers is left out; it is a line of its own.
-    let commands: String = block
-        .commands
+    // Lines that need containers or Go are left out. Each is a command of its own.
+    let commands: String = commands
         .lines()
-        .filter(|line| !line.contains("docker"))
+        .filter(|line| !line.contains("docker") && !line.starts_with("go "))
         .map(|line| line.replace("localhost:8080", &address) + "\n")
         .collect();
-    let shown = commands.clone();
+    let (shown, folder) = (commands.clone(), folder.to_owned());
     let output = tokio::task::spawn_blocking(move || {
         Command::new("bash")
+            .current_dir(folder)
             .arg("-c")
             .arg(commands)
             .output()
@@ -75,7 +95,7 @@ async fn paste(lab: &Lab, block: &Block) -> String {
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success(), "{shown}\n{out}\n{err}");
-    assert_eq!(err, "", "nothing complains: {shown}");
+    assert_eq!(err, "", "nothing is written to stderr: {shown}");
     assert!(
         !out.contains(r#""error""#),
         "no call is refused: {shown}\n{out}"
@@ -84,22 +104,16 @@ async fn paste(lab: &Lab, block: &Block) -> String {
     out.into_owned()
 }
 
-/// The README's blocks, or none where the machine lacks what the exercises ask for.
+/// The blocks of the README's exercises, or none if this machine cannot run them.
 fn exercises() -> Option<Vec<Block>> {
-    if !["bash", "curl", "jq"].into_iter().all(has) {
-        eprintln!("skipped: bash, curl and jq are what the exercises ask for");
-        return None;
-    }
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let blocks = blocks(&fs::read_to_string(readme).unwrap());
-    let counts = (1..=6).map(|number| of(&blocks, number).count());
-    let counts: Vec<_> = counts.collect();
+    let blocks = blocks(&page("README.md"));
+    let counts: Vec<_> = (1..=6).map(|number| of(&blocks, number).count()).collect();
     assert_eq!(counts, [2, 2, 1, 2, 3, 3], "each exercise has its blocks");
-    Some(blocks)
+    can_paste().then_some(blocks)
 }
 
 fn of(blocks: &[Block], exercise: u32) -> impl Iterator<Item = &Block> {
-    let belongs = move |block: &&Block| block.exercise == exercise;
+    let belongs = move |block: &&Block| block.exercise == Some(exercise);
     blocks.iter().filter(belongs)
 }
 
@@ -107,32 +121,34 @@ fn of(blocks: &[Block], exercise: u32) -> impl Iterator<Item = &Block> {
 async fn the_exercises_work_as_they_are_printed() {
     let Some(blocks) = exercises() else { return };
     let lab = Lab::with(&LAB).start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
 
     for block in of(&blocks, 1) {
-        paste(&lab, block).await;
+        paste(&lab, &block.commands, folder).await;
     }
     assert_eq!(lab.leak("cache").await["count"], json!(0));
 
     for block in of(&blocks, 2) {
-        paste(&lab, block).await;
+        paste(&lab, &block.commands, folder).await;
     }
     assert_eq!(lab.leak("cache").await["count"], json!(1000));
 
     for block in of(&blocks, 3) {
-        paste(&lab, block).await;
+        paste(&lab, &block.commands, folder).await;
     }
     let count = lab.leak("cache").await["count"].clone();
-    assert_eq!(count, json!(1500), "none of the burst is lost");
+    assert_eq!(count, json!(1500), "every request of the burst is counted");
 
     for block in of(&blocks, 5) {
-        paste(&lab, block).await;
+        paste(&lab, &block.commands, folder).await;
     }
     let cache = lab.leak("cache").await;
     assert_eq!(cache["count"], json!(0));
     assert_eq!(cache["enabled"], json!(false));
 
     for block in of(&blocks, 6) {
-        let out = paste(&lab, block).await;
+        let out = paste(&lab, &block.commands, folder).await;
         for (leak, removed) in [
             ("listeners", r#""callbacks_removed": 500"#),
             ("history", r#""total_removed": 500"#),
@@ -154,10 +170,11 @@ async fn the_exercises_work_as_they_are_printed() {
 async fn exercise_4_finds_the_line_of_the_leak() {
     let Some(blocks) = exercises() else { return };
     let lab = Lab::with(&LAB).start().await;
+    let folder = tempfile::tempdir().unwrap();
     lab.enable("cache").await;
     let mut shown = String::new();
     for block in of(&blocks, 4) {
-        shown += &paste(&lab, block).await;
+        shown += &paste(&lab, &block.commands, folder.path()).await;
     }
     assert_eq!(lab.leak("cache").await["count"], json!(200));
     for expected in [
@@ -172,16 +189,160 @@ async fn exercise_4_finds_the_line_of_the_leak() {
     assert!(line.is_some(), "the plugin's own source is named: {shown}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_reference_pages_work_as_they_are_printed() {
+    if !can_paste() {
+        return;
+    }
+    for path in ["docs/admin-api.md", "docs/patterns.md"] {
+        let lab = Lab::with(&LAB)
+            .arg("--source-root")
+            .arg(root().display().to_string())
+            .start()
+            .await;
+        let folder = tempfile::tempdir().unwrap();
+        // The component that the pages call `my-leak`.
+        fs::copy(component("history"), folder.path().join("history.wasm")).unwrap();
+        let blocks = blocks(&page(path));
+        assert!(!blocks.is_empty(), "{path} has commands");
+        for block in blocks {
+            let commands = block.commands.replace("my-leak", "history");
+            paste(&lab, &commands, folder.path()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_api_page_has_every_call() {
+    let lab = Lab::with(&LAB).start().await;
+    let page = page("docs/admin-api.md");
+    let description = lab.get("/openapi.json").await;
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let call = format!("`{} {path}`", method.to_uppercase());
+            assert!(page.contains(&call), "docs/admin-api.md lacks {call}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_page_has_every_metric() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.enable("cache").await;
+    lab.traffic(20).await;
+    let page = page("docs/metrics.md");
+    let metrics = Answer::of(lab.request(reqwest::Method::GET, "/metrics")).await;
+    let types = metrics
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    for (name, kind) in types.filter_map(|line| line.split_once(' ')) {
+        let row = format!("| `{name}` | {kind} |");
+        assert!(page.contains(&row), "docs/metrics.md lacks {row}");
+    }
+}
+
+#[test]
+fn the_operations_page_has_every_option_and_variable() {
+    let (_, help) = Lab::with(&[]).arg("--help").run_to_the_end();
+    let page = page("docs/operations.md");
+    let options = help
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+        .filter(|word| word.strip_prefix("--").is_some_and(|name| !name.is_empty()));
+    let variables = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split(['=', ']']).next());
+    let names: BTreeSet<&str> = options
+        .chain(variables)
+        .filter(|name| !["--help", "--version"].contains(name))
+        .collect();
+    assert!(names.contains("--memory-limit") && names.contains("LEAK_LISTEN"));
+    for name in names {
+        let named = page.contains(&format!("`{name}`")) || page.contains(&format!("`{name} "));
+        assert!(named, "docs/operations.md lacks {name}");
+    }
+}
+
+/// Every Markdown page of the repository, by its path from the root.
+fn pages() -> Vec<String> {
+    let mut pages = Vec::new();
+    for folder in ["", "docs", "docs/patterns", "plugins"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                pages.push(Path::new(folder).join(name).display().to_string());
+            }
+        }
+    }
+    pages
+}
+
+/// The lines of a page outside of code blocks.
+fn prose(markdown: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    markdown.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
+}
+
+/// The anchors that GitHub makes from the headings of a page.
+fn anchors(markdown: &str) -> BTreeSet<String> {
+    let anchor = |title: &str| {
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    prose(markdown)
+        .filter(|line| line.starts_with('#'))
+        .map(|line| anchor(line.trim_start_matches('#').trim()))
+        .collect()
+}
+
+#[test]
+fn links_lead_to_files_and_headings_that_exist() {
+    for path in pages() {
+        let text = page(&path);
+        let links = prose(&text)
+            .flat_map(|line| line.split("](").skip(1))
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => {
+                    let folder = Path::new(&path).parent().unwrap();
+                    folder.join(file).display().to_string()
+                }
+            };
+            assert!(root().join(&target).exists(), "{path}: no file for {link}");
+            if !heading.is_empty() {
+                let anchors = anchors(&page(&target));
+                assert!(anchors.contains(heading), "{path}: no heading for {link}");
+            }
+        }
+    }
+}
+
 #[test]
 fn blocks_are_found_under_their_exercise() {
-    let text = "## Quick start\n```bash\nignored\n```\n### Exercise 2: Grow\n```bash\na \\\n  b\n```\n\
-                ```text\nnot a command\n```\n### Exercise 3: Burst\n```bash\nc\n```\n## End\n```bash\nd\n```\n";
+    let text = "## Quick start\n```bash\na\n```\n### Exercise 2: Grow\n```bash\nb \\\n  c\n```\n\
+                ```text\nnot a command\n```\n### Exercise 3: Burst\n```bash\nd\n```\n## End\n```bash\ne\n```\n";
     let found: Vec<_> = blocks(text)
         .into_iter()
         .map(|block| (block.exercise, block.commands))
         .collect();
+    let expected = [
+        (None, "a\n"),
+        (Some(2), "b \\\n  c\n"),
+        (Some(3), "d\n"),
+        (None, "e\n"),
+    ];
     assert_eq!(
         found,
-        [(2, "a \\\n  b\n".to_owned()), (3, "c\n".to_owned())]
+        expected.map(|(exercise, commands)| (exercise, commands.to_owned()))
     );
 }

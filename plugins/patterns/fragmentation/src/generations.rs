@@ -1,47 +1,51 @@
-//! Records in generations, each of records twice as large as those of the one before.
+//! Records in generations. The records of each generation are twice as large as those of the one
+//! before.
 //!
-//! How the holes come to be too small, in sizes of a block with its header: when generation `k` begins,
-//! the blocks of every older one lie `2^(k-1)` smallest blocks apart. While it fills, every other one of
-//! them goes, so they come to lie `2^k` apart, with less than that between them: no hole takes a block of
-//! generation `k`. It needs as much fresh memory as it has bytes, and half of what is live is replaced.
-//! How much worse than this it can get is the subject of Robson, "Bounds for some functions concerning
-//! dynamic storage allocation" (Journal of the ACM 21, 1974).
+//! This is why the holes are too small. All sizes here include the block's header, and the unit is
+//! the smallest block. When generation `k` starts, the blocks of all older generations are
+//! `2^(k-1)` apart. While generation `k` fills, every other old block is freed, so the blocks are
+//! `2^k` apart in the end and each hole between them is smaller than that. No hole fits a block of
+//! generation `k`. The generation replaces half of the live bytes and takes all of its memory
+//! fresh.
+//!
+//! Robson gives the worst case: "Bounds for some functions concerning dynamic storage allocation"
+//! (Journal of the ACM 21, 1974).
 
 use std::collections::VecDeque;
 
 use leak_plugin_sdk::{Container, HeapSize, Payload, Retention};
 
-/// The smallest block, with what the allocator adds to it.
-const SMALLEST_BLOCK: usize = 512;
+/// The size of the smallest block, including the allocator's header.
+const MIN_BLOCK_BYTES: usize = 512;
 
-/// The allocator's header, rounded up: 4 bytes on wasm32, and blocks are multiples of 8.
-const HEADER: usize = 8;
+/// The allocator's header, rounded up: 4 bytes on wasm32, and block sizes are multiples of 8.
+const BLOCK_HEADER_BYTES: usize = 8;
 
-/// Generations from 512 bytes to 128 KiB.
+/// The index of the last generation: block sizes go from 512 bytes to 128 KiB.
 const LAST_GENERATION: u32 = 8;
 
-/// Records that may be dropped before one is made.
-const DROPS: usize = 8192;
+/// The number of records that one call of [`Generations::make_room`] may drop.
+const MAX_DROPS_PER_CALL: usize = 8192;
 
-/// Something that is kept for a while.
+/// A record in one of the two layouts.
 #[derive(Debug)]
 pub(crate) enum Record {
-    /// The bug, in a program that runs for long: one block as large as the record happens to be.
+    /// The bug in a long-running program: one block with the size of the record.
     Whole(Payload),
-    /// Blocks of one size, as many as it takes.
+    /// The fix: as many blocks of one size as the record needs.
     Chunked(Vec<Payload>),
 }
 
 impl Record {
-    /// A record of so many bytes in one block.
-    pub(crate) fn in_one_piece(bytes: usize, seed: u64) -> Self {
+    /// A record of `bytes` in one block.
+    pub(crate) fn in_one_block(bytes: usize, seed: u64) -> Self {
         Self::Whole(Payload::new(bytes, seed))
     }
 
-    /// A record of at least so many bytes in chunks.
+    /// A record of at least `bytes`, in chunks of one size.
     pub(crate) fn in_chunks(bytes: usize, seed: u64) -> Self {
-        let chunks = bytes.div_ceil(SMALLEST_BLOCK);
-        let chunk = |_| Payload::new(SMALLEST_BLOCK - HEADER, seed);
+        let chunks = bytes.div_ceil(MIN_BLOCK_BYTES);
+        let chunk = |_| Payload::new(MIN_BLOCK_BYTES - BLOCK_HEADER_BYTES, seed);
         Self::Chunked((0..chunks).map(chunk).collect())
     }
 }
@@ -55,44 +59,46 @@ impl HeapSize for Record {
     }
 }
 
-/// All records, by the generation they are of.
+/// All live records by generation.
 #[derive(Debug, Default)]
 pub(crate) struct Generations {
-    /// From the oldest generation to the one that fills; in each, records lie as in memory.
+    /// Oldest generation first; the last one is filling. Within a generation, the records have the
+    /// same order as in memory.
     all: Vec<Generation>,
-    /// The one whose records are being thinned out.
+    /// The index of the generation that is being thinned out.
     thinning: usize,
     records: usize,
-    records_bytes: usize,
+    /// Heap bytes that all records own.
+    owned_bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Generation {
     records: VecDeque<Record>,
-    /// Pairs of neighbours of which one is still to go.
+    /// The number of neighbouring pairs that still have to lose one record.
     pairs: usize,
 }
 
 impl Generations {
-    /// Drops records until one more fits into `live_bytes`, and says how large it is to be. None when
-    /// there is more to drop than is done at a time.
+    /// Drops records until another one fits into `live_bytes`, and returns the size of that record.
+    /// Returns `None` after [`MAX_DROPS_PER_CALL`] drops without enough room.
     pub(crate) fn make_room(&mut self, live_bytes: usize) -> Option<usize> {
-        for _ in 0..DROPS {
+        for _ in 0..MAX_DROPS_PER_CALL {
             let bytes = self.record_bytes();
             if self.bytes() + bytes <= live_bytes {
                 return Some(bytes);
             }
-            if !self.drop_one_of_a_pair() {
-                self.begin_generation();
+            if !self.drop_one_of_pair() {
+                self.start_generation();
             }
         }
         None
     }
 
-    /// Adds a record to the generation that fills.
+    /// Adds a record to the generation that is filling.
     pub(crate) fn keep(&mut self, record: Record) {
         self.records += 1;
-        self.records_bytes += record.heap_bytes();
+        self.owned_bytes += record.heap_bytes();
         if self.all.is_empty() {
             self.all.push(Generation::default());
         }
@@ -101,25 +107,25 @@ impl Generations {
         }
     }
 
-    /// The records and what they take up.
+    /// The number of records, and the bytes that they and the lists own.
     pub(crate) fn retained(&self) -> Retention {
         Retention::of(self.records, self.bytes())
     }
 
-    /// There are nine lists at most.
+    /// Takes constant time, because there are at most nine lists.
     fn bytes(&self) -> usize {
         let lists: usize = self.all.iter().map(|one| one.records.block_bytes()).sum();
-        self.records_bytes + self.all.block_bytes() + lists
+        self.owned_bytes + self.all.block_bytes() + lists
     }
 
-    /// What a record of the generation that fills has.
+    /// The size of a record in the generation that is filling.
     fn record_bytes(&self) -> usize {
         let generation = self.all.len().saturating_sub(1);
-        (SMALLEST_BLOCK << generation) - HEADER
+        (MIN_BLOCK_BYTES << generation) - BLOCK_HEADER_BYTES
     }
 
-    /// Drops one record of the next two, and passes over the other. False when all are thinned out.
-    fn drop_one_of_a_pair(&mut self) -> bool {
+    /// Drops one record of the next pair and keeps the other. Returns `false` if no pair is left.
+    fn drop_one_of_pair(&mut self) -> bool {
         while let Some(generation) = self.all.get_mut(self.thinning) {
             if generation.pairs == 0 {
                 self.thinning += 1;
@@ -128,7 +134,7 @@ impl Generations {
             generation.pairs -= 1;
             if let Some(dropped) = generation.records.pop_front() {
                 self.records -= 1;
-                self.records_bytes -= dropped.heap_bytes();
+                self.owned_bytes -= dropped.heap_bytes();
             }
             if let Some(kept) = generation.records.pop_front() {
                 generation.records.push_back(kept);
@@ -139,10 +145,11 @@ impl Generations {
         false
     }
 
-    /// Begins with larger records, up to the largest, and with thinning out what there is.
-    fn begin_generation(&mut self) {
+    /// Starts a generation of larger records, or continues with the largest size, and starts to
+    /// thin out all existing generations.
+    fn start_generation(&mut self) {
         for generation in &mut self.all {
-            // Of a single one that is left, too: or the oldest would never go.
+            // Rounds up, so that the last record of a generation is dropped too.
             generation.pairs = generation.records.len().div_ceil(2);
         }
         self.thinning = 0;
@@ -158,7 +165,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    /// Replaces records until the next generation begins. How many there were of each just before.
+    /// Replaces records until the next generation starts. Returns the number of records in each
+    /// generation just before that.
     fn fill_generation(records: &mut Generations) -> Vec<usize> {
         let generations = records.all.len().max(1);
         loop {
@@ -167,12 +175,12 @@ mod tests {
             if records.all.len() > generations {
                 return counts;
             }
-            records.keep(Record::in_one_piece(bytes, 1));
+            records.keep(Record::in_one_block(bytes, 1));
         }
     }
 
     #[test]
-    fn each_generation_halves_those_before_it() {
+    fn each_generation_halves_the_older_ones() {
         let mut records = Generations::default();
         let mut counts = fill_generation(&mut records);
         assert!((1800..=2080).contains(&counts[0]), "{counts:?}");
@@ -182,21 +190,21 @@ mod tests {
             for (before, now) in counts.iter().zip(&now) {
                 assert!(now.abs_diff(before / 2) <= 1, "{before} {now}");
             }
-            // What has come is as much as what has gone, and the lists got shorter.
-            let newest = now[generation] * (SMALLEST_BLOCK << generation);
+            // The newest generation replaced about half of the live bytes.
+            let newest = now[generation] * (MIN_BLOCK_BYTES << generation);
             assert!((MIB * 2 / 5..MIB * 3 / 5).contains(&newest), "{now:?}");
             counts = now;
         }
     }
 
     #[test]
-    fn what_is_live_stays_the_same_to_the_last_generation_and_beyond() {
+    fn live_bytes_stay_the_same_up_to_the_last_generation_and_after_it() {
         let mut records = Generations::default();
         fill_generation(&mut records);
-        let largest = SMALLEST_BLOCK << LAST_GENERATION;
+        let largest = MIN_BLOCK_BYTES << LAST_GENERATION;
         for _ in 0..5000 {
             let bytes = records.make_room(MIB).unwrap();
-            records.keep(Record::in_one_piece(bytes, 1));
+            records.keep(Record::in_one_block(bytes, 1));
             let live = records.bytes();
             assert!(live.abs_diff(MIB) < 2 * largest, "{live}");
         }

@@ -3,9 +3,9 @@ use leak_plugin_sdk::testing::{Driver, check};
 
 use super::*;
 
-/// Once it is full, whatever the variant: what is live moves by no more than a few records.
+/// In both variants: once the store is full, the live bytes change by at most a few records.
 #[test]
-fn what_is_retained_stays_the_same() {
+fn the_retained_bytes_stay_the_same() {
     for variant in ["leaky", "fixed"] {
         let mut plugin = Driver::<Fragmentation>::default();
         plugin.variant(variant).unwrap();
@@ -18,7 +18,7 @@ fn what_is_retained_stays_the_same() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = Driver::<Fragmentation>::default();
     plugin.set("live_mb", Value::Integer(1)).unwrap();
     check::reports_what_is_allocated(
@@ -29,13 +29,13 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn less_to_hold_comes_down_within_some_requests() {
+fn a_lower_live_mb_takes_effect_within_a_few_requests() {
     let mut plugin = Driver::<Fragmentation>::default();
     plugin.set("live_mb", Value::Integer(16)).unwrap();
     plugin.requests(300).unwrap();
     plugin.set("live_mb", Value::Integer(1)).unwrap();
-    let left = plugin.requests(20).unwrap();
-    assert!(left.bytes < 2 << 20, "{}", left.bytes);
+    let remaining = plugin.requests(20).unwrap();
+    assert!(remaining.bytes < 2 << 20, "{}", remaining.bytes);
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! Decoy: memory that follows the load. Nothing leaks.
 //!
-//! **Symptom.** Memory is twice as high when there are twice as many requests per second. In a load test
-//! that ramps up it rises all the time, in step with the requests, as a leak would.
+//! **Symptom.** Memory doubles when the request rate doubles. In a load test that ramps up, memory
+//! rises all the time, in step with the requests, as a leak does.
 //!
-//! **Why it is none.** Each request has a buffer for as long as it is worked on, `work_ms`. How many are
-//! alive at a time is the rate times that time (Little's law), whatever came before. The sign: at a
-//! steady rate it is flat, and when traffic falls it falls too. `bytes_per_request` goes down all the
-//! while.
+//! **Why it is not a leak.** Each request owns a buffer while it is in progress, for `work_ms`. The
+//! number of live buffers is the rate times that duration (Little's law), whatever came before. How
+//! to tell: at a steady rate memory is flat, and when traffic falls, memory falls too.
+//! `bytes_per_request` falls all the time.
 //!
-//! **Fixed.** There is nothing to mend, but something to bound: `variant: fixed` works on `max_in_flight`
-//! requests at a time and turns the others away.
+//! **Fixed.** There is no bug to fix, but a missing bound: `variant: fixed` works on at most
+//! `max_in_flight` requests at a time and rejects the others.
 //!
-//! A plugin acts when it is called: buffers whose time is over go with the next request.
+//! A plugin runs only when it is called, so finished buffers are freed with the next request.
 
 use std::collections::VecDeque;
 
@@ -20,19 +20,19 @@ use leak_plugin_sdk::{
 };
 
 leak_plugin_sdk::settings! {
-    /// How long the work takes, and how much of it is done at a time.
+    /// The duration of the work, and the concurrency limit.
     pub struct InFlightSettings {
-        /// Milliseconds for which a request is worked on.
+        /// How long a request is in progress, in milliseconds.
         pub work_ms: u64 = 500, in 1..=60_000;
-        /// Requests that the fixed variant works on at a time.
+        /// Maximum number of concurrent requests of the fixed variant.
         pub max_in_flight: usize = 20, in 1..=100_000;
     }
 }
 
-/// What is being worked on.
+/// The requests in progress.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    /// In the order in which they came.
+    /// In order of arrival.
     buffers: VecDeque<Buffer>,
     owned_bytes: usize,
 }
@@ -48,17 +48,18 @@ impl LeakPlugin for InFlight {
     const UNIT: &'static str = "buffers";
     const PAYLOAD_BYTES: usize = 16 * 1024;
     const PAYLOAD_DESCRIPTION: &'static str =
-        "Bytes of the buffer that a request has while it is worked on.";
+        "Bytes of the buffer that a request owns while it is in progress.";
     type Settings = InFlightSettings;
 
     fn on_request(&mut self, call: Call<'_, InFlightSettings>) -> Result<Effect, Failure> {
         let now = call.request.time_unix_ms;
-        self.finish(now);
+        self.drop_finished(now);
         if call.variant == Variant::Fixed && self.buffers.len() >= call.settings.max_in_flight {
             return Ok(Effect::Skipped);
         }
         let body = call.payload(call.payload_bytes.saturating_sub(size_of::<Buffer>()));
         self.owned_bytes += body.heap_bytes();
+        // Not a leak: `drop_finished` frees the buffer after `work_ms`.
         self.buffers.push_back(Buffer {
             done_unix_ms: now + call.settings.work_ms,
             body,
@@ -75,8 +76,8 @@ impl LeakPlugin for InFlight {
 }
 
 impl InFlight {
-    /// Drops the buffers of requests that are done.
-    fn finish(&mut self, now_unix_ms: u64) {
+    /// Drops the buffers of finished requests.
+    fn drop_finished(&mut self, now_unix_ms: u64) {
         let done = |buffer: &mut Buffer| buffer.done_unix_ms <= now_unix_ms;
         while let Some(buffer) = self.buffers.pop_front_if(done) {
             self.owned_bytes -= buffer.body.heap_bytes();

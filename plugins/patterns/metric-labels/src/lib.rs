@@ -1,15 +1,14 @@
-//! A label with too many values.
+//! A metric label with too many values (high cardinality).
 //!
-//! **Symptom.** Memory grows with every request, a little each time, and answering `/metrics` takes ever
-//! longer: the answer grows with it. After a restart all is well for some days.
+//! **Symptom.** Memory grows a little with every request. Each scrape of `/metrics` takes longer
+//! than the one before, because the answer grows too. A restart helps for some days.
 //!
-//! **Cause.** A metric has a label that comes from the request, here its id. For each new value the
-//! registry interns the label's text and makes a series with buckets of its own, and keeps both for as
-//! long as the process lives: a counter must not forget.
+//! **Cause.** A label contains the id of the request. For each new value the registry interns the
+//! label and creates a series with buckets. It never removes them: a counter must keep its count.
 //!
-//! **Fix.** `variant: fixed` labels by the route, of which there are as many as the program has, and
-//! counts whatever would exceed `max_series` under `other`. Series that were made before the switch are
-//! dropped in steps of [`SHRINK_STEP`] per request.
+//! **Fix.** `variant: fixed` uses the route as the label, so the program's routes limit the number
+//! of series. Beyond `max_series`, requests count under `other`. After a switch to `fixed`, each
+//! request drops up to [`SHRINK_STEP`] leaked series.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -22,31 +21,31 @@ use leak_plugin_sdk::{
 leak_plugin_sdk::settings! {
     /// The bound of the fixed variant.
     pub struct LabelSettings {
-        /// Series that the fixed variant makes before it counts under "other".
+        /// Maximum number of series of the fixed variant; more routes count under "other".
         pub max_series: usize = 100, in 1..=1_000_000;
     }
 }
 
-/// A registry with one histogram: the time taken, by label.
+/// A metrics registry with one histogram: the request duration by label.
 #[derive(Debug, Default)]
 pub struct MetricLabels {
     series: HashMap<Rc<str>, Series>,
-    /// The labels from the oldest series to the newest.
+    /// The labels of all series, oldest first.
     by_age: VecDeque<Rc<str>>,
     owned_bytes: usize,
 }
 
-/// One histogram.
+/// One label value's histogram.
 #[derive(Debug)]
 struct Series {
     observations: u64,
     sum_us: u64,
-    /// Its buckets, each with an example.
+    /// The buckets, each with an exemplar.
     buckets: Payload,
     by_route: bool,
 }
 
-/// What a series takes up in the containers, with its control byte in the map.
+/// Bytes of one series in the two containers, including its control byte in the map.
 const SLOT_BYTES: usize = size_of::<(Rc<str>, Series)>() + 1 + size_of::<Rc<str>>();
 
 impl LeakPlugin for MetricLabels {
@@ -60,16 +59,17 @@ impl LeakPlugin for MetricLabels {
         let mut label = if by_route {
             route(call.request)
         } else {
-            each_its_own(call.request, call.sequence)
+            unique_label(call.request, call.sequence)
         };
         if by_route {
-            self.drop_old(SHRINK_STEP);
+            self.drop_leaked(SHRINK_STEP);
             if self.series.len() >= call.settings.max_series && !self.series.contains_key(&label) {
                 label = "other".into();
             }
         }
         if !self.series.contains_key(&label) {
             let overhead = label.heap_bytes() + SLOT_BYTES;
+            // The largest part of the leak: the buckets of one more series.
             let buckets = call.payload(call.payload_bytes.saturating_sub(overhead));
             self.make(Rc::clone(&label), buckets, by_route);
         }
@@ -99,9 +99,9 @@ impl MetricLabels {
         self.series.insert(label, series);
     }
 
-    /// Drops up to `most` series that the leak has made.
-    fn drop_old(&mut self, most: usize) {
-        for _ in 0..most.min(self.by_age.len()) {
+    /// Drops up to `max` series of the leaky variant. Series of routes move to the end.
+    fn drop_leaked(&mut self, max: usize) {
+        for _ in 0..max.min(self.by_age.len()) {
             let Some(label) = self.by_age.pop_front() else {
                 break;
             };
@@ -120,25 +120,25 @@ impl MetricLabels {
     }
 }
 
-/// The bug: as many values as there are requests. The sequence number keeps them apart even if an id
-/// comes twice.
-fn each_its_own(request: &Request, sequence: u64) -> Rc<str> {
+/// The bug: the label contains the id of the request, so each request creates a new series. The
+/// sequence number keeps the label unique even if two requests have the same id.
+fn unique_label(request: &Request, sequence: u64) -> Rc<str> {
     let Request {
         method, path, id, ..
     } = request;
     format!("method={method:?},path={path:?},request={id}.{sequence}").into()
 }
 
-/// As many values as the program has routes: parts of the path that look like an id are left out.
+/// The fix: the label has one value per route. Each path segment with a digit becomes `{id}`.
 fn route(request: &Request) -> Rc<str> {
-    let parts = request.path.split('/').map(|part| {
-        if part.contains(|c: char| c.is_ascii_digit()) {
+    let segments = request.path.split('/').map(|segment| {
+        if segment.contains(|c: char| c.is_ascii_digit()) {
             "{id}"
         } else {
-            part
+            segment
         }
     });
-    let path = parts.collect::<Vec<_>>().join("/");
+    let path = segments.collect::<Vec<_>>().join("/");
     format!("method={:?},path={path:?}", request.method).into()
 }
 

@@ -4,13 +4,13 @@ use leak_plugin_sdk::testing::{Driver, check, request};
 use super::*;
 
 #[test]
-fn every_request_makes_a_series() {
+fn every_request_adds_a_series() {
     let mut plugin = Driver::<MetricLabels>::default();
     assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
 }
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     check::retains_payload_bytes(
         Driver::<MetricLabels>::default,
         &[2048, 20_480],
@@ -20,7 +20,7 @@ fn a_request_retains_what_the_setting_says() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = Driver::<MetricLabels>::default();
     check::reports_what_is_allocated(
         &mut plugin,
@@ -30,7 +30,7 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn a_route_has_no_ids() {
+fn a_route_contains_no_ids() {
     let mut request = request(1);
     for (path, expected) in [
         ("/api/data", "/api/data"),
@@ -46,7 +46,7 @@ fn a_route_has_no_ids() {
 }
 
 #[test]
-fn fixed_makes_a_series_per_route_and_no_more_than_it_may() {
+fn fixed_adds_one_series_per_route_up_to_max_series() {
     let mut plugin = Driver::<MetricLabels>::default();
     plugin.variant("fixed").unwrap();
     plugin.set("max_series", Value::Integer(3)).unwrap();
@@ -59,12 +59,12 @@ fn fixed_makes_a_series_per_route_and_no_more_than_it_may() {
     assert_eq!(
         plugin.retained().objects,
         4,
-        "three, and the others together"
+        "three routes and one series for the others"
     );
 }
 
 #[test]
-fn switching_to_fixed_drops_the_rest_in_steps() {
+fn a_switch_to_fixed_drops_the_leaked_series_in_steps() {
     let mut plugin = Driver::<MetricLabels>::default();
     plugin.requests(1000).unwrap();
     plugin.variant("fixed").unwrap();
@@ -75,7 +75,7 @@ fn switching_to_fixed_drops_the_rest_in_steps() {
     assert_eq!(
         plugin.requests(10).unwrap().objects,
         2,
-        "a route, and other"
+        "one route and 'other'"
     );
 }
 

@@ -1,50 +1,52 @@
-//! Decoy: one large thing that comes and goes. Nothing leaks.
+//! Decoy: one large allocation that is freed later. Nothing leaks.
 //!
-//! **Symptom.** Live bytes jump up in one request, stay there for a while and fall back to where they
-//! were. Linear memory, and with it the memory of the process, stays up: it looks as if the fall had not
-//! happened.
+//! **Symptom.** Live bytes jump in one request, stay high for a while and fall back to their old
+//! value. Linear memory stays high, and so does the memory of the process. It looks as if nothing
+//! was freed.
 //!
-//! **Why it is none.** A report was built, sent and dropped. It happens once, and afterwards the
-//! pattern holds nothing. What stays is free memory in the heap, which the next allocation uses; in
-//! wasm only a fresh instance gives it back (`POST /admin/gc`).
+//! **Why it is not a leak.** The pattern builds, sends and drops one report. It does this once, and
+//! afterwards it holds nothing. The freed memory stays in the heap, where the next allocation
+//! reuses it. In wasm only a fresh instance gives it back (`POST /admin/gc`).
 //!
-//! **Fixed.** There is nothing to mend, but something to gain: `variant: fixed` sends the report row by
-//! row, and never holds more than one.
+//! **Fixed.** There is no bug to fix, but a peak to avoid: `variant: fixed` sends the report row by
+//! row and holds at most one row.
 
 use leak_plugin_sdk::{
     Call, Container, Effect, Failure, HeapSize, LeakPlugin, Payload, Retention, Variant,
 };
 
 leak_plugin_sdk::settings! {
-    /// When the report comes, and how large it is.
+    /// The time and the size of the report.
     pub struct SpikeSettings {
-        /// The number of the request that asks for the report, counted since the instance was started.
+        /// Number of the request that builds the report, counted since the start of the instance.
         pub at_request: u64 = 50, in 1..=1_000_000;
-        /// Requests for which the report is held, until it is sent.
+        /// Number of requests for which the report is held.
         pub hold_requests: u64 = 50, in 1..=1_000_000;
-        /// Rows that the report is made of.
+        /// Number of rows in the report.
         pub rows: usize = 1000, in 1..=100_000;
     }
 }
 
-/// The report, while there is one.
+/// The report while it is held.
 #[derive(Debug, Default)]
 pub struct OneOffSpike {
     rows: Vec<Payload>,
     owned_bytes: usize,
-    /// The last request for which it is held.
-    until: u64,
+    /// The number of the last request for which the report is held.
+    held_until: u64,
 }
 
 impl LeakPlugin for OneOffSpike {
     const TITLE: &'static str = "Decoy: one-off spike";
     const UNIT: &'static str = "rows";
     const PAYLOAD_BYTES: usize = 8 << 20;
-    const PAYLOAD_DESCRIPTION: &'static str = "Bytes of the whole report, while it is held.";
+    const PAYLOAD_DESCRIPTION: &'static str =
+        "Bytes of the report, retained only while it is held.";
     type Settings = SpikeSettings;
 
     fn on_request(&mut self, call: Call<'_, SpikeSettings>) -> Result<Effect, Failure> {
-        if !self.rows.is_empty() && call.sequence > self.until {
+        // Not a leak: the report is dropped as a whole.
+        if !self.rows.is_empty() && call.sequence > self.held_until {
             self.clear();
         }
         if call.sequence != call.settings.at_request {
@@ -57,7 +59,7 @@ impl LeakPlugin for OneOffSpike {
             Variant::Leaky => {
                 self.rows = rows.collect();
                 self.owned_bytes = self.rows.as_slice().heap_bytes();
-                self.until = call.sequence + call.settings.hold_requests;
+                self.held_until = call.sequence + call.settings.hold_requests;
             }
             Variant::Fixed => rows.for_each(|row| drop(std::hint::black_box(row))),
         }

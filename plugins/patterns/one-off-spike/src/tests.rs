@@ -4,21 +4,25 @@ use leak_plugin_sdk::testing::{Driver, check};
 use super::*;
 
 #[test]
-fn comes_once_and_goes() {
+fn the_spike_comes_once_and_goes() {
     let mut plugin = Driver::<OneOffSpike>::default();
     assert_eq!(plugin.requests(49).unwrap().bytes, 0);
     let spike = plugin.requests(1).unwrap();
     assert_eq!(spike.objects, 1000);
-    let off = spike.bytes as f64 / OneOffSpike::PAYLOAD_BYTES as f64 - 1.0;
-    assert!(off.abs() < 0.01, "{}", spike.bytes);
-    assert_eq!(plugin.requests(50).unwrap().bytes, spike.bytes, "is held");
+    let deviation = spike.bytes as f64 / OneOffSpike::PAYLOAD_BYTES as f64 - 1.0;
+    assert!(deviation.abs() < 0.01, "{}", spike.bytes);
+    assert_eq!(
+        plugin.requests(50).unwrap().bytes,
+        spike.bytes,
+        "the report is held"
+    );
     for _ in 0..10 {
-        assert_eq!(plugin.requests(100).unwrap().bytes, 0, "and never again");
+        assert_eq!(plugin.requests(100).unwrap().bytes, 0, "no second report");
     }
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     for variant in ["leaky", "fixed"] {
         let mut plugin = Driver::<OneOffSpike>::default();
         plugin.variant(variant).unwrap();
@@ -34,7 +38,7 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn fixed_never_holds_more_than_a_row() {
+fn fixed_holds_at_most_one_row() {
     let mut plugin = Driver::<OneOffSpike>::default();
     plugin.variant("fixed").unwrap();
     plugin.set("rows", Value::Integer(1024)).unwrap();

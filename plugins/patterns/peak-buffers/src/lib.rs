@@ -1,43 +1,43 @@
 //! Buffers that never shrink.
 //!
-//! **Symptom.** Memory rises as connections have their one large message, and stays there although only
-//! small ones follow. It looks like a leak and yet ends: when each connection has had its peak. Then it
-//! is far above what is needed, for good.
+//! **Symptom.** Memory rises when connections receive one large message each, and it never falls,
+//! although only small messages follow. It looks like a leak, but the growth ends when every
+//! connection has had its large message. From then on memory stays far above what is needed.
 //!
-//! **Cause.** Each connection has a read buffer that is used again for every message, which is a good
-//! thing. Clearing a buffer keeps its memory: it is as large as the largest message it ever held.
-//! Here the first message of a connection has `payload_bytes`, all later ones 64 bytes.
+//! **Cause.** Each connection reuses one read buffer for all messages, which is good practice. But
+//! to clear a buffer does not free it: the buffer stays as large as the largest message so far.
+//! Here the first message of a connection has `payload_bytes`; all later messages have 64 bytes.
 //!
-//! **Fix.** `variant: fixed` gives a buffer back when it has become larger than `keep_bytes`. Buffers
-//! that had grown before the switch are given back in steps of [`SHRINK_STEP`] per request.
+//! **Fix.** `variant: fixed` frees a buffer that grew beyond `keep_bytes`. After a switch to
+//! `fixed`, each request checks [`SHRINK_STEP`] connections and frees their large buffers.
 
 use leak_plugin_sdk::{
     Call, Container, Effect, Failure, LeakPlugin, Retention, SHRINK_STEP, Variant,
 };
 
 leak_plugin_sdk::settings! {
-    /// How many connections there are, and what the fixed variant lets them keep.
+    /// The number of connections, and the bound of the fixed variant.
     pub struct BufferSettings {
-        /// Connections that are open; requests come over one after the other.
+        /// Number of open connections. Each request uses the next one in turn.
         pub connections: usize = 10_000, in 1..=100_000;
-        /// Bytes that a buffer of the fixed variant may keep between two messages.
+        /// Maximum size in bytes of an idle buffer of the fixed variant.
         pub keep_bytes: usize = 256, in 0..=1_048_576;
     }
 }
 
-/// What every message but the first of a connection has, in bytes.
-const SMALL_BYTES: usize = 64;
+/// The size of every message of a connection except the first.
+const SMALL_MESSAGE_BYTES: usize = 64;
 
 /// The open connections of a server.
 #[derive(Debug, Default)]
 pub struct PeakBuffers {
     connections: Vec<Connection>,
-    /// The connection that the next message comes over.
+    /// The index of the connection that receives the next message.
     next: usize,
-    /// Where the search for large buffers goes on.
-    swept: usize,
-    buffers: usize,
-    buffers_bytes: usize,
+    /// The index of the next connection that `sweep` checks.
+    next_swept: usize,
+    buffers: usize,     // The number of buffers that own memory.
+    owned_bytes: usize, // Their total size.
 }
 
 #[derive(Debug, Default)]
@@ -50,19 +50,19 @@ impl LeakPlugin for PeakBuffers {
     const UNIT: &'static str = "buffers";
     const PAYLOAD_BYTES: usize = 16 * 1024;
     const PAYLOAD_DESCRIPTION: &'static str =
-        "Bytes of a connection's first message, which its buffer then keeps.";
+        "Bytes of the first message of a connection. Its buffer stays that large.";
     type Settings = BufferSettings;
 
     fn on_request(&mut self, call: Call<'_, BufferSettings>) -> Result<Effect, Failure> {
         let open = call.settings.connections;
-        // The table is as large from the start as it will be.
+        // Allocates the table with its final size.
         self.connections
             .reserve_exact(open.saturating_sub(self.connections.len()));
         if self.next >= open {
             self.next = 0;
         }
         let message = if self.next < self.connections.len() {
-            call.payload(SMALL_BYTES)
+            call.payload(SMALL_MESSAGE_BYTES)
         } else {
             self.connections.push(Connection::default());
             call.payload(call.payload_bytes)
@@ -79,22 +79,23 @@ impl LeakPlugin for PeakBuffers {
     fn retained(&self) -> Retention {
         Retention::of(
             self.buffers,
-            self.buffers_bytes + self.connections.block_bytes(),
+            self.owned_bytes + self.connections.block_bytes(),
         )
     }
 }
 
 impl PeakBuffers {
-    /// Reads a message into the buffer of a connection. Between two messages the buffer keeps what it
-    /// has, or `keep_bytes` at most.
+    /// Reads a message into the buffer of a connection. With `keep_bytes`, it then frees a buffer
+    /// that is larger.
     fn receive(&mut self, connection: usize, message: &[u8], keep_bytes: Option<usize>) {
         let Some(Connection { read_buffer }) = self.connections.get_mut(connection) else {
             return;
         };
         let before = read_buffer.block_bytes();
-        // The bug: cleared, not freed.
+        // The bug: `clear` keeps the memory of the buffer.
         read_buffer.clear();
         read_buffer.extend_from_slice(message);
+        // The fix: free a buffer that is too large.
         if keep_bytes.is_some_and(|keep| read_buffer.capacity() > keep) {
             *read_buffer = Vec::new();
         }
@@ -102,24 +103,25 @@ impl PeakBuffers {
         self.account(before, after);
     }
 
-    /// Gives back the large buffers among the next [`SHRINK_STEP`] connections.
+    /// Checks the next [`SHRINK_STEP`] connections and frees their large buffers.
     fn sweep(&mut self, keep_bytes: usize) {
         for _ in 0..SHRINK_STEP.min(self.connections.len()) {
-            if self.swept >= self.connections.len() {
-                self.swept = 0;
+            if self.next_swept >= self.connections.len() {
+                self.next_swept = 0;
             }
-            if let Some(Connection { read_buffer }) = self.connections.get_mut(self.swept)
+            if let Some(Connection { read_buffer }) = self.connections.get_mut(self.next_swept)
                 && read_buffer.capacity() > keep_bytes
             {
-                let given_back = std::mem::take(read_buffer);
-                self.account(given_back.block_bytes(), 0);
+                let freed = std::mem::take(read_buffer);
+                self.account(freed.block_bytes(), 0);
             }
-            self.swept += 1;
+            self.next_swept += 1;
         }
     }
 
+    /// Updates the totals after one buffer changed from `before` to `after` bytes.
     fn account(&mut self, before: usize, after: usize) {
-        self.buffers_bytes = self.buffers_bytes + after - before;
+        self.owned_bytes = self.owned_bytes + after - before;
         self.buffers = self.buffers + usize::from(after > 0) - usize::from(before > 0);
     }
 }

@@ -12,7 +12,7 @@ fn server(connections: i64) -> Driver<PeakBuffers> {
 }
 
 #[test]
-fn grows_until_each_connection_had_its_peak() {
+fn grows_until_every_connection_had_its_large_message() {
     let mut plugin = server(100);
     assert_eq!(plugin.requests(50).unwrap().objects, 50);
     let peak = plugin.requests(50).unwrap();
@@ -22,12 +22,12 @@ fn grows_until_each_connection_had_its_peak() {
 }
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     check::retains_payload_bytes(|| server(1000), &[1024, 16_384], &[1000], 0.05);
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = server(300);
     check::reports_what_is_allocated(
         &mut plugin,
@@ -37,18 +37,18 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn fixed_keeps_small_buffers_only() {
+fn fixed_keeps_only_small_buffers() {
     let mut plugin = server(100);
     plugin.variant("fixed").unwrap();
     let first = plugin.requests(100).unwrap();
-    assert_eq!(first.objects, 0, "large ones are given back");
+    assert_eq!(first.objects, 0, "large buffers are freed");
     let small = plugin.requests(1000).unwrap();
     assert_eq!(small.objects, 100);
     assert!(small.bytes - first.bytes <= 100 * 256, "{}", small.bytes);
 }
 
 #[test]
-fn switching_to_fixed_gives_the_rest_back_in_steps() {
+fn a_switch_to_fixed_frees_the_large_buffers_in_steps() {
     let mut plugin = server(10_000);
     assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
     check::sheds_in_steps(&mut plugin);

@@ -1,18 +1,17 @@
-//! The reference cycle.
+//! A reference cycle.
 //!
-//! **Symptom.** Memory grows with every request although nothing is stored: every variable goes out of
-//! scope, no collection gets longer, and yet nothing is freed.
+//! **Symptom.** Memory grows with every request, although the program stores nothing: every
+//! variable goes out of scope and no collection grows, but nothing is freed.
 //!
-//! **Cause.** A tree whose nodes are reference-counted. The parent owns its children, and each child
-//! holds its parent with a second strong reference, to be able to ask it something. When the request
-//! drops the tree, each node is still referenced by the other: the count never comes down to zero.
+//! **Cause.** The nodes of a tree are reference-counted. The root owns its child, and the child
+//! holds a strong reference to the root, so that it can call it. When the request drops the tree,
+//! each node still references the other. Neither count reaches zero.
 //!
-//! **Fix.** `variant: fixed` lets a child hold its parent with a [`Weak`] reference: who owns is strong,
-//! who only looks is weak. Trees that were left behind before the switch are broken up with the next
-//! requests, in steps of [`SHRINK_STEP`] per request.
+//! **Fix.** `variant: fixed` gives the child a [`Weak`] reference. Owners hold strong references,
+//! all others weak ones. Each request then also breaks up to [`SHRINK_STEP`] leaked cycles.
 //!
-//! In a real program nothing can reach such a tree any more. So that the lab can take it back, the
-//! plugin notes a `Weak` reference to each root, which keeps none of them alive.
+//! In a real program nothing can reach a leaked tree. This plugin keeps a `Weak` reference to each
+//! root, so that the lab can free the trees. It keeps no tree alive.
 
 mod tree;
 
@@ -26,12 +25,12 @@ use leak_plugin_sdk::{
 
 use tree::Node;
 
-/// Requests that are worked on as a tree.
+/// A service that builds a tree for each request.
 #[derive(Debug, Default)]
 pub struct ReferenceCycle {
-    /// Not an owner: the trees keep themselves alive.
+    /// The roots of the leaked trees, oldest first. Weak: the cycles keep themselves alive.
     roots: VecDeque<Weak<Node>>,
-    trees_bytes: usize,
+    owned_bytes: usize,
 }
 
 impl LeakPlugin for ReferenceCycle {
@@ -43,56 +42,58 @@ impl LeakPlugin for ReferenceCycle {
     fn on_request(&mut self, call: Call<'_, NoSettings>) -> Result<Effect, Failure> {
         if call.variant == Variant::Fixed {
             for _ in 0..SHRINK_STEP {
-                if !self.break_up_oldest() {
+                if !self.break_oldest_cycle() {
                     break;
                 }
             }
             self.roots.shrink_sparse();
         }
         let overhead = tree::NODES_BYTES + size_of::<Weak<Node>>();
+        // The largest part of the leak. The bug is in `tree.rs`: the child owns its parent.
         let body = call.payload(call.payload_bytes.saturating_sub(overhead));
-        self.work_on(body, call.variant);
+        self.build_and_drop_tree(body, call.variant);
         Ok(Effect::Triggered)
     }
 
     fn retained(&self) -> Retention {
         Retention::of(
             self.roots.len(),
-            self.trees_bytes + self.roots.block_bytes(),
+            self.owned_bytes + self.roots.block_bytes(),
         )
     }
 
     fn clear(&mut self) {
-        while self.break_up_oldest() {}
+        while self.break_oldest_cycle() {}
         *self = Self::default();
     }
 }
 
 impl ReferenceCycle {
-    /// Puts what was asked into a tree and drops the tree, as far as it can be dropped.
-    fn work_on(&mut self, body: Payload, variant: Variant) {
+    /// Builds a tree, uses it and drops it. A tree with a cycle stays in memory.
+    fn build_and_drop_tree(&mut self, body: Payload, variant: Variant) {
         let root = match variant {
-            Variant::Leaky => Node::with_child_that_owns_it(body),
-            Variant::Fixed => Node::with_child_that_looks_at_it(body),
+            Variant::Leaky => Node::with_strong_parent(body),
+            Variant::Fixed => Node::with_weak_parent(body),
         };
-        std::hint::black_box(root.child_asks_for_bytes());
+        std::hint::black_box(root.body_bytes_seen_by_child());
         let bytes = root.bytes();
-        let noted = Rc::downgrade(&root);
+        let weak_root = Rc::downgrade(&root);
         drop(root);
-        // Still there, although its only owner has just let go of it.
-        if noted.strong_count() > 0 {
-            self.trees_bytes += bytes;
-            self.roots.push_back(noted);
+        // The leak: the only variable that held the tree is gone, but the tree is still alive.
+        if weak_root.strong_count() > 0 {
+            self.owned_bytes += bytes;
+            self.roots.push_back(weak_root);
         }
     }
 
-    /// Cuts the cycle of the oldest tree, which frees it. Answers whether there was one.
-    fn break_up_oldest(&mut self) -> bool {
+    /// Breaks the cycle of the oldest leaked tree, which frees the tree. Returns `false` if there
+    /// is none.
+    fn break_oldest_cycle(&mut self) -> bool {
         let Some(root) = self.roots.pop_front().and_then(|root| root.upgrade()) else {
             return false;
         };
-        self.trees_bytes -= root.bytes();
-        root.let_go_of_child();
+        self.owned_bytes -= root.bytes();
+        root.drop_child();
         true
     }
 }

@@ -3,7 +3,7 @@ use leak_plugin_sdk::testing::{Driver, check};
 use super::*;
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     check::retains_payload_bytes(
         Driver::<ReferenceCycle>::default,
         &[1024, 4096, 20_480],
@@ -13,7 +13,7 @@ fn a_request_retains_what_the_setting_says() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = Driver::<ReferenceCycle>::default();
     check::reports_what_is_allocated(
         &mut plugin,
@@ -23,7 +23,7 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn a_tree_without_a_cycle_goes_by_itself() {
+fn a_tree_without_a_cycle_is_freed_with_its_request() {
     let mut plugin = Driver::<ReferenceCycle>::default();
     plugin.variant("fixed").unwrap();
     let allocated = allocation_counter::measure(|| {
@@ -33,7 +33,7 @@ fn a_tree_without_a_cycle_goes_by_itself() {
 }
 
 #[test]
-fn switching_to_fixed_breaks_up_the_rest_in_steps() {
+fn a_switch_to_fixed_breaks_the_leaked_cycles_in_steps() {
     let mut plugin = Driver::<ReferenceCycle>::default();
     assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
     check::sheds_in_steps(&mut plugin);
@@ -41,7 +41,7 @@ fn switching_to_fixed_breaks_up_the_rest_in_steps() {
 }
 
 #[test]
-fn clear_gives_every_byte_back() {
+fn clear_frees_every_byte() {
     let mut plugin = Driver::<ReferenceCycle>::default();
     let allocated = allocation_counter::measure(|| {
         assert_eq!(plugin.requests(100).unwrap().objects, 100);

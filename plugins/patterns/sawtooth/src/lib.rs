@@ -1,29 +1,28 @@
-//! Decoy: a batch that fills and is written out. Nothing leaks.
+//! Decoy: a batch that fills up and is written out. Nothing leaks.
 //!
-//! **Symptom.** Memory rises with every request, and falls back at once when nobody expects it. A diff
-//! whose two ends happen to lie on one slope shows growth, and one across an edge shows less than
-//! nothing.
+//! **Symptom.** Memory rises with every request and then falls suddenly. A diff within one rise
+//! shows growth. A diff across a fall shows a decrease.
 //!
-//! **Why it is none.** Records are collected and written out together when there are `batch_records`.
-//! What counts is the floor: it is the same after each batch. A leak with such a shape has a floor that
-//! rises; the curve `sawtooth` makes one out of any pattern, for comparison.
+//! **Why it is not a leak.** The pattern collects `batch_records` records and writes them out
+//! together. Look at the floor: it is the same after each batch. A leak with this shape has a floor
+//! that rises. For comparison, the curve `sawtooth` gives any pattern such a leak.
 //!
-//! **Fixed.** There is nothing to mend. `variant: fixed` writes each record by itself, and shows what
-//! that costs: as many writes as there are records.
+//! **Fixed.** There is no bug to fix. `variant: fixed` writes each record separately and shows the
+//! cost: one write per record.
 
 use leak_plugin_sdk::{
     Call, Container, Effect, Failure, HeapSize, LeakPlugin, Payload, Retention, Variant,
 };
 
 leak_plugin_sdk::settings! {
-    /// When the batch is written out.
+    /// The size of a batch.
     pub struct BatchSettings {
-        /// Records that are written out together.
+        /// Number of records in a batch.
         pub batch_records: usize = 100, in 1..=10_000;
     }
 }
 
-/// Records that wait to be written out.
+/// The current batch.
 #[derive(Debug, Default)]
 pub struct Sawtooth {
     batch: Vec<Payload>,
@@ -35,18 +34,19 @@ impl LeakPlugin for Sawtooth {
     const UNIT: &'static str = "records";
     const PAYLOAD_BYTES: usize = 4096;
     const PAYLOAD_DESCRIPTION: &'static str =
-        "Bytes of one record, until the batch is written out.";
+        "Bytes of one record, retained until the batch is written out.";
     type Settings = BatchSettings;
 
     fn on_request(&mut self, call: Call<'_, BatchSettings>) -> Result<Effect, Failure> {
         let record = call.payload(call.payload_bytes.saturating_sub(size_of::<Payload>()));
         self.owned_bytes += record.heap_bytes();
         self.batch.push(record);
-        let full = match call.variant {
+        let batch_records = match call.variant {
             Variant::Leaky => call.settings.batch_records,
             Variant::Fixed => 1,
         };
-        if self.batch.len() >= full {
+        // Not a leak: a full batch is written out and freed.
+        if self.batch.len() >= batch_records {
             self.write_out();
         }
         Ok(Effect::Triggered)
@@ -61,7 +61,7 @@ impl LeakPlugin for Sawtooth {
 }
 
 impl Sawtooth {
-    /// Hands the batch on, whole, and begins a new one.
+    /// Writes out the whole batch, which frees it, and starts a new one.
     fn write_out(&mut self) {
         let written = std::mem::take(&mut self.batch);
         self.owned_bytes = 0;

@@ -4,7 +4,7 @@ use leak_plugin_sdk::testing::{Driver, check};
 use super::*;
 
 #[test]
-fn rises_and_falls_to_the_same_floor() {
+fn rises_and_falls_to_a_constant_floor() {
     let mut plugin = Driver::<Sawtooth>::default();
     for _ in 0..5 {
         let top = plugin.requests(99).unwrap();
@@ -17,7 +17,7 @@ fn rises_and_falls_to_the_same_floor() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = Driver::<Sawtooth>::default();
     plugin.set("batch_records", Value::Integer(1000)).unwrap();
     check::reports_what_is_allocated(

@@ -1,18 +1,18 @@
-//! Sessions without an end.
+//! Sessions that never end.
 //!
-//! **Symptom.** Memory grows with visitors that come once: crawlers, health checks, scripts. In a test
-//! with a browser, which sends its cookie back, it is flat.
+//! **Symptom.** Memory grows with visitors that come once: crawlers, health checks, scripts. In a
+//! test with a browser memory is flat, because the browser sends its cookie back.
 //!
-//! **Cause.** Whoever comes without a session gets one, stored in memory, and nothing ever ends it: no
-//! time to live, no logout, no bound. A visitor who does not send the cookie back opens a new session
-//! with every request.
+//! **Cause.** A request without a session gets a new one in memory, and nothing ever ends it: there
+//! is no time to live, no logout and no bound. A client that never sends the cookie back opens a
+//! session with every request.
 //!
-//! **Fix.** `variant: fixed` ends a session that was idle for `idle_seconds`, and the longest idle one
-//! when there are more than `max_sessions`. What was opened before the switch is ended in steps of
-//! [`SHRINK_STEP`] sessions per request.
+//! **Fix.** `variant: fixed` ends sessions that were idle for `idle_seconds`. Above `max_sessions`
+//! it ends the session that was idle longest. After a switch to `fixed`, each request ends up to
+//! [`SHRINK_STEP`] leaked sessions.
 //!
-//! A request resumes its session with `cookie: session=ID` or `?session=ID`, where the ID is that of the
-//! request which opened it.
+//! A request resumes a session with `cookie: session=ID` or `?session=ID`. The ID is the id of the
+//! request that opened the session.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -25,19 +25,19 @@ use leak_plugin_sdk::{
 leak_plugin_sdk::settings! {
     /// The bounds of the fixed variant.
     pub struct SessionSettings {
-        /// How long a session of the fixed variant may be idle, in seconds.
+        /// Maximum idle time of a session of the fixed variant, in seconds.
         pub idle_seconds: f64 = 60.0, in 0.001..=86_400.0;
-        /// Most sessions that the fixed variant keeps.
+        /// Maximum number of sessions of the fixed variant.
         pub max_sessions: usize = 100, in 1..=1_000_000;
     }
 }
 
-/// Who is signed in, and what is known of them.
+/// A session store in memory.
 #[derive(Debug, Default)]
 pub struct Sessions {
     by_id: HashMap<Rc<str>, Session>,
-    /// Each session once, roughly the longest idle first: one that was used meanwhile goes to the end
-    /// when its turn comes.
+    /// The last use and the id of each session, roughly longest idle first. A session that was used
+    /// since it was queued moves to the end when it reaches the front.
     by_age: VecDeque<(u64, Rc<str>)>,
     owned_bytes: usize,
 }
@@ -45,11 +45,11 @@ pub struct Sessions {
 #[derive(Debug)]
 struct Session {
     used_unix_ms: u64,
-    /// The visitor's basket, language, permissions.
+    /// The data of a visitor: basket, language, permissions.
     profile: Payload,
 }
 
-/// What a session takes up in the containers, with its control byte in the map.
+/// Bytes of one session in the two containers, including its control byte in the map.
 const SLOT_BYTES: usize = size_of::<(Rc<str>, Session)>() + 1 + size_of::<(u64, Rc<str>)>();
 
 impl LeakPlugin for Sessions {
@@ -61,27 +61,26 @@ impl LeakPlugin for Sessions {
     fn on_request(&mut self, call: Call<'_, SessionSettings>) -> Result<Effect, Failure> {
         let now = call.request.time_unix_ms;
         let known = session_id(call.request).and_then(|id| self.by_id.get_mut(id));
-        let opened = match known {
+        let effect = match known {
             Some(session) => {
                 session.used_unix_ms = now;
-                false
+                Effect::Skipped
             }
             None => {
                 let id: Rc<str> = call.request.id.as_str().into();
                 let overhead = id.heap_bytes() + SLOT_BYTES;
                 let profile = call.payload(call.payload_bytes.saturating_sub(overhead));
+                // The bug: a client without a cookie opens a session with every request, and
+                // nothing ends it.
                 self.open(id, profile, now);
-                true
+                Effect::Triggered
             }
         };
+        // The fix: every request also ends sessions that are idle or beyond the bound.
         if call.variant == Variant::Fixed {
             self.end_idle(call.settings, now);
         }
-        Ok(if opened {
-            Effect::Triggered
-        } else {
-            Effect::Skipped
-        })
+        Ok(effect)
     }
 
     fn retained(&self) -> Retention {
@@ -91,6 +90,7 @@ impl LeakPlugin for Sessions {
 }
 
 impl Sessions {
+    /// Adds a session to both containers.
     fn open(&mut self, id: Rc<str>, profile: Payload, now_unix_ms: u64) {
         let (id_bytes, profile_bytes) = (id.heap_bytes(), profile.heap_bytes());
         let session = Session {
@@ -98,7 +98,7 @@ impl Sessions {
             profile,
         };
         self.owned_bytes += profile_bytes;
-        // An id that comes twice replaces what it stood for; its place in the queue serves both.
+        // A repeated id replaces its session and keeps the old place in the queue.
         match self.by_id.insert(Rc::clone(&id), session) {
             Some(replaced) => self.owned_bytes -= replaced.profile.heap_bytes(),
             None => {
@@ -108,7 +108,7 @@ impl Sessions {
         }
     }
 
-    /// Ends sessions as far as they are too many or idle for too long.
+    /// Ends sessions while there are too many or they are idle for too long.
     fn end_idle(&mut self, bounds: &SessionSettings, now_unix_ms: u64) {
         for _ in 0..=SHRINK_STEP {
             let Some((queued_unix_ms, id)) = self.by_age.pop_front() else {
@@ -122,10 +122,10 @@ impl Sessions {
                 self.by_age.push_back((used, id));
                 continue;
             }
-            // A clock that was set back makes a session young, not infinitely old.
+            // If the clock is set back, the subtraction saturates: the session is not idle.
             let idle_ms = now_unix_ms.saturating_sub(used) as f64;
-            let crowded = self.by_id.len() > bounds.max_sessions;
-            if !crowded && idle_ms <= bounds.idle_seconds * 1000.0 {
+            let over_capacity = self.by_id.len() > bounds.max_sessions;
+            if !over_capacity && idle_ms <= bounds.idle_seconds * 1000.0 {
                 self.by_age.push_front((queued_unix_ms, id));
                 break;
             }
@@ -138,7 +138,7 @@ impl Sessions {
     }
 }
 
-/// The session that a request belongs to, if it says so.
+/// The session id in the request's cookies or query.
 fn session_id(request: &Request) -> Option<&str> {
     let in_cookie = request
         .headers

@@ -4,13 +4,13 @@ use leak_plugin_sdk::testing::{Driver, check, request};
 use super::*;
 
 #[test]
-fn who_sends_no_cookie_gets_a_new_session_each_time() {
+fn each_request_without_a_cookie_opens_a_session() {
     let mut plugin = Driver::<Sessions>::default();
     assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
 }
 
 #[test]
-fn who_sends_the_cookie_keeps_the_session() {
+fn a_request_with_the_cookie_resumes_its_session() {
     let mut plugin = Driver::<Sessions>::default();
     plugin.requests(1).unwrap();
     let id = request(1).id;
@@ -27,14 +27,14 @@ fn who_sends_the_cookie_keeps_the_session() {
 }
 
 #[test]
-fn an_unknown_session_is_replaced_by_a_new_one() {
+fn an_unknown_session_id_opens_a_new_session() {
     let mut plugin = Driver::<Sessions>::default();
     let outcome = plugin.request_as(|request| request.query = "session=forged".to_owned());
     assert_eq!(outcome.unwrap().retained.objects, 1);
 }
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     check::retains_payload_bytes(
         Driver::<Sessions>::default,
         &[4096, 20_480],
@@ -44,13 +44,13 @@ fn a_request_retains_what_the_setting_says() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = Driver::<Sessions>::default();
     check::reports_what_is_allocated(
         &mut plugin,
         |plugin| {
             plugin.requests(777)?;
-            // The same id again.
+            // A repeated id.
             plugin.request_as(|request| request.id = "6f1c2d3e-0000-4000-8000-000000000001".into())
         },
         |traffic| allocation_counter::measure(traffic).bytes_current,
@@ -58,7 +58,7 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn fixed_ends_what_is_idle_and_keeps_what_is_used() {
+fn fixed_ends_idle_sessions_and_keeps_used_ones() {
     let mut plugin = Driver::<Sessions>::default();
     plugin.variant("fixed").unwrap();
     plugin.set("idle_seconds", Value::Number(2.0)).unwrap();
@@ -70,7 +70,11 @@ fn fixed_ends_what_is_idle_and_keeps_what_is_used() {
             .request_as(|request| request.query = format!("session={used}"))
             .unwrap();
     }
-    assert_eq!(plugin.retained().objects, 1, "only the one that is used");
+    assert_eq!(
+        plugin.retained().objects,
+        1,
+        "only the used session is left"
+    );
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn fixed_stays_within_max_sessions() {
 }
 
 #[test]
-fn switching_to_fixed_ends_the_rest_in_steps() {
+fn a_switch_to_fixed_ends_the_leaked_sessions_in_steps() {
     let mut plugin = Driver::<Sessions>::default();
     assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
     check::sheds_in_steps(&mut plugin);

@@ -1,16 +1,15 @@
-//! The unbounded queue behind a slow consumer.
+//! An unbounded queue with a slow consumer.
 //!
-//! **Symptom.** Memory is flat for weeks. One day traffic is above what the consumer can do, or the
-//! consumer gets slower, and from then on memory grows by the difference. Jobs come out later and
-//! later. When traffic falls, memory comes down again, if the process lives to see it.
+//! **Symptom.** Memory is flat for weeks. One day there are more requests than the consumer can
+//! handle, or the consumer gets slower. From then on memory grows by the difference, and jobs wait
+//! longer and longer. When traffic falls, memory falls too, if the process is still alive.
 //!
-//! **Cause.** Requests put jobs into a queue without a bound, and a consumer takes them out at a pace of
-//! its own, here `jobs_per_second`. A queue evens out a burst; it cannot make a consumer faster. With
-//! no bound nobody upstream is ever told to slow down.
+//! **Cause.** Requests put jobs into an unbounded queue. A consumer takes them out at its own rate,
+//! here `jobs_per_second`. A queue absorbs a burst, but it does not make the consumer faster.
+//! Without a bound there is no backpressure: no producer ever slows down.
 //!
-//! **Fix.** `variant: fixed` bounds the queue: with `max_jobs` waiting, a request is turned away at once
-//! instead of being promised something. What was queued before the switch is shed in steps of
-//! [`SHRINK_STEP`] jobs per request, the oldest first: nobody waits for them any more.
+//! **Fix.** `variant: fixed` rejects a request at once while `max_jobs` jobs are queued. After a
+//! switch to `fixed`, each request sheds up to [`SHRINK_STEP`] leaked jobs, oldest first.
 
 use std::collections::VecDeque;
 
@@ -20,24 +19,24 @@ use leak_plugin_sdk::{
 };
 
 leak_plugin_sdk::settings! {
-    /// How fast the consumer is, and where the fixed variant stops taking jobs.
+    /// The rate of the consumer, and the bound of the fixed variant.
     pub struct QueueSettings {
-        /// Jobs that the consumer handles in a second; as long as requests come slower, nothing grows.
+        /// Jobs per second that the consumer handles. The queue grows only at higher request rates.
         pub jobs_per_second: f64 = 1.0, in 0.0..=100_000.0;
-        /// Most jobs that wait in the fixed variant.
+        /// Maximum number of queued jobs of the fixed variant.
         pub max_jobs: usize = 100, in 1..=1_000_000;
     }
 }
 
-/// Jobs that wait for the one consumer.
+/// A job queue with one consumer.
 #[derive(Debug, Default)]
 pub struct UnboundedQueue {
     waiting: VecDeque<Job>,
-    jobs_bytes: usize,
+    owned_bytes: usize,
     consumer: Consumer,
 }
 
-/// A mail to be sent, a row to be indexed.
+/// A unit of work, for example an e-mail to send or a row to index.
 #[derive(Debug)]
 struct Job {
     request_id: String,
@@ -68,14 +67,15 @@ impl LeakPlugin for UnboundedQueue {
         if call.variant == Variant::Fixed {
             self.shed(call.settings.max_jobs);
             if self.waiting.len() >= call.settings.max_jobs {
-                return Ok(Effect::Skipped);
+                return Ok(Effect::Skipped); // The fix: a full queue rejects the job.
             }
         }
+        // The leak's memory: the id and the document of a job. The queue keeps them.
         let request_id = call.request.id.clone();
-        let around = size_of::<Job>() + request_id.heap_bytes();
+        let overhead = size_of::<Job>() + request_id.heap_bytes();
         self.put(Job {
             request_id,
-            document: call.payload(call.payload_bytes.saturating_sub(around)),
+            document: call.payload(call.payload_bytes.saturating_sub(overhead)),
         });
         Ok(Effect::Triggered)
     }
@@ -83,52 +83,54 @@ impl LeakPlugin for UnboundedQueue {
     fn retained(&self) -> Retention {
         Retention::of(
             self.waiting.len(),
-            self.jobs_bytes + self.waiting.block_bytes(),
+            self.owned_bytes + self.waiting.block_bytes(),
         )
     }
 }
 
 impl UnboundedQueue {
-    /// The bug: this never says no.
+    /// The bug: `put` accepts every job, however long the queue is.
     fn put(&mut self, job: Job) {
-        self.jobs_bytes += job.heap_bytes();
+        self.owned_bytes += job.heap_bytes();
         self.waiting.push_back(job);
     }
 
+    /// Removes the oldest job.
     fn take(&mut self) -> Option<Job> {
         let job = self.waiting.pop_front()?;
-        self.jobs_bytes -= job.heap_bytes();
+        self.owned_bytes -= job.heap_bytes();
         self.waiting.shrink_sparse();
         Some(job)
     }
 
-    /// Drops the oldest jobs beyond `most`, not too many at a time.
-    fn shed(&mut self, most: usize) {
+    /// Drops the oldest jobs until `max` are left, at most [`SHRINK_STEP`] per call. The oldest,
+    /// because their clients no longer wait for an answer.
+    fn shed(&mut self, max: usize) {
         for _ in 0..SHRINK_STEP {
-            if self.waiting.len() <= most || self.take().is_none() {
+            if self.waiting.len() <= max || self.take().is_none() {
                 break;
             }
         }
     }
 }
 
-/// Takes out jobs at its own pace, whatever the requests do.
+/// A simulated consumer that handles jobs at a constant rate.
 #[derive(Debug, Default)]
 struct Consumer {
-    /// When it was last looked at; none before the first request.
-    seen_unix_ms: Option<u64>,
-    /// The part of the next job that is done.
-    begun: f64,
+    /// The time of the last update; `None` before the first request.
+    updated_unix_ms: Option<u64>,
+    /// The finished part of the current job, less than 1 between two updates.
+    progress: f64,
 }
 
 impl Consumer {
-    /// How many jobs it has done since it was last asked, at most [`SHRINK_STEP`].
+    /// The number of jobs that were finished since the last call, at most [`SHRINK_STEP`].
     fn jobs_done(&mut self, now_unix_ms: u64, per_second: f64) -> usize {
-        let since = self.seen_unix_ms.replace(now_unix_ms);
-        let ms = since.map_or(0, |since| now_unix_ms.saturating_sub(since));
-        self.begun = (self.begun + ms as f64 / 1000.0 * per_second).min(SHRINK_STEP as f64);
-        let done = self.begun.floor();
-        self.begun -= done;
+        let updated = self.updated_unix_ms.replace(now_unix_ms);
+        let ms = updated.map_or(0, |updated| now_unix_ms.saturating_sub(updated));
+        self.progress = (self.progress + ms as f64 / 1000.0 * per_second).min(SHRINK_STEP as f64);
+        let done = self.progress.floor();
+        self.progress -= done;
         done as usize
     }
 }

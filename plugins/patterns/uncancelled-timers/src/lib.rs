@@ -1,15 +1,14 @@
-//! Timers that nobody cancels.
+//! Timers that are never cancelled.
 //!
-//! **Symptom.** Memory grows with every request, and so does the time that an idle service spends: each
-//! timer that is left behind goes on ticking (see `interval_seconds`).
+//! **Symptom.** Memory grows with every request. So does the CPU time of an idle service, because
+//! every leaked timer keeps ticking (see `interval_seconds`).
 //!
-//! **Cause.** For the time of the request something is to happen at intervals: report progress, renew
-//! a lock. The timer's closure captures what it works with. The request ends and nobody cancels the
-//! timer, which holds the closure, which holds the rest.
+//! **Cause.** During a request something must happen at intervals, for example a progress report or
+//! the renewal of a lock. The closure of the timer captures the data it needs. When the request
+//! ends, nothing cancels the timer. The timer holds the closure, and the closure holds the data.
 //!
-//! **Fix.** `variant: fixed` holds the timer in a guard that cancels it when the request is done. Timers
-//! that were left behind before the switch are cancelled with the next requests, in steps of
-//! [`SHRINK_STEP`] per request.
+//! **Fix.** `variant: fixed` holds the timer in a guard that cancels it when the request is done.
+//! After a switch to `fixed`, each request cancels up to [`SHRINK_STEP`] leaked timers.
 
 mod timers;
 
@@ -20,14 +19,14 @@ use leak_plugin_sdk::{
 use timers::{Tick, Timers};
 
 leak_plugin_sdk::settings! {
-    /// When the timers tick.
+    /// The interval of the timers.
     pub struct TimerSettings {
-        /// Seconds from one tick of a timer to the next.
+        /// Seconds between two ticks of a timer.
         pub interval_seconds: f64 = 30.0, in 0.001..=86_400.0;
     }
 }
 
-/// A service that reports how its requests get on.
+/// A service that reports the progress of its requests.
 #[derive(Default)]
 pub struct UncancelledTimers {
     timers: Timers,
@@ -48,8 +47,9 @@ impl LeakPlugin for UncancelledTimers {
         std::hint::black_box(self.timers.tick(now, SHRINK_STEP));
         let timer = self.timers.every(interval_ms, now, report(&call));
         match call.variant {
-            // The bug: this was the last handle by which it could have been cancelled.
+            // The bug: without the guard, nothing can cancel the timer any more.
             Variant::Leaky => timer.forget(),
+            // The fix: dropping the guard cancels the timer.
             Variant::Fixed => drop(timer),
         }
         Ok(Effect::Triggered)
@@ -60,20 +60,20 @@ impl LeakPlugin for UncancelledTimers {
     }
 }
 
-/// What the timer of one request does: it looks at what has been worked on so far.
+/// Creates a timer's callback. It allocates what the closure captures; the list of timers keeps it.
 fn report(call: &Call<'_, TimerSettings>) -> Tick {
     let request_id = call.request.id.clone();
-    let around = request_id.heap_bytes() + Timers::SLOT_BYTES + CLOSURE_BYTES;
-    let working_on = call.payload(call.payload_bytes.saturating_sub(around));
-    let captured_bytes = request_id.heap_bytes() + working_on.heap_bytes();
+    let overhead = request_id.heap_bytes() + Timers::SLOT_BYTES + CLOSURE_BYTES;
+    let data = call.payload(call.payload_bytes.saturating_sub(overhead));
+    let captured_bytes = request_id.heap_bytes() + data.heap_bytes();
     let report = move |now_unix_ms: u64| {
-        let first = working_on.as_bytes().first().copied().unwrap_or(0);
+        let first = data.as_bytes().first().copied().unwrap_or(0);
         now_unix_ms ^ u64::from(first) ^ request_id.len() as u64
     };
     Tick::new(report, captured_bytes)
 }
 
-/// A closure is as large as what it captures: the id and the pointer to what is worked on.
+/// The size of the closure: that of the values it captures, the id and the pointer to the data.
 const CLOSURE_BYTES: usize = size_of::<(String, Box<[u8]>)>();
 
 leak_plugin_sdk::export!(UncancelledTimers);

@@ -4,7 +4,7 @@ use leak_plugin_sdk::testing::{Driver, check};
 use super::*;
 
 #[test]
-fn a_request_retains_what_the_setting_says() {
+fn each_request_retains_payload_bytes() {
     check::retains_payload_bytes(
         Driver::<UncancelledTimers>::default,
         &[1024, 4096, 20_480],
@@ -14,7 +14,7 @@ fn a_request_retains_what_the_setting_says() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = Driver::<UncancelledTimers>::default();
     plugin.set("interval_seconds", Value::Number(0.1)).unwrap();
     check::reports_what_is_allocated(
@@ -25,7 +25,7 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn ticking_retains_nothing_and_ends_nothing() {
+fn ticks_neither_retain_nor_cancel_timers() {
     let mut plugin = Driver::<UncancelledTimers>::default();
     plugin.set("interval_seconds", Value::Number(1.0)).unwrap();
     plugin.requests(100).unwrap();
@@ -43,7 +43,7 @@ fn fixed_retains_no_timer() {
 }
 
 #[test]
-fn switching_to_fixed_cancels_the_rest_in_steps() {
+fn a_switch_to_fixed_cancels_the_leaked_timers_in_steps() {
     let mut plugin = Driver::<UncancelledTimers>::default();
     assert_eq!(plugin.requests(1000).unwrap().objects, 1000);
     check::sheds_in_steps(&mut plugin);

@@ -4,7 +4,7 @@ use leak_plugin_sdk::testing::{Driver, check};
 use super::*;
 
 #[test]
-fn grows_ever_more_slowly_and_then_stays() {
+fn grows_more_and_more_slowly_and_then_stops() {
     let mut plugin = Driver::<WarmUp>::default();
     let early = plugin.requests(50).unwrap().objects;
     let warm = plugin.requests(150).unwrap().objects;
@@ -18,7 +18,7 @@ fn grows_ever_more_slowly_and_then_stays() {
 }
 
 #[test]
-fn reports_what_the_allocator_handed_out() {
+fn reports_the_bytes_that_the_allocator_handed_out() {
     let mut plugin = Driver::<WarmUp>::default();
     plugin.set("items", Value::Integer(500)).unwrap();
     check::reports_what_is_allocated(
@@ -29,14 +29,14 @@ fn reports_what_the_allocator_handed_out() {
 }
 
 #[test]
-fn fixed_keeps_nothing_and_lets_go_in_steps() {
+fn fixed_keeps_nothing_and_drops_the_cache_in_steps() {
     let mut plugin = Driver::<WarmUp>::default();
     plugin.set("items", Value::Integer(1000)).unwrap();
     plugin.requests(5000).unwrap();
     check::sheds_in_steps(&mut plugin);
-    let left = plugin.requests(5).unwrap();
-    assert_eq!(left.objects, 0);
-    assert!(left.bytes < 4096, "{}", left.bytes);
+    let remaining = plugin.requests(5).unwrap();
+    assert_eq!(remaining.objects, 0);
+    assert!(remaining.bytes < 4096, "{}", remaining.bytes);
 }
 
 #[test]

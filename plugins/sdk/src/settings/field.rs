@@ -1,24 +1,24 @@
-//! How the type of a field meets the types of the contract.
+//! Converts between the types of setting fields and the types of the contract.
 
 use std::ops::RangeInclusive;
 
 use crate::{Choice, IntegerRange, NumberRange, SettingError, SettingSpec, SettingType, Value};
 
-/// A type that a setting can have.
+/// A type that a setting can have: `bool`, an integer, `f64` or a [`Choice`].
 pub trait Field: Sized {
-    /// What says which values are taken.
+    /// The valid values: an inclusive range, or `()` for types that have none.
     type Range;
 
-    /// The type of the setting as the manifest has it.
+    /// The type of the setting for the manifest.
     fn setting_type(range: &Self::Range) -> SettingType;
 
-    /// This value as the contract has it.
+    /// Converts this value to the contract's type.
     fn to_value(&self) -> Value;
 
-    /// The value meant by one of the contract's.
+    /// Converts a value of the contract to this type.
     ///
     /// # Errors
-    /// Says what would have been taken.
+    /// Says which values are valid, if the type is wrong or the value is out of range.
     fn from_value(value: &Value, range: &Self::Range) -> Result<Self, String>;
 }
 
@@ -32,10 +32,10 @@ pub fn spec<F: Field>(name: &str, description: &str, default: &F, range: &F::Ran
     }
 }
 
-/// Puts a new value into a field, if it is one that the field takes.
+/// Sets a field to a new value if the value is valid.
 ///
 /// # Errors
-/// The field is as it was, and the error says what would have been taken.
+/// Names the setting and its valid values. The field does not change.
 pub fn apply<F: Field>(
     field: &mut F,
     name: &str,
@@ -63,7 +63,7 @@ impl Field for bool {
     fn from_value(value: &Value, (): &()) -> Result<Self, String> {
         match value {
             Value::Boolean(boolean) => Ok(*boolean),
-            other => Err(format!("true or false, not {}", shown(other))),
+            other => Err(format!("true or false, not {}", display(other))),
         }
     }
 }
@@ -88,7 +88,7 @@ impl Field for f64 {
             Value::Integer(integer) => Some(*integer as f64),
             Value::Boolean(_) | Value::Text(_) => None,
         };
-        // Not a number lies in no range, so this refuses it too.
+        // No range contains NaN, so this rejects it too.
         number
             .filter(|number| range.contains(number))
             .ok_or_else(|| {
@@ -96,7 +96,7 @@ impl Field for f64 {
                     "a number from {} to {}, not {}",
                     range.start(),
                     range.end(),
-                    shown(value)
+                    display(value)
                 )
             })
     }
@@ -108,11 +108,11 @@ macro_rules! integer_field {
             type Range = RangeInclusive<$type>;
 
             fn setting_type(range: &Self::Range) -> SettingType {
-                SettingType::Integer(IntegerRange { min: in_contract(*range.start()), max: in_contract(*range.end()) })
+                SettingType::Integer(IntegerRange { min: saturating_i64(*range.start()), max: saturating_i64(*range.end()) })
             }
 
             fn to_value(&self) -> Value {
-                Value::Integer(in_contract(*self))
+                Value::Integer(saturating_i64(*self))
             }
 
             fn from_value(value: &Value, range: &Self::Range) -> Result<Self, String> {
@@ -121,7 +121,7 @@ macro_rules! integer_field {
                     Value::Boolean(_) | Value::Number(_) | Value::Text(_) => None,
                 };
                 integer.filter(|integer| range.contains(integer)).ok_or_else(|| {
-                    format!("an integer from {} to {}, not {}", range.start(), range.end(), shown(value))
+                    format!("an integer from {} to {}, not {}", range.start(), range.end(), display(value))
                 })
             }
         })+
@@ -130,8 +130,9 @@ macro_rules! integer_field {
 
 integer_field!(u8, u16, u32, u64, usize, i32, i64);
 
-/// The contract has signed integers of 64 bits only; what is larger could not be set anyway.
-fn in_contract(integer: impl TryInto<i64>) -> i64 {
+/// Converts to the contract's only integer type. Values above `i64::MAX` saturate: no client could
+/// set them.
+fn saturating_i64(integer: impl TryInto<i64>) -> i64 {
     integer.try_into().unwrap_or(i64::MAX)
 }
 
@@ -158,13 +159,13 @@ impl<C: Choice> Field for C {
         };
         choice.ok_or_else(|| {
             let words: Vec<_> = C::WORDS.iter().map(|(_, word)| *word).collect();
-            format!("one of {}, not {}", words.join(", "), shown(value))
+            format!("one of {}, not {}", words.join(", "), display(value))
         })
     }
 }
 
-/// A value as an error message shows it, cut after 60 characters.
-fn shown(value: &Value) -> String {
+/// Formats a value for an error message. Texts are cut after 60 characters.
+fn display(value: &Value) -> String {
     match value {
         Value::Boolean(boolean) => boolean.to_string(),
         Value::Integer(integer) => integer.to_string(),
@@ -181,8 +182,8 @@ mod tests {
     crate::settings! {
         /// One field of each type.
         struct Sample {
-            /// Counts
-            /// things.
+            /// A number
+            /// of things.
             count: u32 = 5, in 1..=10;
             /// A share.
             share: f64 = 0.5, in 0.0..=1.0;
@@ -194,16 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_says_name_description_type_and_default() {
+    fn specs_have_name_description_type_and_default() {
         let specs = Sample::specs();
-        let seen: Vec<_> = specs
+        let described: Vec<_> = specs
             .iter()
             .map(|spec| (spec.name.as_str(), spec.description.as_str()))
             .collect();
         assert_eq!(
-            seen,
+            described,
             [
-                ("count", "Counts things."),
+                ("count", "A number of things."),
                 ("share", "A share."),
                 ("on", "A switch."),
                 ("word", "A word.")
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_lies_in_the_range() {
+    fn accepts_values_within_the_range() {
         let mut sample = Sample::default();
         for (name, value) in [
             ("count", Value::Integer(10)),
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else_and_says_what_it_takes() {
+    fn rejects_other_values_and_names_the_valid_ones() {
         #[track_caller]
         fn check(name: &str, value: Value, message: &str) {
             let mut sample = Sample::default();

@@ -1,15 +1,17 @@
-//! What holds for every plugin, as checks for its tests. Each takes a driver that the test has set up as the
-//! pattern needs it, and panics where a promise is not kept.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a check that fails has to fail the test"
-)]
+//! Checks of the rules that apply to every plugin. Each check takes a [`Driver`] that the test has
+//! prepared, and panics if the plugin breaks the rule.
+#![expect(clippy::unwrap_used, reason = "a failed check must fail the test")]
 
 use super::Driver;
 use crate::{LeakPlugin, SHRINK_STEP, Value};
 
-/// One request retains one object and, all in all, `payload_bytes`, within `tolerance` (0.1 is 10 %): for each of
-/// these sizes, a new plugin after each of these numbers of requests.
+/// Checks that one request retains one object and `payload_bytes` in total.
+///
+/// The check creates a new plugin for each combination of a value of `payload_bytes` and a number
+/// of `requests`. `tolerance` is the largest allowed deviation: 0.1 is 10 %.
+///
+/// # Panics
+/// If the number of objects differs, or the bytes per request deviate by `tolerance` or more.
 pub fn retains_payload_bytes<P: LeakPlugin>(
     new: impl Fn() -> Driver<P>,
     payload_bytes: &[u32],
@@ -33,10 +35,16 @@ pub fn retains_payload_bytes<P: LeakPlugin>(
     }
 }
 
-/// What is reported grows, to the byte, by what the allocator has handed out and not got back during `traffic`:
-/// leaky first, then the same plugin switched to fixed. `measure` runs what it is given and says how many bytes
-/// that was: `|traffic| allocation_counter::measure(traffic).bytes_current`. The counting allocator is the test's
-/// own and not the SDK's, or every plugin would have it.
+/// Checks that the reported bytes are exact: during `traffic` they grow by the bytes that the
+/// allocator handed out and did not get back. The check runs the leaky variant first and then
+/// switches the same plugin to fixed.
+///
+/// `measure` runs its argument and returns the change of allocated bytes. Pass
+/// `|traffic| allocation_counter::measure(traffic).bytes_current`. The counting allocator is a
+/// dependency of the test, because every plugin would contain it if it were one of the SDK.
+///
+/// # Panics
+/// If the two numbers differ, or a request fails.
 pub fn reports_what_is_allocated<P: LeakPlugin, T>(
     plugin: &mut Driver<P>,
     traffic: impl Fn(&mut Driver<P>) -> Result<T, String>,
@@ -56,22 +64,30 @@ pub fn reports_what_is_allocated<P: LeakPlugin, T>(
     }
 }
 
-/// Switched to fixed, a plugin that holds more than it may comes down by [`SHRINK_STEP`] objects with the next
-/// request, and by no more.
+/// Checks that a plugin sheds its leaked objects in steps: with the first request after the switch to
+/// fixed, the number of objects falls by exactly [`SHRINK_STEP`].
+///
+/// Before the call, the plugin must hold more than [`SHRINK_STEP`] objects beyond the bound of the
+/// fixed variant.
+///
+/// # Panics
+/// If the number of objects falls by more or less, or the request fails.
 pub fn sheds_in_steps<P: LeakPlugin>(plugin: &mut Driver<P>) {
     let held = plugin.retained().objects;
     plugin.variant("fixed").unwrap();
-    let left = plugin.requests(1).unwrap().objects;
-    assert_eq!(left, held - SHRINK_STEP as u64);
+    let remaining = plugin.requests(1).unwrap().objects;
+    assert_eq!(remaining, held - SHRINK_STEP as u64);
 }
 
-/// A clear drops what is held, says how much that was, and leaves nothing, containers included. The plugin has to
-/// hold something before.
+/// Checks that a clear drops everything, containers included, and returns how much that was.
+///
+/// # Panics
+/// If the plugin holds nothing before the clear or something after it, or returns wrong numbers.
 pub fn clear_leaves_nothing<P: LeakPlugin>(plugin: &mut Driver<P>) {
     let held = plugin.retained();
-    assert!(held.objects > 0, "there is nothing to clear");
+    assert!(held.objects > 0, "the plugin holds nothing to clear");
     let dropped = plugin.clear();
     assert_eq!((dropped.objects, dropped.bytes), (held.objects, held.bytes));
-    let left = plugin.retained();
-    assert_eq!((left.objects, left.bytes), (0, 0));
+    let remaining = plugin.retained();
+    assert_eq!((remaining.objects, remaining.bytes), (0, 0));
 }
