@@ -1,4 +1,5 @@
-//! `/admin/memory/baselines`: named heaps to compare with, so that several people can compare at once.
+//! `/admin/memory/baselines`: named heaps to compare with, so that several people can compare at
+//! once.
 
 use std::sync::Arc;
 

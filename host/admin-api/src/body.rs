@@ -1,7 +1,7 @@
 //! Request bodies.
 //!
-//! A JSON body is accepted whatever its `Content-Type`, and an empty body counts as `{}`: the commands
-//! of the lab's exercises send both.
+//! A JSON body is accepted whatever its `Content-Type`, and an empty body counts as `{}`: the
+//! commands of the lab's exercises send both.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,8 +39,8 @@ pub struct ReportBody {
 pub(crate) struct RowBody {
     /// The name of the check: `clear`.
     check: &'static str,
-    /// `pass`, `fail`, `n/a` (the promise does not apply, or nothing could be measured) or `skipped`
-    /// (an earlier check failed).
+    /// `pass`, `fail`, `n/a` (the promise does not apply, or nothing could be measured) or
+    /// `skipped` (an earlier check failed).
     status: &'static str,
     /// The promise, with its tolerance.
     promise: &'static str,
@@ -81,9 +81,9 @@ impl From<Report> for ReportBody {
     }
 }
 
-/// Checks whether a component follows the contract. The body is the component. The host runs it through
-/// some hundred requests, apart from the loaded plugins, and compares the component's own numbers with
-/// those of its heap. The answer is 200 whether the component passes or fails.
+/// Checks whether a component follows the contract. The body is the component. The host runs it
+/// through some hundred requests, apart from the loaded plugins, and compares the component's own
+/// numbers with those of its heap. The answer is 200 whether the component passes or fails.
 #[utoipa::path(post, path = "/admin/plugins/check", tag = "plugins", params(CheckQuery),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A component of the world leak-plugin"),
     responses((status = 200, body = ReportBody), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),

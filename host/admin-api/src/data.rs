@@ -69,9 +69,9 @@ const FAILURE_STATUSES: [StatusCode; 4] = [
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-/// Runs every leak that is on, once. A plugin that fails does not change the status; it is listed in
-/// `leaks_failed`. With `fail=503` the answer is 503 after the leaks have run: for leaks on the error
-/// path.
+/// Runs every leak that is on, once. A plugin that fails does not change the status; it is listed
+/// in `leaks_failed`. With `fail=503` the answer is 503 after the leaks have run: for leaks on the
+/// error path.
 #[utoipa::path(get, path = "/api/data", tag = "service",
     params(("fail" = Option<u16>, Query, description = "The status of the answer: 500, 502, 503 or 504")),
     responses((status = 200, body = Data), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 500, body = ErrorBody),

@@ -144,8 +144,8 @@ pub(crate) enum DiffBody {
 type Diffs = Vec<(String, Diff)>;
 
 /// How the live heap changed, largest change first. The first call sets a baseline; each later call
-/// compares with it and replaces it. With `?baseline=NAME` the call compares with a named baseline and
-/// keeps it; with `?since=5m`, with the host's own history.
+/// compares with it and replaces it. With `?baseline=NAME` the call compares with a named baseline
+/// and keeps it; with `?since=5m`, with the host's own history.
 #[utoipa::path(get, path = "/admin/memory/diff", tag = "memory", params(HeapQuery),
     responses((status = 200, body = DiffBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(crate) async fn diff(
@@ -219,8 +219,8 @@ fn since_baseline(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize
     heaps.iter().map(diff).collect()
 }
 
-/// The change of each heap over the last `ago`. The history has lines for every second, but call stacks
-/// only for every minute; for call stacks, the nearest minute counts.
+/// The change of each heap over the last `ago`. The history has lines for every second, but call
+/// stacks only for every minute; for call stacks, the nearest minute counts.
 async fn since_ago(
     state: &ApiState,
     (shown, asked): (&[Arc<Plugin>], Asked),

@@ -1,4 +1,5 @@
-//! The API's description: `/openapi.json` for programs, `/docs` for people. Both come from the code.
+//! The API's description: `/openapi.json` for programs, `/docs` for people. Both come from the
+//! code.
 
 use std::fmt::Write;
 use std::sync::Arc;

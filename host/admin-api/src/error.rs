@@ -1,7 +1,7 @@
 //! Errors of the API. This is the only module that picks a status.
 //!
-//! Every error leaves as `{"error": {"code", "message", "hint"}}`. The layers below know no HTTP: their
-//! [`PluginError`] becomes an [`ApiError`] here.
+//! Every error leaves as `{"error": {"code", "message", "hint"}}`. The layers below know no HTTP:
+//! their [`PluginError`] becomes an [`ApiError`] here.
 
 mod codes;
 #[cfg(test)]

@@ -104,8 +104,8 @@ impl HeapQuery {
     ///
     /// # Errors
     ///
-    /// 404 if no baseline has the name; 422 if `since` is not a time of 1 s to 15 min, or if both are
-    /// given.
+    /// 404 if no baseline has the name; 422 if `since` is not a time of 1 s to 15 min, or if both
+    /// are given.
     pub fn comparison(&self, state: &ApiState) -> Result<Comparison, ApiError> {
         match (&self.baseline, &self.since) {
             (None, None) => Ok(Comparison::Default),

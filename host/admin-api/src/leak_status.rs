@@ -116,8 +116,8 @@ pub(crate) struct FailureInfo {
     when: String,
     /// One sentence.
     reason: String,
-    /// The guest's call stack, innermost frame first. Functions are known at once; source lines follow
-    /// when the symbols have been read.
+    /// The guest's call stack, innermost frame first. Functions are known at once; source lines
+    /// follow when the symbols have been read.
     backtrace: Vec<FrameInfo>,
 }
 

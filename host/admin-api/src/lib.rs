@@ -2,28 +2,28 @@
 //!
 //! | path | module |
 //! |---|---|
-//! | `GET /health` | [`health`] |
-//! | `GET /api/data` | [`data`] |
-//! | `GET /metrics` | [`metrics`] |
-//! | `GET /openapi.json`, `GET /docs` | [`docs`] |
-//! | `GET /admin/leaks/status`, `GET /admin/leaks/{name}` | [`leaks`] |
-//! | `POST /admin/leaks/{name}` | [`leaks::switch`] |
-//! | `POST /admin/leaks/clear` | [`leaks::clear`] |
-//! | `POST /admin/leaks/{name}/reset`, `POST /admin/reset` | [`leaks::reset`] |
-//! | `POST /admin/gc` | [`leaks::gc`] |
-//! | `GET /admin/memory` | [`memory`] |
-//! | `GET /admin/memory/snapshot` | [`snapshot`] |
-//! | `GET /admin/memory/history` | [`history`] |
-//! | `GET /admin/memory/diff` | [`diff`] |
-//! | `GET /admin/memory/baselines`, `PUT`, `DELETE …/{name}` | [`baselines`] |
-//! | `GET /admin/memory/flamegraph`, `GET /debug/pprof/heap` | [`profile`] |
-//! | `GET /admin/memory/source` | [`source`] |
-//! | `GET /admin/post-mortem` | [`post_mortem`] |
-//! | `GET /admin/plugins`, `GET /admin/plugins/{name}` | [`plugins`] |
-//! | `PUT`, `DELETE /admin/plugins/{name}`, `POST …/reload` | [`plugins::change`] |
-//! | `POST /admin/plugins/check` | [`conformance`] |
+//! | `GET /health` | `health` |
+//! | `GET /api/data` | `data` |
+//! | `GET /metrics` | `metrics` |
+//! | `GET /openapi.json`, `GET /docs` | `docs` |
+//! | `GET /admin/leaks/status`, `GET /admin/leaks/{name}` | `leaks` |
+//! | `POST /admin/leaks/{name}` | `leaks::switch` |
+//! | `POST /admin/leaks/clear` | `leaks::clear` |
+//! | `POST /admin/leaks/{name}/reset`, `POST /admin/reset` | `leaks::reset` |
+//! | `POST /admin/gc` | `leaks::gc` |
+//! | `GET /admin/memory` | `memory` |
+//! | `GET /admin/memory/snapshot` | `snapshot` |
+//! | `GET /admin/memory/history` | `history` |
+//! | `GET /admin/memory/diff` | `diff` |
+//! | `GET /admin/memory/baselines`, `PUT`, `DELETE …/{name}` | `baselines` |
+//! | `GET /admin/memory/flamegraph`, `GET /debug/pprof/heap` | `profile` |
+//! | `GET /admin/memory/source` | `source` |
+//! | `GET /admin/post-mortem` | `post_mortem` |
+//! | `GET /admin/plugins`, `GET /admin/plugins/{name}` | `plugins` |
+//! | `PUT`, `DELETE /admin/plugins/{name}`, `POST …/reload` | `plugins::change` |
+//! | `POST /admin/plugins/check` | `conformance` |
 //!
-//! [`routes`] puts the routers together: [`app`] is the whole API on one listener. Handlers share an
+//! `routes` puts the routers together: [`app`] is the whole API on one listener. Handlers share an
 //! [`ApiState`]. Each handler's wire types are in its module; the crates below do not serialize
 //! themselves. [`error`] maps every error to a status. This crate does not use wasmtime.
 

@@ -36,8 +36,8 @@ pub(crate) struct Process {
     /// Address space in MiB: see `reserved_mb`.
     vms_mb: f64,
     vms_bytes: u64,
-    /// Address space that is not resident, in MiB. Wasm reserves gigabytes for each memory and touches
-    /// only the pages that it uses.
+    /// Address space that is not resident, in MiB. Wasm reserves gigabytes for each memory and
+    /// touches only the pages that it uses.
     reserved_mb: f64,
     reserved_bytes: u64,
     /// Resident memory in percent of the limit, or of the machine's memory without a limit.
@@ -69,8 +69,8 @@ pub(crate) struct PluginMemory {
     /// Linear memory minus the live heap, in MiB; null without attribution.
     heap_free_mb: Option<f64>,
     heap_free_bytes: Option<u64>,
-    /// MiB of the heap profiler in this plugin. They count neither as the plugin's memory nor against
-    /// its limit.
+    /// MiB of the heap profiler in this plugin. They count neither as the plugin's memory nor
+    /// against its limit.
     profiler_mb: f64,
     profiler_bytes: u64,
     /// `running`, `exhausted` or `faulted`.
@@ -117,8 +117,8 @@ pub(crate) struct ForecastBody {
     seconds_to_limit: Option<f64>,
     /// The time that the samples span: the last minute, or less if an instance was replaced in it.
     window_seconds: f64,
-    /// 0 to 1: the share of the variance that the regression explains, times the share of the window
-    /// that has samples.
+    /// 0 to 1: the share of the variance that the regression explains, times the share of the
+    /// window that has samples.
     confidence: f64,
     /// Whether the growth exceeds the noise. If not, the other numbers mean nothing.
     significant: bool,

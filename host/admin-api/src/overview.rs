@@ -46,7 +46,8 @@ struct EventRow {
     /// Seconds since 1970-01-01T00:00:00Z.
     at: f64,
     plugin: String,
-    /// `enabled`, `disabled`, `configured`, `cleared`, `reset`, `gc`, `reloaded`, `grown`, `exhausted`, `trap`, `loaded`.
+    /// `enabled`, `disabled`, `configured`, `cleared`, `reset`, `gc`, `reloaded`, `grown`,
+    /// `exhausted`, `trap`, `loaded`.
     kind: &'static str,
     #[serde(flatten)]
     detail: Detail,

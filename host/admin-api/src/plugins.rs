@@ -19,8 +19,8 @@ use plugin_host::load::folder::Problem;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PluginList {
     plugins: Vec<PluginInfo>,
-    /// Files in the plugins folder that could not be loaded. A plugin that was loaded from such a file
-    /// earlier keeps running.
+    /// Files in the plugins folder that could not be loaded. A plugin that was loaded from such a
+    /// file earlier keeps running.
     problems: Vec<ProblemInfo>,
 }
 

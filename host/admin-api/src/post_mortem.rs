@@ -1,4 +1,5 @@
-//! `GET /admin/post-mortem`: the last readings of the previous run, if it did not shut down cleanly.
+//! `GET /admin/post-mortem`: the last readings of the previous run, if it did not shut down
+//! cleanly.
 
 mod recorder;
 
@@ -24,27 +25,28 @@ const NEAR_LIMIT_PERCENT: f64 = 90.0;
 /// The end of the previous run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PostMortemBody {
-    /// `found`; `none` if the previous run on this address shut down cleanly; `off` if the host keeps no
-    /// readings.
+    /// `found`; `none` if the previous run on this address shut down cleanly; `off` if the host
+    /// keeps no readings.
     status: &'static str,
     /// The status in one sentence.
     message: String,
     /// The cause that the run recorded; null if it had no time to do so, as with SIGKILL.
     cause: Option<String>,
-    /// When the last readings were written, RFC 3339, UTC. The run ended at most some seconds later.
+    /// When the last readings were written, RFC 3339, UTC. The run ended at most some seconds
+    /// later.
     #[schema(format = DateTime)]
     last_seen: Option<String>,
-    /// The last readings: `started`, `service`, `version`, `requests`, `memory` as in `/admin/memory`,
-    /// `snapshot` as in `/admin/memory/snapshot`, `history` as in `/admin/memory/history`, and `samples`
-    /// of `[seconds since 1970, resident bytes, requests]`. `snapshot` has only plugins that received
-    /// requests. If the document is too large, `history` is null, and with very many plugins `memory`
-    /// has only plugins that received requests.
+    /// The last readings: `started`, `service`, `version`, `requests`, `memory` as in
+    /// `/admin/memory`, `snapshot` as in `/admin/memory/snapshot`, `history` as in
+    /// `/admin/memory/history`, and `samples` of `[seconds since 1970, resident bytes, requests]`.
+    /// `snapshot` has only plugins that received requests. If the document is too large, `history`
+    /// is null, and with very many plugins `memory` has only plugins that received requests.
     #[schema(value_type = Option<Object>)]
     last: Option<Map<String, Json_>>,
 }
 
-/// The last readings of the previous run on this address, if it did not shut down cleanly. A running
-/// host keeps its readings on disk; the next run serves them.
+/// The last readings of the previous run on this address, if it did not shut down cleanly. A
+/// running host keeps its readings on disk; the next run serves them.
 #[utoipa::path(get, path = "/admin/post-mortem", tag = "memory", responses((status = 200, body = PostMortemBody)))]
 pub(crate) async fn post_mortem(
     State(state): State<Arc<ApiState>>,

@@ -1,4 +1,5 @@
-//! `GET /debug/pprof/heap` and `GET /admin/memory/flamegraph`: the heaps in the formats of other tools.
+//! `GET /debug/pprof/heap` and `GET /admin/memory/flamegraph`: the heaps in the formats of other
+//! tools.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -37,8 +38,8 @@ pub(crate) async fn flamegraph(
 ///
 /// # Errors
 ///
-/// 404 if the query names an unknown plugin or baseline; an error of the plugin if its heap cannot be
-/// read.
+/// 404 if the query names an unknown plugin or baseline; an error of the plugin if its heap cannot
+/// be read.
 pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiError> {
     let comparison = query.comparison(state)?;
     let plugins = query.plugins(state)?;

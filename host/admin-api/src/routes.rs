@@ -36,12 +36,12 @@ pub fn app(state: &Arc<ApiState>, page: Router) -> Router {
     finish(service(state).merge(admin(state)).merge(page.into()), state)
 }
 
-/// The service alone, for a host whose admin API has a listener of its own.
+/// Only the service, for a host whose admin API has its own listener.
 pub fn service_app(state: &Arc<ApiState>) -> Router {
     finish(service(state), state)
 }
 
-/// The admin API alone, with the console's routes in `page`. `/api/data` is here too: the console
+/// Only the admin API, with the console's routes in `page`. `/api/data` is here too: the console
 /// sends its traffic to its own origin.
 pub fn admin_app(state: &Arc<ApiState>, page: Router) -> Router {
     let traffic = OpenApiRouter::new()

@@ -97,8 +97,8 @@ pub(crate) struct HeapSummary {
     linear_memory_bytes: u64,
     retained_mb: f64,
     retained_bytes: u64,
-    /// `running`, `exhausted` or `faulted`. The heap of a plugin that failed stays readable until the
-    /// plugin is reset.
+    /// `running`, `exhausted` or `faulted`. The heap of a plugin that failed stays readable until
+    /// the plugin is reset.
     state: &'static str,
     generation: u64,
 }

@@ -1,7 +1,7 @@
 //! `GET /admin/memory/source`: a plugin's source around a line that its heap names.
 //!
-//! The host is not a file server. It shows only files that a call stack of the plugin's own heap names,
-//! and only below the folder of `--source-root`.
+//! The host is not a file server. It shows only files that a call stack of the plugin's own heap
+//! names, and only below the folder of `--source-root`.
 
 use std::fs;
 use std::io;

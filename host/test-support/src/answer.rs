@@ -97,8 +97,8 @@ impl Answer {
         self.json()
     }
 
-    /// The code of an error, after a check that the error has the form that all errors have and names
-    /// nothing that only the log should have.
+    /// The code of an error, after a check that the error has the form that all errors have and
+    /// names nothing that only the log should have.
     #[track_caller]
     pub fn error_code(&self, what: &str) -> String {
         let json = self.json();

@@ -4,11 +4,12 @@ use axum::http::Method;
 
 use crate::TestHost;
 
-/// Sends each call of a table and checks that its answer is as expected and that `/admin/leaks/status`
-/// stays the same.
+/// Sends each call of a table and checks that its answer is as expected and that
+/// `/admin/leaks/status` stays the same.
 ///
-/// A line is `METHOD /path body => status code: word, word`. The words must be in the message or in the
-/// hint; for a 405 they must be in the `Allow` header. Empty lines and lines with `#` are skipped.
+/// A line is `METHOD /path body => status code: word, word`. The words must be in the message or in
+/// the hint; for a 405 they must be in the `Allow` header. Empty lines and lines with `#` are
+/// skipped.
 ///
 /// # Panics
 ///

@@ -63,7 +63,8 @@ pub fn renamed(name: &str, to: &str) -> Vec<u8> {
     bytes
 }
 
-/// The folder of compiled components that all tests share. It is separate from the user's own cache.
+/// The folder of compiled components that all tests share. It is separate from the user's own
+/// cache.
 pub(crate) fn compiled_folder() -> PathBuf {
     target().join("tmp/cache/leak-lab/compiled")
 }
@@ -83,8 +84,8 @@ fn built() -> &'static BTreeMap<String, PathBuf> {
     BUILT.get_or_init(build)
 }
 
-/// Builds the workspace `plugins/`. `cargo xtask test` has already built it into the same folder; then
-/// this only reads the file names.
+/// Builds the workspace `plugins/`. `cargo xtask test` has already built it into the same folder;
+/// then this only reads the file names.
 fn build() -> BTreeMap<String, PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     cargo

@@ -27,8 +27,8 @@ use plugin_host::settings::Defaults;
 use process_memory::limit::MemoryBudget;
 use telemetry::traces::Tracer;
 
-/// The time limit of one call into a plugin. Longer than the host's default: a test machine is busy, and
-/// the tests in this process are not about deadlines.
+/// The time limit of one call into a plugin. Longer than the host's default: a test machine is
+/// busy, and the tests in this process are not about deadlines.
 const PLUGIN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The largest component, in bytes: the host's default.

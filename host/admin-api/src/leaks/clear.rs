@@ -50,8 +50,8 @@ pub(crate) enum Cleared {
     All(ClearedAll),
 }
 
-/// Drops the objects that a pattern retains, inside the guest: `{"leak_type": "cache"}`, or all leaks
-/// without a body. The leak stays on, and linear memory does not shrink.
+/// Drops the objects that a pattern retains, inside the guest: `{"leak_type": "cache"}`, or all
+/// leaks without a body. The leak stays on, and linear memory does not shrink.
 #[utoipa::path(post, path = "/admin/leaks/clear", tag = "leaks",
     request_body(content = Object, description = "`leak_type`: a leak's name, or `all`"),
     responses((status = 200, body = Cleared), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),

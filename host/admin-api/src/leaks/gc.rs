@@ -36,8 +36,9 @@ pub(crate) struct Collected {
     note: &'static str,
 }
 
-/// Returns unused memory. A plugin that retains nothing gets a fresh instance, since its linear memory
-/// can only shrink that way. Then the host's allocator returns its free pages. Retained objects stay.
+/// Returns unused memory. A plugin that retains nothing gets a fresh instance, since its linear
+/// memory can only shrink that way. Then the host's allocator returns its free pages. Retained
+/// objects stay.
 #[utoipa::path(post, path = "/admin/gc", tag = "leaks",
     responses((status = 200, body = Collected), (status = 503, body = ErrorBody)))]
 pub(crate) async fn collect(

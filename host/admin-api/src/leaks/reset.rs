@@ -59,8 +59,8 @@ pub(crate) async fn reset(
     }))
 }
 
-/// Resets everything to the state at the start: leaks off, settings at their defaults, instances fresh,
-/// no baselines.
+/// Resets everything to the state at the start: leaks off, settings at their defaults, instances
+/// fresh, no baselines.
 #[utoipa::path(post, path = "/admin/reset", tag = "leaks",
     responses((status = 200, body = AllReset), (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn reset_all(

@@ -23,8 +23,8 @@ pub(crate) struct Switched {
     enabled: bool,
     /// The plugin's description.
     description: String,
-    /// Whether a fresh instance was started, which a change of `heap_profile` needs. The objects that
-    /// the old instance retained are gone.
+    /// Whether a fresh instance was started, which a change of `heap_profile` needs. The objects
+    /// that the old instance retained are gone.
     restarted: bool,
     /// The settings in force.
     #[schema(value_type = Object)]

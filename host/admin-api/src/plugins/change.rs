@@ -1,5 +1,5 @@
-//! `PUT`, `DELETE /admin/plugins/{name}` and `POST …/reload`: load, replace and unload plugins while
-//! the host serves.
+//! `PUT`, `DELETE /admin/plugins/{name}` and `POST …/reload`: load, replace and unload plugins
+//! while the host serves.
 
 use std::sync::Arc;
 
@@ -55,10 +55,11 @@ pub(crate) struct PluginUnloaded {
 }
 
 /// Loads a component, or replaces the plugin of that name while the host serves. The body is the
-/// component; the id in its manifest must be the name in the path. Requests in flight finish on the old
-/// instance. The switch and the settings stay; a setting whose value the new version does not accept
-/// goes back to its default. The component is written to the plugins folder, so that a restart loads it
-/// again. If the folder cannot be written, the component is kept in memory and `persisted` is false.
+/// component; the id in its manifest must be the name in the path. Requests in flight finish on the
+/// old instance. The switch and the settings stay; a setting whose value the new version does not
+/// accept goes back to its default. The component is written to the plugins folder, so that a
+/// restart loads it again. If the folder cannot be written, the component is kept in memory and
+/// `persisted` is false.
 #[utoipa::path(put, path = "/admin/plugins/{name}", tag = "plugins",
     params(("name" = String, Path, description = "The plugin's id")),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A component of the world leak-plugin"),
@@ -81,9 +82,9 @@ pub(crate) async fn put(
     Ok((status, Json(loaded(&sent.placed, sent.not_persisted))))
 }
 
-/// Reads the plugin's file again and replaces the plugin by the file's content, in a fresh instance. A
-/// plugin that is only in memory gets a fresh instance of the same component. The switch and the
-/// settings stay.
+/// Reads the plugin's file again and replaces the plugin by the file's content, in a fresh
+/// instance. A plugin that is only in memory gets a fresh instance of the same component. The
+/// switch and the settings stay.
 #[utoipa::path(post, path = "/admin/plugins/{name}/reload", tag = "plugins",
     params(("name" = String, Path, description = "The plugin's id")),
     responses((status = 200, body = PluginLoaded), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
@@ -100,10 +101,10 @@ pub(crate) async fn reload(
     Ok(Json(loaded(&placed, None)))
 }
 
-/// Unloads a plugin, and removes its file from the plugins folder. Requests in flight finish first. The
-/// instance, the metrics, the history and the plugin's part of the baselines are dropped. If the file
-/// cannot be removed, the answer says why, and the host ignores the file until it changes or the host
-/// restarts.
+/// Unloads a plugin, and removes its file from the plugins folder. Requests in flight finish first.
+/// The instance, the metrics, the history and the plugin's part of the baselines are dropped. If
+/// the file cannot be removed, the answer says why, and the host ignores the file until it changes
+/// or the host restarts.
 #[utoipa::path(delete, path = "/admin/plugins/{name}", tag = "plugins",
     params(("name" = String, Path, description = "The plugin's id")),
     responses((status = 200, body = PluginUnloaded), (status = 404, body = ErrorBody)))]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{LEAK, Type, busy_host, check};
 use test_support::components::LAB;
-use test_support::{TestHost, number};
+use test_support::number;
 
 #[tokio::test]
 async fn memory_has_every_field_of_the_process_and_the_plugins() {

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{Type, busy_host, check};
-use test_support::TestHost;
 use test_support::components::LAB;
 
 #[tokio::test]
