@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::listener::answer;
 use admin_api::ApiState;
-use console::Console;
 use lab::heap::Heaps;
 use lab::metrics::Metrics;
 use lab::metrics_refresh;
@@ -218,7 +217,7 @@ impl App {
             let (timeout, stopping) = (lab.client_timeout(), stopping.clone());
             servers.spawn(answer(listener, routes, timeout, stopping));
         };
-        let console = Console::new(lab.clone(), tasks.clone(), stopping.clone()).routes();
+        let console = console::routes(lab.clone(), tasks.clone(), stopping.clone());
         match admin {
             None => listen(service, admin_api::app(&lab, console)),
             Some(admin) => {

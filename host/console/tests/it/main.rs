@@ -1,9 +1,8 @@
-//! The console's routes, called in this process without a socket. The page itself is tested in a browser
-//! by `cargo xtask test-console`.
+//! The console's routes, called in this process without a socket. The page itself is tested in a
+//! browser by `cargo xtask test-console`.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use axum::http::Method;
-use console::Console;
 use test_support::{TestHost, bad_calls};
 
 /// See [`bad_calls::check`] for the form of a line.
@@ -19,8 +18,9 @@ POST /console/pictures?plugin=nope => 404 unknown_plugin: nope
 "##;
 
 async fn host() -> TestHost {
-    let page = |state, tasks, stopping| Console::new(state, tasks, stopping).routes();
-    TestHost::with(&["cache"]).start_with_page(page).await
+    TestHost::with(&["cache"])
+        .start_with_page(console::routes)
+        .await
 }
 
 #[tokio::test]
