@@ -1,33 +1,34 @@
-//! Sizes of blocks that are too large for an entry of the live table.
+//! Sizes of blocks that are too large for the packed values of the live table.
 
-use crate::live::MAX_PACKED_SIZE;
+use crate::block::MAX_PACKED_SIZE;
 
-/// No more such blocks than this fit into a 32-bit address space.
-const MOST: usize = 1 << (32 - (MAX_PACKED_SIZE + 1).ilog2());
+/// A 32-bit address space has no room for more large blocks than this.
+const MAX_LARGE_BLOCKS: usize = 1 << (32 - (MAX_PACKED_SIZE + 1).ilog2());
 
-/// Twice as many, so that a search ends soon.
-const SLOTS: usize = 2 * MOST;
+/// Twice [`MAX_LARGE_BLOCKS`], so that a search soon meets a free slot.
+const SLOTS: usize = 2 * MAX_LARGE_BLOCKS;
 
 #[derive(Clone, Copy)]
-struct Block {
-    /// 0 where the slot is free: no block lies at address 0.
+struct LargeBlock {
+    /// 0 in a free slot: no block has the address 0.
     pointer: u32,
     size: u32,
 }
 
-const FREE: Block = Block {
+const FREE: LargeBlock = LargeBlock {
     pointer: 0,
     size: 0,
 };
 
-/// Address → size, open-addressed with linear probing; a removal shifts what follows back.
+/// Address → size in bytes: open addressing with linear probing. A removal shifts the following
+/// entries back.
 pub struct LargeSizes {
-    slots: [Block; SLOTS],
+    slots: [LargeBlock; SLOTS],
     used: usize,
 }
 
 impl LargeSizes {
-    /// An empty table, all zero.
+    /// An empty table, all zero, so that it takes no space in the runtime's binary.
     pub const fn new() -> Self {
         Self {
             slots: [FREE; SLOTS],
@@ -47,22 +48,22 @@ impl LargeSizes {
         slot
     }
 
-    /// Keeps the size of a block; false when there is no room.
+    /// Stores the size of a block. Returns false when the table is full.
     #[cold]
     #[inline(never)]
     pub fn insert(&mut self, pointer: u32, size: u32) -> bool {
         let slot = self.slot(pointer);
         if self.slots[slot].pointer == 0 {
-            if self.used == MOST {
+            if self.used == MAX_LARGE_BLOCKS {
                 return false;
             }
             self.used += 1;
         }
-        self.slots[slot] = Block { pointer, size };
+        self.slots[slot] = LargeBlock { pointer, size };
         true
     }
 
-    /// Takes the size of a block out; 0 when it was never put in.
+    /// Removes a block and returns its size, or 0 for an unknown block.
     #[cold]
     #[inline(never)]
     pub fn remove(&mut self, pointer: u32) -> u32 {

@@ -36,9 +36,9 @@ pub(crate) mod names {
 
     /// Exported functions, with their names in the runtime.
     pub(crate) const FUNCTIONS: [(&str, &str); 3] = [
-        (BOOKS, "books"),
-        (BOOK_WORDS, "book_words"),
-        (ANNOUNCED, "announced"),
+        (BOOKS, "heap_tables"),
+        (BOOK_WORDS, "heap_table_words"),
+        (ANNOUNCED, "registered"),
     ];
 }
 

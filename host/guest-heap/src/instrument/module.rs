@@ -182,7 +182,7 @@ fn resolve(
         "report_every_event" => Import::Constant(i32::from(report_every_event)),
         "report_context" => Import::Function(layout.stub),
         _ => {
-            let name = import.strip_prefix("raw_")?;
+            let name = import.strip_prefix("original_")?;
             let raw = (layout.raws..).zip(&allocator.entries);
             let (raw, (_, function)) = raw
                 .into_iter()
