@@ -104,7 +104,7 @@ impl Snapshot {
             usages.push(usage);
         }
         if missing != Usage::default() {
-            contexts.push(Context::Special(Arc::from(UNATTRIBUTED)));
+            contexts.push(Context::Synthetic(Arc::from(UNATTRIBUTED)));
             usages.push(missing);
         }
         let attributed = symbols.sites(contexts).into_iter().zip(usages);

@@ -130,7 +130,7 @@ impl Symbols {
                 .iter()
                 .flat_map(|offset| self.resolve(*offset).to_vec())
                 .collect(),
-            Context::Special(text) => {
+            Context::Synthetic(text) => {
                 vec![Frame {
                     function: Arc::clone(text),
                     file: None,
@@ -155,7 +155,7 @@ impl Symbols {
                     None => self.known_mut().add_special(&Arc::from("(no stack)")),
                 }
             }
-            Context::Special(text) => self.known_mut().add_special(text),
+            Context::Synthetic(text) => self.known_mut().add_special(text),
         }
     }
 

@@ -59,7 +59,7 @@ impl Checkpoints {
         for held in self.kept.iter().flat_map(|(_, baseline)| baseline.held()) {
             let (stack, bytes) = match &held.context {
                 Context::Stack(stack) => (Arc::as_ptr(stack).cast::<()>(), size_of_val(&**stack)),
-                Context::Special(text) => (Arc::as_ptr(text).cast::<()>(), text.len()),
+                Context::Synthetic(text) => (Arc::as_ptr(text).cast::<()>(), text.len()),
             };
             if seen.insert(stack) {
                 behind_pointers += bytes + 2 * size_of::<usize>();
@@ -88,7 +88,7 @@ fn largest(snapshot: &Snapshot) -> Baseline {
         held.select_nth_unstable_by_key(MAX_STACKS, |held| std::cmp::Reverse(held.bytes));
         let rest = held.split_off(MAX_STACKS);
         held.push(Held {
-            context: Context::Special(Arc::from(OTHER)),
+            context: Context::Synthetic(Arc::from(OTHER)),
             site: super::lines::other_site(),
             bytes: rest.iter().map(|held| held.bytes).sum(),
             objects: rest.iter().map(|held| held.objects).sum(),

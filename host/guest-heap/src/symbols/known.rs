@@ -36,9 +36,9 @@ impl Known {
                 let (stack, site) = self.stacks.get_key_value(stack)?;
                 Some((Context::Stack(Arc::clone(stack)), Arc::clone(site)))
             }
-            Context::Special(text) => {
+            Context::Synthetic(text) => {
                 let (text, site) = self.special.get_key_value(text)?;
-                Some((Context::Special(Arc::clone(text)), Arc::clone(site)))
+                Some((Context::Synthetic(Arc::clone(text)), Arc::clone(site)))
             }
         }
     }

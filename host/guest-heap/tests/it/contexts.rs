@@ -66,7 +66,7 @@ fn by_name(guest: &Guest) -> HashMap<String, (u64, u64)> {
             .context(&guest.store, record.index)
         {
             Context::Stack(_) => "stack".to_owned(),
-            Context::Special(name) => name.to_string(),
+            Context::Synthetic(name) => name.to_string(),
         };
         let sum = names.entry(name).or_default();
         sum.0 += record.live_bytes();
@@ -180,5 +180,5 @@ fn past_sixteen_thousand_contexts_the_rest_overflows_and_nothing_is_lost() {
         (0, totals.overflowed)
     );
     let context = guest.store.data().recorder.context(&guest.store, 0);
-    assert_eq!(context, Context::Special("overflow".into()));
+    assert_eq!(context, Context::Synthetic("overflow".into()));
 }

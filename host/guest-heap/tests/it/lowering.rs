@@ -21,7 +21,7 @@ fn takes_strings(realloc: &str) -> Vec<u8> {
 /// What the arguments of `take` hold.
 fn arguments(guest: &Guest) -> (u64, u64) {
     let recorder = &guest.store.data().recorder;
-    let name = Context::Special("arguments of take".into());
+    let name = Context::Synthetic("arguments of take".into());
     let records = guest.reading().contexts;
     let record = records
         .iter()

@@ -58,7 +58,7 @@ fn by_name(guest: &Guest) -> BTreeMap<String, u64> {
             .context(&guest.store, record.index)
         {
             Context::Stack(frames) => format!("stack of {}", frames.len()),
-            Context::Special(name) => name.to_string(),
+            Context::Synthetic(name) => name.to_string(),
         };
         *names.entry(name).or_default() += record.live_bytes();
     }
@@ -706,6 +706,6 @@ fn a_recorder_without_an_instance_has_empty_books() {
     assert_eq!(store.data().read(&store), Default::default());
     assert_eq!(
         store.data().context(&store, 3),
-        Context::Special("unknown".into())
+        Context::Synthetic("unknown".into())
     );
 }

@@ -201,7 +201,7 @@ fn names_are_text_and_never_markup() {
         // All nine, the guest, and everything.
         assert_eq!(tooltips.len(), hostile.len() + 2, "{tooltips:#?}");
     }
-    let context = Context::Special("a;b\nc".into());
+    let context = Context::Synthetic("a;b\nc".into());
     assert_eq!(
         no_symbols().site(&context).location.as_ref(),
         "a;b\nc",

@@ -20,7 +20,7 @@ pub(crate) fn snapshot<Place: AsRef<str>>(
     let mut reading = Reading::default();
     let mut contexts = HashMap::new();
     for (index, (place, bytes, objects)) in (0..).zip(places) {
-        contexts.insert(index, Context::Special(Arc::from(place.as_ref())));
+        contexts.insert(index, Context::Synthetic(Arc::from(place.as_ref())));
         // Something was freed in every context, to tell live from allocated.
         reading.contexts.push(ContextRecord {
             index,

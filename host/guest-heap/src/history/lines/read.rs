@@ -126,7 +126,7 @@ impl Lines {
         let lines = self.table.iter().zip(amounts);
         lines
             .map(|(line, amount)| Held {
-                context: Context::Special(Arc::clone(&line.site.location)),
+                context: Context::Synthetic(Arc::clone(&line.site.location)),
                 site: Arc::clone(&line.site),
                 bytes: amount.bytes,
                 objects: amount.objects,
