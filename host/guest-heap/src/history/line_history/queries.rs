@@ -1,37 +1,44 @@
-//! Answers from the window: what was held at a moment, and what came of it.
+//! Queries: the lines at one time, the changes since then, and the series.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Amount, Line, Lines};
-use crate::diff::{Held, signed_difference};
-use crate::history::Series;
+use super::{Amount, LineHistory, TrackedLine};
+use crate::diff::{LiveUsage, signed_difference};
 use crate::history::delta::{self, Delta};
+use crate::history::series::Series;
 use crate::reading::Context;
 
-impl Lines {
-    pub(in crate::history) fn held_now(&self) -> Vec<Held> {
-        self.held(self.table.iter().map(|line| line.now))
+impl LineHistory {
+    /// The live memory of each line at the last reading.
+    pub(in crate::history) fn current_entries(&self) -> Vec<LiveUsage> {
+        self.entries(self.table.iter().map(|line| line.now))
     }
 
-    /// What was held at the kept moment that lies `ago` or a little more before the last one, and how long ago that is.
-    pub(in crate::history) fn held_before(&self, ago: Duration) -> Option<(Vec<Held>, Duration)> {
-        let last = self.slots.back()?.at;
+    /// The live memory of each line at the latest kept reading that is at least `ago` before the last
+    /// one, and the time between these two readings.
+    pub(in crate::history) fn entries_before(
+        &self,
+        ago: Duration,
+    ) -> Option<(Vec<LiveUsage>, Duration)> {
+        let last = self.intervals.back()?.end;
         let wanted = last.saturating_sub(ago);
-        // The slots after the moment; a merged slot can reach further back than asked for.
-        let after = self.slots.partition_point(|slot| slot.at <= wanted);
+        // The intervals after that reading. A merged interval can begin earlier than `wanted`.
+        let after = self
+            .intervals
+            .partition_point(|interval| interval.end <= wanted);
         let at = match after.checked_sub(1) {
-            Some(before) => self.slots.get(before)?.at,
+            Some(before) => self.intervals.get(before)?.end,
             None => self.base_at?,
         };
         let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.now).collect();
-        // The newest first: an amount on its way down must not be stopped at zero by what came before it.
+        // Newest interval first: in another order an amount could fall below zero and saturate.
         for delta in self
-            .slots
+            .intervals
             .range(after..)
             .rev()
-            .flat_map(|slot| delta::decode(&slot.deltas))
+            .flat_map(|interval| delta::decode(&interval.deltas))
         {
             if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {
                 amount.apply(&Delta {
@@ -41,7 +48,7 @@ impl Lines {
                 });
             }
         }
-        Some((self.held(amounts.into_iter()), last - at))
+        Some((self.entries(amounts.into_iter()), last - at))
     }
 
     pub(in crate::history) fn series(&self, limit: usize, max_points: usize) -> Vec<Series> {
@@ -49,7 +56,7 @@ impl Lines {
             return Vec::new();
         };
         let mut chosen: Vec<usize> = (1..self.table.len()).collect();
-        let growth = |line: &Line| signed_difference(line.now.bytes, line.base.bytes);
+        let growth = |line: &TrackedLine| signed_difference(line.now.bytes, line.base.bytes);
         chosen.sort_by_key(|line| {
             Reverse(
                 self.table
@@ -70,11 +77,11 @@ impl Lines {
 
         let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.base).collect();
         let mut total: u64 = amounts.iter().map(|amount| amount.bytes).sum();
-        let moments = self.slots.len() + 1;
-        let step = moments.div_ceil(max_points.max(1));
+        let readings = self.intervals.len() + 1;
+        let readings_per_point = readings.div_ceil(max_points.max(1));
         let mut record = |position: usize, at: Duration, amounts: &[Amount], total: u64| {
-            // Counted from the end, so that the last moment is always one of the points.
-            if !(moments - 1 - position).is_multiple_of(step) {
+            // Counts from the end, so that the last reading is always one of the points.
+            if !(readings - 1 - position).is_multiple_of(readings_per_point) {
                 return;
             }
             let mut rest = total;
@@ -91,14 +98,14 @@ impl Lines {
             }
         };
         record(0, base_at, &amounts, total);
-        for (position, slot) in (1..).zip(&self.slots) {
-            for delta in delta::decode(&slot.deltas) {
+        for (position, interval) in (1..).zip(&self.intervals) {
+            for delta in delta::decode(&interval.deltas) {
                 if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {
                     amount.apply(&delta);
                     total = total.saturating_add_signed(delta.bytes);
                 }
             }
-            record(position, slot.at, &amounts, total);
+            record(position, interval.end, &amounts, total);
         }
         series
     }
@@ -110,22 +117,21 @@ impl Lines {
     }
 
     pub(in crate::history) fn resolution(&self) -> Duration {
-        let moments = self
-            .base_at
+        let ends = self.intervals.iter().map(|interval| interval.end);
+        let later = ends.clone();
+        self.base_at
             .into_iter()
-            .chain(self.slots.iter().map(|slot| slot.at));
-        let later = self.slots.iter().map(|slot| slot.at);
-        moments
+            .chain(ends)
             .zip(later)
             .map(|(earlier, later)| later - earlier)
             .max()
             .unwrap_or(Duration::from_secs(1))
     }
 
-    fn held(&self, amounts: impl Iterator<Item = Amount>) -> Vec<Held> {
+    fn entries(&self, amounts: impl Iterator<Item = Amount>) -> Vec<LiveUsage> {
         let lines = self.table.iter().zip(amounts);
         lines
-            .map(|(line, amount)| Held {
+            .map(|(line, amount)| LiveUsage {
                 context: Context::Synthetic(Arc::clone(&line.site.location)),
                 site: Arc::clone(&line.site),
                 bytes: amount.bytes,

@@ -1,6 +1,6 @@
-//! Live bytes by line, once a second: what is kept, and what gives way when it is too much.
+//! Live bytes by line, once a second, in bounded memory.
 
-mod read;
+mod queries;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delta::{self, Delta};
-use super::{OTHER, WINDOW};
+use super::series::{WINDOW, other_site};
 use crate::diff::signed_difference;
 use crate::snapshot::Usage;
 use crate::symbols::Site;
 
-/// Lines that are kept apart, [`OTHER`] included.
+/// Lines with an entry of their own, including [`OTHER`](super::OTHER).
 pub const MAX_LINES: usize = 512;
-/// Bytes of all differences together.
-const DELTA_BUDGET: usize = 600_000;
-/// So many of the latest readings are never merged.
-const FINE_SLOTS: usize = 30;
-/// Longer names are cut: a guest chooses them.
-const MAX_TEXT: usize = 160;
-/// Making room rewrites the whole window, so it has to wait this long.
+/// Bytes of all encoded differences.
+const MAX_DELTA_BYTES: usize = 600_000;
+/// The latest intervals, which are never merged.
+const UNMERGED_INTERVALS: usize = 30;
+/// Bytes of a text. Longer texts are cut, because the guest chooses them.
+const MAX_TEXT_BYTES: usize = 160;
+/// Minimum time between two merges of lines, because a merge rewrites the whole window.
 const FOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Live bytes and blocks.
@@ -44,48 +44,42 @@ impl Amount {
 }
 
 #[derive(Debug)]
-struct Line {
+struct TrackedLine {
     site: Arc<Site>,
-    /// At the beginning of the window.
+    /// At the start of the window.
     base: Amount,
     /// At the last reading.
     now: Amount,
 }
 
-/// The change from one kept moment to the next.
+/// The changes between two consecutive kept readings.
 #[derive(Debug)]
-struct Slot {
-    at: Duration,
+struct Interval {
+    /// Time of the later reading.
+    end: Duration,
+    /// See [`delta`].
     deltas: Box<[u8]>,
 }
 
-/// The window: a base, the changes since, and where they lead.
+/// The window: the amounts at its start, the changes since, and the amounts now.
 #[derive(Debug)]
-pub(super) struct Lines {
-    /// Position 0 is [`OTHER`].
-    table: Vec<Line>,
+pub(super) struct LineHistory {
+    /// Position 0 is the entry [`OTHER`](super::OTHER).
+    table: Vec<TrackedLine>,
+    /// Positions in `table` by location, without position 0.
     index: HashMap<Arc<str>, u16>,
+    /// Time of the first reading in the window.
     base_at: Option<Duration>,
-    slots: VecDeque<Slot>,
-    /// Bytes of all slots' differences.
-    encoded: usize,
+    intervals: VecDeque<Interval>,
+    /// Bytes of the encoded differences of all intervals.
+    delta_bytes: usize,
+    /// Lines are not merged before this time.
     next_fold: Duration,
 }
 
-/// What everything that is not kept apart is attributed to.
-pub(super) fn other_site() -> Arc<Site> {
-    let other: Arc<str> = Arc::from(OTHER);
-    Arc::new(Site {
-        location: Arc::clone(&other),
-        function: other,
-        file: None,
-        line: None,
-    })
-}
-
-impl Lines {
+impl LineHistory {
     pub(super) fn new() -> Self {
-        let other = Line {
+        let other = TrackedLine {
             site: other_site(),
             base: Amount::default(),
             now: Amount::default(),
@@ -94,14 +88,18 @@ impl Lines {
             table: vec![other],
             index: HashMap::new(),
             base_at: None,
-            slots: VecDeque::new(),
-            encoded: 0,
+            intervals: VecDeque::new(),
+            delta_bytes: 0,
             next_fold: Duration::ZERO,
         }
     }
 
+    /// Time of the last reading.
     pub(super) fn last(&self) -> Option<Duration> {
-        self.slots.back().map(|slot| slot.at).or(self.base_at)
+        self.intervals
+            .back()
+            .map(|interval| interval.end)
+            .or(self.base_at)
     }
 
     pub(super) fn push(&mut self, now: Duration, lines: HashMap<Arc<Site>, Usage>) {
@@ -119,7 +117,7 @@ impl Lines {
                 )
             })
             .collect();
-        self.admit(now, &live);
+        self.add_lines(now, &live);
         let mut values = vec![Amount::default(); self.table.len()];
         for (site, amount) in &live {
             let line = self
@@ -152,10 +150,10 @@ impl Lines {
             return;
         }
         let deltas = delta::encode(&deltas);
-        self.encoded += deltas.len();
-        self.slots.push_back(Slot { at: now, deltas });
+        self.delta_bytes += deltas.len();
+        self.intervals.push_back(Interval { end: now, deltas });
         self.expire(now);
-        while self.encoded > DELTA_BUDGET && self.coarsen() {}
+        while self.delta_bytes > MAX_DELTA_BYTES && self.merge_intervals() {}
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -172,15 +170,15 @@ impl Lines {
             .map(|line| size_of::<Site>() + texts(&line.site))
             .sum();
         sites
-            + self.table.capacity() * size_of::<Line>()
-            // A hash table fills seven eighths of its slots.
+            + self.table.capacity() * size_of::<TrackedLine>()
+            // A hash table uses at most seven eighths of its slots.
             + self.index.capacity() * 8 / 7 * (size_of::<(Arc<str>, u16)>() + 1)
-            + self.slots.capacity() * size_of::<Slot>()
-            + self.encoded
+            + self.intervals.capacity() * size_of::<Interval>()
+            + self.delta_bytes
     }
 
-    /// Gives new lines an entry, the largest first, as far as there is room.
-    fn admit(&mut self, now: Duration, live: &[(Arc<Site>, Amount)]) {
+    /// Gives new lines an entry, largest first, as long as there is room.
+    fn add_lines(&mut self, now: Duration, live: &[(Arc<Site>, Amount)]) {
         let mut new: Vec<&(Arc<Site>, Amount)> = live
             .iter()
             .filter(|(site, _)| !self.index.contains_key(key(&site.location)))
@@ -191,7 +189,7 @@ impl Lines {
         new.sort_by_key(|(_, amount)| Reverse(amount.bytes));
         if self.table.len() + new.len() > MAX_LINES && now >= self.next_fold {
             self.next_fold = now + FOLD_INTERVAL;
-            self.make_room(&new);
+            self.fold_lines(&new);
         }
         for (site, _) in new {
             if self.table.len() == MAX_LINES {
@@ -202,7 +200,7 @@ impl Lines {
                 let site = bounded(site);
                 self.index
                     .insert(Arc::clone(&site.location), self.table.len() as u16);
-                self.table.push(Line {
+                self.table.push(TrackedLine {
                     site,
                     base: Amount::default(),
                     now: Amount::default(),
@@ -211,20 +209,21 @@ impl Lines {
         }
     }
 
-    /// Folds lines that hold nothing, and each that a larger newcomer can replace, into [`OTHER`], in the past as well.
-    fn make_room(&mut self, new: &[&(Arc<Site>, Amount)]) {
-        let weight = |line: &Line| line.base.bytes.max(line.now.bytes);
+    /// Merges lines into [`OTHER`](super::OTHER), over the whole window: lines without live bytes, and
+    /// the lines that larger new lines replace.
+    fn fold_lines(&mut self, new: &[&(Arc<Site>, Amount)]) {
+        let weight = |line: &TrackedLine| line.base.bytes.max(line.now.bytes);
         let mut by_weight: Vec<(usize, u64)> =
             self.table.iter().map(weight).enumerate().skip(1).collect();
         by_weight.sort_by_key(|(_, weight)| *weight);
-        let newcomers = new
+        let new_bytes = new
             .iter()
             .map(|(_, amount)| amount.bytes)
             .chain(std::iter::repeat(0));
         let mut folded = vec![false; self.table.len()];
         let mut any = false;
-        for ((line, weight), newcomer) in by_weight.into_iter().zip(newcomers) {
-            if (weight == 0 || weight < newcomer)
+        for ((line, weight), new) in by_weight.into_iter().zip(new_bytes) {
+            if (weight == 0 || weight < new)
                 && let Some(fold) = folded.get_mut(line)
             {
                 *fold = true;
@@ -234,7 +233,7 @@ impl Lines {
         if !any {
             return;
         }
-        let mut kept: Vec<Line> = Vec::with_capacity(MAX_LINES);
+        let mut kept: Vec<TrackedLine> = Vec::with_capacity(MAX_LINES);
         let mut moved: Vec<u16> = Vec::with_capacity(self.table.len());
         for (line, fold) in std::mem::take(&mut self.table).into_iter().zip(folded) {
             match kept.first_mut().filter(|_| fold) {
@@ -255,9 +254,9 @@ impl Lines {
             .skip(1)
             .map(|(line, entry)| (Arc::clone(&entry.site.location), line))
             .collect();
-        self.encoded = 0;
-        for slot in &mut self.slots {
-            let renumbered: Vec<Delta> = delta::decode(&slot.deltas)
+        self.delta_bytes = 0;
+        for interval in &mut self.intervals {
+            let renumbered: Vec<Delta> = delta::decode(&interval.deltas)
                 .map(|delta| Delta {
                     line: moved
                         .get(usize::from(delta.line))
@@ -266,63 +265,73 @@ impl Lines {
                     ..delta
                 })
                 .collect();
-            slot.deltas = delta::sum(renumbered);
-            self.encoded += slot.deltas.len();
+            interval.deltas = delta::encode_sums(renumbered);
+            self.delta_bytes += interval.deltas.len();
         }
     }
 
+    /// Drops the intervals that are no longer in the window.
     fn expire(&mut self, now: Duration) {
         let begin = now.saturating_sub(WINDOW);
-        while let Some(slot) = self.slots.pop_front_if(|slot| slot.at <= begin) {
-            self.encoded -= slot.deltas.len();
-            for delta in delta::decode(&slot.deltas) {
+        while let Some(interval) = self
+            .intervals
+            .pop_front_if(|interval| interval.end <= begin)
+        {
+            self.delta_bytes -= interval.deltas.len();
+            for delta in delta::decode(&interval.deltas) {
                 if let Some(line) = self.table.get_mut(usize::from(delta.line)) {
                     line.base.apply(&delta);
                 }
             }
-            self.base_at = Some(slot.at);
+            self.base_at = Some(interval.end);
         }
     }
 
-    /// Merges the two neighbours that cover the shortest time together, the older ones of equals, so that what gives way is
-    /// spread over the window; the latest readings stay. False when there is nothing left to merge.
-    fn coarsen(&mut self) -> bool {
+    /// Merges the two neighbouring intervals that together cover the shortest time, and of several such
+    /// pairs the oldest. Thus the loss of resolution spreads over the window. The latest intervals are
+    /// not merged. Returns false when no pair is left to merge.
+    fn merge_intervals(&mut self) -> bool {
         let Some(base_at) = self.base_at else {
             return false;
         };
-        let begins = std::iter::once(base_at).chain(self.slots.iter().map(|slot| slot.at));
-        let ends = self.slots.iter().skip(1).map(|slot| slot.at);
+        let begins =
+            std::iter::once(base_at).chain(self.intervals.iter().map(|interval| interval.end));
+        let ends = self.intervals.iter().skip(1).map(|interval| interval.end);
         let spans = begins.zip(ends).map(|(begin, end)| end - begin);
-        let mergeable = self.slots.len().saturating_sub(FINE_SLOTS);
+        let mergeable = self.intervals.len().saturating_sub(UNMERGED_INTERVALS);
         let shortest = spans
             .take(mergeable)
             .enumerate()
             .min_by_key(|(_, span)| *span);
         let Some((earlier, later)) = shortest.and_then(|(position, _)| {
-            Some((self.slots.remove(position)?, self.slots.get_mut(position)?))
+            Some((
+                self.intervals.remove(position)?,
+                self.intervals.get_mut(position)?,
+            ))
         }) else {
             return false;
         };
-        self.encoded -= earlier.deltas.len() + later.deltas.len();
-        later.deltas = delta::sum(
+        self.delta_bytes -= earlier.deltas.len() + later.deltas.len();
+        later.deltas = delta::encode_sums(
             delta::decode(&earlier.deltas)
                 .chain(delta::decode(&later.deltas))
                 .collect(),
         );
-        self.encoded += later.deltas.len();
+        self.delta_bytes += later.deltas.len();
         true
     }
 }
 
-/// What a line is known by.
+/// The key of a line in the index: its location, cut to the maximum length.
 fn key(location: &str) -> &str {
     location
-        .get(..location.floor_char_boundary(MAX_TEXT))
+        .get(..location.floor_char_boundary(MAX_TEXT_BYTES))
         .unwrap_or(location)
 }
 
+/// A site with its texts cut to the maximum length.
 fn bounded(site: &Arc<Site>) -> Arc<Site> {
-    let is_short = |text: &str| text.len() <= MAX_TEXT;
+    let is_short = |text: &str| text.len() <= MAX_TEXT_BYTES;
     if is_short(&site.location)
         && is_short(&site.function)
         && site.file.as_deref().is_none_or(is_short)
