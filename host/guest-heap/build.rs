@@ -1,7 +1,7 @@
 //! Compiles the profiler's runtime, `runtime/`, for wasm.
 //!
-//! The runtime has no dependencies, so this script calls rustc directly. Thus the flags, wrappers and
-//! target folders of the outer build do not affect it.
+//! The runtime has no dependencies, so this script calls rustc directly. Thus the flags, wrappers
+//! and target folders of the outer build do not affect it.
 
 use std::env;
 use std::error::Error;

@@ -1,8 +1,8 @@
 //! Differences: what has grown and what has shrunk since a baseline.
 //!
-//! A baseline outlives the instance that it was taken from: a diff matches entries by line, function,
-//! file or call stack, not by the numbers of contexts. Call stacks are offsets in one build of a
-//! component. Between different builds a diff compares lines instead.
+//! A baseline outlives the instance that it was taken from: a diff matches entries by line,
+//! function, file or call stack, not by the numbers of contexts. Call stacks are offsets in one
+//! build of a component. Between different builds a diff compares lines instead.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -86,8 +86,8 @@ impl Baseline {
         self.build == snapshot.symbols().build()
     }
 
-    /// Bytes of memory that the baseline takes, without the stacks and sites that it shares with the
-    /// symbols.
+    /// Bytes of memory that the baseline takes, without the stacks and sites that it shares with
+    /// the symbols.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.entries.capacity() * size_of::<LiveUsage>()
     }

@@ -1,8 +1,8 @@
 //! Flame graphs of live bytes by call stack, and of changes since a baseline.
 //!
 //! A flame graph is an SVG with inline style and script, for search and zoom. It loads nothing from
-//! elsewhere. Serve it over HTTP with [`CONTENT_SECURITY_POLICY`]; other pages of a site do not need
-//! this policy.
+//! elsewhere. Serve it over HTTP with [`CONTENT_SECURITY_POLICY`]; other pages of a site do not
+//! need this policy.
 
 mod palette;
 
@@ -17,8 +17,8 @@ use crate::reading::Context;
 use crate::snapshot::Snapshot;
 use crate::symbols::Frame;
 
-/// The `Content-Security-Policy` header for a response with a flame graph. The inline style and script
-/// run in an origin of their own and cannot load anything.
+/// The `Content-Security-Policy` header for a response with a flame graph. The inline style and
+/// script run in an origin of their own and cannot load anything.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts";
 
 /// The media type of a flame graph.
@@ -68,8 +68,8 @@ pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, F
     )
 }
 
-/// Draws changes of live bytes by call stack. Omits unchanged stacks, so that growth stays visible next
-/// to large stacks.
+/// Draws changes of live bytes by call stack. Omits unchanged stacks, so that growth stays visible
+/// next to large stacks.
 ///
 /// A baseline of another build has no call stacks in common with the snapshot. Then the graph shows
 /// source lines.

@@ -1,8 +1,8 @@
 //! Encodes snapshots as a pprof profile, which `go tool pprof`, Pyroscope and speedscope open.
 //!
-//! One profile can hold several guests. Each guest is a mapping of its own, and every sample has the label
-//! `plugin`. The stacks in the profile are complete, but `drop_frames` names the functions of the
-//! allocator, so that a report begins at the code that allocates.
+//! One profile can hold several guests. Each guest is a mapping of its own, and every sample has
+//! the label `plugin`. The stacks in the profile are complete, but `drop_frames` names the
+//! functions of the allocator, so that a report begins at the code that allocates.
 
 mod proto;
 
@@ -159,8 +159,8 @@ impl ProfileBuilder {
         let id = self.profile.function.len() as u64 + 1;
         let name = self.string(&frame.function);
         let filename = frame.file.as_deref().map_or(0, |file| self.string(file));
-        // If the system name equals the name, pprof demangles it as C++ and removes everything in angle
-        // brackets.
+        // If the system name equals the name, pprof demangles it as C++ and removes everything in
+        // angle brackets.
         self.profile.function.push(Function {
             id,
             name,
@@ -220,8 +220,8 @@ impl GuestLocations {
     }
 }
 
-/// A regular expression that matches only this function name. pprof removes the arguments at the end of a
-/// name before it compares.
+/// A regular expression that matches only this function name. pprof removes the arguments at the
+/// end of a name before it compares.
 fn regex_escaped(name: &str) -> String {
     let mut pattern = String::with_capacity(name.len() + 8);
     for c in name.chars() {

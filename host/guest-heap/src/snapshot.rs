@@ -19,8 +19,8 @@ use crate::symbols::{Frame, Site, Symbols};
 /// Name of the synthetic context for the bytes that the totals count and no context does.
 const UNATTRIBUTED: &str = "unattributed";
 
-/// The attributed heap of one guest at one time. It does not depend on the guest's store, so it stays
-/// valid after the guest is gone.
+/// The attributed heap of one guest at one time. It does not depend on the guest's store, so it
+/// stays valid after the guest is gone.
 #[derive(Clone)]
 pub struct Snapshot {
     totals: Totals,
@@ -115,7 +115,8 @@ impl Snapshot {
         self.symbols.frames(context)
     }
 
-    /// The `limit` groups with the most live bytes, largest first. Omits groups without live blocks.
+    /// The `limit` groups with the most live bytes, largest first. Omits groups without live
+    /// blocks.
     pub fn top(&self, by: GroupBy, limit: usize) -> Vec<Group> {
         let live = self
             .entries

@@ -1,5 +1,5 @@
-//! The colours of flame graphs. A colour shows whose code a frame is, or how its memory has changed. All
-//! colours are light enough for black text.
+//! The colours of flame graphs. A colour shows whose code a frame is, or how its memory has
+//! changed. All colours are light enough for black text.
 
 use inferno::flamegraph::color::Color;
 
@@ -40,8 +40,8 @@ pub(super) fn frame_color(frame: &Frame) -> Color {
     }
 }
 
-/// Red for growth and blue for reduction; the deeper, the larger the change. `largest` is the largest
-/// change of the graph, in bytes.
+/// Red for growth and blue for reduction; the deeper, the larger the change. `largest` is the
+/// largest change of the graph, in bytes.
 pub(super) fn change_color(change: i64, largest: u64) -> Color {
     // The square root keeps small changes visible next to a large one.
     let strength = (change.unsigned_abs() as f64 / largest.max(1) as f64).sqrt();

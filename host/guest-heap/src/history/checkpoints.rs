@@ -54,8 +54,8 @@ impl Checkpoints {
         Some((baseline.clone(), age(*at)))
     }
 
-    /// Checkpoints share stacks with each other and with the symbols. This sum counts each stack once,
-    /// even if the symbols hold it, too.
+    /// Checkpoints share stacks with each other and with the symbols. This sum counts each stack
+    /// once, even if the symbols hold it, too.
     pub(super) fn memory_bytes(&self) -> usize {
         let mut seen: HashSet<*const ()> = HashSet::new();
         let mut behind_pointers = 0;

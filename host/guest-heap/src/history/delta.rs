@@ -1,7 +1,7 @@
 //! Encodes the differences between two readings in a few bytes.
 //!
-//! Each changed line takes three variable-length integers: the distance from the changed line before
-//! it, and the changes of its bytes and of its blocks.
+//! Each changed line takes three variable-length integers: the distance from the changed line
+//! before it, and the changes of its bytes and of its blocks.
 
 /// The change of one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -209,8 +209,8 @@ impl LineHistory {
         }
     }
 
-    /// Merges lines into [`OTHER`](super::OTHER), over the whole window: lines without live bytes, and
-    /// the lines that larger new lines replace.
+    /// Merges lines into [`OTHER`](super::OTHER), over the whole window: lines without live bytes,
+    /// and the lines that larger new lines replace.
     fn fold_lines(&mut self, new: &[&(Arc<Site>, Amount)]) {
         let weight = |line: &TrackedLine| line.base.bytes.max(line.now.bytes);
         let mut by_weight: Vec<(usize, u64)> =
@@ -287,9 +287,9 @@ impl LineHistory {
         }
     }
 
-    /// Merges the two neighbouring intervals that together cover the shortest time, and of several such
-    /// pairs the oldest. Thus the loss of resolution spreads over the window. The latest intervals are
-    /// not merged. Returns false when no pair is left to merge.
+    /// Merges the two neighbouring intervals that together cover the shortest time, and of several
+    /// such pairs the oldest. Thus the loss of resolution spreads over the window. The latest
+    /// intervals are not merged. Returns false when no pair is left to merge.
     fn merge_intervals(&mut self) -> bool {
         let Some(base_at) = self.base_at else {
             return false;

@@ -1,5 +1,5 @@
-//! Reads the structure of a component: its core modules, their instances, and how the component uses
-//! their exports.
+//! Reads the structure of a component: its core modules, their instances, and how the component
+//! uses their exports.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Connects the instrumented core instances of a component to the host.
 //!
-//! This stage appends the import of the host's interface and, for each instrumented core instance, a
-//! connector: a small module whose start function registers the instance's heap tables with the
+//! This stage appends the import of the host's interface and, for each instrumented core instance,
+//! a connector: a small module whose start function registers the instance's heap tables with the
 //! host.
 //!
 //! Imports and definitions may follow at the end of a component, so no index changes. The start
@@ -154,9 +154,9 @@ fn connect(
     counts.instances += 2;
 }
 
-/// The module that connects an instance of core module `module` to the host. Its element segment puts
-/// the host's `new-context` into the instance's table. Its start function registers the heap tables
-/// with the host and passes the instance's number, which the host returns, to the runtime.
+/// The module that connects an instance of core module `module` to the host. Its element segment
+/// puts the host's `new-context` into the instance's table. Its start function registers the heap
+/// tables with the host and passes the instance's number, which the host returns, to the runtime.
 fn connector(module: u32) -> Module {
     const TO_I32: u32 = 0;
     const I32_TO_NOTHING: u32 = 1;

@@ -1,10 +1,10 @@
 //! Rewrites function bodies so that they track the calling context.
 //!
-//! A global `V` identifies the call stack, as in "Probabilistic Calling Context" (Bond and McKinley,
-//! OOPSLA 2007). Before a call that may allocate, a function sets `V` to `V · K + id`. The `V` on
-//! the right is the value that the function was entered with, and `id` identifies the call site.
-//! Nothing restores `V` after the call. A function in which more than one site may run per
-//! activation keeps `V · K` in an additional local.
+//! A global `V` identifies the call stack, as in "Probabilistic Calling Context" (Bond and
+//! McKinley, OOPSLA 2007). Before a call that may allocate, a function sets `V` to `V · K + id`.
+//! The `V` on the right is the value that the function was entered with, and `id` identifies the
+//! call site. Nothing restores `V` after the call. A function in which more than one site may run
+//! per activation keeps `V · K` in an additional local.
 
 use wasm_encoder::{Encode, InstructionSink};
 
@@ -41,7 +41,8 @@ pub(super) struct ContextTracking<'m> {
     pub(super) salt: u64,
 }
 
-/// A rewritten function body. Offsets count from its start and from the start of the original module.
+/// A rewritten function body. Offsets count from its start and from the start of the original
+/// module.
 pub(super) struct RewrittenBody {
     pub(super) bytes: Vec<u8>,
     pub(super) offsets: OffsetMap,

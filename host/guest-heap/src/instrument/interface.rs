@@ -7,8 +7,8 @@ use wasm_encoder::TableType;
 pub(crate) const HOST: &str = "guest-heap:profiler/host";
 /// `func(instance: u32, index: u32)`: captures the call stack of a context that is new.
 pub(crate) const NEW_CONTEXT: &str = "new-context";
-/// `func(heap-tables: list<u64>, module: u32) -> u32`: registers the heap tables of an instance of a
-/// core module. Returns the number of the instance.
+/// `func(heap-tables: list<u64>, module: u32) -> u32`: registers the heap tables of an instance of
+/// a core module. Returns the number of the instance.
 pub(crate) const REGISTER_INSTANCE: &str = "register-instance";
 
 /// The exported table of an instrumented module, see [`host_table`].

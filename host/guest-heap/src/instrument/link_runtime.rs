@@ -1,8 +1,9 @@
 //! Links the profiler's runtime into a core module.
 //!
-//! The runtime is a module with code, a memory, data and a few globals. This stage renumbers its items
-//! and appends them to the guest's module, so that instrumented code calls the runtime directly. It
-//! also resolves the runtime's imports, to functions of the guest or to single instructions.
+//! The runtime is a module with code, a memory, data and a few globals. This stage renumbers its
+//! items and appends them to the guest's module, so that instrumented code calls the runtime
+//! directly. It also resolves the runtime's imports, to functions of the guest or to single
+//! instructions.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -86,8 +87,8 @@ impl LinkedRuntime {
     }
 }
 
-/// Links the runtime. A call of an import that `resolve` does not know becomes a trap: only hooks of
-/// entry points that the module does not have contain such calls.
+/// Links the runtime. A call of an import that `resolve` does not know becomes a trap: only hooks
+/// of entry points that the module does not have contain such calls.
 pub(super) fn link_runtime(
     base: RuntimeBase,
     resolve: impl Fn(&str) -> Option<ResolvedImport>,

@@ -1,8 +1,8 @@
 //! Finds the functions that may allocate, directly or through calls.
 //!
-//! Only these functions are instrumented. The answer may be yes for a function that never allocates:
-//! a call through a table counts as a call of every referenced function of its type, and a call of
-//! an import counts as a call of `cabi_realloc`.
+//! Only these functions are instrumented. The answer may be yes for a function that never
+//! allocates: a call through a table counts as a call of every referenced function of its type, and
+//! a call of an import counts as a call of `cabi_realloc`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -51,8 +51,8 @@ impl Reach {
                 .for_each(|it| *it = true);
         }
 
-        // The reversed call graph. Its nodes are the functions, then the type classes, then one node
-        // for "any reference".
+        // The reversed call graph. Its nodes are the functions, then the type classes, then one
+        // node for "any reference".
         let mut callers: Vec<Vec<u32>> = vec![Vec::new(); count + classes.count + 1];
         let any = count + classes.count;
         for (caller, calls) in (first..).zip(calls) {

@@ -16,8 +16,8 @@ impl LineHistory {
         self.entries(self.table.iter().map(|line| line.now))
     }
 
-    /// The live memory of each line at the latest kept reading that is at least `ago` before the last
-    /// one, and the time between these two readings.
+    /// The live memory of each line at the latest kept reading that is at least `ago` before the
+    /// last one, and the time between these two readings.
     pub(in crate::history) fn entries_before(
         &self,
         ago: Duration,

@@ -1,4 +1,4 @@
-//! The answers given so far, with every text kept once.
+//! The cache of resolved frames and sites. It stores every text once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -6,30 +6,34 @@ use std::sync::Arc;
 use super::frame::{Frame, NewFrame, Site};
 use crate::reading::Context;
 
-/// Above this many distinct stacks those that nobody else holds are forgotten; they can be attributed anew.
+/// Distinct stacks in the cache. When it is full, it drops the stacks that nothing else holds; they
+/// can be attributed again.
 const MAX_STACKS: usize = 32_768;
-/// The two counters that stand before what an `Arc` holds.
+/// Bytes of the two counters in front of the value of an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
 
-/// Every answer given so far.
+/// Resolved frames and sites.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct SymbolCache {
+    /// Frames by offset.
     frames: HashMap<u32, Arc<[Frame]>>,
+    /// Sites of call stacks.
     stacks: HashMap<Arc<[u32]>, Arc<Site>>,
-    special: HashMap<Arc<str>, Arc<Site>>,
+    /// Sites of synthetic contexts.
+    synthetic: HashMap<Arc<str>, Arc<Site>>,
     texts: HashSet<Arc<str>>,
     sites: HashSet<Arc<Site>>,
-    /// Bytes behind the pointers of `frames` and `texts`, which are only added to.
+    /// Bytes behind the pointers of `frames` and `texts`, which never lose an element.
     pointed_at: usize,
 }
 
-impl Known {
+impl SymbolCache {
     pub(super) fn frames(&self, offset: u32) -> Option<&Arc<[Frame]>> {
         self.frames.get(&offset)
     }
 
-    /// The site of a context that is known, and the one copy of the context that all its readers share: instances of one
-    /// component come and go, and each brings the same stacks anew.
+    /// The site of a cached context, and the cache's copy of the context. Readers share this copy,
+    /// because every new instance of a component brings the same stacks again.
     pub(super) fn site(&self, context: &Context) -> Option<(Context, Arc<Site>)> {
         match context {
             Context::Stack(stack) => {
@@ -37,13 +41,13 @@ impl Known {
                 Some((Context::Stack(Arc::clone(stack)), Arc::clone(site)))
             }
             Context::Synthetic(text) => {
-                let (text, site) = self.special.get_key_value(text)?;
+                let (text, site) = self.synthetic.get_key_value(text)?;
                 Some((Context::Synthetic(Arc::clone(text)), Arc::clone(site)))
             }
         }
     }
 
-    /// Keeps the chain at an offset; an answer that another thread gave meanwhile stays.
+    /// Adds the frames at an offset. Keeps the frames that another thread has added meanwhile.
     pub(super) fn add_frames(&mut self, offset: u32, chain: Vec<NewFrame>) -> Arc<[Frame]> {
         if let Some(frames) = self.frames.get(&offset) {
             return Arc::clone(frames);
@@ -63,7 +67,7 @@ impl Known {
         frames
     }
 
-    /// The site of an allocation whose stack is attributed to this frame.
+    /// Adds the site of a stack that is attributed to this frame.
     pub(super) fn add_stack(&mut self, stack: &Arc<[u32]>, frame: &Frame) -> Arc<Site> {
         let line = frame.file.as_ref().zip(frame.line);
         let location = match line {
@@ -85,8 +89,8 @@ impl Known {
         site
     }
 
-    /// The site of a context without a stack.
-    pub(super) fn add_special(&mut self, text: &Arc<str>) -> Arc<Site> {
+    /// Adds the site of a synthetic context.
+    pub(super) fn add_synthetic(&mut self, text: &Arc<str>) -> Arc<Site> {
         let text = self.text(text);
         let site = Site {
             location: Arc::clone(&text),
@@ -95,11 +99,11 @@ impl Known {
             line: None,
         };
         let site = self.intern(site);
-        self.special.insert(text, Arc::clone(&site));
+        self.synthetic.insert(text, Arc::clone(&site));
         site
     }
 
-    /// Bytes held, with what only the stacks' own readers share counted here too.
+    /// Bytes of memory that the cache takes, including the stacks that it shares with readers.
     pub(super) fn memory_bytes(&self) -> usize {
         let stacks: usize = self
             .stacks
@@ -108,7 +112,7 @@ impl Known {
             .sum();
         table_bytes::<(u32, Arc<[Frame]>)>(self.frames.capacity())
             + table_bytes::<(Arc<[u32]>, Arc<Site>)>(self.stacks.capacity())
-            + table_bytes::<(Arc<str>, Arc<Site>)>(self.special.capacity())
+            + table_bytes::<(Arc<str>, Arc<Site>)>(self.synthetic.capacity())
             + table_bytes::<Arc<str>>(self.texts.capacity())
             + table_bytes::<Arc<Site>>(self.sites.capacity())
             + self.sites.len() * (ARC_HEADER + size_of::<Site>())
@@ -117,8 +121,8 @@ impl Known {
     }
 
     fn text(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.texts.get(text) {
-            return Arc::clone(known);
+        if let Some(shared) = self.texts.get(text) {
+            return Arc::clone(shared);
         }
         let new: Arc<str> = Arc::from(text);
         self.pointed_at += ARC_HEADER + text.len();
@@ -127,8 +131,8 @@ impl Known {
     }
 
     fn intern(&mut self, site: Site) -> Arc<Site> {
-        if let Some(known) = self.sites.get(&site) {
-            return Arc::clone(known);
+        if let Some(shared) = self.sites.get(&site) {
+            return Arc::clone(shared);
         }
         let new = Arc::new(site);
         self.sites.insert(Arc::clone(&new));
@@ -136,11 +140,12 @@ impl Known {
     }
 }
 
-/// Bytes of a standard hash table with room for `capacity` entries: it fills seven eighths and keeps one byte per slot.
-fn table_bytes<Entry: Sized>(capacity: usize) -> usize {
+/// Bytes of a standard hash table with room for `capacity` elements. The table uses seven eighths
+/// of its slots, and one control byte per slot.
+fn table_bytes<T>(capacity: usize) -> usize {
     if capacity == 0 {
         0
     } else {
-        (capacity * 8 / 7).next_power_of_two() * (size_of::<Entry>() + 1)
+        (capacity * 8 / 7).next_power_of_two() * (size_of::<T>() + 1)
     }
 }

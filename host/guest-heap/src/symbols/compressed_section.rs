@@ -1,4 +1,4 @@
-//! Debug sections at rest.
+//! Debug sections in compressed form.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -7,18 +7,19 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-/// A section, compressed: it lies idle nearly all the time, and shrinks to a third.
+/// A compressed section. Lookups hardly ever need it, and compression shrinks it to a third.
 #[derive(Debug)]
-pub(super) struct Packed {
+pub(super) struct CompressedSection {
     deflated: Box<[u8]>,
+    /// Bytes of the section before compression.
     len: usize,
 }
 
-impl Packed {
-    pub(super) fn new(section: &[u8]) -> Self {
+impl CompressedSection {
+    pub(super) fn compress(section: &[u8]) -> Self {
         let mut encoder =
             DeflateEncoder::new(Vec::with_capacity(section.len() / 2), Compression::fast());
-        // Writing to memory cannot fail; were it to, a shorter section would be unpacked and cost its lines.
+        // Writing to memory cannot fail. If it did, the section would be cut and lose lines.
         let _ = encoder.write_all(section);
         Self {
             deflated: encoder.finish().unwrap_or_default().into_boxed_slice(),
@@ -26,13 +27,13 @@ impl Packed {
         }
     }
 
-    pub(super) fn unpack(&self) -> Arc<[u8]> {
+    pub(super) fn decompress(&self) -> Arc<[u8]> {
         let mut section = Vec::with_capacity(self.len);
         let _ = DeflateDecoder::new(&*self.deflated).read_to_end(&mut section);
         Arc::from(section)
     }
 
-    /// The length of the section itself.
+    /// Bytes of the section before compression.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -47,13 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_comes_back_as_it_was() {
+    fn decompression_returns_the_original_section() {
         let section: Vec<u8> = (0..100_000_u32)
             .flat_map(|n| (n / 7).to_le_bytes())
             .collect();
-        let packed = Packed::new(&section);
-        assert_eq!(*packed.unpack(), *section);
-        assert!(packed.memory_bytes() * 2 < packed.len());
-        assert!(Packed::new(&[]).unpack().is_empty());
+        let compressed = CompressedSection::compress(&section);
+        assert_eq!(*compressed.decompress(), *section);
+        assert!(compressed.memory_bytes() * 2 < compressed.len());
+        assert!(CompressedSection::compress(&[]).decompress().is_empty());
     }
 }
