@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-/// Whose code a frame is. A stack is attributed to a frame of its least kind.
+/// Whose code a frame is.
+///
+/// The variants are ordered: a stack is attributed to its innermost frame of the first kind in this
+/// list that occurs in the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FrameKind {
     /// The user's own code, which reports should name.
@@ -72,7 +75,7 @@ pub struct Site {
 }
 
 /// The frame that a stack is attributed to: the innermost frame of the user's own code. If there is
-/// none, the innermost frame of the least kind, in the order of [`FrameKind`].
+/// none, the innermost frame of the first [`FrameKind`] that occurs in the stack.
 ///
 /// `chains` has the frames of each offset, innermost first. The function resolves one after the
 /// other, so it never resolves offsets outside of the user's innermost frame.
