@@ -1,4 +1,4 @@
-//! Stores of an asynchronous host.
+//! The profiler in an asynchronous host.
 
 use guest_heap::{Options, instrument};
 use wasmtime::component::Component;
@@ -16,10 +16,10 @@ fn config() -> Config {
     config
 }
 
-/// Without support for concurrent guests, which asynchronous hosts do not need.
+/// The engine has no support for concurrent guests, which asynchronous hosts do not need.
 #[tokio::test]
-async fn an_asynchronous_store_with_epochs_keeps_the_same_books() {
-    let instrumented = instrument(&fixtures::rust("workout"), &Options::default()).unwrap();
+async fn an_asynchronous_store_with_epochs_has_the_same_counts() {
+    let instrumented = instrument(&fixtures::rust("workload"), &Options::default()).unwrap();
     let engine = Engine::new(config().concurrency_support(false)).unwrap();
     let component = Component::new(&engine, &instrumented.component).unwrap();
     let mut store = store(&engine, instrumented.meta.clone());
@@ -39,11 +39,11 @@ async fn an_asynchronous_store_with_epochs_keeps_the_same_books() {
             .unwrap();
     }
     let after = store.data().recorder.totals(&store);
-    // A vector of eight, and the strings.
+    // The strings, and a vector with room for eight of them.
     assert_eq!(after.live_bytes - before.live_bytes, 5 * 12 + 8 * 12);
     assert_eq!(after.live_objects - before.live_objects, 6);
 
-    // The epoch ends: the books are still there.
+    // The epoch deadline traps the guest. Its counts are still readable.
     store.set_epoch_deadline(1);
     engine.increment_epoch();
     keep.call_async(&mut store, ("twelve bytes",))

@@ -1,25 +1,25 @@
-//! An instrumented guest does what the original does.
+//! An instrumented guest behaves like the original.
 
 use crate::fixtures;
-use crate::guest::{Guest, Work};
+use crate::guest::{Benchmark, Guest};
 
 #[test]
-fn results_are_the_originals() {
-    let bytes = fixtures::rust("workout");
+fn an_instrumented_guest_returns_the_results_of_the_original() {
+    let bytes = fixtures::rust("workload");
     let mut guests = [Guest::original(&bytes), Guest::instrumented(&bytes)];
     let mut results = guests.each_mut().map(|guest| {
         let mut results = Vec::new();
-        for work in [
-            Work::Pair,
-            Work::Json,
-            Work::Hash,
-            Work::Mix,
-            Work::Dispatch,
-            Work::Fibonacci,
+        for benchmark in [
+            Benchmark::Pair,
+            Benchmark::Json,
+            Benchmark::Hash,
+            Benchmark::Mix,
+            Benchmark::Dispatch,
+            Benchmark::Fibonacci,
         ] {
             results.push(format!(
                 "{:?}",
-                guest.call::<_, (u64,)>("run", (work, 50_u32, 3_u32))
+                guest.call::<_, (u64,)>("run", (benchmark, 50_u32, 3_u32))
             ));
         }
         results.push(format!("{:?}", guest.call::<_, (u32,)>("take", ("täke",))));

@@ -1,11 +1,11 @@
-//! What cannot be instrumented is said precisely, and loads and runs as it is.
+//! Components that cannot be instrumented run unchanged, and the reason is precise.
 
 use guest_heap::{Attribution, Options, instrument};
 
 use crate::guest::Guest;
-use crate::shapes::{ALLOCATOR, component};
+use crate::wat_guest::{ALLOCATOR, component};
 
-/// A component whose `run` adds one, in a module with an allocator and these memories.
+/// A component whose core module has an allocator and these memories. Its `run` adds one.
 fn with_memories(memories: &str) -> Vec<u8> {
     component(&format!(
         r#"(core module $m
@@ -19,7 +19,7 @@ fn with_memories(memories: &str) -> Vec<u8> {
     ))
 }
 
-/// Why a component comes back unchanged.
+/// The reason for which a component is not instrumented.
 fn refusal(bytes: &[u8]) -> String {
     let instrumented = instrument(bytes, &Options::default()).unwrap();
     let Attribution::Off { why } = instrumented.attribution() else {
@@ -46,7 +46,7 @@ fn a_64_bit_memory_is_refused_with_its_reason() {
 
 #[test]
 fn a_shared_memory_is_refused_with_its_reason() {
-    // Whether it runs is the engine's to say: this one is built without threads.
+    // The test does not run it: the engine is built without support for threads.
     assert_eq!(
         refusal(&with_memories("(memory 1 2 shared)")),
         "core module 0 shares its memory between threads"
@@ -54,7 +54,7 @@ fn a_shared_memory_is_refused_with_its_reason() {
 }
 
 #[test]
-fn what_is_instrumented_is_not_instrumented_again_and_still_runs() {
+fn an_instrumented_component_is_not_instrumented_again_and_still_runs() {
     let bytes = with_memories("(memory 1)");
     let once = instrument(&bytes, &Options::default()).unwrap();
     assert_eq!(*once.attribution(), Attribution::Exact);
@@ -63,8 +63,8 @@ fn what_is_instrumented_is_not_instrumented_again_and_still_runs() {
 }
 
 #[test]
-fn a_program_that_never_frees_has_its_books() {
-    // Nothing calls `free`, so the linker has left it out.
+fn a_program_that_never_frees_is_attributed() {
+    // Nothing calls `free`, so the linker has omitted it.
     let bytes = component(
         r#"(core module $m
             (memory 1)
@@ -84,7 +84,7 @@ fn a_program_that_never_frees_has_its_books() {
 }
 
 #[test]
-fn a_refused_module_does_not_take_the_others_with_it() {
+fn a_refused_module_does_not_affect_the_other_modules() {
     let bytes = component(&format!(
         r#"(core module $wide
             (memory i64 1)
