@@ -1,4 +1,4 @@
-//! Builds the guests in `fixtures/lines` and walks their stacks where they allocate.
+//! Builds the guest in `fixtures/lines` and captures the stack of each of its allocations.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,14 +10,14 @@ use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store, WasmBacktrace, WasmBacktraceDetails};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-/// One allocation of a guest: how much, and the stack in offsets of its component, innermost first.
+/// One allocation of a guest: its size, and the stack as offsets in the component, innermost first.
 #[derive(Debug, Clone)]
 pub(crate) struct Allocation {
     pub(crate) bytes: u64,
     pub(crate) stack: Arc<[u32]>,
 }
 
-/// What the cases of a guest allocated.
+/// The allocations of each case of a guest.
 pub(crate) struct Recorded {
     pub(crate) component: Vec<u8>,
     pub(crate) cases: Vec<(String, Vec<Allocation>)>,
@@ -38,29 +38,30 @@ impl Recorded {
     }
 }
 
-/// The Rust guest, run once for all tests.
+/// The recorded allocations of the Rust guest, which runs once for all tests.
 pub(crate) fn recorded() -> &'static Recorded {
     static RECORDED: OnceLock<Recorded> = OnceLock::new();
     RECORDED.get_or_init(|| record(&std::fs::read(build()).unwrap()))
 }
 
-/// The symbols of the Rust guest, without anything resolved yet.
+/// New symbols of the Rust guest with an empty cache.
 pub(crate) fn symbols() -> Arc<Symbols> {
     Arc::new(Symbols::new(&recorded().component, options()).unwrap())
 }
 
-/// The probe is to the guest what an allocator is.
+/// Options that mark the probe as infrastructure, because it is part of the allocator.
 pub(crate) fn options() -> SymbolOptions {
     SymbolOptions::default().infrastructure_path("probe")
 }
 
-/// The folder that the Rust guest's sources lie in.
+/// The folder of the Rust guest's sources.
 pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/lines")
 }
 
-/// Books as the profiler would have kept them, had nothing been freed: one context per distinct stack.
-pub(crate) fn books(allocations: &[Allocation]) -> (Reading, Vec<Context>) {
+/// The reading that the profiler would return if nothing was freed, with one context per distinct
+/// stack.
+pub(crate) fn reading_of(allocations: &[Allocation]) -> (Reading, Vec<Context>) {
     let mut stacks: Vec<Arc<[u32]>> = Vec::new();
     let mut reading = Reading::default();
     for allocation in allocations {
@@ -113,7 +114,7 @@ fn build() -> PathBuf {
         ])
         .arg(&target)
         .current_dir(sources())
-        // The flags of whoever runs the tests are meant for the host.
+        // These settings are meant for the host.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET")

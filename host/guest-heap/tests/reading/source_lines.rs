@@ -1,4 +1,4 @@
-//! The right line for every shape of leak.
+//! Symbols name the right line for every kind of leak.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,12 +8,16 @@ use guest_heap::reading::Context;
 use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::symbols::{Detail, FrameKind, SymbolOptions, Symbols};
 
-use crate::fixture::{Allocation, books, recorded, sources, symbols};
+use crate::lines_guest::{Allocation, options, reading_of, recorded, sources, symbols};
 
-/// The line after each `leak: name` comment of the guest's sources: `name -> file:line`.
+/// The lines with a `leak: name` comment in the guest's sources: `name -> file:line`.
 pub(crate) fn marked_lines() -> HashMap<String, String> {
     let mut marked = HashMap::new();
-    for file in ["src/lib.rs", "shelf/src/lib.rs", "depot/src/lib.rs"] {
+    for file in [
+        "src/lib.rs",
+        "middle-crate/src/lib.rs",
+        "inner-crate/src/lib.rs",
+    ] {
         let text = fs::read_to_string(sources().join(Path::new(file))).unwrap();
         for (line, number) in text.lines().zip(1..) {
             if let Some((code, name)) = line
@@ -22,7 +26,7 @@ pub(crate) fn marked_lines() -> HashMap<String, String> {
             {
                 assert!(
                     !code.trim().is_empty(),
-                    "the mark of {name} stands on a line of code"
+                    "the mark of {name} is not on a line of code"
                 );
                 assert_eq!(
                     marked.insert(name.to_owned(), format!("{file}:{number}")),
@@ -36,13 +40,17 @@ pub(crate) fn marked_lines() -> HashMap<String, String> {
 }
 
 #[test]
-fn every_shape_of_leak_is_named_by_its_line() {
+fn every_kind_of_leak_is_attributed_to_its_line() {
     let marked = marked_lines();
     let recorded = recorded();
-    assert_eq!(recorded.cases.len(), marked.len(), "every mark has a case");
+    assert_eq!(
+        recorded.cases.len(),
+        marked.len(),
+        "every mark needs a case"
+    );
     for (name, allocations) in &recorded.cases {
-        assert!(!allocations.is_empty(), "{name} allocates");
-        let (reading, contexts) = books(allocations);
+        assert!(!allocations.is_empty(), "{name} does not allocate");
+        let (reading, contexts) = reading_of(allocations);
         let snapshot = Snapshot::new(
             &reading,
             |index| contexts.get(index as usize).cloned(),
@@ -54,7 +62,7 @@ fn every_shape_of_leak_is_named_by_its_line() {
 }
 
 #[test]
-fn a_chain_tells_whose_code_each_frame_is() {
+fn every_frame_of_a_stack_has_the_right_kind() {
     let stack = recorded().case("registry_crate")[0].stack.clone();
     let frames = symbols().frames(&Context::Stack(stack));
     let find = |function: &str| {
@@ -94,7 +102,7 @@ fn a_chain_tells_whose_code_each_frame_is() {
 }
 
 #[test]
-fn an_inline_chain_is_kept_whole() {
+fn inlined_functions_are_frames_of_their_own() {
     let stack = recorded().case("inlined_function")[0].stack.clone();
     let frames = symbols().frames(&Context::Stack(stack));
     let own: Vec<&str> = frames
@@ -109,12 +117,12 @@ fn an_inline_chain_is_kept_whole() {
 }
 
 #[test]
-fn infrastructure_is_what_the_options_say() {
+fn the_options_select_infrastructure_and_folders() {
     let stack = Context::Stack(recorded().case("plain_vector")[0].stack.clone());
     let plain = Symbols::new(&recorded().component, SymbolOptions::default()).unwrap();
     assert!(
         plain.site(&stack).location.starts_with("probe/src/lib.rs:"),
-        "nothing says that the probe is none of the user's"
+        "without options, the probe is the user's code"
     );
     let kept = Symbols::new(
         &recorded().component,
@@ -131,15 +139,11 @@ fn infrastructure_is_what_the_options_say() {
 }
 
 #[test]
-fn without_line_tables_a_function_is_named_and_without_names_an_offset() {
+fn without_line_tables_a_site_is_a_function_and_without_names_an_offset() {
     let component = &recorded().component;
     let stack = Context::Stack(recorded().case("two_crates_deep")[0].stack.clone());
     let without = |dropped: fn(&str) -> bool| {
-        Symbols::new(
-            &rename_sections(component, dropped),
-            crate::fixture::options(),
-        )
-        .unwrap()
+        Symbols::new(&rename_sections(component, dropped), options()).unwrap()
     };
 
     let full = symbols();
@@ -150,7 +154,7 @@ fn without_line_tables_a_function_is_named_and_without_names_an_offset() {
     let site = named.site(&stack);
     assert_eq!(
         (&*site.location, &site.file, site.line),
-        ("depot::store", &None, None)
+        ("inner_crate::store", &None, None)
     );
 
     let stripped = without(|name| name.starts_with(".debug") || name == "name");
@@ -163,7 +167,7 @@ fn without_line_tables_a_function_is_named_and_without_names_an_offset() {
 }
 
 #[test]
-fn symbols_of_garbage_are_an_error_and_offsets_outside_of_code_are_not() {
+fn invalid_bytes_are_an_error_and_unknown_offsets_are_not() {
     assert!(Symbols::new(b"not wasm", SymbolOptions::default()).is_err());
     for offset in [0, 1, u32::MAX] {
         let frames = symbols().resolve(offset);
@@ -175,10 +179,10 @@ fn symbols_of_garbage_are_an_error_and_offsets_outside_of_code_are_not() {
 }
 
 #[test]
-fn damaged_line_tables_only_cost_the_lines() {
+fn damaged_line_tables_lose_only_lines() {
     let mut component = recorded().component.clone();
     let all: Vec<Allocation> = recorded().all();
-    // Every 37th byte of the debug sections is overwritten.
+    // Overwrites every 37th byte of the debug sections.
     for payload in wasmparser::Parser::new(0).parse_all(&recorded().component) {
         if let wasmparser::Payload::CustomSection(section) = payload.unwrap()
             && section.name().starts_with(".debug_")
@@ -190,7 +194,7 @@ fn damaged_line_tables_only_cost_the_lines() {
                 .for_each(|byte| *byte ^= 0xa5);
         }
     }
-    let symbols = Symbols::new(&component, crate::fixture::options()).unwrap();
+    let symbols = Symbols::new(&component, options()).unwrap();
     for allocation in all {
         assert!(
             !symbols
@@ -201,7 +205,7 @@ fn damaged_line_tables_only_cost_the_lines() {
     }
 }
 
-/// The component with the named custom sections under names that mean nothing; offsets stay as they are.
+/// Renames custom sections to meaningless names of the same length, so that offsets do not change.
 fn rename_sections(component: &[u8], dropped: fn(&str) -> bool) -> Vec<u8> {
     let mut renamed = component.to_vec();
     for payload in wasmparser::Parser::new(0).parse_all(component) {

@@ -1,4 +1,4 @@
-//! The right lines through the whole: the guest is instrumented, leaks, and the diff of two readings names the line.
+//! The whole path: an instrumented guest leaks, and the diff of two readings names the right line.
 
 use std::fs;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use wasmtime::component::{Component, Instance, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::fixture::{options, recorded, sources};
-use crate::lines::marked_lines;
+use crate::lines_guest::{options, recorded, sources};
+use crate::source_lines::marked_lines;
 
 struct Data {
     wasi: WasiCtx,
@@ -34,15 +34,15 @@ impl WasiView for Data {
     }
 }
 
-/// A guest that runs instrumented.
-struct Running {
+/// An instance of an instrumented guest.
+struct InstrumentedGuest {
     store: Store<Data>,
     instance: Instance,
     symbols: Arc<Symbols>,
     attribution: Attribution,
 }
 
-impl Running {
+impl InstrumentedGuest {
     fn new(original: &[u8]) -> Self {
         let instrumented = instrument(original, &Options::default()).unwrap();
         let mut config = Config::new();
@@ -52,7 +52,7 @@ impl Running {
         let mut linker: Linker<Data> = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
         guest_heap::add_to_linker(&mut linker, |data| &mut data.recorder).unwrap();
-        // What the guest tells of its allocations is for tests without the profiler.
+        // The guest reports its allocations for tests without the profiler. This test ignores them.
         linker
             .root()
             .func_wrap("allocated", |_, (_,): (u32,)| Ok(()))
@@ -82,7 +82,7 @@ impl Running {
         )
     }
 
-    /// What has grown most by line when the guest has run one of its cases.
+    /// Runs a case of the guest and returns the line that has grown most.
     fn growth(&mut self, case: u32) -> Change {
         let before = Baseline::new(&self.snapshot());
         let run = self
@@ -99,7 +99,7 @@ impl Running {
 fn the_diff_names_the_line_of_each_of_twenty_leaks() {
     let marked = marked_lines();
     let recorded = recorded();
-    let mut guest = Running::new(&recorded.component);
+    let mut guest = InstrumentedGuest::new(&recorded.component);
     assert_eq!(recorded.cases.len(), 20);
     for ((name, _), case) in recorded.cases.iter().zip(0..) {
         let top = guest.growth(case);
@@ -115,7 +115,7 @@ fn the_diff_names_the_line_of_each_leak_in_c() {
     else {
         return;
     };
-    let mut guest = Running::new(&component_of(&module));
+    let mut guest = InstrumentedGuest::new(&component_of(&module));
     assert_eq!(guest.attribution, Attribution::Exact);
     let source = fs::read_to_string(sources().join("lines.c")).unwrap();
     for (name, case) in crate::c_guest::CASES.into_iter().zip(0..) {
@@ -130,7 +130,7 @@ fn the_diff_names_the_line_of_each_leak_in_c() {
     }
 }
 
-/// A component whose `run` is that of the module.
+/// A component around the module. It lifts the export `run`.
 fn component_of(module: &[u8]) -> Vec<u8> {
     let mut component = Wrapping::new();
     component.section(&RawSection {

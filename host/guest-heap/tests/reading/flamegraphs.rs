@@ -1,4 +1,5 @@
-//! Folded stacks and flame graphs. With `FLAMEGRAPH_DIR` set the pictures are left there to be looked at.
+//! Folded stacks and flame graphs. The tests write their flame graphs to the folder that the
+//! variable `FLAMEGRAPH_DIR` names, if it is set.
 
 use std::fs;
 
@@ -8,11 +9,11 @@ use guest_heap::folded;
 use guest_heap::reading::{Context, Reading};
 use guest_heap::snapshot::Snapshot;
 
-use crate::fixture::{Allocation, books, recorded, symbols};
+use crate::lines_guest::{Allocation, reading_of, recorded, symbols};
 use crate::synthetic::{no_symbols, snapshot};
 
-fn of(allocations: &[Allocation]) -> Snapshot {
-    let (reading, contexts) = books(allocations);
+fn snapshot_of(allocations: &[Allocation]) -> Snapshot {
+    let (reading, contexts) = reading_of(allocations);
     Snapshot::new(
         &reading,
         |index| contexts.get(index as usize).cloned(),
@@ -20,13 +21,13 @@ fn of(allocations: &[Allocation]) -> Snapshot {
     )
 }
 
-fn keep(name: &str, svg: &str) {
+fn save(name: &str, svg: &str) {
     if let Some(folder) = std::env::var_os("FLAMEGRAPH_DIR") {
         fs::write(std::path::Path::new(&folder).join(name), svg).unwrap();
     }
 }
 
-/// Reads the picture as XML, and gives the tooltip of every frame.
+/// Parses a flame graph as XML and returns the tooltips of its frames.
 fn tooltips(svg: &str) -> Vec<String> {
     let mut reader = quick_xml::Reader::from_str(svg);
     let mut titles = Vec::new();
@@ -51,8 +52,8 @@ fn tooltips(svg: &str) -> Vec<String> {
 }
 
 #[test]
-fn folded_stacks_add_up_and_run_from_the_outermost_function() {
-    let snapshot = of(&recorded().all());
+fn folded_stacks_add_up_and_begin_with_the_outermost_function() {
+    let snapshot = snapshot_of(&recorded().all());
     let text = folded::live_bytes(&snapshot, Some("cache"));
     let sum: u64 = text
         .lines()
@@ -76,10 +77,10 @@ fn folded_stacks_add_up_and_run_from_the_outermost_function() {
 }
 
 #[test]
-fn a_picture_of_what_is_live() {
-    let snapshot = of(&recorded().all());
+fn a_flame_graph_shows_live_bytes() {
+    let snapshot = snapshot_of(&recorded().all());
     let svg = flamegraph::live_bytes("Live bytes", &[("cache", &snapshot)]).unwrap();
-    keep("live.svg", &svg);
+    save("live.svg", &svg);
     let tooltips = tooltips(&svg);
     let total = snapshot.totals().live_bytes;
     assert!(
@@ -97,16 +98,16 @@ fn a_picture_of_what_is_live() {
 }
 
 #[test]
-fn a_picture_of_what_changed() {
+fn a_flame_graph_shows_changes() {
     let (all, extra) = (recorded().all(), recorded().case("rc_cycle"));
-    let before = of(&[&all[..], recorded().case("hash_map_insert")].concat());
-    let after = of(&[&all[..], extra, extra, extra, extra, extra, extra].concat());
+    let before = snapshot_of(&[&all[..], recorded().case("hash_map_insert")].concat());
+    let after = snapshot_of(&[&all[..], extra, extra, extra, extra, extra, extra].concat());
     let svg = difference(
         "Since the baseline",
         &[("cache", &Baseline::new(&before), &after)],
     )
     .unwrap();
-    keep("difference.svg", &svg);
+    save("difference.svg", &svg);
     let tooltips = tooltips(&svg);
     let leaked: u64 = extra.iter().map(|allocation| allocation.bytes * 6).sum();
     let gone: u64 = recorded()
@@ -134,20 +135,20 @@ fn a_picture_of_what_changed() {
     );
     assert!(
         !tooltips.iter().any(|tip| tip.contains("plain_vector")),
-        "what did not change is left out"
+        "unchanged stacks must be omitted"
     );
 }
 
 #[test]
-fn no_change_and_nothing_live_are_pictures_too() {
+fn a_flame_graph_without_bytes_or_changes_is_valid() {
     let empty = Snapshot::new(&Reading::default(), |_| None, no_symbols());
-    let same = of(recorded().case("closure"));
-    let pictures = [
+    let same = snapshot_of(recorded().case("closure"));
+    let graphs = [
         flamegraph::live_bytes("nothing", &[("cache", &empty)]).unwrap(),
         difference("nothing", &[("cache", &Baseline::new(&same), &same)]).unwrap(),
     ];
-    for svg in pictures {
-        keep("nothing.svg", &svg);
+    for svg in graphs {
+        save("nothing.svg", &svg);
         assert!(
             svg.contains("nothing to show") && svg.trim_end().ends_with("</svg>"),
             "{svg}"
@@ -157,7 +158,7 @@ fn no_change_and_nothing_live_are_pictures_too() {
 }
 
 #[test]
-fn names_are_text_and_never_markup() {
+fn names_are_escaped_in_flame_graphs() {
     let hostile = [
         "</title><script>alert(1)</script>",
         "\"><img src=x onerror=alert(1)>",
@@ -175,7 +176,7 @@ fn names_are_text_and_never_markup() {
         snapshot(&no_symbols(), &places),
     );
     let guest = "</svg><script>alert(4)</script>";
-    let pictures = [
+    let graphs = [
         flamegraph::live_bytes(guest, &[(guest, &all)]).unwrap(),
         difference(guest, &[(guest, &Baseline::new(&none), &all)]).unwrap(),
     ];
@@ -184,11 +185,11 @@ fn names_are_text_and_never_markup() {
         &[("cache", &snapshot(&no_symbols(), &[("a", 1, 1)]))],
     )
     .unwrap();
-    for svg in pictures {
+    for svg in graphs {
         assert_eq!(
             svg.matches("<script").count(),
             plain.matches("<script").count(),
-            "no script but the picture's own"
+            "the graph contains no other script"
         );
         assert!(!svg.contains("<img"));
         let tooltips = tooltips(&svg);
@@ -198,21 +199,24 @@ fn names_are_text_and_never_markup() {
                 .any(|tip| tip.starts_with("</title><script>alert(1)</script>")),
             "{tooltips:#?}"
         );
-        // All nine, the guest, and everything.
+        // The nine names, the guest and the root.
         assert_eq!(tooltips.len(), hostile.len() + 2, "{tooltips:#?}");
     }
     let context = Context::Synthetic("a;b\nc".into());
     assert_eq!(
         no_symbols().site(&context).location.as_ref(),
         "a;b\nc",
-        "only the picture cleans names"
+        "only flame graphs change names"
     );
 }
 
 #[test]
-fn a_picture_loads_nothing_from_elsewhere() {
-    let svg = flamegraph::live_bytes("Live bytes", &[("cache", &of(recorded().case("closure")))])
-        .unwrap();
+fn a_flame_graph_loads_nothing_from_elsewhere() {
+    let svg = flamegraph::live_bytes(
+        "Live bytes",
+        &[("cache", &snapshot_of(recorded().case("closure")))],
+    )
+    .unwrap();
     for loading in [
         "@import",
         "url(h",
