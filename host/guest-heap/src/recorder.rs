@@ -36,12 +36,12 @@ pub struct ContextCursor(Vec<usize>);
 /// Each store needs a recorder of its own, in the store's data.
 pub struct Recorder {
     meta: Arc<InstrumentedMeta>,
-    instances: Vec<Instance>,
+    instances: Vec<RecordedInstance>,
     checked: Checked,
 }
 
 /// An instrumented core instance.
-struct Instance {
+struct RecordedInstance {
     tables: WasmList<u64>,
     /// Byte range of its core module in the original component.
     module: Range<u32>,
@@ -212,7 +212,7 @@ impl Recorder {
     fn register_instance(&mut self, tables: WasmList<u64>, module: u32) -> u32 {
         let span = self.meta.modules().iter().find(|span| span.index == module);
         let number = self.instances.len() as u32;
-        self.instances.push(Instance {
+        self.instances.push(RecordedInstance {
             tables,
             module: span.map_or(0..0, |span| span.original.clone()),
             stacks: Vec::new(),

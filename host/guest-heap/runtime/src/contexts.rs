@@ -17,10 +17,10 @@ pub const CONTEXT_BITS: u32 = 14;
 pub const NEW: u32 = 1 << 31;
 
 /// Twice [`MAX_CONTEXTS`], so that a search with open addressing soon meets a free slot.
-const SLOTS: usize = 2 * MAX_CONTEXTS;
+const INDEX_SLOTS: usize = 2 * MAX_CONTEXTS;
 
 /// Slots in use at first: one page of memory serves a guest with a few hundred contexts.
-const FIRST_SLOTS: usize = 1 << 11;
+const FIRST_INDEX_SLOTS: usize = 1 << 11;
 
 /// The words that the host reads before the records.
 #[repr(C, align(64))]
@@ -66,10 +66,10 @@ pub struct Contexts {
     /// Sums, and counts of lost blocks and unknown frees.
     pub header: Header,
     records: [Record; MAX_CONTEXTS],
-    /// Mask of the slots in use. At first it is 0 instead of `FIRST_SLOTS - 1`, because all of the
+    /// Mask of the slots in use. At first it is 0 instead of `FIRST_INDEX_SLOTS - 1`, because all of the
     /// table is zero at first: see [`Contexts::new`].
     grown_mask: usize,
-    index: [u16; SLOTS],
+    index: [u16; INDEX_SLOTS],
 }
 
 impl Contexts {
@@ -98,7 +98,7 @@ impl Contexts {
             },
             records: [EMPTY; MAX_CONTEXTS],
             grown_mask: 0,
-            index: [0; SLOTS],
+            index: [0; INDEX_SLOTS],
         }
     }
 
@@ -140,7 +140,7 @@ impl Contexts {
         self.header.contexts = index as u64;
         self.index[slot] = index as u16;
         self.records[index].context = context;
-        if index * 2 > self.slot_mask() && self.slot_mask() < SLOTS - 1 {
+        if index * 2 > self.slot_mask() && self.slot_mask() < INDEX_SLOTS - 1 {
             self.double_slots();
         }
         index as u32 | NEW
@@ -148,7 +148,7 @@ impl Contexts {
 
     #[inline(always)]
     fn slot_mask(&self) -> usize {
-        self.grown_mask | (FIRST_SLOTS - 1)
+        self.grown_mask | (FIRST_INDEX_SLOTS - 1)
     }
 
     /// Doubles the slots in use, and inserts all contexts again.

@@ -6,7 +6,7 @@ use crate::block::MAX_PACKED_SIZE;
 const MAX_LARGE_BLOCKS: usize = 1 << (32 - (MAX_PACKED_SIZE + 1).ilog2());
 
 /// Twice [`MAX_LARGE_BLOCKS`], so that a search soon meets a free slot.
-const SLOTS: usize = 2 * MAX_LARGE_BLOCKS;
+const LARGE_SLOTS: usize = 2 * MAX_LARGE_BLOCKS;
 
 #[derive(Clone, Copy)]
 struct LargeBlock {
@@ -23,7 +23,7 @@ const FREE: LargeBlock = LargeBlock {
 /// Address → size in bytes: open addressing with linear probing. A removal shifts the following
 /// entries back.
 pub struct LargeSizes {
-    slots: [LargeBlock; SLOTS],
+    slots: [LargeBlock; LARGE_SLOTS],
     used: usize,
 }
 
@@ -31,19 +31,19 @@ impl LargeSizes {
     /// An empty table, all zero, so that it takes no space in the runtime's binary.
     pub const fn new() -> Self {
         Self {
-            slots: [FREE; SLOTS],
+            slots: [FREE; LARGE_SLOTS],
             used: 0,
         }
     }
 
     fn home(pointer: u32) -> usize {
-        ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> (32 - SLOTS.ilog2())) as usize
+        ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> (32 - LARGE_SLOTS.ilog2())) as usize
     }
 
     fn slot(&self, pointer: u32) -> usize {
         let mut slot = Self::home(pointer);
         while self.slots[slot].pointer != 0 && self.slots[slot].pointer != pointer {
-            slot = (slot + 1) % SLOTS;
+            slot = (slot + 1) % LARGE_SLOTS;
         }
         slot
     }
@@ -75,13 +75,13 @@ impl LargeSizes {
         self.used -= 1;
         let mut next = hole;
         loop {
-            next = (next + 1) % SLOTS;
+            next = (next + 1) % LARGE_SLOTS;
             let block = self.slots[next];
             if block.pointer == 0 {
                 break;
             }
-            let from_home = next.wrapping_sub(Self::home(block.pointer)) % SLOTS;
-            if from_home >= next.wrapping_sub(hole) % SLOTS {
+            let from_home = next.wrapping_sub(Self::home(block.pointer)) % LARGE_SLOTS;
+            if from_home >= next.wrapping_sub(hole) % LARGE_SLOTS {
                 self.slots[hole] = block;
                 hole = next;
             }

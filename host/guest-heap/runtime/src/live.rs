@@ -1,7 +1,7 @@
 //! The live table: address of a block → its size and its context.
 //!
 //! A bucket takes half a cache line: four addresses, which one instruction compares, and four
-//! values. A block is in its home bucket or in one of the next [`PROBE`]` - 1` buckets. Blocks are
+//! values. A block is in its home bucket or in one of the next [`PROBE_LENGTH`]` - 1` buckets. Blocks are
 //! never shifted, so nearly all branches are predictable. Blocks without a place wait in a short
 //! list, which a search reads only after it has failed everywhere else.
 //!
@@ -18,7 +18,7 @@ use crate::block::{Block, LiveEntry, MAX_PACKED_SIZE, pack_small, unpack_small};
 use crate::recent::BATCH;
 use growth::BUCKETS_PER_OLD_HIT;
 use table::lane;
-pub use table::{Bucket, FIRST_BYTES, LAST_BYTES, LiveTable, PROBE, Region, Spill};
+pub use table::{Bucket, FIRST_BYTES, LAST_BYTES, LiveTable, PROBE_LENGTH, Region, Spill};
 
 /// No valid value: contexts and sizes fill 32 bits.
 const NOT_FOUND: u64 = u64::MAX;
@@ -116,7 +116,8 @@ impl<R: Region> LiveTable<R> {
     #[inline(never)]
     fn remove_slow(&mut self, pointer: u32) -> u64 {
         let home = self.home(pointer);
-        let further = (home + 1..home + PROBE).find_map(|number| self.take_from(number, pointer));
+        let further =
+            (home + 1..home + PROBE_LENGTH).find_map(|number| self.take_from(number, pointer));
         let found = further
             .or_else(|| self.remove_unmoved(pointer))
             .or_else(|| self.remove_waiting(pointer));
@@ -135,13 +136,13 @@ impl<R: Region> LiveTable<R> {
         }
         let home = self.home(pointer);
         let find = |number| self.find_in(number, pointer);
-        let found = (home..home + PROBE).find_map(find);
+        let found = (home..home + PROBE_LENGTH).find_map(find);
         let (bucket, hits) = match found {
             Some(found) => found,
             None => {
                 // The move must also end when the guest only resizes blocks.
                 self.move_buckets(BUCKETS_PER_OLD_HIT);
-                (home..home + PROBE)
+                (home..home + PROBE_LENGTH)
                     .chain(self.old_buckets(pointer))
                     .find_map(|number| self.find_in(number, pointer))?
             }

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use guest_heap_runtime::block::Block;
 use guest_heap_runtime::live::{Bucket, FIRST_BYTES, LiveTable, Region, Spill};
 
-/// Memory that grows up to a limit in bytes.
-struct Memory {
+/// TestMemory that grows up to a limit in bytes.
+struct TestMemory {
     bytes: Vec<Aligned>,
     limit: usize,
 }
@@ -22,7 +22,7 @@ struct Memory {
 #[derive(Clone, Copy)]
 struct Aligned(#[allow(dead_code)] [u8; 64]);
 
-impl Memory {
+impl TestMemory {
     /// Allocates all of the memory at once, since a vector that grows would move.
     fn new(max_bytes: usize, limit: usize) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Memory {
 }
 
 // SAFETY: the vector is never resized, and only the table uses it.
-unsafe impl Region for Memory {
+unsafe impl Region for TestMemory {
     fn base(&self) -> *mut Bucket {
         self.bytes.as_ptr().cast_mut().cast()
     }
@@ -45,7 +45,7 @@ unsafe impl Region for Memory {
 
 /// A table, and a map of the blocks that it must hold.
 struct Model {
-    table: LiveTable<Memory>,
+    table: LiveTable<TestMemory>,
     blocks: HashMap<u32, Block>,
     refused: u32,
 }
@@ -62,7 +62,7 @@ impl Model {
     fn new(blocks: u32, limit: usize) -> Self {
         let spill = Box::leak(Box::new(Spill::new()));
         // SAFETY: the spill is leaked, and nothing else uses it.
-        let table = unsafe { LiveTable::new(Memory::new(bytes_for(blocks), limit), spill) };
+        let table = unsafe { LiveTable::new(TestMemory::new(bytes_for(blocks), limit), spill) };
         Self {
             table,
             blocks: HashMap::new(),

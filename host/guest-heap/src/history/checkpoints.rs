@@ -15,9 +15,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 /// Tolerance of the interval: a reading that is a little early must not cost a whole interval.
 const EARLY_TOLERANCE: Duration = Duration::from_millis(500);
 /// Call stacks of one checkpoint. The smaller ones are merged into one entry.
-const MAX_STACKS: usize = 1024;
+const MAX_STACKS_PER_CHECKPOINT: usize = 1024;
 /// Bytes of all checkpoints with their stacks.
-const MAX_BYTES: usize = 900_000;
+const MAX_CHECKPOINT_BYTES: usize = 900_000;
 
 /// The checkpoints, oldest first.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Checkpoints {
         {
             self.kept.pop_front();
         }
-        while !self.kept.is_empty() && self.memory_bytes() > MAX_BYTES {
+        while !self.kept.is_empty() && self.memory_bytes() > MAX_CHECKPOINT_BYTES {
             self.kept.pop_front();
         }
     }
@@ -91,9 +91,11 @@ fn largest(snapshot: &Snapshot) -> Baseline {
         .iter()
         .filter(|entry| entry.usage.live_objects > 0);
     let mut entries: Vec<LiveUsage> = live.map(LiveUsage::from).collect();
-    if entries.len() > MAX_STACKS {
-        entries.select_nth_unstable_by_key(MAX_STACKS, |entry| std::cmp::Reverse(entry.bytes));
-        let rest = entries.split_off(MAX_STACKS);
+    if entries.len() > MAX_STACKS_PER_CHECKPOINT {
+        entries.select_nth_unstable_by_key(MAX_STACKS_PER_CHECKPOINT, |entry| {
+            std::cmp::Reverse(entry.bytes)
+        });
+        let rest = entries.split_off(MAX_STACKS_PER_CHECKPOINT);
         entries.push(LiveUsage {
             context: Context::Synthetic(Arc::from(OTHER)),
             site: other_site(),

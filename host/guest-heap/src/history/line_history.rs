@@ -20,7 +20,7 @@ const MAX_DELTA_BYTES: usize = 600_000;
 /// The latest intervals, which are never merged.
 const UNMERGED_INTERVALS: usize = 30;
 /// Bytes of a text. Longer texts are cut, because the guest chooses them.
-const MAX_TEXT_BYTES: usize = 160;
+const MAX_SITE_TEXT_BYTES: usize = 160;
 /// Minimum time between two merges of lines, because a merge rewrites the whole window.
 const FOLD_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -325,13 +325,13 @@ impl LineHistory {
 /// The key of a line in the index: its location, cut to the maximum length.
 fn key(location: &str) -> &str {
     location
-        .get(..location.floor_char_boundary(MAX_TEXT_BYTES))
+        .get(..location.floor_char_boundary(MAX_SITE_TEXT_BYTES))
         .unwrap_or(location)
 }
 
 /// A site with its texts cut to the maximum length.
 fn bounded(site: &Arc<Site>) -> Arc<Site> {
-    let is_short = |text: &str| text.len() <= MAX_TEXT_BYTES;
+    let is_short = |text: &str| text.len() <= MAX_SITE_TEXT_BYTES;
     if is_short(&site.location)
         && is_short(&site.function)
         && site.file.as_deref().is_none_or(is_short)

@@ -203,10 +203,10 @@ impl Calls {
         let mut changed = Vec::with_capacity(self.sites.len());
         // Whether the context may have changed here; `None` in unreachable code.
         let mut here = Some(false);
-        let mut open: Vec<Label> = vec![Label::default()];
+        let mut open: Vec<OpenBlock> = vec![OpenBlock::default()];
         for op in &self.flow {
             match *op {
-                FlowOp::Block => open.push(Label {
+                FlowOp::Block => open.push(OpenBlock {
                     at_start: here,
                     at_end: None,
                     is_loop: false,
@@ -214,21 +214,21 @@ impl Calls {
                 FlowOp::Loop => {
                     let changing = loops.next().unwrap_or(true);
                     here = here.map(|before| before || changing);
-                    open.push(Label {
+                    open.push(OpenBlock {
                         at_start: here,
                         at_end: None,
                         is_loop: true,
                     });
                 }
                 FlowOp::Else => {
-                    if let Some(label) = open.last_mut() {
-                        label.at_end = join(label.at_end, here);
-                        here = label.at_start;
+                    if let Some(block) = open.last_mut() {
+                        block.at_end = join(block.at_end, here);
+                        here = block.at_start;
                     }
                 }
                 FlowOp::End => {
-                    if let Some(label) = open.pop() {
-                        here = join(here, label.at_end);
+                    if let Some(block) = open.pop() {
+                        here = join(here, block.at_end);
                     }
                 }
                 FlowOp::MayBranch(depth) => branch(&mut open, depth, here),
@@ -284,18 +284,18 @@ impl Calls {
 
 /// An open block, and whether the context may have changed at its start and at its end.
 #[derive(Clone, Copy, Default)]
-struct Label {
+struct OpenBlock {
     at_start: Option<bool>,
     /// Never set for a loop, to whose end no branch leads.
     at_end: Option<bool>,
     is_loop: bool,
 }
 
-fn branch(open: &mut [Label], depth: u32, here: Option<bool>) {
-    let label = open.iter_mut().rev().nth(depth as usize);
+fn branch(open: &mut [OpenBlock], depth: u32, here: Option<bool>) {
+    let block = open.iter_mut().rev().nth(depth as usize);
     // `changing_loops` covers the branches to the start of a loop.
-    if let Some(label) = label.filter(|label| !label.is_loop) {
-        label.at_end = join(label.at_end, here);
+    if let Some(block) = block.filter(|block| !block.is_loop) {
+        block.at_end = join(block.at_end, here);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::reading::Context;
 
 /// Distinct stacks in the cache. When it is full, it drops the stacks that nothing else holds; they
 /// can be attributed again.
-const MAX_STACKS: usize = 32_768;
+const MAX_CACHED_STACKS: usize = 32_768;
 /// Bytes of the two counters in front of the value of an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
 
@@ -80,10 +80,10 @@ impl SymbolCache {
             file: line.and(frame.file.clone()),
             line: frame.line,
         });
-        if self.stacks.len() >= MAX_STACKS {
+        if self.stacks.len() >= MAX_CACHED_STACKS {
             self.stacks.retain(|stack, _| Arc::strong_count(stack) > 1);
         }
-        if self.stacks.len() < MAX_STACKS {
+        if self.stacks.len() < MAX_CACHED_STACKS {
             self.stacks.insert(Arc::clone(stack), Arc::clone(&site));
         }
         site

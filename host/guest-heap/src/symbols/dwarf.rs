@@ -6,7 +6,7 @@ use addr2line::Context;
 use gimli::{EndianArcSlice, LittleEndian, Reader as _};
 
 use super::compressed_section::CompressedSection;
-use super::dwarf_limits::{self, MAX_TEXT_BYTES};
+use super::dwarf_limits::{self, MAX_DWARF_TEXT_BYTES};
 use super::module::ModuleSymbols;
 use super::options::SymbolOptions;
 use super::source_path::{self, SourcePath, WorkspaceRoots};
@@ -88,7 +88,7 @@ impl ParsedDwarf {
         while let Ok(Some(frame)) = chain.next() {
             let function = frame.function.and_then(|name| {
                 let name = name.raw_name().ok()?;
-                (name.len() <= MAX_TEXT_BYTES).then(|| name.into_owned())
+                (name.len() <= MAX_DWARF_TEXT_BYTES).then(|| name.into_owned())
             });
             let location = frame.location;
             frames.push(DwarfFrame {
@@ -96,7 +96,7 @@ impl ParsedDwarf {
                 file: location
                     .as_ref()
                     .and_then(|at| at.file)
-                    .filter(|file| file.len() <= MAX_TEXT_BYTES)
+                    .filter(|file| file.len() <= MAX_DWARF_TEXT_BYTES)
                     .map(str::to_owned),
                 line: location
                     .as_ref()
@@ -115,7 +115,7 @@ impl ParsedDwarf {
 /// The working directory of the compiler and the source file, for each compilation unit.
 fn compilation_units(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<(String, String)>, gimli::Error> {
     let text = |text: Option<Reader>| match text {
-        Some(text) if text.len() <= MAX_TEXT_BYTES => {
+        Some(text) if text.len() <= MAX_DWARF_TEXT_BYTES => {
             text.to_string_lossy().map(|text| text.into_owned())
         }
         _ => Ok(String::new()),

@@ -17,11 +17,11 @@ const MAX_INLINE_DEPTH: usize = 500;
 const MAX_SHARING: u64 = 4;
 
 /// Bytes of a text. Longer texts are ignored.
-pub(super) const MAX_TEXT_BYTES: usize = 16 << 10;
+pub(super) const MAX_DWARF_TEXT_BYTES: usize = 16 << 10;
 
 /// Reading the DWARF would take much more work than its size suggests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LimitExceeded;
+pub(super) struct DwarfTooComplex;
 
 /// The bytes that units may still refer to.
 struct Budget(u64);
@@ -32,8 +32,8 @@ impl Budget {
         Self(bytes.saturating_mul(MAX_SHARING).saturating_add(1 << 16))
     }
 
-    fn spend(&mut self, bytes: u64) -> Result<(), LimitExceeded> {
-        self.0 = self.0.checked_sub(bytes).ok_or(LimitExceeded)?;
+    fn spend(&mut self, bytes: u64) -> Result<(), DwarfTooComplex> {
+        self.0 = self.0.checked_sub(bytes).ok_or(DwarfTooComplex)?;
         Ok(())
     }
 }
@@ -41,7 +41,7 @@ impl Budget {
 /// Checks that abbreviation tables do not overlap too much. Call it before any unit is read.
 pub(super) fn check_tables<R: Reader<Offset = usize>>(
     dwarf: &Dwarf<R>,
-) -> Result<(), LimitExceeded> {
+) -> Result<(), DwarfTooComplex> {
     let section = dwarf.debug_abbrev.reader();
     let mut budget = Budget::for_section(section.len() as u64);
     let mut tables = BTreeSet::new();
@@ -89,7 +89,7 @@ fn skip_abbreviation<R: Reader>(table: &mut R) -> gimli::Result<bool> {
 /// unit is too deep.
 pub(super) fn check_units<R: Reader<Offset = usize>>(
     dwarf: &Dwarf<R>,
-) -> Result<(), LimitExceeded> {
+) -> Result<(), DwarfTooComplex> {
     let mut programs = Budget::for_section(dwarf.debug_line.reader().len() as u64);
     let lists = [
         dwarf.ranges.debug_ranges().reader().len(),
@@ -117,7 +117,7 @@ pub(super) fn check_units<R: Reader<Offset = usize>>(
         }
         let deepest = inline_depth(&unit.header, &unit.abbreviations);
         if deepest > MAX_INLINE_DEPTH {
-            return Err(LimitExceeded);
+            return Err(DwarfTooComplex);
         }
     }
     Ok(())
@@ -181,7 +181,7 @@ mod tests {
         unit
     }
 
-    fn check(sections: &[(SectionId, &[u8])]) -> Result<(), LimitExceeded> {
+    fn check(sections: &[(SectionId, &[u8])]) -> Result<(), DwarfTooComplex> {
         let dwarf = Dwarf::load(|id| {
             let section = sections.iter().find(|(known, _)| *known == id);
             let bytes = section.map_or(&[][..], |(_, bytes)| bytes);
@@ -206,8 +206,8 @@ mod tests {
             ])
         };
         assert_eq!(nested(400), Ok(()));
-        assert_eq!(nested(600), Err(LimitExceeded));
-        assert_eq!(nested(1_000_000), Err(LimitExceeded));
+        assert_eq!(nested(600), Err(DwarfTooComplex));
+        assert_eq!(nested(1_000_000), Err(DwarfTooComplex));
         // Code 3 is a lexical block. Compilers nest one for each variable.
         let abbreviations = [&abbreviations[..10], &[3, 0x0b, 1, 0, 0, 0]].concat();
         let entries = [&[1][..], &[3; 100_000], &[0; 100_001]].concat();
@@ -248,7 +248,7 @@ mod tests {
             "units with the same table read it once"
         );
         assert_eq!(units(3, 2), Ok(()));
-        assert_eq!(units(1000, 2), Err(LimitExceeded));
+        assert_eq!(units(1000, 2), Err(DwarfTooComplex));
     }
 
     #[test]
@@ -272,6 +272,6 @@ mod tests {
             ])
         };
         assert_eq!(units(2), Ok(()));
-        assert_eq!(units(1000), Err(LimitExceeded));
+        assert_eq!(units(1000), Err(DwarfTooComplex));
     }
 }

@@ -8,11 +8,11 @@ use crate::guest::{Guest, linker, store};
 use crate::wat_guest::{check_same, single};
 
 /// Refuses every growth of the profiler's memory.
-struct Limiter {
+struct RefusingLimiter {
     meta: std::sync::Arc<InstrumentedMeta>,
 }
 
-impl ResourceLimiter for Limiter {
+impl ResourceLimiter for RefusingLimiter {
     fn memory_growing(
         &mut self,
         current: usize,
@@ -34,7 +34,7 @@ fn a_profiler_without_memory_loses_blocks_and_the_guest_runs_on() {
     let engine = wasmtime::Engine::new(&crate::guest::config()).unwrap();
     let compiled = wasmtime::component::Component::new(&engine, &instrumented.component).unwrap();
     let mut store = store(&engine, instrumented.meta.clone());
-    store.data_mut().limiter = Some(Box::new(Limiter {
+    store.data_mut().limiter = Some(Box::new(RefusingLimiter {
         meta: instrumented.meta,
     }));
     let instance = linker(&engine)

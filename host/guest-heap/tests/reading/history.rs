@@ -9,7 +9,7 @@ use guest_heap::snapshot::GroupBy;
 
 use crate::synthetic::{no_symbols, snapshot};
 
-const MAX_BYTES: usize = 2 * 1024 * 1024;
+const MAX_HISTORY_BYTES: usize = 2 * 1024 * 1024;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -215,7 +215,7 @@ fn check_bounds(
         history.resolution(),
         spent.as_micros() / u128::from(readings)
     );
-    assert!(largest <= MAX_BYTES, "{name}: {largest} bytes");
+    assert!(largest <= MAX_HISTORY_BYTES, "{name}: {largest} bytes");
     history
 }
 

@@ -124,13 +124,13 @@ fn build() -> PathBuf {
     target.join("wasm32-wasip2/release/lines.wasm")
 }
 
-struct State {
+struct Data {
     wasi: WasiCtx,
     table: ResourceTable,
     allocations: Vec<Allocation>,
 }
 
-impl WasiView for State {
+impl WasiView for Data {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
             ctx: &mut self.wasi,
@@ -144,13 +144,13 @@ fn record(bytes: &[u8]) -> Recorded {
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     let engine = Engine::new(&config).unwrap();
     let component = Component::new(&engine, bytes).unwrap();
-    let mut linker: Linker<State> = Linker::new(&engine);
+    let mut linker: Linker<Data> = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
     linker
         .root()
         .func_wrap(
             "allocated",
-            |mut store: wasmtime::StoreContextMut<'_, State>, (bytes,): (u32,)| {
+            |mut store: wasmtime::StoreContextMut<'_, Data>, (bytes,): (u32,)| {
                 let stack = WasmBacktrace::force_capture(&store)
                     .frames()
                     .iter()
@@ -165,12 +165,12 @@ fn record(bytes: &[u8]) -> Recorded {
             },
         )
         .unwrap();
-    let state = State {
+    let data = Data {
         wasi: WasiCtxBuilder::new().build(),
         table: ResourceTable::new(),
         allocations: Vec::new(),
     };
-    let mut store = Store::new(&engine, state);
+    let mut store = Store::new(&engine, data);
     let instance = linker.instantiate(&mut store, &component).unwrap();
     let cases = instance
         .get_typed_func::<(), (Vec<String>,)>(&mut store, "cases")

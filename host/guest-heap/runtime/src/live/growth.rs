@@ -11,7 +11,7 @@
 use core::ops::Range;
 
 use super::table::{
-    Bucket, LAST_BITS, LiveTable, MAX_WAITING, PROBE, RESERVE_SHARE, Region, bytes_for,
+    Bucket, LAST_BITS, LiveTable, MAX_WAITING, PROBE_LENGTH, RESERVE_SHARE, Region, bytes_for,
     capacity_for, home_at,
 };
 use crate::block::LiveEntry;
@@ -40,7 +40,7 @@ impl<R: Region> LiveTable<R> {
     /// The unmoved buckets that may hold a block since before the table doubled.
     pub(super) fn old_buckets(&self, pointer: u32) -> Range<usize> {
         let home = home_at(pointer, self.shift + 1);
-        home..(home + PROBE).min(self.unmoved)
+        home..(home + PROBE_LENGTH).min(self.unmoved)
     }
 
     pub(super) fn remove_unmoved(&mut self, pointer: u32) -> Option<u32> {
@@ -96,7 +96,7 @@ impl<R: Region> LiveTable<R> {
         }
         let live = self.capacity.wrapping_sub(self.inserts_left + self.reserve);
         self.shift -= 1;
-        self.unmoved = buckets + PROBE;
+        self.unmoved = buckets + PROBE_LENGTH;
         let capacity = capacity_for(2 * buckets);
         // After a refused growth more blocks than that can be live.
         self.capacity = if capacity > live {

@@ -8,7 +8,7 @@ use crate::recent::Recent;
 /// Buckets that a search for an address visits. A small number is not enough: for some block sizes
 /// the hash fills the buckets so unevenly that blocks find no place. With 32 this happens for no
 /// size up to 2,000 bytes.
-pub const PROBE: usize = 32;
+pub const PROBE_LENGTH: usize = 32;
 
 /// Blocks that the waiting list holds.
 pub(super) const MAX_WAITING: usize = 1024;
@@ -105,7 +105,7 @@ pub struct LiveTable<R> {
 }
 
 pub(super) const fn bytes_for(buckets: usize) -> usize {
-    (buckets + PROBE) * size_of::<Bucket>()
+    (buckets + PROBE_LENGTH) * size_of::<Bucket>()
 }
 
 pub(super) const fn capacity_for(buckets: usize) -> u32 {
@@ -173,8 +173,8 @@ impl<R: Region> LiveTable<R> {
 
     #[inline(always)]
     pub(super) fn bucket(&self, number: usize) -> *mut Bucket {
-        debug_assert!(number < (1 << (32 - self.shift)) + PROBE);
-        // SAFETY: callers pass a home plus at most PROBE - 1, which `bytes_for` includes.
+        debug_assert!(number < (1 << (32 - self.shift)) + PROBE_LENGTH);
+        // SAFETY: callers pass a home plus at most PROBE_LENGTH - 1, which `bytes_for` includes.
         unsafe { self.region.base().add(number) }
     }
 
@@ -214,7 +214,7 @@ impl<R: Region> LiveTable<R> {
 
     pub(super) fn place(&mut self, pointer: u32, value: u32) -> bool {
         let home = self.home(pointer);
-        (home..home + PROBE).any(|number| self.place_in(number, pointer, value))
+        (home..home + PROBE_LENGTH).any(|number| self.place_in(number, pointer, value))
     }
 
     #[inline(always)]
