@@ -79,7 +79,7 @@ pub struct Options {
     /// Has the host capture the call stack at every allocation, not only at the first one of a
     /// context, and compare it with the stack of the context.
     ///
-    /// This makes the guest a hundred times slower. It proves for a run that no context stands for
+    /// This makes the guest a hundred times slower. It proves for a run that no context represents
     /// two call stacks. [`Recorder::checked`](crate::Recorder::checked) returns the outcome.
     pub check_contexts: bool,
 }

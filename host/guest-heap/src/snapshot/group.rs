@@ -12,7 +12,7 @@ use crate::symbols::{Frame, Site};
 pub enum GroupBy {
     /// The source line.
     Line,
-    /// The function that holds the line.
+    /// The function that contains the line.
     Function,
     /// The source file.
     File,

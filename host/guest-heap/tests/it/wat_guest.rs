@@ -74,7 +74,7 @@ pub(crate) fn names(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
 }
 
 /// Checks that the instrumented component returns the same result as the original, and that no
-/// context stands for two stacks. Returns the instrumented guest after the call.
+/// context represents two stacks. Returns the instrumented guest after the call.
 pub(crate) fn check_same(component: &[u8], n: u32) -> Guest {
     let expected = run(&mut Guest::original(component), n);
     let mut options = Options::default();
