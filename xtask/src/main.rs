@@ -57,7 +57,7 @@ enum Task {
     /// Check whether components keep the promises of the contract.
     CheckPlugin(check_plugin::Args),
     /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
-    Lint,
+    Lint(lint::Args),
     /// Measure the running lab and the heap profiler, and compare with their limits.
     Bench(bench::Args),
     /// Load for minutes or days: the host itself must not leak. Needs `wrk`.
@@ -79,7 +79,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::NewPlugin(args) => new_plugin::run(&workspace, &args),
         Task::Languages(args) => languages::run(&workspace, &args),
         Task::CheckPlugin(args) => check_plugin::run(&workspace, &args),
-        Task::Lint => lint::run(&workspace),
+        Task::Lint(args) => lint::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),
         Task::Stack(command) => stack::run(&workspace, &command),
