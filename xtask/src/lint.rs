@@ -21,6 +21,7 @@ mod commits;
 mod file_size;
 mod finding;
 mod language;
+mod lexer;
 mod source;
 
 /// The parts of cargo-deny that need no network; advisories are fetched from a Git host.

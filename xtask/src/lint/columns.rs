@@ -1,7 +1,8 @@
 //! Comments and Markdown prose are at most [`MAX_COLUMNS`] wide. Rustfmt does not wrap them.
 
 use super::finding::Finding;
-use super::source::{Kind, Source, Syntax};
+use super::lexer::{Kind, Syntax};
+use super::source::Source;
 
 /// Characters of a line, indentation included.
 const MAX_COLUMNS: usize = 100;
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_comment_is_measured_with_its_indentation_and_code() {
-        let text = format!("// {}\n    // {}\n", words(19), words(19));
+        let text = format!("// {}\n    // {}\n", words(18), words(18));
         assert_eq!(check_text(Syntax::Rust, &text), [] as [usize; 0]);
         let text = format!("let a = 1; // {}\n", words(19));
         assert_eq!(check_text(Syntax::Rust, &text), [1]);

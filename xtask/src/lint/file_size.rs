@@ -1,7 +1,8 @@
 //! A Rust file over [`MAX_LINES`] lines says at its top why it is not split.
 
 use super::finding::Finding;
-use super::source::{Source, Syntax};
+use super::lexer::Syntax;
+use super::source::Source;
 
 /// Lines of a file that needs no reason, tests included.
 const MAX_LINES: usize = 400;

@@ -1,11 +1,13 @@
 //! Plain language: no phrase and no name of `language.txt` in anything that people read.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use super::finding::Finding;
-use super::source::{Kind, Piece, Source, Syntax, is_word};
+use super::lexer::{Kind, Piece, Syntax, is_word};
+use super::source::Source;
 
 /// The list, with what to write instead.
 const LIST: &str = include_str!("language.txt");
@@ -14,9 +16,12 @@ const LIST: &str = include_str!("language.txt");
 const LIST_FILE: &str = "xtask/src/lint/language.txt";
 
 /// The parsed list.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Language {
-    phrases: Vec<Phrase>,
+    /// By the first word, which most words of a text are not.
+    phrases: HashMap<String, Vec<Phrase>>,
+    /// Those whose first word ends with `*`.
+    open_phrases: Vec<Phrase>,
     names: Vec<(&'static str, &'static str)>,
 }
 
@@ -46,7 +51,7 @@ impl Language {
     }
 
     fn parse(list: &'static str) -> Result<Self> {
-        let (mut phrases, mut names) = (Vec::new(), Vec::new());
+        let mut language = Self::default();
         let mut section = "";
         for line in list.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
@@ -61,16 +66,26 @@ impl Language {
                 .with_context(|| format!("{LIST_FILE}: `{line}` says no replacement"))?;
             let (old, instead) = (old.trim(), instead.trim());
             match section {
-                "[phrases]" => phrases.push(Phrase {
+                "[phrases]" => language.add(Phrase {
                     words: old.split_whitespace().map(str::to_lowercase).collect(),
                     text: old,
                     instead,
                 }),
-                "[names]" => names.push((old, instead)),
+                "[names]" => language.names.push((old, instead)),
                 _ => bail!("{LIST_FILE}: `{line}` is in no section"),
             }
         }
-        Ok(Self { phrases, names })
+        Ok(language)
+    }
+
+    fn add(&mut self, phrase: Phrase) {
+        match phrase.words.first() {
+            Some(first) if !first.ends_with('*') => {
+                let same = self.phrases.entry(first.clone()).or_default();
+                same.push(phrase);
+            }
+            _ => self.open_phrases.push(phrase),
+        }
     }
 
     /// Every phrase and name of the list in one file.
@@ -82,9 +97,12 @@ impl Language {
         let mut found: Vec<(usize, &str, &str)> = Vec::new();
         for words in streams(&pieces) {
             for start in 0..words.len() {
-                let tail = words.get(start..).unwrap_or_default();
-                for phrase in &self.phrases {
-                    if let Some(word) = tail.first().filter(|_| phrase.begins(tail)) {
+                let Some(tail @ [word, ..]) = words.get(start..) else {
+                    continue;
+                };
+                let same = self.phrases.get(&word.text).into_iter().flatten();
+                for phrase in same.chain(&self.open_phrases) {
+                    if phrase.begins(tail) {
                         found.push((word.line, phrase.text, phrase.instead));
                     }
                 }
@@ -268,17 +286,17 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_complete_and_has_no_entry_twice() {
+    fn every_entry_of_the_list_names_a_replacement() {
         let language = Language::load().unwrap();
-        let mut entries: Vec<_> = language.phrases.iter().map(|phrase| phrase.text).collect();
-        entries.extend(language.names.iter().map(|(name, _)| *name));
-        let count = entries.len();
-        assert!(count > 40, "{count}");
+        let phrases: Vec<_> = language.phrases.values().flatten().collect();
+        assert!(phrases.len() > 30, "{}", phrases.len());
+        assert!(language.names.len() > 20, "{}", language.names.len());
+        assert!(phrases.iter().all(|phrase| !phrase.instead.is_empty()));
         assert!(
             language
-                .phrases
+                .names
                 .iter()
-                .all(|phrase| !phrase.instead.is_empty())
+                .all(|(_, instead)| !instead.is_empty())
         );
     }
 
