@@ -1,30 +1,34 @@
 //! `cargo xtask lint`: everything a change must pass before a person reads it.
 //!
-//! The text checks read all files that Git tracks and take about a second. Clippy and cargo-deny
+//! The text checks read every file that Git tracks and take a second or two. Clippy and cargo-deny
 //! come last, because they take minutes.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
+use xtask_support::layout::{PROFILER_FIXTURES, PROFILER_RUNTIME};
+use xtask_support::report::{self, Report};
+use xtask_support::toolchain;
+use xtask_support::workspace::{PLUGIN_TARGET, Workspace};
 
 use self::finding::Finding;
 use self::language::Language;
 use self::source::Source;
-use crate::progress::{self, Report};
-use crate::workspace::{PLUGIN_TARGET, PROFILER_FIXTURES, PROFILER_RUNTIME, Workspace};
-use crate::{invariants, toolchain};
 
 mod columns;
 mod commits;
+mod crates;
 mod file_size;
 mod finding;
 mod language;
 mod lexer;
+mod modules;
 mod source;
+mod use_paths;
 
-/// The parts of cargo-deny that need no network; advisories are fetched from a Git host.
+/// The checks of cargo-deny that need no network. Advisories are fetched from a Git host.
 const DENY_CHECKS: [&str; 3] = ["bans", "licenses", "sources"];
 
 /// One policy serves both workspaces, so each has entries that only the other one needs.
@@ -47,10 +51,10 @@ pub(crate) struct Args {
     /// Only these checks.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Check>,
-    /// Check the subjects of commits after this one. Without it: all since the rule exists.
+    /// Check the subjects of commits after this one. Default: the last commit before the rule.
     #[arg(long, env = commits::BASE_VARIABLE)]
     commits_since: Option<String>,
-    /// Text checks only look at files below these paths, relative to the root.
+    /// Language, columns and file size only of files below these paths, relative to the root.
     paths: Vec<PathBuf>,
 }
 
@@ -63,10 +67,12 @@ enum Check {
     Columns,
     /// Lines of a Rust file.
     FileSize,
+    /// Circles of modules.
+    Modules,
+    /// Arrows between crates.
+    Crates,
     /// Subjects of new commits.
     Commits,
-    /// Invariants of ARCHITECTURE.md.
-    Invariants,
     /// rustfmt in every workspace.
     Format,
     /// Clippy in every workspace.
@@ -75,150 +81,159 @@ enum Check {
     Deny,
 }
 
-/// Entry of the subcommand.
-///
+impl Args {
+    fn wants(&self, check: Check) -> bool {
+        self.only.is_empty() || self.only.contains(&check)
+    }
+}
+
 /// # Errors
 /// When a tool cannot be started. A finding is not an error but exit code 1.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let wanted = |check| args.only.is_empty() || args.only.contains(&check);
     let mut report = Report::default();
-    text_checks(workspace, args, &mut report)?;
-    if wanted(Check::Commits) {
+    let text = [
+        Check::Language,
+        Check::Columns,
+        Check::FileSize,
+        Check::Modules,
+    ];
+    if text.into_iter().any(|check| args.wants(check)) {
+        check_text(workspace, args, &mut report)?;
+    }
+    if args.wants(Check::Crates) {
+        report.check("arrows between crates", || check_crates(workspace));
+    }
+    if args.wants(Check::Commits) {
         check_commits(workspace, args, &mut report)?;
     }
-    if wanted(Check::Invariants) {
-        let started = Instant::now();
-        let broken = invariants::check(workspace.root())?;
-        for finding in &broken {
-            println!("{finding}");
-        }
-        report.record("invariants", broken.is_empty(), started.elapsed());
-    }
-    if wanted(Check::Format) {
+    if args.wants(Check::Format) || args.wants(Check::Clippy) {
         toolchain::ensure_lint_components(workspace)?;
+    }
+    if args.wants(Check::Format) {
         check_format(workspace, &mut report)?;
     }
-    if wanted(Check::Clippy) {
+    if args.wants(Check::Clippy) {
         toolchain::ensure_wasm_targets(workspace)?;
-        toolchain::ensure_lint_components(workspace)?;
         check_clippy(workspace, &mut report)?;
     }
-    if wanted(Check::Deny) {
+    if args.wants(Check::Deny) {
         check_dependencies(workspace, &mut report)?;
     }
-    Ok(if report.print() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(report.finish())
 }
 
-/// The checks that read one file at a time.
-fn text_checks(workspace: &Workspace, args: &Args, report: &mut Report) -> Result<()> {
-    type TextCheck<'a> = Box<dyn Fn(&Source) -> Vec<Finding> + 'a>;
-    let language = Language::load()?;
-    let checks: [(Check, &str, TextCheck<'_>); 3] = [
-        (
-            Check::Language,
-            "plain language",
-            Box::new(|source| language.check(source)),
-        ),
-        (Check::Columns, "columns", Box::new(columns::check)),
-        (
-            Check::FileSize,
-            "file size",
-            Box::new(|source| file_size::check(source).into_iter().collect()),
-        ),
-    ];
-    let mut sources = None;
-    for (check, name, find) in checks {
-        if !args.only.is_empty() && !args.only.contains(&check) {
-            continue;
-        }
-        progress::announce(name);
-        let started = Instant::now();
-        let sources = match &mut sources {
-            Some(sources) => sources,
-            none => none.insert(source::read_all(workspace.root())?),
-        };
-        let selected = |source: &&Source| {
+fn check_text(workspace: &Workspace, args: &Args, report: &mut Report) -> Result<()> {
+    let all = source::read_all(workspace.root())?;
+    let selected: Vec<&Source> = all
+        .iter()
+        .filter(|source| {
             args.paths.is_empty() || args.paths.iter().any(|path| source.path.starts_with(path))
-        };
-        let findings: Vec<Finding> = sources.iter().filter(selected).flat_map(find).collect();
-        finding::print(&findings);
-        report.record(name, findings.is_empty(), started.elapsed());
+        })
+        .collect();
+    let mut check = |check: Check, name: &str, find: &dyn Fn(&Source) -> Vec<Finding>| {
+        if args.wants(check) {
+            report::announce(name);
+            report.check(name, || {
+                let findings: Vec<Finding> = selected.iter().flat_map(|s| find(s)).collect();
+                finding::print(&findings);
+                none_of(findings.len(), "findings", selected.len(), "files")
+            });
+        }
+    };
+    let language = Language::load()?;
+    check(Check::Language, "plain language", &|s| language.check(s));
+    check(Check::Columns, "columns", &columns::check);
+    check(Check::FileSize, "file size", &|s| {
+        file_size::check(s).into_iter().collect()
+    });
+    if args.wants(Check::Modules) {
+        report.check("circles of modules", || {
+            let circles = modules::check(&all);
+            none_of(print(&circles), "circles", all.len(), "files")
+        });
     }
     Ok(())
+}
+
+fn check_crates(workspace: &Workspace) -> Result<String> {
+    let metadata = MetadataCommand::new()
+        .manifest_path(workspace.root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .context("cargo metadata cannot read the workspace")?;
+    let broken = crates::check(&metadata);
+    let members = metadata.workspace_members.len();
+    none_of(print(&broken), "forbidden dependencies", members, "crates")
 }
 
 fn check_commits(workspace: &Workspace, args: &Args, report: &mut Report) -> Result<()> {
     let name = "commit subjects";
-    progress::announce(name);
-    let started = Instant::now();
     match commits::check(workspace.root(), args.commits_since.as_deref())? {
-        commits::Outcome::Checked(broken) => {
-            for line in &broken {
-                println!("{line}");
-            }
-            report.record(name, broken.is_empty(), started.elapsed());
+        commits::Outcome::Checked { commits, broken } => {
+            report.check(name, || {
+                none_of(print(&broken), "broken rules", commits, "commits")
+            });
         }
-        commits::Outcome::Skipped(reason) => report.skip(name, &reason),
+        commits::Outcome::Skipped(reason) => report.skip(name, reason),
     }
     Ok(())
 }
 
+/// Prints the lines and returns how many there are.
+fn print(lines: &[String]) -> usize {
+    for line in lines {
+        println!("{line}");
+    }
+    lines.len()
+}
+
+fn none_of(found: usize, what: &str, among: usize, searched: &str) -> Result<String> {
+    if found > 0 {
+        bail!("{found} {what} in {among} {searched}");
+    }
+    Ok(format!("{among} {searched}"))
+}
+
 fn check_format(workspace: &Workspace, report: &mut Report) -> Result<()> {
+    let format = ["fmt", "--all", "--check"];
     let mut root = workspace.cargo();
-    report.check(
-        "format: host and xtask",
-        root.args(["fmt", "--all", "--check"]),
-    )?;
+    report.run("format: host and xtask", root.args(format))?;
     let mut plugins = workspace.plugins_cargo();
-    report.check("format: plugins", plugins.args(["fmt", "--all", "--check"]))?;
+    report.run("format: plugins", plugins.args(format))?;
     for folder in [PROFILER_RUNTIME, PROFILER_FIXTURES] {
-        let mut format = workspace.cargo_in(folder);
-        report.check(
-            &format!("format: {folder}"),
-            format.args(["fmt", "--all", "--check"]),
-        )?;
+        let mut cargo = workspace.cargo_in(folder);
+        report.run(&format!("format: {folder}"), cargo.args(format))?;
     }
     Ok(())
 }
 
 fn check_clippy(workspace: &Workspace, report: &mut Report) -> Result<()> {
     let mut root = workspace.cargo();
-    // In release, so that the build scripts and macros of the tests' build serve here too.
-    root.args([
-        "clippy",
-        "--keep-going",
-        "--release",
-        "--workspace",
-        "--all-targets",
-    ]);
-    report.check("clippy: host and xtask", root.args(DENY_WARNINGS))?;
+    root.args(["clippy", "--keep-going", "--workspace", "--all-targets"])
+        // In release, because the build scripts and macros of the tests' build serve here too.
+        .args(["--release"])
+        .args(DENY_WARNINGS);
+    report.run("clippy: host and xtask", &mut root)?;
     let mut runtime = workspace.cargo_in(PROFILER_RUNTIME);
-    runtime.args(["clippy", "--all-targets"]);
-    report.check(
-        "clippy: heap profiler's runtime",
-        runtime.args(DENY_WARNINGS),
-    )?;
+    runtime
+        .args(["clippy", "--all-targets"])
+        .args(DENY_WARNINGS);
+    report.run("clippy: heap profiler's runtime", &mut runtime)?;
     let mut plugins = workspace.plugins_cargo();
-    plugins.args(["clippy", "--workspace", "--all-targets"]);
-    report.check("clippy: plugins, native", plugins.args(DENY_WARNINGS))?;
+    plugins
+        .args(["clippy", "--workspace", "--all-targets"])
+        .args(DENY_WARNINGS);
+    report.run("clippy: plugins, native", &mut plugins)?;
     let mut wasm = workspace.plugins_wasm_cargo();
-    wasm.args([
-        "clippy",
-        "--release",
-        "--workspace",
-        "--target",
-        PLUGIN_TARGET,
-    ]);
-    report.check("clippy: plugins, wasm", wasm.args(DENY_WARNINGS))?;
+    wasm.args(["clippy", "--release", "--workspace", "--target"])
+        .arg(PLUGIN_TARGET)
+        .args(DENY_WARNINGS);
+    report.run("clippy: plugins, wasm", &mut wasm)?;
     Ok(())
 }
 
 fn check_dependencies(workspace: &Workspace, report: &mut Report) -> Result<()> {
-    if !toolchain::answers(workspace.cargo().args(["deny", "--version"])) {
+    if !toolchain::succeeds(workspace.cargo().args(["deny", "--version"])) {
         report.skip(
             "dependencies",
             "cargo-deny is not installed (cargo install --locked cargo-deny)",
@@ -235,10 +250,8 @@ fn check_dependencies(workspace: &Workspace, report: &mut Report) -> Result<()> 
             .args(DENY_CHECKS);
         cargo
     };
-    report.check("dependencies: host and xtask", &mut deny(workspace.cargo()))?;
-    report.check(
-        "dependencies: plugins",
-        &mut deny(workspace.plugins_cargo()),
-    )?;
+    report.run("dependencies: host and xtask", &mut deny(workspace.cargo()))?;
+    let mut plugins = deny(workspace.plugins_cargo());
+    report.run("dependencies: plugins", &mut plugins)?;
     Ok(())
 }

@@ -14,23 +14,26 @@ pub(crate) const BASE_VARIABLE: &str = "LINT_COMMITS_SINCE";
 /// Characters of a subject line.
 const MAX_SUBJECT: usize = 60;
 
-/// First words that are no imperative although their ending looks like one, or the other way round.
+/// Imperatives with an ending that usually belongs to another form.
 const IMPERATIVES: [&str; 12] = [
     "Address", "Bring", "Compress", "Discuss", "Embed", "Express", "Feed", "Focus", "Need", "Pass",
     "Process", "Speed",
 ];
 
-/// First words that describe instead of command, and have no ending that gives them away.
-const NO_VERBS: [&str; 14] = [
+/// Common first words that are no imperative and do not end like another form of a verb.
+const NO_IMPERATIVES: [&str; 14] = [
     "A", "An", "Better", "Built", "Bugfix", "Made", "More", "New", "No", "One", "Some", "The",
     "This", "WIP",
 ];
 
-/// What the check came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// One line for each subject that breaks the rule.
-    Checked(Vec<String>),
+    Checked {
+        /// How many.
+        commits: usize,
+        /// One line for each subject that breaks a rule.
+        broken: Vec<String>,
+    },
     /// Why the commits cannot be checked.
     Skipped(String),
 }
@@ -56,7 +59,10 @@ pub(crate) fn check(root: &Path, base: Option<&str>) -> Result<Outcome> {
         let problem = problem(subject)?;
         Some(format!("{hash} \"{subject}\": {problem}"))
     });
-    Ok(Outcome::Checked(broken.collect()))
+    Ok(Outcome::Checked {
+        commits: log.lines().count(),
+        broken: broken.collect(),
+    })
 }
 
 /// The output of a Git command; `None` when it does not succeed.
@@ -95,7 +101,8 @@ fn problem(subject: &str) -> Option<String> {
 
 /// True unless the word has the ending of another form: Added, Adds, Adding.
 fn is_imperative(word: &str) -> bool {
-    if NO_VERBS.contains(&word) || !word.chars().all(|c| c.is_ascii_alphabetic() || c == '-') {
+    if NO_IMPERATIVES.contains(&word) || !word.chars().all(|c| c.is_ascii_alphabetic() || c == '-')
+    {
         return false;
     }
     let other_form = ["ed", "ing", "s"].iter().any(|end| word.ends_with(end));
@@ -153,9 +160,10 @@ mod tests {
         for subject in ["before the rule.", "Add a check", "adds another"] {
             git_in(root, &["commit", "--quiet", "--allow-empty", "-m", subject]);
         }
-        let Outcome::Checked(broken) = check(root, Some("HEAD~2")).unwrap() else {
+        let Outcome::Checked { commits, broken } = check(root, Some("HEAD~2")).unwrap() else {
             panic!("the base is in the history");
         };
+        assert_eq!(commits, 2);
         assert_eq!(broken.len(), 1, "{broken:?}");
         assert!(broken[0].contains("adds another"), "{broken:?}");
         assert!(matches!(check(root, None).unwrap(), Outcome::Skipped(_)));
