@@ -14,8 +14,8 @@ use xtask_support::toolchain;
 use xtask_support::workspace::{PLUGIN_TARGET, Workspace};
 
 use self::finding::Finding;
-use self::language::Language;
-use self::source::Source;
+use self::language::PhraseList;
+use self::source::SourceFile;
 
 mod columns;
 mod commits;
@@ -26,7 +26,6 @@ mod language;
 mod lexer;
 mod modules;
 mod source;
-mod use_paths;
 
 /// The checks of cargo-deny that need no network. Advisories are fetched from a Git host.
 const DENY_CHECKS: [&str; 3] = ["bans", "licenses", "sources"];
@@ -124,13 +123,13 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 
 fn check_text(workspace: &Workspace, args: &Args, report: &mut Report) -> Result<()> {
     let all = source::read_all(workspace.root())?;
-    let selected: Vec<&Source> = all
+    let selected: Vec<&SourceFile> = all
         .iter()
         .filter(|source| {
             args.paths.is_empty() || args.paths.iter().any(|path| source.path.starts_with(path))
         })
         .collect();
-    let mut check = |check: Check, name: &str, find: &dyn Fn(&Source) -> Vec<Finding>| {
+    let mut check = |check: Check, name: &str, find: &dyn Fn(&SourceFile) -> Vec<Finding>| {
         if args.wants(check) {
             report::announce(name);
             report.check(name, || {
@@ -140,7 +139,7 @@ fn check_text(workspace: &Workspace, args: &Args, report: &mut Report) -> Result
             });
         }
     };
-    let language = Language::load()?;
+    let language = PhraseList::load()?;
     check(Check::Language, "plain language", &|s| language.check(s));
     check(Check::Columns, "columns", &columns::check);
     check(Check::FileSize, "file size", &|s| {

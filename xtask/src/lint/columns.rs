@@ -1,14 +1,14 @@
 //! Comments and Markdown prose are at most [`MAX_COLUMNS`] wide. Rustfmt does not wrap them.
 
 use super::finding::Finding;
-use super::lexer::{Kind, Syntax};
-use super::source::Source;
+use super::lexer::{PieceKind, Syntax};
+use super::source::SourceFile;
 
 /// Characters of a line, indentation included.
 const MAX_COLUMNS: usize = 100;
 
 /// Every comment or line of prose that is too wide.
-pub(crate) fn check(source: &Source) -> Vec<Finding> {
+pub(crate) fn check(source: &SourceFile) -> Vec<Finding> {
     let wide: Vec<usize> = match source.syntax {
         Syntax::Markdown => in_prose(&source.text),
         Syntax::Plain => Vec::new(),
@@ -23,12 +23,12 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
         .collect()
 }
 
-fn in_comments(source: &Source) -> Vec<usize> {
+fn in_comments(source: &SourceFile) -> Vec<usize> {
     let lines: Vec<&str> = source.text.lines().collect();
     let mut wide = Vec::new();
     let mut fenced = false;
     for piece in source.pieces() {
-        if piece.kind != Kind::Comment {
+        if piece.kind != PieceKind::Comment {
             continue;
         }
         let text = piece.text.trim_start();
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn check_text(syntax: Syntax, text: &str) -> Vec<usize> {
-        let source = Source {
+        let source = SourceFile {
             path: "a".into(),
             syntax,
             text: text.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::lexer::Syntax;
-use super::source::Source;
+use super::source::SourceFile;
 
 /// Lines of a file that needs no reason, tests included.
 const MAX_LINES: usize = 400;
@@ -11,7 +11,7 @@ const MAX_LINES: usize = 400;
 const REASON: &str = "//! Long because ";
 
 /// The finding for a file that is too long, at its last line.
-pub(crate) fn check(source: &Source) -> Option<Finding> {
+pub(crate) fn check(source: &SourceFile) -> Option<Finding> {
     let lines = source.text.lines().count();
     let has_reason = || {
         let mut top = source
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     fn lines_over(top: &str, syntax: Syntax, lines: usize) -> Option<usize> {
-        let source = Source {
+        let source = SourceFile {
             path: "a.rs".into(),
             syntax,
             text: format!(

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::finding::Finding;
-use super::lexer::{Kind, Piece, Syntax, is_word};
-use super::source::Source;
+use super::lexer::{Piece, PieceKind, Syntax, is_word};
+use super::source::SourceFile;
 
 /// The list, with what to write instead.
 const LIST: &str = include_str!("language.txt");
@@ -17,7 +17,7 @@ const LIST_FILE: &str = "xtask/src/lint/language.txt";
 
 /// The parsed list.
 #[derive(Debug, Default)]
-pub(crate) struct Language {
+pub(crate) struct PhraseList {
     /// By the first word, which most words of a text are not.
     phrases: HashMap<String, Vec<Phrase>>,
     /// Those whose first word ends with `*`.
@@ -41,7 +41,7 @@ struct Word {
     text: String,
 }
 
-impl Language {
+impl PhraseList {
     /// Parses the list.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Language {
     }
 
     /// Every phrase and name of the list in one file.
-    pub(crate) fn check(&self, source: &Source) -> Vec<Finding> {
+    pub(crate) fn check(&self, source: &SourceFile) -> Vec<Finding> {
         if source.path == Path::new(LIST_FILE) {
             return Vec::new();
         }
@@ -112,8 +112,8 @@ impl Language {
         for piece in &pieces {
             for (name, instead) in &self.names {
                 let used = match piece.kind {
-                    Kind::Code => code && has_name(piece.text, name),
-                    Kind::Comment | Kind::Text => code_spans(piece.text)
+                    PieceKind::Code => code && has_name(piece.text, name),
+                    PieceKind::Comment | PieceKind::Text => code_spans(piece.text)
                         .iter()
                         .any(|span| has_name(span, name)),
                 };
@@ -153,10 +153,10 @@ impl Phrase {
 /// phrase, and the words of identifiers in another.
 fn streams(pieces: &[Piece<'_>]) -> [Vec<Word>; 2] {
     let (mut prose, mut identifiers) = (Vec::new(), Vec::new());
-    let mut last = (Kind::Code, 0);
+    let mut last = (PieceKind::Code, 0);
     for piece in pieces {
         match piece.kind {
-            Kind::Code => {
+            PieceKind::Code => {
                 end_phrase(&mut prose, piece.line);
                 for token in piece.text.split(|c| !is_word(c)) {
                     add_words(&mut identifiers, piece.line, token);
@@ -229,12 +229,12 @@ mod tests {
                          [names]\nBREATH = ACCEPT_BACKOFF\nContext::Special = Context::Synthetic\n";
 
     fn check(path: &str, syntax: Syntax, text: &str) -> Vec<String> {
-        let source = Source {
+        let source = SourceFile {
             path: path.into(),
             syntax,
             text: text.to_owned(),
         };
-        let language = Language::parse(SMALL).unwrap();
+        let language = PhraseList::parse(SMALL).unwrap();
         let findings = language.check(&source);
         findings.iter().map(ToString::to_string).collect()
     }
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_entry_of_the_list_names_a_replacement() {
-        let language = Language::load().unwrap();
+        let language = PhraseList::load().unwrap();
         let phrases: Vec<_> = language.phrases.values().flatten().collect();
         assert!(phrases.len() > 30, "{}", phrases.len());
         assert!(language.names.len() > 20, "{}", language.names.len());
@@ -302,8 +302,8 @@ mod tests {
 
     #[test]
     fn a_line_of_the_list_without_a_replacement_is_an_error() {
-        let error = Language::parse("[phrases]\nin vain\n").unwrap_err();
+        let error = PhraseList::parse("[phrases]\nin vain\n").unwrap_err();
         assert!(error.to_string().contains("says no replacement"), "{error}");
-        assert!(Language::parse("in vain = x\n").is_err());
+        assert!(PhraseList::parse("in vain = x\n").is_err());
     }
 }

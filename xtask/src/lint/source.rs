@@ -9,14 +9,14 @@ use super::lexer::{Piece, Syntax, pieces};
 
 /// One file that the checks read.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     /// Relative to the root of the checkout.
     pub(crate) path: PathBuf,
     pub(crate) syntax: Syntax,
     pub(crate) text: String,
 }
 
-impl Source {
+impl SourceFile {
     /// The file in pieces of code, comment and text.
     pub(crate) fn pieces(&self) -> Vec<Piece<'_>> {
         pieces(self.syntax, &self.text)
@@ -27,7 +27,7 @@ impl Source {
 ///
 /// # Errors
 /// When Git cannot list them, or a file cannot be read.
-pub(crate) fn read_all(root: &Path) -> Result<Vec<Source>> {
+pub(crate) fn read_all(root: &Path) -> Result<Vec<SourceFile>> {
     let listed = Command::new("git")
         .args([
             "ls-files",
@@ -58,7 +58,7 @@ pub(crate) fn read_all(root: &Path) -> Result<Vec<Source>> {
         }
         let text = std::fs::read_to_string(root.join(path))
             .with_context(|| format!("cannot read {}", path.display()))?;
-        sources.push(Source {
+        sources.push(SourceFile {
             path: path.to_path_buf(),
             syntax,
             text,
