@@ -1,4 +1,4 @@
-// Every view at every width, in light and dark: nothing overflows, and no serious finding of axe.
+// Every view at every width, in light and dark: nothing overflows, and axe finds nothing serious.
 
 import { readFileSync } from "node:fs";
 import { check, live, open } from "./browser.mjs";
@@ -7,8 +7,8 @@ const WIDTHS = [360, 768, 1280, 2560];
 const VIEWS = ["/", "/?exercise=2", "/?view=memory&source=cache%3Aplugins%2Fcache%2Fsrc%2Flib.rs%3A67", "/?view=flame"];
 const SERIOUS = ["serious", "critical"];
 
-/** Makes something to look at. */
-async function fill(page, base) {
+/** Makes data for every view. */
+async function addData(page, base) {
   await page.request.post(`${base}/admin/leaks/cache`, { data: { enabled: true } });
   for (let request = 0; request < 30; request += 1) await page.request.get(`${base}/api/data`);
 }
@@ -21,7 +21,7 @@ async function settle(page) {
   if (page.url().includes("view=memory")) await page.locator("#growing tbody tr").first().waitFor();
 }
 
-/** What does not fit: the page itself, and text that is cut off. */
+/** What does not fit: the page itself, elements outside of it, and text that is cut off. */
 const overflow = () => {
   const found = [];
   const root = document.documentElement;
@@ -38,14 +38,14 @@ const overflow = () => {
   return found;
 };
 
-/** Looks at all of it; pictures go into `shots`, if that is a folder. */
-export async function looks(browser, { base, shots }, axe) {
+/** Checks all views. If `shots` is a folder, a screenshot of each is kept there. */
+export async function checkLayout(browser, { base, shots }, axe) {
   const source = readFileSync(axe, "utf8");
   const findings = [];
   for (const [index, view] of VIEWS.entries()) {
-    const { page, account, close } = await open(browser, base, view);
+    const { page, recorded, close } = await open(browser, base, view);
     if (index === 0) {
-      await fill(page, base);
+      await addData(page, base);
       await page.reload();
     }
     await settle(page);
@@ -53,7 +53,7 @@ export async function looks(browser, { base, shots }, axe) {
       await page.setViewportSize({ width, height: 900 });
       for (const scheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
-        // Another width asks for another stream, and what is laid out anew has to be drawn once.
+        // Another width opens another stream, and the new layout must be drawn once.
         await live(page);
         await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
         const where = `${view} at ${width} px, ${scheme}`;
@@ -62,7 +62,7 @@ export async function looks(browser, { base, shots }, axe) {
           await page.waitForTimeout(1500);
           await page.screenshot({ path: `${shots}/${scheme}-${width}-${index}.png`, fullPage: true });
         }
-        // What axe sees does not depend on more than this.
+        // The findings of axe depend on nothing but one or two columns.
         if (width === 360 || width === 1280) {
           await page.evaluate(source);
           const { violations } = await page.evaluate(() => axe.run(document, { iframes: false }));
@@ -72,7 +72,7 @@ export async function looks(browser, { base, shots }, axe) {
         }
       }
     }
-    findings.push(...account.messages, ...account.errors);
+    findings.push(...recorded.messages, ...recorded.errors);
     await close();
   }
   check(findings.length === 0, findings.join("\n    "));
