@@ -14,8 +14,8 @@ pub(crate) struct Args {
     args: Vec<OsString>,
 }
 
-/// Replaces this process by `cargo run` of another package, so that signals and the exit code are the
-/// other program's.
+/// Replaces this process by `cargo run` of another package, so that signals and the exit code are
+/// the other program's.
 ///
 /// # Errors
 /// When cargo cannot be started. Otherwise this does not return.

@@ -1,8 +1,8 @@
 //! `cargo xtask new-plugin NAME`: a new plugin from the template.
 //!
-//! Inside this repository it becomes one of `plugins/patterns/`, and no other file changes. Elsewhere
-//! (`--path`) it is independent: its manifest writes out what it would inherit here, and names the SDK
-//! by path or by Git address. The SDK contains the contract.
+//! Inside this repository it becomes one of `plugins/patterns/`, and no other file changes.
+//! Elsewhere (`--path`) it is independent: its manifest writes out what it would inherit here, and
+//! names the SDK by path or by Git address. The SDK contains the contract.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What heap tracking costs guests: guest-heap's own benchmark. Its table has the allowed ratio next to
-//! each ratio.
+//! What heap tracking costs guests: guest-heap's own benchmark. Its table has the allowed ratio
+//! next to each ratio.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

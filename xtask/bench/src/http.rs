@@ -1,10 +1,10 @@
-//! What the lab costs a request: `/api/data` of the host, with and without leaks, against a plain axum
-//! service with the same response.
+//! What the lab costs a request: `/api/data` of the host, with and without leaks, against a plain
+//! axum service with the same response.
 //!
-//! All services run at the same time and take turns, so that other load on the machine affects each of
-//! them. A shared machine is faster in one minute than in the next; so each ratio is taken within one
-//! turn, and the table shows the median over all turns. The load generator is `wrk` on the same
-//! machine: the ratio also says how much of the machine is left for it.
+//! All services run at the same time and take turns, so that other load on the machine affects each
+//! of them. A shared machine is faster in one minute than in the next; so each ratio is taken
+//! within one turn, and the table shows the median over all turns. The load generator is `wrk` on
+//! the same machine: the ratio also says how much of the machine is left for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! A thousand loads and unloads under load: no request fails, and no memory or thread is left behind.
+//! A thousand loads and unloads under load: no request fails, and no memory or thread is left
+//! behind.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -151,7 +152,8 @@ fn load_and_unload(lab: &Lab, components: &[(&str, Vec<u8>)], args: &Args) -> Re
     })
 }
 
-/// The footprint after the host has returned memory to the system; the least memory of five readings.
+/// The footprint after the host has returned memory to the system; the least memory of five
+/// readings.
 fn settled_footprint(lab: &Lab) -> Result<Footprint> {
     let mut least_mb = f64::INFINITY;
     for _ in 0..5 {

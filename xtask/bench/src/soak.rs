@@ -1,8 +1,8 @@
-//! `cargo xtask soak`: a host whose leaks are off, or fixed, must not leak itself, and administration
-//! under load must leave it as it was.
+//! `cargo xtask soak`: a host whose leaks are off, or fixed, must not leak itself, and
+//! administration under load must leave it as it was.
 //!
-//! The load is `wrk` over every GET of the API. Memory, threads and files are read from `/proc`, not
-//! from the host. Only the host can count its tasks.
+//! The load is `wrk` over every GET of the API. Memory, threads and files are read from `/proc`,
+//! not from the host. Only the host can count its tasks.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,8 +27,8 @@ const ENDPOINTS: &str = include_str!("soak/endpoints.lua");
 /// Difference of resident memory between the end of the warm-up and the end, in MiB.
 const MAX_DIFFERENCE_MB: f64 = 2.0;
 
-/// After the load the host closes connections and frees what they used. Its runtime keeps threads for
-/// blocking work for ten seconds.
+/// After the load the host closes connections and frees what they used. Its runtime keeps threads
+/// for blocking work for ten seconds.
 const SETTLE_TIME: Duration = Duration::from_secs(15);
 
 /// Readings after the first, a second apart.
@@ -48,8 +48,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Arguments of `cargo xtask soak`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Minutes that all parts take together. In two thirds of them memory has to stay flat, 15 minutes
-    /// of which the host needs to fill its histories.
+    /// Minutes that all parts take together. Memory has to stay flat in two thirds of them; the
+    /// host needs the first 15 minutes to fill its histories.
     #[arg(long, default_value_t = 60.0, value_parser = minutes)]
     minutes: f64,
     /// The same seed makes the same random changes.
@@ -199,8 +199,8 @@ impl FlatCase {
     }
 }
 
-/// Resident memory in MiB, and the other resources: the least of some readings, because a thread for
-/// blocking work appears when one is needed and stays for a while.
+/// Resident memory in MiB, and the other resources: the least of some readings, because a thread
+/// for blocking work appears when one is needed and stays for a while.
 fn footprint(lab: &Lab) -> Result<(f64, Resources)> {
     let (mut least_mb, mut least) = (lab.resident_mb()?, lab.resources()?);
     for _ in 0..READINGS {

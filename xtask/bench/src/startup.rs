@@ -1,8 +1,8 @@
 //! How long a learner waits for the lab, and how much memory it uses when idle.
 //!
-//! The first start compiles the plugins, every later one finds them in the cache; the limit is for the
-//! later ones. Memory is read from `/proc` as well as from the lab itself, which could misread its own
-//! footprint.
+//! The first start compiles the plugins, every later one finds them in the cache; the limit is for
+//! the later ones. Memory is read from `/proc` as well as from the lab itself, which could misread
+//! its own footprint.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ use crate::measurement::{Measurement, median};
 
 /// From the start of the process to the first 200 of `/health`, in milliseconds.
 const MAX_START_MS: f64 = 150.0;
-/// Resident memory of the idle host with the plugins of the exercises, in MiB. More plugins use more.
+/// Resident memory of the idle host with the plugins of the exercises, in MiB. More plugins use
+/// more.
 const MAX_IDLE_MB: f64 = 25.0;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 

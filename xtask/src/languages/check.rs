@@ -1,5 +1,6 @@
-//! Checks a plugin in another language: it leaks what it reports, the profiler sees the leak and names
-//! its line as precisely as the language allows, clearing drops it, and the fixed variant stays flat.
+//! Checks a plugin in another language: it leaks what it reports, the profiler sees the leak and
+//! names its line as precisely as the language allows, clearing drops it, and the fixed variant
+//! stays flat.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The subjects of new commits: one change each, in the imperative, short enough for every Git tool.
+//! The subjects of new commits: one change each, in the imperative, short enough for every Git
+//! tool.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! The arrows between crates point down: each member depends only on members that are listed for it.
+//! The arrows between crates point down: each member depends only on members that are listed for
+//! it.
 //!
 //! Cargo refuses circles itself. This check also refuses an arrow up or sideways, and an external
 //! crate that belongs to another layer, such as an HTTP server in the plugin host.

@@ -111,7 +111,8 @@ fn lex<'a>(syntax: Syntax, text: &'a str, pieces: &mut Pieces<'a>) {
     pieces.add(PieceKind::Code, rest);
 }
 
-/// The comment or string that begins `tail`: bytes of its opening mark, of its closing mark, in all.
+/// The comment or string that begins `tail`: bytes of its opening mark, of its closing mark, in
+/// all.
 fn literal(
     syntax: Syntax,
     before: &str,

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-/// Words with another meaning in the place of an id in the admin API, and names that no crate may have.
+/// Words with another meaning in the place of an id in the admin API, and names that no crate may
+/// have.
 const RESERVED: [&str; 13] = [
     "all",
     "check",

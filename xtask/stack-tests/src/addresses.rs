@@ -1,5 +1,5 @@
-//! Where each program listens: on the lab's documented ports, or on free ones, so that a test disturbs
-//! no other program.
+//! Where each program listens: on the lab's documented ports, or on free ones, so that a test
+//! disturbs no other program.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

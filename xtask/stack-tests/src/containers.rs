@@ -186,8 +186,8 @@ fn check_restart(root: &Path) -> Result<String> {
             &json!({ "enabled": true }),
         )?;
     }
-    // Its thresholds break when the service is killed, as intended. It continues while the restarts are
-    // counted.
+    // Its thresholds break when the service is killed, as intended. It continues while the restarts
+    // are counted.
     let mut k6 = Command::new("docker")
         .args(k6_arguments("DURATION=2m", "RATE=500"))
         .current_dir(root)

@@ -45,8 +45,8 @@ impl Run {
         &self.folder
     }
 
-    /// From here on a signal that ends this program first ends the programs of this run. They are in
-    /// their own process groups, so a signal from the terminal does not reach them.
+    /// From here on a signal that ends this program first ends the programs of this run. They are
+    /// in their own process groups, so a signal from the terminal does not reach them.
     ///
     /// # Errors
     /// When signals cannot be listened for.

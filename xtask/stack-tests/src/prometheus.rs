@@ -73,8 +73,8 @@ impl Prometheus {
         Ok(queries)
     }
 
-    /// Evaluates a query over the whole time range. Series of the recording rules in `recorded` are not
-    /// required to exist: the query of that rule is checked itself.
+    /// Evaluates a query over the whole time range. Series of the recording rules in `recorded` are
+    /// not required to exist: the query of that rule is checked itself.
     ///
     /// # Errors
     /// When Prometheus refuses the query, or a series that it reads does not exist.
@@ -151,7 +151,8 @@ impl Prometheus {
     }
 }
 
-/// The value of a pair of time and value. NaN, such as 0 divided by 0, is no data: a panel shows a gap.
+/// The value of a pair of time and value. NaN, such as 0 divided by 0, is no data: a panel shows a
+/// gap.
 fn value_of(pair: &Value) -> Option<f64> {
     let value: f64 = pair.get(1)?.as_str()?.parse().ok()?;
     (!value.is_nan()).then_some(value)

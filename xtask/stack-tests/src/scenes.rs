@@ -1,5 +1,5 @@
-//! `stack test`: the files, then the running stack in three scenes, then the queries of the dashboard and
-//! the rules over everything that happened.
+//! `stack test`: the files, then the running stack in three scenes, then the queries of the
+//! dashboard and the rules over everything that happened.
 
 use std::path::Path;
 use std::process::ExitCode;

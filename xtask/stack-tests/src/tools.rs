@@ -66,8 +66,9 @@ impl Tool {
             Self::Prometheus | Self::Promtool => "0.316.0",
             Self::K6 => "1.8.1",
             Self::CollectorBuilder | Self::Collector => "0.155.0",
-            // The last version that is a Go module. The image in compose.yaml is 2.x: it takes the same
-            // OTLP, and up to 2.20 it has the calls that the tests and Grafana's data source make.
+            // The last version that is a Go module. The image in compose.yaml is 2.x: it takes the
+            // same OTLP, and up to 2.20 it has the calls that the tests and Grafana's data source
+            // make.
             Self::Jaeger => "1.62.0",
             Self::Compose => "5.6.0",
         }
@@ -86,7 +87,8 @@ impl Tool {
     }
 
     fn recipe(self) -> Recipe {
-        // The tag leaves out the cloud service discoveries, one of which has a missing module.
+        // Without the tag the build includes the cloud service discoveries, and a module of theirs
+        // is missing.
         let tags = "remove_all_sd";
         match self {
             Self::Prometheus => Recipe::Install {
@@ -115,8 +117,8 @@ impl Tool {
         }
     }
 
-    /// The program's path. If the cache has none, it is built. If it cannot be built, a program of the
-    /// same name on `PATH` is used, such as Debian's.
+    /// The program's path. If the cache has none, it is built. If it cannot be built, a program of
+    /// the same name on `PATH` is used, such as Debian's.
     ///
     /// # Errors
     /// When neither is available.
@@ -177,7 +179,8 @@ impl Tool {
     }
 }
 
-/// FNV-1a, which is the same number with every compiler; the standard library does not promise that.
+/// FNV-1a, which is the same number with every compiler; the standard library does not promise
+/// that.
 fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

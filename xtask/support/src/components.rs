@@ -21,8 +21,8 @@ const TEMPLATE: &str = "template";
 /// The folder in `plugins/` whose members are shipped like those directly in `plugins/`.
 const PATTERNS: &str = "patterns";
 
-/// The file in a folder of components that lists those that this module placed there. Any other file
-/// came by hand or through the admin API and is never removed here.
+/// The file in a folder of components that lists those that this module placed there. Any other
+/// file came by hand or through the admin API and is never removed here.
 const PLACED_LIST: &str = ".shipped";
 
 /// Which members of the plugins' workspace to build.
@@ -197,8 +197,9 @@ fn is_shipped(manifest: &Path, source: &Path) -> bool {
     })
 }
 
-/// Places these components into `folder`, and removes those that were placed before and are not among
-/// them. Each file is replaced by a rename, so that a host that loads it never reads half a file.
+/// Places these components into `folder`, and removes those that were placed before and are not
+/// among them. Each file is replaced by a rename, so that a host that loads it never reads half a
+/// file.
 fn place(components: &[(String, PathBuf)], folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for (name, component) in components {

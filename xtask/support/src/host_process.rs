@@ -33,8 +33,8 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(1);
 pub fn build(workspace: &Workspace) -> Result<()> {
     report::must_succeed(
         "building the host (a first build compiles the wasm engine, which takes some minutes)",
-        // With --workspace, dependencies have the same features as in the tests, and the wasm engine
-        // is compiled once for both.
+        // With --workspace, dependencies have the same features as in the tests, and the wasm
+        // engine is compiled once for both.
         workspace
             .cargo()
             .args(["build", "--release", "--workspace", "--bin", "leak-host"]),
@@ -80,7 +80,8 @@ pub struct HostProcess {
 
 impl HostProcess {
     /// Starts the host, or another program that announces its address in the same way. It gets its
-    /// own process group, so that Ctrl-C reaches it once, from here, and not also from the terminal.
+    /// own process group, so that Ctrl-C reaches it once, from here, and not also from the
+    /// terminal.
     ///
     /// # Errors
     /// When the program cannot be started.

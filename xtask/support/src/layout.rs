@@ -1,4 +1,5 @@
-//! Folders and files of the checkout, relative to its root. Other modules name no folder themselves.
+//! Folders and files of the checkout, relative to its root. Other modules name no folder
+//! themselves.
 
 /// The workspace of the guests.
 pub const PLUGINS: &str = "plugins";

@@ -1,7 +1,8 @@
 //! Toolchain components that a build needs, and how to add them.
 //!
-//! `rust-toolchain.toml` names targets and components, but rustup installs them by itself only where
-//! automatic installation is on. So each command looks for what it needs and asks rustup to add it.
+//! `rust-toolchain.toml` names targets and components, but rustup installs them by itself only
+//! where automatic installation is on. So each command looks for what it needs and asks rustup to
+//! add it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -72,7 +72,8 @@ pub fn obtain(
         bail!("{name} {version} is not installed yet; `cargo xtask languages` fetches it");
     }
     report::announce(format_args!("installing {name} {version} (once)"));
-    // Installed next to its place and renamed, so that an interruption leaves nothing half complete.
+    // Installed next to its place and renamed, so that an interruption leaves nothing half
+    // complete.
     let work = cache()?.join(format!("installing-{name}-{}", std::process::id()));
     fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
     let placed = install(&work).and_then(|()| {

@@ -1,8 +1,8 @@
 //! The checkout's folders, and how to run cargo from within cargo.
 //!
-//! There are two main workspaces: the root (host and xtask) and `plugins/` (the guests, built for wasm
-//! with their own profile). Both build under one target folder, which `CARGO_TARGET_DIR` or cargo's
-//! configuration may move.
+//! There are two main workspaces: the root (host and xtask) and `plugins/` (the guests, built for
+//! wasm with their own profile). Both build under one target folder, which `CARGO_TARGET_DIR` or
+//! cargo's configuration may move.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -124,8 +124,8 @@ impl Workspace {
         cargo
     }
 
-    /// Cargo that runs another package of the root workspace in the caller's folder, so that relative
-    /// paths among the arguments keep their meaning.
+    /// Cargo that runs another package of the root workspace in the caller's folder, so that
+    /// relative paths among the arguments keep their meaning.
     #[must_use]
     pub fn cargo_run(&self, package: &str) -> Command {
         let mut cargo = nested_cargo(&self.target);
@@ -160,8 +160,8 @@ impl Workspace {
     }
 }
 
-/// The toolchain is inherited on purpose (`CARGO`, `RUSTUP_TOOLCHAIN`): after `cargo +nightly xtask`
-/// every nested build uses nightly.
+/// The toolchain is inherited on purpose (`CARGO`, `RUSTUP_TOOLCHAIN`): after `cargo +nightly
+/// xtask` every nested build uses nightly.
 fn nested_cargo(target: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.env("CARGO_TARGET_DIR", target);

@@ -1,5 +1,5 @@
-//! Random administration under load: leaks are switched, cleared, reset, fixed, reloaded and collected.
-//! No request and no change may fail, and afterwards every request is counted exactly.
+//! Random administration under load: leaks are switched, cleared, reset, fixed, reloaded and
+//! collected. No request and no change may fail, and afterwards every request is counted exactly.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -56,7 +56,8 @@ pub(super) fn run(bed: &mut TestBed<'_>, report: &mut Report) -> Result<()> {
     }
     let after = service.resident_bytes()?;
     report.check("no request fails without the collector", || {
-        // The script's thresholds are less than 1 % failed and p95 below 500 ms. Here none may fail.
+        // The script's thresholds are less than 1 % failed and p95 below 500 ms. Here none may
+        // fail.
         ensure!(load.exited()? == Some(0), "a threshold was broken");
         let output = load.output()?;
         ensure!(output.contains(", 0.00 % failed"), "{output}");

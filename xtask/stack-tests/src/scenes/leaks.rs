@@ -15,18 +15,20 @@ use super::series::{LABELLED, SERIES};
 use super::{LOOPING_FIXTURE, LeakLoad, TestBed};
 use crate::service::Service;
 
-/// The limit of the containers. It is twice what the load retains, so that only the scene of the memory
-/// limit reaches it, and near enough for the forecast of the lab's windows to warn.
+/// The limit of the containers. It is twice what the load retains, so that only the scene of the
+/// memory limit reaches it, and near enough for the forecast of the lab's windows to warn.
 const LIMIT: &str = "256MiB";
 
-/// From the end of a request to its trace in Jaeger: two batches of about a second, and a busy machine.
+/// From the end of a request to its trace in Jaeger: two batches of about a second, and a busy
+/// machine.
 const TRACE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pattern whose linear memory grows while its live memory does not.
 const FRAGMENTATION: &str = "fragmentation";
 
-/// Bytes that its requests replace over the whole load. Its linear memory grows up to five times the
-/// live memory, and with this number it still grows at the end. The lab's window is 2.5 minutes.
+/// Bytes that its requests replace over the whole load. Its linear memory grows up to five times
+/// the live memory, and with this number it still grows at the end. The lab's window is 2.5
+/// minutes.
 const REPLACED_BYTES: u64 = 18 << 20;
 
 /// More requests than any plugin has free memory for.
@@ -183,8 +185,8 @@ fn check_object_counts(service: &Service, plugins: &[String]) -> Result<String> 
     Ok(seen.join(", "))
 }
 
-/// Finds the trace of a request: a server span with a child for each plugin, which has the bytes that
-/// the plugin retained.
+/// Finds the trace of a request: a server span with a child for each plugin, which has the bytes
+/// that the plugin retained.
 fn check_trace(service: &Service, jaeger: &str, plugins: &[String]) -> Result<String> {
     let answer = service.get("/api/data")?;
     let id = answer
@@ -229,8 +231,8 @@ fn tags(span: &Value) -> impl Iterator<Item = (&str, &Value)> {
         .filter_map(|tag| Some((tag.get("key").and_then(Value::as_str)?, tag.get("value")?)))
 }
 
-/// Clears one plugin, resets another, exhausts a third, loads one that never returns, and switches all
-/// off. Each is an annotation in the dashboard.
+/// Clears one plugin, resets another, exhausts a third, loads one that never returns, and switches
+/// all off. Each is an annotation in the dashboard.
 fn check_events(service: &Service, plugins: &[String], bed: &TestBed<'_>, report: &mut Report) {
     let [cleared, reset, exhausted, ..] = plugins else {
         return;
@@ -255,7 +257,8 @@ fn check_events(service: &Service, plugins: &[String], bed: &TestBed<'_>, report
     });
 }
 
-/// Loads a plugin that never returns, and lets a call exceed its deadline. It is unloaded after a scrape.
+/// Loads a plugin that never returns, and lets a call exceed its deadline. It is unloaded after a
+/// scrape.
 fn fault(service: &Service, component: &Path, scraped: &impl Fn()) -> Result<()> {
     let component = fs::read(component).context("cannot read the fixture")?;
     let loaded = service.load(LOOPING_FIXTURE, &component)?;
@@ -279,8 +282,8 @@ fn fault(service: &Service, component: &Path, scraped: &impl Fn()) -> Result<()>
     Ok(())
 }
 
-/// Lowers the plugin's limit to just above its memory, and makes requests until the memory is used up.
-/// Returns the number of requests.
+/// Lowers the plugin's limit to just above its memory, and makes requests until the memory is used
+/// up. Returns the number of requests.
 fn exhaust(service: &Service, plugin: &str) -> Result<u32> {
     let status = service.get("/admin/leaks/status")?;
     let megabytes = status

@@ -1,5 +1,5 @@
-//! The service reaches its memory limit, ends with exit code 137, is restarted by the policy, and reaches
-//! the limit again.
+//! The service reaches its memory limit, ends with exit code 137, is restarted by the policy, and
+//! reaches the limit again.
 
 use std::time::{Duration, Instant};
 

@@ -11,8 +11,8 @@ use super::TestBed;
 use crate::dashboard::{Dashboard, Query};
 use crate::prometheus::{Prometheus, QueryResult};
 
-/// Rules with windows of hours, whose condition does not occur in a test of minutes; promtool simulates
-/// the hours. The series that they read must exist. Every other query must return data.
+/// Rules with windows of hours, whose condition does not occur in a test of minutes; promtool
+/// simulates the hours. The series that they read must exist. Every other query must return data.
 const RARE: [&str; 6] = [
     "alert Fragmentation",
     "alert LeakSuspect",
