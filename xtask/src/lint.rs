@@ -168,12 +168,12 @@ fn check_crates(workspace: &Workspace) -> Result<String> {
 fn check_commits(workspace: &Workspace, args: &Args, report: &mut Report) -> Result<()> {
     let name = "commit subjects";
     match commits::check(workspace.root(), args.commits_since.as_deref())? {
-        commits::Outcome::Checked { commits, broken } => {
+        commits::SubjectCheck::Checked { commits, broken } => {
             report.check(name, || {
                 none_of(print(&broken), "broken rules", commits, "commits")
             });
         }
-        commits::Outcome::Skipped(reason) => report.skip(name, reason),
+        commits::SubjectCheck::Skipped(reason) => report.skip(name, reason),
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use xtask_support::workspace::{PLUGIN_TARGET, Workspace};
 
-use self::name::Name;
+use self::name::PluginName;
 
 mod manifest;
 mod name;
@@ -20,7 +20,7 @@ mod name;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The plugin's id, also the name of its crate and folder: kebab-case, like session-store.
-    name: Name,
+    name: PluginName,
     /// Make the plugin in this folder instead of plugins/patterns, as a crate of its own.
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
@@ -114,7 +114,7 @@ fn write(folder: &Path, files: &[(PathBuf, String)]) -> Result<()> {
 }
 
 /// The template's source with the plugin's own names.
-fn library(source: &Path, name: &Name) -> Result<String> {
+fn library(source: &Path, name: &PluginName) -> Result<String> {
     const TITLE: &str = "const TITLE: &'static str = \"Template\"";
     let text = read(&source.join("template/src/lib.rs"))?;
     let title = TITLE.replace("Template", &name.title());
@@ -131,7 +131,7 @@ fn read(file: &Path) -> Result<String> {
 }
 
 /// The next three steps, as commands to paste.
-fn next_commands(made: &Path, name: &Name, independent: bool) -> [String; 3] {
+fn next_commands(made: &Path, name: &PluginName, independent: bool) -> [String; 3] {
     let id = name.id();
     if !independent {
         return [

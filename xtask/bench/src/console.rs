@@ -18,7 +18,7 @@ use xtask_support::components::EXERCISES;
 use xtask_support::report;
 use xtask_support::workspace::Workspace;
 
-use crate::lab::{self, Lab};
+use crate::measured_host::{self, MeasuredHost};
 use crate::measurement::Measurement;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -100,42 +100,42 @@ fn read_all(mut stream: TcpStream, closing: &AtomicBool, received: &AtomicU64) {
 
 /// Measures with the shipped plugins, three of them leaking a little.
 pub(crate) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurement>> {
-    let mut command = lab::command(workspace, &workspace.components());
+    let mut command = measured_host::command(workspace, &workspace.components());
     command
         .arg("--cache")
         .arg(workspace.scratch().join("bench-console"));
-    let lab = Lab::start(&mut command, START_TIMEOUT)?;
-    let address = lab.base.trim_start_matches("http://");
+    let host = MeasuredHost::start(&mut command, START_TIMEOUT)?;
+    let address = host.base.trim_start_matches("http://");
     for leak in EXERCISES {
-        lab.set_leak(leak, &json!({ "enabled": true }))?;
+        host.set_leak(leak, &json!({ "enabled": true }))?;
     }
     for _ in 0..REQUESTS {
-        lab.get("/api/data")?;
+        host.get("/api/data")?;
     }
 
     report::announce(format_args!("no page open, {} s", args.seconds));
     sleep(Duration::from_secs(5));
-    let none = cpu_percent(lab.pid(), args.seconds)?;
-    let before = lab.resident_mb()?;
+    let none = cpu_percent(host.pid(), args.seconds)?;
+    let before = host.resident_mb()?;
 
     report::announce(format_args!("one page, {} s", args.seconds));
     let page = Pages::open(address, 1)?;
     sleep(Duration::from_secs(3));
-    let one = cpu_percent(lab.pid(), args.seconds)?;
-    let with_one = lab.resident_mb()?;
+    let one = cpu_percent(host.pid(), args.seconds)?;
+    let with_one = host.resident_mb()?;
     ensure!(page.close() > 0, "the page received nothing");
 
     report::announce(format_args!("{} pages, {} s", args.many, args.many_seconds));
     let pages = Pages::open(address, args.many)?;
     sleep(Duration::from_secs(5));
-    let early = lab.resident_mb()?;
-    let many = cpu_percent(lab.pid(), args.many_seconds)?;
-    let late = lab.resident_mb()?;
+    let early = host.resident_mb()?;
+    let many = cpu_percent(host.pid(), args.many_seconds)?;
+    let late = host.resident_mb()?;
     let received = pages.close();
     sleep(Duration::from_secs(5));
-    let closed = lab.resident_mb()?;
-    let none_again = cpu_percent(lab.pid(), args.seconds)?;
-    lab.stop()?;
+    let closed = host.resident_mb()?;
+    let none_again = cpu_percent(host.pid(), args.seconds)?;
+    host.stop()?;
 
     let (shown, limited) = (Measurement::shown, Measurement::limited);
     let percent = "% of a core";

@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     for line in BufReader::new(stdout).lines() {
         let line = line.context("cannot read the table")?;
         println!("{line}");
-        if let Some(row) = Row::parse(&line) {
+        if let Some(row) = RatioRow::parse(&line) {
             ratios += 1;
             over += usize::from(row.is_over());
         }
@@ -45,12 +45,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
 /// A row of the table: a name, nanoseconds without and with heap tracking, their ratio, and the
 /// allowed ratio.
 #[derive(Debug, PartialEq)]
-struct Row {
+struct RatioRow {
     ratio: f64,
     allowed: f64,
 }
 
-impl Row {
+impl RatioRow {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line
             .split_whitespace()
@@ -89,14 +89,14 @@ mod tests {
             ("reading 1025 contexts: 1.2µs", None),
             ("", None),
         ] {
-            let row = row.map(|(ratio, allowed)| Row { ratio, allowed });
-            assert_eq!(Row::parse(line), row, "{line}");
+            let row = row.map(|(ratio, allowed)| RatioRow { ratio, allowed });
+            assert_eq!(RatioRow::parse(line), row, "{line}");
         }
     }
 
     #[test]
     fn the_limit_itself_is_allowed() {
-        let row = |ratio| Row {
+        let row = |ratio| RatioRow {
             ratio,
             allowed: 2.2,
         };

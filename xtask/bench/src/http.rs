@@ -17,8 +17,8 @@ use xtask_support::host_process;
 use xtask_support::report;
 use xtask_support::workspace::Workspace;
 
-use self::comparison::{Row, Service, print};
-use crate::lab::Lab;
+use self::comparison::{Row, Subject, print};
+use crate::measured_host::MeasuredHost;
 use crate::wrk::{self, Turn};
 
 mod comparison;
@@ -61,8 +61,8 @@ impl Args {
 
 /// A service under measurement.
 struct Contender {
-    service: Service,
-    lab: Lab,
+    subject: Subject,
+    host: MeasuredHost,
     /// The turns with each number of connections.
     turns: Vec<Vec<Turn>>,
 }
@@ -74,23 +74,28 @@ struct Contender {
 pub(crate) fn compare(workspace: &Workspace, args: &Args) -> Result<bool> {
     let wrk = wrk::find()?;
     let plain = build_plain_axum(workspace)?;
-    let host = || match &args.host {
+    let host_command = || match &args.host {
         Some(binary) => Command::new(binary),
         None => host_process::command(workspace),
     };
     let mut contenders = vec![Contender::start(
-        Service::PlainAxum,
+        Subject::PlainAxum,
         &mut Command::new(plain),
         args,
     )?];
     let components = workspace.components();
-    for service in Service::of_host() {
-        contenders.push(Contender::of_host(service, host(), &components, args)?);
+    for subject in Subject::of_host() {
+        contenders.push(Contender::of_host(
+            subject,
+            host_command(),
+            &components,
+            args,
+        )?);
     }
     if let Some(binary) = &args.against {
-        for service in Service::of_other_host() {
+        for subject in Subject::of_other_host() {
             let command = Command::new(binary);
-            contenders.push(Contender::of_host(service, command, &components, args)?);
+            contenders.push(Contender::of_host(subject, command, &components, args)?);
         }
     }
     for turn in 1..=args.turns {
@@ -110,7 +115,7 @@ pub(crate) fn compare(workspace: &Workspace, args: &Args) -> Result<bool> {
     );
     let turns: Vec<_> = contenders
         .iter()
-        .map(|contender| (contender.service, contender.turns.as_slice()))
+        .map(|contender| (contender.subject, contender.turns.as_slice()))
         .collect();
     let rows = Row::all(&turns);
     Ok(print(&rows, &args.connections))
@@ -118,48 +123,48 @@ pub(crate) fn compare(workspace: &Workspace, args: &Args) -> Result<bool> {
 
 impl Contender {
     fn of_host(
-        service: Service,
+        subject: Subject,
         mut command: Command,
         components: &Path,
         args: &Args,
     ) -> Result<Self> {
         host_process::on_free_port(&mut command, components)
-            .args(["--heap-profile", service.heap_profile()]);
-        Self::start(service, &mut command, args)
+            .args(["--heap-profile", subject.heap_profile()]);
+        Self::start(subject, &mut command, args)
     }
 
-    fn start(service: Service, command: &mut Command, args: &Args) -> Result<Self> {
-        let lab = Lab::start(command, START_TIMEOUT).with_context(|| service.name())?;
-        if service.leaks() {
+    fn start(subject: Subject, command: &mut Command, args: &Args) -> Result<Self> {
+        let host = MeasuredHost::start(command, START_TIMEOUT).with_context(|| subject.name())?;
+        if subject.leaks() {
             for leak in EXERCISES {
                 let settings = json!({ "enabled": true, "payload_bytes": PAYLOAD_BYTES });
-                lab.set_leak(leak, &settings)?;
+                host.set_leak(leak, &settings)?;
             }
         }
         Ok(Self {
-            service,
-            lab,
+            subject,
+            host,
             turns: vec![Vec::new(); args.connections.len()],
         })
     }
 
     /// One turn under load, with new plugin instances.
     fn measure(&self, wrk: &Path, connections: u32, seconds: u32) -> Result<Turn> {
-        let name = self.service.name();
-        if self.service.leaks() {
+        let name = self.subject.name();
+        if self.subject.leaks() {
             for leak in EXERCISES {
-                self.lab.reset_leak(leak)?;
+                self.host.reset_leak(leak)?;
             }
         }
         let output = wrk::command(wrk, connections, Duration::from_secs(seconds.into()))
-            .arg(self.lab.url("/api/data"))
+            .arg(self.host.url("/api/data"))
             .output()
             .context("cannot start wrk")?;
         let report = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{name}: wrk: {report}");
         let turn = wrk::parse_report(&report).with_context(|| format!("{name}: {report}"))?;
-        if self.service.leaks() {
-            let response = self.lab.get("/api/data")?;
+        if self.subject.leaks() {
+            let response = self.host.get("/api/data")?;
             let failed = response.get("leaks_failed").and_then(|f| f.as_array());
             ensure!(
                 failed.is_some_and(Vec::is_empty),

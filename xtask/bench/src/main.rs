@@ -13,7 +13,7 @@ use xtask_support::workspace::Workspace;
 mod console;
 mod heap;
 mod http;
-mod lab;
+mod measured_host;
 mod measurement;
 mod reload;
 mod scale;
@@ -33,7 +33,7 @@ enum Cli {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// From start to healthy with compiled plugins cached, and the memory of an idle lab.
+    /// From start to healthy with compiled plugins cached, and the memory of an idle host.
     Startup(startup::Args),
     /// Requests a second and latency, against a plain axum service. Needs `wrk`.
     Http(http::Args),

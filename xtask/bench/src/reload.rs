@@ -12,7 +12,7 @@ use xtask_support::http::Client;
 use xtask_support::report;
 use xtask_support::workspace::Workspace;
 
-use crate::lab::{self, Lab, Resources, empty_folder, renamed};
+use crate::measured_host::{self, MeasuredHost, Resources, empty_folder, renamed};
 use crate::measurement::Measurement;
 
 /// Growth of resident memory, in MiB.
@@ -63,23 +63,23 @@ pub(crate) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurem
         .map(|id| Ok((*id, renamed(&model, MODEL, id)?)))
         .collect::<Result<Vec<_>>>()?;
 
-    let mut command = lab::command(workspace, &folder);
+    let mut command = measured_host::command(workspace, &folder);
     command.arg("--cache").arg(scratch.join("cache"));
     command.args(["--enable", "cache"]);
-    let lab = Lab::start(&mut command, START_TIMEOUT)?;
-    lab.set_leak("cache", &json!({"variant": "fixed"}))?;
+    let host = MeasuredHost::start(&mut command, START_TIMEOUT)?;
+    host.set_leak("cache", &json!({"variant": "fixed"}))?;
 
     let traffic = Traffic::default();
-    let url = lab.url("/api/data");
+    let url = host.url("/api/data");
     let outcome = thread::scope(|scope| {
         for _ in 0..args.clients {
             scope.spawn(|| traffic.send(&url));
         }
-        let outcome = load_and_unload(&lab, &components, args);
+        let outcome = load_and_unload(&host, &components, args);
         traffic.stop.store(true, Ordering::Relaxed);
         outcome
     })?;
-    lab.stop()?;
+    host.stop()?;
 
     let (shown, limited) = (Measurement::shown, Measurement::limited);
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as f64;
@@ -113,21 +113,25 @@ pub(crate) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurem
 /// Resident memory in MiB, and the other resources.
 type Footprint = (f64, Resources);
 
-struct Outcome {
+struct ReloadResult {
     before: Footprint,
     after: Footprint,
     took: Duration,
 }
 
-fn load_and_unload(lab: &Lab, components: &[(&str, Vec<u8>)], args: &Args) -> Result<Outcome> {
+fn load_and_unload(
+    host: &MeasuredHost,
+    components: &[(&str, Vec<u8>)],
+    args: &Args,
+) -> Result<ReloadResult> {
     let client = Client::default();
     let once = |n: usize| -> Result<()> {
         let Some((id, component)) = components.get(n % components.len().max(1)) else {
             bail!("there is no component");
         };
-        let url = lab.url(&format!("/admin/plugins/{id}"));
+        let url = host.url(&format!("/admin/plugins/{id}"));
         client.put(&url, component).context("loading failed")?;
-        lab.set_leak(id, &json!({"enabled": true}))?;
+        host.set_leak(id, &json!({"enabled": true}))?;
         client.delete(&url).context("unloading failed")?;
         Ok(())
     };
@@ -135,7 +139,7 @@ fn load_and_unload(lab: &Lab, components: &[(&str, Vec<u8>)], args: &Args) -> Re
     for n in 0..WARM_UP_LOADS {
         once(n)?;
     }
-    let before = settled_footprint(lab)?;
+    let before = settled_footprint(host)?;
     report::announce(format_args!(
         "{} loads and unloads under {} clients",
         args.loads, args.clients
@@ -145,23 +149,23 @@ fn load_and_unload(lab: &Lab, components: &[(&str, Vec<u8>)], args: &Args) -> Re
         once(n)?;
     }
     let took = started.elapsed();
-    Ok(Outcome {
+    Ok(ReloadResult {
         before,
-        after: settled_footprint(lab)?,
+        after: settled_footprint(host)?,
         took,
     })
 }
 
 /// The footprint after the host has returned memory to the system; the least memory of five
 /// readings.
-fn settled_footprint(lab: &Lab) -> Result<Footprint> {
+fn settled_footprint(host: &MeasuredHost) -> Result<Footprint> {
     let mut least_mb = f64::INFINITY;
     for _ in 0..5 {
         sleep(Duration::from_millis(500));
-        lab.post("/admin/gc", &json!({}))?;
-        least_mb = least_mb.min(lab.resident_mb()?);
+        host.post("/admin/gc", &json!({}))?;
+        least_mb = least_mb.min(host.resident_mb()?);
     }
-    Ok((least_mb, lab.resources()?))
+    Ok((least_mb, host.resources()?))
 }
 
 impl Traffic {

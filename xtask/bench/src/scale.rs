@@ -12,7 +12,7 @@ use xtask_support::http::Client;
 use xtask_support::report;
 use xtask_support::workspace::Workspace;
 
-use crate::lab::{self, Lab, Resources, empty_folder, renamed};
+use crate::measured_host::{self, MeasuredHost, Resources, empty_folder, renamed};
 use crate::measurement::{Measurement, median};
 
 /// Resident memory of a plugin, in KiB.
@@ -55,10 +55,10 @@ pub(crate) fn measure(workspace: &Workspace, args: &Args) -> Result<Vec<Measurem
     }
 
     report::announce("a lab without plugins");
-    let lab = start(workspace, &none, &cache)?;
+    let host = start(workspace, &none, &cache)?;
     sleep(Duration::from_secs(args.idle_seconds));
-    let empty_mb = lab.resident_mb()?;
-    lab.stop()?;
+    let empty_mb = host.resident_mb()?;
+    host.stop()?;
 
     report::announce(format_args!(
         "a lab with {} plugins; those that are not in the cache are compiled",
@@ -113,17 +113,17 @@ struct Sample {
     resources: Resources,
 }
 
-fn start(workspace: &Workspace, folder: &Path, cache: &Path) -> Result<Lab> {
-    let mut command = lab::command(workspace, folder);
+fn start(workspace: &Workspace, folder: &Path, cache: &Path) -> Result<MeasuredHost> {
+    let mut command = measured_host::command(workspace, folder);
     command.arg("--cache").arg(cache);
-    Lab::start(&mut command, START_TIMEOUT)
+    MeasuredHost::start(&mut command, START_TIMEOUT)
 }
 
 fn sample(workspace: &Workspace, folder: &Path, cache: &Path, args: &Args) -> Result<Sample> {
-    let lab = start(workspace, folder, cache)?;
+    let host = start(workspace, folder, cache)?;
     sleep(Duration::from_secs(args.idle_seconds));
-    let resident_mb = lab.resident_mb()?;
-    let status = lab.get("/admin/leaks/status")?;
+    let resident_mb = host.resident_mb()?;
+    let status = host.get("/admin/leaks/status")?;
     let leaks = status.pointer("/leaks").and_then(Value::as_object);
     let loaded = leaks.map_or(0, serde_json::Map::len);
     ensure!(
@@ -132,13 +132,13 @@ fn sample(workspace: &Workspace, folder: &Path, cache: &Path, args: &Args) -> Re
         args.plugins
     );
     let sample = Sample {
-        start_ms: lab.start_time.as_secs_f64() * 1e3,
+        start_ms: host.start_time.as_secs_f64() * 1e3,
         resident_mb,
-        status_ms: median_ms(&lab.url("/admin/leaks/status"))?,
-        metrics_ms: median_ms(&lab.url("/metrics"))?,
-        resources: lab.resources()?,
+        status_ms: median_ms(&host.url("/admin/leaks/status"))?,
+        metrics_ms: median_ms(&host.url("/metrics"))?,
+        resources: host.resources()?,
     };
-    lab.stop()?;
+    host.stop()?;
     Ok(sample)
 }
 

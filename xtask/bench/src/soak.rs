@@ -15,8 +15,8 @@ use xtask_support::components::EXERCISES;
 use xtask_support::report;
 use xtask_support::workspace::Workspace;
 
-use self::load::Load;
-use crate::lab::{self, Lab, Resources};
+use self::load::BackgroundLoad;
+use crate::measured_host::{self, MeasuredHost, Resources};
 use crate::wrk;
 
 mod changes;
@@ -97,9 +97,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let mut passed = thread::scope(|scope| -> Result<bool> {
         let mut running = Vec::new();
         for case in &cases {
-            let lab = start(workspace)?;
+            let host = start(workspace)?;
             let load = &load;
-            running.push(scope.spawn(move || case.run(lab, load, total.mul_f64(FLAT_SHARE))));
+            running.push(scope.spawn(move || case.run(host, load, total.mul_f64(FLAT_SHARE))));
         }
         let mut passed = true;
         for case in running {
@@ -113,9 +113,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     Ok(passed)
 }
 
-fn start(workspace: &Workspace) -> Result<Lab> {
-    let mut command = lab::command(workspace, &workspace.components());
-    Lab::start(&mut command, START_TIMEOUT)
+fn start(workspace: &Workspace) -> Result<MeasuredHost> {
+    let mut command = measured_host::command(workspace, &workspace.components());
+    MeasuredHost::start(&mut command, START_TIMEOUT)
 }
 
 /// The load generator and its script.
@@ -126,8 +126,8 @@ struct LoadSource {
 }
 
 impl LoadSource {
-    fn start(&self, base: &str, time: Duration) -> Result<Load> {
-        Load::start(&self.wrk, &self.script, base, time)
+    fn start(&self, base: &str, time: Duration) -> Result<BackgroundLoad> {
+        BackgroundLoad::start(&self.wrk, &self.script, base, time)
     }
 }
 
@@ -142,22 +142,22 @@ struct FlatCase {
 
 impl FlatCase {
     /// Compares memory, threads, files and tasks after a warm-up and after the load.
-    fn run(&self, lab: Lab, load: &LoadSource, time: Duration) -> Result<bool> {
+    fn run(&self, host: MeasuredHost, load: &LoadSource, time: Duration) -> Result<bool> {
         if let Some(settings) = &self.settings {
             for leak in EXERCISES {
-                lab.set_leak(leak, settings)?;
+                host.set_leak(leak, settings)?;
             }
         }
         let shortest = Duration::from_secs(5);
         let warm_up = HISTORY_TIME.min(time.mul_f64(0.6)).max(shortest);
-        let warm_up_requests = load.start(&lab.base, warm_up)?.finish()?;
+        let warm_up_requests = load.start(&host.base, warm_up)?.finish()?;
         sleep(SETTLE_TIME);
-        let (before_mb, before) = footprint(&lab)?;
+        let (before_mb, before) = footprint(&host)?;
         let rest = time.saturating_sub(warm_up);
-        let requests = warm_up_requests + load.start(&lab.base, rest)?.finish()?;
+        let requests = warm_up_requests + load.start(&host.base, rest)?.finish()?;
         sleep(SETTLE_TIME);
-        let (after_mb, after) = footprint(&lab)?;
-        lab.stop()?;
+        let (after_mb, after) = footprint(&host)?;
+        host.stop()?;
 
         let growth_mb = after_mb - before_mb;
         let flat = growth_mb.abs() <= MAX_DIFFERENCE_MB
@@ -201,12 +201,12 @@ impl FlatCase {
 
 /// Resident memory in MiB, and the other resources: the least of some readings, because a thread
 /// for blocking work appears when one is needed and stays for a while.
-fn footprint(lab: &Lab) -> Result<(f64, Resources)> {
-    let (mut least_mb, mut least) = (lab.resident_mb()?, lab.resources()?);
+fn footprint(host: &MeasuredHost) -> Result<(f64, Resources)> {
+    let (mut least_mb, mut least) = (host.resident_mb()?, host.resources()?);
     for _ in 0..READINGS {
         sleep(Duration::from_secs(1));
-        least_mb = least_mb.min(lab.resident_mb()?);
-        least = least.min(lab.resources().context("a reading failed")?);
+        least_mb = least_mb.min(host.resident_mb()?);
+        least = least.min(host.resources().context("a reading failed")?);
     }
     Ok((least_mb, least))
 }

@@ -15,7 +15,7 @@ use xtask_support::components::EXERCISES;
 use xtask_support::report;
 use xtask_support::workspace::Workspace;
 
-use crate::lab::{self, Lab, empty_folder};
+use crate::measured_host::{self, MeasuredHost, empty_folder};
 use crate::measurement::{Measurement, median};
 
 /// From the start of the process to the first 200 of `/health`, in milliseconds.
@@ -98,16 +98,16 @@ struct Resident {
     from_proc_mb: f64,
 }
 
-fn start(workspace: &Workspace, plugins: &Path, cache: &Path) -> Result<Lab> {
-    let mut command = lab::command(workspace, plugins);
+fn start(workspace: &Workspace, plugins: &Path, cache: &Path) -> Result<MeasuredHost> {
+    let mut command = measured_host::command(workspace, plugins);
     command.arg("--cache").arg(cache);
-    Lab::start(&mut command, START_TIMEOUT)
+    MeasuredHost::start(&mut command, START_TIMEOUT)
 }
 
 fn start_ms(workspace: &Workspace, plugins: &Path, cache: &Path) -> Result<f64> {
-    let lab = start(workspace, plugins, cache)?;
-    let time = lab.start_time;
-    lab.stop()?;
+    let host = start(workspace, plugins, cache)?;
+    let time = host.start_time;
+    host.stop()?;
     Ok(time.as_secs_f64() * 1e3)
 }
 
@@ -117,15 +117,15 @@ fn idle_memory(
     cache: &Path,
     idle: Duration,
 ) -> Result<Resident> {
-    let lab = start(workspace, plugins, cache)?;
+    let host = start(workspace, plugins, cache)?;
     sleep(idle);
-    let from_proc_mb = lab.resident_mb()?;
-    let memory = lab.get("/admin/memory")?;
+    let from_proc_mb = host.resident_mb()?;
+    let memory = host.get("/admin/memory")?;
     let reported_mb = memory
         .pointer("/process/rss_mb")
         .and_then(Value::as_f64)
         .context("/admin/memory has no process.rss_mb")?;
-    lab.stop()?;
+    host.stop()?;
     Ok(Resident {
         reported_mb,
         from_proc_mb,

@@ -28,7 +28,7 @@ const NO_IMPERATIVES: [&str; 14] = [
 ];
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum SubjectCheck {
     Checked {
         /// How many.
         commits: usize,
@@ -43,24 +43,24 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 /// When Git cannot be started.
-pub(crate) fn check(root: &Path, base: Option<&str>) -> Result<Outcome> {
+pub(crate) fn check(root: &Path, base: Option<&str>) -> Result<SubjectCheck> {
     let base = base.unwrap_or(LAST_BEFORE_RULE);
     let known = git(root, &["merge-base", "--is-ancestor", base, "HEAD"])?;
     if known.is_none() {
-        return Ok(Outcome::Skipped(format!(
+        return Ok(SubjectCheck::Skipped(format!(
             "the commit {base} is not in this history; a full clone has it"
         )));
     }
     let range = format!("{base}..HEAD");
     let Some(log) = git(root, &["log", "--no-merges", "--format=%h %s", &range])? else {
-        return Ok(Outcome::Skipped(format!("git cannot list {range}")));
+        return Ok(SubjectCheck::Skipped(format!("git cannot list {range}")));
     };
     let broken = log.lines().filter_map(|line| {
         let (hash, subject) = line.split_once(' ').unwrap_or((line, ""));
         let problem = problem(subject)?;
         Some(format!("{hash} \"{subject}\": {problem}"))
     });
-    Ok(Outcome::Checked {
+    Ok(SubjectCheck::Checked {
         commits: log.lines().count(),
         broken: broken.collect(),
     })
@@ -161,12 +161,15 @@ mod tests {
         for subject in ["before the rule.", "Add a check", "adds another"] {
             git_in(root, &["commit", "--quiet", "--allow-empty", "-m", subject]);
         }
-        let Outcome::Checked { commits, broken } = check(root, Some("HEAD~2")).unwrap() else {
+        let SubjectCheck::Checked { commits, broken } = check(root, Some("HEAD~2")).unwrap() else {
             panic!("the base is in the history");
         };
         assert_eq!(commits, 2);
         assert_eq!(broken.len(), 1, "{broken:?}");
         assert!(broken[0].contains("adds another"), "{broken:?}");
-        assert!(matches!(check(root, None).unwrap(), Outcome::Skipped(_)));
+        assert!(matches!(
+            check(root, None).unwrap(),
+            SubjectCheck::Skipped(_)
+        ));
     }
 }

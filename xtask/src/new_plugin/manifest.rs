@@ -4,26 +4,30 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::name::Name;
+use super::name::PluginName;
 use super::read;
 
 /// The template's name in its manifest.
 const TEMPLATE: &str = "\"template\"";
 
 /// The manifest of a member of the plugins' workspace.
-pub(super) fn workspace_member(source: &Path, name: &Name) -> Result<String> {
+pub(super) fn workspace_member(source: &Path, name: &PluginName) -> Result<String> {
     let template = read(&source.join("template/Cargo.toml"))?;
     Ok(renamed(&template, name))
 }
 
-fn renamed(template: &str, name: &Name) -> String {
+fn renamed(template: &str, name: &PluginName) -> String {
     template
         .replace(TEMPLATE, &format!("\"{}\"", name.id()))
         .replace("leak-lab:template", &format!("leak-lab:{}", name.id()))
 }
 
 /// The manifest of an independent crate. It writes out every value that the template inherits.
-pub(super) fn independent(source: &Path, name: &Name, sdk_git: Option<&str>) -> Result<String> {
+pub(super) fn independent(
+    source: &Path,
+    name: &PluginName,
+    sdk_git: Option<&str>,
+) -> Result<String> {
     let template = read(&source.join("template/Cargo.toml"))?;
     let workspace = read(&source.join("Cargo.toml"))?;
     let mut lines = Vec::new();

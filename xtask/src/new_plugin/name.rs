@@ -34,9 +34,9 @@ const MAX_CHARS: usize = 40;
 
 /// A plugin's id: kebab-case, 1 to 40 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name(String);
+pub(super) struct PluginName(String);
 
-impl FromStr for Name {
+impl FromStr for PluginName {
     type Err = String;
 
     fn from_str(id: &str) -> Result<Self, Self::Err> {
@@ -61,7 +61,7 @@ impl FromStr for Name {
     }
 }
 
-impl Name {
+impl PluginName {
     /// `session-store`
     pub(super) fn id(&self) -> &str {
         &self.0
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_name_has_four_forms() {
-        let name: Name = "lru-cache-2".parse().unwrap();
+        let name: PluginName = "lru-cache-2".parse().unwrap();
         assert_eq!(name.id(), "lru-cache-2");
         assert_eq!(name.crate_name(), "lru_cache_2");
         assert_eq!(name.type_name(), "LruCache2");
@@ -134,9 +134,9 @@ mod tests {
             "std",
             &"a".repeat(41),
         ] {
-            assert!(wrong.parse::<Name>().is_err(), "{wrong:?}");
+            assert!(wrong.parse::<PluginName>().is_err(), "{wrong:?}");
         }
-        assert!("a".repeat(40).parse::<Name>().is_ok());
+        assert!("a".repeat(40).parse::<PluginName>().is_ok());
     }
 
     /// The sources of the host, wherever its crates are.
@@ -169,7 +169,7 @@ mod tests {
         let reserved: Vec<_> = words.split('"').skip(1).step_by(2).collect();
         assert!(reserved.contains(&"check"), "{reserved:?}");
         for word in reserved {
-            assert!(word.parse::<Name>().is_err(), "{word:?}");
+            assert!(word.parse::<PluginName>().is_err(), "{word:?}");
         }
     }
 }

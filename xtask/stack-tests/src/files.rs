@@ -94,6 +94,7 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
         ),
     }
     report.check("the image's toolchain", || image_toolchain(root));
+    report.check("the image's build context", || build_context(root));
     match Tool::Compose.obtain() {
         Ok(compose) => {
             report.check("compose.yaml", || compose::check(&compose, root));
@@ -121,21 +122,72 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Each path that the service's image copies from the checkout must exist and not be ignored.
+fn build_context(root: &Path) -> Result<String> {
+    let dockerfile = read(root, "compose/Dockerfile")?;
+    let ignored = read(root, ".dockerignore")?;
+    let sources = copied_paths(&dockerfile);
+    for source in &sources {
+        let ignored = ignored.lines().any(|ignored| ignored == *source);
+        ensure!(!ignored, "COPY {source}: .dockerignore leaves it out");
+        ensure!(
+            root.join(source).exists(),
+            "COPY {source}: it does not exist"
+        );
+    }
+    Ok(format!("{} paths", sources.len()))
+}
+
+/// The sources of `COPY` without `--from`, which come from the build context.
+fn copied_paths(dockerfile: &str) -> Vec<&str> {
+    let copies = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|rest| !rest.contains("--from="));
+    let mut sources = Vec::new();
+    for copy in copies {
+        let mut words: Vec<&str> = copy.split_whitespace().collect();
+        words.retain(|word| !word.starts_with("--"));
+        words.pop();
+        sources.extend(words);
+    }
+    sources
+}
+
+fn read(root: &Path, name: &str) -> Result<String> {
+    std::fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))
+}
+
 /// The base image of the service's image must have the compiler of `rust-toolchain.toml`.
 fn image_toolchain(root: &Path) -> Result<String> {
-    let read = |name: &str| {
-        std::fs::read_to_string(root.join(name)).with_context(|| format!("cannot read {name}"))
-    };
-    let toolchain = read("rust-toolchain.toml")?;
+    let toolchain = read(root, "rust-toolchain.toml")?;
     let channel = toolchain
         .lines()
         .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
         .context("rust-toolchain.toml names no channel")?;
-    let dockerfile = read("compose/Dockerfile")?;
+    let dockerfile = read(root, "compose/Dockerfile")?;
     let image = format!("FROM rust:{channel}-");
     ensure!(
         dockerfile.lines().any(|line| line.starts_with(&image)),
         "compose/Dockerfile does not begin with {image}"
     );
     Ok(channel.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_copies_from_the_checkout_are_read() {
+        let dockerfile = "FROM a\nCOPY --from=b /x /y\nCOPY --chown=1:1 c d /e\nCOPY . .\n";
+        assert_eq!(copied_paths(dockerfile), ["c", "d", "."]);
+    }
+
+    #[test]
+    fn the_build_context_of_this_checkout_is_complete() {
+        let workspace = Workspace::find().unwrap();
+        assert_eq!(build_context(workspace.root()).unwrap(), "4 paths");
+        image_toolchain(workspace.root()).unwrap();
+    }
 }

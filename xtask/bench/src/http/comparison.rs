@@ -5,7 +5,7 @@ use crate::wrk::Turn;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
+pub(super) enum Subject {
     PlainAxum,
     /// The host, or the one that it is compared with.
     Host {
@@ -35,7 +35,7 @@ impl Mode {
     }
 }
 
-impl Service {
+impl Subject {
     pub(super) fn of_host() -> [Self; 3] {
         Mode::ALL.map(|mode| Self::Host { mode, other: false })
     }
@@ -75,13 +75,13 @@ impl Service {
 #[derive(Debug)]
 pub(super) struct Row {
     name: String,
-    kind: Kind,
+    kind: RowKind,
     cells: Vec<Cell>,
 }
 
 /// What a row's numbers are, which decides the goals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum RowKind {
     /// Requests a second and milliseconds.
     Absolute,
     /// Ratios to plain axum.
@@ -100,7 +100,7 @@ struct Cell {
 
 /// What a ratio must reach, with any number of connections or with one.
 struct Goal {
-    kind: Kind,
+    kind: RowKind,
     connections: Option<u32>,
     bound: Bound,
 }
@@ -112,56 +112,56 @@ enum Bound {
 
 const GOALS: [Goal; 5] = [
     Goal {
-        kind: Kind::OfPlain(Mode::LeaksOff),
+        kind: RowKind::OfPlain(Mode::LeaksOff),
         connections: None,
         bound: Bound::MinThroughput(0.98),
     },
     Goal {
-        kind: Kind::OfPlain(Mode::Exact),
+        kind: RowKind::OfPlain(Mode::Exact),
         connections: Some(16),
         bound: Bound::MinThroughput(0.7),
     },
     Goal {
-        kind: Kind::OfPlain(Mode::Exact),
+        kind: RowKind::OfPlain(Mode::Exact),
         connections: Some(128),
         bound: Bound::MinThroughput(0.8),
     },
     Goal {
-        kind: Kind::OfPlain(Mode::Exact),
+        kind: RowKind::OfPlain(Mode::Exact),
         connections: None,
         bound: Bound::MaxP99(1.5),
     },
     Goal {
-        kind: Kind::ExactOfUnprofiled,
+        kind: RowKind::ExactOfUnprofiled,
         connections: None,
         bound: Bound::MinThroughput(0.9),
     },
 ];
 
-/// The turns of a service with each number of connections.
-pub(super) type Turns<'a> = (Service, &'a [Vec<Turn>]);
+/// The turns of a subject with each number of connections.
+pub(super) type Turns<'a> = (Subject, &'a [Vec<Turn>]);
 
 impl Row {
-    /// Every row that these services have.
-    pub(super) fn all(services: &[Turns<'_>]) -> Vec<Self> {
-        let find = |wanted: Service| services.iter().find(|(service, _)| *service == wanted);
-        let host = |mode, other| find(Service::Host { mode, other });
+    /// Every row that these subjects have.
+    pub(super) fn all(subjects: &[Turns<'_>]) -> Vec<Self> {
+        let find = |wanted: Subject| subjects.iter().find(|(subject, _)| *subject == wanted);
+        let host = |mode, other| find(Subject::Host { mode, other });
         let mut rows = Vec::new();
-        let Some((_, plain)) = find(Service::PlainAxum) else {
+        let Some((_, plain)) = find(Subject::PlainAxum) else {
             return rows;
         };
         rows.push(Self {
             name: "plain axum: requests/s, ms".to_owned(),
-            kind: Kind::Absolute,
+            kind: RowKind::Absolute,
             cells: plain.iter().map(|turns| medians(turns)).collect(),
         });
-        for (service, turns) in services {
-            let kind = match service {
-                Service::PlainAxum => continue,
-                Service::Host { mode, other: false } => Kind::OfPlain(*mode),
-                Service::Host { other: true, .. } => Kind::Shown,
+        for (subject, turns) in subjects {
+            let kind = match subject {
+                Subject::PlainAxum => continue,
+                Subject::Host { mode, other: false } => RowKind::OfPlain(*mode),
+                Subject::Host { other: true, .. } => RowKind::Shown,
             };
-            rows.push(Self::of_ratios(service.name(), kind, turns, plain));
+            rows.push(Self::of_ratios(subject.name(), kind, turns, plain));
         }
         if let (Some((_, exact)), Some((_, unprofiled))) =
             (host(Mode::Exact, false), host(Mode::Unprofiled, false))
@@ -169,7 +169,7 @@ impl Row {
             let name = "exact / no attribution".to_owned();
             rows.push(Self::of_ratios(
                 name,
-                Kind::ExactOfUnprofiled,
+                RowKind::ExactOfUnprofiled,
                 exact,
                 unprofiled,
             ));
@@ -177,13 +177,13 @@ impl Row {
         for mode in Mode::ALL {
             if let (Some((_, ours)), Some((_, theirs))) = (host(mode, false), host(mode, true)) {
                 let name = format!("{} / against", mode.name());
-                rows.push(Self::of_ratios(name, Kind::Shown, ours, theirs));
+                rows.push(Self::of_ratios(name, RowKind::Shown, ours, theirs));
             }
         }
         rows
     }
 
-    fn of_ratios(name: String, kind: Kind, ours: &[Vec<Turn>], theirs: &[Vec<Turn>]) -> Self {
+    fn of_ratios(name: String, kind: RowKind, ours: &[Vec<Turn>], theirs: &[Vec<Turn>]) -> Self {
         let cells = ours.iter().zip(theirs).map(|(ours, theirs)| {
             let ratio = |of: fn(&Turn) -> f64| {
                 let turns = ours.iter().zip(theirs);
@@ -205,7 +205,7 @@ impl Row {
         let mut line = format!("{:<42}", self.name);
         for Cell { throughput, p99 } in &self.cells {
             line += &match self.kind {
-                Kind::Absolute => format!(" {throughput:>10.0} {p99:>8.2}"),
+                RowKind::Absolute => format!(" {throughput:>10.0} {p99:>8.2}"),
                 _ => format!(" {throughput:>10.2} {p99:>8.2}"),
             };
         }
@@ -280,24 +280,24 @@ mod tests {
     }
 
     /// Two numbers of connections; in the second turn the machine is half as fast.
-    fn turns(service: Service, requests_per_second: f64, p99_ms: f64) -> (Service, Vec<Vec<Turn>>) {
+    fn turns(subject: Subject, requests_per_second: f64, p99_ms: f64) -> (Subject, Vec<Vec<Turn>>) {
         let slow = turn(requests_per_second / 2.0, p99_ms * 2.0);
         let fast = turn(requests_per_second, p99_ms);
-        (service, vec![vec![fast, slow, fast]; 2])
+        (subject, vec![vec![fast, slow, fast]; 2])
     }
 
     fn rows(off: (f64, f64), exact: (f64, f64), unprofiled: (f64, f64)) -> Vec<Row> {
-        let mut services = vec![turns(Service::PlainAxum, 1000.0, 1.0)];
-        for (service, (requests, p99)) in
-            Service::of_host().into_iter().zip([off, exact, unprofiled])
+        let mut subjects = vec![turns(Subject::PlainAxum, 1000.0, 1.0)];
+        for (subject, (requests, p99)) in
+            Subject::of_host().into_iter().zip([off, exact, unprofiled])
         {
-            services.push(turns(service, requests, p99));
+            subjects.push(turns(subject, requests, p99));
         }
-        let services: Vec<_> = services
+        let subjects: Vec<_> = subjects
             .iter()
-            .map(|(service, turns)| (*service, turns.as_slice()))
+            .map(|(subject, turns)| (*subject, turns.as_slice()))
             .collect();
-        Row::all(&services)
+        Row::all(&subjects)
     }
 
     #[test]
@@ -331,18 +331,18 @@ mod tests {
 
     #[test]
     fn another_host_is_compared_mode_by_mode() {
-        let mut services = vec![turns(Service::PlainAxum, 1000.0, 1.0)];
-        for service in Service::of_host() {
-            services.push(turns(service, 900.0, 1.0));
+        let mut subjects = vec![turns(Subject::PlainAxum, 1000.0, 1.0)];
+        for subject in Subject::of_host() {
+            subjects.push(turns(subject, 900.0, 1.0));
         }
-        for service in Service::of_other_host() {
-            services.push(turns(service, 600.0, 2.0));
+        for subject in Subject::of_other_host() {
+            subjects.push(turns(subject, 600.0, 2.0));
         }
-        let services: Vec<_> = services
+        let subjects: Vec<_> = subjects
             .iter()
-            .map(|(service, turns)| (*service, turns.as_slice()))
+            .map(|(subject, turns)| (*subject, turns.as_slice()))
             .collect();
-        let rows = Row::all(&services);
+        let rows = Row::all(&subjects);
         let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names.len(), 11, "{names:?}");
         let last = rows.last().unwrap();

@@ -10,7 +10,7 @@ use xtask_support::components::EXERCISES;
 use xtask_support::report;
 
 use super::LoadSource;
-use crate::lab::Lab;
+use crate::measured_host::MeasuredHost;
 
 /// Requests at the end, one by one, that must be counted exactly.
 const COUNTED_REQUESTS: u64 = 100;
@@ -19,30 +19,35 @@ const COUNTED_REQUESTS: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// False when a request is not counted.
-pub(super) fn run(lab: Lab, load: &LoadSource, time: Duration, seed: u64) -> Result<bool> {
+pub(super) fn run(
+    host: MeasuredHost,
+    load: &LoadSource,
+    time: Duration,
+    seed: u64,
+) -> Result<bool> {
     report::announce(format_args!(
         "random changes: {:.1} minutes",
         time.as_secs_f64() / 60.0
     ));
-    let running = load.start(&lab.base, time)?;
+    let running = load.start(&host.base, time)?;
     let started = Instant::now();
     let mut random = Random::new(seed);
     let mut changes = 0_u64;
     while started.elapsed() < time {
-        change(&lab, &mut random).context("a change failed")?;
+        change(&host, &mut random).context("a change failed")?;
         changes += 1;
         sleep(PAUSE);
     }
     let requests = running.finish()?;
 
-    lab.post("/admin/reset", &json!({}))?;
+    host.post("/admin/reset", &json!({}))?;
     for leak in EXERCISES {
-        lab.set_leak(leak, &json!({ "enabled": true }))?;
+        host.set_leak(leak, &json!({ "enabled": true }))?;
     }
     for _ in 0..COUNTED_REQUESTS {
-        lab.get("/api/data")?;
+        host.get("/api/data")?;
     }
-    let status = lab.get("/admin/leaks/status")?;
+    let status = host.get("/admin/leaks/status")?;
     let exact = EXERCISES.iter().all(|leak| {
         let count = status.pointer(&format!("/leaks/{leak}/count"));
         count.and_then(Value::as_u64) == Some(COUNTED_REQUESTS)
@@ -52,12 +57,12 @@ pub(super) fn run(lab: Lab, load: &LoadSource, time: Duration, seed: u64) -> Res
          afterwards each of {COUNTED_REQUESTS} requests counted: {}",
         if exact { "ok" } else { "WRONG" }
     );
-    lab.stop()?;
+    host.stop()?;
     Ok(exact)
 }
 
 /// One change of a kind that an instructor makes.
-fn change(lab: &Lab, random: &mut Random) -> Result<()> {
+fn change(host: &MeasuredHost, random: &mut Random) -> Result<()> {
     let index = random.below(EXERCISES.len() as u64) as usize;
     let leak = EXERCISES.get(index).copied().unwrap_or("cache");
     let (path, body) = match random.below(9) {
@@ -83,7 +88,7 @@ fn change(lab: &Lab, random: &mut Random) -> Result<()> {
             json!({ "enabled": true, "max_mb": 16 }),
         ),
     };
-    lab.post(&path, &body)?;
+    host.post(&path, &body)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Load over every endpoint, in the background.
+//! BackgroundLoad over every endpoint, in the background.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,9 +13,9 @@ const CONNECTIONS: u32 = 16;
 
 /// A running `wrk`. Dropping it ends the load.
 #[derive(Debug)]
-pub(super) struct Load(Child);
+pub(super) struct BackgroundLoad(Child);
 
-impl Load {
+impl BackgroundLoad {
     pub(super) fn start(wrk: &Path, script: &Path, base: &str, time: Duration) -> Result<Self> {
         let child = wrk::command(wrk, CONNECTIONS, time)
             .args(["--timeout", "30s", "--script"])
@@ -45,7 +45,7 @@ impl Load {
     }
 }
 
-impl Drop for Load {
+impl Drop for BackgroundLoad {
     fn drop(&mut self) {
         let _ended = self.0.kill();
         let _reaped = self.0.wait();

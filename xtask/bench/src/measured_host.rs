@@ -13,7 +13,7 @@ use xtask_support::workspace::Workspace;
 
 /// A host that runs.
 #[derive(Debug)]
-pub(crate) struct Lab {
+pub(crate) struct MeasuredHost {
     process: HostProcess,
     /// The base URL.
     pub(crate) base: String,
@@ -28,7 +28,7 @@ pub(crate) fn command(workspace: &Workspace, components: &Path) -> Command {
     command
 }
 
-impl Lab {
+impl MeasuredHost {
     /// Starts a host and waits until it is healthy.
     ///
     /// # Errors
