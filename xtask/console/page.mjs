@@ -1,6 +1,6 @@
 // Texts and selectors of the page that its authors may reword. The scenes use no others.
 
-/** What is known of the end of the previous run. */
+/** The report on the end of the previous run. */
 export const BANNER = "#fate";
 export const BANNER_CLOSE = "#fate-close";
 

@@ -264,7 +264,7 @@ export const scenes = [
   ["the page can be used by keyboard", keyboard],
 ];
 
-/** Scenes with errors on purpose, each in a page of its own. */
+/** Scenes with errors on purpose, each in its own page. */
 export const failureScenes = [
   [
     "the end of the previous run is shown, with the lines that held memory, until it is dismissed",

@@ -1,4 +1,4 @@
-//! Commands that are crates of their own, so that `cargo xtask run` does not compile them.
+//! Commands in separate crates, so that `cargo xtask run` does not compile them.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

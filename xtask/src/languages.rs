@@ -30,7 +30,7 @@ pub(crate) struct Args {
     only: Vec<Language>,
 }
 
-/// A language with a plugin of its own.
+/// A language that a plugin is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Language {
     C,

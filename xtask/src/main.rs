@@ -1,5 +1,5 @@
 //! The commands of this repository: `cargo xtask run`, `test`, `test-console`, `test-api`, `lint`,
-//! `plugins`, `new-plugin`, `check-plugin`, `languages`; and, from crates of their own, `bench`,
+//! `plugins`, `new-plugin`, `check-plugin`, `languages`; and, in separate crates, `bench`,
 //! `soak` and `stack`.
 //!
 //! They are written in Rust rather than as scripts, so that they behave the same on every machine
@@ -41,7 +41,7 @@ enum Task {
     TestConsole(test_console::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
-    /// Make a new plugin from the template, here or in a folder of its own.
+    /// Make a new plugin from the template, here or in another folder.
     NewPlugin(new_plugin::Args),
     /// Build the plugins that are written in C, JavaScript and Python.
     Languages(languages::Args),

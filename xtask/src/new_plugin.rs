@@ -21,7 +21,7 @@ mod name;
 pub(crate) struct Args {
     /// The plugin's id, also the name of its crate and folder: kebab-case, like session-store.
     name: PluginName,
-    /// Make the plugin in this folder instead of plugins/patterns, as a crate of its own.
+    /// Make the plugin in this folder instead of plugins/patterns, as an independent crate.
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
     /// With --path: name the SDK by this Git address instead of by the path to this checkout.

@@ -1,5 +1,5 @@
-//! What an open console costs the host: nothing while no page is open, little for one page, and no
-//! leak for many.
+//! The cost of an open console to the host: none while no page is open, little for one page, and
+//! no leak for many.
 //!
 //! Here a page is one event stream that is read continuously. What a browser does with the updates
 //! is not the host's cost.

@@ -86,7 +86,7 @@ impl MeasuredHost {
         resident_mb(self.pid())
     }
 
-    /// What the host holds in addition to memory.
+    /// Threads, files, mappings and tasks.
     pub(crate) fn resources(&self) -> Result<Resources> {
         let pid = self.pid();
         let entries = |of: &str| -> Result<i64> {
@@ -105,7 +105,7 @@ impl MeasuredHost {
     }
 }
 
-/// What a host holds in addition to memory.
+/// The resources of a host other than memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Resources {
     /// Threads that the kernel counts.
@@ -151,7 +151,7 @@ pub(crate) fn renamed(component: &[u8], id: &str, new_id: &str) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// An empty folder, whatever it contained before.
+/// Makes the folder, or removes everything in it.
 pub(crate) fn empty_folder(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;

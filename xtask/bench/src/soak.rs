@@ -181,7 +181,7 @@ impl FlatCase {
         Ok(flat)
     }
 
-    /// Why the result says less than it could.
+    /// Reasons why the result is weak.
     fn remarks(&self, warm_up: Duration, requests: u64) -> String {
         let mut remarks = String::new();
         if warm_up < HISTORY_TIME {

@@ -32,7 +32,7 @@ const FIXED_REQUESTS: u64 = 800;
 /// Objects that the fixed variant may hold at any time.
 const MAX_FIXED_OBJECTS: u64 = 10;
 
-/// Loads the component into a host of its own and checks it there. Returns what it saw.
+/// Loads the component into a new host and checks it there. Returns what it saw.
 pub(super) fn check(workspace: &Workspace, language: Language, component: &Path) -> Result<String> {
     let scratch = workspace
         .scratch()

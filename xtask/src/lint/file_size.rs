@@ -7,7 +7,7 @@ use super::source::SourceFile;
 /// Lines of a file that needs no reason, tests included.
 const MAX_LINES: usize = 400;
 
-/// How the reason begins, in a line of its own within the `//!` comment.
+/// How the reason begins, on its own line in the `//!` comment.
 const REASON: &str = "//! Long because ";
 
 /// The finding for a file that is too long, at its last line.

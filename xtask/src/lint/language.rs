@@ -63,7 +63,7 @@ impl PhraseList {
             }
             let (old, instead) = line
                 .split_once('=')
-                .with_context(|| format!("{LIST_FILE}: `{line}` says no replacement"))?;
+                .with_context(|| format!("{LIST_FILE}: `{line}` has no replacement"))?;
             let (old, instead) = (old.trim(), instead.trim());
             match section {
                 "[phrases]" => language.add(Phrase {
@@ -216,7 +216,7 @@ fn has_name(code: &str, name: &str) -> bool {
     })
 }
 
-/// What is between backticks.
+/// The texts between backticks.
 fn code_spans(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_line_of_the_list_without_a_replacement_is_an_error() {
         let error = PhraseList::parse("[phrases]\nin jest\n").unwrap_err();
-        assert!(error.to_string().contains("says no replacement"), "{error}");
+        assert!(error.to_string().contains("has no replacement"), "{error}");
         assert!(PhraseList::parse("in jest = x\n").is_err());
     }
 }

@@ -12,7 +12,7 @@ use super::source::SourceFile;
 /// The path of a module in its crate; empty for the root.
 type Module = Vec<String>;
 
-/// What each sibling imports of the others, with the first place where it does.
+/// The imports of each sibling from the others, with the first place of each.
 type Siblings = BTreeMap<String, BTreeMap<String, String>>;
 
 /// The paths that a module names.
@@ -61,7 +61,7 @@ fn place(path: &Path) -> Option<(PathBuf, Module)> {
     Some((folder.trim_end_matches('/').into(), module))
 }
 
-/// Modules in files of their own that are compiled for tests only.
+/// Modules in separate files that are compiled for tests only.
 fn test_modules(text: &str) -> impl Iterator<Item = &str> {
     text.split("#[cfg(test)]\nmod ")
         .skip(1)

@@ -139,7 +139,7 @@ mod tests {
         assert!("a".repeat(40).parse::<PluginName>().is_ok());
     }
 
-    /// The sources of the host, wherever its crates are.
+    /// Collects every `manifest.rs` below a folder.
     fn sources_below(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

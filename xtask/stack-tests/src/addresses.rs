@@ -27,7 +27,6 @@ impl Addresses {
     /// # Errors
     /// When no port is free.
     pub(crate) fn documented() -> Result<Self> {
-        let [jaeger_health, jaeger_otlp] = free_ports()?;
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok(Self {
             service: at(8080),
@@ -37,8 +36,7 @@ impl Addresses {
             collector_metrics: at(8889),
             collector_health: at(13133),
             jaeger_query: at(16686),
-            jaeger_health,
-            jaeger_otlp,
+            ..Self::free()?
         })
     }
 
@@ -47,27 +45,17 @@ impl Addresses {
     /// # Errors
     /// When no port is free.
     pub(crate) fn free() -> Result<Self> {
-        let [
-            service,
-            prometheus,
-            collector_grpc,
-            collector_http,
-            collector_metrics,
-            collector_health,
-            jaeger_query,
-            jaeger_health,
-            jaeger_otlp,
-        ] = free_ports()?;
+        let [a, b, c, d, e, f, g, h, i] = free_ports()?;
         Ok(Self {
-            service,
-            prometheus,
-            collector_grpc,
-            collector_http,
-            collector_metrics,
-            collector_health,
-            jaeger_query,
-            jaeger_health,
-            jaeger_otlp,
+            service: a,
+            prometheus: b,
+            collector_grpc: c,
+            collector_http: d,
+            collector_metrics: e,
+            collector_health: f,
+            jaeger_query: g,
+            jaeger_health: h,
+            jaeger_otlp: i,
         })
     }
 

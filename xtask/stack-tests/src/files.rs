@@ -10,7 +10,7 @@ use xtask_support::tools::{python_environment, run_quietly};
 use xtask_support::workspace::Workspace;
 
 use crate::dashboard::Dashboard;
-use crate::tools::Tool;
+use crate::tools;
 
 mod compose;
 
@@ -23,7 +23,7 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
     let root = workspace.root();
     let configuration = root.join(COMPOSE);
     let rules = configuration.join("prometheus");
-    match Tool::Promtool.obtain() {
+    match tools::PROMTOOL.obtain() {
         Ok(promtool) => {
             report.check("promtool check config", || {
                 run_quietly(
@@ -50,7 +50,7 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
         }
         Err(reason) => report.skip("promtool", format_args!("{reason:#}")),
     }
-    match Tool::Collector.obtain() {
+    match tools::COLLECTOR.obtain() {
         Ok(collector) => {
             report.check("collector configuration", || {
                 run_quietly(
@@ -63,7 +63,7 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
         }
         Err(reason) => report.skip("collector configuration", format_args!("{reason:#}")),
     }
-    match Tool::K6.obtain() {
+    match tools::K6.obtain() {
         Ok(k6) => {
             report.check("k6 scripts", || {
                 let scripts = files(&root.join(K6_SCRIPTS), "js")?;
@@ -95,7 +95,7 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
     }
     report.check("the image's toolchain", || image_toolchain(root));
     report.check("the image's build context", || build_context(root));
-    match Tool::Compose.obtain() {
+    match tools::COMPOSE.obtain() {
         Ok(compose) => {
             report.check("compose.yaml", || compose::check(&compose, root));
         }

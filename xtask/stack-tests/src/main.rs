@@ -99,10 +99,10 @@ fn build_tools() {
     let mut missing = 0_u32;
     for tool in tools::Tool::ALL {
         match tool.obtain() {
-            Ok(program) => println!("{:<16} {}", tool.name(), program.display()),
+            Ok(program) => println!("{:<16} {}", tool.name, program.display()),
             Err(reason) => {
                 missing += 1;
-                println!("{:<16} skipped: {reason:#}", tool.name());
+                println!("{:<16} skipped: {reason:#}", tool.name);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A program of the stack as a child process: its output goes to a file, and dropping it ends it.
+//! A program of the stack as a child process. Its output goes to a file. Dropping it ends it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -16,7 +16,7 @@ use crate::process::Run;
 use crate::prometheus::Prometheus;
 use crate::service::ServiceFiles;
 use crate::stack::{Programs, Stack};
-use crate::tools::Tool;
+use crate::tools;
 use crate::{ServiceArgs, containers, files, runs_folder};
 
 mod collector_outage;
@@ -110,7 +110,7 @@ fn run_scenes(
     let found = args.service.find(workspace)?;
     let looping_component = components::build_one(workspace, LOOPING_FIXTURE)?;
     let programs = Programs::obtain();
-    let k6 = match Tool::K6.obtain() {
+    let k6 = match tools::K6.obtain() {
         Ok(program) => Some(K6 {
             program,
             scripts: workspace.root().join(K6_SCRIPTS),

@@ -15,7 +15,7 @@ use xtask_support::workspace::Workspace;
 
 use crate::addresses::{Addresses, free_ports};
 use crate::process::{Process, Run};
-use crate::tools::Tool;
+use crate::tools;
 
 /// Long enough also on a busy machine.
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,9 +31,9 @@ pub(crate) struct Programs {
 impl Programs {
     pub(crate) fn obtain() -> Self {
         Self {
-            prometheus: Tool::Prometheus.obtain(),
-            collector: Tool::Collector.obtain(),
-            jaeger: Tool::Jaeger.obtain(),
+            prometheus: tools::PROMETHEUS.obtain(),
+            collector: tools::COLLECTOR.obtain(),
+            jaeger: tools::JAEGER.obtain(),
         }
     }
 }

@@ -11,111 +11,86 @@ use xtask_support::tools::{Fetch, obtain, on_path, run_quietly};
 const COLLECTOR_PARTS: &str = include_str!("collector-builder.yaml");
 
 /// A program of the stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tool {
-    Prometheus,
-    Promtool,
-    K6,
-    CollectorBuilder,
-    Collector,
-    Jaeger,
-    Compose,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    /// The name of the executable file.
+    pub(crate) name: &'static str,
+    /// The name of its folder in the cache.
+    folder: &'static str,
+    /// The version of the Go module, without the `v`.
+    pub(crate) version: &'static str,
+    recipe: Recipe,
 }
 
 /// How a program is built.
+#[derive(Debug, Clone, Copy)]
 enum Recipe {
-    /// `go install`, with build tags.
-    Install {
-        package: &'static str,
-        tags: &'static str,
-    },
+    /// `go install` of a package, with build tags.
+    Install(&'static str, &'static str),
     /// `go get -tool` in an empty module and `go build`, for modules with `replace` lines.
-    Build { package: &'static str },
+    Build(&'static str),
     /// With the collector's own builder.
     Collector,
 }
 
+/// Without this tag the build includes the cloud service discoveries, and a module of theirs is
+/// missing.
+const NO_DISCOVERY: &str = "remove_all_sd";
+
+pub(crate) const PROMETHEUS: Tool = Tool {
+    name: "prometheus",
+    folder: "prometheus",
+    // Module 0.316.0 is release 3.16.0.
+    version: "0.316.0",
+    recipe: Recipe::Install(
+        "github.com/prometheus/prometheus/cmd/prometheus",
+        NO_DISCOVERY,
+    ),
+};
+pub(crate) const PROMTOOL: Tool = Tool {
+    name: "promtool",
+    recipe: Recipe::Install(
+        "github.com/prometheus/prometheus/cmd/promtool",
+        NO_DISCOVERY,
+    ),
+    ..PROMETHEUS
+};
+pub(crate) const K6: Tool = Tool {
+    name: "k6",
+    folder: "k6",
+    version: "1.8.1",
+    recipe: Recipe::Install("go.k6.io/k6", ""),
+};
+const COLLECTOR_BUILDER: Tool = Tool {
+    name: "builder",
+    folder: "otelcol-builder",
+    version: "0.155.0",
+    recipe: Recipe::Install("go.opentelemetry.io/collector/cmd/builder", ""),
+};
+pub(crate) const COLLECTOR: Tool = Tool {
+    name: "otelcol",
+    folder: "otelcol",
+    version: COLLECTOR_BUILDER.version,
+    recipe: Recipe::Collector,
+};
+pub(crate) const JAEGER: Tool = Tool {
+    name: "all-in-one",
+    folder: "jaeger",
+    // The last version that is a Go module. The image in compose.yaml is 2.x: it takes the same
+    // OTLP, and up to 2.20 it has the calls that the tests and Grafana's data source make.
+    version: "1.62.0",
+    recipe: Recipe::Build("github.com/jaegertracing/jaeger/cmd/all-in-one"),
+};
+pub(crate) const COMPOSE: Tool = Tool {
+    name: "docker-compose",
+    folder: "docker-compose",
+    version: "5.6.0",
+    recipe: Recipe::Build("github.com/docker/compose/v5/cmd"),
+};
+
 impl Tool {
     /// The programs that `stack tools` builds.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Prometheus,
-        Self::Promtool,
-        Self::K6,
-        Self::Collector,
-        Self::Jaeger,
-        Self::Compose,
-    ];
-
-    /// The name of the executable file.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Prometheus => "prometheus",
-            Self::Promtool => "promtool",
-            Self::K6 => "k6",
-            Self::CollectorBuilder => "builder",
-            Self::Collector => "otelcol",
-            Self::Jaeger => "all-in-one",
-            Self::Compose => "docker-compose",
-        }
-    }
-
-    /// The version of the Go module, without the `v`.
-    pub(crate) fn version(self) -> &'static str {
-        match self {
-            // Module 0.316.0 is release 3.16.0.
-            Self::Prometheus | Self::Promtool => "0.316.0",
-            Self::K6 => "1.8.1",
-            Self::CollectorBuilder | Self::Collector => "0.155.0",
-            // The last version that is a Go module. The image in compose.yaml is 2.x: it takes the
-            // same OTLP, and up to 2.20 it has the calls that the tests and Grafana's data source
-            // make.
-            Self::Jaeger => "1.62.0",
-            Self::Compose => "5.6.0",
-        }
-    }
-
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Prometheus => "prometheus",
-            Self::Promtool => "promtool",
-            Self::K6 => "k6",
-            Self::CollectorBuilder => "otelcol-builder",
-            Self::Collector => "otelcol",
-            Self::Jaeger => "jaeger",
-            Self::Compose => "docker-compose",
-        }
-    }
-
-    fn recipe(self) -> Recipe {
-        // Without the tag the build includes the cloud service discoveries, and a module of theirs
-        // is missing.
-        let tags = "remove_all_sd";
-        match self {
-            Self::Prometheus => Recipe::Install {
-                package: "github.com/prometheus/prometheus/cmd/prometheus",
-                tags,
-            },
-            Self::Promtool => Recipe::Install {
-                package: "github.com/prometheus/prometheus/cmd/promtool",
-                tags,
-            },
-            Self::K6 => Recipe::Install {
-                package: "go.k6.io/k6",
-                tags: "",
-            },
-            Self::CollectorBuilder => Recipe::Install {
-                package: "go.opentelemetry.io/collector/cmd/builder",
-                tags: "",
-            },
-            Self::Collector => Recipe::Collector,
-            Self::Jaeger => Recipe::Build {
-                package: "github.com/jaegertracing/jaeger/cmd/all-in-one",
-            },
-            Self::Compose => Recipe::Build {
-                package: "github.com/docker/compose/v5/cmd",
-            },
-        }
-    }
+    pub(crate) const ALL: [Self; 6] = [PROMETHEUS, PROMTOOL, K6, COLLECTOR, JAEGER, COMPOSE];
 
     /// The program's path. If the cache has none, it is built. If it cannot be built, a program of
     /// the same name on `PATH` is used, such as Debian's.
@@ -128,51 +103,42 @@ impl Tool {
             self.build_in(folder).map_err(last_line)
         };
         let version = self.cached_version();
-        match obtain(
-            Fetch::IfMissing,
-            self.folder(),
-            &version,
-            self.name(),
-            build,
-        ) {
-            Ok(folder) => Ok(folder.join(self.name())),
-            Err(error) => on_path(self.name())
-                .with_context(|| format!("{error:#}, and {} is not installed", self.name())),
+        match obtain(Fetch::IfMissing, self.folder, &version, self.name, build) {
+            Ok(folder) => Ok(folder.join(self.name)),
+            Err(error) => on_path(self.name)
+                .with_context(|| format!("{error:#}, and {} is not installed", self.name)),
         }
     }
 
     /// The version in the cache. A collector with other components is another version.
     fn cached_version(self) -> String {
-        match self.recipe() {
-            Recipe::Collector => format!("{}-{:08x}", self.version(), hash(COLLECTOR_PARTS)),
-            Recipe::Install { .. } | Recipe::Build { .. } => self.version().to_owned(),
+        match self.recipe {
+            Recipe::Collector => format!("{}-{:08x}", self.version, hash(COLLECTOR_PARTS)),
+            Recipe::Install(..) | Recipe::Build(_) => self.version.to_owned(),
         }
     }
 
     /// Builds the program into `folder`.
     fn build_in(self, folder: &Path) -> Result<()> {
-        let version = self.version();
-        match self.recipe() {
-            Recipe::Install { package, tags } => {
+        let version = self.version;
+        match self.recipe {
+            Recipe::Install(package, tags) => {
                 let module = format!("{package}@v{version}");
                 go(folder, &["install", "-tags", tags, &module])
             }
-            Recipe::Build { package } => {
+            Recipe::Build(package) => {
                 go(folder, &["mod", "init", "leak-lab.invalid/tool"])?;
                 go(folder, &["get", "-tool", &format!("{package}@v{version}")])?;
-                go(folder, &["build", "-o", self.name(), package])
+                go(folder, &["build", "-o", self.name, package])
             }
             Recipe::Collector => {
-                let builder = Self::CollectorBuilder.obtain()?;
+                let builder = COLLECTOR_BUILDER.obtain()?;
                 fs::write(folder.join("builder.yaml"), COLLECTOR_PARTS)?;
                 let mut build = Command::new(builder);
                 build.args(["--config", "builder.yaml"]);
                 go_environment(folder, &mut build);
                 run_quietly(&mut build)?;
-                fs::rename(
-                    folder.join("out").join(self.name()),
-                    folder.join(self.name()),
-                )?;
+                fs::rename(folder.join("out").join(self.name), folder.join(self.name))?;
                 fs::remove_dir_all(folder.join("out")).context("cannot remove the sources")
             }
         }
@@ -216,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_collector_is_built_from_one_version() {
-        let version = format!("v{}", Tool::Collector.version());
+        let version = format!("v{}", COLLECTOR.version);
         let modules = COLLECTOR_PARTS
             .lines()
             .filter(|line| line.contains("gomod:"));
@@ -230,10 +196,10 @@ mod tests {
     fn a_collector_with_other_components_is_another_version() {
         // Known values of FNV-1a.
         assert_eq!((hash(""), hash("a")), (0x811c_9dc5, 0xe40c_292c));
-        let version = Tool::Collector.version();
-        let cached = Tool::Collector.cached_version();
+        let version = COLLECTOR.version;
+        let cached = COLLECTOR.cached_version();
         assert!(cached.starts_with(&format!("{version}-")), "{cached}");
-        assert_eq!(Tool::K6.cached_version(), "1.8.1");
+        assert_eq!(K6.cached_version(), "1.8.1");
     }
 
     #[test]

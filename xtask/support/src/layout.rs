@@ -7,7 +7,7 @@ pub const PLUGINS: &str = "plugins";
 /// The contract between host and plugins.
 pub const WIT: &str = "wit";
 
-/// What guest-heap links into guests: a workspace of its own without dependencies, built for wasm,
+/// What guest-heap links into guests: a separate workspace without dependencies, built for wasm,
 /// and natively only for its tests.
 pub const PROFILER_RUNTIME: &str = "host/guest-heap/runtime";
 

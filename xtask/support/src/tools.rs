@@ -76,17 +76,27 @@ pub fn obtain(
     // complete.
     let work = cache()?.join(format!("installing-{name}-{}", std::process::id()));
     fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-    let placed = install(&work).and_then(|()| {
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::rename(&work, &folder).context("cannot move it into the cache")
-    });
-    if placed.is_err() {
-        let _ignored = fs::remove_dir_all(&work);
-    }
+    let placed = install(&work).and_then(|()| move_into(&work, &folder));
+    // After a success there is nothing to remove.
+    let _ignored = fs::remove_dir_all(&work);
     placed.with_context(|| format!("{name} {version} cannot be installed"))?;
     Ok(folder)
+}
+
+/// Moves a complete installation to its place, which it may share with another program.
+fn move_into(work: &Path, folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return fs::rename(work, folder).context("cannot move it into the cache");
+    }
+    for entry in fs::read_dir(work)? {
+        let entry = entry?;
+        let place = folder.join(entry.file_name());
+        if place.is_dir() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(entry.path(), place).context("cannot move it into the cache")?;
+    }
+    Ok(())
 }
 
 /// The `bin` folder of a Python environment with this package, `NAME==VERSION`.
@@ -146,6 +156,19 @@ pub fn run_quietly(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_programs_can_share_a_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("prometheus-1");
+        for name in ["prometheus", "promtool", "promtool"] {
+            let work = temp.path().join("work");
+            fs::create_dir_all(&work).unwrap();
+            fs::write(work.join(name), name).unwrap();
+            move_into(&work, &folder).unwrap();
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    }
 
     #[test]
     fn a_missing_program_is_an_error_that_names_it() {

@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(value("CARGO_PKG_NAME"), Some(None), "removed");
         assert_eq!(value("CARGO_MANIFEST_DIR"), Some(None), "removed");
         assert_eq!(value("CARGO_TARGET_DIR"), Some(Some("/target".as_ref())));
-        assert_eq!(value("RUSTUP_TOOLCHAIN"), None, "inherited as it is");
+        assert_eq!(value("RUSTUP_TOOLCHAIN"), None, "inherited unchanged");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::measurement::median;
 use crate::wrk::Turn;
 
-/// What is measured.
+/// A service under measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     PlainAxum,
@@ -79,7 +79,7 @@ pub(super) struct Row {
     cells: Vec<Cell>,
 }
 
-/// What a row's numbers are, which decides the goals.
+/// The meaning of a row's numbers, which decides the goals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowKind {
     /// Requests a second and milliseconds.
@@ -98,7 +98,7 @@ struct Cell {
     p99: f64,
 }
 
-/// What a ratio must reach, with any number of connections or with one.
+/// A bound of a ratio, with any number of connections or with one.
 struct Goal {
     kind: RowKind,
     connections: Option<u32>,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use xtask_support::tools::run_quietly;
 
-use crate::tools::Tool;
+use crate::tools;
 
 /// Each service of the README: its name, which its container has too, and its published ports.
 const SERVICES: [(&str, &[&str]); 6] = [
@@ -107,11 +107,11 @@ pub(super) fn check(compose: &Path, root: &Path) -> Result<String> {
 
 /// Images whose program the tests run without a container, and its version.
 fn tested_versions() -> [(&'static str, String); 3] {
-    let prometheus = Tool::Prometheus.version().replacen("0.3", "v3.", 1);
+    let prometheus = tools::PROMETHEUS.version.replacen("0.3", "v3.", 1);
     [
         ("lab16-prometheus", prometheus),
-        ("lab16-otel-collector", Tool::Collector.version().to_owned()),
-        ("lab16-k6", Tool::K6.version().to_owned()),
+        ("lab16-otel-collector", tools::COLLECTOR.version.to_owned()),
+        ("lab16-k6", tools::K6.version.to_owned()),
     ]
 }
 
