@@ -52,7 +52,9 @@ impl Clock {
     /// Sets how many seconds the wall clock is ahead from now on.
     fn set_offset(&self, seconds: i64) {
         let file = OpenOptions::new().write(true).open(self.offset_file());
-        file.unwrap().write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
+        file.unwrap()
+            .write_all_at(&seconds.to_ne_bytes(), 0)
+            .unwrap();
     }
 }
 

@@ -36,5 +36,8 @@ pub(crate) async fn wait_until(
     timeout: Duration,
     mut holds: impl AsyncFnMut() -> bool,
 ) {
-    wait_for(what, timeout, async || holds().await.then_some(()).ok_or("false")).await;
+    wait_for(what, timeout, async || {
+        holds().await.then_some(()).ok_or("false")
+    })
+    .await;
 }
