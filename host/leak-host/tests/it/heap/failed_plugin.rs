@@ -1,11 +1,10 @@
 //! The heap tables of a plugin that has failed stay readable until it is reset.
 
-use reqwest::Method;
 use serde_json::json;
 
-use super::profiles::Profile;
+use super::profiles::{Profile, flamegraph};
 use super::{ALL_LINES, at, cache_payload_line, put_baseline, rows, sum};
-use crate::lab::{Answer, Lab, MIB, failures, number};
+use crate::lab::{Lab, MIB, failures, number};
 
 /// The blocks that the standard library allocates to report the end of a guest. They are attributed to
 /// the line that ended it.
@@ -22,13 +21,6 @@ async fn run_until_failure(lab: &Lab, plugin: &str, state: &str) -> f64 {
         }
     }
     panic!("{plugin} does not fail: {}", lab.leak(plugin).await);
-}
-
-async fn flamegraph(lab: &Lab, query: &str) -> String {
-    let path = format!("/admin/memory/flamegraph{query}");
-    let answer = Answer::of(lab.request(Method::GET, &path)).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    answer.text
 }
 
 /// Asserts that every view of the plugin's heap shows what it retained when it failed: at least

@@ -41,7 +41,7 @@ impl Profile {
         let profile = proto::Profile::decode(&bytes[..]).unwrap();
         assert_eq!(
             profile.string_table[0], "",
-            "pprof requires an empty string"
+            "pprof requires an empty first string"
         );
         Self(profile)
     }
@@ -198,7 +198,7 @@ fn assert_well_formed(svg: &str) {
     assert_eq!(open, [""; 0], "all elements are closed");
 }
 
-async fn flamegraph(lab: &Lab, query: &str) -> String {
+pub(super) async fn flamegraph(lab: &Lab, query: &str) -> String {
     let path = format!("/admin/memory/flamegraph{query}");
     let answer = Answer::of(lab.request(Method::GET, &path)).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text);
