@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::components::LAB;
 use crate::lab::{Lab, WAIT_TIMEOUT, wait_for};
 
-/// Files that may be open or closed by chance: the connections that the test's own client keeps, and
-/// files that were open only while the test counted them.
+/// Files that may be open or closed by chance: the connections that the test's own client keeps,
+/// and files that were open only while the test counted them.
 const OPEN_FILES_TOLERANCE: usize = 8;
 
 /// The resident memory that an idle connection may use: hyper's buffers and a task.

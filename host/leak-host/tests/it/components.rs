@@ -61,8 +61,8 @@ fn built() -> &'static BTreeMap<String, PathBuf> {
     BUILT.get_or_init(build)
 }
 
-/// Builds the plugins' workspace. `cargo xtask test` has built it into the same folder before; cargo
-/// then only lists the files.
+/// Builds the plugins' workspace. `cargo xtask test` has built it into the same folder before;
+/// cargo then only lists the files.
 fn build() -> BTreeMap<String, PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../guests");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));

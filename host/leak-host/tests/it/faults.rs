@@ -23,8 +23,8 @@ fn failure_reason(data: &Value, plugin: &str) -> Option<String> {
     Some(entry["reason"].as_str().expect("a reason").to_owned())
 }
 
-/// Sends requests until the plugin fails. Returns the reason and the number of requests. Every request
-/// must be answered in time.
+/// Sends requests until the plugin fails. Returns the reason and the number of requests. Every
+/// request must be answered in time.
 async fn wait_for_failure(lab: &Lab, plugin: &str) -> (String, usize) {
     for request in 1..=200 {
         let started = Instant::now();
@@ -58,8 +58,8 @@ async fn wait_until_stopped(lab: &Lab, plugin: &str) -> Value {
     .await
 }
 
-/// Asserts everything that must hold when a plugin breaks. `state` is the state that it ends in, and
-/// `says` is a part of the reason.
+/// Asserts everything that must hold when a plugin breaks. `state` is the state that it ends in,
+/// and `says` is a part of the reason.
 async fn check_containment(plugin: &str, state: &str, says: &str) {
     let lab = Lab::with(&["cache", "history", plugin]).start().await;
     for leak in ["cache", "history", plugin] {

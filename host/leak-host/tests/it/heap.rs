@@ -1,5 +1,5 @@
-//! The heap profile: which source line holds the memory, in every view that the host offers, and the
-//! cost of the views.
+//! The heap profile: which source line holds the memory, in every view that the host offers, and
+//! the cost of the views.
 
 use std::fs;
 use std::path::Path;

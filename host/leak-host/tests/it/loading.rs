@@ -1,5 +1,5 @@
-//! Plugins that are loaded, replaced and unloaded while the host serves requests: through files in the
-//! plugins folder, and through the admin API.
+//! Plugins that are loaded, replaced and unloaded while the host serves requests: through files in
+//! the plugins folder, and through the admin API.
 
 mod admin_api;
 mod folder;

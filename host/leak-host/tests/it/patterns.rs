@@ -1,5 +1,5 @@
-//! Every shipped plugin behaves as its page says. The diff names the line of a leak, the fixed variant
-//! stops growing, and a clear frees what the leak retains. A decoy ends up flat.
+//! Every shipped plugin behaves as its page says. The diff names the line of a leak, the fixed
+//! variant stops growing, and a clear frees what the leak retains. A decoy ends up flat.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use serde_json::json;
 use crate::components::shipped;
 use crate::lab::{Lab, MIB, assert_close, number};
 
-/// The tolerance for the live heap of a pattern that retains the same: a list has grown, or a string has
-/// spare capacity.
+/// The tolerance for the live heap of a pattern that retains the same: a list has grown, or a
+/// string has spare capacity.
 const LIVE_TOLERANCE_BYTES: f64 = 8.0 * 1024.0;
 
 /// Longer than the decoy `in-flight` keeps a request.
 const IN_FLIGHT_TIME: Duration = Duration::from_millis(700);
 
-/// Returns true if the live heap of a plugin grows with its requests. Every plugin that is not listed
-/// here leaks.
+/// Returns true if the live heap of a plugin grows with its requests. Every plugin that is not
+/// listed here leaks.
 fn is_leak(plugin: &str) -> bool {
     ![
         "fragmentation",

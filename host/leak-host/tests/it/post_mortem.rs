@@ -1,4 +1,5 @@
-//! Post-mortem: after a host is killed, the next host on its address reports what retained the memory.
+//! Post-mortem: after a host is killed, the next host on its address reports what retained the
+//! memory.
 
 use std::fs;
 use std::path::Path;

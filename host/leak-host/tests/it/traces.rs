@@ -1,4 +1,5 @@
-//! Trace propagation: from the caller's `traceparent` header to the spans that the collector receives.
+//! Trace propagation: from the caller's `traceparent` header to the spans that the collector
+//! receives.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
-//! A library to preload into the host. It adds an offset in seconds to the wall clock. The first eight
-//! bytes of the file that `CLOCK_OFFSET` names hold the offset, and may change at any time. The
-//! monotonic clock is unchanged. `clock.rs` compiles this file.
+//! A library to preload into the host. It adds an offset in seconds to the wall clock. The first
+//! eight bytes of the file that `CLOCK_OFFSET` names hold the offset, and may change at any time.
+//! The monotonic clock is unchanged. `clock.rs` compiles this file.
 
 use std::env;
 use std::ffi::{c_int, c_long, c_void};

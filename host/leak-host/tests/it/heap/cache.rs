@@ -89,14 +89,14 @@ async fn a_damaged_entry_is_compiled_again() {
         );
         assert_works(&lab).await;
     }
-    // The cached component is the source of the symbols. If it is damaged, the host reads the file that
-    // it loaded the plugin from.
+    // The cached component is the source of the symbols. If it is damaged, the host reads the file
+    // that it loaded the plugin from.
     damage(folder.path(), "wasm");
     assert_works(&start(&["cache"], folder.path()).await).await;
 }
 
-/// A command that mounts a file system of 16 KiB on `folder` and then executes its arguments. None if
-/// this user cannot mount a file system.
+/// A command that mounts a file system of 16 KiB on `folder` and then executes its arguments. None
+/// if this user cannot mount a file system.
 fn with_full_disk(folder: &Path) -> Option<Vec<String>> {
     let mount = format!(
         "mount -t tmpfs -o size=16k tmpfs '{}' && exec \"$0\" \"$@\"",

@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::components::LAB;
 use crate::lab::{Lab, MIB, number};
 
-/// Resident bytes, and the part of them that the ledger explains and that reading may add: symbols and
-/// histories of the plugins, and pages of the host's own program that it had not used before. Both
-/// numbers are from one answer, since the host reads more symbols between two answers.
+/// Resident bytes, and the part of them that the ledger explains and that reading may add: symbols
+/// and histories of the plugins, and pages of the host's own program that it had not used before.
+/// Both numbers are from one answer, since the host reads more symbols between two answers.
 async fn resident_and_explained(lab: &Lab) -> (f64, f64) {
     let memory = lab.get("/admin/memory").await;
     let explained = ["symbols", "history", "code"]

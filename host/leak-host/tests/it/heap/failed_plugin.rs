@@ -6,11 +6,12 @@ use super::profiles::{Profile, flamegraph};
 use super::{ALL_LINES, at, cache_payload_line, put_baseline, rows, sum};
 use crate::lab::{Lab, MIB, failures, number};
 
-/// The blocks that the standard library allocates to report the end of a guest. They are attributed to
-/// the line that ended it.
+/// The blocks that the standard library allocates to report the end of a guest. They are attributed
+/// to the line that ended it.
 const EXIT_REPORT_BLOCKS: f64 = 4.0;
 
-/// Sends requests until the plugin fails, and asserts its state. Returns the number of successful calls.
+/// Sends requests until the plugin fails, and asserts its state. Returns the number of successful
+/// calls.
 async fn run_until_failure(lab: &Lab, plugin: &str, state: &str) -> f64 {
     for successful in 0..2000 {
         let data = lab.data().await;

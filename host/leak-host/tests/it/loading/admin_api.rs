@@ -79,7 +79,8 @@ async fn a_plugin_is_loaded_replaced_and_unloaded() {
     let diff = lab.get("/admin/memory/diff?baseline=before").await;
     assert!(diff["plugins"]["history"].is_null(), "{diff}");
 
-    // A plugin that is loaded again is a new one: disabled, with default settings and an empty history.
+    // A plugin that is loaded again is a new one: disabled, with default settings and an empty
+    // history.
     assert_eq!(put(&lab, "history", bytes("history")).await.status, 201);
     let leak = lab.leak("history").await;
     assert_eq!(leak["enabled"], json!(false), "{leak}");

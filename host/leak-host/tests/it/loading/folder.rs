@@ -72,7 +72,8 @@ async fn a_missing_folder_unloads_nothing_and_may_come_back() {
     wait_until_loaded(&lab, &["cache", "history"]).await;
 }
 
-/// The same plugin with an additional custom section at its end. The section is named `v` and empty.
+/// The same plugin with an additional custom section at its end. The section is named `v` and
+/// empty.
 fn other_version(name: &str) -> Vec<u8> {
     let mut bytes = fs::read(component(name)).unwrap();
     bytes.extend([0, 2, 1, b'v']);
@@ -110,8 +111,8 @@ async fn a_broken_file_is_listed_as_a_problem_and_the_old_version_keeps_running(
     lab.traffic(1).await;
     assert_eq!(number(&lab.leak("cache").await, "/count"), 3.0);
 
-    // The original file is back. The problem is solved, and nothing is restarted, because this component
-    // is already running.
+    // The original file is back. The problem is solved, and nothing is restarted, because this
+    // component is already running.
     fs::copy(component("cache"), &file).unwrap();
     wait_until(&lab, "the problem is solved", async |lab| {
         problems(lab).await == json!([])
@@ -152,7 +153,8 @@ async fn an_id_belongs_to_the_first_file_with_it() {
     .await;
     assert_eq!(number(&lab.leak("cache").await, "/count"), 1.0);
 
-    // Without the first file, the id belongs to the second. Settings belong to the id, not to the file.
+    // Without the first file, the id belongs to the second. Settings belong to the id, not to the
+    // file.
     fs::remove_file(&first).unwrap();
     wait_until(&lab, "the id belongs to the second file", async |lab| {
         let listed = lab.get("/admin/plugins").await;

@@ -110,8 +110,8 @@ async fn client(url: String, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) ->
     failed
 }
 
-/// Resident bytes after `/admin/gc`. The minimum of five readings, because the sampler and the readings
-/// themselves use some memory.
+/// Resident bytes after `/admin/gc`. The minimum of five readings, because the sampler and the
+/// readings themselves use some memory.
 async fn settled_rss(lab: &Lab) -> f64 {
     let mut least = f64::INFINITY;
     for _ in 0..5 {
