@@ -93,7 +93,7 @@ async fn a_jump_of_the_wall_clock_changes_only_the_date() {
     let settings = json!({"enabled": true, "ttl_seconds": TTL.as_secs()});
     lab.configure("cache", settings).await;
     let enabled_at = Instant::now();
-    // The history then begins before the first request.
+    // Sent first, so that the history begins before the first request.
     lab.get("/admin/memory/diff?since=1m").await;
     let first = date(&lab).await;
     lab.traffic(20).await;

@@ -17,7 +17,7 @@ const IN_FLIGHT_TIME: Duration = Duration::from_millis(700);
 
 /// Returns true if the live heap of a plugin grows with its requests. Every plugin that is not
 /// listed here leaks.
-fn is_leak(plugin: &str) -> bool {
+fn live_heap_grows(plugin: &str) -> bool {
     ![
         "fragmentation",
         "in-flight",
@@ -54,7 +54,7 @@ async fn every_shipped_plugin_behaves_as_documented() {
             "warm-up" => check_warm_up(&lab).await,
             leak => check_diff_names_the_line(&lab, leak).await,
         }
-        if is_leak(plugin) {
+        if live_heap_grows(plugin) {
             assert!(live_bytes(&lab, plugin).await > start + 100.0 * 1024.0);
         }
         if plugin == "in-flight" {

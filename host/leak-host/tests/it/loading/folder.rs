@@ -46,7 +46,7 @@ async fn a_missing_folder_unloads_nothing_and_may_come_back() {
     // One rename of the whole folder. Removing its files would unload the plugins.
     let aside = lab.plugins_folder().with_extension("aside");
     fs::rename(lab.plugins_folder(), &aside).unwrap();
-    wait_until(&lab, "the missing folder is a problem", async |lab| {
+    wait_until(&lab, "the missing folder is listed", async |lab| {
         problems(lab).await.to_string().contains("cannot be read")
     })
     .await;
