@@ -68,7 +68,7 @@ const METRICS: &[(&str, &str, &[&str])] = &[
     ("leak_build_info", "gauge", &["revision", "version"]),
 ];
 
-/// Labels that only some series of a metric may have.
+/// Labels that a metric may have for some of its series only.
 const OPTIONAL_LABELS: &[&str] = &["plugin", "reason"];
 
 /// A lab in which every counted event has happened at least once.
@@ -118,7 +118,7 @@ async fn every_metric_exists_with_its_type_and_labels() {
             {
                 wrong.push(format!("{name} has the labels {found:?}, not {labels:?}"));
             }
-            // Bytes per request are NaN without requests, as the help of the metric says.
+            // A quotient of nothing by nothing, as its help says.
             if value.is_nan() && *name != "leak_memory_bytes_per_request" {
                 wrong.push(format!("{name} is not a number"));
             }
