@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 
 use cargo_metadata::Message;
 
-/// The three leaks of the exercises, in the order in which `/api/data` runs them.
+/// The three leaks of the lab, in the order in which `/api/data` runs them.
 pub(crate) const LAB: [&str; 3] = ["cache", "history", "listeners"];
 
-/// The component of a crate in the plugins' workspace.
+/// The component of a crate of the plugins' workspace.
 pub(crate) fn component(name: &str) -> &'static Path {
     let built = built();
     built
@@ -20,8 +20,8 @@ pub(crate) fn component(name: &str) -> &'static Path {
         .unwrap_or_else(|| panic!("no component {name} among {:?}", built.keys()))
 }
 
-/// The ids of all plugins that the lab ships, sorted: the component crates in `plugins/` and
-/// `plugins/patterns/`, without the template.
+/// Every plugin that the lab ships, in the order of their ids: what lies in `plugins/` and in
+/// `plugins/patterns/` and becomes a component, except the template.
 pub(crate) fn shipped() -> Vec<String> {
     let source = source();
     let folders = [source.clone(), source.join("patterns")];
@@ -35,11 +35,20 @@ pub(crate) fn shipped() -> Vec<String> {
     names
 }
 
-/// A component's bytes with its name replaced by another one of equal length everywhere, so that
-/// no offset in the file changes. The host takes the result for another plugin.
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins")
+}
+
+fn built() -> &'static BTreeMap<String, PathBuf> {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(build)
+}
+
+/// The bytes of a component that says it is another plugin: every mention of its name is exchanged for one of the same
+/// length, so that nothing in the file moves.
 pub(crate) fn renamed(name: &str, to: &str) -> Vec<u8> {
-    assert_eq!(name.len(), to.len(), "offsets must not change");
-    let mut bytes = fs::read(component(name)).unwrap();
+    assert_eq!(name.len(), to.len(), "nothing may move");
+    let mut bytes = std::fs::read(component(name)).unwrap();
     let mut at = 0;
     while let Some(found) = bytes[at..]
         .windows(name.len())
@@ -52,17 +61,7 @@ pub(crate) fn renamed(name: &str, to: &str) -> Vec<u8> {
     bytes
 }
 
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins")
-}
-
-fn built() -> &'static BTreeMap<String, PathBuf> {
-    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    BUILT.get_or_init(build)
-}
-
-/// Builds the plugins' workspace. `cargo xtask test` has built it into the same folder before;
-/// cargo then only lists the files.
+/// `cargo xtask test` has built them already, into the same folder; then this only finds them.
 fn build() -> BTreeMap<String, PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../guests");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
@@ -77,7 +76,7 @@ fn build() -> BTreeMap<String, PathBuf> {
         .arg("--message-format=json-render-diagnostics")
         .current_dir(source())
         .stdout(Stdio::piped());
-    // Cargo sets variables for this test, and RUSTFLAGS may be for this machine's architecture.
+    // Cargo's own variables for this test, and flags for this machine's architecture.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("CARGO_") || name == "RUSTFLAGS" {
@@ -95,7 +94,7 @@ fn build() -> BTreeMap<String, PathBuf> {
     let stdout = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut built = BTreeMap::new();
     for message in Message::parse_stream(stdout) {
-        let Message::CompilerArtifact(artifact) = message.expect("cargo prints JSON") else {
+        let Message::CompilerArtifact(artifact) = message.expect("cargo speaks JSON") else {
             continue;
         };
         for file in artifact.filenames {
@@ -105,6 +104,6 @@ fn build() -> BTreeMap<String, PathBuf> {
             }
         }
     }
-    assert!(child.wait().unwrap().success(), "cargo builds the plugins");
+    assert!(child.wait().unwrap().success(), "the plugins build");
     built
 }

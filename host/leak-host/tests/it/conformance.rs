@@ -78,7 +78,7 @@ fn shipped_plugins_pass_every_check() {
 
 #[test]
 fn each_fixture_fails_the_check_that_it_is_made_for() {
-    for (plugin, failing, says) in [
+    for (plugin, broken, says) in [
         ("fixture-misreports", "retained", "it says -"),
         (
             "fixture-miscounts",
@@ -97,17 +97,17 @@ fn each_fixture_fails_the_check_that_it_is_made_for() {
         let (report, code) = report(plugin);
         let expected: Vec<_> = CHECKS
             .iter()
-            .map(|check| (*check, if *check == failing { "fail" } else { "pass" }))
+            .map(|check| (*check, if *check == broken { "fail" } else { "pass" }))
             .collect();
         assert_eq!(rows(&report), expected, "{plugin}: {report:#}");
-        assert!(finding(&report, failing).contains(says), "{report:#}");
+        assert!(finding(&report, broken).contains(says), "{report:#}");
         assert_eq!((code, &report["passed"]), (Some(1), &json!(false)));
     }
 }
 
 #[test]
 fn a_component_that_cannot_run_fails_the_check_that_shows_why() {
-    for (plugin, failing, says) in [
+    for (plugin, broken, says) in [
         ("fixture-not-a-plugin", "contract", "leak-lab:plugin"),
         ("fixture-nosy", "imports", "wasi:filesystem"),
         ("fixture-errs", "calls", "request 1 failed"),
@@ -116,14 +116,10 @@ fn a_component_that_cannot_run_fails_the_check_that_shows_why() {
     ] {
         let (report, code) = report(plugin);
         let rows = rows(&report);
-        assert!(rows.contains(&(failing, "fail")), "{plugin}: {report:#}");
-        assert!(finding(&report, failing).contains(says), "{report:#}");
+        assert!(rows.contains(&(broken, "fail")), "{plugin}: {report:#}");
+        assert!(finding(&report, broken).contains(says), "{report:#}");
         assert_eq!(code, Some(1));
-        let contract = if failing == "contract" {
-            "fail"
-        } else {
-            "pass"
-        };
+        let contract = if broken == "contract" { "fail" } else { "pass" };
         assert_eq!(rows[0], ("contract", contract), "{plugin}");
     }
     let (traps, _) = report("fixture-traps");
@@ -163,7 +159,7 @@ fn the_check_command_prints_a_table_and_sets_the_exit_code() {
 }
 
 #[tokio::test]
-async fn a_running_lab_checks_a_component_without_loading_it() {
+async fn a_running_lab_checks_without_being_disturbed() {
     let lab = Lab::with(&["cache"]).start().await;
     lab.enable("cache").await;
     lab.traffic(3).await;
@@ -193,7 +189,7 @@ async fn a_running_lab_checks_a_component_without_loading_it() {
         assert_eq!(answer.status, status, "{}", answer.text);
         assert_eq!(answer.error_code(query), code);
     }
-    // A body that is not a component is a finding, not an error.
+    // What is no component at all is a finding, not an error.
     let request = lab.request(Method::POST, "/admin/plugins/check");
     let answer = Answer::of(request.body("nonsense")).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -108,7 +108,7 @@ async fn the_sawtooth_curve_has_a_rising_floor() {
 }
 
 #[tokio::test]
-async fn growth_settings_out_of_range_are_refused_and_change_nothing() {
+async fn values_out_of_range_are_refused_and_change_nothing() {
     let lab = cache_with(json!({"enabled": true})).await;
     let before = lab.leak("cache").await["settings"].clone();
     for (setting, value) in [

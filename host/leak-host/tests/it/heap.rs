@@ -72,7 +72,7 @@ fn payloads_gained(diff: &Value) -> f64 {
     row.map_or(0.0, |row| number(row, "/count_diff"))
 }
 
-/// Asserts that a call is refused with this status and code, in the form that every error has.
+/// Asserts that a call is refused with this status and code, in the form that all errors have.
 async fn refused(lab: &Lab, method: Method, path: &str, status: u16, code: &str) {
     let answer = Answer::of(lab.request(method, path)).await;
     assert_eq!(

@@ -94,7 +94,7 @@ impl LabBuilder {
     }
 
     /// Runs a host that exits by itself. Returns its status and everything it wrote.
-    pub(crate) fn run_to_exit(self) -> (ExitStatus, String) {
+    pub(crate) fn run_to_the_end(self) -> (ExitStatus, String) {
         let output = self.command().output().expect("the host starts");
         let text = [output.stdout, output.stderr].concat();
         (output.status, String::from_utf8_lossy(&text).into_owned())

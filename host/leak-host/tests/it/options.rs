@@ -46,7 +46,7 @@ fn an_invalid_option_is_refused_by_its_name() {
         ("--enable", "nope", "nope"),
         ("--colour", "red", "--colour"),
     ] {
-        let (status, output) = Lab::with(&LAB).args([option, value]).run_to_exit();
+        let (status, output) = Lab::with(&LAB).args([option, value]).run_to_the_end();
         assert!(
             !status.success() && status.code().is_some(),
             "{option} {value}: {status}"
@@ -63,7 +63,7 @@ fn an_invalid_option_is_refused_by_its_name() {
 fn a_port_in_use_is_an_error_not_a_panic() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (status, output) = Lab::with(&LAB).listen(&address).run_to_exit();
+    let (status, output) = Lab::with(&LAB).listen(&address).run_to_the_end();
     assert_eq!(status.code(), Some(1), "{output}");
     assert!(
         output.contains(&address),
@@ -73,7 +73,7 @@ fn a_port_in_use_is_an_error_not_a_panic() {
 }
 
 #[tokio::test]
-async fn the_host_runs_without_plugins() {
+async fn the_lab_runs_without_any_plugin() {
     let lab = Lab::with(&[]).start().await;
     assert_eq!(lab.data().await["leaks_triggered"], json!([]));
     assert_eq!(lab.get("/admin/leaks/status").await["leaks"], json!({}));
