@@ -84,7 +84,7 @@ async fn refused(lab: &Lab, method: Method, path: &str, status: u16, code: &str)
     assert_eq!(answer.error_code(path), code, "{path}: {}", answer.text);
 }
 
-/// Sets a named baseline. Returns the answer.
+/// Sets a named baseline.
 async fn put_baseline(lab: &Lab, name: &str) -> Value {
     let path = format!("/admin/memory/baselines/{name}");
     let answer = Answer::of(lab.request(Method::PUT, &path)).await;
