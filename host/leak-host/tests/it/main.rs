@@ -1,17 +1,17 @@
-//! The lab from outside: each test starts the real host on a free port, with plugins built from
-//! source, and talks to it as a learner, an operator or an attacker would.
+//! Integration tests of the whole lab. Each test starts the real host on a free port, with plugins
+//! built from source, and sends the requests of a learner, an operator or an attacker.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
+    reason = "a test stops at the first unexpected result"
 )]
 
 mod access;
 mod burst;
 mod clients;
-// The library that is preloaded knows the system calls of these.
+// The preloaded library contains system call numbers for these targets only.
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -27,8 +27,8 @@ mod faults;
 mod growth;
 mod heap;
 mod lab;
-mod limit;
 mod loading;
+mod memory_limit;
 mod metrics;
 mod options;
 mod patterns;

@@ -1,6 +1,7 @@
-//! The metrics as a scraper reads them: which there are, of which type, with which labels.
+//! The metrics as a scraper reads them: names, types, labels and values.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -70,26 +71,24 @@ const METRICS: &[(&str, &str, &[&str])] = &[
 /// Labels that a metric may have for some of its series only.
 const OPTIONAL_LABELS: &[&str] = &["plugin", "reason"];
 
-/// A lab in which everything that is counted has happened once.
+/// A lab in which every counted event has happened at least once.
 async fn eventful_lab() -> Lab {
     let lab = Lab::with(&["cache", "fixture-traps", "fixture-hog"])
-        .arg("--memory-limit")
-        .arg("8GiB")
+        .args(["--memory-limit", "8GiB"])
         .start()
         .await;
     for leak in ["cache", "fixture-traps", "fixture-hog"] {
         lab.enable(leak).await;
     }
     lab.traffic(30).await;
-    lab.post("/admin/leaks/fixture-traps/reset", json!({}))
-        .await;
-    // Growth is a regression over samples of one second.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    lab.reset("fixture-traps").await;
+    // Growth is a regression over samples that are one second apart.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     lab
 }
 
 #[tokio::test]
-async fn every_metric_is_there_with_its_type_and_labels() {
+async fn every_metric_exists_with_its_type_and_labels() {
     let scrape = Scrape::of(&eventful_lab().await).await;
     let mut wrong = Vec::new();
     for (name, kind, labels) in METRICS {
@@ -133,7 +132,7 @@ async fn every_metric_is_there_with_its_type_and_labels() {
 }
 
 #[tokio::test]
-async fn total_is_for_counters_and_counters_only() {
+async fn exactly_the_counters_end_with_total_and_units_are_base_units() {
     let scrape = Scrape::of(&eventful_lab().await).await;
     for (name, kind) in &scrape.types {
         assert_eq!(
@@ -156,12 +155,12 @@ async fn total_is_for_counters_and_counters_only() {
                     .get(base)
                     .is_some_and(|kind| kind == "histogram")
             });
-        assert!(declared, "{name} has a type");
+        assert!(declared, "{name} has no type");
     }
 }
 
 #[tokio::test]
-async fn metrics_agree_with_the_status() {
+async fn metrics_equal_the_status() {
     let lab = eventful_lab().await;
     let status = lab.leak("cache").await;
     let scrape = Scrape::of(&lab).await;
@@ -195,7 +194,7 @@ async fn metrics_agree_with_the_status() {
     assert_eq!(
         scrape.sum("leak_plugin_state", &cache),
         1.0,
-        "one state at a time"
+        "a plugin is in one state"
     );
     let hog = [("plugin", "fixture-hog")];
     assert!(scrape.sum("leak_plugin_memory_grow_denied_total", &hog) >= 1.0);
@@ -208,32 +207,24 @@ async fn metrics_agree_with_the_status() {
 }
 
 #[tokio::test]
-async fn a_clear_is_counted_and_a_reset_is_not() {
+async fn a_clear_is_counted_but_a_reset_is_not() {
     let lab = Lab::with(&["cache"]).start().await;
-    let cache = [("plugin", "cache")];
-    assert_eq!(
-        Scrape::of(&lab)
-            .await
-            .sum("leak_plugin_clears_total", &cache),
-        0.0,
-        "the series is there from the start"
-    );
+    let scrape = Scrape::of(&lab).await;
+    let clears = scrape.of_metric("leak_plugin_clears_total");
+    let clears: Vec<_> = clears.map(|(_, value)| value).collect();
+    assert_eq!(clears, [0.0], "the series exists before the first clear");
     lab.enable("cache").await;
     lab.traffic(3).await;
-    lab.post("/admin/leaks/cache/reset", json!({})).await;
-    lab.post("/admin/leaks/clear", json!({ "leak_type": "cache" }))
-        .await;
-    lab.post("/admin/leaks/clear", json!({})).await;
-    assert_eq!(
-        Scrape::of(&lab)
-            .await
-            .sum("leak_plugin_clears_total", &cache),
-        2.0
-    );
+    lab.reset("cache").await;
+    lab.clear("cache").await;
+    lab.clear("all").await;
+    let cache = [("plugin", "cache")];
+    let scrape = Scrape::of(&lab).await;
+    assert_eq!(scrape.sum("leak_plugin_clears_total", &cache), 2.0);
 }
 
 #[tokio::test]
-async fn the_build_names_its_revision() {
+async fn the_build_info_contains_the_revision() {
     let lab = Lab::with(&["cache"])
         .env("LEAK_REVISION", "0123456789ab")
         .start()
@@ -246,25 +237,22 @@ async fn the_build_names_its_revision() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_route_and_not_by_path() {
-    let lab = Lab::with(&["cache"])
-        .arg("--service-name")
-        .arg("shop")
-        .start()
-        .await;
+async fn requests_are_counted_by_route_template_not_by_path() {
+    let lab = Lab::with(&["cache"]).args(["--service-name", "shop"]);
+    let lab = lab.start().await;
     lab.traffic(25).await;
-    for made_up in 0..20 {
-        lab.request(Method::GET, &format!("/made/up/{made_up}"))
+    for n in 0..20 {
+        lab.request(Method::GET, &format!("/made/up/{n}"))
             .send()
             .await
             .unwrap();
-        let path = format!("/admin/leaks/made-up-{made_up}");
+        let path = format!("/admin/leaks/made-up-{n}");
         lab.request(Method::POST, &path)
             .body("{}")
             .send()
             .await
             .unwrap();
-        let method = Method::from_bytes(format!("MADEUP{made_up}").as_bytes()).unwrap();
+        let method = Method::from_bytes(format!("MADEUP{n}").as_bytes()).unwrap();
         lab.request(method, "/api/data").send().await.unwrap();
     }
     let scrape = Scrape::of(&lab).await;
@@ -280,20 +268,20 @@ async fn requests_are_counted_by_route_and_not_by_path() {
         25.0
     );
     for (name, labels, _) in &scrape.samples {
-        let grown = labels.values().find(|value| {
+        let from_caller = labels.values().find(|value| {
             let value = value.to_ascii_lowercase();
             ["made", "up-"].iter().any(|part| value.contains(part))
         });
-        assert_eq!(grown, None, "a caller makes up labels of {name}");
+        assert_eq!(from_caller, None, "a caller controls a label of {name}");
     }
     assert!(
         scrape.sum("http_requests_total", &[("status", "404")]) >= 40.0,
-        "they are counted"
+        "unknown routes are counted, too"
     );
 }
 
 #[tokio::test]
-async fn the_histogram_of_requests_has_useful_buckets() {
+async fn the_buckets_of_request_durations_reach_from_50_microseconds_to_5_seconds() {
     let lab = Lab::with(&[]).start().await;
     lab.traffic(5).await;
     let scrape = Scrape::of(&lab).await;
@@ -313,7 +301,7 @@ async fn the_histogram_of_requests_has_useful_buckets() {
 }
 
 #[tokio::test]
-async fn open_metrics_is_spoken_when_asked_for() {
+async fn a_scraper_that_accepts_openmetrics_gets_it() {
     let lab = Lab::with(&["cache"]).start().await;
     lab.enable("cache").await;
     lab.traffic(3).await;
@@ -333,7 +321,7 @@ async fn open_metrics_is_spoken_when_asked_for() {
     for (name, kind) in &scrape.types {
         assert!(
             !name.ends_with("_total"),
-            "a family is named without the suffix: {name}"
+            "the name of a family has no suffix: {name}"
         );
         if kind == "counter" {
             let total = format!("{name}_total");
@@ -360,27 +348,23 @@ async fn open_metrics_is_spoken_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_second_reader_changes_nothing() {
+async fn additional_scrapes_do_not_change_the_growth_rate() {
     let lab = Lab::with(&["cache"]).start().await;
-    lab.post(
-        "/admin/leaks/cache",
-        json!({"enabled": true, "payload_bytes": 65536}),
-    )
-    .await;
+    let settings = json!({"enabled": true, "payload_bytes": 65536});
+    lab.configure("cache", settings).await;
     for _ in 0..40 {
         lab.traffic(5).await;
-        // A scraper that asks far too often.
+        // Far more scrapes than a Prometheus server makes.
         for _ in 0..3 {
             Scrape::of(&lab).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let growth = Scrape::of(&lab)
-        .await
-        .of_process("leak_memory_growth_bytes_per_second");
+    let scrape = Scrape::of(&lab).await;
+    let growth = scrape.of_process("leak_memory_growth_bytes_per_second");
     // 200 requests of 64 KiB in at least four seconds.
     assert!(
         growth > 0.2 * 1024.0 * 1024.0,
-        "growth is not reset by a scrape: {growth}"
+        "a scrape does not reset the growth: {growth}"
     );
 }

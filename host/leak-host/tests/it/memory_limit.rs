@@ -1,4 +1,4 @@
-//! `--memory-limit`: without a container the host ends itself the way the kernel would.
+//! `--memory-limit`: without a container, the host exits at the limit with the kernel's exit code.
 
 use std::time::{Duration, Instant};
 
@@ -7,38 +7,37 @@ use serde_json::json;
 use crate::components::LAB;
 use crate::lab::{Lab, MIB, assert_close, number};
 
+/// A lab with the three leaks and a memory limit.
+async fn with_limit(limit: &str) -> Lab {
+    let lab = Lab::with(&LAB).args(["--memory-limit", limit]);
+    lab.start().await
+}
+
 #[tokio::test]
-async fn past_the_limit_the_host_says_so_and_ends_with_137() {
-    let mut lab = Lab::with(&LAB)
-        .arg("--memory-limit")
-        .arg("64MiB")
-        .start()
-        .await;
-    lab.post(
-        "/admin/leaks/cache",
-        json!({"enabled": true, "payload_bytes": 256 * 1024}),
-    )
-    .await;
+async fn past_the_limit_the_host_logs_the_reason_and_exits_with_137() {
+    let mut lab = with_limit("64MiB").await;
+    let settings = json!({"enabled": true, "payload_bytes": 256 * 1024});
+    lab.configure("cache", settings).await;
     let started = Instant::now();
-    // 64 MiB are 256 requests; the answers end when the host does.
+    // 64 MiB are 256 requests. A request fails once the host has exited.
     for _ in 0..2000 {
         if lab.http().get(lab.url("/api/data")).send().await.is_err() {
             break;
         }
         assert!(
             started.elapsed() < Duration::from_secs(60),
-            "the limit is enforced"
+            "the host enforces the limit"
         );
     }
-    let status = lab.ends_within(Duration::from_secs(5)).await;
+    let status = lab.exits_within(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(137), "{}", lab.output());
     let output = lab.output();
     let last = output
         .lines()
         .rfind(|line| line.contains("memory limit exceeded"))
-        .unwrap_or_else(|| panic!("it says why it ends: {output}"));
+        .unwrap_or_else(|| panic!("the log does not say why: {output}"));
     assert!(last.contains("64.0 MiB") && last.contains("137"), "{last}");
-    // Digits alone would be found in a timestamp, too.
+    // This counts lines with the whole phrase, because a timestamp can contain the digits.
     let lines = output
         .lines()
         .filter(|line| line.contains("limit exceeded"))
@@ -47,12 +46,8 @@ async fn past_the_limit_the_host_says_so_and_ends_with_137() {
 }
 
 #[tokio::test]
-async fn the_limit_is_what_percentages_and_forecasts_are_about() {
-    let lab = Lab::with(&LAB)
-        .arg("--memory-limit")
-        .arg("256MiB")
-        .start()
-        .await;
+async fn percentages_refer_to_the_memory_limit() {
+    let lab = with_limit("256MiB").await;
     let memory = lab.get("/admin/memory").await;
     assert_eq!(number(&memory, "/process/limit_mb"), 256.0);
     let percent = 100.0 * number(&memory, "/process/rss_mb") / 256.0;
@@ -71,36 +66,21 @@ async fn the_limit_is_what_percentages_and_forecasts_are_about() {
         100.0 * number(&status, "/memory/rss_mb") / 256.0,
         0.02,
     );
-    let metrics = lab
-        .http()
-        .get(lab.url("/metrics"))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = lab.metrics_page().await;
     assert!(
         metrics
             .lines()
             .any(|line| line == "leak_memory_limit_bytes 268435456"),
-        "the limit is a metric: {metrics}"
+        "the metrics contain the limit: {metrics}"
     );
 }
 
-/// Exercise 2's question: at this rate, how long until the limit?
+/// The question of exercise 2: at this rate, how long until the limit?
 #[tokio::test]
-async fn the_forecast_answers_how_long_until_the_limit() {
-    let lab = Lab::with(&LAB)
-        .arg("--memory-limit")
-        .arg("1024MiB")
-        .start()
-        .await;
-    lab.post(
-        "/admin/leaks/cache",
-        json!({"enabled": true, "payload_bytes": 65536}),
-    )
-    .await;
+async fn the_forecast_predicts_the_time_to_the_limit() {
+    let lab = with_limit("1024MiB").await;
+    let settings = json!({"enabled": true, "payload_bytes": 65536});
+    lab.configure("cache", settings).await;
     let started = Instant::now();
     let mut requests = 0.0;
     let resident = lab.resident_bytes();
@@ -129,22 +109,22 @@ async fn the_forecast_answers_how_long_until_the_limit() {
     assert_close("time left", seconds, left / rate, 0.40);
     assert!(
         requests > 100.0,
-        "the machine was fast enough to measure: {requests}"
+        "too few requests for a measurement: {requests}"
     );
 }
 
 #[tokio::test]
-async fn without_a_limit_there_is_no_time_to_it() {
+async fn without_a_limit_the_forecast_has_no_time() {
     let lab = Lab::with(&LAB).start().await;
     let memory = lab.get("/admin/memory").await;
     if memory["process"]["limit_mb"].is_null() {
         assert!(memory["forecast"]["seconds_to_limit"].is_null(), "{memory}");
         assert!(
             memory["process"]["percent"].is_number(),
-            "of the machine: {memory}"
+            "the share of the machine's memory: {memory}"
         );
     } else {
-        // These tests run in a container that has a limit.
+        // The tests run in a container with a memory limit.
         assert!(number(&memory, "/process/limit_mb") > 0.0);
     }
 }

@@ -1,16 +1,19 @@
-//! `PUT`, `DELETE` and `reload`.
+//! `PUT` and `DELETE` of `/admin/plugins/{name}`, and `reload`.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
 
-use super::{delete, enable_with_payload, ids, put, series_of, until};
+use super::{delete, enable_with_payload, ids, put, series_of, wait_until};
 use crate::components::{component, renamed};
 use crate::lab::{Answer, Lab, number};
 
+/// The bytes of a component.
 fn bytes(name: &str) -> Vec<u8> {
     fs::read(component(name)).unwrap()
 }
@@ -60,10 +63,10 @@ async fn a_plugin_is_loaded_replaced_and_unloaded() {
     assert_eq!(number(&reloaded, "/generation"), 3.0, "{reloaded}");
     assert_eq!(reloaded["digest"], replaced["digest"]);
 
-    let gone = delete(&lab, "history").await;
-    assert_eq!(gone.status, 200, "{}", gone.text);
+    let unloaded = delete(&lab, "history").await;
+    assert_eq!(unloaded.status, 200, "{}", unloaded.text);
     assert_eq!(
-        gone.json(),
+        unloaded.json(),
         json!({"unloaded": "history", "file_removed": true})
     );
     assert!(!file.exists());
@@ -76,7 +79,8 @@ async fn a_plugin_is_loaded_replaced_and_unloaded() {
     let diff = lab.get("/admin/memory/diff?baseline=before").await;
     assert!(diff["plugins"]["history"].is_null(), "{diff}");
 
-    // One that comes back is a new plugin: off, at its defaults, with a history of its own.
+    // A plugin that is loaded again is a new one: disabled, with default settings and an empty
+    // history.
     assert_eq!(put(&lab, "history", bytes("history")).await.status, 201);
     let leak = lab.leak("history").await;
     assert_eq!(leak["enabled"], json!(false), "{leak}");
@@ -89,16 +93,16 @@ async fn a_plugin_is_loaded_replaced_and_unloaded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_client_no_longer_waits_for_is_done_whole() {
+async fn an_upload_whose_client_gave_up_is_completed() {
     let lab = Arc::new(Lab::with(&["fixture-slow"]).start().await);
     let other = renamed("fixture-dice", "fixture-slow");
-    // Once each, so that both are compiled.
+    // One upload of each, so that both are in the cache.
     let sent = put(&lab, "fixture-slow", other.clone()).await;
     assert_eq!(sent.status, 200, "{}", sent.text);
     put(&lab, "fixture-slow", bytes("fixture-slow")).await;
     let slow = json!({"enabled": true, "busy_ms": 6000, "deadline_ms": 20_000});
-    lab.post("/admin/leaks/fixture-slow", slow).await;
-    let in_the_way = {
+    lab.configure("fixture-slow", slow).await;
+    let running_call = {
         let lab = Arc::clone(&lab);
         tokio::spawn(async move { lab.data().await })
     };
@@ -106,35 +110,35 @@ async fn what_a_client_no_longer_waits_for_is_done_whole() {
     let sending = lab.request(Method::PUT, "/admin/plugins/fixture-slow");
     let sending = sending.body(other.clone()).timeout(Duration::from_secs(4));
     assert!(sending.send().await.unwrap_err().is_timeout());
-    in_the_way.await.unwrap();
-    until(&lab, "it is replaced", async |lab| {
+    running_call.await.unwrap();
+    wait_until(&lab, "the plugin is replaced", async |lab| {
         let plugin = lab.get("/admin/plugins/fixture-slow").await;
         number(&plugin, "/size_bytes") == other.len() as f64
     })
     .await;
-    until(&lab, "its file is the new one", async |lab| {
+    wait_until(&lab, "the file is replaced", async |lab| {
         fs::read(lab.plugins_folder().join("fixture-slow.wasm")).unwrap() == other
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_that_began_before_a_version_was_sent_does_not_bring_back_the_old_one() {
+async fn a_reload_during_an_upload_does_not_restore_the_old_version() {
     let lab = Arc::new(Lab::with(&["fixture-slow"]).start().await);
     let other = renamed("fixture-dice", "fixture-slow");
     put(&lab, "fixture-slow", other.clone()).await;
     put(&lab, "fixture-slow", bytes("fixture-slow")).await;
     let slow = json!({"enabled": true, "busy_ms": 2000, "deadline_ms": 5000});
-    lab.post("/admin/leaks/fixture-slow", slow).await;
+    lab.configure("fixture-slow", slow).await;
     let in_background = |request: reqwest::RequestBuilder| tokio::spawn(request.send());
-    let in_the_way = in_background(lab.request(Method::GET, "/api/data"));
+    let running_call = in_background(lab.request(Method::GET, "/api/data"));
     tokio::time::sleep(Duration::from_millis(200)).await;
     let sending = lab.request(Method::PUT, "/admin/plugins/fixture-slow");
     let sending = in_background(sending.body(other.clone()));
     tokio::time::sleep(Duration::from_millis(300)).await;
     let reloading = lab.request(Method::POST, "/admin/plugins/fixture-slow/reload");
     let reloading = in_background(reloading);
-    for answer in [in_the_way, sending, reloading] {
+    for answer in [running_call, sending, reloading] {
         assert_eq!(answer.await.unwrap().unwrap().status(), 200);
     }
     let plugin = lab.get("/admin/plugins/fixture-slow").await;
@@ -143,11 +147,11 @@ async fn a_reload_that_began_before_a_version_was_sent_does_not_bring_back_the_o
     assert_eq!(fs::read(file).unwrap(), other);
 }
 
-/// Whenever in the way of the file into the lab it comes.
+/// Holds at every stage of the load of a file.
 #[tokio::test]
-async fn what_is_deleted_while_it_is_compiled_stays_away() {
+async fn a_plugin_that_is_deleted_while_it_compiles_stays_unloaded() {
     for after_ms in [120, 180, 240, 300, 400] {
-        // Of its own, so that nobody has compiled it before.
+        // A cache of its own, so that the host has to compile.
         let cache = tempfile::tempdir().unwrap();
         let lab = Lab::with(&["fixture-dice"])
             .env("XDG_CACHE_HOME", cache.path().to_str().unwrap())
@@ -156,22 +160,20 @@ async fn what_is_deleted_while_it_is_compiled_stays_away() {
         let file = lab.plugins_folder().join("fixture-dice.wasm");
         fs::write(&file, renamed("fixture-slow", "fixture-dice")).unwrap();
         tokio::time::sleep(Duration::from_millis(after_ms)).await;
-        let gone = delete(&lab, "fixture-dice").await;
-        assert_eq!(gone.status, 200, "{}", gone.text);
+        let unloaded = delete(&lab, "fixture-dice").await;
+        assert_eq!(unloaded.status, 200, "{}", unloaded.text);
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        let there: [String; 0] = [];
-        assert_eq!(ids(&lab).await, there, "deleted after {after_ms} ms");
+        let ids = ids(&lab).await;
+        assert!(ids.is_empty(), "deleted after {after_ms} ms: {ids:?}");
     }
 }
 
 #[tokio::test]
-async fn what_the_new_version_does_not_take_goes_back_to_its_default() {
+async fn a_setting_that_the_new_version_does_not_accept_is_reset_to_its_default() {
     let lab = Lab::with(&["fixture-traps"]).start().await;
-    lab.post(
-        "/admin/leaks/fixture-traps",
-        json!({"enabled": true, "after_requests": 77, "payload_bytes": 500, "kind": "abort"}),
-    )
-    .await;
+    let settings =
+        json!({"enabled": true, "after_requests": 77, "payload_bytes": 500, "kind": "abort"});
+    lab.configure("fixture-traps", settings).await;
     let other = renamed("fixture-loops", "fixture-traps");
     let answer = put(&lab, "fixture-traps", other).await.json();
     let reset = answer["settings_reset"].as_array().unwrap();
@@ -184,10 +186,9 @@ async fn what_the_new_version_does_not_take_goes_back_to_its_default() {
 }
 
 #[tokio::test]
-async fn what_is_refused_changes_nothing() {
+async fn a_refused_upload_or_delete_changes_nothing() {
     let lab = Lab::with(&["cache", "history"])
-        .arg("--max-plugin-size")
-        .arg("2MiB")
+        .args(["--max-plugin-size", "2MiB"])
         .start()
         .await;
     lab.enable("cache").await;
@@ -250,31 +251,29 @@ async fn what_is_refused_changes_nothing() {
     assert_eq!(lab.get("/admin/plugins").await, before);
     assert_eq!(number(&lab.leak("cache").await, "/count"), 2.0);
     let files = fs::read_dir(lab.plugins_folder()).unwrap();
-    assert_eq!(files.count(), 2, "nothing is left behind");
+    assert_eq!(files.count(), 2, "no temporary file is left");
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_say_its_length_is_cut_off_at_the_limit() {
+async fn a_body_of_unknown_length_is_refused_at_the_limit() {
     let lab = Lab::with(&["cache"])
-        .arg("--max-plugin-size")
-        .arg("64KiB")
+        .args(["--max-plugin-size", "64KiB"])
         .start()
         .await;
-    // The folder's component is larger than that: it is left out, and the list says why.
+    // The component in the folder is larger. The host does not load it, and lists the problem.
     assert!(ids(&lab).await.is_empty());
     let listed = lab.get("/admin/plugins").await;
     let error = listed["problems"][0]["error"].as_str().unwrap().to_owned();
     assert!(error.contains("65536 is the most"), "{error}");
 
-    let mut connection = std::net::TcpStream::connect(lab.address()).unwrap();
-    use std::io::{Read, Write};
+    let mut connection = TcpStream::connect(lab.address()).unwrap();
     write!(
         connection,
         "PUT /admin/plugins/cache HTTP/1.1\r\nhost: lab\r\ntransfer-encoding: chunked\r\n\r\n"
     )
     .unwrap();
     for _ in 0..8 {
-        // The host may have answered and closed already.
+        // The host may have answered and closed the connection already.
         let _closed = connection
             .write_all(b"4000\r\n")
             .and_then(|()| connection.write_all(&[0; 0x4000]))
@@ -291,7 +290,7 @@ async fn a_file_of_another_plugin_is_not_overwritten() {
     let lab = Lab::with(&["cache"]).start().await;
     let folder = lab.plugins_folder();
     fs::rename(folder.join("cache.wasm"), folder.join("history.wasm")).unwrap();
-    until(&lab, "the file is known by its new name", async |lab| {
+    wait_until(&lab, "the host knows the new file name", async |lab| {
         let cache = lab.get("/admin/plugins/cache").await;
         cache["file"].as_str().unwrap().ends_with("history.wasm")
     })
@@ -299,16 +298,16 @@ async fn a_file_of_another_plugin_is_not_overwritten() {
     let answer = put(&lab, "history", bytes("history")).await;
     assert_eq!(answer.status, 409, "{}", answer.text);
     assert_eq!(answer.error_code("PUT history"), "file_taken");
-    // What replaces `cache` goes where `cache` is.
+    // An upload of `cache` replaces the file that contains `cache`.
     assert_eq!(put(&lab, "cache", bytes("cache")).await.status, 200);
     assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
 }
 
 #[tokio::test]
-async fn where_the_folder_cannot_be_written_a_plugin_is_kept_in_memory() {
+async fn a_plugin_is_kept_in_memory_if_the_folder_is_not_writable() {
     let lab = Lab::with(&["cache"]).arg("--no-cache").start().await;
     fs::remove_dir_all(lab.plugins_folder()).unwrap();
-    // A folder that is gone is no reason to unload what came from it.
+    // A missing folder unloads no plugin.
     let sent = put(&lab, "history", bytes("history")).await;
     assert_eq!(sent.status, 201, "{}", sent.text);
     let sent = sent.json();
@@ -316,7 +315,7 @@ async fn where_the_folder_cannot_be_written_a_plugin_is_kept_in_memory() {
     assert!(sent["not_persisted_why"].is_string(), "{sent}");
     assert_eq!(ids(&lab).await, ["cache", "history"]);
 
-    // Its symbols come from memory, and so does the component itself.
+    // The host reads the symbols and the component from memory.
     lab.enable("history").await;
     lab.traffic(3).await;
     let snapshot = lab.get("/admin/memory/snapshot?plugin=history").await;
@@ -324,7 +323,7 @@ async fn where_the_folder_cannot_be_written_a_plugin_is_kept_in_memory() {
     assert!(location.starts_with("plugins/history/src/"), "{snapshot}");
     let reloaded = lab.post("/admin/plugins/history/reload", json!({})).await;
     assert_eq!(reloaded["persisted"], json!(false), "{reloaded}");
-    let gone = delete(&lab, "history").await.json();
-    assert_eq!(gone["file_removed"], json!(false), "{gone}");
+    let unloaded = delete(&lab, "history").await.json();
+    assert_eq!(unloaded["file_removed"], json!(false), "{unloaded}");
     assert_eq!(ids(&lab).await, ["cache"]);
 }
