@@ -123,3 +123,15 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
         _ => OTHER_METHOD,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_methods_are_a_closed_set() {
+        let custom = Method::from_bytes(b"BREW").unwrap();
+        assert_eq!(method_label(&Method::GET), "GET");
+        assert_eq!(method_label(&custom), "_OTHER");
+    }
+}
