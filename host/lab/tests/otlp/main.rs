@@ -1,4 +1,10 @@
 //! The metrics of the lab and the spans of plugin calls, exported to a collector in this process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the first unexpected result"
+)]
 
 #[path = "../../../telemetry/tests/otlp/collector.rs"]
 mod collector;
@@ -17,10 +23,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode as SpanStatus};
 use plugin_host::dispatch::invocation_span::{InvocationEnd, InvocationSpan, RetainedReading};
 use plugin_host::metrics::InvocationOutcome;
-use telemetry::Telemetry;
 use telemetry::metrics::family::AnyFamily;
-use telemetry::settings::TelemetrySettings;
 use telemetry::traces::Tracer;
+use telemetry::{Telemetry, TelemetrySettings};
 use tokio::net::TcpListener;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -102,9 +107,9 @@ async fn spans_arrive(protocol: Protocol) {
     );
     assert_eq!(trace_id, TRACE);
     assert!(
-        telemetry.queue().bytes() > 3 * 300,
+        telemetry.queue_usage().bytes() > 3 * 300,
         "{}",
-        telemetry.queue().bytes()
+        telemetry.queue_usage().bytes()
     );
     collector
         .wait_until(|received| received.spans().len() == 3)
@@ -200,12 +205,12 @@ async fn spans_arrive(protocol: Protocol) {
     });
     // The queue no longer counts delivered spans.
     for _ in 0..100 {
-        if telemetry.queue().bytes() == 0 {
+        if telemetry.queue_usage().bytes() == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(telemetry.queue().bytes(), 0);
+    assert_eq!(telemetry.queue_usage().bytes(), 0);
     assert!(telemetry.flush().await);
 }
 
@@ -251,7 +256,7 @@ async fn metrics_arrive(protocol: Protocol) {
     let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
     assert_eq!(
         names(&mut arrived.iter().map(|metric| metric.name.clone())),
-        names(&mut scraped.iter().map(|family| family.about().name.to_owned())),
+        names(&mut scraped.iter().map(|family| family.desc().name.to_owned())),
     );
     let named = |name: &str| arrived.iter().find(|metric| metric.name == name).unwrap();
     let retained = named("leak_retained_bytes");
@@ -328,7 +333,7 @@ async fn metrics_arrive_over_http() {
 
 #[test]
 fn tracing_that_is_off_is_cheap() {
-    let tracer = Tracer::off();
+    let tracer = Tracer::disabled();
     let request = request(None);
     const ROUNDS: u32 = 100_000;
     let start = Instant::now();
@@ -358,7 +363,7 @@ async fn recording_is_cheap() {
         span.end(StatusCode::OK);
     }
     let each = start.elapsed() / ROUNDS;
-    let bytes = telemetry.queue().bytes() / (2 * u64::from(ROUNDS));
+    let bytes = telemetry.queue_usage().bytes() / (2 * u64::from(ROUNDS));
     println!("a request with one call, recorded: {each:?}, {bytes} bytes a span");
     assert!(each < Duration::from_micros(100), "{each:?}");
     assert!((300..3_000).contains(&bytes), "{bytes}");

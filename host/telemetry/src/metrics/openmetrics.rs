@@ -1,7 +1,7 @@
 //! OpenMetrics 1.0 text (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
 //!
-//! It differs from Prometheus's older format in what a strict parser checks: a counter's family has no
-//! `_total`, a unit is named, numbers that are thresholds are floats in canonical form, and the page
+//! A strict parser checks four differences from the Prometheus text format: the family of a counter
+//! has no `_total`, the unit has its own line, bucket bounds are floats in canonical form, and the page
 //! ends with `# EOF`.
 
 use std::fmt::{self, Write};
@@ -9,21 +9,21 @@ use std::sync::Arc;
 
 use prometheus::proto;
 
-use super::family::{AnyFamily, Kind, Labels, Visitor};
+use super::family::{AnyFamily, Labels, MetricKind, Visitor};
 
 /// Writes the whole page, family by family.
 pub(super) fn encode(mut page: String, families: &[Arc<dyn AnyFamily>]) -> String {
     for family in families {
-        let name = family.about().name;
+        let name = family.desc().name;
         let (name, kind, suffix) = match family.kind() {
-            Kind::Counter => (name.trim_end_matches("_total"), "counter", "_total"),
-            Kind::Gauge => (name, "gauge", ""),
-            Kind::Histogram => (name, "histogram", ""),
+            MetricKind::Counter => (name.trim_end_matches("_total"), "counter", "_total"),
+            MetricKind::Gauge => (name, "gauge", ""),
+            MetricKind::Histogram => (name, "histogram", ""),
         };
         // Writing to a string does not fail.
-        let _ = write_head(&mut page, name, kind, family.about().help);
+        let _ = write_head(&mut page, name, kind, family.desc().help);
         let page = &mut page;
-        family.visit(&mut Series { page, name, suffix });
+        family.visit(&mut SeriesWriter { page, name, suffix });
     }
     page.push_str("# EOF\n");
     page
@@ -38,15 +38,15 @@ fn write_head(page: &mut String, name: &str, kind: &str, help: &str) -> fmt::Res
     writeln!(page, "# HELP {name} {}", Escaped(help))
 }
 
-/// Writes the lines of one series after the other.
-struct Series<'a> {
+/// Writes the lines of each series.
+struct SeriesWriter<'a> {
     page: &'a mut String,
     name: &'static str,
-    /// Of a number.
+    /// The suffix of a counter's samples.
     suffix: &'static str,
 }
 
-impl Visitor for Series<'_> {
+impl Visitor for SeriesWriter<'_> {
     fn number(&mut self, labels: &Labels, value: f64) {
         // Writing to a string does not fail.
         let _ = self.sample(self.suffix, labels, None, value);
@@ -57,7 +57,7 @@ impl Visitor for Series<'_> {
     }
 }
 
-impl Series<'_> {
+impl SeriesWriter<'_> {
     fn buckets(&mut self, labels: &Labels, histogram: &proto::Histogram) -> fmt::Result {
         let count = histogram.get_sample_count() as f64;
         for bucket in histogram
@@ -85,9 +85,9 @@ impl Series<'_> {
         match (labels.text(), bound) {
             ("", None) => {}
             (labels, None) => write!(self.page, "{{{labels}}}")?,
-            ("", Some(bound)) => write!(self.page, "{{le=\"{}\"}}", Threshold(bound))?,
+            ("", Some(bound)) => write!(self.page, "{{le=\"{}\"}}", BucketBound(bound))?,
             (labels, Some(bound)) => {
-                write!(self.page, "{{{labels},le=\"{}\"}}", Threshold(bound))?;
+                write!(self.page, "{{{labels},le=\"{}\"}}", BucketBound(bound))?;
             }
         }
         writeln!(self.page, " {}", Number(value))
@@ -99,7 +99,7 @@ fn has_unit(name: &str, unit: &str) -> bool {
         .is_some_and(|rest| rest.ends_with('_'))
 }
 
-/// Text with backslash, quote and newline escaped.
+/// Escapes backslashes, quotes and newlines.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -116,7 +116,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A sample's value.
+/// The value of a sample.
 struct Number(f64);
 
 impl fmt::Display for Number {
@@ -130,10 +130,10 @@ impl fmt::Display for Number {
     }
 }
 
-/// A bucket's bound: always with a point, `1.0` and not `1`; large ones with an exponent.
-struct Threshold(f64);
+/// The bound of a bucket, always with a decimal point: `1.0` and not `1`.
+struct BucketBound(f64);
 
-impl fmt::Display for Threshold {
+impl fmt::Display for BucketBound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             value if !value.is_finite() => Number(value).fmt(f),

@@ -13,6 +13,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use clap::builder::Resettable;
 use clap::{Args, Command, FromArgMatches};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -29,8 +30,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use telemetry::TelemetrySettings;
 use telemetry::options::TelemetryOptions;
-use telemetry::settings::TelemetrySettings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
@@ -69,7 +70,7 @@ pub(super) fn settings(
 /// Settings from flags alone: the environment of the test must not decide its outcome.
 pub(super) fn parse(flags: &[&str]) -> TelemetrySettings {
     let command = TelemetryOptions::augment_args(Command::new("test").args_override_self(true))
-        .mut_args(|option| option.env("LEAK_TEST_VARIABLE_THAT_IS_NOT_SET"));
+        .mut_args(|option| option.env(Resettable::Reset));
     let matches = command.get_matches_from(once(&"test").chain(flags));
     let options = TelemetryOptions::from_arg_matches(&matches).unwrap();
     options.settings().unwrap()

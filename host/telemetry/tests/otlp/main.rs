@@ -1,4 +1,10 @@
 //! The export of spans and metrics, against a collector in this process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the first unexpected result"
+)]
 
 mod collector;
 
@@ -12,12 +18,11 @@ use collector::{Collector, Protocol, attribute, hex, parse, settings};
 use opentelemetry::trace::Tracer as _;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
 use prometheus::IntGauge;
-use telemetry::Telemetry;
 use telemetry::context::TraceContext;
 use telemetry::metrics::MetricsRegistry;
-use telemetry::metrics::family::About;
-use telemetry::settings::TelemetrySettings;
+use telemetry::metrics::family::MetricDesc;
 use telemetry::traces::Tracer;
+use telemetry::{Telemetry, TelemetrySettings};
 use tokio::net::TcpListener;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -30,7 +35,7 @@ const ONLY_TRACES: &str = "--metrics-exporter=none";
 
 fn start(settings: TelemetrySettings) -> Telemetry {
     let registry = MetricsRegistry::default();
-    let gauge = About::new("depth", "Depth.");
+    let gauge = MetricDesc::new("depth", "Depth.");
     registry.single::<IntGauge>(gauge).unwrap().set(1);
     let gather = move || registry.families();
     Telemetry::start(settings, "leaky-service", "1.2.3", gather).unwrap()
@@ -80,7 +85,7 @@ async fn off_means_a_trace_id_and_nothing_else() {
         record_request(&tracer, Some(&format!("00-{TRACE}-00f067aa0ba902b7-01"))),
         TRACE
     );
-    assert_eq!(telemetry.queue().bytes(), 0);
+    assert_eq!(telemetry.queue_usage().bytes(), 0);
     assert!(telemetry.flush().await);
 }
 
@@ -155,14 +160,14 @@ async fn an_absent_collector_costs_nothing(protocol: Protocol) {
         "5000 requests took {spent:?}"
     );
     assert!(
-        telemetry.queue().bytes() <= 4 * MIB,
+        telemetry.queue_usage().bytes() <= 4 * MIB,
         "{}",
-        telemetry.queue().bytes()
+        telemetry.queue_usage().bytes()
     );
     assert!(
-        telemetry.queue().bytes() > 100_000,
+        telemetry.queue_usage().bytes() > 100_000,
         "{}",
-        telemetry.queue().bytes()
+        telemetry.queue_usage().bytes()
     );
     // Several exports of both signals fail meanwhile.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -194,7 +199,7 @@ async fn a_collector_that_never_answers_is_not_waited_for() {
         record_request(&telemetry.tracer(), None);
         tokio::time::sleep(Duration::from_millis(100)).await;
         record_request(&telemetry.tracer(), None);
-        assert!(telemetry.queue().bytes() > 0);
+        assert!(telemetry.queue_usage().bytes() > 0);
         let start = Instant::now();
         assert!(!telemetry.flush().await);
         assert!(start.elapsed() < FLUSH_LIMIT);
