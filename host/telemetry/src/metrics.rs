@@ -7,6 +7,7 @@
 
 mod exposition;
 pub mod family;
+mod format;
 mod http;
 mod openmetrics;
 mod registry;

@@ -251,7 +251,7 @@ async fn metrics_arrive(protocol: Protocol) {
         .wait_until(|received| received.metrics.len() >= 2)
         .await;
 
-    let arrived = collector.look(|received| latest_metrics(received));
+    let arrived = collector.look(latest_metrics);
     let scraped = metrics.families();
     let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
     assert_eq!(
@@ -307,7 +307,7 @@ async fn metrics_arrive(protocol: Protocol) {
     // The flush sends the last change.
     cache.set_retained(11, 56_320);
     assert!(telemetry.flush().await);
-    let arrived = collector.look(|received| latest_metrics(received));
+    let arrived = collector.look(latest_metrics);
     let retained = arrived
         .iter()
         .find(|metric| metric.name == "leak_retained_bytes")
@@ -332,7 +332,7 @@ async fn metrics_arrive_over_http() {
 }
 
 #[test]
-fn tracing_that_is_off_is_cheap() {
+fn disabled_tracing_is_cheap() {
     let tracer = Tracer::disabled();
     let request = request(None);
     const ROUNDS: u32 = 100_000;

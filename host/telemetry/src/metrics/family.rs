@@ -13,6 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus::core::Metric as _;
 use prometheus::{Counter, Error, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, proto};
 
+use super::format::push_escaped;
+
 /// Joins the label values of a series to its key. Names of plugins, routes and files do not contain
 /// it.
 const KEY_SEPARATOR: &str = "\0";
@@ -80,14 +82,7 @@ impl Labels {
             }
             text.push_str(name);
             text.push_str("=\"");
-            for c in value.chars() {
-                match c {
-                    '\\' => text.push_str("\\\\"),
-                    '\n' => text.push_str("\\n"),
-                    '"' => text.push_str("\\\""),
-                    c => text.push(c),
-                }
-            }
+            push_escaped(&mut text, value);
             text.push('"');
         }
         pairs.shrink_to_fit();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use prometheus::proto;
 
 use super::family::{AnyFamily, Labels, MetricKind, Visitor};
+use super::format::{push_escaped, write_number};
 
 /// Writes the whole page, family by family.
 pub(super) fn encode(mut page: String, families: &[Arc<dyn AnyFamily>]) -> String {
@@ -35,7 +36,9 @@ fn write_head(page: &mut String, name: &str, kind: &str, help: &str) -> fmt::Res
     if let Some(unit) = units.iter().find(|&&unit| has_unit(name, unit)) {
         writeln!(page, "# UNIT {name} {unit}")?;
     }
-    writeln!(page, "# HELP {name} {}", Escaped(help))
+    write!(page, "# HELP {name} ")?;
+    push_escaped(page, help);
+    page.write_char('\n')
 }
 
 /// Writes the lines of each series.
@@ -82,15 +85,15 @@ impl SeriesWriter<'_> {
     ) -> fmt::Result {
         self.page.push_str(self.name);
         self.page.push_str(suffix);
-        match (labels.text(), bound) {
+        match (labels.text(), bound.map(bound_text)) {
             ("", None) => {}
             (labels, None) => write!(self.page, "{{{labels}}}")?,
-            ("", Some(bound)) => write!(self.page, "{{le=\"{}\"}}", BucketBound(bound))?,
-            (labels, Some(bound)) => {
-                write!(self.page, "{{{labels},le=\"{}\"}}", BucketBound(bound))?;
-            }
+            ("", Some(bound)) => write!(self.page, "{{le=\"{bound}\"}}")?,
+            (labels, Some(bound)) => write!(self.page, "{{{labels},le=\"{bound}\"}}")?,
         }
-        writeln!(self.page, " {}", Number(value))
+        self.page.write_char(' ')?;
+        write_number(self.page, value)?;
+        self.page.write_char('\n')
     }
 }
 
@@ -99,46 +102,13 @@ fn has_unit(name: &str, unit: &str) -> bool {
         .is_some_and(|rest| rest.ends_with('_'))
 }
 
-/// Escapes backslashes, quotes and newlines.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                _ => f.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The value of a sample.
-struct Number(f64);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            value if value.is_nan() => f.write_str("NaN"),
-            f64::INFINITY => f.write_str("+Inf"),
-            f64::NEG_INFINITY => f.write_str("-Inf"),
-            value => write!(f, "{value}"),
-        }
-    }
-}
-
 /// The bound of a bucket, always with a decimal point: `1.0` and not `1`.
-struct BucketBound(f64);
-
-impl fmt::Display for BucketBound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            value if !value.is_finite() => Number(value).fmt(f),
-            value if value.fract() == 0.0 => write!(f, "{value:.1}"),
-            value => write!(f, "{value}"),
-        }
+fn bound_text(bound: f64) -> String {
+    if bound.is_infinite() {
+        "+Inf".to_owned()
+    } else if bound.fract() == 0.0 {
+        format!("{bound:.1}")
+    } else {
+        bound.to_string()
     }
 }

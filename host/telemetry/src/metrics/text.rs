@@ -1,8 +1,8 @@
 //! Prometheus's text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! With a thousand plugins a page has 70,000 lines. Almost all values are whole numbers, which the
-//! encoder formats as integers. It formats the bounds of a histogram once per family.
+//! With a thousand plugins a page has 70,000 lines, so the encoder formats whole numbers as integers,
+//! and the bounds of a histogram once per family.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use prometheus::proto;
 
 use super::family::{AnyFamily, Labels, MetricKind, Visitor};
+use super::format::write_number;
 
 /// Writes the whole page, family by family.
 pub(super) fn encode(mut page: String, families: &[Arc<dyn AnyFamily>]) -> String {
@@ -105,23 +106,6 @@ impl SeriesWriter<'_> {
         write_number(self.page, value)?;
         self.page.push('\n');
         Ok(())
-    }
-}
-
-fn write_number(page: &mut String, value: f64) -> fmt::Result {
-    // 2^53: below it, a float holds every whole number exactly.
-    const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() < MAX_EXACT_INTEGER {
-        page.push_str(itoa::Buffer::new().format(value as i64));
-        Ok(())
-    } else if value.is_nan() {
-        page.push_str("NaN");
-        Ok(())
-    } else if value.is_infinite() {
-        page.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
-        Ok(())
-    } else {
-        write!(page, "{value}")
     }
 }
 

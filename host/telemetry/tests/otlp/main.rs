@@ -35,8 +35,8 @@ const ONLY_TRACES: &str = "--metrics-exporter=none";
 
 fn start(settings: TelemetrySettings) -> Telemetry {
     let registry = MetricsRegistry::default();
-    let gauge = MetricDesc::new("depth", "Depth.");
-    registry.single::<IntGauge>(gauge).unwrap().set(1);
+    let desc = MetricDesc::new("depth", "Depth.");
+    registry.single::<IntGauge>(desc).unwrap().set(1);
     let gather = move || registry.families();
     Telemetry::start(settings, "leaky-service", "1.2.3", gather).unwrap()
 }
@@ -75,7 +75,7 @@ fn record_child(request: &TraceContext, name: &'static str) {
 }
 
 #[tokio::test]
-async fn off_means_a_trace_id_and_nothing_else() {
+async fn a_request_without_an_endpoint_only_has_a_trace_id() {
     let telemetry = start(parse(&[]));
     let tracer = telemetry.tracer();
     let span = tracer.request(&request(None), "/api/data");
@@ -90,7 +90,7 @@ async fn off_means_a_trace_id_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_is_not_sent_and_keeps_its_trace_id() {
+async fn an_unsampled_request_keeps_its_trace_id_and_is_not_exported() {
     let collector = Collector::start(Protocol::Grpc).await;
     let telemetry = start_traces(Protocol::Grpc, collector.address, &[]);
     let tracer = telemetry.tracer();
@@ -111,7 +111,7 @@ async fn what_is_not_sampled_is_not_sent_and_keeps_its_trace_id() {
 }
 
 #[tokio::test]
-async fn a_request_that_was_given_up_is_sent_without_a_status() {
+async fn a_dropped_request_is_exported_without_a_status() {
     let collector = Collector::start(Protocol::Grpc).await;
     let telemetry = start_traces(Protocol::Grpc, collector.address, &[]);
     drop(telemetry.tracer().request(&request(None), ""));
@@ -190,7 +190,7 @@ async fn an_absent_collector_costs_nothing_over_http() {
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_is_not_waited_for() {
+async fn a_flush_does_not_wait_for_a_silent_collector() {
     // The kernel accepts connections, and no code reads from them.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
@@ -207,7 +207,7 @@ async fn a_collector_that_never_answers_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn spans_wait_for_a_collector_that_restarts() {
+async fn spans_wait_until_the_collector_restarts() {
     for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
         let address = closed_port().await;
         let telemetry = start_traces(protocol, address, &[]);
