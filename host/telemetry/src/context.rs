@@ -1,8 +1,8 @@
 //! The trace context of a request, and the headers that carry it.
 //!
-//! Every request has a trace id, also when the service exports no traces. The id is in the response,
-//! in the log and in the plugin's input. It comes from a valid `traceparent` header of the client
-//! (<https://www.w3.org/TR/trace-context/>), or the service generates it.
+//! Every request has a trace id, also when the service exports no traces. The id is in the
+//! response, in the log and in the plugin's input. It comes from a valid `traceparent` header of
+//! the client (<https://www.w3.org/TR/trace-context/>), or the service generates it.
 
 use std::fmt::{self, Write};
 

@@ -25,8 +25,8 @@ pub(super) fn scope<F: Future>(
     TRACE_ID.scope(trace_id, future)
 }
 
-/// Formats fields as text and adds the trace id as the last field. It would add the id to the fields
-/// of `tracing` spans too, but the host has none.
+/// Formats fields as text and adds the trace id as the last field. It would add the id to the
+/// fields of `tracing` spans too, but the host has none.
 pub(super) struct TextFields(DefaultFields);
 
 impl TextFields {

@@ -1,9 +1,9 @@
 //! Metric families, and the formats that show them: Prometheus text, OpenMetrics, OTLP.
 //!
-//! Each crate registers its own typed struct of metrics on the [`MetricsRegistry`] that it receives.
-//! There is no global registry and no lookup by name: code on the request path holds resolved
-//! handles. Label values come from closed sets (plugins, routes, methods, statuses, the source lines
-//! that grow most), never from a request.
+//! Each crate registers its own typed struct of metrics on the [`MetricsRegistry`] that it
+//! receives. There is no global registry and no lookup by name: code on the request path holds
+//! resolved handles. Label values come from closed sets (plugins, routes, methods, statuses, the
+//! source lines that grow most), never from a request.
 
 mod exposition;
 pub mod family;

@@ -90,7 +90,7 @@ telemetry_options! {
     /// Attributes of this service in all telemetry: `name=value,…` with percent-encoded values
     resource_attributes = "OTEL_RESOURCE_ATTRIBUTES";
 
-    /// `true` disables all export, whatever else is set
+    /// `true` disables all export
     otel_disabled = "OTEL_SDK_DISABLED";
 
     /// Delay between two exports of spans, in milliseconds [5000]

@@ -35,7 +35,8 @@ impl OutageLog {
         }
     }
 
-    /// Records spans or data points that are lost: the queue was full, or the collector rejected them.
+    /// Records spans or data points that are lost: the queue was full, or the collector rejected
+    /// them.
     pub(crate) fn lost(&self, collector: &impl Display, count: u64) {
         if count == 0 {
             return;

@@ -1,14 +1,17 @@
 //! Finished spans on their way to the collector.
 //!
-//! A request puts its spans into a bounded queue and continues. A task exports them in batches. While
-//! the collector is absent or slow, the queue fills, and further spans are dropped and counted. A
-//! request never waits, and the memory ledger shows the bytes of the queue ([`QueueUsage`]).
+//! A request puts its spans into a bounded queue and continues. A task exports them in batches.
+//! While the collector is absent or slow, the queue fills, and further spans are dropped and
+//! counted. A request never waits, and the memory ledger shows the bytes of the queue
+//! ([`QueueUsage`]).
 //!
 //! The SDK's `BatchSpanProcessor` 0.33 cannot replace this queue:
 //! - It bounds the number of spans and not their bytes, and it publishes neither. A wrapper that
-//!   counts bytes has to repeat the bound, because the processor does not tell which spans it drops.
-//! - It exports a batch once. The exporter would have to retry while a collector restarts, and would
-//!   need its own signal to stop at the shutdown. Only the timer would be left to the processor.
+//!   counts bytes has to repeat the bound, because the processor does not report which spans it
+//!   drops.
+//! - It exports a batch once. The exporter would have to retry while a collector restarts, and
+//!   would need its own signal to stop at the shutdown. Only the timer would be left to the
+//!   processor.
 //! - It runs on its own thread, which cannot drive the asynchronous HTTP client.
 
 use std::sync::Arc;

@@ -46,7 +46,8 @@ impl Tracer {
         }
     }
 
-    /// Starts the span of a request. `route` is the route's template, or empty when no route matched.
+    /// Starts the span of a request. `route` is the route's template, or empty when no route
+    /// matched.
     pub fn request<B>(&self, request: &Request<B>, route: &str) -> RequestSpan {
         let parent = parent_of(request.headers());
         let Some(sdk) = &self.sdk else {
@@ -100,8 +101,8 @@ impl Tracer {
     }
 }
 
-/// The span of a request in progress. A client that disconnects drops the request: the span then ends
-/// without a status code.
+/// The span of a request in progress. A client that disconnects drops the request: the span then
+/// ends without a status code.
 #[derive(Debug)]
 pub struct RequestSpan {
     context: TraceContext,

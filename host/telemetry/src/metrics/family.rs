@@ -60,8 +60,8 @@ impl MetricDesc {
     }
 }
 
-/// The labels of a series, sorted by name. A label with an empty value is omitted: Prometheus's data
-/// model makes no difference.
+/// The labels of a series, sorted by name. A label with an empty value is omitted: Prometheus's
+/// data model makes no difference.
 #[derive(Debug)]
 pub struct Labels {
     pairs: Vec<(&'static str, String)>,

@@ -51,10 +51,10 @@ impl HttpMetrics {
         };
         let durations = desc(
             "http_request_duration_seconds",
-            "Time from a request's head to its answer's head.",
+            "Time from the head of a request to the head of its response.",
         );
         Ok(Self {
-            requests: registry.family(desc("http_requests_total", "Requests answered."))?,
+            requests: registry.family(desc("http_requests_total", "Requests with a response."))?,
             durations: registry.family(durations.buckets(&DURATION_BUCKETS_SECONDS))?,
             resolved: ArcSwap::default(),
         })

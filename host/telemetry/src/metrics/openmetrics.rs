@@ -1,8 +1,8 @@
 //! OpenMetrics 1.0 text (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
 //!
 //! A strict parser checks four differences from the Prometheus text format: the family of a counter
-//! has no `_total`, the unit has its own line, bucket bounds are floats in canonical form, and the page
-//! ends with `# EOF`.
+//! has no `_total`, the unit has its own line, bucket bounds are floats in canonical form, and the
+//! page ends with `# EOF`.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Prometheus's text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! With a thousand plugins a page has 70,000 lines, so the encoder formats whole numbers as integers,
-//! and the bounds of a histogram once per family.
+//! With a thousand plugins a page has 70,000 lines, so the encoder formats whole numbers as
+//! integers, and the bounds of a histogram once per family.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;

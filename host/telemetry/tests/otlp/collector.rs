@@ -1,7 +1,7 @@
 //! A collector in the test's process. It receives OTLP over gRPC or HTTP and keeps every request.
 //!
-//! The tests of the crate `lab` include this file too: their metrics and spans come from crates that
-//! build on this one.
+//! The tests of the crate `lab` include this file too: their metrics and spans come from crates
+//! that build on this one.
 
 use std::iter::once;
 use std::net::SocketAddr;
@@ -44,7 +44,8 @@ pub(super) enum Protocol {
     HttpProtobuf,
 }
 
-/// Settings for this collector with short intervals. A later flag in `flags` overrides an earlier one.
+/// Settings for this collector with short intervals. A later flag in `flags` overrides an earlier
+/// one.
 pub(super) fn settings(
     protocol: Protocol,
     address: SocketAddr,

@@ -169,7 +169,7 @@ async fn an_absent_collector_costs_nothing(protocol: Protocol) {
         "{}",
         telemetry.queue_usage().bytes()
     );
-    // Several exports of both signals fail meanwhile.
+    // During this time several exports of both signals fail.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     telemetry.flush().await;
