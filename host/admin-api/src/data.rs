@@ -93,7 +93,7 @@ pub(super) async fn data(
     let request_id = uuid::Builder::from_random_bytes(rand::random())
         .into_uuid()
         .to_string();
-    let trace_id = trace.trace_id_text();
+    let trace_id = trace.trace_id_hex();
     if !lab.base_latency.is_zero() {
         tokio::time::sleep(lab.base_latency).await;
     }

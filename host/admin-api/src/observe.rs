@@ -29,7 +29,7 @@ pub(super) async fn measure(
     let span = lab.tracer.request(&request, template);
     let context = span.context().clone();
     request.extensions_mut().insert(context.clone());
-    let mut response = span.log(next.run(request)).await;
+    let mut response = span.with_trace_id(next.run(request)).await;
     context.inject(response.headers_mut());
     span.end(response.status());
     lab.metrics

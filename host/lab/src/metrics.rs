@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use plugin_host::metrics::PluginMetrics;
 use prometheus::IntGauge;
-use telemetry::metrics::family::{About, AnyFamily};
+use telemetry::metrics::family::{AnyFamily, MetricDesc};
 use telemetry::metrics::{Exposition, HttpMetrics, MetricsRegistry};
 
 pub use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
@@ -37,12 +37,12 @@ impl Metrics {
     /// When two metrics share a name or a name is not valid: a mistake in the program, not in its use.
     pub fn new(service: &str, version: &str, revision: &str) -> Result<Self, prometheus::Error> {
         let registry = MetricsRegistry::default();
-        let build = About::new(
+        let build = MetricDesc::new(
             "leak_build_info",
             "Always 1; its labels say what was built.",
         );
-        let build = build.constant("version", version);
-        let build = build.constant("revision", revision);
+        let build = build.const_label("version", version);
+        let build = build.const_label("revision", revision);
         registry.single::<IntGauge>(build)?.set(1);
         Ok(Self {
             http: HttpMetrics::register(&registry, service)?,

@@ -154,7 +154,7 @@ impl App {
                 gather,
             )?
         };
-        monitor.watch_queue(telemetry.queue());
+        monitor.watch_queue(telemetry.queue_usage());
         let lab = Arc::new(Lab::new(
             config.api_options(),
             registry,

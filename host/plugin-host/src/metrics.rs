@@ -11,8 +11,8 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 pub use handles::PluginHandles;
 pub use labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
 
-use telemetry::metrics::family::{About, Family};
-use telemetry::metrics::{DURATION_BUCKETS, MetricsRegistry, gauge_value};
+use telemetry::metrics::family::{Family, MetricDesc};
+use telemetry::metrics::{DURATION_BUCKETS_SECONDS, MetricsRegistry, gauge_value};
 
 /// Upper bounds in bytes of what one call leaves behind: from nothing to a megabyte, with a step at
 /// each of the lab's payloads (1, 5 and 7 KiB).
@@ -157,11 +157,13 @@ impl PluginMetrics {
 
 impl Families {
     fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let gauges = |name, help, labels| registry.family(About::new(name, help).labels(labels));
+        let gauges =
+            |name, help, labels| registry.family(MetricDesc::new(name, help).labels(labels));
         let gauge = |name, help| gauges(name, help, &["plugin"]);
-        let counter = |name, help, labels| registry.family(About::new(name, help).labels(labels));
+        let counter =
+            |name, help, labels| registry.family(MetricDesc::new(name, help).labels(labels));
         let histogram = |name, help, buckets, labels| {
-            let about = About::new(name, help).labels(labels);
+            let about = MetricDesc::new(name, help).labels(labels);
             registry.family(about.buckets(buckets))
         };
         Ok(Self {
@@ -243,7 +245,7 @@ impl Families {
             invocation_durations: histogram(
                 "leak_plugin_invocation_duration_seconds",
                 "Time that a call of the plugin took.",
-                &DURATION_BUCKETS,
+                &DURATION_BUCKETS_SECONDS,
                 &["plugin", "outcome"],
             )?,
             invocation_live_bytes: histogram(

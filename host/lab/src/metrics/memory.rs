@@ -4,7 +4,7 @@ use prometheus::{Gauge, IntGauge};
 
 use crate::growth::Growth;
 use crate::ledger::Ledger;
-use telemetry::metrics::family::{About, Family};
+use telemetry::metrics::family::{Family, MetricDesc};
 use telemetry::metrics::{MetricsRegistry, gauge_value};
 
 /// What a growth is of.
@@ -38,7 +38,7 @@ pub struct GrowthMetrics {
 
 impl GrowthMetrics {
     pub(crate) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let about = |name, help| About::new(name, help).labels(&["plugin"]);
+        let about = |name, help| MetricDesc::new(name, help).labels(&["plugin"]);
         let gauge = |name, help| registry.family(about(name, help));
         let metrics = Self {
             bytes_per_second: gauge(
@@ -130,7 +130,7 @@ pub struct LedgerMetrics(Family<IntGauge>);
 
 impl LedgerMetrics {
     pub(crate) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let about = About::new(
+        let about = MetricDesc::new(
             "leak_memory_ledger_bytes",
             "Resident memory by part; the parts add up to it. Unattributed may be negative.",
         );

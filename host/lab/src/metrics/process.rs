@@ -3,7 +3,7 @@
 use prometheus::{Counter, Gauge, IntGauge};
 
 use process_memory::process::ProcessReading;
-use telemetry::metrics::family::About;
+use telemetry::metrics::family::MetricDesc;
 use telemetry::metrics::{MetricsRegistry, gauge_value};
 
 /// `process_*`, `leak_host_tasks`.
@@ -19,7 +19,7 @@ pub struct ProcessMetrics {
 
 impl ProcessMetrics {
     pub(crate) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let gauge = |name, help| registry.single(About::new(name, help));
+        let gauge = |name, help| registry.single(MetricDesc::new(name, help));
         Ok(Self {
             resident_bytes: gauge(
                 "process_resident_memory_bytes",
@@ -29,12 +29,12 @@ impl ProcessMetrics {
                 "process_virtual_memory_bytes",
                 "Address space of the process, most of which WebAssembly reserves and never touches.",
             )?,
-            cpu_seconds: registry.single(About::new(
+            cpu_seconds: registry.single(MetricDesc::new(
                 "process_cpu_seconds_total",
                 "User and system CPU time spent.",
             ))?,
             open_fds: gauge("process_open_fds", "Open file descriptors.")?,
-            start_time_seconds: registry.single(About::new(
+            start_time_seconds: registry.single(MetricDesc::new(
                 "process_start_time_seconds",
                 "When the process started, in seconds since 1970.",
             ))?,

@@ -15,11 +15,11 @@ use crate::metrics::InvocationOutcome;
 
 /// A call of a plugin that is under way; a child of the request's span.
 #[derive(Debug)]
-pub(crate) struct InvocationSpan(Option<Span>);
+pub struct InvocationSpan(Option<Span>);
 
 /// What a plugin's pattern holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct RetainedReading {
+pub struct RetainedReading {
     /// Objects, in the plugin's unit.
     pub objects: u64,
     /// Bytes.
@@ -28,7 +28,7 @@ pub(crate) struct RetainedReading {
 
 /// How a call of a plugin ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct InvocationEnd {
+pub struct InvocationEnd {
     /// What became of it.
     pub outcome: InvocationOutcome,
     /// Which instance of the plugin it was.
@@ -44,7 +44,7 @@ pub(crate) struct InvocationEnd {
 
 impl InvocationSpan {
     /// Starts the call's span, if the request is recorded.
-    pub(crate) fn start(request: &TraceContext, plugin: &Arc<str>) -> Self {
+    pub fn start(request: &TraceContext, plugin: &Arc<str>) -> Self {
         Self(request.parent().map(|(tracer, parent)| {
             let builder = SpanBuilder::from_name(format!("invoke {plugin}"))
                 .with_kind(SpanKind::Internal)
@@ -54,7 +54,7 @@ impl InvocationSpan {
     }
 
     /// Linear memory grew during the call: an event on the span.
-    pub(crate) fn memory_grew(&mut self, before_bytes: u64, after_bytes: u64) {
+    pub fn memory_grew(&mut self, before_bytes: u64, after_bytes: u64) {
         if let Some(span) = &mut self.0 {
             let attributes = vec![
                 KeyValue::new("linear_memory.bytes.before", number(before_bytes)),
@@ -65,7 +65,7 @@ impl InvocationSpan {
     }
 
     /// The call is over.
-    pub(crate) fn end(mut self, end: &InvocationEnd) {
+    pub fn end(mut self, end: &InvocationEnd) {
         let Some(span) = &mut self.0 else { return };
         span.set_attribute(KeyValue::new("leak.outcome", end.outcome.label()));
         span.set_attribute(KeyValue::new("leak.generation", number(end.generation)));

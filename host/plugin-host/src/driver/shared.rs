@@ -128,7 +128,7 @@ async fn serve(
             // In its place from the start: it is large.
             let invoking = driver.invoke(&call, in_turn);
             let invoking = pin!(failure::surviving(invoking));
-            call.trace().log(invoking).await
+            call.trace().with_trace_id(invoking).await
         };
         call.answer(result.unwrap_or_else(|fault| {
             let outcome = fault.kind.outcome();

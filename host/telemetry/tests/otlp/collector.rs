@@ -1,5 +1,9 @@
-//! A collector for tests: takes OTLP over gRPC or HTTP on a port of its own and keeps what it got.
+//! A collector in the test's process. It receives OTLP over gRPC or HTTP and keeps every request.
+//!
+//! The tests of the crate `lab` include this file too: their metrics and spans come from crates
+//! that build on this one.
 
+use std::iter::once;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +13,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use clap::builder::Resettable;
+use clap::{Args, Command, FromArgMatches};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
@@ -22,18 +28,56 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use telemetry::TelemetrySettings;
+use telemetry::options::TelemetryOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use super::settings::Protocol;
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Protocol {
+    Grpc,
+    HttpProtobuf,
+}
 
-/// What arrived.
+/// Settings for this collector with short intervals. A later flag in `flags` overrides an earlier
+/// one.
+pub(super) fn settings(
+    protocol: Protocol,
+    address: SocketAddr,
+    flags: &[&str],
+) -> TelemetrySettings {
+    let endpoint = format!("--otlp-endpoint=http://{address}");
+    let protocol = match protocol {
+        Protocol::Grpc => "--otlp-protocol=grpc",
+        Protocol::HttpProtobuf => "--otlp-protocol=http/protobuf",
+    };
+    let defaults = [
+        endpoint.as_str(),
+        protocol,
+        "--otlp-headers=x-lab=leak%20lab",
+        "--otlp-timeout=1000",
+        "--resource-attributes=deployment.environment.name=test,service.name=ignored",
+        "--bsp-schedule-delay=20",
+        "--metric-export-interval=20",
+    ];
+    parse(&[&defaults, flags].concat())
+}
+
+/// Settings from flags alone: the environment of the test must not decide its outcome.
+pub(super) fn parse(flags: &[&str]) -> TelemetrySettings {
+    let command = TelemetryOptions::augment_args(Command::new("test").args_override_self(true))
+        .mut_args(|option| option.env(Resettable::Reset));
+    let matches = command.get_matches_from(once(&"test").chain(flags));
+    let options = TelemetryOptions::from_arg_matches(&matches).unwrap();
+    options.settings().unwrap()
+}
+
+/// Every request that the collector received, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     pub(super) traces: Vec<ExportTraceServiceRequest>,
@@ -44,7 +88,7 @@ pub(super) struct Received {
 #[derive(Debug, Clone, Default)]
 struct Inbox(Arc<Mutex<Received>>);
 
-/// A collector; it goes away when it is dropped.
+/// A running collector. It stops when it is dropped.
 #[derive(Debug)]
 pub(super) struct Collector {
     pub(super) address: SocketAddr,
@@ -84,7 +128,7 @@ impl Collector {
         }
     }
 
-    /// Waits until `enough` of what arrived, at most ten seconds.
+    /// Waits for at most ten seconds until `enough` accepts the received requests.
     pub(super) async fn wait_until(&self, enough: impl Fn(&Received) -> bool) {
         for _ in 0..1000 {
             if enough(&self.inbox.0.lock().unwrap()) {
@@ -95,7 +139,7 @@ impl Collector {
         panic!("not enough arrived: {:?}", self.inbox.0.lock().unwrap());
     }
 
-    /// What arrived so far.
+    /// Reads the requests that arrived so far.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Received) -> T) -> T {
         look(&self.inbox.0.lock().unwrap())
     }
@@ -115,21 +159,9 @@ impl Received {
             .flat_map(|scope| scope.spans.clone())
             .collect()
     }
-
-    pub(super) fn latest_metrics(&self) -> Vec<Metric> {
-        let resources = self
-            .metrics
-            .last()
-            .into_iter()
-            .flat_map(|metrics| &metrics.resource_metrics);
-        resources
-            .flat_map(|resource| &resource.scope_metrics)
-            .flat_map(|scope| scope.metrics.clone())
-            .collect()
-    }
 }
 
-/// An attribute as text.
+/// The value of an attribute as text.
 pub(super) fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
