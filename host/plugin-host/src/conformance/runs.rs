@@ -1,7 +1,7 @@
-//! The runs that a component goes through, and what is read before, during and after them.
+//! The runs of a check, and what the host reads before, during and after them.
 //!
-//! Requests are made here, the same ones for each run; their clock is made too, so that what lives for half an hour can be
-//! seen to go in a second.
+//! Each run sends the same generated requests. Their clock is generated too, so that objects which
+//! live for half an hour expire within a second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,175 +12,183 @@ use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::symbols::{FrameKind, Symbols};
 use guest_heap::{Context, Seen};
 
-use super::{MEMORY_MAX, Terms};
-use crate::dispatch::request::{Head, Request};
+use crate::conformance::options::{CheckOptions, MAX_MEMORY_BYTES};
 use crate::error::Fault;
+use crate::instance::request::{GuestRequest, RequestHead};
 use crate::instance::{Instance, Retained};
-use crate::load::loader::Loaded;
+use crate::load::loader::CompiledComponent;
 use crate::load::manifest::Manifest;
+use crate::settings::names::{FIXED, PAYLOAD_BYTES, VARIANT};
 use crate::settings::{Spec, Value};
 
-/// Requests before the first reading: what a plugin makes once is there then.
+/// Requests before the first reading: a plugin has allocated by then what it allocates once.
 const WARM_UP: u32 = 8;
-/// Calls of `retained` for each one of `configure` while nothing is requested.
-const ASKED_PER_TOLD: u32 = 4;
-/// Every so many requests `retained` is asked for what the request has just answered.
-const ASK_EVERY: u32 = 10;
-/// Time that the fixed variant gets to let go of what is old, on the clock of the requests.
-const FIXED_HOUR: Duration = Duration::from_secs(3600);
-/// 2026-01-01T00:00:00Z, so that each check sees the same days.
+/// Calls of `retained` for each call of `configure` in the idle run.
+const RETAINED_PER_CONFIGURE: u32 = 4;
+/// Requests between two comparisons of `retained` with the answer to a request.
+const COMPARE_EVERY: u32 = 10;
+/// Time that the fixed variant has to drop old objects, on the clock of the requests.
+const FIXED_RUN_TIME: Duration = Duration::from_secs(3600);
+/// Time of the first request: 2026-01-01T00:00:00Z. It is fixed, so each check sees the same dates.
 const FIRST_REQUEST_UNIX_MS: u64 = 1_767_225_600_000;
 
-/// Why a run did not come to its end.
+/// Why a run did not finish.
 #[derive(Debug, Clone)]
-pub(crate) enum Broken {
+pub(crate) enum RunError {
     /// The guest did not survive it.
     Fault(Fault),
-    /// It answered with an error.
+    /// The guest answered with an error.
     Answered(String),
-    /// The time for the whole check is over.
+    /// The whole check took too long.
     OutOfTime,
 }
 
-impl From<Fault> for Broken {
+impl From<Fault> for RunError {
     fn from(fault: Fault) -> Self {
-        Broken::Fault(fault)
+        RunError::Fault(fault)
     }
 }
 
-/// One request, as it was answered.
+/// The state after one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct Answered {
     pub(crate) triggered: bool,
     pub(crate) retained: Retained,
-    /// Live bytes afterwards; none without books.
+    /// Live bytes; `None` without attribution.
     pub(crate) live: Option<u64>,
-    /// Live blocks afterwards.
+    /// Live blocks; `None` without attribution.
     pub(crate) blocks: Option<u64>,
 }
 
-/// What is live, and what is said to be retained.
+/// What the guest reports as retained, and what is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Level {
+pub(crate) struct HeapLevel {
     pub(crate) retained: Retained,
     pub(crate) live: Option<u64>,
     pub(crate) blocks: Option<u64>,
 }
 
-/// A run of the leaky variant, and its clearing.
+/// A run of the leaky variant, and a clear.
 #[derive(Debug, Clone)]
-pub(crate) struct Leaky {
-    pub(crate) start: Level,
-    pub(crate) steps: Vec<Step>,
+pub(crate) struct LeakyRun {
+    pub(crate) start: HeapLevel,
+    pub(crate) answers: Vec<Answered>,
+    /// How long each request took.
     pub(crate) times: Vec<Duration>,
-    /// The first time that `retained` did not say what the request had just said.
+    /// The first answer to a request that `retained` contradicted, and what it returned.
     pub(crate) contradiction: Option<(Retained, Retained)>,
-    /// What `clear` said that it dropped.
+    /// What `clear` reported as dropped.
     pub(crate) cleared: Retained,
-    pub(crate) after_clear: Level,
-    pub(crate) top: Option<Top>,
+    pub(crate) after_clear: HeapLevel,
+    pub(crate) top_line: Option<TopLine>,
 }
 
-/// The line that grew most.
+/// The source line that grew most.
 #[derive(Debug, Clone)]
-pub(crate) struct Top {
+pub(crate) struct TopLine {
     pub(crate) location: String,
     pub(crate) bytes: i64,
-    /// Whether it is the plugin's own source.
+    /// Whether it is in the plugin's own source.
     pub(crate) own: bool,
 }
 
-/// Calls without a request.
+/// A run of calls without a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Idle {
-    pub(crate) before: Level,
-    pub(crate) after: Level,
+pub(crate) struct IdleRun {
+    pub(crate) before: HeapLevel,
+    pub(crate) after: HeapLevel,
     pub(crate) calls: u32,
 }
 
-/// A run of the fixed variant: the most that was live in each of two windows after warming up.
+/// A run of the fixed variant: the peaks of live bytes in two windows after the warm-up.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fixed {
+pub(crate) struct FixedRun {
     pub(crate) first_peak: Option<u64>,
     pub(crate) second_peak: Option<u64>,
 }
 
 /// All runs.
 #[derive(Debug)]
-pub(crate) struct Observed {
-    pub(crate) leaky: Result<Leaky, Broken>,
-    /// The same requests for another instance.
-    pub(crate) again: Result<Vec<Step>, Broken>,
-    pub(crate) idle: Result<Idle, Broken>,
-    pub(crate) fixed: Result<Fixed, Broken>,
+pub(crate) struct Observations {
+    pub(crate) leaky: Result<LeakyRun, RunError>,
+    /// The same requests to a second instance.
+    pub(crate) second: Result<Vec<Answered>, RunError>,
+    pub(crate) idle: Result<IdleRun, RunError>,
+    pub(crate) fixed: Result<FixedRun, RunError>,
 }
 
-impl Observed {
-    /// What ended runs before their time.
+impl Observations {
+    /// The faults that ended runs.
     pub(crate) fn faults_mut(&mut self) -> impl Iterator<Item = &mut Fault> {
-        let broken = [
+        let errors = [
             self.leaky.as_mut().err(),
-            self.again.as_mut().err(),
+            self.second.as_mut().err(),
             self.idle.as_mut().err(),
             self.fixed.as_mut().err(),
         ];
-        broken.into_iter().flatten().filter_map(|b| match b {
-            Broken::Fault(fault) => Some(fault),
-            Broken::Answered(_) | Broken::OutOfTime => None,
-        })
+        errors
+            .into_iter()
+            .flatten()
+            .filter_map(|error| match error {
+                RunError::Fault(fault) => Some(fault),
+                RunError::Answered(_) | RunError::OutOfTime => None,
+            })
     }
 }
 
-/// Drives a component through all runs.
+/// Drives a component through all runs, until `until` at most.
 pub(crate) async fn observe(
-    loaded: &Loaded,
+    component: &CompiledComponent,
     manifest: &Manifest,
     symbols: &Arc<Symbols>,
-    terms: Terms,
+    options: CheckOptions,
     until: Instant,
-) -> Observed {
-    let run = async || Run::start(loaded, manifest, terms, until).await;
+) -> Observations {
+    let run = async || Run::start(component, manifest, options, until).await;
     let leaky = async { run().await?.leak(symbols).await };
-    let again = async {
+    let second = async {
         let mut run = run().await?;
         run.warm_up().await?;
         Ok(run
-            .requests(terms.requests, Duration::from_secs(1))
+            .requests(options.requests, Duration::from_secs(1))
             .await?
             .0)
     };
     let idle = async { run().await?.idle().await };
     let fixed = async { run().await?.fixed().await };
-    Observed {
+    Observations {
         leaky: leaky.await,
-        again: again.await,
+        second: second.await,
         idle: idle.await,
         fixed: fixed.await,
     }
 }
 
-/// One instance on its way.
+/// One instance and its request clock.
 struct Run<'a> {
     instance: Instance,
     manifest: &'a Manifest,
-    terms: Terms,
+    options: CheckOptions,
     until: Instant,
     sent: u64,
+    /// Time of the next request, since the first.
     clock: Duration,
     contradiction: Option<(Retained, Retained)>,
 }
 
 impl<'a> Run<'a> {
     async fn start(
-        loaded: &Loaded,
+        component: &CompiledComponent,
         manifest: &'a Manifest,
-        terms: Terms,
+        options: CheckOptions,
         until: Instant,
-    ) -> Result<Self, Broken> {
+    ) -> Result<Self, RunError> {
         Ok(Run {
-            instance: Instance::start(loaded, &manifest.id, MEMORY_MAX).await?,
+            instance: component
+                .start_instance(&manifest.id, MAX_MEMORY_BYTES)
+                .await?,
             manifest,
-            terms,
+            options,
             until,
             sent: 0,
             clock: Duration::ZERO,
@@ -188,62 +196,62 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn leak(mut self, symbols: &Arc<Symbols>) -> Result<Leaky, Broken> {
+    async fn leak(mut self, symbols: &Arc<Symbols>) -> Result<LeakyRun, RunError> {
         self.warm_up().await?;
         let start = self.level().await?;
         let (mut seen, mut contexts) = (Seen::default(), HashMap::new());
         let before = self.snapshot(&mut seen, &mut contexts, symbols);
-        let (steps, times) = self
-            .requests(self.terms.requests, Duration::from_secs(1))
+        let (answers, times) = self
+            .requests(self.options.requests, Duration::from_secs(1))
             .await?;
         let after = self.snapshot(&mut seen, &mut contexts, symbols);
-        let top = before.zip(after).and_then(|(b, a)| top(&b, &a));
-        let cleared = self.instance.clear(self.terms.deadline).await?;
-        Ok(Leaky {
+        let top_line = before.zip(after).and_then(|(b, a)| top_line(&b, &a));
+        let cleared = self.instance.clear(self.options.deadline).await?;
+        Ok(LeakyRun {
             start,
-            steps,
+            answers,
             times,
             contradiction: self.contradiction,
             cleared,
             after_clear: self.level().await?,
-            top,
+            top_line,
         })
     }
 
-    async fn idle(mut self) -> Result<Idle, Broken> {
+    async fn idle(mut self) -> Result<IdleRun, RunError> {
         self.requests(2 * WARM_UP, Duration::from_secs(1)).await?;
-        self.ask(2 * ASKED_PER_TOLD).await?;
+        self.idle_calls(2 * RETAINED_PER_CONFIGURE).await?;
         let before = self.level().await?;
-        self.ask(self.terms.requests).await?;
-        Ok(Idle {
+        self.idle_calls(self.options.requests).await?;
+        Ok(IdleRun {
             before,
             after: self.level().await?,
-            calls: self.terms.requests,
+            calls: self.options.requests,
         })
     }
 
-    async fn fixed(mut self) -> Result<Fixed, Broken> {
-        self.tell(&[("variant", Value::Text("fixed".into()))])
+    async fn fixed(mut self) -> Result<FixedRun, RunError> {
+        self.configure(&[(VARIANT, Value::Text(FIXED.into()))])
             .await?;
-        let apart = FIXED_HOUR / self.terms.requests.max(1);
-        let peak = |(steps, _): (Vec<Step>, _)| steps.iter().filter_map(|s| s.live).max();
-        self.requests(self.terms.requests, apart).await?;
-        Ok(Fixed {
-            first_peak: peak(self.requests(self.terms.requests, apart).await?),
-            second_peak: peak(self.requests(self.terms.requests, apart).await?),
+        let apart = FIXED_RUN_TIME / self.options.requests.max(1);
+        let peak = |(answers, _): (Vec<Answered>, _)| answers.iter().filter_map(|a| a.live).max();
+        self.requests(self.options.requests, apart).await?;
+        Ok(FixedRun {
+            first_peak: peak(self.requests(self.options.requests, apart).await?),
+            second_peak: peak(self.requests(self.options.requests, apart).await?),
         })
     }
 
-    async fn warm_up(&mut self) -> Result<(), Broken> {
+    async fn warm_up(&mut self) -> Result<(), RunError> {
         self.requests(WARM_UP, Duration::from_secs(1)).await?;
-        self.instance.clear(self.terms.deadline).await?;
+        self.instance.clear(self.options.deadline).await?;
         Ok(())
     }
 
-    /// Calls what the host calls when it only looks.
-    async fn ask(&mut self, times: u32) -> Result<(), Broken> {
-        let same = |name: &str| self.manifest.settings.iter().find(|s| s.name == name);
-        let settings: Vec<&Spec> = [same("variant"), same("payload_bytes")]
+    /// Makes the calls that the host makes without a request.
+    async fn idle_calls(&mut self, times: u32) -> Result<(), RunError> {
+        let declared = |name: &str| self.manifest.settings.iter().find(|s| s.name == name);
+        let settings: Vec<&Spec> = [declared(VARIANT), declared(PAYLOAD_BYTES)]
             .into_iter()
             .flatten()
             .collect();
@@ -252,61 +260,67 @@ impl<'a> Run<'a> {
             .map(|s| (s.name.as_str(), s.default.clone()))
             .collect();
         for n in 0..times {
-            self.in_time()?;
-            self.instance.retained(self.terms.deadline).await?;
-            if n % ASKED_PER_TOLD == 0 {
-                self.tell(&values).await?;
+            self.check_time()?;
+            self.instance.retained(self.options.deadline).await?;
+            if n % RETAINED_PER_CONFIGURE == 0 {
+                self.configure(&values).await?;
             }
         }
         Ok(())
     }
 
-    async fn tell(&mut self, values: &[(&str, Value)]) -> Result<(), Broken> {
-        let of = |name: &str| self.manifest.settings.iter().find(|s| s.name == name);
-        let specs = values.iter().filter_map(|(n, v)| Some((of(n)?, v)));
-        let told = self.instance.configure(specs, self.terms.deadline).await?;
-        told.map_err(|refusal| Broken::Answered(format!("configure: {refusal}")))
+    async fn configure(&mut self, values: &[(&str, Value)]) -> Result<(), RunError> {
+        let declared = |name: &str| self.manifest.settings.iter().find(|s| s.name == name);
+        let specs = values.iter().filter_map(|(n, v)| Some((declared(n)?, v)));
+        let configured = self
+            .instance
+            .configure(specs, self.options.deadline)
+            .await?;
+        configured.map_err(|refusal| RunError::Answered(format!("configure: {refusal}")))
     }
 
-    /// Sends requests that are `apart` on their own clock.
+    /// Sends requests with the distance `apart` on their own clock. Returns the answers and how long
+    /// each took.
     async fn requests(
         &mut self,
         count: u32,
         apart: Duration,
-    ) -> Result<(Vec<Step>, Vec<Duration>), Broken> {
-        let (mut steps, mut times) = (Vec::new(), Vec::new());
+    ) -> Result<(Vec<Answered>, Vec<Duration>), RunError> {
+        let (mut answers, mut times) = (Vec::new(), Vec::new());
         for n in 1..=count {
-            self.in_time()?;
-            let request = request(self.sent, self.clock);
+            self.check_time()?;
+            let request = generate_request(self.sent, self.clock);
             self.sent += 1;
             self.clock += apart;
             let started = Instant::now();
-            let answer = self.instance.on_request(&request, self.terms.deadline);
+            let answer = self.instance.on_request(&request, self.options.deadline);
             let answer = answer.await?;
             times.push(started.elapsed());
-            let outcome = answer
-                .map_err(|message| Broken::Answered(format!("request {}: {message}", self.sent)))?;
-            if n % ASK_EVERY == 0 || n == count {
-                let said = self.instance.retained(self.terms.deadline).await?;
-                if said != outcome.retained {
-                    self.contradiction.get_or_insert((outcome.retained, said));
+            let outcome = answer.map_err(|message| {
+                RunError::Answered(format!("request {}: {message}", self.sent))
+            })?;
+            if n % COMPARE_EVERY == 0 || n == count {
+                let reported = self.instance.retained(self.options.deadline).await?;
+                if reported != outcome.retained {
+                    self.contradiction
+                        .get_or_insert((outcome.retained, reported));
                 }
             }
             let totals = self.instance.heap_totals();
-            steps.push(Step {
+            answers.push(Answered {
                 triggered: outcome.triggered,
                 retained: outcome.retained,
                 live: totals.map(|t| t.live_bytes),
                 blocks: totals.map(|t| t.live_objects),
             });
         }
-        Ok((steps, times))
+        Ok((answers, times))
     }
 
-    async fn level(&mut self) -> Result<Level, Broken> {
-        let retained = self.instance.retained(self.terms.deadline).await?;
+    async fn level(&mut self) -> Result<HeapLevel, RunError> {
+        let retained = self.instance.retained(self.options.deadline).await?;
         let totals = self.instance.heap_totals();
-        Ok(Level {
+        Ok(HeapLevel {
             retained,
             live: totals.map(|t| t.live_bytes),
             blocks: totals.map(|t| t.live_objects),
@@ -319,23 +333,23 @@ impl<'a> Run<'a> {
         contexts: &mut HashMap<u32, Context>,
         symbols: &Arc<Symbols>,
     ) -> Option<Snapshot> {
-        self.instance.heap()?;
-        let books = self.instance.books(seen);
-        contexts.extend(books.contexts);
+        self.instance.heap_summary()?;
+        let tables = self.instance.heap_tables(seen);
+        contexts.extend(tables.contexts);
         let context = |index| contexts.get(&index).cloned();
-        Some(Snapshot::new(&books.reading, context, symbols.clone()))
+        Some(Snapshot::new(&tables.reading, context, symbols.clone()))
     }
 
-    fn in_time(&self) -> Result<(), Broken> {
+    fn check_time(&self) -> Result<(), RunError> {
         if Instant::now() < self.until {
             Ok(())
         } else {
-            Err(Broken::OutOfTime)
+            Err(RunError::OutOfTime)
         }
     }
 }
 
-fn top(before: &Snapshot, after: &Snapshot) -> Option<Top> {
+fn top_line(before: &Snapshot, after: &Snapshot) -> Option<TopLine> {
     let diff = Diff::new(&Baseline::new(before), after, GroupBy::Line, 1);
     let change = diff.growing.first()?;
     let own = after
@@ -350,14 +364,14 @@ fn top(before: &Snapshot, after: &Snapshot) -> Option<Top> {
                     && frame.file == change.site.file
             })
         });
-    Some(Top {
+    Some(TopLine {
         location: change.location.to_string(),
         bytes: change.bytes,
         own,
     })
 }
 
-fn request(number: u64, clock: Duration) -> Request {
+fn generate_request(number: u64, clock: Duration) -> GuestRequest {
     let cookie = format!("session={number:08x}");
     let headers = [
         ("host", "localhost:8080"),
@@ -365,7 +379,7 @@ fn request(number: u64, clock: Duration) -> Request {
         ("accept", "*/*"),
         ("cookie", &cookie),
     ];
-    let head = Head {
+    let head = RequestHead {
         id: &format!("00000000-0000-4000-8000-{number:012x}"),
         time_unix_ms: FIRST_REQUEST_UNIX_MS
             + u64::try_from(clock.as_millis()).unwrap_or(u64::MAX / 2),
@@ -378,5 +392,5 @@ fn request(number: u64, clock: Duration) -> Request {
         trace_id: &format!("{:032x}", u128::from(number) + 1),
     };
     let headers = headers.into_iter();
-    Request::new(&head, headers.map(|(name, value)| (name, value.into())))
+    GuestRequest::new(&head, headers.map(|(name, value)| (name, value.into())))
 }
