@@ -72,7 +72,7 @@ fn what_is_shipped_keeps_every_promise() {
 #[test]
 fn each_fixture_breaks_the_promise_that_it_is_there_for() {
     for (plugin, broken, says) in [
-        ("fixture-misreports", "retained", "it says -"),
+        ("fixture-misreports", "retained", "it reports -"),
         (
             "fixture-miscounts",
             "counts",
@@ -80,7 +80,7 @@ fn each_fixture_breaks_the_promise_that_it_is_there_for() {
         ),
         ("fixture-keeps", "clear", "after clear"),
         ("fixture-unfixed", "fixed", "then at"),
-        ("fixture-dice", "determinism", "another time"),
+        ("fixture-dice", "determinism", "in the second instance"),
         (
             "fixture-restless",
             "disabled",
@@ -128,7 +128,10 @@ fn a_table_for_people_and_an_exit_code_for_programs() {
     let output = command(&[cache, "--requests", "50"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.starts_with("cache 0.1.0: 50 requests a run"), "{text}");
+    assert!(
+        text.starts_with("cache 0.1.0: 50 requests per run"),
+        "{text}"
+    );
     assert!(text.ends_with("conforms\n"), "{text}");
     assert_eq!(text.lines().count(), CHECKS.len() + 2, "{text}");
 
