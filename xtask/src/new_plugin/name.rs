@@ -138,7 +138,7 @@ mod tests {
     }
     #[test]
     fn what_the_host_reserves_is_refused() {
-        let host = include_str!("../../../host/plugin-host/src/manifest.rs");
+        let host = include_str!("../../../host/plugin-host/src/load/manifest.rs");
         let reserved = host
             .lines()
             .find(|line| line.starts_with("const RESERVED"))
