@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Lab;
 use super::error::{ApiError, ErrorBody, shorten};
 use super::upload::ComponentBody;
-use plugin_host::conformance::{self, REQUESTS, REQUESTS_RANGE, Report, Row, Terms};
+use plugin_host::conformance::{self, CheckOptions, REQUESTS, REQUESTS_RANGE, Report, Row};
 use process_memory::allocator;
 
 /// What a check found.
@@ -113,7 +113,7 @@ pub(super) async fn check(
             "try again in a moment",
         ));
     };
-    let terms = Terms {
+    let terms = CheckOptions {
         requests,
         deadline: lab.deadline,
     };

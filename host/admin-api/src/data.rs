@@ -16,9 +16,9 @@ use utoipa::ToSchema;
 use super::Lab;
 use super::body::read_small;
 use super::error::{ApiError, ErrorBody};
-use plugin_host::dispatch::request::{Head, Request as GuestRequest};
 use plugin_host::driver::InvocationResult;
 use plugin_host::driver::handle::Plugin;
+use plugin_host::instance::request::{GuestRequest, RequestHead};
 use telemetry::context::TraceContext;
 
 /// Bytes of a body that plugins get to see.
@@ -107,7 +107,7 @@ pub(super) async fn data(
         Box::pin(read_small(&parts.headers, body, &lab)).await?
     };
     let for_guests = || {
-        let head = Head {
+        let head = RequestHead {
             id: &request_id,
             time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
             method: parts.method.as_str(),

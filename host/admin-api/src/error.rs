@@ -120,6 +120,7 @@ impl From<PluginError> for ApiError {
                 "build it against wit/leak-plugin.wit for wasm32-wasip2; nothing was changed"
                     .into(),
             ),
+            PluginError::Internal(cause) => ApiError::internal(cause),
             PluginError::Unreadable { .. } => new(
                 StatusCode::CONFLICT,
                 "plugin_unreadable",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Lab;
-use plugin_host::driver::published_state::State as PluginState;
+use plugin_host::driver::published_state::RunState;
 
 /// The host serves.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,9 +37,9 @@ pub(super) async fn health(State(lab): State<Arc<Lab>>) -> Json<Health> {
     let mut plugins = PluginCount::default();
     for plugin in lab.registry.plugins().iter() {
         match plugin.details().state {
-            PluginState::Running => plugins.running += 1,
-            PluginState::Exhausted(_) => plugins.exhausted += 1,
-            PluginState::Faulted(_) => plugins.faulted += 1,
+            RunState::Running => plugins.running += 1,
+            RunState::Exhausted(_) => plugins.exhausted += 1,
+            RunState::Faulted(_) => plugins.faulted += 1,
         }
     }
     Json(Health {

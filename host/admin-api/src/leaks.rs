@@ -195,7 +195,7 @@ pub(super) async fn switch(
         ));
     }
     let generation = plugin.reading().generation;
-    lab.registry.switch(&plugin, enabled, changes).await?;
+    lab.registry.update(&plugin, enabled, changes).await?;
     let restarted = plugin.reading().generation != generation;
     let details = plugin.details();
     Ok(Json(Switched {

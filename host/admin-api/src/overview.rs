@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::leak_status::Leaks;
 use super::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
 use plugin_host::driver::handle::Plugin;
-use plugin_host::driver::journal::{Event, EventKind, Restart};
+use plugin_host::driver::journal::{Event, EventKind, RestartReason};
 
 /// Events that an overview shows, of all plugins together.
 const EVENTS: usize = 60;
@@ -155,9 +155,9 @@ pub fn event_name(kind: &EventKind) -> &'static str {
         EventKind::Configured => "configured",
         EventKind::Cleared { .. } => "cleared",
         EventKind::Restarted { why, .. } => match why {
-            Restart::Reset => "reset",
-            Restart::Collected => "gc",
-            Restart::Reloaded => "reloaded",
+            RestartReason::Reset => "reset",
+            RestartReason::Collected => "gc",
+            RestartReason::Reloaded => "reloaded",
         },
         EventKind::Grown { .. } => "grown",
         EventKind::Exhausted { .. } => "exhausted",

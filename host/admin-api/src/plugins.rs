@@ -13,7 +13,7 @@ use super::error::{ApiError, ErrorBody};
 use super::leak_status::{FailureInfo, failure, to_json};
 use super::name::Name;
 use plugin_host::driver::handle::Plugin;
-use plugin_host::load::folder::Problem;
+use plugin_host::load::folder::LoadProblem;
 use plugin_host::settings::{Kind, Owner, Spec, Value};
 
 /// A loaded plugin.
@@ -116,7 +116,7 @@ pub(super) struct ProblemInfo {
 #[utoipa::path(get, path = "/admin/plugins", tag = "plugins", responses((status = 200, body = PluginList)))]
 pub(super) async fn list(State(lab): State<Arc<Lab>>) -> Json<PluginList> {
     let problems = lab.registry.folder().map(|f| f.problems());
-    let problem = |p: Problem| ProblemInfo {
+    let problem = |p: LoadProblem| ProblemInfo {
         file: p.file.display().to_string(),
         error: p.error,
         since: p.since.to_string(),
@@ -159,7 +159,7 @@ pub(super) fn info(plugin: &Plugin) -> PluginInfo {
         digest: origin.digest.clone(),
         size_bytes: origin.size,
         file: origin.path.display().to_string(),
-        persisted: origin.kept.is_none(),
+        persisted: origin.in_memory.is_none(),
         compile_time_ms: origin.compile_time.as_secs_f64() * 1e3,
         cached: origin.cached,
         code_bytes: origin.code_bytes,

@@ -18,7 +18,7 @@ use super::heap_query::{CheckedQuery, HeapQuery};
 use super::{memory, snapshot};
 use lab::heap::Asked;
 use lab::post_mortem::{DOCUMENT_MAX, NEAR, PostMortem, WRITE_EVERY, WRITE_EVERY_NEAR};
-use plugin_host::registry::blocking;
+use plugin_host::blocking::run_blocking;
 
 /// Points of the process's memory over time in a document.
 const SAMPLES: usize = 300;
@@ -65,7 +65,7 @@ pub(super) async fn post_mortem(
         )));
     }
     let kept = lab.post_mortem.clone();
-    let previous = blocking(move || Ok(kept.previous())).await?;
+    let previous = run_blocking(move || Ok(kept.previous())).await?;
     let Some(death) = previous.map_err(|error| ApiError::internal(&error))? else {
         return Ok(Json(nothing("none", "No host has died on this address.")));
     };
@@ -153,7 +153,9 @@ const OUTDATED_BY: u64 = 32;
 impl Changing {
     fn of(lab: &Lab) -> Self {
         let plugins = lab.registry.plugins();
-        let instances = plugins.iter().map(|p| p.life() + p.reading().generation);
+        let instances = plugins
+            .iter()
+            .map(|p| p.incarnation() + p.reading().generation);
         let sample = lab.monitor.process_samples(1).pop();
         Changing {
             requests: lab.requests(),
@@ -171,7 +173,7 @@ impl Changing {
 }
 
 async fn record(post_mortem: PostMortem, document: Vec<u8>) -> Result<(), String> {
-    blocking(move || Ok(post_mortem.record(&document)))
+    run_blocking(move || Ok(post_mortem.record(&document)))
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())

@@ -15,7 +15,7 @@ use super::name::Name;
 use super::plugins::{PluginInfo, find, info};
 use plugin_host::error::PluginError;
 use plugin_host::load::manifest::check_id;
-use plugin_host::registry::Placed;
+use plugin_host::registry::Installed;
 use plugin_host::settings::SettingReset;
 use process_memory::allocator;
 
@@ -62,7 +62,7 @@ impl FromRequest<Arc<Lab>> for ComponentBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, lab: &Arc<Lab>) -> Result<Self, ApiError> {
-        let limit = lab.registry.loader().size_max();
+        let limit = lab.registry.loader().max_size();
         let (parts, body) = request.into_parts();
         let read = read_whole(&parts.headers, body, limit, lab.client_timeout).await;
         let bytes = read.map_err(|unread| match unread {
@@ -97,14 +97,14 @@ pub(super) async fn put(
     ComponentBody(component): ComponentBody,
 ) -> Result<(StatusCode, Json<PluginPlaced>), ApiError> {
     check_id(&name).map_err(|e| ApiError::invalid_value("name", &e.to_string()))?;
-    let sent = lab.registry.send(&name, component).await?;
-    let status = if sent.placed.replaced {
+    let sent = lab.registry.upload(&name, component).await?;
+    let status = if sent.installed.replaced {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
     allocator::release_free_pages();
-    Ok((status, Json(placed(&sent.placed, sent.not_persisted))))
+    Ok((status, Json(placed(&sent.installed, sent.not_persisted))))
 }
 
 /// Reads a plugin's file again and goes on with what is in it, in a fresh instance; one that is in memory only gets a
@@ -146,7 +146,7 @@ pub(super) async fn delete(
     }))
 }
 
-fn placed(placed: &Placed, not_persisted_why: Option<String>) -> PluginPlaced {
+fn placed(placed: &Installed, not_persisted_why: Option<String>) -> PluginPlaced {
     let reset = |s: &SettingReset| SettingResetInfo {
         setting: s.name.clone(),
         reason: s.reason.clone(),

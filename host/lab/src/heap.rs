@@ -19,12 +19,12 @@ use guest_heap::symbols::Symbols;
 use guest_heap::{Context, Reading, Seen};
 use tokio::sync::Mutex as AsyncMutex;
 
-use plugin_host::driver::HeapBooks;
+use plugin_host::driver::PluginHeapTables;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
 use plugin_host::instance::backtrace::symbol_options;
 use plugin_host::load::loader::{Loader, Origin};
-use plugin_host::registry::still_loaded;
+use plugin_host::registry::contains_in_order;
 use process_memory::allocator;
 
 /// The heaps of all plugins.
@@ -193,7 +193,7 @@ impl Heaps {
 
     /// Forgets the heaps of all but these plugins, which are in the order of their ids.
     pub fn keep_only(&self, plugins: &[Arc<Plugin>]) {
-        let mut loaded = still_loaded(plugins);
+        let mut loaded = contains_in_order(plugins);
         self.lock().retain(|id, _| loaded(id));
     }
 
@@ -210,7 +210,7 @@ impl Heaps {
             Some((of, symbols)) if of.digest == origin.digest => symbols.clone(),
             _ => {
                 let (loader, of) = (self.loader.clone(), origin.clone());
-                let symbols = plugin_host::registry::blocking(move || {
+                let symbols = plugin_host::blocking::run_blocking(move || {
                     let component = loader.original(&of)?;
                     Symbols::new(&component, symbol_options()).map_err(|e| {
                         PluginError::Refused(format!("its symbols cannot be read: {e}"))
@@ -227,7 +227,7 @@ impl Heaps {
         // up meanwhile, they are lost, and the next reading starts from nothing.
         let generation = std::mem::take(&mut known.generation);
         let contexts = std::mem::take(&mut known.contexts);
-        let (snapshot, contexts) = plugin_host::registry::blocking(move || {
+        let (snapshot, contexts) = plugin_host::blocking::run_blocking(move || {
             let snapshot = Snapshot::new(&reading, |index| contexts.get(&index).cloned(), symbols);
             if fresh {
                 // Reading line tables for the first time takes many times what is kept of them.
@@ -244,12 +244,15 @@ impl Heaps {
 
     fn view(&self, plugin: &Plugin) -> Arc<View> {
         let mut views = self.lock();
-        if let Some(view) = views.get(plugin.id()).filter(|v| v.life == plugin.life()) {
+        if let Some(view) = views
+            .get(plugin.id())
+            .filter(|v| v.life == plugin.incarnation())
+        {
             return view.clone();
         }
         let history = History::new();
         let view = Arc::new(View {
-            life: plugin.life(),
+            life: plugin.incarnation(),
             books: AsyncMutex::default(),
             symbol_bytes: AtomicU64::default(),
             history_bytes: AtomicU64::new(history.memory_bytes() as u64),
@@ -272,23 +275,23 @@ async fn read(
     let seen = std::mem::take(&mut known.seen);
     // If the answer is lost, the next one starts from nothing.
     let generation = std::mem::take(&mut known.generation);
-    let Some(answer) = plugin.books((generation, seen)).await? else {
+    let Some(answer) = plugin.heap_tables((generation, seen)).await? else {
         return Ok(None);
     };
-    let HeapBooks {
+    let PluginHeapTables {
         generation: current,
-        books,
+        tables,
         seen,
         origin,
     } = answer;
     if current != generation {
         known.contexts.clear();
     }
-    known.stack_bytes = books.recorder_bytes;
-    known.contexts.extend(books.contexts);
+    known.stack_bytes = tables.recorder_bytes;
+    known.contexts.extend(tables.contexts);
     known.generation = current;
     known.seen = seen;
-    Ok(Some((origin, books.reading)))
+    Ok(Some((origin, tables.reading)))
 }
 
 /// Tells the ledger what a plugin's symbols and call stacks take now.

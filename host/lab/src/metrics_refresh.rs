@@ -10,7 +10,7 @@ use crate::heap::Heaps;
 use crate::metrics::{GrowthOf, Metrics};
 use crate::monitor::Monitor;
 use plugin_host::driver::handle::Plugin;
-use plugin_host::driver::published_state::State;
+use plugin_host::driver::published_state::RunState;
 use plugin_host::metrics::{PluginState, SiteBytes};
 use plugin_host::registry::Registry;
 use process_memory::limit::MemoryBudget;
@@ -69,9 +69,9 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
     handles.set_profiler(reading.profiler_bytes);
     handles.set_generation(reading.generation);
     handles.set_state(match details.state {
-        State::Running => PluginState::Running,
-        State::Exhausted(_) => PluginState::Exhausted,
-        State::Faulted(_) => PluginState::Faulted,
+        RunState::Running => PluginState::Running,
+        RunState::Exhausted(_) => PluginState::Exhausted,
+        RunState::Faulted(_) => PluginState::Faulted,
     });
     if let Some(forecast) = monitor.plugin_forecast(plugin, limit) {
         metrics.growth.update(

@@ -18,7 +18,7 @@ use crate::heap::baselines::Marks;
 use crate::ledger::{Ledger, LedgerReading, Part};
 use crate::samples::{HISTORY_SAMPLES, SAMPLE_INTERVAL, Sample, SampleRing};
 use plugin_host::driver::handle::Plugin;
-use plugin_host::registry::{Registry, still_loaded};
+use plugin_host::registry::{Registry, contains_in_order};
 use plugin_host::timestamp::Timestamp;
 use process_memory::allocator;
 use process_memory::cached_reading::CachedReading;
@@ -72,7 +72,7 @@ impl History {
     fn settle(&mut self, at: Instant, plugins: &[Arc<Plugin>]) {
         let mut instances = DefaultHasher::new();
         for plugin in plugins {
-            (plugin.life(), plugin.reading().generation).hash(&mut instances);
+            (plugin.incarnation(), plugin.reading().generation).hash(&mut instances);
         }
         let instances = instances.finish();
         if self.taken < SETTLING || instances != self.instances {
@@ -85,7 +85,7 @@ impl History {
     /// The samples of a plugin; none of one that had its id before.
     fn of(&self, plugin: &Plugin) -> Option<&SampleRing<PluginSample>> {
         let ring = self.plugins.get(plugin.id())?;
-        (ring.latest()?.value.life == plugin.life()).then_some(ring)
+        (ring.latest()?.value.life == plugin.incarnation()).then_some(ring)
     }
 }
 
@@ -421,12 +421,12 @@ impl Monitor {
             };
             history.process.push(at, sample);
         }
-        let mut loaded = still_loaded(&plugins);
+        let mut loaded = contains_in_order(&plugins);
         history.plugins.retain(|id, _| loaded(id));
         for plugin in plugins.iter() {
             let reading = plugin.reading();
             let sample = PluginSample {
-                life: plugin.life(),
+                life: plugin.incarnation(),
                 generation: reading.generation,
                 linear_bytes: reading.linear.bytes,
                 retained_bytes: reading.retained.bytes,
@@ -436,7 +436,8 @@ impl Monitor {
             };
             let ring = history.plugins.get_mut(plugin.id());
             let same = |r: &SampleRing<PluginSample>| {
-                r.latest().is_some_and(|s| s.value.life == plugin.life())
+                r.latest()
+                    .is_some_and(|s| s.value.life == plugin.incarnation())
             };
             match ring.filter(|r| same(r)) {
                 Some(ring) => ring.push_change(at, sample),

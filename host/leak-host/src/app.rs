@@ -23,7 +23,6 @@ use lab::post_mortem::PostMortem;
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
 use plugin_host::load::loader::Loader;
-use plugin_host::load::watch;
 use plugin_host::registry::Registry;
 use process_memory::allocator;
 use process_memory::byte_size::ByteSize;
@@ -129,7 +128,7 @@ impl App {
                 known(&registry)
             );
             if let Some(plugin) = plugin {
-                registry.switch(&plugin, Some(true), Vec::new()).await?;
+                registry.update(&plugin, Some(true), Vec::new()).await?;
             }
         }
         for endpoint in ["/api/data", "/health", "/metrics"] {
@@ -205,7 +204,7 @@ impl App {
         };
 
         let last_words = tasks.spawn(admin_api::post_mortem::keep(lab.clone()));
-        tasks.spawn(watch::follow(lab.registry.clone(), stopping.clone()));
+        tasks.spawn(lab.registry.clone().follow_folder(stopping.clone()));
 
         // Scripts read this line to learn the port.
         println!("leak-host listening on http://{}", service.local_addr()?);

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::config::CheckArgs;
 use admin_api::conformance::ReportBody;
-use plugin_host::conformance::{self, Report, Terms};
+use plugin_host::conformance::{self, CheckOptions, Report};
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
 use plugin_host::load::loader::Loader;
@@ -47,7 +47,7 @@ fn print_json(report: Report) {
 fn check(args: &CheckArgs) -> anyhow::Result<Report> {
     let component = std::fs::read(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
-    let terms = Terms {
+    let terms = CheckOptions {
         requests: args.requests,
         deadline: args.plugin_deadline,
     };

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use admin_api::ApiOptions;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
-use plugin_host::settings::Defaults;
+use plugin_host::settings::{Defaults, HeapProfile};
 use process_memory::byte_size::ByteSize;
 use telemetry::logs::LogOptions;
 use telemetry::options::TelemetryOptions;
@@ -141,7 +142,7 @@ pub(crate) struct Config {
     pub(crate) plugin_deadline: Duration,
 
     /// Whether plugins keep live bytes by source line; each can be switched on its own.
-    #[arg(long, value_enum, default_value_t = HeapProfile::Exact)]
+    #[arg(long, value_parser = heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
 
     /// What is logged, and how.
@@ -159,15 +160,6 @@ pub(crate) struct Config {
     /// Where the user's home is.
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
-}
-
-/// Whether live bytes are kept by source line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HeapProfile {
-    /// Every allocation counts.
-    Exact,
-    /// Plugins run as they are.
-    Off,
 }
 
 impl Config {
@@ -217,9 +209,20 @@ impl Config {
         Defaults {
             deadline: self.plugin_deadline,
             memory_limit: self.plugin_memory_limit.map(ByteSize::bytes),
-            heap_profile: self.heap_profile == HeapProfile::Exact,
+            heap_profile: self.heap_profile,
         }
     }
+}
+
+fn heap_profile() -> impl TypedValueParser<Value = HeapProfile> {
+    let value = |profile: HeapProfile| {
+        PossibleValue::new(profile.name()).help(match profile {
+            HeapProfile::Exact => "Every allocation counts",
+            HeapProfile::Off => "Plugins run unmodified",
+        })
+    };
+    PossibleValuesParser::new(HeapProfile::ALL.map(value))
+        .try_map(|name| HeapProfile::from_name(&name).ok_or("not a heap profile"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

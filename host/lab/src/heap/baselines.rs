@@ -58,7 +58,7 @@ impl Marks {
             linear_bytes: reading.linear.bytes,
             heap_live_bytes: reading.heap_live.unwrap_or(0),
             retained_objects: reading.retained.objects,
-            life: plugin.life(),
+            life: plugin.incarnation(),
             generation: reading.generation,
             requests: reading.requests,
         }
@@ -85,7 +85,7 @@ impl Moment {
     /// What a plugin held; nothing of one that had its id before.
     pub fn of(&self, plugin: &Plugin) -> Option<&PluginMoment> {
         let moment = self.plugins.get(plugin.id());
-        moment.filter(|m| m.marks.life == plugin.life())
+        moment.filter(|m| m.marks.life == plugin.incarnation())
     }
 
     /// Live bytes of all plugins together.
@@ -150,7 +150,7 @@ impl Baselines {
             let at = plugins.binary_search_by(|p| p.id().cmp(id));
             at.ok()
                 .and_then(|at| plugins.get(at))
-                .is_some_and(|p| p.life() == life)
+                .is_some_and(|p| p.incarnation() == life)
         };
         let mut kept = self.lock();
         let Kept { unnamed, named } = &mut *kept;

@@ -21,7 +21,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Metric, NumberDataPoint, metric::Data, number_data_point,
 };
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode as SpanStatus};
-use plugin_host::dispatch::invocation_span::{InvocationEnd, InvocationSpan, RetainedReading};
+use plugin_host::dispatch::invocation_span::{InvocationEnd, InvocationSpan};
+use plugin_host::instance::Retained;
 use plugin_host::metrics::InvocationOutcome;
 use telemetry::metrics::family::AnyFamily;
 use telemetry::traces::Tracer;
@@ -66,18 +67,16 @@ fn request(traceparent: Option<&str>) -> Request<()> {
 const LEAKED: InvocationEnd = InvocationEnd {
     outcome: InvocationOutcome::Ok,
     generation: 3,
-    retained: Some((
-        RetainedReading {
-            objects: 9,
-            bytes: 46_080,
-        },
-        RetainedReading {
-            objects: 10,
-            bytes: 51_200,
-        },
-    )),
+    retained_before: Retained {
+        objects: 9,
+        bytes: 46_080,
+    },
+    retained_after: Retained {
+        objects: 10,
+        bytes: 51_200,
+    },
     live_bytes_delta: Some(5_200),
-    waited: Some(Duration::from_micros(250)),
+    waited: Duration::from_micros(250),
 };
 
 /// Records one request with two plugin calls and returns its trace id.
@@ -90,7 +89,6 @@ fn leak_once(tracer: &Tracer, traceparent: Option<&str>) -> String {
     let failed = InvocationSpan::start(span.context(), &Arc::from("history"));
     failed.end(&InvocationEnd {
         outcome: InvocationOutcome::Trap,
-        retained: None,
         live_bytes_delta: None,
         ..LEAKED
     });

@@ -102,7 +102,7 @@ async fn requests_that_wait_too_long_for_a_slow_plugin_are_answered_without_it()
                 let reason = failure["reason"].as_str().unwrap();
                 assert_eq!(
                     reason,
-                    "slow: no answer within 300 ms; a call that had begun goes on"
+                    "slow: no answer within 300 ms; a call that has begun runs to its end"
                 );
             }
             more => panic!("{more:?}"),

@@ -79,7 +79,7 @@ fn shipped_plugins_pass_every_check() {
 #[test]
 fn each_fixture_fails_the_check_that_it_is_made_for() {
     for (plugin, broken, says) in [
-        ("fixture-misreports", "retained", "it says -"),
+        ("fixture-misreports", "retained", "it reports -"),
         (
             "fixture-miscounts",
             "counts",
@@ -87,7 +87,7 @@ fn each_fixture_fails_the_check_that_it_is_made_for() {
         ),
         ("fixture-keeps", "clear", "after clear"),
         ("fixture-unfixed", "fixed", "then at"),
-        ("fixture-dice", "determinism", "another time"),
+        ("fixture-dice", "determinism", "in the second instance"),
         (
             "fixture-restless",
             "disabled",
@@ -135,7 +135,10 @@ fn the_check_command_prints_a_table_and_sets_the_exit_code() {
     let output = run_check(&[cache, "--requests", "50"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.starts_with("cache 0.1.0: 50 requests a run"), "{text}");
+    assert!(
+        text.starts_with("cache 0.1.0: 50 requests per run"),
+        "{text}"
+    );
     assert!(text.ends_with("conforms\n"), "{text}");
     assert_eq!(text.lines().count(), CHECKS.len() + 2, "{text}");
 

@@ -1,38 +1,41 @@
-//! A request as the guests get it: copied once from the service, and lent to each of them.
+//! A request in the form that guests receive. The host copies it once and lends it to each plugin.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
 
-/// What a request is made of, its headers aside.
+/// Capacity in bytes that holds the texts of most requests.
+const TEXT_CAPACITY: usize = 512;
+
+/// The parts of a request, except its headers.
 #[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
+pub struct RequestHead<'a> {
     /// A UUID.
     pub id: &'a str,
-    /// When it arrived, in milliseconds since 1970-01-01T00:00:00Z.
+    /// Arrival time in milliseconds since 1970-01-01T00:00:00Z.
     pub time_unix_ms: u64,
-    /// Its method.
+    /// The HTTP method.
     pub method: &'a str,
-    /// Its path.
+    /// The path of the URL.
     pub path: &'a str,
-    /// Without the question mark; empty when there is none.
+    /// The query without its question mark; empty when there is none.
     pub query: &'a str,
-    /// The first bytes of its body, as text.
+    /// The first bytes of the body, as text.
     pub body_preview: &'a str,
-    /// The status that the service is going to answer.
+    /// The status that the service is about to answer.
     pub status: u16,
-    /// Time taken so far, in microseconds.
+    /// Time since the arrival, in microseconds.
     pub elapsed_us: u64,
     /// 32 lower-case hexadecimal digits.
     pub trace_id: &'a str,
 }
 
-/// One request. Its texts are in one place: it is made for each request of the service, and that many small strings
-/// would cost as much as a call.
+/// One request. It keeps all its texts in one buffer: the host builds one for each HTTP request, and
+/// as many separate strings would cost as much as a call.
 #[derive(Debug)]
-pub struct Request {
-    texts: Texts,
+pub struct GuestRequest {
+    texts: TextBuffer,
     id: Range<usize>,
     time_unix_ms: u64,
     method: Range<usize>,
@@ -45,34 +48,30 @@ pub struct Request {
     trace_id: Range<usize>,
 }
 
-/// Texts, one after the other.
 #[derive(Debug)]
-struct Texts(String);
+struct TextBuffer(String);
 
-impl Texts {
-    /// Room for the texts of most requests.
-    const ROOM: usize = 512;
-
+impl TextBuffer {
     fn add(&mut self, text: &str) -> Range<usize> {
         let start = self.0.len();
         self.0.push_str(text);
         start..self.0.len()
     }
 
-    fn get(&self, place: &Range<usize>) -> &str {
-        self.0.get(place.clone()).unwrap_or_default()
+    fn get(&self, range: &Range<usize>) -> &str {
+        self.0.get(range.clone()).unwrap_or_default()
     }
 }
 
-impl Request {
+impl GuestRequest {
     /// Copies a request.
     pub fn new<'a>(
-        head: &Head<'a>,
+        head: &RequestHead<'a>,
         headers: impl Iterator<Item = (&'a str, Cow<'a, str>)>,
     ) -> Self {
-        let mut texts = Texts(String::with_capacity(Texts::ROOM));
+        let mut texts = TextBuffer(String::with_capacity(TEXT_CAPACITY));
         let headers = headers.map(|(name, value)| (texts.add(name), texts.add(&value)));
-        Request {
+        GuestRequest {
             headers: headers.collect(),
             id: texts.add(head.id),
             time_unix_ms: head.time_unix_ms,
@@ -87,14 +86,17 @@ impl Request {
         }
     }
 
-    /// The names and values of its headers.
+    /// The names and values of the headers.
     pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
-        let text = |place| self.texts.get(place);
+        let text = |range| self.texts.get(range);
         let headers = self.headers.iter();
-        headers.map(|(n, value)| (text(n), text(value))).collect()
+        headers
+            .map(|(name, value)| (text(name), text(value)))
+            .collect()
     }
 
-    /// The request in the words of the contract, with its own [headers](Self::headers).
+    /// The request in the types of the contract. `headers` are the request's own
+    /// [headers](Self::headers); the caller keeps the list alive.
     pub(crate) fn to_wit<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> wit::Request<'a> {
         wit::Request {
             id: self.texts.get(&self.id),
@@ -116,8 +118,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_is_in_its_place() {
-        let head = Head {
+    fn each_field_returns_its_own_text() {
+        let head = RequestHead {
             id: "an id",
             time_unix_ms: 1,
             method: "GET",
@@ -129,7 +131,7 @@ mod tests {
             trace_id: "4bf9",
         };
         let given = [("host", "localhost"), ("empty", ""), ("host", "again")];
-        let request = Request::new(&head, given.map(|(n, v)| (n, v.into())).into_iter());
+        let request = GuestRequest::new(&head, given.map(|(n, v)| (n, v.into())).into_iter());
         let headers = request.headers();
         assert_eq!(headers, given);
         let wit = request.to_wit(&headers);
