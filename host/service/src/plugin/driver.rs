@@ -13,7 +13,7 @@ mod shared;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guest_heap::Seen;
+use guest_heap::ContextCursor;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -138,13 +138,13 @@ impl Driver {
         &self.details.manifest.id
     }
 
-    fn books(&self, (generation, seen): (u64, Seen)) -> Option<HeapBooks> {
+    fn books(&self, (generation, seen): (u64, ContextCursor)) -> Option<HeapBooks> {
         self.instance.heap()?;
         let current = self.reading.generation;
         let mut seen = if generation == current {
             seen
         } else {
-            Seen::default()
+            ContextCursor::default()
         };
         let books = self.instance.books(&mut seen);
         Some(HeapBooks {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
-use guest_heap::Seen;
+use guest_heap::ContextCursor;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -191,7 +191,10 @@ impl Plugin {
     /// # Errors
     ///
     /// Only when the plugin is being unloaded.
-    pub(crate) async fn books(&self, known: (u64, Seen)) -> Result<Option<HeapBooks>, PluginError> {
+    pub(crate) async fn books(
+        &self,
+        known: (u64, ContextCursor),
+    ) -> Result<Option<HeapBooks>, PluginError> {
         self.ask(|reply| Command::Books { known, reply }).await
     }
 

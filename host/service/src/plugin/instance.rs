@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use guest_heap::{Attribution, Recorder, Seen, Totals};
+use guest_heap::{Attribution, ContextCursor, Recorder, Totals};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -316,7 +316,7 @@ impl Instance {
     /// The heap in short, quick enough for after each call; nothing without attribution. Readable after a fault too.
     pub(crate) fn heap(&self) -> Option<HeapGlance> {
         let state = self.attributed()?;
-        let glance = state.recorder.glance(&self.store);
+        let glance = state.recorder.live_summary(&self.store);
         Some(HeapGlance {
             live_bytes: glance.live_bytes,
             overflowed: glance.overflowed,
@@ -337,7 +337,7 @@ impl Instance {
     }
 
     /// The books of the heap, with the contexts that `seen` does not have yet. Readable after a fault too.
-    pub(crate) fn books(&self, seen: &mut Seen) -> Books {
+    pub(crate) fn books(&self, seen: &mut ContextCursor) -> Books {
         let recorder = &self.store.data().recorder;
         Books {
             reading: recorder.read(&self.store),

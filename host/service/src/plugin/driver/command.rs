@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guest_heap::Seen;
+use guest_heap::ContextCursor;
 use tokio::sync::oneshot;
 
 use super::replace::{Replaced, Replacement};
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Read the books of the heap.
     Books {
         /// The generation and the contexts that the reader knows.
-        known: (u64, Seen),
+        known: (u64, ContextCursor),
         /// Where the answer goes.
         reply: oneshot::Sender<Option<HeapBooks>>,
     },
@@ -108,7 +108,7 @@ pub(crate) struct HeapBooks {
     /// The books.
     pub(crate) books: Books,
     /// The contexts that the reader knows now.
-    pub(crate) seen: Seen,
+    pub(crate) seen: ContextCursor,
     /// The component that the contexts' offsets are of.
     pub(crate) origin: Arc<Origin>,
 }
