@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Symbols;
-use guest_heap::{Context, Reading, Seen};
+use guest_heap::{Context, ContextCursor, Reading};
 use tokio::sync::Mutex as AsyncMutex;
 
 use plugin_host::driver::PluginHeapTables;
@@ -54,7 +54,7 @@ struct View {
 #[derive(Default)]
 struct Known {
     generation: u64,
-    seen: Seen,
+    seen: ContextCursor,
     contexts: HashMap<u32, Context>,
     /// Bytes that the recorder's call stacks take.
     stack_bytes: usize,

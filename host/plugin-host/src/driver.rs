@@ -26,7 +26,7 @@ mod update;
 use std::sync::Arc;
 use std::time::Instant;
 
-use guest_heap::Seen;
+use guest_heap::ContextCursor;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::DropGuard;
 
@@ -126,13 +126,13 @@ impl Driver {
         self.pending_backtrace.is_some()
     }
 
-    fn heap_tables(&self, (generation, seen): (u64, Seen)) -> Option<PluginHeapTables> {
+    fn heap_tables(&self, (generation, seen): (u64, ContextCursor)) -> Option<PluginHeapTables> {
         self.instance.heap_summary()?;
         let current = self.reading.generation;
         let mut seen = if generation == current {
             seen
         } else {
-            Seen::default()
+            ContextCursor::default()
         };
         let tables = self.instance.heap_tables(&mut seen);
         Some(PluginHeapTables {

@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_heap::{Attribution, InstrumentedMeta, Recorder, Seen, Totals};
+use guest_heap::{Attribution, InstrumentedMeta, Recorder, ContextCursor, Totals};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -197,7 +197,7 @@ impl Instance {
     /// Readable after a fault too.
     pub(crate) fn heap_summary(&self) -> Option<HeapSummary> {
         let state = self.attributed()?;
-        let glance = state.recorder.glance(&self.store);
+        let glance = state.recorder.live_summary(&self.store);
         Some(HeapSummary {
             live_bytes: glance.live_bytes,
             overflowed: glance.overflowed,
@@ -219,7 +219,7 @@ impl Instance {
 
     /// The heap tables, with the contexts that `cursor` does not include yet. Readable after a fault
     /// too.
-    pub(crate) fn heap_tables(&self, cursor: &mut Seen) -> HeapTables {
+    pub(crate) fn heap_tables(&self, cursor: &mut ContextCursor) -> HeapTables {
         let recorder = &self.store.data().recorder;
         HeapTables {
             reading: recorder.read(&self.store),

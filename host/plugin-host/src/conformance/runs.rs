@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use guest_heap::diff::{Baseline, Diff};
 use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::symbols::{FrameKind, Symbols};
-use guest_heap::{Context, Seen};
+use guest_heap::{Context, ContextCursor};
 
 use crate::conformance::options::{CheckOptions, MAX_MEMORY_BYTES};
 use crate::error::Fault;
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
     async fn leak(mut self, symbols: &Arc<Symbols>) -> Result<LeakyRun, RunError> {
         self.warm_up().await?;
         let start = self.level().await?;
-        let (mut seen, mut contexts) = (Seen::default(), HashMap::new());
+        let (mut seen, mut contexts) = (ContextCursor::default(), HashMap::new());
         let before = self.snapshot(&mut seen, &mut contexts, symbols);
         let (answers, times) = self
             .requests(self.options.requests, Duration::from_secs(1))
@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
 
     fn snapshot(
         &self,
-        seen: &mut Seen,
+        seen: &mut ContextCursor,
         contexts: &mut HashMap<u32, Context>,
         symbols: &Arc<Symbols>,
     ) -> Option<Snapshot> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guest_heap::Seen;
+use guest_heap::ContextCursor;
 use tokio::sync::oneshot;
 
 use crate::error::PluginError;
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Read the heap tables.
     HeapTables {
         /// The generation that the reader knows, and the contexts that it has of it.
-        known: (u64, Seen),
+        known: (u64, ContextCursor),
         reply: oneshot::Sender<Option<PluginHeapTables>>,
     },
     /// Go on with another component.
@@ -108,7 +108,7 @@ pub struct PluginHeapTables {
     /// The tables.
     pub tables: HeapTables,
     /// The contexts that the reader has now; pass it with the next read.
-    pub seen: Seen,
+    pub seen: ContextCursor,
     /// The component that the offsets in the contexts refer to.
     pub origin: Arc<Origin>,
 }

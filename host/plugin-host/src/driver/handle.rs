@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use guest_heap::Seen;
+use guest_heap::ContextCursor;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -249,7 +249,7 @@ impl Plugin {
     /// [`PluginError::Gone`] while the plugin is being unloaded.
     pub async fn heap_tables(
         &self,
-        known: (u64, Seen),
+        known: (u64, ContextCursor),
     ) -> Result<Option<PluginHeapTables>, PluginError> {
         self.ask(|reply| Command::HeapTables { known, reply }).await
     }
