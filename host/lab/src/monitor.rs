@@ -24,7 +24,7 @@ use process_memory::allocator;
 use process_memory::cached_reading::CachedReading;
 use process_memory::limit::MemoryBudget;
 use process_memory::process::{ProcessReader, ProcessReading};
-use process_memory::resident::{Granted, Resident, WasmMemories};
+use process_memory::wasm_memories::{GrantedSizes, WasmBytes, WasmMemories};
 use telemetry::QueueUsage;
 
 /// Samples until what a start leaves behind has been given back, and what is always needed is resident.
@@ -361,7 +361,7 @@ impl Monitor {
     /// Where the resident bytes are.
     pub fn ledger(&self, process: &ProcessReading, registry: &Registry, heaps: &Heaps) -> Ledger {
         let (symbols, histories) = heaps.memory_bytes();
-        let (mut granted, mut all) = (Granted::default(), Resident::default());
+        let (mut granted, mut all) = (GrantedSizes::default(), WasmBytes::default());
         for reading in registry.plugins().iter().map(|p| p.reading()) {
             granted.add(reading.linear.bytes, reading.profiler_bytes);
             all.linear += reading.linear.bytes;

@@ -46,7 +46,7 @@ const LAST_TASKS: Duration = Duration::from_millis(500);
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
     raise_file_limit();
-    allocator::share_heaps();
+    allocator::limit_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
