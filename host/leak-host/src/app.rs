@@ -20,6 +20,7 @@ use lab::metrics::Metrics;
 use lab::metrics_refresh;
 use lab::monitor::Monitor;
 use lab::post_mortem::PostMortem;
+use lab::sampler;
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
 use plugin_host::load::loader::Loader;
@@ -85,7 +86,7 @@ impl App {
         let monitor = Arc::new(Monitor::new(budget).context("cannot read the process's memory")?);
         let post_mortem = match config.post_mortem_folder() {
             Some(folder) => PostMortem::open(&folder, config.listen),
-            None => PostMortem::off(),
+            None => PostMortem::disabled(),
         };
         let watchdog = match config.memory_limit {
             None => None,
@@ -96,7 +97,7 @@ impl App {
                     limit.bytes(),
                     move || reader.resident_bytes(),
                     move |exceeded: LimitExceeded| {
-                        last_words.note_cause(&exceeded.to_string());
+                        last_words.record_cause(&exceeded.to_string());
                         exceeded.exit_as_killed();
                     },
                 )?)
@@ -154,7 +155,7 @@ impl App {
                 gather,
             )?
         };
-        monitor.watch_queue(telemetry.queue());
+        monitor.set_telemetry_queue(telemetry.queue());
         let lab = Arc::new(Lab::new(
             config.api_options(),
             registry,
@@ -193,13 +194,15 @@ impl App {
             let (lab, stopping) = (lab.clone(), stopping.clone());
             tasks.spawn(async move {
                 let requests = lab.clone();
-                let sampler =
-                    lab.monitor
-                        .clone()
-                        .run(lab.registry.clone(), lab.heaps.clone(), move || {
-                            requests.forget_unloaded();
-                            requests.requests()
-                        });
+                let sampler = sampler::run(
+                    lab.monitor.clone(),
+                    lab.registry.clone(),
+                    lab.heaps.clone(),
+                    move || {
+                        requests.forget_unloaded();
+                        requests.requests()
+                    },
+                );
                 tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
             })
         };
@@ -258,7 +261,7 @@ impl App {
         tasks.close();
         // Drivers end when their calls do; a call has a deadline of its own.
         let _ = tokio::time::timeout(LAST_TASKS, tasks.wait()).await;
-        lab.post_mortem.ended_well();
+        lab.post_mortem.record_clean_exit();
         telemetry.flush().await;
         Ok(())
     }
