@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
-use crate::history::{History, PluginSample};
+use crate::history::{PluginSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
 use plugin_host::driver::handle::Plugin;
 
@@ -21,15 +21,15 @@ pub struct Forecast {
 
 impl Forecast {
     /// Growth of the process's resident bytes, since plugins or instances changed last.
-    pub(crate) fn of_process(history: &History, limit_bytes: Option<u64>) -> Self {
-        let series = history.lock();
-        let points = series.process.window(GROWTH_WINDOW).map(|s| GrowthPoint {
+    pub(crate) fn of_process(history: &SampleHistory, limit_bytes: Option<u64>) -> Self {
+        let state = history.lock();
+        let points = state.process.window(GROWTH_WINDOW).map(|s| GrowthPoint {
             at: s.at,
             bytes: s.value.resident_bytes,
             requests: s.value.requests,
         });
         // The sample of the change itself does not count.
-        let restarted_at = series
+        let restarted_at = state
             .last_instance_change
             .map(|change| change + Duration::from_nanos(1));
         let growth = Growth::over(points, GROWTH_WINDOW, restarted_at);
@@ -39,9 +39,13 @@ impl Forecast {
         }
     }
 
-    /// Growth of a plugin's retained bytes, and the time until its linear memory reaches `limit_bytes`.
-    /// A fresh instance starts a fresh window. `None` before the first sample.
-    pub(crate) fn of_plugin(history: &History, plugin: &Plugin, limit_bytes: u64) -> Option<Self> {
+    /// Growth of a plugin's retained bytes, and the time until its linear memory reaches
+    /// `limit_bytes`. A fresh instance starts a fresh window. `None` before the first sample.
+    pub(crate) fn of_plugin(
+        history: &SampleHistory,
+        plugin: &Plugin,
+        limit_bytes: u64,
+    ) -> Option<Self> {
         Self::of_samples(history.lock().of_plugin(plugin)?, limit_bytes)
     }
 

@@ -1,21 +1,22 @@
 //! The regression behind every growth figure, and the time until memory reaches a limit.
 //!
-//! Growth is the slope of a straight line through the samples of a sliding window, by ordinary least
-//! squares: b = Sxy / Sxx with Sxy = Σ(x − x̄)(y − ȳ) and Sxx = Σ(x − x̄)². Bytes per request is the same
-//! slope with the cumulative number of requests as x. (Draper and Smith, *Applied Regression Analysis*,
-//! 3rd edition, sections 1.2 and 1.4.) The samples are the host's own, so neither a scrape nor a
-//! second reader changes the result.
+//! Growth is the slope of a straight line through the samples of a sliding window, by ordinary
+//! least squares: b = Sxy / Sxx with Sxy = Σ(x − x̄)(y − ȳ) and Sxx = Σ(x − x̄)². Bytes per request
+//! is the same slope with the cumulative number of requests as x. (Draper and Smith, *Applied
+//! Regression Analysis*, 3rd edition, sections 1.2 and 1.4.) The samples are the host's own, so
+//! neither a scrape nor a second reader changes the result.
 //!
 //! **Confidence** is R² × fill. R² = Sxy² / (Sxx · Syy) is the share of the variance that the line
 //! explains; it is 1 where nothing varies. Fill is the part of the window that the samples span. A
-//! steady leak over a full window has a confidence of 1, pure noise about 0, one step in the middle of
-//! a window 0.75. A straight line is a fair but not a good model of a step, and the step leaves the
-//! window after a while.
+//! steady leak over a full window has a confidence of 1, pure noise about 0, one step in the middle
+//! of a window 0.75. A straight line is a fair but not a good model of a step, and the step leaves
+//! the window after a while.
 //!
-//! **Noise** is three times the residual standard deviation s = √(SSE / (n − 2)), SSE = (1 − R²) · Syy.
-//! Growth is significant when the line rises by more than the noise between the first and the last
-//! sample. For evenly spaced samples this means R² > 0.43. A t-test on the slope would be more
-//! sensitive, but successive memory readings are correlated, and it would take every wave for a trend.
+//! **Noise** is three times the residual standard deviation s = √(SSE / (n − 2)), SSE = (1 − R²) ·
+//! Syy. Growth is significant when the line rises by more than the noise between the first and the
+//! last sample. For evenly spaced samples this means R² > 0.43. A t-test on the slope would be more
+//! sensitive, but successive memory readings are correlated, and it would take every wave for a
+//! trend.
 
 use std::time::{Duration, Instant};
 

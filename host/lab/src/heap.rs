@@ -1,9 +1,9 @@
 //! Live bytes of every plugin by source line: snapshots, histories and baselines.
 //!
-//! A plugin's driver returns raw heap tables. This module combines them with the plugin's symbols, on
-//! blocking threads and never on the request path. One reading per second goes into a bounded history,
-//! so "what grew in the last five minutes" needs no baseline. Symbols are read when a plugin has served
-//! requests or when a caller asks for them, so an idle lab does not hold them.
+//! A plugin's driver returns raw heap tables. This module combines them with the plugin's symbols,
+//! on blocking threads and never on the request path. One reading per second goes into a bounded
+//! history, so "what grew in the last five minutes" needs no baseline. Symbols are read when a
+//! plugin has served requests or when a caller asks for them, so an idle lab does not hold them.
 
 pub mod baselines;
 mod sampling;
@@ -53,8 +53,8 @@ pub enum Selection {
 }
 
 impl Selection {
-    /// The value that was read of a plugin. A failure is returned for a named plugin; otherwise it is
-    /// logged, and the result is `None`.
+    /// The value that was read of a plugin. A failure is returned for a named plugin; otherwise it
+    /// is logged, and the result is `None`.
     ///
     /// # Errors
     ///

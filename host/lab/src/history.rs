@@ -1,7 +1,7 @@
 //! Samples of the process and of every plugin over the last 15 minutes, one per second.
 //!
-//! Growth, forecasts and charts use these samples only. A read changes nothing, however many readers
-//! there are.
+//! Growth, forecasts and charts use these samples only. A read changes nothing, however many
+//! readers there are.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,8 +14,8 @@ use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::still_loaded;
 use plugin_host::timestamp::Timestamp;
 
-/// Samples after the start until the process has settled: memory that only the start needed is freed,
-/// and pages that are always needed are resident.
+/// Samples after the start until the process has settled: memory that only the start needed is
+/// freed, and pages that are always needed are resident.
 const SETTLING_SAMPLES: u64 = 2;
 
 /// The process at one time.
@@ -115,11 +115,11 @@ fn age<T>(sample: &Sample<T>, now: Instant) -> f64 {
 
 /// The samples of process and plugins. Bounded by 15 minutes per loaded plugin.
 #[derive(Debug)]
-pub struct History(Mutex<Series>);
+pub struct SampleHistory(Mutex<HistoryState>);
 
-/// What [`History`] guards.
+/// What [`SampleHistory`] guards.
 #[derive(Debug)]
-pub(crate) struct Series {
+pub(crate) struct HistoryState {
     pub(crate) process: SampleRing<ProcessSample>,
     plugins: BTreeMap<String, SampleRing<PluginSample>>,
     /// Time of the last sample in which the set of instances had changed: plugins were loaded or
@@ -131,7 +131,7 @@ pub(crate) struct Series {
     start_resident_bytes: u64,
 }
 
-impl Series {
+impl HistoryState {
     /// The samples of a plugin, without those of an earlier plugin with the same id.
     pub(crate) fn of_plugin(&self, plugin: &Plugin) -> Option<&SampleRing<PluginSample>> {
         let ring = self.plugins.get(plugin.id())?;
@@ -175,10 +175,10 @@ impl Series {
     }
 }
 
-impl History {
+impl SampleHistory {
     /// An empty history of a process that has this many resident bytes now.
     pub(crate) fn new(resident_bytes: u64) -> Self {
-        History(Mutex::new(Series {
+        SampleHistory(Mutex::new(HistoryState {
             process: SampleRing::new(MAX_SAMPLES),
             plugins: BTreeMap::new(),
             last_instance_change: None,
@@ -188,24 +188,24 @@ impl History {
         }))
     }
 
-    /// Adds one sample of the process, if it could be read, and of every plugin. `plugins` are in the
-    /// order of their ids.
+    /// Adds one sample of the process, if it could be read, and of every plugin. `plugins` are in
+    /// the order of their ids.
     pub(crate) fn record(
         &self,
         at: Timestamp,
         process: Option<ProcessSample>,
         plugins: &[Arc<Plugin>],
     ) {
-        let mut series = self.lock();
+        let mut state = self.lock();
         if let Some(process) = process {
-            if series.is_settling() {
-                series.start_resident_bytes = process.resident_bytes;
+            if state.is_settling() {
+                state.start_resident_bytes = process.resident_bytes;
             }
-            series.process.push(at, process);
+            state.process.push(at, process);
         }
-        series.record_instances(at.instant, plugins);
-        series.record_plugins(at, plugins);
-        series.samples_taken += 1;
+        state.record_instances(at.instant, plugins);
+        state.record_plugins(at, plugins);
+        state.samples_taken += 1;
     }
 
     /// Resident bytes after the start, once the process had settled.
@@ -216,17 +216,17 @@ impl History {
     /// The process over the last `window`, oldest first.
     pub fn process_points(&self, window: Duration) -> Vec<ProcessPoint> {
         let now = Instant::now();
-        let series = self.lock();
-        let samples = series.process.window(window);
+        let state = self.lock();
+        let samples = state.process.window(window);
         samples.map(|s| ProcessPoint::new(s, now)).collect()
     }
 
-    /// A plugin over the last `window`, oldest first. The first point is the state at the start of the
-    /// window.
+    /// A plugin over the last `window`, oldest first. The first point is the state at the start of
+    /// the window.
     pub fn plugin_points(&self, plugin_id: &str, window: Duration) -> Vec<PluginPoint> {
         let now = Instant::now();
-        let series = self.lock();
-        let Some(ring) = series.plugins.get(plugin_id) else {
+        let state = self.lock();
+        let Some(ring) = state.plugins.get(plugin_id) else {
             return Vec::new();
         };
         // A value that has not changed within the window has its first sample before the window.
@@ -250,9 +250,9 @@ impl History {
     /// resident bytes, requests served until then. At most `max` samples, evenly spread, with the
     /// newest one.
     pub fn process_samples(&self, max: usize) -> Vec<(f64, u64, u64)> {
-        let series = self.lock();
-        let step = series.process.len().div_ceil(max.max(1)).max(1);
-        let newest_first = series.process.iter().rev().step_by(step);
+        let state = self.lock();
+        let step = state.process.len().div_ceil(max.max(1)).max(1);
+        let newest_first = state.process.iter().rev().step_by(step);
         let mut samples: Vec<_> = newest_first
             .map(|s| (s.at.unix_seconds, s.value.resident_bytes, s.value.requests))
             .collect();
@@ -262,16 +262,16 @@ impl History {
 
     /// A plugin as it was `ago`, or at its first sample if that is later.
     pub fn plugin_sample_before(&self, plugin: &Plugin, ago: Duration) -> Option<PluginSample> {
-        let series = self.lock();
-        let ring = series.of_plugin(plugin)?;
+        let state = self.lock();
+        let ring = state.of_plugin(plugin)?;
         let sample = ring.before(Instant::now(), ago);
         sample.or_else(|| ring.oldest()).map(|s| s.value)
     }
 
     /// Requests that the service had served `ago`, or at the first sample if that is later.
     pub fn requests_before(&self, ago: Duration) -> u64 {
-        let series = self.lock();
-        let ring = &series.process;
+        let state = self.lock();
+        let ring = &state.process;
         let sample = ring.before(Instant::now(), ago);
         let sample = sample.or_else(|| ring.oldest());
         sample.map_or(0, |s| s.value.requests)
@@ -279,14 +279,14 @@ impl History {
 
     /// Bytes of all samples.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        let series = self.lock();
-        let process = series.process.len() * size_of::<Sample<ProcessSample>>();
-        let plugin_samples: usize = series.plugins.values().map(SampleRing::len).sum();
+        let state = self.lock();
+        let process = state.process.len() * size_of::<Sample<ProcessSample>>();
+        let plugin_samples: usize = state.plugins.values().map(SampleRing::len).sum();
         (process + plugin_samples * size_of::<Sample<PluginSample>>()) as u64
     }
 
-    /// The series, locked while the guard lives.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Series> {
+    /// The state, locked while the guard lives.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HistoryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! The kernel reports the resident bytes of the process and how many of them come from files. The
 //! host's allocator reports its bytes in use. The host counts the plugins' linear memories and the
-//! profiler's tables itself. The rest is *unattributed*, so the parts add up to RSS by construction:
+//! profiler's tables itself. The rest is *unattributed*, so the parts add up to RSS by
+//! construction:
 //!
-//! rss = host + Σ separate parts of the host's heap + plugins' linear memory + profiler + code
-//!       + unattributed
+//! ```text
+//! rss = host + telemetry queue + symbols + history      (the host's heap)
+//!     + plugins' linear memory + profiler + code + unattributed
+//! ```
 //!
 //! Linear memory and the profiler's tables count with their resident bytes, not with their granted
-//! bytes, because a guest may never touch its stack. Unattributed bytes are mostly freed pages that the
-//! allocator keeps, and thread stacks. They are signed: the readings are from slightly different
-//! times, and where the kernel does not report the resident bytes of a mapping, its granted bytes
-//! count and push unattributed below zero.
+//! bytes, because a guest may never touch its stack. Unattributed bytes are mostly freed pages that
+//! the allocator keeps, and thread stacks. They are signed: the readings are from slightly
+//! different times, and where the kernel does not report the resident bytes of a mapping, its
+//! granted bytes count and push unattributed below zero.
 
 /// The readings of one ledger, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,12 +29,12 @@ pub(crate) struct LedgerReading {
     pub(crate) plugins_linear_bytes: u64,
     /// Resident bytes of the profiler's tables in the guests.
     pub(crate) profiler_bytes: u64,
-    /// Bytes of the host's heap that have their own part. [`LedgerPart::Host`] does not include them,
-    /// so no byte counts twice.
+    /// Bytes of [`LedgerPart::TelemetryQueue`]. They are in the host's heap, as are the next two,
+    /// but not in [`LedgerPart::Host`]. So no byte counts twice.
     pub(crate) telemetry_queue_bytes: u64,
-    /// As `telemetry_queue_bytes`, for [`LedgerPart::Symbols`].
+    /// Bytes of [`LedgerPart::Symbols`].
     pub(crate) symbols_bytes: u64,
-    /// As `telemetry_queue_bytes`, for [`LedgerPart::History`].
+    /// Bytes of [`LedgerPart::History`].
     pub(crate) history_bytes: u64,
 }
 

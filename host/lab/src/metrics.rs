@@ -27,8 +27,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers all metrics on a new registry. `service` is the label of the HTTP metrics; `version`
-    /// and `revision` are labels of `leak_build_info`.
+    /// Registers all metrics on a new registry. `service` is the label of the HTTP metrics;
+    /// `version` and `revision` are labels of `leak_build_info`.
     ///
     /// # Errors
     ///

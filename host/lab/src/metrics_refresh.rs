@@ -54,7 +54,7 @@ fn refresh_process(
 ) -> std::io::Result<()> {
     let process = monitor.process()?;
     let ledger = monitor.ledger(&process, registry, heaps);
-    let limit = monitor.budget().limit.map(|limit| limit.bytes);
+    let limit = monitor.budget().limit_bytes();
     let forecast = monitor.process_forecast();
     metrics.process.update(&process);
     metrics.ledger.update(&ledger);

@@ -1,6 +1,7 @@
 //! The lab's view of memory: the process now, its samples, growth, forecasts and the ledger.
 //!
-//! The monitor takes no samples itself; [`sampler`](crate::sampler) fills its history once a second.
+//! The monitor takes no samples itself; [`sampler`](crate::sampler) fills its history once a
+//! second.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::forecast::Forecast;
 use crate::heap::Heaps;
-use crate::history::{History, ProcessSample};
+use crate::history::{ProcessSample, SampleHistory};
 use crate::ledger::Ledger;
 use crate::ledger_reader::LedgerReader;
 use plugin_host::driver::handle::Plugin;
@@ -23,7 +24,7 @@ use telemetry::QueueUsage;
 pub struct Monitor {
     process: ProcessReader,
     budget: MemoryBudget,
-    history: History,
+    history: SampleHistory,
     ledger: LedgerReader,
     samples_taken: watch::Sender<u64>,
 }
@@ -36,7 +37,7 @@ impl Monitor {
     /// When the system does not report the memory of a process.
     pub fn new(budget: MemoryBudget) -> io::Result<Self> {
         let process = ProcessReader::new()?;
-        let history = History::new(process.resident_bytes()?);
+        let history = SampleHistory::new(process.resident_bytes()?);
         Ok(Monitor {
             process,
             budget,
@@ -52,7 +53,7 @@ impl Monitor {
     }
 
     /// The samples of the last 15 minutes.
-    pub fn history(&self) -> &History {
+    pub fn history(&self) -> &SampleHistory {
         &self.history
     }
 
@@ -86,12 +87,11 @@ impl Monitor {
 
     /// Growth of the process, and the time until its limit.
     pub fn process_forecast(&self) -> Forecast {
-        let limit = self.budget.limit.map(|limit| limit.bytes);
-        Forecast::of_process(&self.history, limit)
+        Forecast::of_process(&self.history, self.budget.limit_bytes())
     }
 
-    /// Growth of a plugin, and the time until its linear memory reaches `limit_bytes`. `None` before
-    /// its first sample.
+    /// Growth of a plugin, and the time until its linear memory reaches `limit_bytes`. `None`
+    /// before its first sample.
     pub fn plugin_forecast(&self, plugin: &Plugin, limit_bytes: u64) -> Option<Forecast> {
         Forecast::of_plugin(&self.history, plugin, limit_bytes)
     }

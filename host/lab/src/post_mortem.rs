@@ -1,12 +1,12 @@
 //! The last readings of a host that was killed, kept on disk for the next host.
 //!
-//! The kernel kills a process at its memory limit without a warning, so the readings must be on disk
-//! before. A running host replaces one file every few seconds if its readings have changed, and removes
-//! the file when it exits cleanly. A host that finds such a file at its start knows that the previous
-//! run was killed, and keeps the file until the next kill.
+//! The kernel kills a process at its memory limit without a warning, so the readings must be on
+//! disk before. A running host replaces one file every few seconds if its readings have changed,
+//! and removes the file when it exits cleanly. A host that finds such a file at its start knows
+//! that the previous run was killed, and keeps the file until the next kill.
 //!
-//! There are at most two documents of [`MAX_DOCUMENT_BYTES`] each, in one folder per address. So two
-//! hosts on one machine do not take each other for killed.
+//! There are at most two documents of [`MAX_DOCUMENT_BYTES`] each, in one folder per address. So
+//! two hosts on one machine do not take each other for killed.
 
 use std::fs;
 use std::io::{self, Read};
@@ -64,8 +64,8 @@ impl PostMortem {
         }
     }
 
-    /// Archives the readings that a killed run left in the folder of this address, which is created if
-    /// it does not exist. If the folder cannot be written, this logs a warning and disables the
+    /// Archives the readings that a killed run left in the folder of this address, which is created
+    /// if it does not exist. If the folder cannot be written, this logs a warning and disables the
     /// post-mortem.
     ///
     /// Call this after the address is bound. A second host on the same address fails before, so it

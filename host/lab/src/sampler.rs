@@ -9,8 +9,8 @@ use crate::monitor::Monitor;
 use crate::samples::SAMPLE_INTERVAL;
 use plugin_host::registry::Registry;
 
-/// Samples once a second until the future is dropped. `requests` returns the number of requests that
-/// the service has served; it is called before each sample.
+/// Samples once a second until the future is dropped. `requests` returns the number of requests
+/// that the service has served; it is called before each sample.
 pub async fn run(
     monitor: Arc<Monitor>,
     registry: Arc<Registry>,

@@ -1,7 +1,8 @@
 //! A bounded series of samples, one per second.
 //!
-//! The series measures time on the monotonic clock, so a change of the machine's clock neither empties
-//! nor stretches a window. Each sample also has its wall-clock time, for people and for charts.
+//! The series measures time on the monotonic clock, so a change of the machine's clock neither
+//! empties nor stretches a window. Each sample also has its wall-clock time, for people and for
+//! charts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -86,8 +87,8 @@ impl<T> SampleRing<T> {
         }
     }
 
-    /// The newest value, if it has stayed the same for at least `time`. Only for a ring that is filled
-    /// by [`SampleRing::push_change`].
+    /// The newest value, if it has stayed the same for at least `time`. Only for a ring that is
+    /// filled by [`SampleRing::push_change`].
     pub(crate) fn unchanged_for(&self, time: Duration) -> Option<&T>
     where
         T: PartialEq,

@@ -1,17 +1,19 @@
 //! The host's own allocator: bytes in use, number of arenas, return of free pages.
 //!
 //! glibc keeps freed pages for later use, so a process that has freed 100 MB may stay 100 MB large.
-//! The lab's `gc` must show memory that really went back to the system, so it trims explicitly. Other
-//! allocators return pages by themselves or report no totals. There, these functions do nothing.
+//! The lab's `gc` must show memory that really went back to the system, so it trims explicitly.
+//! Other allocators return pages by themselves or report no totals. There, these functions do
+//! nothing.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
 /// Limits the allocator to one arena per core. Must run before the process starts threads.
 ///
-/// By default glibc makes up to eight arenas per core, and each arena keeps the pages of the largest
-/// answer that was ever built in it. With threads that come and go, that is tens of megabytes that
-/// belong to nothing, and they grow whenever a thread uses an arena for the first time.
+/// By default glibc makes up to eight arenas per core, and each arena keeps the pages of the
+/// largest answer that was ever built in it. With threads that come and go, that is tens of
+/// megabytes that belong to nothing, and they grow whenever a thread uses an arena for the first
+/// time.
 pub fn limit_arenas() {
     glibc::limit_arenas(available_parallelism().map_or(1, NonZero::get));
 }
@@ -28,7 +30,8 @@ pub fn release_free_pages() -> bool {
 /// allocator reports no total.
 ///
 /// Walks the free lists and blocks every other allocation meanwhile: tens of milliseconds in a heap
-/// of hundreds of megabytes. Read it through a [`CachedReading`](crate::cached_reading::CachedReading).
+/// of hundreds of megabytes. Read it through a
+/// [`CachedReading`](crate::cached_reading::CachedReading).
 pub fn in_use_bytes() -> Option<u64> {
     glibc::in_use_bytes()
 }

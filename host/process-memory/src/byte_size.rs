@@ -1,8 +1,8 @@
 //! Sizes as people type them: `256MiB`, `256M`, `268435456`.
 //!
-//! All suffixes are binary, as in Docker and in the kernel's cgroup files. A limit that is copied from
-//! a compose file (`mem_limit: 256M`) means the same number of bytes here. General parsers read `M` as
-//! a million, so the host has its own.
+//! All suffixes are binary, as in Docker and in the kernel's cgroup files. A limit that is copied
+//! from a compose file (`mem_limit: 256M`) means the same number of bytes here. General parsers
+//! read `M` as a million, so the host has its own.
 
 use std::fmt;
 use std::str::FromStr;

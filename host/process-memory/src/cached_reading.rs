@@ -1,5 +1,5 @@
-//! A reading that is refreshed at a bounded cost: at most one percent of a core, however many callers
-//! ask.
+//! A reading that is refreshed at a bounded cost: at most one percent of a core, however many
+//! callers ask.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The memory limit that applies to this process, and the share of it that is used.
 //!
-//! A container's limit is a number in the cgroup file system. It belongs to the process's own group or
-//! to any group above it, and the smallest one applies. `/proc/self/cgroup` names the group.
+//! A container's limit is a number in the cgroup file system. It belongs to the process's own group
+//! or to any group above it, and the smallest one applies. `/proc/self/cgroup` names the group.
 //! `/proc/self/mountinfo` says where its hierarchy is mounted and which part of it is visible. See
 //! cgroups(7), proc_pid_mountinfo(5), and the kernel's admin-guide/cgroup-v2 and cgroup-v1/memory.
 
@@ -29,8 +29,8 @@ pub struct MemoryLimit {
     pub source: LimitSource,
 }
 
-/// Version 1 writes "no limit" as the largest page-aligned 63-bit number. This is the number for pages
-/// of 64 KiB; smaller pages give a larger number.
+/// Version 1 writes "no limit" as the largest page-aligned 63-bit number. This is the number for
+/// pages of 64 KiB; smaller pages give a larger number.
 const V1_UNLIMITED: u64 = 0x7FFF_FFFF_FFFF_0000;
 
 impl MemoryLimit {
@@ -84,10 +84,15 @@ impl MemoryBudget {
         }
     }
 
-    /// `resident_bytes` in percent of the limit that applies, else of the machine's memory. Zero when
-    /// neither is known. May exceed 100 for a moment.
+    /// The limit that applies, in bytes; `None` without one.
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.bytes)
+    }
+
+    /// `resident_bytes` in percent of the limit that applies, else of the machine's memory. Zero
+    /// when neither is known. May exceed 100 for a moment.
     pub fn percent(&self, resident_bytes: u64) -> f64 {
-        match self.limit.map_or(self.machine_bytes, |limit| limit.bytes) {
+        match self.limit_bytes().unwrap_or(self.machine_bytes) {
             0 => 0.0,
             total => resident_bytes as f64 * 100.0 / total as f64,
         }
@@ -130,8 +135,9 @@ impl Hierarchy {
     fn find(source: LimitSource, groups: &str, mounts: &str) -> Option<Self> {
         let group = groups.lines().find_map(|line| group_of(source, line))?;
         let (mount_root, mount_point) = mounts.lines().find_map(|line| mount_of(source, line))?;
-        // Without a cgroup namespace, a container reads the full path of its group, but only the last
-        // part is mounted. If the two do not match, the mount itself is the closest visible group.
+        // Without a cgroup namespace, a container reads the full path of its group, but only the
+        // last part is mounted. If the two do not match, the mount itself is the closest visible
+        // group.
         let group = Path::new(group)
             .strip_prefix(&mount_root)
             .unwrap_or(Path::new(""));

@@ -1,8 +1,8 @@
 //! Readings of the process from procfs.
 //!
-//! The reader opens two files once and reads them in place: `statm` for memory, `stat` for the rest. A
-//! full reading costs three system calls, [`ProcessReader::resident_bytes`] costs one. That is cheap
-//! enough for the watchdog, which reads every 50 ms.
+//! The reader opens two files once and reads them in place: `statm` for memory, `stat` for the
+//! rest. A full reading costs three system calls, [`ProcessReader::resident_bytes`] costs one. That
+//! is cheap enough for the watchdog, which reads every 50 ms.
 //!
 //! The kernel keeps its memory counters per core. They may lag by some dozen pages per core, so
 //! smaller differences mean nothing. See proc_pid_statm(5) and proc_pid_stat(5).

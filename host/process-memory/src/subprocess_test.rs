@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 /// The environment variable that tells the subprocess which test to run.
 const SUBPROCESS_TEST: &str = "LEAK_HOST_SUBPROCESS_TEST";
 
-/// Runs `body` in a subprocess: this test binary again, with `test` (its full path) as the only test.
-/// In the subprocess this function does not return.
+/// Runs `body` in a subprocess: this test binary again, with `test` (its full path) as the only
+/// test. In the subprocess this function does not return.
 pub(crate) fn run(test: &str, body: impl FnOnce()) -> Output {
     if std::env::var(SUBPROCESS_TEST).is_ok_and(|name| name == test) {
         body();

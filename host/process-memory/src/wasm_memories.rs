@@ -3,8 +3,8 @@
 //! A plugin may never touch some of its granted memory, such as its stack or the profiler's tables.
 //! The kernel reports the resident bytes of each mapping (`/proc/self/smaps`, proc_pid_smaps(5)). A
 //! wasm memory is a writable mapping that is followed by the gigabytes of address space that it may
-//! grow into, which the engine has reserved without access rights. The size of a memory tells whether
-//! it belongs to a plugin or to the profiler.
+//! grow into, which the engine has reserved without access rights. The size of a memory tells
+//! whether it belongs to a plugin or to the profiler.
 //!
 //! A reading costs a few microseconds per mapping, so it goes through a [`CachedReading`].
 

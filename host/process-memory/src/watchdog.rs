@@ -1,9 +1,9 @@
 //! Enforces `--memory-limit` where no kernel does.
 //!
-//! In a container the kernel kills the process at its limit. `--memory-limit` does the same outside a
-//! container: a thread reads the resident bytes every 50 ms and ends the process with the exit status
-//! of a kill. It is a thread and not a task, because a runtime whose workers are all busy must not
-//! outlive its limit.
+//! In a container the kernel kills the process at its limit. `--memory-limit` does the same outside
+//! a container: a thread reads the resident bytes every 50 ms and ends the process with the exit
+//! status of a kill. It is a thread and not a task, because a runtime whose workers are all busy
+//! must not outlive its limit.
 
 use std::fmt;
 use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! Baselines that later heaps are compared with.
 //!
-//! One baseline has no name, and each diff replaces it. Named baselines stay until they are deleted, so
-//! several people can compare at the same time.
+//! One baseline has no name, and each diff replaces it. Named baselines stay until they are
+//! deleted, so several people can compare at the same time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -123,8 +123,8 @@ impl Baselines {
         self.lock().named.remove(name).is_some()
     }
 
-    /// Drops all other plugins from the baselines, and their symbols with them. `plugins` are in the
-    /// order of their ids.
+    /// Drops all other plugins from the baselines, and their symbols with them. `plugins` are in
+    /// the order of their ids.
     pub fn retain_loaded(&self, plugins: &[Arc<Plugin>]) {
         let is_loaded = |id: &String, baseline: &PluginBaseline| {
             let index = plugins.binary_search_by(|p| p.id().cmp(id));

@@ -74,7 +74,8 @@ pub(super) struct HeapReader {
     pub(super) last_point: Option<LastPoint>,
 }
 
-/// A reading of an idle plugin that is not symbolized yet. It becomes the first point of the history.
+/// A reading of an idle plugin that is not symbolized yet. It becomes the first point of the
+/// history.
 pub(super) struct PendingReading {
     pub(super) at: Duration,
     /// The instance: contexts of one instance mean nothing in another.
@@ -144,8 +145,8 @@ impl HeapReader {
                 symbols
             }
         };
-        // The contexts move to the blocking thread and back, without a copy. If this call is cancelled
-        // meanwhile, they are lost, and the next reading asks for all of them again.
+        // The contexts move to the blocking thread and back, without a copy. If this call is
+        // cancelled meanwhile, they are lost, and the next reading asks for all of them again.
         let generation = std::mem::take(&mut self.generation);
         let contexts = std::mem::take(&mut self.contexts);
         let (snapshot, contexts) = blocking(move || {

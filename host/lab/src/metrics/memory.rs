@@ -68,8 +68,8 @@ impl GrowthMetrics {
         Ok(metrics)
     }
 
-    /// Sets the series of the process or of one plugin. The forecast of a plugin mixes two memories:
-    /// the growth is that of its retained bytes, the limit is that of its linear memory.
+    /// Sets the series of the process or of one plugin. The forecast of a plugin mixes two
+    /// memories: the growth is that of its retained bytes, the limit is that of its linear memory.
     pub(crate) fn update(&self, of: GrowthOf<'_>, forecast: &Forecast, limit_bytes: Option<u64>) {
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
         if let GrowthOf::Plugin(plugin) = of

@@ -45,8 +45,8 @@ impl ProcessMetrics {
         })
     }
 
-    /// Sets the gauges from a reading, and the number of tasks from the current runtime, if there is
-    /// one.
+    /// Sets the gauges from a reading, and the number of tasks from the current runtime, if there
+    /// is one.
     pub(crate) fn update(&self, reading: &ProcessReading) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.tasks
