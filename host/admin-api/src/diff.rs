@@ -20,8 +20,9 @@ use super::heap_query::{Against, CheckedQuery, HeapQuery, unknown_baseline};
 use super::name::Name;
 use super::size::{difference, mb, signed_mb};
 use super::snapshot::{TraceFrame, trace};
-use lab::heap::baselines::{MOST, Marks, Moment, PluginMoment};
-use lab::heap::{Asked, Attributed};
+use lab::heap::baselines::{LabBaseline, MAX_NAMED_BASELINES, PluginBaseline};
+use lab::heap::{PluginHeap, Selection};
+use lab::history::PluginSample;
 use plugin_host::driver::handle::Plugin;
 
 const ROWS: usize = 20;
@@ -140,16 +141,16 @@ pub(super) async fn diff(
         }
         Against::Ago(ago) => {
             let diffs = since_ago(&lab, (&shown, asked), ago, by, limit).await?;
-            let moment = Moment {
+            let moment = LabBaseline {
                 taken_at: jiff::Timestamp::now(),
-                requests: lab.monitor.requests_before(ago),
+                requests: lab.monitor.history().requests_before(ago),
                 plugins: shown
                     .iter()
                     .map(|p| {
-                        let marks = lab.monitor.marks_before(p, ago);
-                        let moment = PluginMoment {
+                        let marks = lab.monitor.history().plugin_sample_before(p, ago);
+                        let moment = PluginBaseline {
                             heap: None,
-                            marks: marks.unwrap_or_else(|| Marks::of(p)),
+                            sample: marks.unwrap_or_else(|| PluginSample::of(p)),
                         };
                         (p.id().to_owned(), moment)
                     })
@@ -161,8 +162,8 @@ pub(super) async fn diff(
         Against::Unnamed => {
             // The baseline is of all plugins, whichever are shown.
             let all = lab.registry.plugins();
-            let heaps = lab.heaps.snapshots(&all, Asked::ForAll).await?;
-            let now = Moment::now(&all, &heaps, requests);
+            let heaps = lab.heaps.snapshots(&all, Selection::All).await?;
+            let now = LabBaseline::now(&all, &heaps, requests);
             let live = now.live_bytes();
             match lab.baselines.replace(now) {
                 None => DiffBody::Set(BaselineSet {
@@ -173,7 +174,7 @@ pub(super) async fn diff(
                 }),
                 Some(then) => {
                     let is_shown =
-                        |heap: &Attributed| shown.iter().any(|p| p.id() == heap.plugin.id());
+                        |heap: &PluginHeap| shown.iter().any(|p| p.id() == heap.plugin.id());
                     let heaps: Vec<_> = heaps.into_iter().filter(is_shown).collect();
                     let parts = (since_moment(&heaps, &then, by, limit), "the last diff");
                     DiffBody::Computed(compared(&shown, parts, &then, limit, requests))
@@ -184,8 +185,8 @@ pub(super) async fn diff(
 }
 
 /// What each heap gained since a baseline, by plugin.
-fn since_moment(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize) -> Diffs {
-    let diff = |heap: &Attributed| {
+fn since_moment(heaps: &[PluginHeap], then: &LabBaseline, by: GroupBy, limit: usize) -> Diffs {
+    let diff = |heap: &PluginHeap| {
         let plugin = heap.plugin.id();
         let earlier = then.of(&heap.plugin).and_then(|p| p.heap.clone());
         // A plugin that came later held nothing then.
@@ -200,7 +201,7 @@ fn since_moment(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize) 
 /// minute, and there the moment that is nearest counts.
 async fn since_ago(
     lab: &Lab,
-    (shown, asked): (&[Arc<Plugin>], Asked),
+    (shown, asked): (&[Arc<Plugin>], Selection),
     ago: Duration,
     by: GroupBy,
     limit: usize,
@@ -208,14 +209,14 @@ async fn since_ago(
     let mut diffs = Vec::with_capacity(shown.len());
     for plugin in shown {
         let id = plugin.id();
-        let fresh = lab.heaps.freshen(plugin).await;
-        if asked.or_none(plugin, fresh)?.is_none() {
+        let fresh = lab.heaps.update_history(plugin).await;
+        if asked.accept(plugin, fresh)?.is_none() {
             continue;
         }
         let diff = match by {
             GroupBy::Trace => {
                 let snapshot = lab.heaps.snapshot(plugin).await;
-                let Some(snapshot) = asked.or_none(plugin, snapshot)?.flatten() else {
+                let Some(snapshot) = asked.accept(plugin, snapshot)?.flatten() else {
                     continue;
                 };
                 let earlier = lab.heaps.with_history(plugin, |h| h.baseline(ago));
@@ -238,7 +239,7 @@ type Diffs = Vec<(String, Diff)>;
 fn compared(
     shown: &[Arc<Plugin>],
     (diffs, baseline): (Diffs, &str),
-    then: &Moment,
+    then: &LabBaseline,
     limit: usize,
     requests: u64,
 ) -> DiffComputed {
@@ -271,9 +272,9 @@ fn compared(
     }
 }
 
-fn plugin_change(plugin: &Plugin, then: &Moment) -> PluginChange {
-    let now = Marks::of(plugin);
-    let then = then.of(plugin).map(|p| p.marks).unwrap_or_default();
+fn plugin_change(plugin: &Plugin, then: &LabBaseline) -> PluginChange {
+    let now = PluginSample::of(plugin);
+    let then = then.of(plugin).map(|p| p.sample).unwrap_or_default();
     let restarted = now.generation != then.generation;
     let linear = difference(now.linear_bytes, then.linear_bytes);
     let live = difference(now.heap_live_bytes, then.heap_live_bytes);
@@ -337,14 +338,14 @@ pub(super) async fn put_baseline(
         return Err(ApiError::invalid_value("name", takes));
     }
     let plugins = lab.registry.plugins();
-    let heaps = lab.heaps.snapshots(&plugins, Asked::ForAll).await?;
-    let moment = Moment::now(&plugins, &heaps, lab.requests());
+    let heaps = lab.heaps.snapshots(&plugins, Selection::All).await?;
+    let moment = LabBaseline::now(&plugins, &heaps, lab.requests());
     match lab.baselines.put(&name, moment) {
         Ok(moment) => Ok(Json(info(&name, &moment))),
         Err(_) => Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_baselines",
-            format!("there are {MOST} named baselines already"),
+            format!("there are {MAX_NAMED_BASELINES} named baselines already"),
             "DELETE /admin/memory/baselines/NAME makes room; nothing was changed",
         )),
     }
@@ -365,7 +366,7 @@ pub(super) async fn delete_baseline(
     }
 }
 
-fn info(name: &str, moment: &Moment) -> BaselineInfo {
+fn info(name: &str, moment: &LabBaseline) -> BaselineInfo {
     BaselineInfo {
         name: name.to_owned(),
         taken_at: moment.taken_at.to_string(),

@@ -13,8 +13,8 @@ use utoipa::IntoParams;
 
 use super::Lab;
 use super::error::{ApiError, shorten};
-use lab::heap::Asked;
-use lab::heap::baselines::Moment;
+use lab::heap::Selection;
+use lab::heap::baselines::LabBaseline;
 use plugin_host::driver::handle::Plugin;
 
 /// Rows that may be asked for.
@@ -64,7 +64,7 @@ pub enum Against {
     /// The baseline without a name.
     Unnamed,
     /// A named baseline.
-    Named(Arc<Moment>),
+    Named(Arc<LabBaseline>),
     /// The host's own history.
     Ago(Duration),
 }
@@ -86,11 +86,11 @@ impl HeapQuery {
     }
 
     /// Whether a plugin is named.
-    pub(super) fn asked(&self) -> Asked {
+    pub(super) fn asked(&self) -> Selection {
         if self.plugin.is_some() {
-            Asked::ByName
+            Selection::Named
         } else {
-            Asked::ForAll
+            Selection::All
         }
     }
 

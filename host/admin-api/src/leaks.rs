@@ -378,7 +378,7 @@ fn summary(lab: &Lab) -> Result<MemorySummary, ApiError> {
     let process = lab.monitor.process().map_err(|e| ApiError::internal(&e))?;
     let budget = lab.monitor.budget();
     let rss = process.resident_bytes;
-    let growth = difference(rss, lab.monitor.start_resident_bytes());
+    let growth = difference(rss, lab.monitor.history().start_resident_bytes());
     let limit = budget.limit.map(|l| l.bytes);
     Ok(MemorySummary {
         rss_mb: mb(rss),

@@ -141,8 +141,8 @@ impl Lab {
     /// Drops what is kept of plugins that are not loaded any more.
     pub fn forget_unloaded(&self) {
         let plugins = self.registry.plugins();
-        self.baselines.keep_only(&plugins);
-        self.heaps.keep_only(&plugins);
+        self.baselines.retain_loaded(&plugins);
+        self.heaps.retain_loaded(&plugins);
     }
 
     /// Requests to `/api/data` since the start.

@@ -14,9 +14,9 @@ use super::Lab;
 use super::error::ApiError;
 use super::leak_status::{LeakStatus, Leaks, attribution_name, attribution_why};
 use super::size::{mb, signed_mb};
-use lab::heap::Asked;
+use lab::forecast::Forecast;
+use lab::heap::Selection;
 use lab::ledger::Ledger;
-use lab::monitor::Forecast;
 use plugin_host::driver::handle::Plugin;
 use process_memory::process::ProcessReading;
 
@@ -211,7 +211,7 @@ async fn heap_overview(lab: &Lab) -> Result<HeapOverview, ApiError> {
         .cloned()
         .collect();
     let mut top = Vec::new();
-    for heap in lab.heaps.snapshots(&active, Asked::ForAll).await? {
+    for heap in lab.heaps.snapshots(&active, Selection::All).await? {
         for group in heap.snapshot.top(GroupBy::Line, TOP) {
             top.push(TopAllocation {
                 location: group.location.to_string(),

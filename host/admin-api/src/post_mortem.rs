@@ -16,8 +16,10 @@ use super::Lab;
 use super::error::ApiError;
 use super::heap_query::{CheckedQuery, HeapQuery};
 use super::{memory, snapshot};
-use lab::heap::Asked;
-use lab::post_mortem::{DOCUMENT_MAX, NEAR, PostMortem, WRITE_EVERY, WRITE_EVERY_NEAR};
+use lab::heap::Selection;
+use lab::post_mortem::{
+    MAX_DOCUMENT_BYTES, NEAR_LIMIT, PostMortem, WRITE_INTERVAL, WRITE_INTERVAL_NEAR_LIMIT,
+};
 use plugin_host::blocking::run_blocking;
 
 /// Points of the process's memory over time in a document.
@@ -58,14 +60,14 @@ pub(super) async fn post_mortem(
         last_seen: None,
         last: None,
     };
-    if !lab.post_mortem.is_on() {
+    if !lab.post_mortem.is_enabled() {
         return Ok(Json(nothing(
             "off",
             "Nothing is kept: the host runs with --no-post-mortem, without a cache folder, or on a port of its own choice; --post-mortem DIR keeps the last readings there.",
         )));
     }
     let kept = lab.post_mortem.clone();
-    let previous = run_blocking(move || Ok(kept.previous())).await?;
+    let previous = run_blocking(move || Ok(kept.previous_run())).await?;
     let Some(death) = previous.map_err(|error| ApiError::internal(&error))? else {
         return Ok(Json(nothing("none", "No host has died on this address.")));
     };
@@ -89,7 +91,7 @@ pub(super) async fn post_mortem(
         status: "found",
         message,
         cause: death.cause,
-        last_seen: time(death.written),
+        last_seen: time(death.written_at),
         last,
     }))
 }
@@ -100,11 +102,11 @@ fn time(time: SystemTime) -> Option<String> {
 
 /// Writes down what is known, every few seconds if something has changed, until the task is dropped.
 pub async fn keep(lab: Arc<Lab>) {
-    if !lab.post_mortem.is_on() {
+    if !lab.post_mortem.is_enabled() {
         return;
     }
     let started = Timestamp::now();
-    let mut ticks = interval(WRITE_EVERY_NEAR);
+    let mut ticks = interval(WRITE_INTERVAL_NEAR_LIMIT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut written: Option<(Instant, Option<Changing>)> = None;
     let mut failing = false;
@@ -112,8 +114,8 @@ pub async fn keep(lab: Arc<Lab>) {
         ticks.tick().await;
         let now = Changing::of(&lab);
         let every = match lab.monitor.process_forecast().seconds_to_limit {
-            Some(seconds) if seconds < NEAR.as_secs_f64() => WRITE_EVERY_NEAR,
-            _ => WRITE_EVERY,
+            Some(seconds) if seconds < NEAR_LIMIT.as_secs_f64() => WRITE_INTERVAL_NEAR_LIMIT,
+            _ => WRITE_INTERVAL,
         };
         let due = written.is_none_or(|(at, known)| {
             at.elapsed() >= every && known.is_none_or(|known| known.is_outdated_by(&now))
@@ -153,10 +155,8 @@ const OUTDATED_BY: u64 = 32;
 impl Changing {
     fn of(lab: &Lab) -> Self {
         let plugins = lab.registry.plugins();
-        let instances = plugins
-            .iter()
-            .map(|p| p.incarnation() + p.reading().generation);
-        let sample = lab.monitor.process_samples(1).pop();
+        let instances = plugins.iter().map(|p| p.incarnation() + p.reading().generation);
+        let sample = lab.monitor.history().process_samples(1).pop();
         Changing {
             requests: lab.requests(),
             instances: instances.sum(),
@@ -179,7 +179,7 @@ async fn record(post_mortem: PostMortem, document: Vec<u8>) -> Result<(), String
         .map_err(|error| error.to_string())
 }
 
-/// Everything that the admin API knows about memory now, in one document within [`DOCUMENT_MAX`].
+/// Everything that the admin API knows about memory now, in one document within [`MAX_DOCUMENT_BYTES`].
 async fn document(lab: &Arc<Lab>, started: Timestamp, requests: u64) -> Result<Vec<u8>, ApiError> {
     let query = || CheckedQuery(HeapQuery::default());
     let Json(memory) = memory::memory(State(lab.clone())).await?;
@@ -188,13 +188,13 @@ async fn document(lab: &Arc<Lab>, started: Timestamp, requests: u64) -> Result<V
     active.retain(|plugin| plugin.reading().requests > 0);
     let snapshot = snapshot::of_plugins(
         lab,
-        (&active, Asked::ForAll),
+        (&active, Selection::All),
         GroupBy::Line,
         snapshot::LINES,
     )
     .await?;
     let Json(history) = snapshot::history(State(lab.clone()), query()).await?;
-    let samples = lab.monitor.process_samples(SAMPLES);
+    let samples = lab.monitor.history().process_samples(SAMPLES);
     let mut document = json!({
         "service": lab.service_name,
         "version": env!("CARGO_PKG_VERSION"),
@@ -206,13 +206,13 @@ async fn document(lab: &Arc<Lab>, started: Timestamp, requests: u64) -> Result<V
         "samples": samples,
     });
     let mut text = document.to_string();
-    if text.len() > DOCUMENT_MAX
+    if text.len() > MAX_DOCUMENT_BYTES
         && let Some(history) = document.get_mut("history")
     {
         *history = Json_::Null;
         text = document.to_string();
     }
-    if text.len() > DOCUMENT_MAX
+    if text.len() > MAX_DOCUMENT_BYTES
         && let Some(Json_::Object(plugins)) = document.pointer_mut("/memory/plugins")
     {
         plugins.retain(|id, _| active.iter().any(|plugin| plugin.id() == id));

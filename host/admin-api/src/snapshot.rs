@@ -18,7 +18,7 @@ use super::error::{ApiError, ErrorBody};
 use super::heap_query::{CheckedQuery, HeapQuery};
 use super::leak_status::{attribution_name, attribution_why};
 use super::size::mb;
-use lab::heap::{Asked, Attributed};
+use lab::heap::{PluginHeap, Selection};
 use plugin_host::driver::handle::Plugin;
 
 const FILES: usize = 15;
@@ -123,7 +123,7 @@ pub(super) async fn snapshot(
 /// The live bytes of these plugins.
 pub(super) async fn of_plugins(
     lab: &Lab,
-    (plugins, asked): (&[Arc<Plugin>], Asked),
+    (plugins, asked): (&[Arc<Plugin>], Selection),
     by: GroupBy,
     limit: usize,
 ) -> Result<SnapshotBody, ApiError> {
@@ -175,7 +175,7 @@ pub(super) async fn of_plugins(
     })
 }
 
-fn summary(plugin: &Plugin, heap: Option<&Attributed>) -> HeapSummary {
+fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
     let (details, reading) = (plugin.details(), plugin.reading());
     let totals = heap.map(|h| *h.snapshot.totals());
     HeapSummary {

@@ -16,7 +16,7 @@ pub(super) use axis::size;
 use axis::{Axis, Span, Ticks, ago};
 pub(super) use ink::{Ink, PARTS};
 
-use lab::monitor::{PluginPoint, ProcessPoint};
+use lab::history::{PluginPoint, ProcessPoint};
 
 /// Coordinates per pixel.
 const SCALE: i32 = 3;

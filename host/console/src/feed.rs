@@ -107,7 +107,7 @@ impl Feed {
 
     /// Sends frames until the page goes, does not take them, or the host stops.
     async fn run(&self, view: View, page: mpsc::Sender<Bytes>, slot: OwnedSemaphorePermit) {
-        let mut ticks = self.lab.monitor.ticks();
+        let mut ticks = self.lab.monitor.samples_taken();
         loop {
             let tick = *ticks.borrow_and_update();
             let Ok(frame) = self.frame(view, tick).await else {

@@ -40,7 +40,7 @@ pub(super) fn draw(lab: &Lab, view: View) -> Result<String, ApiError> {
 
 fn charts(lab: &Lab, view: View) -> Result<Charts, String> {
     let shape = if view.wide { WIDE } else { NARROW };
-    let track = lab.monitor.process_track(view.window);
+    let track = lab.monitor.history().process_points(view.window);
     let limit = lab.monitor.budget().limit.map(|l| l.bytes);
     let plugins = lab.registry.plugins();
     let mut drawn = BTreeMap::new();
@@ -51,7 +51,10 @@ fn charts(lab: &Lab, view: View) -> Result<Charts, String> {
         // A clear or a reset of everything is no deed of a plugin that has never been on.
         let was_on = |(_, what): &Mark| *what == "enabled" || FATAL.contains(what);
         if plugin.enabled() || plugin.reading().requests > 0 || marks.iter().any(was_on) {
-            let track = lab.monitor.plugin_track(plugin.id(), view.window);
+            let track = lab
+                .monitor
+                .history()
+                .plugin_points(plugin.id(), view.window);
             let chart = charts::plugin(plugin.id(), &track, view.window, &marks)?;
             drawn.insert(plugin.id().to_owned(), chart);
         }

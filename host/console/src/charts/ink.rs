@@ -65,7 +65,7 @@ impl Ink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::ledger::Part;
+    use lab::ledger::LedgerPart;
 
     #[test]
     fn the_style_sheet_knows_every_ink() {
@@ -91,6 +91,6 @@ mod tests {
                 "{ink:?}"
             );
         }
-        assert_eq!(PARTS.len(), Part::ALL.len());
+        assert_eq!(PARTS.len(), LedgerPart::ALL.len());
     }
 }

@@ -156,11 +156,11 @@ pub(super) fn plugin_template() -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::ledger::Part;
+    use lab::ledger::LedgerPart;
 
     #[test]
     fn the_ledger_has_a_row_for_every_part() {
         let names: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
-        assert_eq!(names, Part::ALL.map(Part::name));
+        assert_eq!(names, LedgerPart::ALL.map(LedgerPart::name));
     }
 }

@@ -11,65 +11,36 @@ use crate::lab::{Answer, Lab};
 
 pub(crate) mod scrape;
 
-/// Name, type and labels of every metric of the host and its plugins.
-const METRICS: &[(&str, &str, &[&str])] = &[
-    ("process_resident_memory_bytes", "gauge", &[]),
-    ("process_virtual_memory_bytes", "gauge", &[]),
-    ("process_cpu_seconds_total", "counter", &[]),
-    ("process_open_fds", "gauge", &[]),
-    ("process_start_time_seconds", "gauge", &[]),
-    ("leak_host_tasks", "gauge", &[]),
-    (
-        "http_requests_total",
-        "counter",
-        &["endpoint", "method", "service", "status"],
-    ),
-    (
-        "http_request_duration_seconds",
-        "histogram",
-        &["endpoint", "method", "service", "status"],
-    ),
-    ("leak_enabled", "gauge", &["plugin"]),
-    ("leak_retained_objects", "gauge", &["plugin"]),
-    ("leak_retained_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_linear_memory_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_linear_memory_peak_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_memory_limit_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_state", "gauge", &["plugin", "state"]),
-    ("leak_plugin_generation", "gauge", &["plugin"]),
-    (
-        "leak_plugin_invocations_total",
-        "counter",
-        &["outcome", "plugin"],
-    ),
-    (
-        "leak_plugin_invocation_duration_seconds",
-        "histogram",
-        &["outcome", "plugin"],
-    ),
-    ("leak_plugin_memory_grow_total", "counter", &["plugin"]),
-    (
-        "leak_plugin_memory_grow_denied_total",
-        "counter",
-        &["plugin"],
-    ),
-    ("leak_plugin_traps_total", "counter", &["plugin", "reason"]),
-    (
-        "leak_plugin_recycles_total",
-        "counter",
-        &["plugin", "reason"],
-    ),
-    ("leak_plugin_clears_total", "counter", &["plugin"]),
-    ("leak_memory_growth_bytes_per_second", "gauge", &[]),
-    ("leak_memory_bytes_per_request", "gauge", &[]),
-    ("leak_memory_seconds_to_limit", "gauge", &[]),
-    ("leak_memory_limit_bytes", "gauge", &[]),
-    ("leak_memory_ledger_bytes", "gauge", &["part"]),
-    ("leak_build_info", "gauge", &["revision", "version"]),
-];
+/// Every metric of the host. The unit tests of the metrics use the same list.
+const METRICS: &str = include_str!("../../../lab/metrics.txt");
 
-/// Labels that a metric may have for some of its series only.
-const OPTIONAL_LABELS: &[&str] = &["plugin", "reason"];
+/// A line of the list.
+struct Listed {
+    name: &'static str,
+    kind: &'static str,
+    required_labels: BTreeSet<&'static str>,
+    allowed_labels: BTreeSet<&'static str>,
+}
+
+fn listed_metrics() -> impl Iterator<Item = Listed> {
+    let lines = METRICS.lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| {
+        let mut words = line.split_whitespace();
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        let labels: Vec<_> = words.collect();
+        let required = labels.iter().filter(|label| !label.ends_with('?'));
+        Listed {
+            name,
+            kind,
+            required_labels: required.copied().collect(),
+            allowed_labels: labels
+                .iter()
+                .map(|label| label.trim_end_matches('?'))
+                .collect(),
+        }
+    })
+}
 
 /// A lab in which every counted event has happened at least once.
 async fn eventful_lab() -> Lab {
@@ -91,15 +62,16 @@ async fn eventful_lab() -> Lab {
 async fn every_metric_exists_with_its_type_and_labels() {
     let scrape = Scrape::of(&eventful_lab().await).await;
     let mut wrong = Vec::new();
-    for (name, kind, labels) in METRICS {
-        match scrape.types.get(*name) {
+    for listed in listed_metrics() {
+        let Listed { name, kind, .. } = listed;
+        match scrape.types.get(name) {
             None => wrong.push(format!("{name} is missing")),
             Some(found) if found != kind => {
                 wrong.push(format!("{name} is a {found}, not a {kind}"))
             }
             Some(_) => {}
         }
-        if !scrape.helped.contains(*name) {
+        if !scrape.helped.contains(name) {
             wrong.push(format!("{name} has no help"));
         }
         let mut samples = 0;
@@ -108,23 +80,28 @@ async fn every_metric_exists_with_its_type_and_labels() {
             let found: BTreeSet<_> = found
                 .keys()
                 .map(String::as_str)
-                .filter(|l| *l != "le")
+                .filter(|label| *label != "le")
                 .collect();
-            let required: BTreeSet<_> = labels.iter().copied().collect();
-            let allowed: BTreeSet<_> = required.iter().chain(OPTIONAL_LABELS).copied().collect();
-            let optional: BTreeSet<_> = ["reason"].into_iter().collect();
-            if !found.is_subset(&allowed)
-                || !required.difference(&optional).all(|l| found.contains(l))
+            if !found.is_subset(&listed.allowed_labels)
+                || !found.is_superset(&listed.required_labels)
             {
-                wrong.push(format!("{name} has the labels {found:?}, not {labels:?}"));
+                wrong.push(format!(
+                    "{name} has the labels {found:?}, not {:?}",
+                    listed.allowed_labels
+                ));
             }
-            // A quotient of nothing by nothing, as its help says.
-            if value.is_nan() && *name != "leak_memory_bytes_per_request" {
+            // Its help says that it is NaN without requests.
+            if value.is_nan() && name != "leak_memory_bytes_per_request" {
                 wrong.push(format!("{name} is not a number"));
             }
         }
         if samples == 0 {
             wrong.push(format!("{name} has no sample"));
+        }
+    }
+    for name in scrape.types.keys() {
+        if !listed_metrics().any(|listed| listed.name == name) {
+            wrong.push(format!("{name} is not listed"));
         }
     }
     wrong.dedup();

@@ -1,50 +1,52 @@
-//! How much of the plugins' memories is in RAM.
+//! The resident part of the plugins' wasm memories.
 //!
-//! A plugin is granted memory that it may never touch: its stack, the profiler's tables. The kernel says what is resident
-//! of each mapping (`/proc/self/smaps`, proc_pid_smaps(5)). A wasm memory is told from other mappings by what follows it:
-//! the address space that it may grow into, which the engine has reserved without any access, gigabytes of it. Whose it
-//! is, a plugin's or the profiler's, is told by its size.
+//! A plugin may never touch some of its granted memory, such as its stack or the profiler's tables.
+//! The kernel reports the resident bytes of each mapping (`/proc/self/smaps`, proc_pid_smaps(5)). A
+//! wasm memory is a writable mapping that is followed by the gigabytes of address space that it may
+//! grow into, which the engine has reserved without access rights. The size of a memory tells
+//! whether it belongs to a plugin or to the profiler.
 //!
-//! A reading costs a few microseconds for each mapping, so it is taken [seldom](super::seldom).
+//! A reading costs a few microseconds per mapping, so it goes through a [`CachedReading`].
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-use super::cached_reading::CachedReading;
+use crate::cached_reading::CachedReading;
 
-/// No other mapping without access is as large as what a wasm memory may grow into.
-const RESERVED_MIN: u64 = 1 << 30;
+/// Bytes. No other mapping without access rights is as large as the reserve of a wasm memory.
+const MIN_RESERVED: u64 = 1 << 30;
 
-/// What is resident of all plugins' memories, in bytes.
+/// Resident or granted bytes of all plugins' memories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Resident {
-    /// Of their linear memories.
+pub struct WasmBytes {
+    /// Bytes of the linear memories.
     pub linear: u64,
-    /// Of the profiler's tables in the guests.
+    /// Bytes of the profiler's tables in the guests.
     pub profiler: u64,
 }
 
-/// Sizes that plugins' memories have, in bytes: linear memory and the profiler's, as granted.
+/// The sizes of all plugins' memories as granted. For each size in bytes: the number of linear
+/// memories, and the number of profiler memories.
 #[derive(Debug, Default)]
-pub struct Granted(HashMap<u64, [u32; 2]>);
+pub struct GrantedSizes(HashMap<u64, [u32; 2]>);
 
-impl Granted {
-    /// Adds those of one plugin.
+impl GrantedSizes {
+    /// Adds the two memories of one plugin, in bytes.
     pub fn add(&mut self, linear: u64, profiler: u64) {
-        for (size, whose) in [(linear, [1, 0]), (profiler, [0, 1])] {
+        for (size, kind) in [(linear, [1, 0]), (profiler, [0, 1])] {
             let counts = self.0.entry(size).or_default();
-            for (count, more) in counts.iter_mut().zip(whose) {
+            for (count, more) in counts.iter_mut().zip(kind) {
                 *count += more;
             }
         }
     }
 
-    /// Tells memories that were found by their sizes.
-    fn divide(&self, memories: &[Memory]) -> Resident {
-        let mut resident = Resident::default();
+    /// Splits the resident bytes into linear memory and profiler, by the sizes of the memories.
+    fn split(&self, memories: &[WasmMemory]) -> WasmBytes {
+        let mut resident = WasmBytes::default();
         for memory in memories {
-            // One of an unknown size has just grown, or a component has several: linear memory.
+            // An unknown size is linear memory: it has just grown, or its component has several.
             let [linear, profiler] = self.0.get(&memory.size).copied().unwrap_or([1, 0]);
             let of_profiler =
                 memory.resident * u64::from(profiler) / u64::from(linear + profiler).max(1);
@@ -55,59 +57,59 @@ impl Granted {
     }
 }
 
-/// Reads the kernel's account, and remembers it for a while.
+/// Reads the wasm memories of this process from `smaps`, at a bounded cost.
 #[derive(Debug, Default)]
-pub struct WasmMemories(CachedReading<Vec<Memory>>);
+pub struct WasmMemories(CachedReading<Vec<WasmMemory>>);
 
 impl WasmMemories {
-    /// What is resident now, or was a moment ago; none where the kernel does not say.
-    pub fn resident(&self, granted: &Granted) -> Option<Resident> {
+    /// The resident bytes of the current reading. `None` where the kernel does not report them.
+    pub fn resident(&self, granted: &GrantedSizes) -> Option<WasmBytes> {
         let read = || read(BufReader::new(File::open("/proc/self/smaps").ok()?)).ok();
-        self.0.with(read, |memories| granted.divide(memories))
+        self.0.with(read, |memories| granted.split(memories))
     }
 }
 
-/// A wasm memory as the kernel sees it, in bytes.
+/// One wasm memory in the kernel's list of mappings, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Memory {
+struct WasmMemory {
     size: u64,
     resident: u64,
 }
 
-/// A run of mappings without a gap that can be read and written.
+/// Adjacent mappings that can be read and written.
 #[derive(Debug, Clone, Copy, Default)]
-struct Run {
+struct WritableRange {
     end: u64,
-    memory: Option<Memory>,
+    memory: Option<WasmMemory>,
 }
 
-/// Finds the memories in the text of `smaps`.
-fn read(mut smaps: impl BufRead) -> io::Result<Vec<Memory>> {
+/// Finds the wasm memories in the text of `smaps`.
+fn read(mut smaps: impl BufRead) -> io::Result<Vec<WasmMemory>> {
     let mut memories = Vec::new();
-    let mut run = Run::default();
+    let mut range = WritableRange::default();
     let mut line = String::new();
     while smaps.read_line(&mut line)? > 0 {
         if let Some((start, end, access)) = mapping(&line) {
-            let follows = run.end == start;
+            let is_adjacent = range.end == start;
             let size = end.saturating_sub(start);
-            let before = run.memory.take().filter(|_| follows);
+            let before = range.memory.take().filter(|_| is_adjacent);
             if access.starts_with("rw") {
-                let memory = before.unwrap_or(Memory {
+                let memory = before.unwrap_or(WasmMemory {
                     size: 0,
                     resident: 0,
                 });
-                run.memory = Some(Memory {
+                range.memory = Some(WasmMemory {
                     size: memory.size + size,
                     ..memory
                 });
-            } else if access.starts_with("---") && size >= RESERVED_MIN {
+            } else if access.starts_with("---") && size >= MIN_RESERVED {
                 memories.extend(before);
             }
-            run.end = end;
+            range.end = end;
         } else if let (Some(memory), Some(kibibytes)) =
-            (&mut run.memory, line.strip_prefix("Anonymous:"))
+            (&mut range.memory, line.strip_prefix("Anonymous:"))
         {
-            // What of an initialised page nobody has written to is a page of the file, and counts as code.
+            // An initialised page without a write is still a page of the file, and counts as code.
             let kibibytes = kibibytes.trim().trim_end_matches(" kB").parse::<u64>();
             memory.resident += kibibytes.unwrap_or(0) * 1024;
         }
@@ -116,7 +118,7 @@ fn read(mut smaps: impl BufRead) -> io::Result<Vec<Memory>> {
     Ok(memories)
 }
 
-/// The line that a mapping begins with: `7f00-7f10 rw-p 0000 00:00 0 …`.
+/// Start, end and access rights in the first line of a mapping: `7f00-7f10 rw-p 0000 00:00 0 …`.
 fn mapping(line: &str) -> Option<(u64, u64, &str)> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
@@ -157,8 +159,8 @@ VmFlags: mr mw me sd
 ";
 
     #[test]
-    fn memories_are_what_can_be_written_before_much_that_cannot() {
-        let memory = |size, resident| Memory { size, resident };
+    fn a_memory_is_a_writable_range_before_a_large_reserve() {
+        let memory = |size, resident| WasmMemory { size, resident };
         assert_eq!(
             read(SMAPS.as_bytes()).unwrap(),
             [memory(0x18_0000, 24 << 10), memory(0x1_0000, 64 << 10)]
@@ -166,17 +168,17 @@ VmFlags: mr mw me sd
     }
 
     #[test]
-    fn memories_belong_to_whom_their_size_was_granted() {
+    fn the_size_of_a_memory_tells_its_kind() {
         let memories: Vec<_> = [(100, 10), (200, 20), (300, 30), (400, 40)]
-            .map(|(size, resident)| Memory { size, resident })
+            .map(|(size, resident)| WasmMemory { size, resident })
             .into();
-        let mut granted = Granted::default();
+        let mut granted = GrantedSizes::default();
         granted.add(100, 200);
         granted.add(300, 300);
-        let resident = granted.divide(&memories);
+        let resident = granted.split(&memories);
         assert_eq!(
             resident,
-            Resident {
+            WasmBytes {
                 linear: 10 + 15 + 40,
                 profiler: 20 + 15
             }
