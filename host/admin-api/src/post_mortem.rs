@@ -155,7 +155,9 @@ const OUTDATED_BY: u64 = 32;
 impl Changing {
     fn of(lab: &Lab) -> Self {
         let plugins = lab.registry.plugins();
-        let instances = plugins.iter().map(|p| p.incarnation() + p.reading().generation);
+        let instances = plugins
+            .iter()
+            .map(|p| p.incarnation() + p.reading().generation);
         let sample = lab.monitor.history().process_samples(1).pop();
         Changing {
             requests: lab.requests(),

@@ -132,7 +132,7 @@ mod tests {
     use plugin_host::engine;
     use plugin_host::load::cache::Cache;
     use plugin_host::load::loader::Loader;
-    use plugin_host::settings::Defaults;
+    use plugin_host::settings::{Defaults, HeapProfile};
     use process_memory::limit::MemoryBudget;
     use tokio_util::task::TaskTracker;
 
@@ -148,7 +148,7 @@ mod tests {
         let defaults = Defaults {
             deadline: std::time::Duration::from_millis(250),
             memory_limit: None,
-            heap_profile: true,
+            heap_profile: HeapProfile::Exact,
         };
         let plugins = metrics.plugins.clone();
         let registry = Registry::new(loader.clone(), None, defaults, plugins, TaskTracker::new());

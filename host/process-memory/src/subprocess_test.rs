@@ -7,6 +7,10 @@ const SUBPROCESS_TEST: &str = "LEAK_HOST_SUBPROCESS_TEST";
 
 /// Runs `body` in a subprocess: this test binary again, with `test` (its full path) as the only
 /// test. In the subprocess this function does not return.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the parent test process sets the variable"
+)]
 pub(crate) fn run(test: &str, body: impl FnOnce()) -> Output {
     if std::env::var(SUBPROCESS_TEST).is_ok_and(|name| name == test) {
         body();

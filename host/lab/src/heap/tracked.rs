@@ -8,15 +8,15 @@ use std::time::Duration;
 use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Symbols;
-use guest_heap::{Context, Reading, ContextCursor};
+use guest_heap::{Context, ContextCursor, Reading};
 use tokio::sync::Mutex as AsyncMutex;
 
+use plugin_host::blocking::run_blocking;
 use plugin_host::driver::PluginHeapTables;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
 use plugin_host::instance::backtrace::symbol_options;
 use plugin_host::load::loader::{Loader, Origin};
-use plugin_host::blocking::run_blocking;
 use process_memory::allocator;
 
 /// The reader and the history of one plugin's heap.
@@ -109,7 +109,7 @@ impl HeapReader {
         };
         let PluginHeapTables {
             generation: current,
-            books: tables,
+            tables,
             seen: cursor,
             origin,
         } = answer;

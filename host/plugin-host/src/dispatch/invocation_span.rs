@@ -21,6 +21,7 @@ pub struct InvocationSpan(Option<Span>);
 /// How a call of a plugin ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InvocationEnd {
+    /// The outcome that metrics and traces report.
     pub outcome: InvocationOutcome,
     /// The generation of the instance that was called.
     pub generation: u64,

@@ -1,7 +1,7 @@
 //! The families of plugin metrics: names, help texts, labels and buckets.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
-use telemetry::metrics::family::{MetricDesc, Family};
+use telemetry::metrics::family::{Family, MetricDesc};
 use telemetry::metrics::{DURATION_BUCKETS_SECONDS, MetricsRegistry};
 
 use crate::metrics::labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
@@ -50,9 +50,11 @@ pub(super) struct Families {
 
 impl Families {
     pub(super) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let gauges = |name, help, labels| registry.family(MetricDesc::new(name, help).labels(labels));
+        let gauges =
+            |name, help, labels| registry.family(MetricDesc::new(name, help).labels(labels));
         let gauge = |name, help| gauges(name, help, &["plugin"]);
-        let counter = |name, help, labels| registry.family(MetricDesc::new(name, help).labels(labels));
+        let counter =
+            |name, help, labels| registry.family(MetricDesc::new(name, help).labels(labels));
         let histogram = |name, help, buckets, labels| {
             let desc = MetricDesc::new(name, help).labels(labels);
             registry.family(desc.buckets(buckets))
