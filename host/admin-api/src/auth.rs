@@ -1,56 +1,60 @@
-//! Who may administer: whoever brings the admin token, when the host was started with one; else everybody who
-//! reaches it, but no page of another origin.
+//! Access to the admin API.
 //!
-//! A browser sends some requests for any page without asking, and since bodies are JSON whatever their content type,
-//! such a request could switch leaks. It says where it comes from, though.
+//! With an admin token, a call must bring it. Without one, everyone who reaches the API may use it,
+//! except pages of another origin. A browser sends some requests for any page without a preflight.
+//! Bodies are JSON whatever their content type, so such a request could switch leaks. The `Origin`
+//! header gives it away.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Lab;
-use super::error::ApiError;
+use crate::error::{ApiError, ErrorCode};
+use crate::state::ApiState;
 
-/// Lets a call through that brings the token, or any call when none is asked for.
-pub async fn require_token(State(lab): State<Arc<Lab>>, request: Request, next: Next) -> Response {
-    let Some(token) = &lab.admin_token else {
+/// The middleware of every admin route: passes a call that brings the token, or any call of the
+/// host's own origin if the host has no token.
+pub async fn require_token(
+    State(state): State<Arc<ApiState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(token) = &state.options.admin_token else {
         if !request.method().is_safe() && is_foreign(request.headers()) {
             return ApiError::new(
-                StatusCode::FORBIDDEN,
-                "foreign_origin",
+                ErrorCode::ForeignOrigin,
                 "the request comes from a page of another origin",
-                "use the console of this host, or a client that is no browser; with --admin-token a page that knows the token may",
+                "use the console of this host, or a client that is not a browser; \
+                 with --admin-token, a page that has the token may call",
             )
             .into_response();
         }
         return next.run(request).await;
     };
-    let brought = request
+    let authorized = request
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-        .is_some_and(|brought| same(brought, token.as_bytes()));
-    if brought {
+        .is_some_and(|given| equal(given, token.as_bytes()));
+    if authorized {
         return next.run(request).await;
     }
-    let mut refusal = ApiError::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "the admin API of this host asks for a token",
-        "send the header Authorization: Bearer TOKEN; the token is in LEAK_ADMIN_TOKEN on the host",
+    let mut response = ApiError::new(
+        ErrorCode::Unauthorized,
+        "the admin API of this host requires a token",
+        "send the header Authorization: Bearer TOKEN; on the host, LEAK_ADMIN_TOKEN has the token",
     )
     .into_response();
-    refusal.headers_mut().insert(
-        header::WWW_AUTHENTICATE,
-        header::HeaderValue::from_static("Bearer"),
-    );
-    refusal
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
-/// Whether a browser says that another origin's page has sent this.
+/// Whether a browser says that a page of another origin sent this.
 fn is_foreign(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return false;
@@ -63,8 +67,8 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     authority != headers.get(header::HOST).map(|host| host.as_bytes())
 }
 
-/// Compares in a time that depends on the lengths alone.
-fn same(a: &[u8], b: &[u8]) -> bool {
+/// Compares in a time that depends only on the lengths. The time reveals nothing else about the token.
+fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len()
         && a.iter()
             .zip(b)
@@ -76,10 +80,10 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 mod tests {
     use axum::http::{HeaderMap, HeaderValue, header};
 
-    use super::{is_foreign, same};
+    use super::{equal, is_foreign};
 
     #[test]
-    fn an_origin_is_that_of_the_host_or_foreign() {
+    fn an_origin_other_than_the_host_is_foreign() {
         let headers = |origin: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static("localhost:8080"));
@@ -103,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_itself_fits() {
-        assert!(same(b"token", b"token"));
+    fn only_the_token_itself_is_accepted() {
+        assert!(equal(b"token", b"token"));
         for wrong in ["", "toke", "tokem", "token2", "Token"] {
-            assert!(!same(wrong.as_bytes(), b"token"), "{wrong}");
+            assert!(!equal(wrong.as_bytes(), b"token"), "{wrong}");
         }
     }
 }

@@ -1,112 +1,118 @@
-//! Bodies as the lab's commands send them: JSON whatever the `Content-Type`, and nothing at all for `{}`.
+//! Request bodies.
+//!
+//! A JSON body is accepted whatever its `Content-Type`, and an empty body counts as `{}`: the
+//! commands of the lab's exercises send both.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
-use super::error::{ApiError, shorten};
-use super::{BODY_MAX, Lab};
+use crate::error::{ApiError, ErrorCode, shorten};
+use crate::state::ApiState;
+use plugin_host::error::PluginError;
 
-/// Time that a client gets to finish sending what is too large.
-const DRAIN: Duration = Duration::from_secs(5);
+/// The largest body of a call that takes no component, in bytes.
+const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// One that sends nothing for so long is waiting for the answer.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How long a client may go on sending a body that is too large.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no body.
-pub(super) enum Unread {
-    /// It has more bytes than are taken; how many, if the client has said so.
+/// A client that sends nothing for this long waits for the answer.
+const DRAIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a body was not read.
+enum BodyError {
+    /// The body is longer than the limit. The length is known if the client announced it.
     TooLarge(Option<u64>),
-    /// It did not arrive whole.
-    Broken,
+    /// The body did not arrive completely.
+    Incomplete,
 }
 
-/// Reads a body of at most `limit` bytes, whose parts come within `patience` of each other. What is too large is read on
-/// for a while and not kept: a client that is still sending does not see an answer.
-pub(super) async fn read_whole(
+/// Reads a body of at most `limit` bytes. `timeout` bounds the pause between two parts.
+///
+/// A client that is still sending does not see an answer. The rest of a body that is too large is
+/// therefore received and dropped, for at most [`DRAIN_TIMEOUT`].
+async fn read_body(
     headers: &HeaderMap,
     mut body: Body,
     limit: u64,
-    patience: Duration,
-) -> Result<Vec<u8>, Unread> {
+    timeout: Duration,
+) -> Result<Vec<u8>, BodyError> {
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    let waits = headers.contains_key(header::EXPECT);
+    let expects_continue = headers.contains_key(header::EXPECT);
     if announced.is_some_and(|size| size > limit) {
-        // One that waits for a word before it sends gets this one.
-        if !waits {
+        // A client that waits for `100 Continue` has not started to send.
+        if !expects_continue {
             drain(body).await;
         }
-        return Err(Unread::TooLarge(announced));
+        return Err(BodyError::TooLarge(announced));
     }
     let mut bytes = Vec::new();
     loop {
-        let next = tokio::time::timeout(patience, body.frame()).await;
-        let Some(frame) = next.map_err(|_| Unread::Broken)? else {
+        let next = tokio::time::timeout(timeout, body.frame()).await;
+        let Some(frame) = next.map_err(|_| BodyError::Incomplete)? else {
             return Ok(bytes);
         };
-        let frame = frame.map_err(|_| Unread::Broken)?;
+        let frame = frame.map_err(|_| BodyError::Incomplete)?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
         if (bytes.len() + data.len()) as u64 > limit {
             drain(body).await;
-            return Err(Unread::TooLarge(None));
+            return Err(BodyError::TooLarge(None));
         }
         bytes.extend_from_slice(&data);
     }
 }
 
 async fn drain(mut body: Body) {
-    let mut next = async || tokio::time::timeout(PAUSE, body.frame()).await;
+    let mut next = async || tokio::time::timeout(DRAIN_PAUSE, body.frame()).await;
     let reading = async { while let Ok(Some(Ok(_))) = next().await {} };
-    // One that goes on for longer finds the connection closed.
-    let _ = tokio::time::timeout(DRAIN, reading).await;
+    // After the timeout the connection is closed while the client still sends.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
 }
 
-/// The error of a body that did not arrive whole.
-pub(super) fn broken() -> ApiError {
+fn incomplete() -> ApiError {
     ApiError::new(
-        StatusCode::BAD_REQUEST,
-        "body_unreadable",
-        "the body did not arrive whole",
+        ErrorCode::BodyUnreadable,
+        "the body did not arrive completely",
         "send it again; nothing was changed",
     )
 }
 
-/// A body of at most [`BODY_MAX`] bytes: what calls that take no component take.
-pub(super) async fn read_small(
+/// Reads a body of at most [`MAX_BODY_BYTES`].
+pub(crate) async fn read_small(
     headers: &HeaderMap,
     body: Body,
-    lab: &Lab,
+    state: &ApiState,
 ) -> Result<Vec<u8>, ApiError> {
-    read_whole(headers, body, BODY_MAX as u64, lab.client_timeout)
+    read_body(headers, body, MAX_BODY_BYTES as u64, state.client_timeout())
         .await
-        .map_err(|unread| match unread {
-            Unread::Broken => broken(),
-            Unread::TooLarge(_) => ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("the body is too large: {BODY_MAX} bytes are the most"),
+        .map_err(|error| match error {
+            BodyError::Incomplete => incomplete(),
+            BodyError::TooLarge(_) => ApiError::new(
+                ErrorCode::BodyTooLarge,
+                format!("the body is larger than {MAX_BODY_BYTES} bytes"),
                 "send a smaller one; nothing was changed",
             ),
         })
 }
 
-/// A JSON object.
-pub(super) struct JsonObject(pub(super) Map<String, Value>);
+/// A body that is a JSON object.
+pub(crate) struct JsonObject(pub(crate) Map<String, Value>);
 
-impl FromRequest<Arc<Lab>> for JsonObject {
+impl FromRequest<Arc<ApiState>> for JsonObject {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, lab: &Arc<Lab>) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &Arc<ApiState>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        parse(&read_small(&parts.headers, body, lab).await?).map(JsonObject)
+        parse(&read_small(&parts.headers, body, state).await?).map(JsonObject)
     }
 }
 
@@ -116,8 +122,7 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
     let malformed = |message: String| {
         ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_json",
+            ErrorCode::MalformedJson,
             message,
             "send a JSON object, like {\"enabled\": true}; nothing was changed",
         )
@@ -130,22 +135,51 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
 }
 
 impl JsonObject {
-    /// Takes a member out.
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    /// Removes a field and returns its value.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
 
-    /// Refuses what is left: a misspelt member must not be passed over in silence.
-    pub(super) fn finish(self, known: &[&str]) -> Result<(), ApiError> {
+    /// 422 if a field is left. `known` are the fields that the call accepts.
+    ///
+    /// A misspelt field must not be ignored: `{"leaktype": "cache"}` would clear every leak.
+    pub(crate) fn reject_unknown(self, known: &[&str]) -> Result<(), ApiError> {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) => Err(ApiError::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "unknown_field",
-                format!("{:?} means nothing here", shorten(name)),
-                format!("this call takes: {}", known.join(", ")),
+                ErrorCode::UnknownField,
+                format!("this call has no field {:?}", shorten(name)),
+                match known {
+                    [] => "send no body, or {}".to_owned(),
+                    _ => format!("it accepts: {}", known.join(", ")),
+                },
             )),
         }
+    }
+}
+
+/// A body that is a component of at most `--max-plugin-size`.
+pub(crate) struct ComponentBody(pub(crate) Arc<[u8]>);
+
+impl FromRequest<Arc<ApiState>> for ComponentBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<ApiState>) -> Result<Self, ApiError> {
+        let limit = state.registry.loader().max_size();
+        let (parts, body) = request.into_parts();
+        let read = read_body(&parts.headers, body, limit, state.client_timeout()).await;
+        let bytes = read.map_err(|error| match error {
+            BodyError::Incomplete => incomplete(),
+            BodyError::TooLarge(size) => PluginError::TooLarge { size, limit }.into(),
+        })?;
+        if bytes.is_empty() {
+            return Err(ApiError::new(
+                ErrorCode::MissingComponent,
+                "the body is empty",
+                "send a component: curl -T plugin.wasm URL; nothing was changed",
+            ));
+        }
+        Ok(ComponentBody(bytes.into()))
     }
 }
 
@@ -154,8 +188,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_objects_and_nothing_are_taken() {
-        for (body, fits) in [
+    fn a_json_body_is_an_object_or_empty() {
+        for (body, accepted) in [
             ("", true),
             (" \n", true),
             ("{}", true),
@@ -164,7 +198,7 @@ mod tests {
             ("{", false),
             ("\u{feff}{}", false),
         ] {
-            assert_eq!(parse(body.as_bytes()).is_ok(), fits, "{body:?}");
+            assert_eq!(parse(body.as_bytes()).is_ok(), accepted, "{body:?}");
         }
     }
 }

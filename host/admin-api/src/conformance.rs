@@ -1,60 +1,64 @@
-//! `POST /admin/plugins/check`: whether a component keeps the promises of the contract.
+//! `POST /admin/plugins/check`: checks whether a component follows the contract.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri};
+use axum::extract::State;
+use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Lab;
-use super::error::{ApiError, ErrorBody, shorten};
-use super::upload::ComponentBody;
+use crate::body::ComponentBody;
+use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::query::{ApiQuery, QueryParameters};
+use crate::state::ApiState;
 use plugin_host::conformance::{self, CheckOptions, REQUESTS, REQUESTS_RANGE, Report, Row};
 use process_memory::allocator;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReportBody {
-    /// Whether no promise was broken.
+    /// Whether no check failed.
     passed: bool,
-    /// The plugin's id, if it got so far as to say it.
+    /// The plugin's id; null if the component could not be asked.
     id: Option<String>,
-    /// Its version.
+    /// The plugin's version; null if the component could not be asked.
     version: Option<String>,
     /// SHA-256 of the component, in hex.
     digest: Option<String>,
     /// Requests of each run.
     requests: u32,
-    /// Time that the check took.
+    /// The duration of the check.
     duration_ms: f64,
-    /// One for each promise, always the same ones in the same order.
+    /// One row per check, always the same checks in the same order.
     checks: Vec<RowBody>,
 }
 
-/// One promise.
+/// The result for one promise of the contract.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RowBody {
-    /// Its name: `clear`.
+    /// The name of the check: `clear`.
     check: &'static str,
-    /// `pass`, `fail`, `n/a` (nothing to be kept, or nothing that could be measured) or `skipped` (something before it
-    /// failed).
+    /// `pass`, `fail`, `n/a` (the promise does not apply, or nothing could be measured) or
+    /// `skipped` (an earlier check failed).
     status: &'static str,
-    /// What is promised, with its tolerance.
+    /// The promise, with its tolerance.
     promise: &'static str,
-    /// What was measured, or why not.
+    /// The measured values, or why there are none.
     found: String,
 }
 
-/// How a component is checked.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct CheckQuery {
+pub(crate) struct CheckQuery {
     /// Requests of each run, 50 to 5000; 200 by default.
     #[param(value_type = Option<u32>, minimum = 50, maximum = 5000)]
     requests: Option<String>,
+}
+
+impl QueryParameters for CheckQuery {
+    const NAMES: &str = "requests";
 }
 
 impl From<Report> for ReportBody {
@@ -77,47 +81,41 @@ impl From<Report> for ReportBody {
     }
 }
 
-/// Drives a component through some hundred requests, apart from everything that is loaded, and compares what it says with
-/// what its heap says. The body is the component. The answer is 200 whether it keeps its promises or not.
+/// Checks whether a component follows the contract. The body is the component. The host runs it
+/// through some hundred requests, apart from the loaded plugins, and compares the component's own
+/// numbers with those of its heap. The answer is 200 whether the component passes or fails.
 #[utoipa::path(post, path = "/admin/plugins/check", tag = "plugins", params(CheckQuery),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A component of the world leak-plugin"),
     responses((status = 200, body = ReportBody), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
         (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn check(
-    State(lab): State<Arc<Lab>>,
+pub(crate) async fn check(
+    State(state): State<Arc<ApiState>>,
     uri: Uri,
     ComponentBody(component): ComponentBody,
 ) -> Result<Json<ReportBody>, ApiError> {
-    let Query(query) = Query::<CheckQuery>::try_from_uri(&uri).map_err(|rejection| {
-        ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_query",
-            shorten(&rejection.body_text()),
-            "the query takes requests",
-        )
-    })?;
+    // After the body: a client that is still sending would not see this error.
+    let ApiQuery(query) = ApiQuery::<CheckQuery>::parse(&uri)?;
     let requests = match query.requests.as_deref().map(str::parse) {
         None => REQUESTS,
         Some(Ok(requests)) if REQUESTS_RANGE.contains(&requests) => requests,
         Some(_) => {
-            let (least, most) = (REQUESTS_RANGE.start(), REQUESTS_RANGE.end());
-            let takes = format!("takes a whole number from {least} to {most}");
-            return Err(ApiError::invalid_value("requests", &takes));
+            let (min, max) = (REQUESTS_RANGE.start(), REQUESTS_RANGE.end());
+            let accepts = format!("takes a whole number from {min} to {max}");
+            return Err(ApiError::invalid_value("requests", &accepts));
         }
     };
-    let Ok(_alone) = lab.checking.try_acquire() else {
+    let Ok(_permit) = state.check_permit.try_acquire() else {
         return Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "check_running",
-            "another component is being checked",
+            ErrorCode::CheckRunning,
+            "the host is checking another component",
             "try again in a moment",
         ));
     };
     let terms = CheckOptions {
         requests,
-        deadline: lab.deadline,
+        deadline: state.options.plugin_deadline,
     };
-    let report = conformance::check(lab.registry.loader(), component, terms).await?;
+    let report = conformance::check(state.registry.loader(), component, terms).await?;
     allocator::release_free_pages();
     Ok(Json(report.into()))
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::HttpBody as _;
@@ -13,35 +12,33 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::Lab;
-use super::body::read_small;
-use super::error::{ApiError, ErrorBody};
+use crate::body::read_small;
+use crate::error::{ApiError, ErrorBody};
+use crate::state::ApiState;
 use plugin_host::driver::InvocationResult;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::instance::request::{GuestRequest, RequestHead};
 use telemetry::context::TraceContext;
 
-/// Bytes of a body that plugins get to see.
-const PREVIEW: usize = 1 << 10;
+/// The longest part of a body that plugins get, in bytes.
+const MAX_PREVIEW_BYTES: usize = 1 << 10;
 
-/// The answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Data {
+pub(crate) struct Data {
     /// The service's name.
     service: String,
-    /// A UUID.
+    /// A random UUID.
     request_id: String,
     /// 32 hexadecimal digits: the trace of this request.
     trace_id: String,
-    /// Time taken.
+    /// The time from the request's head to this answer, in milliseconds.
     duration_ms: f64,
-    /// The leaks that ran.
+    /// The leaks that ran, in plugin-id order.
     #[serde(serialize_with = "ids")]
     #[schema(value_type = Vec<String>)]
     leaks_triggered: Vec<Arc<Plugin>>,
-    /// The leaks that are on but failed.
+    /// The leaks that are on but failed, with the reason.
     leaks_failed: Vec<LeakFailure>,
-    /// The payload.
     data: Payload,
 }
 
@@ -49,82 +46,81 @@ fn ids<S: Serializer>(plugins: &[Arc<Plugin>], serializer: S) -> Result<S::Ok, S
     serializer.collect_seq(plugins.iter().map(|plugin| plugin.id()))
 }
 
-/// A leak that failed.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LeakFailure {
-    /// Its name.
+pub(crate) struct LeakFailure {
     leak: String,
-    /// Why.
     reason: String,
 }
 
-/// What the client wanted.
+/// The service's useful work.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Payload {
-    /// A greeting.
+pub(crate) struct Payload {
     message: &'static str,
     /// RFC 3339, UTC.
     #[schema(format = DateTime)]
     timestamp: String,
 }
 
-/// Statuses that a request can ask to be answered with. Few, since each makes series of its own.
-const FAILURES: [StatusCode; 4] = [
+/// The statuses that `fail` accepts. Each status creates its own series, so there are only four.
+const FAILURE_STATUSES: [StatusCode; 4] = [
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::BAD_GATEWAY,
     StatusCode::SERVICE_UNAVAILABLE,
     StatusCode::GATEWAY_TIMEOUT,
 ];
 
-/// Runs every leak that is on, once. 200 unless the client asks for a failure: a plugin that fails is named in
-/// `leaks_failed`. `fail=503` is answered with 503, after the leaks have run: for leaks on the error path.
+/// Runs every leak that is on, once. A plugin that fails does not change the status; it is listed
+/// in `leaks_failed`. With `fail=503` the answer is 503 after the leaks have run: for leaks on the
+/// error path.
 #[utoipa::path(get, path = "/api/data", tag = "service",
-    params(("fail" = Option<u16>, Query, description = "The status to fail with: 500, 502, 503 or 504")),
+    params(("fail" = Option<u16>, Query, description = "The status of the answer: 500, 502, 503 or 504")),
     responses((status = 200, body = Data), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 500, body = ErrorBody),
         (status = 502, body = ErrorBody), (status = 503, body = ErrorBody), (status = 504, body = ErrorBody)))]
-pub(super) async fn data(
-    State(lab): State<Arc<Lab>>,
+pub(crate) async fn data(
+    State(state): State<Arc<ApiState>>,
     Extension(trace): Extension<TraceContext>,
     request: Request,
 ) -> Result<Json<Data>, ApiError> {
     let started = Instant::now();
     let now = Timestamp::now();
-    lab.requests.fetch_add(1, Ordering::Relaxed);
+    state.count_request();
     let request_id = uuid::Builder::from_random_bytes(rand::random())
         .into_uuid()
         .to_string();
     let trace_id = trace.trace_id_hex();
-    if !lab.base_latency.is_zero() {
-        tokio::time::sleep(lab.base_latency).await;
+    if !state.options.base_latency.is_zero() {
+        tokio::time::sleep(state.options.base_latency).await;
     }
 
-    let failure = asked_to_fail(request.uri().query().unwrap_or_default())?;
+    let failure = requested_status(request.uri().query().unwrap_or_default())?;
     let (parts, body) = request.into_parts();
     let preview = if body.is_end_stream() {
         Vec::new()
     } else {
-        // Of its own memory: hardly any request has a body.
-        Box::pin(read_small(&parts.headers, body, &lab)).await?
+        // Boxed: hardly any request has a body, and every request's future would have room for it.
+        Box::pin(read_small(&parts.headers, body, &state)).await?
     };
-    let for_guests = || {
+    let guest_request = || {
         let head = RequestHead {
             id: &request_id,
             time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
             method: parts.method.as_str(),
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
-            body_preview: &String::from_utf8_lossy(preview.get(..PREVIEW).unwrap_or(&preview)),
+            body_preview: &String::from_utf8_lossy(
+                preview.get(..MAX_PREVIEW_BYTES).unwrap_or(&preview),
+            ),
             status: failure.unwrap_or(StatusCode::OK).as_u16(),
             elapsed_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             trace_id: &trace_id,
         };
-        GuestRequest::new(&head, parts.headers.iter().map(as_text))
+        GuestRequest::new(&head, parts.headers.iter().map(header_text))
     };
-    let handled = lab.registry.dispatch(for_guests, &trace).await;
+    let results = state.registry.dispatch(guest_request, &trace).await;
 
-    let mut leaks_triggered = Vec::with_capacity(handled.len());
+    let mut leaks_triggered = Vec::with_capacity(results.len());
     let mut leaks_failed = Vec::new();
-    for one in handled {
+    for one in results {
         match one.result {
             InvocationResult::Triggered => leaks_triggered.push(one.plugin),
             InvocationResult::Skipped => {}
@@ -135,15 +131,10 @@ pub(super) async fn data(
         }
     }
     if let Some(status) = failure {
-        return Err(ApiError::new(
-            status,
-            "asked_to_fail",
-            format!("this request asked for {status}"),
-            "leave out the query parameter fail",
-        ));
+        return Err(ApiError::requested_failure(status));
     }
     Ok(Json(Data {
-        service: lab.service_name.clone(),
+        service: state.options.service_name.clone(),
         request_id,
         trace_id,
         duration_ms: started.elapsed().as_secs_f64() * 1e3,
@@ -156,18 +147,20 @@ pub(super) async fn data(
     }))
 }
 
-/// A header as plugins get it: its value need not be UTF-8.
-fn as_text<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> (&'a str, Cow<'a, str>) {
+/// A header as plugins get it. Bytes that are not UTF-8 become U+FFFD.
+fn header_text<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> (&'a str, Cow<'a, str>) {
     (name.as_str(), String::from_utf8_lossy(value.as_bytes()))
 }
 
-/// The status that a query asks to be answered with.
-fn asked_to_fail(query: &str) -> Result<Option<StatusCode>, ApiError> {
-    let asked = query.split('&').find_map(|pair| pair.strip_prefix("fail="));
-    asked
-        .map(|status| {
-            let known = FAILURES.into_iter().find(|known| known.as_str() == status);
-            known.ok_or_else(|| ApiError::invalid_value("fail", "takes 500, 502, 503 or 504"))
+/// The value of `fail` in a query.
+fn requested_status(query: &str) -> Result<Option<StatusCode>, ApiError> {
+    let wanted = query.split('&').find_map(|pair| pair.strip_prefix("fail="));
+    wanted
+        .map(|wanted| {
+            let status = FAILURE_STATUSES
+                .into_iter()
+                .find(|status| status.as_str() == wanted);
+            status.ok_or_else(|| ApiError::invalid_value("fail", "takes 500, 502, 503 or 504"))
         })
         .transpose()
 }

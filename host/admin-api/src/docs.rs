@@ -1,4 +1,5 @@
-//! The API's own description: `/openapi.json` for programs, `/docs` for people, both from the code.
+//! The API's description: `/openapi.json` for programs, `/docs` for people. Both come from the
+//! code.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -10,12 +11,11 @@ use axum::routing::get;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem, RefOr, Required};
 
-/// The page needs its own style and nothing else.
+/// The `Content-Security-Policy` of `/docs`: the page uses its inline style and loads nothing.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// The two routes.
-pub(super) fn routes(description: OpenApi) -> Router {
+pub(crate) fn routes(description: OpenApi) -> Router {
     let page: Arc<str> = page(&description).into();
     let json = Arc::new(description);
     Router::new()
@@ -52,8 +52,11 @@ fn page(description: &OpenApi) -> String {
                 .flatten();
             let text = text.map(|t| rendered(t)).collect::<Vec<_>>().join(" ");
             let name = escape(path);
-            // A GET that needs no parameters can be tried by a click: the policy allows neither form nor script.
-            let shown = match method == "GET" && !path.contains('{') && !takes_needed(operation) {
+            // A GET without required parameters is a link that shows its answer. Other calls would
+            // need a form or a script, and the policy allows neither.
+            let linked =
+                method == "GET" && !path.contains('{') && !has_required_parameter(operation);
+            let shown = match linked {
                 true => format!("<a href='{name}'><code>{name}</code></a>"),
                 false => format!("<code>{name}</code>"),
             };
@@ -70,33 +73,32 @@ fn page(description: &OpenApi) -> String {
          td,th{{text-align:left;vertical-align:top;padding:.4rem .8rem;border-bottom:1px solid #8884}}\
          code{{white-space:nowrap}}</style>\
          <h1>{title}: API</h1><p>{about}</p>\
-         <p>Types, ranges and errors of each call are in <a href='/openapi.json'>/openapi.json</a>. A path that is a link \
-         shows its answer; where the host asks for an admin token, the admin API needs it in a header, as in \
-         <code>curl -H 'Authorization: Bearer …'</code>.</p>\
+         <p><a href='/openapi.json'>/openapi.json</a> has the types, ranges and errors of each call. \
+         Click a path to see its answer. If this host has an admin token, send it in a header: \
+         <code>curl -H 'Authorization: Bearer TOKEN'</code>.</p>\
          <table><thead><tr><th>Method<th>Path<th>What it does</thead><tbody>{rows}</tbody></table></html>",
         title = escape(&description.info.title),
         about = rendered(description.info.description.as_deref().unwrap_or_default()),
     )
 }
 
-/// Whether a call needs parameters that only the caller knows.
-fn takes_needed(operation: &Operation) -> bool {
+fn has_required_parameter(operation: &Operation) -> bool {
     let parameters = operation.parameters.iter().flatten();
     parameters.into_iter().any(|parameter| match parameter {
         RefOr::T(parameter) => parameter.required == Required::True,
-        // What is described elsewhere may need anything.
+        // A reference is not resolved here, so it counts as required.
         RefOr::Ref(_) => true,
     })
 }
 
-/// Text with its code as code: what stands between backticks.
+/// Text as HTML, with `<code>` for text between backticks.
 fn rendered(text: &str) -> String {
     let mut parts = text.split('`').map(escape);
     let mut out = parts.next().unwrap_or_default();
     while let Some(code) = parts.next() {
         match parts.next() {
             Some(after) => out.push_str(&format!("<code>{code}</code>{after}")),
-            // A backtick without another is a backtick.
+            // A backtick without a partner stays a backtick.
             None => out.push_str(&format!("`{code}")),
         }
     }
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_is_code_and_text_is_text() {
+    fn backticks_become_code_elements() {
         for (text, html) in [
             ("plain", "plain"),
             ("`a<b>` of `c`", "<code>a&lt;b&gt;</code> of <code>c</code>"),

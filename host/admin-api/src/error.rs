@@ -1,5 +1,11 @@
-//! The one place that picks a status: every error leaves as
-//! `{"error": {"code", "message", "hint"}}`.
+//! Errors of the API. This is the only module that picks a status.
+//!
+//! Every error leaves as `{"error": {"code", "message", "hint"}}`. The layers below know no HTTP:
+//! their [`PluginError`] becomes an [`ApiError`] here.
+
+mod codes;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 
@@ -9,208 +15,207 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use codes::ErrorCode;
 use plugin_host::error::PluginError;
 
-/// An error on its way to a client.
+/// The longest part of a client's text that an error repeats, in characters.
+const MAX_QUOTED_CHARS: usize = 60;
+
+/// The answer to a call that failed.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: ErrorCode,
     message: String,
     hint: String,
 }
 
 /// The body of every error.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ErrorBody {
+pub(crate) struct ErrorBody {
     error: ErrorDetail,
 }
 
 /// What went wrong and what to do.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ErrorDetail {
+pub(crate) struct ErrorDetail {
     /// For programs: `unknown_leak`.
-    code: String,
-    /// For people.
+    code: &'static str,
+    /// For people: what went wrong.
     message: String,
-    /// What to do.
+    /// For people: what to do.
     hint: String,
 }
 
 impl ApiError {
-    /// An error with what to do about it.
-    pub fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Self {
+    /// An error with the status of its code. `message` says what went wrong, `hint` what to do.
+    pub fn new(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
         ApiError {
-            status,
+            status: code.status(),
             code,
             message: message.into(),
             hint: hint.into(),
         }
     }
 
-    /// 404 with the leaks there are.
-    pub(super) fn unknown_leak(name: &str, known: &[&str]) -> Self {
+    pub(crate) fn unknown_leak(name: &str, known: &[&str]) -> Self {
         ApiError::new(
-            StatusCode::NOT_FOUND,
-            "unknown_leak",
+            ErrorCode::UnknownLeak,
             format!("there is no leak {:?}", shorten(name)),
-            format!("loaded are: {}", known.join(", ")),
+            format!("loaded leaks: {}", known.join(", ")),
         )
     }
 
-    /// 404 for a plugin.
-    pub(super) fn unknown_plugin(name: &str, known: &[&str]) -> Self {
-        ApiError {
-            code: "unknown_plugin",
-            ..ApiError::unknown_leak(name, known)
-        }
+    pub(crate) fn unknown_plugin(id: &str, known: &[&str]) -> Self {
+        ApiError::new(
+            ErrorCode::UnknownPlugin,
+            format!("there is no plugin {:?}", shorten(id)),
+            format!("loaded plugins: {}", known.join(", ")),
+        )
     }
 
-    /// 422 for one field.
-    pub fn invalid_value(field: &str, takes: &str) -> Self {
+    /// 422 for one field. `accepts` names the type and the range, as in `takes 1 to 40`.
+    pub fn invalid_value(field: &str, accepts: &str) -> Self {
         ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_value",
-            format!("{field}: {takes}"),
+            ErrorCode::InvalidValue,
+            format!("{field}: {accepts}"),
             format!("send another value for {field:?}; nothing was changed"),
         )
     }
 
-    /// 500 for what is nobody's fault but the host's. The cause goes to the log, not to the client.
+    /// The failure that a request to `/api/data` asked for with `fail=STATUS`.
+    pub(crate) fn requested_failure(status: StatusCode) -> Self {
+        ApiError {
+            status,
+            ..ApiError::new(
+                ErrorCode::AskedToFail,
+                format!("this request asked for {status}"),
+                "leave out the query parameter fail",
+            )
+        }
+    }
+
+    /// 500 for a fault of the host itself. The cause goes to the log, not to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
         ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "the host could not do that",
-            "the host's log says why",
+            ErrorCode::Internal,
+            "the host failed to do this",
+            "the host's log has the cause",
         )
     }
 }
 
-/// Enough of a client's word to recognise it.
-pub(super) fn shorten(word: &str) -> String {
-    word.chars().take(60).collect()
+/// The start of a client's text, to repeat it in an error.
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().take(MAX_QUOTED_CHARS).collect()
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let detail = ErrorDetail {
-            code: self.code.into(),
+        let error = ErrorDetail {
+            code: self.code.name(),
             message: self.message,
             hint: self.hint,
         };
-        (self.status, Json(ErrorBody { error: detail })).into_response()
+        (self.status, Json(ErrorBody { error })).into_response()
     }
 }
 
 impl From<PluginError> for ApiError {
     fn from(error: PluginError) -> Self {
         let message = error.to_string();
-        let new = |status, code, hint: String| ApiError::new(status, code, message, hint);
-        match &error {
-            PluginError::Refused(_) => new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "plugin_refused",
+        let (code, hint) = match error {
+            PluginError::InvalidValue { name, message } => {
+                return ApiError::invalid_value(&name, &message);
+            }
+            PluginError::Refused(_) => (
+                ErrorCode::PluginRefused,
                 "build it against wit/leak-plugin.wit for wasm32-wasip2; nothing was changed"
                     .into(),
             ),
-            PluginError::Internal(cause) => ApiError::internal(cause),
-            PluginError::Unreadable { .. } => new(
-                StatusCode::CONFLICT,
-                "plugin_unreadable",
-                "put the file back, or unload the plugin".into(),
+            PluginError::Internal(cause) => return ApiError::internal(&cause),
+            PluginError::Unreadable { .. } => (
+                ErrorCode::PluginUnreadable,
+                "restore the file, or unload the plugin".into(),
             ),
-            PluginError::IdTaken { .. } => new(
-                StatusCode::CONFLICT,
-                "id_taken",
-                "give the plugin another id, or remove the other one; nothing was changed".into(),
+            PluginError::IdTaken { .. } => (
+                ErrorCode::IdTaken,
+                "change the id of one of the two plugins, or unload the other; nothing was changed"
+                    .into(),
             ),
-            PluginError::TooLarge { .. } => new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "plugin_too_large",
-                "strip its debug information, or start the host with --max-plugin-size; nothing was changed".into(),
+            PluginError::TooLarge { .. } => (
+                ErrorCode::PluginTooLarge,
+                "strip its debug information, or raise --max-plugin-size of the host; \
+                 nothing was changed"
+                    .into(),
             ),
-            PluginError::IdMismatch { wanted, found } => new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "id_mismatch",
-                format!("send it to /admin/plugins/{found}, or give it the id {wanted:?}; nothing was changed"),
+            PluginError::IdMismatch { wanted, found } => (
+                ErrorCode::IdMismatch,
+                format!(
+                    "send it to /admin/plugins/{found}, or change its id to {wanted:?}; \
+                     nothing was changed"
+                ),
             ),
-            PluginError::FileTaken { owner, .. } => new(
-                StatusCode::CONFLICT,
-                "file_taken",
-                format!("DELETE /admin/plugins/{owner} first, or rename that file; nothing was changed"),
+            PluginError::FileTaken { owner, .. } => (
+                ErrorCode::FileTaken,
+                format!(
+                    "DELETE /admin/plugins/{owner} first, or rename that file; nothing was changed"
+                ),
             ),
-            PluginError::Unknown(_) => new(
-                StatusCode::NOT_FOUND,
-                "unknown_plugin",
-                "GET /admin/plugins lists what is loaded".into(),
+            PluginError::Unknown(_) => (
+                ErrorCode::UnknownPlugin,
+                "GET /admin/plugins lists the loaded plugins".into(),
             ),
-            PluginError::UnknownSetting { known, .. } => new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "unknown_setting",
+            PluginError::UnknownSetting { known, .. } => (
+                ErrorCode::UnknownSetting,
                 format!("its settings are: {}", known.join(", ")),
             ),
-            PluginError::InvalidValue { name, message } => ApiError::invalid_value(name, message),
-            PluginError::NotRunning { plugin, .. } => new(
-                StatusCode::CONFLICT,
-                "plugin_not_running",
-                format!("POST /admin/leaks/{plugin}/reset starts a fresh instance"),
+            PluginError::NotRunning { plugin, .. } => {
+                (ErrorCode::PluginNotRunning, reset_hint(&plugin))
+            }
+            PluginError::Failed { plugin, .. } => (ErrorCode::PluginFailed, reset_hint(&plugin)),
+            PluginError::NotStarted { plugin, .. } => (
+                ErrorCode::PluginNotStarted,
+                format!(
+                    "change the setting that it fails with (POST /admin/leaks/{plugin} with \
+                     memory_limit_mb, …), or load another version; nothing was changed"
+                ),
             ),
-            PluginError::Failed { plugin, .. } => new(
-                StatusCode::CONFLICT,
-                "plugin_failed",
-                format!("POST /admin/leaks/{plugin}/reset starts a fresh instance"),
-            ),
-            PluginError::NotStarted { plugin, .. } => new(
-                StatusCode::CONFLICT,
-                "plugin_not_started",
-                format!("change what it fails of (POST /admin/leaks/{plugin} with memory_limit_mb, …), or load another version; nothing was changed"),
-            ),
-            PluginError::Overloaded(_) => new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "try again in a moment".into(),
-            ),
-            PluginError::Gone(_) => new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "draining",
-                "try again in a moment".into(),
-            ),
-        }
+            PluginError::Overloaded(_) => (ErrorCode::Overloaded, "try again in a moment".into()),
+            PluginError::Gone(_) => (ErrorCode::Draining, "try again in a moment".into()),
+        };
+        ApiError::new(code, message, hint)
     }
 }
 
-/// Any path that is not served.
-pub(super) async fn not_found(uri: Uri) -> ApiError {
+fn reset_hint(plugin: &str) -> String {
+    format!("POST /admin/leaks/{plugin}/reset starts a fresh instance")
+}
+
+/// The fallback of every path that has no route.
+pub(crate) async fn not_found(uri: Uri) -> ApiError {
     ApiError::new(
-        StatusCode::NOT_FOUND,
-        "not_found",
-        format!("there is nothing at {}", shorten(uri.path())),
-        "GET /docs lists what there is",
+        ErrorCode::NotFound,
+        format!("there is no route {}", shorten(uri.path())),
+        "GET /docs lists the routes",
     )
 }
 
-/// A path that is served, but not for this method.
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+/// The fallback of a route that does not have this method.
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        format!("{} does not take {method}", shorten(uri.path())),
-        "the header Allow names what it takes; GET /docs explains",
+        ErrorCode::MethodNotAllowed,
+        format!("{} does not accept {method}", shorten(uri.path())),
+        "the Allow header lists the accepted methods; GET /docs explains them",
     )
 }
 
-/// A handler that panicked. What it said is in the log.
-pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let said = panic
+/// The answer of a handler that panicked. The panic's message goes to the log.
+pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or(panic.downcast_ref::<&str>().copied());
-    ApiError::internal(&said.unwrap_or("a handler panicked")).into_response()
+    ApiError::internal(&message.unwrap_or("a handler panicked")).into_response()
 }

@@ -1,92 +1,70 @@
-//! What the calls about heaps have in common: their queries.
+//! The query of the calls that show heaps: which plugins, how many rows, compared with what.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Query};
-use axum::http::StatusCode;
-use axum::http::request::Parts;
 use guest_heap::history::WINDOW;
 use guest_heap::snapshot::GroupBy;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Lab;
-use super::error::{ApiError, shorten};
+use crate::error::{ApiError, ErrorCode, shorten};
+use crate::query::QueryParameters;
+use crate::state::ApiState;
 use lab::heap::Selection;
 use lab::heap::baselines::LabBaseline;
 use plugin_host::driver::handle::Plugin;
 
-/// Rows that may be asked for.
-const ROWS_MAX: usize = 1000;
+/// The largest `limit`.
+const MAX_ROWS: usize = 1000;
 
-/// What part of the heaps to show, and how.
+/// Which heaps to show, and how.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HeapQuery {
-    /// One plugin; all of them by default.
+    /// The id of one plugin; all plugins by default.
     plugin: Option<String>,
     /// Rows, 1 to 1000.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// `line`, `function`, `file` or `trace`; `line` by default.
     group_by: Option<String>,
-    /// A named baseline to compare with.
+    /// The named baseline to compare with.
     baseline: Option<String>,
-    /// Compare with this long ago: `30s`, `5m`, at most 15m.
+    /// Compare with the state this long ago: `30s`, `5m`, at most `15m`.
     since: Option<String>,
 }
 
-/// A query, or the error that says what it takes.
-pub struct CheckedQuery(pub HeapQuery);
-
-impl<S: Send + Sync> FromRequestParts<S> for CheckedQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Query::from_request_parts(parts, state)
-            .await
-            .map(|Query(query)| CheckedQuery(query))
-            .map_err(|rejection| {
-                ApiError::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid_query",
-                    shorten(&rejection.body_text()),
-                    "the query takes plugin, limit, group_by, baseline and since",
-                )
-            })
-    }
+impl QueryParameters for HeapQuery {
+    const NAMES: &str = "plugin, limit, group_by, baseline and since";
 }
 
-/// What to compare with.
-pub enum Against {
-    /// The baseline without a name.
-    Unnamed,
+/// The earlier state that a query compares with.
+pub enum Comparison {
+    /// Neither `baseline` nor `since` is given.
+    Default,
     /// A named baseline.
-    Named(Arc<LabBaseline>),
-    /// The host's own history.
+    Baseline(Arc<LabBaseline>),
+    /// The host's own history, this long ago.
     Ago(Duration),
 }
 
 impl HeapQuery {
-    /// The plugins that are asked for.
-    pub fn plugins(&self, lab: &Lab) -> Result<Vec<Arc<Plugin>>, ApiError> {
-        let plugins = lab.registry.plugins();
+    /// The plugins to show.
+    ///
+    /// # Errors
+    ///
+    /// 404 if no plugin has the id.
+    pub fn plugins(&self, state: &ApiState) -> Result<Vec<Arc<Plugin>>, ApiError> {
         match &self.plugin {
-            None => Ok(plugins.to_vec()),
-            Some(name) => match lab.registry.get(name) {
-                Some(plugin) => Ok(vec![plugin]),
-                None => {
-                    let known: Vec<&str> = plugins.iter().map(|p| p.id()).collect();
-                    Err(ApiError::unknown_plugin(name, &known))
-                }
-            },
+            None => Ok(state.registry.plugins().to_vec()),
+            Some(id) => Ok(vec![state.plugin(id)?]),
         }
     }
 
-    /// Whether a plugin is named.
-    pub(super) fn asked(&self) -> Selection {
+    /// Whether the query names a plugin. Then a heap that cannot be read is an error.
+    pub(crate) fn asked(&self) -> Selection {
         if self.plugin.is_some() {
             Selection::Named
         } else {
@@ -94,13 +72,13 @@ impl HeapQuery {
         }
     }
 
-    /// How many rows, `default` unless said.
-    pub(super) fn limit(&self, default: usize) -> Result<usize, ApiError> {
+    /// The number of rows; `default` without a `limit`.
+    pub(crate) fn limit(&self, default: usize) -> Result<usize, ApiError> {
         let Some(text) = &self.limit else {
             return Ok(default);
         };
         match text.parse() {
-            Ok(limit) if (1..=ROWS_MAX).contains(&limit) => Ok(limit),
+            Ok(limit) if (1..=MAX_ROWS).contains(&limit) => Ok(limit),
             _ => Err(ApiError::invalid_value(
                 "limit",
                 "takes a whole number from 1 to 1000",
@@ -108,8 +86,8 @@ impl HeapQuery {
         }
     }
 
-    /// What makes rows one.
-    pub(super) fn group_by(&self) -> Result<GroupBy, ApiError> {
+    /// The property that allocations of one row have in common.
+    pub(crate) fn group_by(&self) -> Result<GroupBy, ApiError> {
         match self.group_by.as_deref() {
             None | Some("line") => Ok(GroupBy::Line),
             Some("function") => Ok(GroupBy::Function),
@@ -122,62 +100,69 @@ impl HeapQuery {
         }
     }
 
-    /// What to compare with, if anything.
-    pub fn against(&self, lab: &Lab) -> Result<Against, ApiError> {
+    /// The earlier state to compare with.
+    ///
+    /// # Errors
+    ///
+    /// 404 if no baseline has the name; 422 if `since` is not a time of 1 s to 15 min, or if both
+    /// are given.
+    pub fn comparison(&self, state: &ApiState) -> Result<Comparison, ApiError> {
         match (&self.baseline, &self.since) {
-            (None, None) => Ok(Against::Unnamed),
-            (Some(name), None) => match lab.baselines.get(name) {
-                Some(moment) => Ok(Against::Named(moment)),
-                None => Err(unknown_baseline(lab, name)),
+            (None, None) => Ok(Comparison::Default),
+            (Some(name), None) => match state.baselines.get(name) {
+                Some(baseline) => Ok(Comparison::Baseline(baseline)),
+                None => Err(unknown_baseline(state, name)),
             },
-            (None, Some(text)) => Ok(Against::Ago(ago(text)?)),
-            (Some(_), Some(_)) => Err(ApiError::invalid_value("since", "goes without baseline")),
+            (None, Some(text)) => Ok(Comparison::Ago(parse_ago(text)?)),
+            (Some(_), Some(_)) => Err(ApiError::invalid_value(
+                "since",
+                "cannot be combined with baseline",
+            )),
         }
     }
 
-    /// An error when a comparison is asked for where there is none.
-    pub(super) fn no_comparison(&self) -> Result<(), ApiError> {
+    /// 422 if the query has `baseline` or `since`, for the calls that do not compare.
+    pub(crate) fn reject_comparison(&self) -> Result<(), ApiError> {
         if self.baseline.is_some() || self.since.is_some() {
-            let takes = "belongs to /admin/memory/diff and /admin/memory/flamegraph";
-            return Err(ApiError::invalid_value("baseline or since", takes));
+            let accepts = "only /admin/memory/diff and /admin/memory/flamegraph take it";
+            return Err(ApiError::invalid_value("baseline or since", accepts));
         }
         Ok(())
     }
 }
 
-/// 404 with the baselines there are.
-pub(super) fn unknown_baseline(lab: &Lab, name: &str) -> ApiError {
-    let known: Vec<String> = lab.baselines.named().into_keys().collect();
+/// 404 `unknown_baseline`, with the names that exist.
+pub(crate) fn unknown_baseline(state: &ApiState, name: &str) -> ApiError {
+    let known: Vec<String> = state.baselines.named().into_keys().collect();
     let known = if known.is_empty() {
         "none".to_owned()
     } else {
         known.join(", ")
     };
     ApiError::new(
-        StatusCode::NOT_FOUND,
-        "unknown_baseline",
+        ErrorCode::UnknownBaseline,
         format!("there is no baseline {:?}", shorten(name)),
-        format!("there are: {known}; PUT /admin/memory/baselines/NAME sets one"),
+        format!("baselines: {known}; PUT /admin/memory/baselines/NAME sets one"),
     )
 }
 
-fn ago(text: &str) -> Result<Duration, ApiError> {
-    let wrong = || ApiError::invalid_value("since", "takes 1s to 15m: 30s, 5m");
+fn parse_ago(text: &str) -> Result<Duration, ApiError> {
+    let invalid = || ApiError::invalid_value("since", "takes 1s to 15m, as in 30s or 5m");
     let (number, unit) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len()),
     );
-    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let number: u64 = number.parse().map_err(|_| invalid())?;
     let seconds = match unit {
         "s" => Some(number),
         "m" => number.checked_mul(60),
         _ => None,
     };
-    let ago = seconds.map(Duration::from_secs).ok_or_else(wrong)?;
+    let ago = seconds.map(Duration::from_secs).ok_or_else(invalid)?;
     if (Duration::from_secs(1)..=WINDOW).contains(&ago) {
         Ok(ago)
     } else {
-        Err(wrong())
+        Err(invalid())
     }
 }
 
@@ -186,9 +171,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_takes_up_to_fifteen_minutes() {
-        assert_eq!(ago("5m").unwrap(), Duration::from_secs(300));
-        assert_eq!(ago("900s").unwrap(), WINDOW);
+    fn since_is_at_most_fifteen_minutes() {
+        assert_eq!(parse_ago("5m").unwrap(), Duration::from_secs(300));
+        assert_eq!(parse_ago("900s").unwrap(), WINDOW);
         for wrong in [
             "",
             "5",
@@ -200,7 +185,7 @@ mod tests {
             "99999999999999999999m",
             "307445734561825861m",
         ] {
-            assert!(ago(wrong).is_err(), "{wrong:?}");
+            assert!(parse_ago(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the API tells of one leak: its state, its numbers, its settings and how it failed.
+//! The status of one leak: its state, sizes, settings and last failure.
 
 use std::sync::Arc;
 
@@ -7,25 +7,25 @@ use serde::{Serialize, Serializer};
 use serde_json::Value as Json_;
 use utoipa::ToSchema;
 
-use super::Lab;
-use super::size::{difference, mb, signed_mb};
+use crate::state::ApiState;
+use crate::units::{difference, mib, signed_mib};
 use plugin_host::driver::handle::Plugin;
 use plugin_host::driver::published_state::Failure;
 use plugin_host::error::Frame;
 use plugin_host::settings::{Settings, Value};
 
-/// A JSON object with one member per setting.
+/// The settings in force, as a JSON object with one field per setting.
 #[derive(Debug)]
-pub(super) struct SettingsBody(Arc<Settings>);
+pub(crate) struct SettingsBody(Arc<Settings>);
 
 impl SettingsBody {
-    /// The settings in force.
-    pub(super) fn of(settings: &Arc<Settings>) -> Self {
+    pub(crate) fn of(settings: &Arc<Settings>) -> Self {
         Self(settings.clone())
     }
 }
 
-// Written as it is read: with a thousand plugins the maps would take longer than the rest of the status.
+// Serialized without a map in between: with a thousand plugins, building the maps would take longer
+// than the rest of the status.
 impl Serialize for SettingsBody {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let members = self.0.iter();
@@ -47,98 +47,97 @@ impl Serialize for ValueBody<'_> {
     }
 }
 
-/// One leak.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LeakStatus {
-    /// Whether it is switched on.
+pub(crate) struct LeakStatus {
+    /// Whether the leak is on.
     enabled: bool,
     /// `running`, `exhausted` or `faulted`.
     state: &'static str,
-    /// What it died of, if it is not running.
+    /// Why the plugin is not running; null while it runs.
     reason: Option<String>,
-    /// The guest's call stack when it died, innermost first: `function at file:line`.
+    /// The guest's call stack at the failure, innermost frame first: `function at file:line`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     backtrace: Vec<String>,
-    /// Its last failure, which a reset does not forget.
+    /// The last failure of any instance. A reset keeps it.
     last_failure: Option<FailureInfo>,
     /// `leaky` or `fixed`.
     variant: String,
-    /// Objects retained.
+    /// Objects that the pattern retains.
     count: u64,
-    /// The same number.
+    /// The same number as `count`.
     entries: u64,
-    /// What is counted.
+    /// The unit of `count`: `entries`, `callbacks`, …
     unit: String,
-    /// MiB that the pattern retains, as it has measured.
+    /// MiB that the pattern retains, measured by the plugin.
     estimated_size_mb: f64,
     /// The same in bytes.
     estimated_size_bytes: u64,
-    /// MiB of linear memory: a high-water mark.
+    /// MiB of linear memory. It never shrinks within one instance.
     linear_memory_mb: f64,
     /// The same in bytes.
     linear_memory_bytes: u64,
-    /// The most linear memory that any instance has had.
+    /// The largest linear memory of any instance, in MiB.
     peak_linear_memory_mb: f64,
     /// The same in bytes.
     peak_linear_memory_bytes: u64,
-    /// MiB of linear memory that the plugin may have.
+    /// The limit of the plugin's linear memory, in MiB.
     memory_limit_mb: f64,
     /// The same in bytes.
     memory_limit_bytes: u64,
-    /// MiB that the guest's allocator has handed out and not got back; null without attribution.
+    /// MiB that the guest's allocator has allocated and not freed; null without attribution.
     heap_live_mb: Option<f64>,
     /// The same in bytes.
     heap_live_bytes: Option<u64>,
-    /// Linear memory gained since the instance had started.
+    /// Growth of the linear memory since the instance started, in MiB.
     growth_since_baseline_mb: f64,
     /// The same in bytes.
     growth_since_baseline_bytes: i64,
     /// Retained bytes per request since the last clear.
     bytes_per_request: f64,
-    /// How far its heap can be told by source line: `exact`, `partial` or `off`.
+    /// How much of the heap is attributed to source lines: `exact`, `partial` or `off`.
     attribution: &'static str,
     /// Why it is not `exact`.
     attribution_why: Option<String>,
-    /// Which instance this is, from 1.
+    /// The number of the instance, from 1.
     generation: u64,
-    /// Requests that this instance was offered while the leak was on.
+    /// Requests that reached this instance while the leak was on.
     requests: u64,
     /// The settings in force.
     #[schema(value_type = Object)]
     settings: SettingsBody,
-    /// When it disables itself, RFC 3339.
+    /// When the leak switches itself off, RFC 3339.
     expires_at: Option<String>,
 }
 
-/// How a plugin failed.
+/// A failure of a plugin.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FailureInfo {
-    /// When, RFC 3339.
+pub(crate) struct FailureInfo {
+    /// The time of the failure, RFC 3339.
     when: String,
     /// One sentence.
     reason: String,
-    /// The guest's call stack, innermost first. Source lines come a moment after the functions.
+    /// The guest's call stack, innermost frame first. Functions are known at once; source lines
+    /// follow when the symbols have been read.
     backtrace: Vec<FrameInfo>,
 }
 
-/// One function on a guest's call stack.
+/// One frame of a guest's call stack.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FrameInfo {
-    /// Its demangled name.
+pub(crate) struct FrameInfo {
+    /// The function's demangled name.
     function: String,
-    /// `file:line`; null where there are no line tables.
+    /// `file:line`; null without a line table.
     location: Option<String>,
 }
 
-/// Every leak by name. Each is looked at when it is written: with a thousand plugins, making them all first would take
-/// as long again.
+/// The status of every loaded leak, by name. Each is read while it is serialized: with a thousand
+/// plugins, building all of them first would double the time.
 #[derive(Debug)]
-pub(super) struct Leaks(Arc<Vec<Arc<Plugin>>>);
+pub(crate) struct Leaks(Arc<Vec<Arc<Plugin>>>);
 
 impl Leaks {
-    /// Those that are loaded.
-    pub(super) fn of(lab: &Lab) -> Self {
-        Self(lab.registry.plugins())
+    pub(crate) fn of(state: &ApiState) -> Self {
+        Self(state.registry.plugins())
     }
 }
 
@@ -148,8 +147,7 @@ impl Serialize for Leaks {
     }
 }
 
-/// The status of one leak.
-pub(super) fn leak_status(plugin: &Plugin) -> LeakStatus {
+pub(crate) fn leak_status(plugin: &Plugin) -> LeakStatus {
     let (reading, details) = (plugin.reading(), plugin.details());
     let fault = details.state.fault();
     let growth = difference(reading.linear.bytes, reading.linear_start);
@@ -165,17 +163,17 @@ pub(super) fn leak_status(plugin: &Plugin) -> LeakStatus {
         count: reading.retained.objects,
         entries: reading.retained.objects,
         unit: details.manifest.unit.clone(),
-        estimated_size_mb: mb(reading.retained.bytes),
+        estimated_size_mb: mib(reading.retained.bytes),
         estimated_size_bytes: reading.retained.bytes,
-        linear_memory_mb: mb(reading.linear.bytes),
+        linear_memory_mb: mib(reading.linear.bytes),
         linear_memory_bytes: reading.linear.bytes,
-        peak_linear_memory_mb: mb(reading.linear_peak),
+        peak_linear_memory_mb: mib(reading.linear_peak),
         peak_linear_memory_bytes: reading.linear_peak,
-        memory_limit_mb: mb(details.settings.policy().memory_limit),
+        memory_limit_mb: mib(details.settings.policy().memory_limit),
         memory_limit_bytes: details.settings.policy().memory_limit,
-        heap_live_mb: reading.heap_live.map(mb),
+        heap_live_mb: reading.heap_live.map(mib),
         heap_live_bytes: reading.heap_live,
-        growth_since_baseline_mb: signed_mb(growth),
+        growth_since_baseline_mb: signed_mib(growth),
         growth_since_baseline_bytes: growth,
         bytes_per_request: reading.bytes_per_request(),
         attribution: attribution_name(&details.attribution),
@@ -187,8 +185,7 @@ pub(super) fn leak_status(plugin: &Plugin) -> LeakStatus {
     }
 }
 
-/// A failure for people and programs.
-pub(super) fn failure(failure: &Failure) -> FailureInfo {
+pub(crate) fn failure(failure: &Failure) -> FailureInfo {
     let frame = |frame: &Frame| FrameInfo {
         function: frame.function.clone(),
         location: frame.location.clone(),
@@ -201,7 +198,7 @@ pub(super) fn failure(failure: &Failure) -> FailureInfo {
 }
 
 /// `exact`, `partial` or `off`.
-pub(super) fn attribution_name(attribution: &Attribution) -> &'static str {
+pub(crate) fn attribution_name(attribution: &Attribution) -> &'static str {
     match attribution {
         Attribution::Exact => "exact",
         Attribution::Partial { .. } => "partial",
@@ -209,8 +206,8 @@ pub(super) fn attribution_name(attribution: &Attribution) -> &'static str {
     }
 }
 
-/// Why it is not exact.
-pub(super) fn attribution_why(attribution: &Attribution) -> Option<String> {
+/// Why the attribution is not exact.
+pub(crate) fn attribution_why(attribution: &Attribution) -> Option<String> {
     match attribution {
         Attribution::Exact => None,
         Attribution::Partial { why } | Attribution::Off { why } => Some(why.clone()),
@@ -218,7 +215,7 @@ pub(super) fn attribution_why(attribution: &Attribution) -> Option<String> {
 }
 
 /// A setting's value as JSON.
-pub(super) fn to_json(value: &Value) -> Json_ {
-    // What cannot be written as JSON is no number.
+pub(crate) fn to_json(value: &Value) -> Json_ {
+    // Only a NaN or an infinity is not JSON; it becomes null.
     serde_json::to_value(ValueBody(value)).unwrap_or_default()
 }

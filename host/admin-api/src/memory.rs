@@ -1,4 +1,4 @@
-//! `/admin/memory`: where the memory is and where it is going.
+//! `GET /admin/memory`: the memory of the process and of each plugin, its ledger and its growth.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,170 +10,177 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json_};
 use utoipa::ToSchema;
 
-use super::Lab;
-use super::error::ApiError;
-use super::leak_status::{LeakStatus, Leaks, attribution_name, attribution_why};
-use super::size::{mb, signed_mb};
+use crate::error::ApiError;
+use crate::leak_status::{LeakStatus, Leaks, attribution_name, attribution_why};
+use crate::state::ApiState;
+use crate::units::{mib, signed_mib};
 use lab::forecast::Forecast;
 use lab::heap::Selection;
 use lab::ledger::Ledger;
 use plugin_host::driver::handle::Plugin;
 use process_memory::process::ProcessReading;
 
-/// Bytes of one page of linear memory, by the WebAssembly specification.
-const PAGE: u64 = 65_536;
+/// The size of one page of linear memory, from the WebAssembly specification.
+const PAGE_BYTES: u64 = 65_536;
 
-/// Lines that the overview shows.
-const TOP: usize = 10;
+/// Rows of `top_allocations`.
+const TOP_ROWS: usize = 10;
 
-/// The process.
+/// The memory of the process.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pid: u32,
-    /// Resident MiB.
+    /// Resident memory in MiB.
     rss_mb: f64,
     rss_bytes: u64,
-    /// MiB of address space: see `reserved_mb`.
+    /// Address space in MiB: see `reserved_mb`.
     vms_mb: f64,
     vms_bytes: u64,
-    /// Of that, what is not resident: wasm reserves gigabytes for each memory and touches what it uses.
+    /// Address space that is not resident, in MiB. Wasm reserves gigabytes for each memory and
+    /// touches only the pages that it uses.
     reserved_mb: f64,
     reserved_bytes: u64,
-    /// Resident bytes in percent of the limit that applies, else of the machine's memory.
+    /// Resident memory in percent of the limit, or of the machine's memory without a limit.
     percent: f64,
-    /// The limit that applies.
+    /// The memory limit in MiB, of the cgroup or from `--memory-limit`; null without a limit.
     limit_mb: Option<f64>,
     limit_bytes: Option<u64>,
 }
 
 /// The memory of one plugin.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct PluginMemory {
-    /// What the host has given: a high-water mark.
+pub(crate) struct PluginMemory {
+    /// MiB of linear memory. It never shrinks within one instance.
     linear_memory_mb: f64,
     linear_memory_bytes: u64,
-    /// The most that any instance has had.
+    /// The largest linear memory of any instance, in MiB.
     peak_linear_memory_mb: f64,
     peak_linear_memory_bytes: u64,
-    /// Pages of 64 KiB.
+    /// Linear memory in pages of 64 KiB.
     pages: u64,
-    /// What the leak pattern itself holds.
+    /// MiB that the pattern retains, measured by the plugin.
     retained_mb: f64,
     retained_bytes: u64,
-    /// How many objects that is.
+    /// Objects that the pattern retains.
     retained_objects: u64,
-    /// What the guest's allocator has handed out and not got back; null without attribution.
+    /// MiB that the guest's allocator has allocated and not freed; null without attribution.
     heap_live_mb: Option<f64>,
     heap_live_bytes: Option<u64>,
-    /// What the guest's allocator has and has not handed out: linear memory less live bytes; null without attribution.
+    /// Linear memory minus the live heap, in MiB; null without attribution.
     heap_free_mb: Option<f64>,
     heap_free_bytes: Option<u64>,
-    /// The heap profiler's own memory, which counts neither as the plugin's nor against its limit.
+    /// MiB of the heap profiler in this plugin. They count neither as the plugin's memory nor
+    /// against its limit.
     profiler_mb: f64,
     profiler_bytes: u64,
     /// `running`, `exhausted` or `faulted`.
     state: &'static str,
 }
 
-/// One source line that holds memory.
+/// A source line with live memory.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TopAllocation {
+pub(crate) struct TopAllocation {
     /// `plugins/cache/src/lib.rs:42`.
     location: String,
     size_kb: f64,
     size_bytes: u64,
-    /// Objects.
+    /// Live objects.
     count: u64,
     plugin: String,
 }
 
 /// The heaps of all plugins.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HeapOverview {
-    /// Live bytes of all plugins with attribution.
+pub(crate) struct HeapOverview {
+    /// Live MiB of all plugins with attribution.
     current_mb: f64,
     current_bytes: u64,
-    /// The most of that, plugin by plugin.
+    /// The sum of the plugins' peaks, in MiB.
     peak_mb: f64,
     peak_bytes: u64,
     /// `exact`, `off` or `partial`.
     attribution: &'static str,
-    /// Why it is not `exact`.
+    /// Why the attribution is not `exact`.
     why: Option<String>,
-    /// The lines that hold most, of plugins that have served a request.
+    /// The lines with the most live bytes, of plugins that have served a request.
     top_allocations: Vec<TopAllocation>,
 }
 
-/// Growth over the last samples and what it leads to.
+/// The growth of the process's memory, and when it reaches the limit.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ForecastBody {
-    /// Slope of a regression over the host's one-second samples.
+pub(crate) struct ForecastBody {
+    /// The slope of a regression over the host's one-second samples.
     growth_bytes_per_second: f64,
-    /// Slope over requests; null when there were none.
+    /// The slope over requests; null without a request.
     bytes_per_request: Option<f64>,
-    /// Seconds until the limit; null when there is none or memory does not grow.
+    /// Seconds until the limit; null without a limit, or if memory does not grow.
     seconds_to_limit: Option<f64>,
-    /// What the samples span: the last minute, less when instances were replaced within it.
+    /// The time that the samples span: the last minute, or less if an instance was replaced in it.
     window_seconds: f64,
-    /// 0 to 1: share of the variance that the line explains, times the share of the window that is filled.
+    /// 0 to 1: the share of the variance that the regression explains, times the share of the
+    /// window that has samples.
     confidence: f64,
-    /// Whether the rise stands out of the noise: else the other numbers say nothing.
+    /// Whether the growth exceeds the noise. If not, the other numbers mean nothing.
     significant: bool,
 }
 
-/// Everything about memory.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Memory {
-    /// The process.
+pub(crate) struct Memory {
     process: Process,
-    /// One member per plugin.
+    /// One field per plugin.
     plugins: BTreeMap<String, PluginMemory>,
-    /// Live bytes by source line, in short.
     heap: HeapOverview,
-    /// Where the resident bytes are: the parts add up to `rss_mb`.
+    /// The resident memory by part, as `PART_mb` and `PART_bytes`. The parts add up to `rss_mb`.
     #[schema(value_type = Object)]
     ledger: Map<String, Json_>,
-    /// Growth of the process.
     forecast: ForecastBody,
-    /// As in /admin/leaks/status.
+    /// The same as `leaks` in `/admin/leaks/status`.
     #[schema(value_type = BTreeMap<String, LeakStatus>)]
     leaks: Leaks,
 }
 
-/// The process, each plugin, the ledger and the forecast.
+/// The memory of the process and of each plugin, the ledger and the forecast.
 #[utoipa::path(get, path = "/admin/memory", tag = "memory", responses((status = 200, body = Memory)))]
-pub(super) async fn memory(State(lab): State<Arc<Lab>>) -> Result<Json<Memory>, ApiError> {
-    let process = lab.monitor.process().map_err(|e| ApiError::internal(&e))?;
-    let ledger = lab.monitor.ledger(&process, &lab.registry, &lab.heaps);
-    Ok(Json(Memory {
-        process: process_body(&lab, &process),
-        plugins: lab
-            .registry
-            .plugins()
-            .iter()
-            .map(|p| (p.id().to_owned(), plugin_body(p)))
-            .collect(),
-        heap: heap_overview(&lab).await?,
-        ledger: ledger_body(&ledger),
-        forecast: forecast_body(&lab.monitor.process_forecast()),
-        leaks: Leaks::of(&lab),
-    }))
+pub(crate) async fn memory(State(state): State<Arc<ApiState>>) -> Result<Json<Memory>, ApiError> {
+    Ok(Json(read(&state).await?))
 }
 
-pub(super) fn process_body(lab: &Lab, process: &ProcessReading) -> Process {
-    let budget = lab.monitor.budget();
+pub(crate) async fn read(state: &ApiState) -> Result<Memory, ApiError> {
+    let process = state
+        .monitor
+        .process()
+        .map_err(|e| ApiError::internal(&e))?;
+    let ledger = state
+        .monitor
+        .ledger(&process, &state.registry, &state.heaps);
+    let plugins = state.registry.plugins();
+    Ok(Memory {
+        process: process_body(state, &process),
+        plugins: plugins
+            .iter()
+            .map(|plugin| (plugin.id().to_owned(), plugin_body(plugin)))
+            .collect(),
+        heap: heap_overview(state).await?,
+        ledger: ledger_body(&ledger),
+        forecast: forecast_body(&state.monitor.process_forecast()),
+        leaks: Leaks::of(state),
+    })
+}
+
+pub(crate) fn process_body(state: &ApiState, process: &ProcessReading) -> Process {
+    let budget = state.monitor.budget();
     let limit = budget.limit.map(|l| l.bytes);
     let reserved = process.virtual_bytes.saturating_sub(process.resident_bytes);
     Process {
         pid: process.pid,
-        rss_mb: mb(process.resident_bytes),
+        rss_mb: mib(process.resident_bytes),
         rss_bytes: process.resident_bytes,
-        vms_mb: mb(process.virtual_bytes),
+        vms_mb: mib(process.virtual_bytes),
         vms_bytes: process.virtual_bytes,
-        reserved_mb: mb(reserved),
+        reserved_mb: mib(reserved),
         reserved_bytes: reserved,
         percent: budget.percent(process.resident_bytes),
-        limit_mb: limit.map(mb),
+        limit_mb: limit.map(mib),
         limit_bytes: limit,
     }
 }
@@ -184,35 +191,35 @@ fn plugin_body(plugin: &Plugin) -> PluginMemory {
         .heap_live
         .map(|live| reading.linear.bytes.saturating_sub(live));
     PluginMemory {
-        linear_memory_mb: mb(reading.linear.bytes),
+        linear_memory_mb: mib(reading.linear.bytes),
         linear_memory_bytes: reading.linear.bytes,
-        peak_linear_memory_mb: mb(reading.linear_peak),
+        peak_linear_memory_mb: mib(reading.linear_peak),
         peak_linear_memory_bytes: reading.linear_peak,
-        pages: reading.linear.bytes / PAGE,
-        retained_mb: mb(reading.retained.bytes),
+        pages: reading.linear.bytes / PAGE_BYTES,
+        retained_mb: mib(reading.retained.bytes),
         retained_bytes: reading.retained.bytes,
         retained_objects: reading.retained.objects,
-        heap_live_mb: reading.heap_live.map(mb),
+        heap_live_mb: reading.heap_live.map(mib),
         heap_live_bytes: reading.heap_live,
-        heap_free_mb: free.map(mb),
+        heap_free_mb: free.map(mib),
         heap_free_bytes: free,
-        profiler_mb: mb(reading.profiler_bytes),
+        profiler_mb: mib(reading.profiler_bytes),
         profiler_bytes: reading.profiler_bytes,
         state: plugin.details().state.name(),
     }
 }
 
-async fn heap_overview(lab: &Lab) -> Result<HeapOverview, ApiError> {
-    let plugins = lab.registry.plugins();
-    // The symbols of a plugin that has done nothing are not worth reading.
+async fn heap_overview(state: &ApiState) -> Result<HeapOverview, ApiError> {
+    let plugins = state.registry.plugins();
+    // A plugin that has served no request is not worth the cost of reading its symbols.
     let active: Vec<_> = plugins
         .iter()
         .filter(|p| p.reading().requests > 0)
         .cloned()
         .collect();
     let mut top = Vec::new();
-    for heap in lab.heaps.snapshots(&active, Selection::All).await? {
-        for group in heap.snapshot.top(GroupBy::Line, TOP) {
+    for heap in state.heaps.snapshots(&active, Selection::All).await? {
+        for group in heap.snapshot.top(GroupBy::Line, TOP_ROWS) {
             top.push(TopAllocation {
                 location: group.location.to_string(),
                 size_kb: group.usage.live_bytes as f64 / 1024.0,
@@ -223,14 +230,14 @@ async fn heap_overview(lab: &Lab) -> Result<HeapOverview, ApiError> {
         }
     }
     top.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
-    top.truncate(TOP);
+    top.truncate(TOP_ROWS);
     let current = plugins.iter().filter_map(|p| p.reading().heap_live).sum();
     let peak = plugins.iter().map(|p| p.reading().heap_peak).sum();
     let (attribution, why) = attribution(&plugins);
     Ok(HeapOverview {
-        current_mb: mb(current),
+        current_mb: mib(current),
         current_bytes: current,
-        peak_mb: mb(peak),
+        peak_mb: mib(peak),
         peak_bytes: peak,
         attribution,
         why,
@@ -238,7 +245,7 @@ async fn heap_overview(lab: &Lab) -> Result<HeapOverview, ApiError> {
     })
 }
 
-/// How far all plugins together can be told by source line.
+/// The attribution of all plugins together, and why it is not exact.
 fn attribution(plugins: &[Arc<Plugin>]) -> (&'static str, Option<String>) {
     let mut names = Vec::with_capacity(plugins.len());
     let mut reasons = Vec::new();
@@ -262,18 +269,18 @@ fn attribution(plugins: &[Arc<Plugin>]) -> (&'static str, Option<String>) {
     (name, (!why.is_empty()).then_some(why))
 }
 
-pub(super) fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
+pub(crate) fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
     let mut body = Map::new();
     for (part, bytes) in ledger.entries() {
-        body.insert(format!("{}_mb", part.name()), signed_mb(bytes).into());
+        body.insert(format!("{}_mb", part.name()), signed_mib(bytes).into());
         body.insert(format!("{}_bytes", part.name()), bytes.into());
     }
-    body.insert("rss_mb".into(), mb(ledger.resident_bytes()).into());
+    body.insert("rss_mb".into(), mib(ledger.resident_bytes()).into());
     body.insert("rss_bytes".into(), ledger.resident_bytes().into());
     body
 }
 
-pub(super) fn forecast_body(forecast: &Forecast) -> ForecastBody {
+pub(crate) fn forecast_body(forecast: &Forecast) -> ForecastBody {
     ForecastBody {
         growth_bytes_per_second: forecast.growth.bytes_per_second,
         bytes_per_request: forecast.growth.bytes_per_request,

@@ -6,22 +6,27 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Lab;
-use super::error::ApiError;
+use crate::error::ApiError;
+use crate::state::ApiState;
 use lab::metrics_refresh;
 
-/// All metrics as Prometheus text, or as OpenMetrics when `Accept` asks for that.
+/// All metrics in the Prometheus text format, or in OpenMetrics if `Accept` asks for it.
 #[utoipa::path(get, path = "/metrics", tag = "service",
     responses((status = 200, body = String, content_type = "text/plain")))]
-pub(super) async fn metrics(
-    State(lab): State<Arc<Lab>>,
+pub(crate) async fn metrics(
+    State(state): State<Arc<ApiState>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    metrics_refresh::refresh(&lab.metrics, &lab.registry, &lab.monitor, &lab.heaps)
-        .map_err(|e| ApiError::internal(&e))?;
+    metrics_refresh::refresh(
+        &state.metrics,
+        &state.registry,
+        &state.monitor,
+        &state.heaps,
+    )
+    .map_err(|e| ApiError::internal(&e))?;
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
-    let page = lab.metrics.render(accept);
+    let page = state.metrics.render(accept);
     Ok(([(header::CONTENT_TYPE, page.content_type)], page.body).into_response())
 }

@@ -1,19 +1,20 @@
-//! Measures every request.
+//! The middleware that measures and traces every request.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Lab;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// The `endpoint` of whatever matched no route: a client must not be able to make series.
+use crate::state::ApiState;
+
+/// The `endpoint` label of a request that matched no route. A client must not be able to create
+/// series.
 const UNMATCHED: &str = "unmatched";
 
-/// Counts and times one request.
-pub(super) async fn measure(
-    State(lab): State<Arc<Lab>>,
+pub(crate) async fn measure(
+    State(state): State<Arc<ApiState>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -26,13 +27,14 @@ pub(super) async fn measure(
     } else {
         template
     };
-    let span = lab.tracer.request(&request, template);
+    let span = state.tracer.request(&request, template);
     let context = span.context().clone();
     request.extensions_mut().insert(context.clone());
     let mut response = span.with_trace_id(next.run(request)).await;
     context.inject(response.headers_mut());
     span.end(response.status());
-    lab.metrics
+    state
+        .metrics
         .http
         .observe(&method, endpoint, response.status(), started.elapsed());
     response

@@ -1,21 +1,22 @@
-//! Everything that changes from second to second, in the shapes of the admin API: what the console is fed with.
+//! The part of the state that changes every second, in the admin API's own JSON: the content of the
+//! console's event stream.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json_};
 
-use super::Lab;
-use super::error::ApiError;
-use super::leak_status::Leaks;
-use super::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
+use crate::error::ApiError;
+use crate::leak_status::Leaks;
+use crate::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
+use crate::state::ApiState;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::driver::journal::{Event, EventKind, RestartReason};
 
-/// Events that an overview shows, of all plugins together.
-const EVENTS: usize = 60;
+/// The most events of an overview, of all plugins together.
+const MAX_EVENTS: usize = 60;
 
-/// The process and the plugins at one moment.
+/// The process and the plugins now.
 #[derive(Debug, Serialize)]
 pub struct Overview {
     /// Requests to /api/data since the start.
@@ -28,31 +29,31 @@ pub struct Overview {
     events: Vec<EventRow>,
 }
 
-/// Where one plugin is going.
+/// The growth of one plugin.
 #[derive(Debug, Serialize)]
 struct Outlook {
-    /// Of what the pattern retains.
+    /// Growth of the bytes that the pattern retains.
     growth_bytes_per_second: f64,
-    /// Until its linear memory meets its limit.
+    /// Seconds until its linear memory reaches its limit; null if it does not grow.
     seconds_to_limit: Option<f64>,
-    /// Changes when the plugin or the form of its settings does.
+    /// SHA-256 of the component. The page loads the plugin's settings again when it changes.
     digest: String,
 }
 
-/// One thing that happened to a plugin.
+/// One event of a plugin.
 #[derive(Debug, Serialize)]
 struct EventRow {
     /// Seconds since 1970-01-01T00:00:00Z.
     at: f64,
     plugin: String,
-    /// `enabled`, `disabled`, `configured`, `cleared`, `reset`, `gc`, `reloaded`, `grown`, `exhausted`, `trap`, `loaded`.
+    /// `enabled`, `disabled`, `configured`, `cleared`, `reset`, `gc`, `reloaded`, `grown`,
+    /// `exhausted`, `trap`, `loaded`.
     kind: &'static str,
-    /// What the kind counts.
     #[serde(flatten)]
     detail: Detail,
 }
 
-/// The numbers of an event.
+/// The fields that depend on the kind of the event.
 #[derive(Debug, Default, Serialize)]
 struct Detail {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,30 +69,35 @@ struct Detail {
 }
 
 impl Overview {
-    /// Reads what there is now.
+    /// Reads the present state.
     ///
     /// # Errors
     ///
-    /// When the kernel does not tell the process's memory.
-    pub fn read(lab: &Lab) -> Result<Self, ApiError> {
-        let process = lab.monitor.process().map_err(|e| ApiError::internal(&e))?;
-        let ledger = lab.monitor.ledger(&process, &lab.registry, &lab.heaps);
-        let plugins = lab.registry.plugins();
+    /// 500 if the process's memory cannot be read from `/proc`.
+    pub fn read(state: &ApiState) -> Result<Self, ApiError> {
+        let process = state
+            .monitor
+            .process()
+            .map_err(|e| ApiError::internal(&e))?;
+        let ledger = state
+            .monitor
+            .ledger(&process, &state.registry, &state.heaps);
+        let plugins = state.registry.plugins();
         let mut events: Vec<(&str, Event)> = plugins
             .iter()
             .flat_map(|p| p.journal().events().into_iter().map(|e| (p.id(), e)))
             .collect();
         events.sort_by_key(|(_, event)| std::cmp::Reverse(event.at.instant));
-        events.truncate(EVENTS);
+        events.truncate(MAX_EVENTS);
         Ok(Overview {
-            requests: lab.requests(),
-            process: process_body(lab, &process),
+            requests: state.requests(),
+            process: process_body(state, &process),
             ledger: ledger_body(&ledger),
-            forecast: forecast_body(&lab.monitor.process_forecast()),
-            leaks: Leaks::of(lab),
+            forecast: forecast_body(&state.monitor.process_forecast()),
+            leaks: Leaks::of(state),
             outlooks: plugins
                 .iter()
-                .map(|p| (p.id().to_owned(), outlook(lab, p)))
+                .map(|p| (p.id().to_owned(), outlook(state, p)))
                 .collect(),
             events: events
                 .into_iter()
@@ -101,10 +107,10 @@ impl Overview {
     }
 }
 
-fn outlook(lab: &Lab, plugin: &Plugin) -> Outlook {
+fn outlook(state: &ApiState, plugin: &Plugin) -> Outlook {
     let details = plugin.details();
     let limit = details.settings.policy().memory_limit;
-    let forecast = lab.monitor.plugin_forecast(plugin, limit);
+    let forecast = state.monitor.plugin_forecast(plugin, limit);
     Outlook {
         growth_bytes_per_second: forecast.map_or(0.0, |f| f.growth.bytes_per_second),
         seconds_to_limit: forecast.and_then(|f| f.seconds_to_limit),
@@ -146,7 +152,7 @@ fn row(plugin: &str, event: Event) -> EventRow {
     }
 }
 
-/// The word for an event, in lists and beside its mark in a chart.
+/// The name of an event's kind, in the event list and at its marker in a chart.
 pub fn event_name(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Loaded => "loaded",

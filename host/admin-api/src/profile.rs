@@ -1,4 +1,5 @@
-//! The same heaps for other tools: `/debug/pprof/heap` and `/admin/memory/flamegraph`.
+//! `GET /debug/pprof/heap` and `GET /admin/memory/flamegraph`: the heaps in the formats of other
+//! tools.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,20 +12,21 @@ use guest_heap::flamegraph::{self, CONTENT_SECURITY_POLICY, MEDIA_TYPE};
 use guest_heap::pprof::ProfileBuilder;
 use guest_heap::snapshot::Snapshot;
 
-use super::Lab;
-use super::error::{ApiError, ErrorBody};
-use super::heap_query::{Against, CheckedQuery, HeapQuery};
+use crate::error::{ApiError, ErrorBody};
+use crate::heap_query::{Comparison, HeapQuery};
+use crate::query::ApiQuery;
+use crate::state::ApiState;
 
-/// A flame graph of live bytes by guest call stack, as SVG; with `?baseline=NAME` or `?since=5m`, of the difference: red
-/// grew, blue shrank.
+/// A flame graph of live bytes by guest call stack, as SVG. With `?baseline=NAME` or `?since=5m` it
+/// shows the difference: red grew, blue shrank.
 #[utoipa::path(get, path = "/admin/memory/flamegraph", tag = "memory", params(HeapQuery),
     responses((status = 200, body = String, content_type = "image/svg+xml"), (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody)))]
-pub(super) async fn flamegraph(
-    State(lab): State<Arc<Lab>>,
-    CheckedQuery(query): CheckedQuery,
+pub(crate) async fn flamegraph(
+    State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Response, ApiError> {
-    let svg = picture(&lab, &query).await?;
+    let svg = render(&state, &query).await?;
     let headers = [
         (header::CONTENT_TYPE, MEDIA_TYPE),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -32,32 +34,33 @@ pub(super) async fn flamegraph(
     Ok((headers, svg).into_response())
 }
 
-/// The flame graph that a query asks for.
+/// Renders the flame graph that a query asks for, as SVG.
 ///
 /// # Errors
 ///
-/// When the query names what there is not, or a heap cannot be read.
-pub async fn picture(lab: &Lab, query: &HeapQuery) -> Result<String, ApiError> {
-    let against = query.against(lab)?;
-    let plugins = query.plugins(lab)?;
-    let heaps = lab.heaps.snapshots(&plugins, query.asked()).await?;
+/// 404 if the query names an unknown plugin or baseline; an error of the plugin if its heap cannot
+/// be read.
+pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiError> {
+    let comparison = query.comparison(state)?;
+    let plugins = query.plugins(state)?;
+    let heaps = state.heaps.snapshots(&plugins, query.asked()).await?;
     let mut then: Vec<(String, Arc<Baseline>, Arc<Snapshot>)> = Vec::new();
     for heap in &heaps {
         let id = heap.plugin.id();
-        let baseline = match &against {
-            Against::Unnamed => continue,
-            Against::Named(moment) => moment.of(&heap.plugin).and_then(|p| p.heap.clone()),
-            Against::Ago(ago) => {
-                let baseline = lab.heaps.with_history(&heap.plugin, |h| h.baseline(*ago));
+        let baseline = match &comparison {
+            Comparison::Default => continue,
+            Comparison::Baseline(then) => then.of(&heap.plugin).and_then(|p| p.heap.clone()),
+            Comparison::Ago(ago) => {
+                let baseline = state.heaps.with_history(&heap.plugin, |h| h.baseline(*ago));
                 baseline.map(|(baseline, _)| Arc::new(baseline))
             }
         };
         let baseline = baseline.unwrap_or_else(|| Arc::new(Baseline::empty(&heap.snapshot)));
         then.push((id.to_owned(), baseline, heap.snapshot.clone()));
     }
-    let unnamed = matches!(against, Against::Unnamed);
+    let live = matches!(comparison, Comparison::Default);
     let drawn = tokio::task::spawn_blocking(move || {
-        if unnamed {
+        if live {
             let guests: Vec<_> = heaps
                 .iter()
                 .map(|h| (h.plugin.id(), &*h.snapshot))
@@ -68,7 +71,7 @@ pub async fn picture(lab: &Lab, query: &HeapQuery) -> Result<String, ApiError> {
                 .iter()
                 .map(|(id, b, s)| (id.as_str(), &**b, &**s))
                 .collect();
-            flamegraph::difference("What changed, by guest call stack", &guests)
+            flamegraph::difference("Change of live bytes by guest call stack", &guests)
         }
     });
     drawn
@@ -81,13 +84,13 @@ pub async fn picture(lab: &Lab, query: &HeapQuery) -> Result<String, ApiError> {
 #[utoipa::path(get, path = "/debug/pprof/heap", tag = "memory", params(HeapQuery),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody)))]
-pub(super) async fn pprof(
-    State(lab): State<Arc<Lab>>,
-    CheckedQuery(query): CheckedQuery,
+pub(crate) async fn pprof(
+    State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Response, ApiError> {
-    query.no_comparison()?;
-    let plugins = query.plugins(&lab)?;
-    let heaps = lab.heaps.snapshots(&plugins, query.asked()).await?;
+    query.reject_comparison()?;
+    let plugins = query.plugins(&state)?;
+    let heaps = state.heaps.snapshots(&plugins, query.asked()).await?;
     let encoded = tokio::task::spawn_blocking(move || {
         let mut profile = ProfileBuilder::new(SystemTime::now());
         for heap in &heaps {

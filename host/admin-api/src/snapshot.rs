@@ -1,102 +1,117 @@
-//! `GET /admin/memory/snapshot` and `GET /admin/memory/history`: live bytes by source line, now and over time.
+//! `GET /admin/memory/snapshot`: live bytes by source line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use guest_heap::history::{History, Series};
 use guest_heap::snapshot::{Group, GroupBy};
 use guest_heap::symbols::Frame;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Lab;
-use super::error::{ApiError, ErrorBody};
-use super::heap_query::{CheckedQuery, HeapQuery};
-use super::leak_status::{attribution_name, attribution_why};
-use super::size::mb;
+use crate::error::{ApiError, ErrorBody};
+use crate::heap_query::HeapQuery;
+use crate::leak_status::{attribution_name, attribution_why};
+use crate::query::ApiQuery;
+use crate::state::ApiState;
+use crate::units::mib;
 use lab::heap::{PluginHeap, Selection};
 use plugin_host::driver::handle::Plugin;
 
-const FILES: usize = 15;
-pub(super) const LINES: usize = 20;
-/// Points of one series that a picture can show.
-const POINTS: usize = 300;
+/// Rows of `by_file`.
+const FILE_ROWS: usize = 15;
 
-/// What one file holds.
+/// Rows of `by_line`, unless the query has a `limit`.
+pub(crate) const DEFAULT_ROWS: usize = 20;
+
+/// The live bytes of one file.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct FileRow {
+pub(crate) struct FileRow {
     filename: String,
     size_mb: f64,
     size_bytes: u64,
-    /// Objects.
+    /// Live objects.
     count: u64,
     plugin: String,
 }
 
-/// What one line, function, file or call stack holds.
+/// The live bytes of one line, function, file or call stack.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LineRow {
-    /// `plugins/cache/src/lib.rs:42`: the guest's own innermost source line.
+pub(crate) struct LineRow {
+    /// `plugins/cache/src/lib.rs:42`: the innermost source line of the plugin itself.
     location: String,
     size_mb: f64,
     size_bytes: u64,
-    /// Objects.
+    /// Live objects.
     count: u64,
     plugin: String,
     function: String,
-    /// The call stack, innermost first; only with `group_by=trace`.
+    /// The call stack, innermost frame first; only with `group_by=trace`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trace: Vec<TraceFrame>,
 }
 
 /// One frame of a call stack.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TraceFrame {
+pub(crate) struct TraceFrame {
     function: String,
     /// `file:line`, if known.
     location: Option<String>,
 }
 
-/// The heap of one plugin in short.
+impl TraceFrame {
+    /// A call stack, in the order of its frames.
+    pub(crate) fn stack(frames: &[Frame]) -> Vec<Self> {
+        let location = |frame: &Frame| Some(format!("{}:{}", frame.file.as_ref()?, frame.line?));
+        frames
+            .iter()
+            .map(|frame| TraceFrame {
+                function: frame.function.to_string(),
+                location: location(frame),
+            })
+            .collect()
+    }
+}
+
+/// A summary of one plugin's heap.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HeapSummary {
+pub(crate) struct HeapSummary {
     /// `exact`, `partial` or `off`.
     attribution: &'static str,
-    /// Why it is not `exact`.
+    /// Why the attribution is not `exact`.
     attribution_why: Option<String>,
-    /// Null without attribution.
+    /// Live MiB; null without attribution.
     heap_live_mb: Option<f64>,
     heap_live_bytes: Option<u64>,
     /// Live objects; null without attribution.
     objects: Option<u64>,
-    /// Call stacks that have allocated.
+    /// The number of call stacks that have allocated.
     contexts: u64,
-    /// Allocations that found no call stack of their own.
+    /// Allocations that were counted without a call stack of their own.
     overflowed: u64,
-    /// Blocks that the profiler could not keep track of.
+    /// Blocks that the profiler could not track.
     lost: u64,
     linear_memory_mb: f64,
     linear_memory_bytes: u64,
     retained_mb: f64,
     retained_bytes: u64,
-    /// `running`, `exhausted` or `faulted`: the books of a dead plugin stay readable until it is reset.
+    /// `running`, `exhausted` or `faulted`. The heap of a plugin that failed stays readable until
+    /// the plugin is reset.
     state: &'static str,
     generation: u64,
 }
 
 /// Live bytes by source line.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SnapshotBody {
+pub(crate) struct SnapshotBody {
     /// RFC 3339, UTC.
     timestamp: String,
     /// Live bytes of all plugins with attribution.
     total_traced_mb: f64,
     total_traced_bytes: u64,
-    /// The most of that, plugin by plugin.
+    /// The sum of the plugins' peaks.
     peak_traced_mb: f64,
     peak_traced_bytes: u64,
     by_file: Vec<FileRow>,
@@ -105,33 +120,33 @@ pub(super) struct SnapshotBody {
     tip: &'static str,
 }
 
-/// Live bytes by source line: what the guests' allocators have handed out and not got back, exactly.
+/// Live bytes by source line: every block that the guests' allocators have allocated and not freed.
 #[utoipa::path(get, path = "/admin/memory/snapshot", tag = "memory", params(HeapQuery),
     responses((status = 200, body = SnapshotBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub(super) async fn snapshot(
-    State(lab): State<Arc<Lab>>,
-    CheckedQuery(query): CheckedQuery,
+pub(crate) async fn snapshot(
+    State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Json<SnapshotBody>, ApiError> {
-    query.no_comparison()?;
-    let (by, limit) = (query.group_by()?, query.limit(LINES)?);
-    let plugins = query.plugins(&lab)?;
+    query.reject_comparison()?;
+    let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
+    let plugins = query.plugins(&state)?;
     Ok(Json(
-        of_plugins(&lab, (&plugins, query.asked()), by, limit).await?,
+        of_plugins(&state, (&plugins, query.asked()), by, limit).await?,
     ))
 }
 
-/// The live bytes of these plugins.
-pub(super) async fn of_plugins(
-    lab: &Lab,
+/// A snapshot of these plugins.
+pub(crate) async fn of_plugins(
+    state: &ApiState,
     (plugins, asked): (&[Arc<Plugin>], Selection),
     by: GroupBy,
     limit: usize,
 ) -> Result<SnapshotBody, ApiError> {
-    let heaps = lab.heaps.snapshots(plugins, asked).await?;
+    let heaps = state.heaps.snapshots(plugins, asked).await?;
     let mut by_file = Vec::new();
     let mut by_line = Vec::new();
     for heap in &heaps {
-        let files = heap.snapshot.top(GroupBy::File, FILES.max(limit));
+        let files = heap.snapshot.top(GroupBy::File, FILE_ROWS.max(limit));
         by_file.extend(
             files
                 .into_iter()
@@ -145,7 +160,7 @@ pub(super) async fn of_plugins(
         );
     }
     by_file.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
-    by_file.truncate(FILES);
+    by_file.truncate(FILE_ROWS);
     by_line.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
     by_line.truncate(limit);
     let total = heaps.iter().map(|h| h.snapshot.totals().live_bytes).sum();
@@ -156,9 +171,9 @@ pub(super) async fn of_plugins(
         .max(total);
     Ok(SnapshotBody {
         timestamp: Timestamp::now().to_string(),
-        total_traced_mb: mb(total),
+        total_traced_mb: mib(total),
         total_traced_bytes: total,
-        peak_traced_mb: mb(peak),
+        peak_traced_mb: mib(peak),
         peak_traced_bytes: peak,
         by_file,
         by_line,
@@ -181,15 +196,15 @@ fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
     HeapSummary {
         attribution: attribution_name(&details.attribution),
         attribution_why: attribution_why(&details.attribution),
-        heap_live_mb: totals.map(|t| mb(t.live_bytes)),
+        heap_live_mb: totals.map(|t| mib(t.live_bytes)),
         heap_live_bytes: totals.map(|t| t.live_bytes),
         objects: totals.map(|t| t.live_objects),
         contexts: totals.map_or(0, |t| t.contexts),
         overflowed: totals.map_or(0, |t| t.overflowed),
         lost: totals.map_or(0, |t| t.lost),
-        linear_memory_mb: mb(reading.linear.bytes),
+        linear_memory_mb: mib(reading.linear.bytes),
         linear_memory_bytes: reading.linear.bytes,
-        retained_mb: mb(reading.retained.bytes),
+        retained_mb: mib(reading.retained.bytes),
         retained_bytes: reading.retained.bytes,
         state: details.state.name(),
         generation: reading.generation,
@@ -199,95 +214,21 @@ fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
 fn file_row(plugin: &str, group: &Group) -> FileRow {
     FileRow {
         filename: group.location.to_string(),
-        size_mb: mb(group.usage.live_bytes),
+        size_mb: mib(group.usage.live_bytes),
         size_bytes: group.usage.live_bytes,
         count: group.usage.live_objects,
         plugin: plugin.to_owned(),
     }
 }
 
-/// A group as a row.
-pub(super) fn line_row(plugin: &str, group: &Group) -> LineRow {
+fn line_row(plugin: &str, group: &Group) -> LineRow {
     LineRow {
         location: group.location.to_string(),
-        size_mb: mb(group.usage.live_bytes),
+        size_mb: mib(group.usage.live_bytes),
         size_bytes: group.usage.live_bytes,
         count: group.usage.live_objects,
         plugin: plugin.to_owned(),
         function: group.site.function.to_string(),
-        trace: trace(&group.frames),
+        trace: TraceFrame::stack(&group.frames),
     }
-}
-
-/// A call stack as JSON.
-pub(super) fn trace(frames: &[Frame]) -> Vec<TraceFrame> {
-    let location = |frame: &Frame| Some(format!("{}:{}", frame.file.as_ref()?, frame.line?));
-    frames
-        .iter()
-        .map(|frame| TraceFrame {
-            function: frame.function.to_string(),
-            location: location(frame),
-        })
-        .collect()
-}
-
-/// Live bytes of one line over time.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SeriesRow {
-    plugin: String,
-    /// `other` for all lines that have no series of their own.
-    location: String,
-    /// Seconds since 1970-01-01T00:00:00Z, and live bytes.
-    #[schema(value_type = Vec<Vec<f64>>)]
-    points: Vec<(f64, u64)>,
-}
-
-/// Live bytes by source line over the last fifteen minutes.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HistoryBody {
-    /// How far back it reaches.
-    window_seconds: f64,
-    /// The finest distance of two points.
-    resolution_seconds: f64,
-    /// The lines that grew most, then the others as one.
-    series: Vec<SeriesRow>,
-}
-
-/// Live bytes by source line over the last fifteen minutes, from one reading a second.
-#[utoipa::path(get, path = "/admin/memory/history", tag = "memory", params(HeapQuery),
-    responses((status = 200, body = HistoryBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub(super) async fn history(
-    State(lab): State<Arc<Lab>>,
-    CheckedQuery(query): CheckedQuery,
-) -> Result<Json<HistoryBody>, ApiError> {
-    query.no_comparison()?;
-    let limit = query.limit(10)?;
-    let (now, unix) = (
-        lab.heaps.now(),
-        Timestamp::now().as_millisecond() as f64 / 1e3,
-    );
-    let (mut covered, mut resolution) = (Duration::ZERO, Duration::ZERO);
-    let mut series = Vec::new();
-    for plugin in query.plugins(&lab)? {
-        let of_plugin = lab.heaps.with_history(&plugin, |history: &History| {
-            covered = covered.max(history.covered());
-            resolution = resolution.max(history.resolution());
-            history.series(limit, POINTS)
-        });
-        let row = |s: Series| SeriesRow {
-            plugin: plugin.id().to_owned(),
-            location: s.site.location.to_string(),
-            points: s
-                .points
-                .into_iter()
-                .map(|(at, bytes)| (unix - (now.saturating_sub(at)).as_secs_f64(), bytes))
-                .collect(),
-        };
-        series.extend(of_plugin.into_iter().map(row));
-    }
-    Ok(Json(HistoryBody {
-        window_seconds: covered.as_secs_f64(),
-        resolution_seconds: resolution.as_secs_f64(),
-        series,
-    }))
 }

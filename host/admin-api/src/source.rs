@@ -1,7 +1,7 @@
-//! `GET /admin/memory/source`: the lines of a plugin's source around one that its heap names.
+//! `GET /admin/memory/source`: a plugin's source around a line that its heap names.
 //!
-//! Only files that the call stacks of a plugin's own heap name, and only below the folder that `--source-root` gives:
-//! the host is no file server.
+//! The host is not a file server. It shows only files that a call stack of the plugin's own heap
+//! names, and only below the folder of `--source-root`.
 
 use std::fs;
 use std::io;
@@ -10,117 +10,95 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::StatusCode;
-use axum::http::request::Parts;
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Lab;
-use super::error::{ApiError, ErrorBody, shorten};
+use crate::error::{ApiError, ErrorBody, ErrorCode, shorten};
+use crate::query::{ApiQuery, QueryParameters};
+use crate::state::ApiState;
 use plugin_host::driver::handle::Plugin;
 
-/// Bytes of a source file that is shown.
-const FILE_MAX: u64 = 1 << 20;
+/// The largest source file that is shown.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Lines before and after, unless said.
-const CONTEXT: usize = 12;
+/// Lines before and after the wanted one, unless the query has a `context`.
+const DEFAULT_CONTEXT_LINES: usize = 12;
 
-/// The most of them.
-const CONTEXT_MAX: usize = 200;
+/// The largest `context`.
+const MAX_CONTEXT_LINES: usize = 200;
 
-/// Lines of a history that are looked through.
-const SERIES: usize = 1000;
+/// The most lines of a history that are searched.
+const MAX_SERIES: usize = 1000;
 
-/// Which line to show.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct SourceQuery {
-    /// Whose heap names the line.
+pub(crate) struct SourceQuery {
+    /// The id of the plugin whose heap names the line.
     plugin: String,
     /// `plugins/cache/src/lib.rs:42`, as in a snapshot or a diff.
     location: String,
-    /// Lines before and after, 0 to 200; 12 by default.
+    /// Lines before and after the wanted one, 0 to 200; 12 by default.
     #[param(value_type = Option<u32>, minimum = 0, maximum = 200)]
     context: Option<String>,
 }
 
-/// A query, or the error that says what it takes.
-pub(super) struct CheckedSource(SourceQuery);
-
-impl<S: Send + Sync> FromRequestParts<S> for CheckedSource {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Query::from_request_parts(parts, state)
-            .await
-            .map(|Query(query)| CheckedSource(query))
-            .map_err(|rejection| {
-                ApiError::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid_query",
-                    shorten(&rejection.body_text()),
-                    "the query takes plugin, location=FILE:LINE and context",
-                )
-            })
-    }
+impl QueryParameters for SourceQuery {
+    const NAMES: &str = "plugin, location=FILE:LINE and context";
 }
 
 /// A part of a source file.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SourceBody {
+pub(crate) struct SourceBody {
     plugin: String,
-    /// As the plugin's symbols name it.
+    /// The file's path in the plugin's symbols.
     file: String,
-    /// The line that was asked for, from 1.
+    /// The wanted line, from 1.
     line: u32,
-    /// The number of the first line shown.
+    /// The number of the first line in `lines`.
     first_line: usize,
     lines: Vec<String>,
-    /// Whether the file is younger than the component: then line numbers may be off.
+    /// Whether the file is newer than the component. Line numbers may then be wrong.
     changed_since_build: bool,
 }
 
-/// The source around a line that a plugin's heap names, if the host can see it.
+/// The source around a line that a plugin's heap names, if the host has the sources.
 #[utoipa::path(get, path = "/admin/memory/source", tag = "memory", params(SourceQuery),
     responses((status = 200, body = SourceBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub(super) async fn source(
-    State(lab): State<Arc<Lab>>,
-    CheckedSource(query): CheckedSource,
+pub(crate) async fn source(
+    State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<SourceQuery>,
 ) -> Result<Json<SourceBody>, ApiError> {
-    let Some(plugin) = lab.registry.get(&query.plugin) else {
-        let plugins = lab.registry.plugins();
-        let known: Vec<&str> = plugins.iter().map(|p| p.id()).collect();
-        return Err(ApiError::unknown_plugin(&query.plugin, &known));
-    };
+    let plugin = state.plugin(&query.plugin)?;
     let context = context(query.context.as_deref())?;
-    let (file, line) = split(&query.location)?;
-    if !names(&lab, &plugin, file, line).await? {
+    let (file, line) = split_location(&query.location)?;
+    if !heap_names(&state, &plugin, file, line).await? {
         return Err(unknown_source(
             format!(
-                "no call stack of {} has {}",
+                "no call stack in the heap of {} has the line {}",
                 query.plugin,
                 shorten(&query.location)
             ),
-            "GET /admin/memory/snapshot?group_by=trace lists them; a reset forgets those of before",
+            "GET /admin/memory/snapshot?group_by=trace lists the call stacks; a reset drops the earlier ones",
         ));
     }
-    let Some(root) = lab.source_root.clone() else {
+    let Some(root) = state.options.source_root.clone() else {
         return Err(unknown_source(
-            "this host sees no sources".to_owned(),
-            "start it with --source-root DIR, the checkout that the plugins were built from; cargo xtask run does",
+            "this host has no sources".to_owned(),
+            "start it with --source-root DIR, the checkout that the plugins were built from; \
+             cargo xtask run does so",
         ));
     };
-    let (name, built) = (file.to_owned(), plugin.details().origin.path.clone());
-    let read = tokio::task::spawn_blocking(move || read(&root, &name, &built));
+    let (name, component) = (file.to_owned(), plugin.details().origin.path.clone());
+    let read = tokio::task::spawn_blocking(move || read(&root, &name, &component));
     let (text, changed_since_build) = match read.await.map_err(|e| ApiError::internal(&e))? {
         Ok(read) => read,
         Err(error) => {
-            tracing::debug!(%error, file, "source not shown");
+            tracing::debug!(%error, file, "cannot read a source file");
             return Err(unknown_source(
-                format!("{} is not below the source root", shorten(file)),
-                "--source-root DIR names the checkout that the plugins were built from",
+                format!("the source root has no readable file {}", shorten(file)),
+                "--source-root must be the checkout that the plugins were built from",
             ));
         }
     };
@@ -142,13 +120,13 @@ pub(super) async fn source(
 }
 
 fn unknown_source(message: String, hint: &str) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "unknown_source", message, hint)
+    ApiError::new(ErrorCode::UnknownSource, message, hint)
 }
 
 fn context(text: Option<&str>) -> Result<usize, ApiError> {
     match text.map(str::parse) {
-        None => Ok(CONTEXT),
-        Some(Ok(lines)) if lines <= CONTEXT_MAX => Ok(lines),
+        None => Ok(DEFAULT_CONTEXT_LINES),
+        Some(Ok(lines)) if lines <= MAX_CONTEXT_LINES => Ok(lines),
         Some(_) => Err(ApiError::invalid_value(
             "context",
             "takes a whole number from 0 to 200",
@@ -156,29 +134,34 @@ fn context(text: Option<&str>) -> Result<usize, ApiError> {
     }
 }
 
-fn split(location: &str) -> Result<(&str, u32), ApiError> {
+fn split_location(location: &str) -> Result<(&str, u32), ApiError> {
     location
         .rsplit_once(':')
         .and_then(|(file, line)| Some((file, line.parse().ok().filter(|line| *line > 0)?)))
         .ok_or_else(|| {
             ApiError::invalid_value(
                 "location",
-                "takes FILE:LINE, like plugins/cache/src/lib.rs:42",
+                "takes FILE:LINE, as in plugins/cache/src/lib.rs:42",
             )
         })
 }
 
-/// Whether a call stack of this plugin's heap, now or in its history, goes through this line.
-async fn names(lab: &Lab, plugin: &Arc<Plugin>, file: &str, line: u32) -> Result<bool, ApiError> {
+/// Whether a call stack of this plugin's heap, now or in its history, has this line.
+async fn heap_names(
+    state: &ApiState,
+    plugin: &Arc<Plugin>,
+    file: &str,
+    line: u32,
+) -> Result<bool, ApiError> {
     let location = format!("{file}:{line}");
-    let in_history = lab.heaps.with_history(plugin, |history| {
-        let series = history.series(SERIES, 2);
+    let in_history = state.heaps.with_history(plugin, |history| {
+        let series = history.series(MAX_SERIES, 2);
         series.iter().any(|s| *s.site.location == *location)
     });
     if in_history {
         return Ok(true);
     }
-    let Some(snapshot) = lab.heaps.snapshot(plugin).await? else {
+    let Some(snapshot) = state.heaps.snapshot(plugin).await? else {
         return Ok(false);
     };
     let file = file.to_owned();
@@ -193,16 +176,16 @@ async fn names(lab: &Lab, plugin: &Arc<Plugin>, file: &str, line: u32) -> Result
     found.await.map_err(|e| ApiError::internal(&e))
 }
 
-/// The text of a file below the root, and whether it is younger than the component.
+/// The text of a file below the root, and whether the file is newer than the component.
 fn read(root: &Path, file: &str, component: &Path) -> io::Result<(String, bool)> {
     let path = below(root, file)?;
-    let about = fs::metadata(&path)?;
-    if !about.is_file() || about.len() > FILE_MAX {
+    let metadata = fs::metadata(&path)?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let age = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
-    let built: Option<SystemTime> = age(component);
-    let changed = age(&path)
+    let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    let built: Option<SystemTime> = modified(component);
+    let changed = modified(&path)
         .zip(built)
         .is_some_and(|(file, built)| file > built);
     Ok((
@@ -211,10 +194,10 @@ fn read(root: &Path, file: &str, component: &Path) -> io::Result<(String, bool)>
     ))
 }
 
-/// The file's real path, if that is below the root's and nothing on the way is hidden.
+/// The file's real path, if it is below the root and no part of it is a hidden file or folder.
 fn below(root: &Path, file: &str) -> io::Result<PathBuf> {
-    let plain = |component: Component<'_>| matches!(component, Component::Normal(name) if !name.as_encoded_bytes().starts_with(b"."));
-    if !Path::new(file).components().all(plain) {
+    let visible = |component: Component<'_>| matches!(component, Component::Normal(name) if !name.as_encoded_bytes().starts_with(b"."));
+    if !Path::new(file).components().all(visible) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let (root, path) = (fs::canonicalize(root)?, fs::canonicalize(root.join(file))?);
@@ -230,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_outside_the_root_is_read() {
+    fn files_outside_the_root_are_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("checkout");
         fs::create_dir_all(root.join("plugins/cache")).unwrap();
@@ -267,21 +250,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_too_large_is_not_shown() {
+    fn a_file_over_the_size_limit_is_not_read() {
         let root = tempfile::tempdir().unwrap();
         fs::write(
             root.path().join("big.rs"),
-            vec![b'x'; FILE_MAX as usize + 1],
+            vec![b'x'; MAX_FILE_BYTES as usize + 1],
         )
         .unwrap();
         assert!(read(root.path(), "big.rs", Path::new("/nowhere")).is_err());
     }
 
     #[test]
-    fn a_location_is_a_file_and_a_line() {
-        assert_eq!(split("a/b.rs:7").unwrap(), ("a/b.rs", 7));
+    fn a_location_is_a_file_and_a_line_number() {
+        assert_eq!(split_location("a/b.rs:7").unwrap(), ("a/b.rs", 7));
         for wrong in ["", "a/b.rs", "a/b.rs:", "a/b.rs:0", "a/b.rs:-1", "a/b.rs:x"] {
-            assert!(split(wrong).is_err(), "{wrong:?}");
+            assert!(split_location(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The page's files, from the host's own binary.
+//! The page's files, compiled into the host's binary.
 
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use admin_api::error::ApiError;
-use admin_api::name::Name;
+use admin_api::error::{ApiError, ErrorCode};
+use admin_api::path_name::PathName;
 
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Name, media type and text of each.
-pub(super) const FILES: [(&str, &str, &str); 20] = [
+/// The name, the media type and the content of each file.
+const FILES: [(&str, &str, &str); 20] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
@@ -21,12 +21,16 @@ pub(super) const FILES: [(&str, &str, &str); 20] = [
     ("dom.js", SCRIPT, include_str!("assets/dom.js")),
     ("events.js", SCRIPT, include_str!("assets/events.js")),
     ("exercises.js", SCRIPT, include_str!("assets/exercises.js")),
-    ("fate.js", SCRIPT, include_str!("assets/fate.js")),
     ("flame.js", SCRIPT, include_str!("assets/flame.js")),
     ("format.js", SCRIPT, include_str!("assets/format.js")),
     ("memory.js", SCRIPT, include_str!("assets/memory.js")),
     ("overview.js", SCRIPT, include_str!("assets/overview.js")),
     ("plugins.js", SCRIPT, include_str!("assets/plugins.js")),
+    (
+        "post_mortem_banner.js",
+        SCRIPT,
+        include_str!("assets/post_mortem_banner.js"),
+    ),
     ("settings.js", SCRIPT, include_str!("assets/settings.js")),
     ("source.js", SCRIPT, include_str!("assets/source.js")),
     ("state.js", SCRIPT, include_str!("assets/state.js")),
@@ -34,17 +38,15 @@ pub(super) const FILES: [(&str, &str, &str); 20] = [
     ("traffic.js", SCRIPT, include_str!("assets/traffic.js")),
 ];
 
-/// One of them.
-pub(super) async fn show(Name(file): Name) -> Response {
+pub(crate) async fn show(PathName(file): PathName) -> Response {
     match FILES.iter().find(|(name, _, _)| *name == file) {
         Some((_, media_type, text)) => {
             ([(header::CONTENT_TYPE, *media_type)], *text).into_response()
         }
         None => ApiError::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "the console has no such file",
-            "GET / is the console, GET /docs lists the API",
+            ErrorCode::NotFound,
+            "the console does not have this file",
+            "GET / is the console; GET /docs lists the API",
         )
         .into_response(),
     }

@@ -1,4 +1,4 @@
-//! The page's markup, without any data: the scripts fill in what the admin API answers.
+//! The page's markup. It has no data: the scripts fill in the answers of the admin API.
 
 mod heap;
 mod overview;
@@ -6,18 +6,22 @@ mod overview;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
-use super::Console;
-use super::exercises;
+use crate::exercises;
 
-/// `GET /`.
-pub(super) async fn show(State(console): State<Arc<Console>>) -> axum::response::Html<String> {
-    axum::response::Html(console.page.clone())
+/// `GET /`. The state is the page, rendered once.
+pub(crate) async fn show(State(page): State<Arc<str>>) -> Html<String> {
+    Html(page.to_string())
 }
 
-/// The page.
-pub(super) fn page() -> Markup {
+/// The whole page as HTML.
+pub(crate) fn html() -> Arc<str> {
+    page().into_string().into()
+}
+
+fn page() -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,9 +39,9 @@ pub(super) fn page() -> Markup {
             body {
                 a.skip href="#main" { "Skip to the content" }
                 (top())
-                noscript { p.banner { "The console needs its script. Without it: " a href="/docs" { "the API" } "." } }
+                noscript { p.banner { "The console needs JavaScript. Without it, use " a href="/docs" { "the API" } "." } }
                 div #banner .banner role="alert" hidden {}
-                (fate())
+                (post_mortem_banner())
                 (token())
                 div.layout {
                     main #main tabindex="-1" {
@@ -74,18 +78,18 @@ fn top() -> Markup {
     }
 }
 
-/// What is known of the host before this one, if it died.
-fn fate() -> Markup {
+/// The end of the previous run, if it was killed or crashed.
+fn post_mortem_banner() -> Markup {
     html! {
-        section #fate .banner aria-label="The last host" hidden {
+        section #post-mortem .banner aria-label="Previous run" hidden {
             div.head {
-                p { strong #fate-message {} " " span #fate-age {} }
-                button #fate-close type="button" { "Dismiss" }
+                p { strong #post-mortem-message {} " " span #post-mortem-age {} }
+                button #post-mortem-close type="button" { "Dismiss" }
             }
-            details #fate-held {
-                summary { "What held the memory" }
-                ol #fate-lines {}
-                p.hint { "All of it: " code { "GET /admin/post-mortem" } }
+            details #post-mortem-details {
+                summary { "Lines with the most live memory" }
+                ol #post-mortem-lines {}
+                p.hint { "All readings: " code { "GET /admin/post-mortem" } }
             }
         }
     }
@@ -94,12 +98,12 @@ fn fate() -> Markup {
 fn token() -> Markup {
     html! {
         form #token .card hidden {
-            h2 { "This host asks for its admin token" }
-            p { "It is in " code { "LEAK_ADMIN_TOKEN" } " on the host. The page keeps it until its tab is closed." }
+            h2 { "Admin token required" }
+            p { "The host has it in " code { "LEAK_ADMIN_TOKEN" } ". This page keeps it until you close the tab." }
             div.row {
                 label for="token-value" { "Admin token" }
                 input #token-value type="password" autocomplete="off" required;
-                button type="submit" { "Use it" }
+                button type="submit" { "Use token" }
             }
             p #token-error .error role="alert" {}
         }
@@ -119,13 +123,13 @@ fn traffic() -> Markup {
                         }
                     }
                 }
-                label for="rate" { "Steadily" }
+                label for="rate" { "Steady rate" }
                 input #rate type="number" min="1" max="200" step="1" value="20";
                 span.unit { "per second" }
                 button #steady type="button" { "Start" }
                 button #stop type="button" disabled { "Stop" }
                 progress #sending max="1" value="0" aria-label="Requests sent" hidden {}
-                output #sent { "No request sent from this page yet." }
+                output #sent { "No requests sent yet." }
             }
         }
     }
@@ -154,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
+    fn the_page_has_no_inline_code_and_no_external_address() {
         let page = page().into_string();
         for forbidden in [
             "style=",
@@ -172,17 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn every_label_names_a_field_and_every_id_is_one() {
+    fn ids_are_unique_and_every_reference_has_its_element() {
         let page = page().into_string();
         let ids: Vec<&str> = page
             .split(" id=\"")
             .skip(1)
             .filter_map(|rest| rest.split('"').next())
             .collect();
-        let mut once = ids.clone();
-        once.sort_unstable();
-        once.dedup();
-        assert_eq!(once.len(), ids.len(), "{ids:?}");
+        let mut unique = ids.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), ids.len(), "{ids:?}");
         for attribute in [" for=\"", " aria-labelledby=\"", " aria-controls=\""] {
             for name in page.split(attribute).skip(1) {
                 let name = name.split('"').next().unwrap();

@@ -8,20 +8,19 @@ mod build;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
 use crate::listener;
-use admin_api::Lab;
-use console::Console;
+use admin_api::ApiState;
 use lab::sampler;
-use plugin_host::load::watch;
+use plugin_host::registry::Registry;
 use process_memory::allocator;
 use process_memory::watchdog::Watchdog;
 use telemetry::{Telemetry, logs};
@@ -55,7 +54,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
 /// Every part of the host, started and not serving yet.
 struct App {
-    lab: Arc<Lab>,
+    state: Arc<ApiState>,
     telemetry: Telemetry,
     listeners: Listeners,
     /// Plugins, event streams and background tasks.
@@ -90,15 +89,15 @@ impl App {
         let background = self.start_background();
         self.listeners.announce()?;
         let App {
-            lab,
+            state,
             telemetry,
             listeners,
             tasks,
             stopping,
             _watchdog,
         } = self;
-        let console = Console::new(lab.clone(), tasks.clone(), stopping.clone());
-        let mut servers = listeners.serve(&lab, console, &stopping);
+        let console = console::routes(state.clone(), tasks.clone(), stopping.clone());
+        let mut servers = listeners.serve(&state, console, &stopping);
 
         tokio::select! {
             name = signals.recv() => tracing::info!("{name}: draining"),
@@ -109,34 +108,34 @@ impl App {
         drain(&mut servers).await;
         background.abort();
         // Waits for a load or unload in progress, which a slow plugin can delay.
-        let _timed_out = timeout(SHUTDOWN_STEP_TIMEOUT, lab.registry.unload_all()).await;
+        let _timed_out = timeout(SHUTDOWN_STEP_TIMEOUT, state.registry.unload_all()).await;
         tasks.close();
         // A driver ends with its last call, and each call has a time limit.
         let _timed_out = timeout(SHUTDOWN_STEP_TIMEOUT, tasks.wait()).await;
-        lab.post_mortem.record_clean_exit();
+        state.post_mortem.record_clean_exit();
         telemetry.flush().await;
         Ok(())
     }
 
     /// Starts the sampler, the writer of the post-mortem and the watch of the plugins folder.
     fn start_background(&self) -> BackgroundTasks {
-        let lab = self.lab.clone();
+        let state = self.state.clone();
         let sampler = sampler::run(
-            lab.monitor.clone(),
-            lab.registry.clone(),
-            lab.heaps.clone(),
+            state.monitor.clone(),
+            state.registry.clone(),
+            state.heaps.clone(),
             move || {
-                lab.forget_unloaded();
-                lab.requests()
+                state.drop_unloaded();
+                state.requests()
             },
         );
         let stopping = self.stopping.clone();
         let sampler = self.tasks.spawn(async move {
             tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
         });
-        let post_mortem = admin_api::post_mortem::keep(self.lab.clone());
+        let post_mortem = admin_api::post_mortem::record_until_stopped(self.state.clone());
         let post_mortem = self.tasks.spawn(post_mortem);
-        let watch = watch::follow(self.lab.registry.clone(), self.stopping.clone());
+        let watch = Registry::follow_folder(self.state.registry.clone(), self.stopping.clone());
         self.tasks.spawn(watch);
         BackgroundTasks {
             sampler: sampler.abort_handle(),
@@ -158,27 +157,22 @@ impl Listeners {
 
     /// Starts one server per listener. A separate admin listener also has the console and the one
     /// service route that the console calls.
-    fn serve(self, lab: &Arc<Lab>, console: Console, stopping: &CancellationToken) -> JoinSet<()> {
+    fn serve(
+        self,
+        state: &Arc<ApiState>,
+        console: Router,
+        stopping: &CancellationToken,
+    ) -> JoinSet<()> {
         let mut servers = JoinSet::new();
-        let mut start = |listener: TcpListener, routes: OpenApiRouter| {
-            let routes = admin_api::finish(routes, lab);
-            let stopping = stopping.clone();
-            servers.spawn(listener::serve(
-                listener,
-                routes,
-                lab.client_timeout,
-                stopping,
-            ));
+        let mut start = |listener: TcpListener, routes: Router| {
+            let (client_timeout, stopping) = (state.client_timeout(), stopping.clone());
+            servers.spawn(listener::serve(listener, routes, client_timeout, stopping));
         };
-        let service = admin_api::service(lab.clone());
-        let admin = admin_api::admin(lab.clone());
-        let console = console.routes();
         match self.admin {
-            None => start(self.service, service.merge(admin).merge(console.into())),
+            None => start(self.service, admin_api::app(state, console)),
             Some(listener) => {
-                start(self.service, service);
-                let traffic = admin_api::traffic(lab.clone());
-                start(listener, admin.merge(traffic).merge(console.into()));
+                start(self.service, admin_api::service_app(state));
+                start(listener, admin_api::admin_app(state, console));
             }
         }
         servers

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use admin_api::ApiOptions;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
-use plugin_host::settings::Defaults;
+use plugin_host::settings::{Defaults, HeapProfile};
 use process_memory::byte_size::ByteSize;
 use telemetry::logs::LogOptions;
 use telemetry::options::TelemetryOptions;
@@ -176,7 +176,7 @@ pub(crate) struct Config {
     pub(crate) plugin_deadline: Duration,
 
     /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
-    #[arg(long, value_name = "PROFILE", value_enum, default_value_t = HeapProfile::Exact)]
+    #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
 
     /// The log.
@@ -194,14 +194,6 @@ pub(crate) struct Config {
     /// The user's home
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HeapProfile {
-    /// Track every allocation
-    Exact,
-    /// Run plugins without instrumentation
-    Off,
 }
 
 impl Config {
@@ -251,7 +243,7 @@ impl Config {
         Defaults {
             deadline: self.plugin_deadline,
             memory_limit: self.plugin_memory_limit.map(ByteSize::bytes),
-            heap_profile: self.heap_profile == HeapProfile::Exact,
+            heap_profile: self.heap_profile,
         }
     }
 }

@@ -1,16 +1,16 @@
-// Calls of the public admin API, with the token if the host asks for one, and what is under way.
+// Calls of the public admin API, with the admin token, and a list of the calls that take long.
 
-import { one, say } from "./dom.js";
+import { one, setText } from "./dom.js";
 
 const KEY = "leak-lab-admin-token";
 
-/** Calls shorter than this are not worth a word. */
-const NOTICEABLE_MS = 400;
+/** The page's status line shows calls that take longer than this. */
+const LONG_CALL_MS = 400;
 
 const running = new Map();
-let clock;
+let timer;
 
-/** An answer that is not a success, in the API's own words. */
+/** An error of the API: status, code, message and hint. The status is 0 without an answer. */
 export class ApiError extends Error {
   constructor(status, code, message, hint) {
     super(message);
@@ -18,36 +18,36 @@ export class ApiError extends Error {
   }
 }
 
-/** The headers that every call brings. */
+/** The headers of every call. */
 export function headers() {
   const token = sessionStorage.getItem(KEY);
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-/** Keeps the token until the tab is closed. */
+/** Stores the token until the tab is closed. */
 export function useToken(token) {
   sessionStorage.setItem(KEY, token);
 }
 
-/** Shows the form for the token. */
-export function askForToken(why) {
+/** Shows the form for the token, with the error of the token that was refused. */
+export function askForToken(message) {
   one("#token").hidden = false;
-  say(one("#token-error"), sessionStorage.getItem(KEY) ? why : "");
+  setText(one("#token-error"), sessionStorage.getItem(KEY) ? message : "");
   one("#token-value").focus();
 }
 
-/** One call; the answer's JSON, or an ApiError. */
+/** Makes a call. Returns the JSON of the answer, or throws an ApiError. */
 export async function call(method, path, body) {
   const id = Symbol(path);
-  running.set(id, { what: `${method} ${path.split("?")[0]}`, since: performance.now() });
-  clock ??= setInterval(showRunning, 200);
+  running.set(id, { name: `${method} ${path.split("?")[0]}`, since: performance.now() });
+  timer ??= setInterval(showRunning, 200);
   try {
     const response = await fetch(path, {
       method,
       headers: headers(),
       body: body === undefined || typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body),
     });
-    if (!response.ok) throw await refused(response);
+    if (!response.ok) throw await errorOf(response);
     return await response.json();
   } catch (error) {
     if (error instanceof ApiError) throw error;
@@ -58,8 +58,8 @@ export async function call(method, path, body) {
   }
 }
 
-/** The error that an answer carries. */
-export async function refused(response) {
+/** The error in an answer. Asks for the token if the answer is 401. */
+export async function errorOf(response) {
   const answer = await response.json().catch(() => ({}));
   const { code = "error", message = `The host answered ${response.status}`, hint = "" } = answer.error ?? {};
   if (response.status === 401) askForToken(message);
@@ -68,13 +68,13 @@ export async function refused(response) {
 
 function showRunning() {
   const now = performance.now();
-  const long = [...running.values()].filter((call) => now - call.since > NOTICEABLE_MS);
-  say(
+  const long = [...running.values()].filter((call) => now - call.since > LONG_CALL_MS);
+  setText(
     one("#activity"),
-    long.map((call) => `${call.what}: ${((now - call.since) / 1000).toFixed(0)} s`).join(", "),
+    long.map((call) => `${call.name}: ${((now - call.since) / 1000).toFixed(0)} s`).join(", "),
   );
   if (running.size === 0) {
-    clearInterval(clock);
-    clock = undefined;
+    clearInterval(timer);
+    timer = undefined;
   }
 }

@@ -1,12 +1,12 @@
-// The few things that every module does with the page.
+// Helpers for the page's elements.
 
-/** The one element of this selector. */
+/** The first element that matches. */
 export const one = (selector, within = document) => within.querySelector(selector);
 
-/** All elements of this selector. */
+/** All elements that match. */
 export const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-/** An element with properties and children; text is always text. */
+/** A new element with properties and children. A string child is text, never markup. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -18,24 +18,24 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Changes a text only where it differs, so that nothing is announced or drawn for nothing. */
-export function say(element, text) {
+/** Sets the text of an element if it differs. An equal text would be announced and drawn again. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Runs the work of a button: meanwhile it is busy, and its outcome is said in `output`. */
-export async function busy(button, output, work) {
+/** Runs the action of a button. The button is disabled meanwhile, and `output` shows the result. */
+export async function runAction(button, output, action) {
   button.setAttribute("aria-busy", "true");
   button.disabled = true;
   output?.classList.remove("error");
   try {
-    const text = await work();
-    if (output && text !== undefined) say(output, text);
+    const text = await action();
+    if (output && text !== undefined) setText(output, text);
     return true;
   } catch (error) {
     if (output) {
       output.classList.add("error");
-      say(output, explain(error));
+      setText(output, explain(error));
     }
     return false;
   } finally {
@@ -44,7 +44,7 @@ export async function busy(button, output, work) {
   }
 }
 
-/** An error in the words of the API, with its hint. */
+/** The message of an error, with its hint. */
 export function explain(error) {
   return error.hint ? `${error.message}. ${error.hint}` : error.message;
 }

@@ -1,6 +1,6 @@
-// What happened to the plugins, newest first.
+// The events of the plugins, newest first.
 
-import { make, one, say } from "./dom.js";
+import { make, one, setText } from "./dom.js";
 import { clock, count, size } from "./format.js";
 
 const TEXT = {
@@ -10,8 +10,8 @@ const TEXT = {
   configured: () => "settings changed",
   cleared: (event) => `cleared: ${count(event.objects)} objects, ${size(event.bytes)}`,
   reset: (event) => `reset: instance ${event.generation}`,
-  gc: (event) => `memory given back: instance ${event.generation}`,
-  reloaded: (event) => `loaded again: instance ${event.generation}`,
+  gc: (event) => `recycled by gc: instance ${event.generation}`,
+  reloaded: (event) => `reloaded: instance ${event.generation}`,
   grown: (event) => `linear memory grew: ${size(event.from_bytes)} → ${size(event.bytes)}`,
   exhausted: (event) => `exhausted: ${event.reason}`,
   trap: (event) => `trap: ${event.reason}`,
@@ -19,10 +19,10 @@ const TEXT = {
 
 const shown = new Map();
 
-/** Adds what is new and forgets what the host has forgotten; what is there already stays untouched. */
+/** Adds new events and removes those that the host has dropped. Other rows stay as they are. */
 export function showEvents(events) {
   const list = one("#events");
-  // What happened before the page was opened is nothing to be told aloud.
+  // A screen reader must not read out the events from before the page was opened.
   one("#log").setAttribute("aria-live", shown.size === 0 ? "off" : "polite");
   const keys = new Set();
   for (const event of events.toReversed()) {
@@ -31,7 +31,7 @@ export function showEvents(events) {
     const text = TEXT[event.kind]?.(event) ?? event.kind;
     const row = shown.get(key);
     if (row) {
-      say(row.lastElementChild, text);
+      setText(row.lastElementChild, text);
       continue;
     }
     const time = make("time", { dateTime: new Date(event.at * 1000).toISOString() }, clock(event.at));

@@ -1,22 +1,22 @@
-// The exercises beside the lab: copy a command, or have the page make its calls.
+// The exercises: copy a command, or let the page make its calls.
 
 import { call } from "./api.js";
-import { all, busy, explain, make, one, say } from "./dom.js";
+import { all, explain, make, one, runAction, setText } from "./dom.js";
 import { count } from "./format.js";
 import { onChange, show, state } from "./state.js";
 import { send } from "./traffic.js";
 
-/** Lines of an answer that are shown: the panel is for reading. */
-const LINES = 60;
+/** The most lines of an answer that are shown. */
+const MAX_LINES = 60;
 
-/** The command as it works from where the page is. */
-const here = (text) => text.replaceAll("http://localhost:8080", location.origin);
+/** The command with the address of this page. */
+const withOrigin = (text) => text.replaceAll("http://localhost:8080", location.origin);
 
 async function run(steps, result) {
   result.replaceChildren();
   for (const step of steps) {
-    if (step.step === "elsewhere") {
-      result.append(make("p", {}, `For a terminal: ${step.line}`));
+    if (step.step === "terminal") {
+      result.append(make("p", {}, `Run this in a terminal: ${step.line}`));
     } else if (step.times > 1) {
       const sent = await send(step.times);
       result.append(make("p", {}, `${step.path}: ${sent.answered} requests sent`));
@@ -26,29 +26,29 @@ async function run(steps, result) {
       const part = (step.show ?? "").split(".").filter(Boolean).reduce((value, name) => value?.[name], answer);
       const lines = (JSON.stringify(part, null, 2) ?? "null").split("\n");
       const label = `${step.method} ${step.path}${step.show ? ` ${step.show}` : ""}`;
-      const text = lines.slice(0, LINES).join("\n");
+      const text = lines.slice(0, MAX_LINES).join("\n");
       result.append(make("p", {}, label), make("pre", { tabIndex: 0, ariaLabel: "Answer", role: "region" }, text));
-      const more = lines.length - LINES;
-      if (more > 0) result.append(make("p", { className: "hint more" }, `${count(more)} more lines: a terminal shows them all.`));
+      const more = lines.length - MAX_LINES;
+      if (more > 0) result.append(make("p", { className: "hint more" }, `${count(more)} more lines. A terminal shows them all.`));
     }
   }
 }
 
-function prepare(block) {
+function prepareCommand(block) {
   const steps = JSON.parse(block.dataset.steps);
   const code = one("code", block);
-  say(code, here(code.textContent));
+  setText(code, withOrigin(code.textContent));
   const result = one(".result", block);
   const copy = one(".copy", block);
   copy.addEventListener("click", async () => {
     await navigator.clipboard.writeText(code.textContent).then(
-      () => say(result, "copied"),
+      () => setText(result, "copied"),
       () => getSelection()?.selectAllChildren(code),
     );
   });
   const button = one(".run", block);
   button?.addEventListener("click", () =>
-    busy(button, null, () =>
+    runAction(button, null, () =>
       run(steps, result).catch((error) => result.append(make("p", { className: "error" }, explain(error)))),
     ),
   );
@@ -65,9 +65,9 @@ function open() {
   }
 }
 
-/** The panel. */
+/** The panel with the exercises. */
 export function startExercises() {
-  all(".command").forEach(prepare);
+  all(".command").forEach(prepareCommand);
   one("#exercises-toggle").addEventListener("click", () => show({ exercise: state.exercise ? "" : "1" }));
   for (const link of all("[data-exercise]")) {
     link.addEventListener("click", (event) => {

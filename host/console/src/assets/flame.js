@@ -1,53 +1,53 @@
-// The flame graph: a picture of the host's in a frame of its own, searched from the page.
+// The flame graph: an SVG of the host in a frame, searched from the page.
 
 import { call } from "./api.js";
-import { explain, one, say } from "./dom.js";
-import { comparison, tookPicture } from "./memory.js";
+import { explain, one, setText } from "./dom.js";
+import { comparison, restartAge } from "./memory.js";
 import { show, state } from "./state.js";
 
 const frame = () => one("#flame-frame");
 
-/** The picture is drawn for light: in the dark its page and its own words change, the boxes stay as they are. */
+/** The SVG is drawn for light. In dark mode its background and its text change; the boxes stay. */
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** A picture that is hidden would lay itself out for a width of nothing: it goes with its view. */
+/** Removes the SVG when its view closes. A hidden SVG would lay itself out for a width of 0. */
 export function closeFlame() {
   const empty = frame().cloneNode();
   empty.removeAttribute("src");
-  empty.addEventListener("load", settle);
+  empty.addEventListener("load", afterLoad);
   frame().replaceWith(empty);
 }
 
-/** Orders the picture and shows it. */
+/** Orders the SVG and shows it. */
 export async function drawFlame() {
   const error = one("#flame-error");
-  say(error, "");
+  setText(error, "");
   try {
     const { path } = await call("POST", `/console/pictures?${comparison()}`);
     if (state.view !== "flame") return;
     frame().src = path;
-    tookPicture();
+    restartAge();
   } catch (problem) {
-    say(error, explain(problem));
+    setText(error, explain(problem));
   }
 }
 
 function search() {
   const picture = frame().contentWindow;
   const output = one("#flame-matched");
-  if (!picture?.search || !picture.document.getElementById("frames")) return say(output, "");
+  if (!picture?.search || !picture.document.getElementById("frames")) return setText(output, "");
   try {
     picture.reset_search();
-    say(picture.document.getElementById("matched"), " ");
-    if (state.term === "") return say(output, "");
+    setText(picture.document.getElementById("matched"), " ");
+    if (state.term === "") return setText(output, "");
     picture.search(state.term);
-    say(output, picture.document.getElementById("matched").textContent.trim() || "No match");
+    setText(output, picture.document.getElementById("matched").textContent.trim() || "No match");
   } catch {
-    say(output, "This is no regular expression");
+    setText(output, "Not a regular expression");
   }
 }
 
-/** The search field and the picture's size. */
+/** The search field and the size of the frame. */
 export function startFlame() {
   const term = one("#flame-term");
   term.value = state.term;
@@ -60,30 +60,29 @@ export function startFlame() {
     const picture = frame().contentWindow;
     if (picture?.unzoom) picture.unzoom();
   });
-  frame().addEventListener("load", settle);
-  dark.addEventListener("change", dress);
+  frame().addEventListener("load", afterLoad);
+  dark.addEventListener("change", adaptToPage);
 }
 
-/** Takes over what the page says and does itself, and follows its colours. */
-function dress() {
+/** Hides the SVG's own search and texts, which do not fit a narrow frame, and applies dark mode. */
+function adaptToPage() {
   const picture = frame().contentDocument;
   if (picture?.documentElement?.localName !== "svg") return;
-  // The page has its own search and its own words: those of the picture do not fit a narrow frame.
   for (const id of ["search", "matched", "subtitle", "title"]) {
     const own = picture.getElementById(id);
     if (own) own.style.display = "none";
   }
-  const [ground] = picture.querySelectorAll("svg > rect");
-  if (ground) ground.style.fill = dark.matches ? "#19202a" : "#ffffff";
-  for (const words of picture.querySelectorAll("svg > text")) words.style.fill = dark.matches ? "#e6ebf2" : "#000000";
+  const [background] = picture.querySelectorAll("svg > rect");
+  if (background) background.style.fill = dark.matches ? "#19202a" : "#ffffff";
+  for (const text of picture.querySelectorAll("svg > text")) text.style.fill = dark.matches ? "#e6ebf2" : "#000000";
 }
 
-function settle() {
+function afterLoad() {
   const svg = frame().contentDocument?.documentElement;
-  say(one("#flame-legend"), svg?.querySelector("#subtitle")?.textContent ?? "");
-  dress();
+  setText(one("#flame-legend"), svg?.querySelector("#subtitle")?.textContent ?? "");
+  adaptToPage();
   const height = Number.parseFloat(svg?.getAttribute("height") ?? "");
   if (height > 0) frame().style.height = `${Math.min(height + 20, 1600)}px`;
-  // The picture lays itself out after it has loaded.
+  // The SVG's script lays it out after the load event.
   setTimeout(search, 50);
 }

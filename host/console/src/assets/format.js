@@ -1,8 +1,8 @@
-// Numbers as a person reads them.
+// Numbers with units.
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/** `5.1 MiB`; `–` for what is not known. */
+/** `5.1 MiB`; `–` for null. */
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return "–";
   let value = Math.abs(bytes);
@@ -20,7 +20,7 @@ export function change(bytes) {
   return bytes > 0 ? `+${size(bytes)}` : size(bytes);
 }
 
-/** `12,345`. */
+/** `12,345`; `–` for null. */
 export function count(number) {
   return number === null || number === undefined ? "–" : number.toLocaleString("en");
 }
@@ -30,7 +30,7 @@ export function countChange(number) {
   return `${number > 0 ? "+" : number < 0 ? "−" : ""}${count(Math.abs(number))}`;
 }
 
-/** `3 min 20 s`, `2 h 5 min`; `–` for never. */
+/** `3 min 20 s`, `2 h 5 min`; `–` for null. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 60) return `${Math.round(seconds)} s`;

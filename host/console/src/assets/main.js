@@ -1,32 +1,32 @@
-// Puts the page together: the views, the stream, and what happens when it breaks.
+// Starts the page: the views, and the event stream with its connection state.
 
 import { useToken } from "./api.js";
-import { all, explain, one, say } from "./dom.js";
+import { all, explain, one, setText } from "./dom.js";
 import { startExercises } from "./exercises.js";
-import { startFate } from "./fate.js";
 import { closeFlame, drawFlame, startFlame } from "./flame.js";
 import { startMemory } from "./memory.js";
-import { showFrame, startOverview } from "./overview.js";
+import { showUpdate, startOverview } from "./overview.js";
 import { startPlugins } from "./plugins.js";
+import { startPostMortemBanner } from "./post_mortem_banner.js";
 import { startSource } from "./source.js";
 import { onChange, show, state } from "./state.js";
-import { Stream } from "./stream.js";
+import { EventStream } from "./stream.js";
 import { startTraffic } from "./traffic.js";
 
 const narrow = matchMedia("(max-width: 700px)");
-const stream = new Stream(showFrame, showConnection);
+const stream = new EventStream(showUpdate, showConnection);
 
-function showConnection(now, why) {
-  const live = now === "live";
-  const mark = one("#connection");
-  say(mark, live ? "live" : "not connected");
-  mark.className = `state ${live ? "good" : "bad"}`;
+function showConnection(state, error) {
+  const live = state === "live";
+  const badge = one("#connection");
+  setText(badge, live ? "live" : "disconnected");
+  badge.className = `state ${live ? "good" : "bad"}`;
   document.body.classList.toggle("stale", !live);
   const banner = one("#banner");
-  banner.hidden = live || why.status === 401;
+  banner.hidden = live || error.status === 401;
   if (!banner.hidden) {
-    const reason = why.name === "AbortError" ? "The host has been silent for some seconds" : explain(why);
-    say(banner, `${reason}. What you see is old; the page tries again by itself.`);
+    const reason = error.name === "AbortError" ? "The host has sent nothing for some seconds" : explain(error);
+    setText(banner, `${reason}. The numbers are out of date. Reconnecting…`);
   }
 }
 
@@ -59,11 +59,11 @@ for (const choice of all('[name="window"]')) {
 one("#token").addEventListener("submit", (event) => {
   event.preventDefault();
   useToken(one("#token-value").value);
-  // Everything that was refused is asked for again.
+  // Repeats every call that was refused.
   location.reload();
 });
 narrow.addEventListener("change", openStream);
-// A page in the background needs no pictures.
+// A hidden page needs no updates.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) stream.stop();
   else openStream();
@@ -71,12 +71,12 @@ document.addEventListener("visibilitychange", () => {
 
 showView();
 startTraffic();
-// What fits into the overview depends on the room that the exercises leave.
+// Before the overview: its columns depend on the width that the exercises leave.
 startExercises();
 startOverview();
 startFlame();
 startSource();
 startMemory(drawFlame);
 startPlugins();
-startFate();
+startPostMortemBanner();
 openStream();

@@ -1,14 +1,16 @@
-// Which lines hold memory, or hold more than they did.
+// The table of live memory, or of its change, by line, function, file or call stack.
 
 import { call } from "./api.js";
-import { busy, explain, make, one, say } from "./dom.js";
+import { explain, make, one, runAction, setText } from "./dom.js";
 import { change, clock, count, countChange, duration, size } from "./format.js";
 import { onChange, show, state } from "./state.js";
 
-const ROWS = 40;
-let asked = 0;
+const MAX_ROWS = 40;
 
-/** How the table is called, what its first two columns are, and which of them the grouping fills. */
+/** The number of the latest request. An answer to an earlier one is dropped. */
+let latestRequest = 0;
+
+/** The table's title and the headings of its first two columns. A column without one is hidden. */
 const GROUPINGS = {
   line: { title: "Memory by source line", place: "Line", function: "Function" },
   function: { title: "Memory by function", place: "", function: "Function" },
@@ -16,28 +18,33 @@ const GROUPINGS = {
   trace: { title: "Memory by call stack", place: "Line", function: "Call stack, innermost first" },
 };
 
-/** Call stacks that are unfolded from the start: one has some twenty frames. */
-const UNFOLDED = 1;
+/** The call stacks that are open at first. One has about twenty frames. */
+const OPEN_STACKS = 1;
 
-/** When the picture was taken, and how many requests the host had served by the frame after it: those before may be in it. */
-let taken;
+/**
+ * When the shown data was read, and the requests in the update after that. Earlier requests may be
+ * in the data.
+ */
+let shown;
+
+/** The requests in the latest update. */
 let served;
 
-/** A new picture: its age counts from now. */
-export function tookPicture() {
-  taken = { at: performance.now() };
+/** The shown data is new: its age counts from now. */
+export function restartAge() {
+  shown = { at: performance.now() };
   showAge();
 }
 
 function showAge() {
-  if (taken === undefined || state.view === "overview") return;
-  const seconds = (performance.now() - taken.at) / 1000;
-  const more = (served ?? 0) - (taken.served ?? served ?? 0);
-  const missed = more > 0 ? `, ${count(more)} request${more === 1 ? "" : "s"} since` : "";
-  say(one("#picture-age"), seconds < 3 && more <= 0 ? "fresh" : `${duration(seconds)} old${missed}`);
+  if (shown === undefined || state.view === "overview") return;
+  const seconds = (performance.now() - shown.at) / 1000;
+  const requests = (served ?? 0) - (shown.served ?? served ?? 0);
+  const since = requests > 0 ? `, ${count(requests)} request${requests === 1 ? "" : "s"} since` : "";
+  setText(one("#heap-age"), seconds < 3 && requests <= 0 ? "up to date" : `${duration(seconds)} old${since}`);
 }
 
-/** The query of the API for what the controls say. */
+/** The API's query for the state of the controls. */
 export function comparison() {
   const query = new URLSearchParams();
   const [how, what] = state.against.split(":");
@@ -50,23 +57,23 @@ export function comparison() {
 export const isDifference = () => state.against !== "live";
 
 async function load() {
-  const mine = ++asked;
+  const request = ++latestRequest;
   const query = comparison();
   query.set("group_by", state.group);
-  query.set("limit", String(ROWS));
+  query.set("limit", String(MAX_ROWS));
   const summary = one("#memory-summary");
   summary.classList.remove("error");
   try {
     const path = isDifference() ? "/admin/memory/diff" : "/admin/memory/snapshot";
     const answer = await call("GET", `${path}?${query}`);
-    if (mine !== asked) return;
+    if (request !== latestRequest) return;
     if (isDifference()) showDifference(answer);
     else showLive(answer);
-    tookPicture();
+    restartAge();
   } catch (error) {
-    if (mine !== asked) return;
+    if (request !== latestRequest) return;
     summary.classList.add("error");
-    say(summary, explain(error));
+    setText(summary, explain(error));
     one("#growing tbody").replaceChildren();
   }
 }
@@ -75,13 +82,13 @@ function showDifference(answer) {
   const rows = [...answer.growing_allocations, ...answer.shrinking_allocations];
   const requests = answer.requests_since_baseline;
   const each = answer.bytes_per_request === null ? "" : `: ${change(Math.round(answer.bytes_per_request))} per request`;
-  say(
+  setText(
     one("#memory-summary"),
     `${change(answer.total_growth_bytes)} in ${count(requests)} request${requests === 1 ? "" : "s"}${each}. ${asOf()}` +
-      (rows.length === 0 ? " Nothing has changed: switch a leak on and send requests." : ""),
+      (rows.length === 0 ? " No change. Switch a leak on and send requests." : ""),
   );
   table(
-    "What changed, largest growth first",
+    "Change, largest growth first",
     ["Change", "Objects", "Now"],
     rows.map((row) => ({
       ...row,
@@ -94,9 +101,9 @@ function showDifference(answer) {
 function showLive(answer) {
   const partial = Object.entries(answer.plugins).filter(([, plugin]) => plugin.attribution !== "exact");
   const missing = partial.map(([id, plugin]) => ` ${id}: ${plugin.attribution_why}.`).join("");
-  say(one("#memory-summary"), `${size(answer.total_traced_bytes)} alive. ${asOf()}${missing}`);
+  setText(one("#memory-summary"), `${size(answer.total_traced_bytes)} live. ${asOf()}${missing}`);
   table(
-    "What is alive, largest first",
+    "Live memory, largest first",
     ["Bytes", "Objects", "Each"],
     answer.by_line.map((row) => ({
       ...row,
@@ -111,50 +118,50 @@ const asOf = () => `As of ${clock(Date.now() / 1000)}.`;
 function table(caption, columns, rows) {
   const lines = one("#growing");
   const grouping = GROUPINGS[state.group] ?? GROUPINGS.line;
-  say(one("#memory-title"), grouping.title);
-  say(lines.caption, caption);
+  setText(one("#memory-title"), grouping.title);
+  setText(lines.caption, caption);
   lines.className = `lines by-${state.group}`;
-  for (const column of ["place", "function"]) say(one(`[data-column="${column}"]`, lines), grouping[column]);
+  for (const column of ["place", "function"]) setText(one(`[data-column="${column}"]`, lines), grouping[column]);
   ["bytes", "objects", "now"].forEach((column, index) => {
-    say(one(`[data-column="${column}"]`, lines), columns[index]);
+    setText(one(`[data-column="${column}"]`, lines), columns[index]);
   });
   const most = Math.max(1, ...rows.map((row) => Math.abs(row.weight)));
-  lines.tBodies[0].replaceChildren(...rows.map((row, index) => line(row, most, columns, index < UNFOLDED)));
+  lines.tBodies[0].replaceChildren(...rows.map((row, index) => line(row, most, columns, index < OPEN_STACKS)));
 }
 
-function line(row, most, columns, unfolded) {
+function line(row, most, columns, open) {
   const fill = make("span");
   fill.style.width = `${(100 * Math.abs(row.weight)) / most}%`;
   const bar = make("span", { className: row.weight < 0 ? "bar shrank" : "bar", ariaHidden: "true" }, fill);
-  // Roles are said because a narrow screen lays the cells out as a stack, and a table that is none loses them.
+  // Explicit roles: where the cells are a stack, the browser drops the implicit ones.
   const cell = (properties, ...content) => make("td", { role: "cell", ...properties }, ...content);
   return make(
     "tr",
     { role: "row" },
     cell({ className: "place" }, place(row)),
-    cell({ className: "function" }, calls(row, unfolded)),
+    cell({ className: "function" }, calls(row, open)),
     cell({ className: "plugin-name" }, row.plugin),
     ...row.cells.map((text, index) => cell({ className: "number", "data-label": columns[index] }, text)),
     cell({ className: "share" }, bar),
   );
 }
 
-/** The function, or the call stack that was grouped by. */
-function calls(row, unfolded) {
+/** The function; with grouping by call stack, also the stack. */
+function calls(row, open) {
   if (!row.trace?.length) return make("code", {}, row.function);
   const frames = row.trace.map((frame) =>
     make("li", {}, make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")),
   );
   const summary = make("summary", {}, make("code", {}, row.function), ` in a stack of ${row.trace.length}`);
-  return make("details", { open: unfolded }, summary, make("ol", { className: "trace" }, ...frames));
+  return make("details", { open }, summary, make("ol", { className: "trace" }, ...frames));
 }
 
-/** A line of source opens; a function or a file does not. */
+/** A source line is a button that opens it. A function or a file is text. */
 function place(row) {
   if (!/:\d+$/.test(row.location)) return make("code", {}, row.location);
   const open = make("button", { type: "button", className: "link" }, row.location);
   open.addEventListener("click", () => {
-    // The same line again is asked for again.
+    // Twice, so that a click on the open line loads it again.
     show({ source: "" });
     show({ source: `${row.plugin}:${row.location}` });
   });
@@ -167,7 +174,7 @@ async function listBaselines() {
   const names = baselines.map((baseline) => baseline.name);
   const [how, wanted] = state.against.split(":");
   if (how === "baseline" && !names.includes(wanted)) names.push(wanted);
-  group.replaceChildren(...names.map((name) => make("option", { value: `baseline:${name}` }, `since the baseline “${name}”`)));
+  group.replaceChildren(...names.map((name) => make("option", { value: `baseline:${name}` }, `change since “${name}”`)));
   one("#against").value = state.against;
   one("#baseline-delete").hidden = how !== "baseline";
 }
@@ -182,9 +189,9 @@ function listPlugins(plugins) {
   one("#of-plugin").value = state.plugin;
 }
 
-/** The controls, which the flame graph shares; `refresh` is told when to draw anew. */
-export function startMemory(refresh) {
-  const refreshAll = () => (state.view === "memory" ? load() : refresh());
+/** The controls of this view and of the flame graph, which `drawFlame` draws. */
+export function startMemory(drawFlame) {
+  const refresh = () => (state.view === "memory" ? load() : drawFlame());
   const showControls = () => {
     one("#compare").hidden = state.view === "overview";
     one("#grouping").hidden = state.view !== "memory";
@@ -197,7 +204,7 @@ export function startMemory(refresh) {
   }
   one("#compare").addEventListener("submit", (event) => {
     event.preventDefault();
-    refreshAll();
+    refresh();
   });
   const name = one("#baseline-name");
   const result = one("#baseline-result");
@@ -207,38 +214,38 @@ export function startMemory(refresh) {
     const valid = name.reportValidity();
     name.required = false;
     if (!valid) return;
-    busy(set, result, async () => {
+    runAction(set, result, async () => {
       const baseline = await call("PUT", `/admin/memory/baselines/${encodeURIComponent(name.value)}`, {});
       show({ against: `baseline:${baseline.name}` });
       await listBaselines();
-      return `${baseline.name}: ${size(baseline.heap_live_bytes)} alive at ${count(baseline.requests)} requests`;
+      return `${baseline.name}: ${size(baseline.heap_live_bytes)} live after ${count(baseline.requests)} requests`;
     });
   });
-  const forget = one("#baseline-delete");
-  forget.addEventListener("click", () =>
-    busy(forget, result, async () => {
+  const remove = one("#baseline-delete");
+  remove.addEventListener("click", () =>
+    runAction(remove, result, async () => {
       const [, wanted] = state.against.split(":");
       await call("DELETE", `/admin/memory/baselines/${encodeURIComponent(wanted)}`);
       show({ against: "since:5m" });
-      return `${wanted} is forgotten`;
+      return `${wanted} deleted`;
     }),
   );
   document.addEventListener("sent", () => {
-    if (state.view !== "overview") refreshAll();
+    if (state.view !== "overview") refresh();
   });
-  document.addEventListener("frame", (event) => {
+  document.addEventListener("update", (event) => {
     served = event.detail.requests;
-    if (taken !== undefined) taken.served ??= served;
+    if (shown !== undefined) shown.served ??= served;
     showAge();
   });
   document.addEventListener("plugins", (event) => listPlugins(event.detail));
   onChange((changed) => {
     if (changed.some((part) => ["view", "against", "plugin", "group"].includes(part))) {
       showControls();
-      if (state.view !== "overview") refreshAll();
+      if (state.view !== "overview") refresh();
     }
   });
   showControls();
-  if (state.view !== "overview") refreshAll();
+  if (state.view !== "overview") refresh();
 }
 

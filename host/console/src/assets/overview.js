@@ -1,84 +1,89 @@
-// The overview: numbers and charts of each frame, and what its buttons do.
+// The overview: the numbers and charts of each update, and the buttons.
 
 import { call } from "./api.js";
-import { all, busy, explain, make, one, say } from "./dom.js";
+import { all, explain, make, one, runAction, setText } from "./dom.js";
 import { showEvents } from "./events.js";
 import { change, count, duration, size } from "./format.js";
 import { fillSettings } from "./settings.js";
 import { show } from "./state.js";
 
-/** The width from which on the process stands beside the plugins, in pixels, as in the style sheet. */
-const TWO_COLUMNS = 1120;
+/** The width of `main` with room for two columns, in pixels, as in the style sheet. */
+const TWO_COLUMN_WIDTH = 1120;
 
+/** The most linear memory of a 32-bit wasm module. A limit of this size counts as none. */
+const MAX_LINEAR_MEMORY_BYTES = 2 ** 32;
+
+/** The row of each plugin, by id. */
 const rows = new Map();
+
+/** The ids and digests of the plugins whose descriptions are loaded. */
 let loaded = "";
-let details = new Map();
 let loading = false;
 let latest;
 
-/** The most that wasm lets a plugin have: as good as no limit. */
-const WASM_MOST = 2 ** 32;
-
-/** Whether the process has a limit. */
+/** Whether the process has a memory limit. */
 let limited = false;
 
-/** Shows one frame. */
-export function showFrame(frame) {
-  latest = frame;
-  document.dispatchEvent(new CustomEvent("frame", { detail: frame }));
-  showProcess(frame);
-  draw(one("#chart-process"), frame.charts.process);
-  draw(one("#chart-ledger"), frame.charts.ledger);
-  const form = Object.entries(frame.outlooks).map(([id, outlook]) => `${id}=${outlook.digest}`).join(";");
-  if (form !== loaded) loadPlugins(form);
-  for (const [id, leak] of Object.entries(frame.leaks)) {
+/** Shows one update. */
+export function showUpdate(update) {
+  latest = update;
+  document.dispatchEvent(new CustomEvent("update", { detail: update }));
+  showProcess(update);
+  draw(one("#chart-process"), update.charts.process);
+  draw(one("#chart-ledger"), update.charts.ledger);
+  const plugins = Object.entries(update.outlooks).map(([id, outlook]) => `${id}=${outlook.digest}`).join(";");
+  if (plugins !== loaded) loadPlugins(plugins);
+  for (const [id, leak] of Object.entries(update.leaks)) {
     const row = rows.get(id);
-    if (row) showLeak(row, leak, frame.outlooks[id], frame.charts.plugins[id]);
+    if (row) showLeak(row, leak, update.outlooks[id], update.charts.plugins[id]);
   }
-  showEvents(frame.events);
+  showEvents(update.events);
 }
 
-function showProcess(frame) {
-  const { process, forecast, ledger, requests } = frame;
+function showProcess(update) {
+  const { process, forecast, ledger, requests } = update;
   const field = (name) => one(`#process-numbers [data-field="${name}"]`);
-  say(field("rss"), size(process.rss_bytes));
+  setText(field("rss"), size(process.rss_bytes));
   const percent = `${process.percent.toFixed(process.percent < 10 ? 1 : 0)} %`;
   limited = process.limit_bytes !== null;
-  const limit = limited ? [size(process.limit_bytes), `${percent} used`] : ["no limit set", `${percent} of the machine's memory`];
-  twofold(field("limit"), ...limit);
-  // A slope that does not stand out of the noise says nothing.
+  const limit = limited ? [size(process.limit_bytes), `${percent} used`] : ["no limit", `${percent} of the machine's memory`];
+  setValue(field("limit"), ...limit);
+  // A growth within the noise is not shown.
   const grows = forecast.significant;
-  say(field("growth"), grows ? `${change(Math.round(forecast.growth_bytes_per_second))}/s` : "–");
-  say(field("per-request"), grows && forecast.bytes_per_request !== null ? size(Math.round(forecast.bytes_per_request)) : "–");
-  say(field("to-limit"), limited ? duration(forecast.seconds_to_limit) : "no limit set");
-  say(field("requests"), count(requests));
-  for (const row of all("#ledger [data-part]")) say(row.lastElementChild, size(ledger[`${row.dataset.part}_bytes`]));
+  setText(field("growth"), grows ? `${change(Math.round(forecast.growth_bytes_per_second))}/s` : "–");
+  setText(field("per-request"), grows && forecast.bytes_per_request !== null ? size(Math.round(forecast.bytes_per_request)) : "–");
+  setText(field("to-limit"), limited ? duration(forecast.seconds_to_limit) : "no limit");
+  setText(field("requests"), count(requests));
+  for (const row of all("#ledger [data-part]")) setText(row.lastElementChild, size(ledger[`${row.dataset.part}_bytes`]));
 }
 
-/** A number, and under it what it is of; changed only where it differs. */
-function twofold(element, number, more) {
-  if (element.dataset.now === `${number} ${more}`) return;
-  element.replaceChildren(number, make("small", {}, more));
-  element.dataset.now = `${number} ${more}`;
+/** Sets a value with a note below it, if they differ. */
+function setValue(element, value, note) {
+  if (element.dataset.shown === `${value} ${note}`) return;
+  element.replaceChildren(value, make("small", {}, note));
+  element.dataset.shown = `${value} ${note}`;
 }
 
-/** Pictures come from the host itself; replacing one that is the same would cost for nothing. */
+/** The present chart of each place. */
+const drawn = new WeakMap();
+
+/** Inserts a chart, if it differs from the present one. The host made it, so its markup is safe. */
 function draw(place, svg) {
-  if (place.dataset.drawn === svg.length.toString() && place.innerHTML === svg) return;
+  if (drawn.get(place) === svg) return;
   place.innerHTML = svg;
-  place.dataset.drawn = svg.length.toString();
+  drawn.set(place, svg);
 }
 
-async function loadPlugins(form) {
+async function loadPlugins(plugins) {
   if (loading) return;
   loading = true;
   try {
     const answer = await call("GET", "/admin/plugins");
-    details = new Map(answer.plugins.map((plugin) => [plugin.id, plugin]));
-    loaded = form;
+    loaded = plugins;
+    const ids = new Set(answer.plugins.map((plugin) => plugin.id));
     const list = one("#plugins");
     for (const [id, row] of rows) {
-      if (!details.has(id)) {
+      if (!ids.has(id)) {
         row.remove();
         rows.delete(id);
       }
@@ -91,18 +96,18 @@ async function loadPlugins(form) {
     }
     one("#no-plugins").hidden = answer.plugins.length > 0;
     document.dispatchEvent(new CustomEvent("plugins", { detail: answer.plugins }));
-    // New rows are not empty until the next frame.
-    showFrame(latest);
+    // Fills the new rows now, not with the next update.
+    showUpdate(latest);
   } catch {
-    // The next frame tries again; why it failed is shown where the connection is.
+    // The next update tries again. The connection's banner shows the error.
   } finally {
     loading = false;
   }
 }
 
 function describe(row, plugin) {
-  say(one('[data-field="name"]', row), plugin.id);
-  say(one('[data-field="description"]', row), plugin.description);
+  setText(one('[data-field="name"]', row), plugin.id);
+  setText(one('[data-field="description"]', row), plugin.description);
   const open = one(".settings", row);
   if (!open.hidden) fillSettings(open, plugin);
 }
@@ -117,7 +122,7 @@ function newRow(id) {
   const toggle = one("[data-switch]", row);
   toggle.addEventListener("change", async () => {
     const enabled = toggle.checked;
-    const done = await busy(toggle, result, async () => {
+    const done = await runAction(toggle, result, async () => {
       const answer = await call("POST", `/admin/leaks/${id}`, { enabled });
       return answer.expires_at ? `on until ${answer.expires_at}` : "";
     });
@@ -136,9 +141,9 @@ function act(button, row, id) {
   const form = one(".settings", row);
   switch (button.dataset.do) {
     case "clear":
-      return busy(button, result, async () => cleared(id, await call("POST", "/admin/leaks/clear", { leak_type: id })));
+      return runAction(button, result, async () => cleared(id, await call("POST", "/admin/leaks/clear", { leak_type: id })));
     case "reset":
-      return busy(button, result, async () => {
+      return runAction(button, result, async () => {
         const answer = await call("POST", `/admin/leaks/${id}/reset`, {});
         const [before, after] = [answer.linear_memory_before_bytes, answer.linear_memory_after_bytes];
         return `instance ${answer.generation}: linear memory ${size(before)} → ${size(after)}`;
@@ -155,19 +160,19 @@ function act(button, row, id) {
   }
 }
 
-/** Settings may have been changed elsewhere: the form starts with what is in force now. */
+/** Fills the form with the settings in force, which another client may have changed. */
 async function refresh(form, id, result) {
   try {
     fillSettings(form, await call("GET", `/admin/plugins/${id}`));
   } catch (error) {
-    say(result, explain(error));
+    setText(result, explain(error));
   }
 }
 
 function cleared(id, answer) {
   const removed = Object.entries(answer).find(([name]) => name.endsWith("_removed"));
   const unit = removed ? removed[0].replace("_removed", "") : "objects";
-  return `${count(removed?.[1] ?? 0)} ${unit} dropped, ${size(answer.freed_bytes)}`;
+  return `${count(removed?.[1] ?? 0)} ${unit} dropped, ${size(answer.freed_bytes)} freed`;
 }
 
 function showLeak(row, leak, outlook, chart) {
@@ -175,52 +180,52 @@ function showLeak(row, leak, outlook, chart) {
   const toggle = one("[data-switch]", row);
   if (!toggle.disabled) toggle.checked = leak.enabled;
   const state = field("state");
-  say(state, leak.state === "running" ? (leak.enabled ? "leaking" : "off") : leak.state);
+  setText(state, leak.state === "running" ? (leak.enabled ? "leaking" : "off") : leak.state);
   state.className = `state ${leak.state !== "running" ? "bad" : leak.enabled ? "good" : ""}`;
-  if (leak.enabled && leak.variant === "fixed" && leak.state === "running") say(state, "on");
-  say(field("variant"), leak.variant);
+  if (leak.enabled && leak.variant === "fixed" && leak.state === "running") setText(state, "on");
+  setText(field("variant"), leak.variant);
   const reason = field("reason");
   reason.hidden = leak.reason === null;
-  say(reason, leak.reason === null ? "" : `${leak.reason}. Reset starts a fresh instance.`);
-  say(field("requests"), count(leak.requests));
-  twofold(field("retained"), size(leak.estimated_size_bytes), `${count(leak.count)} ${leak.unit}`);
-  say(field("live"), leak.heap_live_bytes === null ? "not kept" : size(leak.heap_live_bytes));
-  say(field("linear"), size(leak.linear_memory_bytes));
-  say(field("per-request"), size(Math.round(leak.bytes_per_request)));
-  say(field("to-limit"), toLimit(leak, outlook));
+  setText(reason, leak.reason === null ? "" : `${leak.reason}. Reset starts a fresh instance.`);
+  setText(field("requests"), count(leak.requests));
+  setValue(field("retained"), size(leak.estimated_size_bytes), `${count(leak.count)} ${leak.unit}`);
+  setText(field("live"), leak.heap_live_bytes === null ? "not profiled" : size(leak.heap_live_bytes));
+  setText(field("linear"), size(leak.linear_memory_bytes));
+  setText(field("per-request"), size(Math.round(leak.bytes_per_request)));
+  setText(field("to-limit"), toLimit(leak, outlook));
   row.classList.toggle("quiet", !chart);
   if (chart) draw(field("chart"), chart);
 }
 
-/** A time is only for a limit that somebody has set. */
+/** The time until the plugin's own memory limit. */
 function toLimit(leak, outlook) {
-  if (leak.memory_limit_bytes < WASM_MOST) return duration(outlook?.seconds_to_limit);
-  return limited ? "no own limit" : "no limit set";
+  if (leak.memory_limit_bytes < MAX_LINEAR_MEMORY_BYTES) return duration(outlook?.seconds_to_limit);
+  return limited ? "no own limit" : "no limit";
 }
 
-/** The buttons for all plugins at once. */
+/** The buttons for all plugins. */
 export function startOverview() {
-  // On a narrow page the plugins would be far below the ledger.
-  one("#where").open = one("#main").clientWidth >= TWO_COLUMNS;
+  // Closed in one column: the open ledger would push the plugins far down.
+  one("#ledger-details").open = one("#main").clientWidth >= TWO_COLUMN_WIDTH;
   const result = one("#all-result");
-  const work = {
+  const actions = {
     clear: async () => {
       const answer = await call("POST", "/admin/leaks/clear", {});
-      const missed = Object.entries(answer.not_cleared ?? {}).map(([id, why]) => `; ${id}: ${why}`);
-      return `${count(answer.total_removed)} objects dropped, ${size(answer.freed_bytes)}${missed.join("")}`;
+      const skipped = Object.entries(answer.not_cleared ?? {}).map(([id, reason]) => `; ${id}: ${reason}`);
+      return `${count(answer.total_removed)} objects dropped, ${size(answer.freed_bytes)} freed${skipped.join("")}`;
     },
     gc: async () => {
       const answer = await call("POST", "/admin/gc", {});
-      const fresh = answer.gc_results.filter((plugin) => plugin.recycled).map((plugin) => plugin.plugin);
+      const recycled = answer.gc_results.filter((plugin) => plugin.recycled).map((plugin) => plugin.plugin);
       const [before, after] = [answer.memory_before_bytes, answer.memory_after_bytes];
-      return `${size(before)} → ${size(after)}; fresh: ${fresh.join(", ") || "none"}`;
+      return `${size(before)} → ${size(after)}; recycled: ${recycled.join(", ") || "none"}`;
     },
     reset: async () => {
       const answer = await call("POST", "/admin/reset", {});
-      return `as at the start: ${size(answer.memory_before_bytes)} → ${size(answer.memory_after_bytes)}`;
+      return `reset: ${size(answer.memory_before_bytes)} → ${size(answer.memory_after_bytes)}`;
     },
   };
   for (const button of all("[data-all]")) {
-    button.addEventListener("click", () => busy(button, result, work[button.dataset.all]));
+    button.addEventListener("click", () => runAction(button, result, actions[button.dataset.all]));
   }
 }

@@ -1,15 +1,15 @@
-// A form for whatever settings a plugin has: made from their types, ranges and defaults.
+// The form for a plugin's settings, made from their types, ranges and defaults.
 
 import { call } from "./api.js";
-import { busy, make } from "./dom.js";
+import { make, runAction } from "./dom.js";
 
 /** Fills the form with the settings of a plugin as `/admin/plugins` describes them. */
 export function fillSettings(form, plugin) {
   const fields = plugin.settings.map((setting) => ({ setting, input: field(plugin.id, setting) }));
   const result = make("output");
   const apply = make("button", { type: "submit" }, "Apply");
-  // Shown where the host's API can do it.
-  const unload = make("button", { type: "button", className: "danger unload" }, "Unload this plugin");
+  // The style sheet shows it only if the API can unload plugins.
+  const unload = make("button", { type: "button", className: "danger unload" }, "Unload plugin");
   unload.dataset.do = "unload";
   const defaults = make("button", { type: "button" }, "Defaults");
   defaults.addEventListener("click", () => {
@@ -22,20 +22,20 @@ export function fillSettings(form, plugin) {
   form.setAttribute("aria-label", `Settings of ${plugin.id}`);
   form.onsubmit = (event) => {
     event.preventDefault();
-    busy(apply, result, async () => {
+    runAction(apply, result, async () => {
       const changes = Object.fromEntries(
         fields
           .map(({ setting, input }) => [setting.name, read(input, setting), setting.value])
           .filter(([, now, before]) => now !== before)
           .map(([name, now]) => [name, now]),
       );
-      if (Object.keys(changes).length === 0) return "nothing has changed";
+      if (Object.keys(changes).length === 0) return "no changes";
       const answer = await call("POST", `/admin/leaks/${plugin.id}`, changes);
       for (const { setting, input } of fields) {
         setting.value = answer.settings[setting.name];
         write(input, setting, setting.value);
       }
-      return answer.restarted ? "applied, by a fresh instance" : "applied";
+      return answer.restarted ? "applied, with a fresh instance" : "applied";
     });
   };
 }
@@ -65,15 +65,15 @@ function field(plugin, setting) {
 
 function block(setting, input) {
   const range = setting.min === undefined ? "" : ` ${setting.min} to ${setting.max}.`;
-  const usual = setting.default === null ? "empty" : setting.default;
-  // The API says null where a form is left empty.
-  const meaning = setting.description.replace(/\bnull: /, "empty: ").replace(/\.?$/, ".");
+  const byDefault = setting.default === null ? "empty" : setting.default;
+  // An empty field of the form is null in the API.
+  const description = setting.description.replace(/\bnull: /, "empty: ").replace(/\.?$/, ".");
   return make(
     "div",
     {},
     make("label", { htmlFor: input.id }, setting.name),
     input,
-    make("span", { className: "hint", id: `${input.id}-hint` }, `${meaning}${range} Default: ${usual}.`),
+    make("span", { className: "hint", id: `${input.id}-hint` }, `${description}${range} Default: ${byDefault}.`),
   );
 }
 

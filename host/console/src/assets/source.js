@@ -1,12 +1,13 @@
-// The source around a line, and the call stacks that lead to it.
+// The source around a line, and the call stacks that allocate there.
 
 import { call } from "./api.js";
-import { explain, make, one, say } from "./dom.js";
+import { explain, make, one, setText } from "./dom.js";
 import { change, count, countChange, size } from "./format.js";
 import { comparison, isDifference } from "./memory.js";
 import { onChange, show, state } from "./state.js";
 
-const STACKS = 5;
+/** The most call stacks that are shown. */
+const MAX_STACKS = 5;
 
 async function open() {
   const panel = one("#source");
@@ -14,8 +15,8 @@ async function open() {
   if (panel.hidden) return;
   const [plugin, ...rest] = state.source.split(":");
   const location = rest.join(":");
-  say(one("#source-title"), location);
-  say(one("#source-note"), "");
+  setText(one("#source-title"), location);
+  setText(one("#source-note"), "");
   one("#source-text").replaceChildren();
   one("#source-stacks").replaceChildren();
   panel.focus({ preventScroll: true });
@@ -39,11 +40,11 @@ async function showText(plugin, location) {
       }),
     );
     text.hidden = false;
-    say(note, source.changed_since_build ? "This file is younger than the plugin: lines may have moved." : "");
+    setText(note, source.changed_since_build ? "This file is newer than the plugin. Line numbers may be wrong." : "");
     const hit = one("mark", text);
     if (hit) text.scrollTop = hit.offsetTop - text.offsetTop - 60;
   } catch (error) {
-    say(note, explain(error));
+    setText(note, explain(error));
   }
 }
 
@@ -57,10 +58,10 @@ async function showStacks(plugin, location) {
     const answer = await call("GET", `/admin/memory/${isDifference() ? "diff" : "snapshot"}?${query}`);
     const rows = answer.by_line ?? [...answer.growing_allocations, ...answer.shrinking_allocations];
     const stacks = rows.filter((row) => row.location === location);
-    if (stacks.length === 0) say(place, "No call stack through this line has changed.");
-    else place.replaceChildren(...stacks.slice(0, STACKS).map(stack));
+    if (stacks.length === 0) setText(place, "No call stack of this line has changed.");
+    else place.replaceChildren(...stacks.slice(0, MAX_STACKS).map(stack));
   } catch (error) {
-    say(place, explain(error));
+    setText(place, explain(error));
   }
 }
 
@@ -74,7 +75,7 @@ function stack(row) {
   return make("details", { open: true }, make("summary", {}, amount), make("ol", { className: "trace" }, ...frames));
 }
 
-/** Opens what the address names, and what is clicked. */
+/** Opens the line in the address, and the line that is clicked. */
 export function startSource() {
   one("#source-close").addEventListener("click", () => show({ source: "" }));
   onChange((changed) => {

@@ -1,4 +1,4 @@
-// What is shown, kept in the address, so that a view can be shared.
+// The state of the page. It is in the address, so that a link opens the same view.
 
 const DEFAULTS = {
   view: "overview",
@@ -13,7 +13,7 @@ const DEFAULTS = {
 
 const listeners = [];
 
-/** What is shown now. */
+/** The present state. */
 export const state = read();
 
 function read() {
@@ -21,31 +21,30 @@ function read() {
   return Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, query.get(name) ?? value]));
 }
 
-/** Tells `listener` of every change, with the names of what has changed. */
+/** Calls `listener` after every change, with the names of the changed fields. */
 export function onChange(listener) {
   listeners.push(listener);
 }
 
-/** Shows something else. */
+/** Changes the state and the address. */
 export function show(changes) {
   const changed = Object.keys(changes).filter((name) => state[name] !== changes[name]);
   if (changed.length === 0) return;
   Object.assign(state, changes);
   const query = new URLSearchParams(Object.entries(state).filter(([name, value]) => value !== DEFAULTS[name]));
   const address = query.size > 0 ? `/?${query}` : "/";
-  // Only another view is a place to come back to.
+  // The back button returns to the previous view, not to the previous setting.
   if (changed.includes("view")) history.pushState(null, "", address);
   else history.replaceState(null, "", address);
-  // Another view starts at its top.
   if (changed.includes("view")) scrollTo(0, 0);
-  tell(changed);
+  notify(changed);
 }
 
-function tell(changed) {
+function notify(changed) {
   for (const listener of listeners) listener(changed);
 }
 
 addEventListener("popstate", () => {
   Object.assign(state, read());
-  tell(Object.keys(DEFAULTS));
+  notify(Object.keys(DEFAULTS));
 });

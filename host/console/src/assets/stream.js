@@ -1,72 +1,74 @@
-// The stream of frames: fetched rather than by EventSource, which cannot send the admin token.
+// The event stream, read with `fetch`: an EventSource cannot send the admin token.
 
-import { ApiError, headers, refused } from "./api.js";
+import { ApiError, errorOf, headers } from "./api.js";
 
-/** A host that has nothing to say for this long is gone. */
-const SILENCE_MS = 6000;
-const RETRY_MS = 2000;
+/** The stream is broken if nothing arrives for this long. The host sends an update every second. */
+const SILENCE_TIMEOUT_MS = 6000;
 
-/** Reads frames until it is stopped, and opens the stream again when it breaks. */
-export class Stream {
-  constructor(onFrame, onState) {
-    this.onFrame = onFrame;
+/** The pause before the stream is opened again. */
+const RETRY_DELAY_MS = 2000;
+
+/** Receives updates until it is stopped. Opens the stream again when it breaks. */
+export class EventStream {
+  constructor(onUpdate, onState) {
+    this.onUpdate = onUpdate;
     this.onState = onState;
   }
 
-  /** Opens the stream, or opens it anew with another query. */
+  /** Opens the stream. A stream with another query is closed first. */
   open(query) {
     this.stop();
-    const mine = new AbortController();
-    this.current = mine;
-    this.#run(query, mine);
+    const controller = new AbortController();
+    this.current = controller;
+    this.#run(query, controller);
   }
 
-  /** Closes it. */
+  /** Closes the stream. */
   stop() {
-    const was = this.current;
+    const controller = this.current;
     this.current = undefined;
-    was?.abort();
+    controller?.abort();
     clearTimeout(this.retry);
   }
 
-  async #run(query, mine) {
-    let why;
+  async #run(query, controller) {
+    let cause;
     try {
-      await this.#read(query, mine);
-      why = new ApiError(0, "closed", "The host has ended the connection", "");
+      await this.#read(query, controller);
+      cause = new ApiError(0, "closed", "The host has closed the connection", "");
     } catch (error) {
-      why = error instanceof TypeError ? new ApiError(0, "unreachable", "The host does not answer", "") : error;
+      cause = error instanceof TypeError ? new ApiError(0, "unreachable", "The host does not answer", "") : error;
     }
-    if (this.current !== mine) return;
-    mine.abort();
-    this.onState("lost", why);
-    if (why.status !== 401) this.retry = setTimeout(() => this.open(query), RETRY_MS);
+    if (this.current !== controller) return;
+    controller.abort();
+    this.onState("lost", cause);
+    if (cause.status !== 401) this.retry = setTimeout(() => this.open(query), RETRY_DELAY_MS);
   }
 
-  async #read(query, mine) {
+  async #read(query, controller) {
     let watchdog;
-    const alive = () => {
+    const resetWatchdog = () => {
       clearTimeout(watchdog);
-      watchdog = setTimeout(() => mine.abort(), SILENCE_MS);
+      watchdog = setTimeout(() => controller.abort(), SILENCE_TIMEOUT_MS);
     };
     try {
-      alive();
-      const response = await fetch(`/console/events?${query}`, { headers: headers(), signal: mine.signal });
-      if (!response.ok) throw await refused(response);
+      resetWatchdog();
+      const response = await fetch(`/console/events?${query}`, { headers: headers(), signal: controller.signal });
+      if (!response.ok) throw await errorOf(response);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       for (;;) {
         const { value, done } = await reader.read();
         if (done) return;
-        alive();
+        resetWatchdog();
         text += value;
         const events = text.split("\n\n");
         text = events.pop();
-        // Frames are whole: only the newest counts.
+        // Each update is complete, so only the newest is shown.
         const data = events.at(-1)?.split("\n").find((line) => line.startsWith("data: "));
-        if (data && this.current === mine) {
+        if (data && this.current === controller) {
           this.onState("live");
-          this.onFrame(JSON.parse(data.slice(6)));
+          this.onUpdate(JSON.parse(data.slice(6)));
         }
       }
     } finally {

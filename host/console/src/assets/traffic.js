@@ -1,137 +1,144 @@
-// Requests to the service, from this page: real ones, over HTTP, as any client would send them.
+// Requests from this page to the service, over HTTP as from any other client.
 
-import { all, one, say } from "./dom.js";
+import { all, one, setText } from "./dom.js";
 import { count } from "./format.js";
 
-/** A browser opens six connections to a host: the stream has one, and the buttons need one. */
-const AT_ONCE = 4;
+/** A browser opens six connections to a host. The event stream and the buttons need one each. */
+const MAX_OPEN = 4;
 
-/** A steady rate ends by itself after this. */
-const STEADY_MS = 10 * 60 * 1000;
+/** A steady rate ends after this time. */
+const STEADY_TIMEOUT_MS = 10 * 60 * 1000;
 
+/** Answered requests of this page, failed ones included. */
 let total = 0;
+
+/** Requests without an answer yet. */
 let open = 0;
 
-/** What was ordered and is not begun yet, oldest first. */
+/** Batches with requests that are not sent yet, oldest first. */
 const queue = [];
 
-/** All one-off runs since nothing was left to send, as one; the steady rate. Both stay when they have ended: as a report. */
+/**
+ * The batches since the queue was last empty, counted together; and the steady rate. Both stay as a
+ * report when they end.
+ */
 let batch;
 let steady;
 
-const record = () => ({ begun: 0, answered: 0, failed: 0, refused: 0, since: performance.now(), ended: undefined });
-const runs = (some) => some !== undefined && some.ended === undefined;
+const newRun = () => ({ sent: 0, answered: 0, failed: 0, failedCalls: 0, since: performance.now(), ended: undefined });
+const isRunning = (run) => run !== undefined && run.ended === undefined;
 
-/** Sends requests after those that wait already; resolves when all of them are answered, or when it is stopped. */
+/** Sends requests after those in the queue. Resolves when all are answered or stopped. */
 export function send(requests) {
-  if (!runs(batch)) {
-    batch = { ...record(), wanted: 0 };
-    // A report that has ended is old when something new begins.
-    if (!runs(steady)) steady = undefined;
+  if (!isRunning(batch)) {
+    batch = { ...newRun(), wanted: 0 };
+    // The report of a steady rate that has ended is out of date.
+    if (!isRunning(steady)) steady = undefined;
   }
   batch.wanted += requests;
   return new Promise((done) => {
     queue.push({ left: requests, wanted: requests, answered: 0, done });
     fill();
-    show();
+    report();
   });
 }
 
-/** A steady rate keeps one connection for itself, so that a long queue does not hold it up. */
+/** Sends queued requests on the free connections. One is kept for a steady rate. */
 function fill() {
-  const room = runs(steady) ? AT_ONCE - 1 : AT_ONCE;
-  while (queue.length > 0 && open < room) {
-    const [run] = queue;
-    run.left -= 1;
-    if (run.left === 0) queue.shift();
-    const of = batch;
-    request(of).finally(() => {
-      run.answered += 1;
-      if (run.answered === run.wanted) run.done(run);
-      if (runs(of) && of.answered === of.wanted) end(of);
+  const limit = isRunning(steady) ? MAX_OPEN - 1 : MAX_OPEN;
+  while (queue.length > 0 && open < limit) {
+    const [part] = queue;
+    part.left -= 1;
+    if (part.left === 0) queue.shift();
+    const run = batch;
+    request(run).finally(() => {
+      part.answered += 1;
+      if (part.answered === part.wanted) part.done(part);
+      if (isRunning(run) && run.answered === run.wanted) end(run);
     });
   }
 }
 
-/** Sends so many requests a second, until it is stopped. */
-function steadily(rate) {
-  const mine = { ...record(), rate };
-  steady = mine;
-  if (!runs(batch)) batch = undefined;
-  show();
+/** Sends `rate` requests per second until it is stopped. */
+function startSteady(rate) {
+  const run = { ...newRun(), rate };
+  steady = run;
+  if (!isRunning(batch)) batch = undefined;
+  report();
   const timer = setInterval(() => {
-    const passed = performance.now() - mine.since;
-    if (mine.ended !== undefined || passed > STEADY_MS) {
+    const passed = performance.now() - run.since;
+    if (run.ended !== undefined || passed > STEADY_TIMEOUT_MS) {
       clearInterval(timer);
-      end(mine);
+      end(run);
       return;
     }
-    // What could not be sent in time is not made up for: the rate is a limit.
-    let due = Math.min((passed / 1000) * rate - mine.begun, rate);
-    while (due >= 1 && open < AT_ONCE) {
+    // At most one second's requests are caught up: the rate is a limit.
+    let due = Math.min((passed / 1000) * rate - run.sent, rate);
+    while (due >= 1 && open < MAX_OPEN) {
       due -= 1;
-      request(mine);
+      request(run);
     }
   }, Math.max(10, Math.min(200, 1000 / rate)));
 }
 
-/** Ends what runs and forgets what waits. */
+/** Ends both runs and empties the queue. */
 function stop() {
-  for (const run of queue.splice(0)) run.done(run);
-  if (runs(steady)) end(steady);
-  if (runs(batch)) end(batch);
+  for (const part of queue.splice(0)) part.done(part);
+  if (isRunning(steady)) end(steady);
+  if (isRunning(batch)) end(batch);
 }
 
-function end(some) {
-  if (some.ended !== undefined) return;
-  some.ended = performance.now();
-  show();
+function end(run) {
+  if (run.ended !== undefined) return;
+  run.ended = performance.now();
+  report();
   document.dispatchEvent(new CustomEvent("sent"));
 }
 
-async function request(of) {
-  of.begun += 1;
+async function request(run) {
+  run.sent += 1;
   open += 1;
   try {
     const response = await fetch("/api/data", { cache: "no-store" });
     const answer = await response.json();
-    of.refused += answer.leaks_failed?.length ?? 1;
+    run.failedCalls += answer.leaks_failed?.length ?? 1;
   } catch {
-    of.failed += 1;
+    run.failed += 1;
   }
   open -= 1;
-  of.answered += 1;
+  run.answered += 1;
   total += 1;
-  // What was under way when it was stopped has been sent all the same.
-  if (of.answered % 10 === 0 || of.ended !== undefined) show();
+  // Requests that were open when the run was stopped still count.
+  if (run.answered % 10 === 0 || run.ended !== undefined) report();
   fill();
 }
 
-function show() {
-  const busy = runs(batch) || runs(steady);
+/** Updates the buttons, the progress bar and the text. */
+function report() {
+  const busy = isRunning(batch) || isRunning(steady);
   one("#stop").disabled = !busy;
-  one("#steady").disabled = runs(steady);
+  one("#steady").disabled = isRunning(steady);
   const bar = one("#sending");
-  bar.hidden = !runs(batch) || batch.wanted === 1;
+  bar.hidden = !isRunning(batch) || batch.wanted === 1;
   if (!bar.hidden) Object.assign(bar, { max: batch.wanted, value: batch.answered });
-  const both = [batch, steady].filter((some) => some !== undefined);
-  const sum = (name) => both.reduce((all, some) => all + some[name], 0);
-  const parts = both.map(said);
+  const runs = [batch, steady].filter((run) => run !== undefined);
+  const sum = (name) => runs.reduce((sum, run) => sum + run[name], 0);
+  const parts = runs.map(describe);
   if (sum("failed") > 0) parts.push(`${count(sum("failed"))} failed`);
-  if (sum("refused") > 0) parts.push(`${count(sum("refused"))} calls of plugins failed`);
-  parts.push(`${count(total)} in all from this page`);
+  if (sum("failedCalls") > 0) parts.push(`${count(sum("failedCalls"))} plugin calls failed`);
+  parts.push(`${count(total)} in total`);
   const output = one("#sent");
   output.classList.toggle("error", sum("failed") > 0);
-  say(output, parts.join(", "));
+  setText(output, parts.join(", "));
 }
 
-/** What one of the two has really sent. */
-function said(some) {
-  const seconds = ((some.ended ?? performance.now()) - some.since) / 1000;
-  const rate = some.answered > 1 ? `, ${(some.answered / Math.max(seconds, 0.001)).toFixed(0)} per second` : "";
-  if (some === steady) return `${count(some.answered)} sent steadily${rate}`;
-  const of = some.answered < some.wanted ? ` of ${count(some.wanted)}` : "";
-  return `${count(some.answered)}${of} sent${of && some.ended !== undefined ? " until stopped" : rate}`;
+/** The progress of one run: `120 of 500 sent, 240 per second`. */
+function describe(run) {
+  const seconds = ((run.ended ?? performance.now()) - run.since) / 1000;
+  const rate = run.answered > 1 ? `, ${(run.answered / Math.max(seconds, 0.001)).toFixed(0)} per second` : "";
+  if (run === steady) return `${count(run.answered)} sent at a steady rate${rate}`;
+  const wanted = run.answered < run.wanted ? ` of ${count(run.wanted)}` : "";
+  return `${count(run.answered)}${wanted} sent${wanted && run.ended !== undefined ? " until stopped" : rate}`;
 }
 
 /** The buttons. */
@@ -141,7 +148,7 @@ export function startTraffic() {
   }
   const rate = one("#rate");
   one("#steady").addEventListener("click", () => {
-    if (rate.reportValidity()) steadily(Number(rate.value));
+    if (rate.reportValidity()) startSteady(Number(rate.value));
   });
   one("#stop").addEventListener("click", stop);
 }

@@ -1,17 +1,15 @@
-//! Axes that a person can read: powers of two for bytes, minutes for time.
+//! The axes of a chart: round numbers of bytes, and seconds or minutes before now.
 
-use std::ops::Range;
 use std::time::Duration;
 
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
-
-/// Steps between two lines of an axis, in its unit.
+/// The steps between two grid lines, in the unit of the axis. There is also half a unit, except for
+/// bytes.
 const STEPS: [f64; 9] = [1.0, 2.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0];
 
-/// Lines of an axis at most.
-const LINES: f64 = 4.0;
+/// The most grid lines above zero.
+const MAX_GRID_LINES: f64 = 4.0;
 
-/// Up to the largest number of bytes that there is.
+/// The largest unit has room for every `u64`.
 const UNITS: [(&str, f64); 7] = [
     ("B", 1.0),
     ("KiB", 1024.0),
@@ -22,14 +20,14 @@ const UNITS: [(&str, f64); 7] = [
     ("EiB", 1_152_921_504_606_846_976.0),
 ];
 
-/// The unit in which this many bytes are a number of at most four digits.
+/// The unit in which these bytes are a number of at most four digits.
 fn unit(bytes: f64) -> (&'static str, f64) {
     let fits = |(_, size): &&(&str, f64)| bytes.abs() >= *size;
     UNITS.iter().rev().find(fits).copied().unwrap_or(("B", 1.0))
 }
 
 /// `5.1 MiB`.
-pub(crate) fn size(bytes: f64) -> String {
+pub(super) fn format_bytes(bytes: f64) -> String {
     let (name, size) = unit(bytes);
     match name {
         "B" => format!("{bytes:.0} B"),
@@ -37,38 +35,38 @@ pub(crate) fn size(bytes: f64) -> String {
     }
 }
 
-/// `5 min`.
-pub(super) fn ago(window: Duration) -> String {
+/// `5 min`; up to 90 s in seconds.
+pub(super) fn format_window(window: Duration) -> String {
     match window.as_secs() {
         seconds @ 0..=90 => format!("{seconds} s"),
         seconds => format!("{} min", seconds / 60),
     }
 }
 
-/// An axis of bytes from 0.
+/// The vertical axis: bytes from 0.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Axis {
+pub(super) struct ByteAxis {
     step: f64,
     lines: f64,
     unit: &'static str,
     unit_bytes: f64,
 }
 
-impl Axis {
-    /// An axis that has room for `most` bytes, and for 1 KiB at least.
-    pub(super) fn up_to(most: f64) -> Self {
-        let most = most.max(1024.0) * 1.04;
-        let (unit, unit_bytes) = unit(most);
-        let wanted = most / unit_bytes / LINES;
+impl ByteAxis {
+    /// An axis with room for `max` bytes, and for at least 1 KiB.
+    pub(super) fn up_to(max: f64) -> Self {
+        let max = max.max(1024.0) * 1.04;
+        let (unit, unit_bytes) = unit(max);
+        let min_step = max / unit_bytes / MAX_GRID_LINES;
         let half = if unit == "B" { 1.0 } else { 0.5 };
         let step = [half]
             .into_iter()
             .chain(STEPS)
-            .find(|step| *step >= wanted)
+            .find(|step| *step >= min_step)
             .unwrap_or(500.0);
-        Axis {
+        ByteAxis {
             step: step * unit_bytes,
-            lines: (most / unit_bytes / step).ceil(),
+            lines: (max / unit_bytes / step).ceil(),
             unit,
             unit_bytes,
         }
@@ -79,7 +77,7 @@ impl Axis {
         self.step * self.lines
     }
 
-    /// Where its lines are, in bytes.
+    /// The grid lines, in bytes, from 0 to the top.
     pub(super) fn ticks(self) -> Vec<f64> {
         (0..=self.lines as u32)
             .map(|line| f64::from(line) * self.step)
@@ -94,47 +92,15 @@ impl Axis {
     }
 }
 
-/// A linear coordinate whose lines are where an axis wants them.
-#[derive(Debug)]
-pub(super) struct Ticks {
-    range: Range<f64>,
-    ticks: Vec<f64>,
-}
-
-impl Ticks {
-    /// Lines at `ticks`.
-    pub(super) fn new(range: Range<f64>, ticks: Vec<f64>) -> Self {
-        Ticks { range, ticks }
-    }
-}
-
-impl Ranged for Ticks {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
-        let share = (value - self.range.start) / (self.range.end - self.range.start);
-        first + (share * f64::from(last - first)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.clone()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
-    }
-}
-
-/// The axis of time: seconds before now.
+/// The horizontal axis: seconds before now.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
+pub(super) struct TimeAxis {
     window: f64,
     step: f64,
 }
 
-impl Span {
-    /// The last `window`.
+impl TimeAxis {
+    /// An axis of the last `window`.
     pub(super) fn of(window: Duration) -> Self {
         let window = window.as_secs_f64();
         let step = match window {
@@ -142,26 +108,29 @@ impl Span {
             ..=400.0 => 60.0,
             _ => 300.0,
         };
-        Span { window, step }
+        TimeAxis { window, step }
     }
 
-    /// Where its labels are, in seconds before now as negative numbers.
+    /// The length of the axis, in seconds.
+    pub(super) fn window(self) -> f64 {
+        self.window
+    }
+
+    /// The ages of the labels, in seconds, oldest first. The left end has none: the labels of the
+    /// other axis are there.
     pub(super) fn ticks(self) -> Vec<f64> {
-        (0..=(self.window / self.step) as u32)
-            .map(|tick| -f64::from(tick) * self.step)
+        (0..(self.window / self.step).ceil() as u32)
+            .map(|tick| f64::from(tick) * self.step)
             .rev()
             .collect()
     }
 
-    /// `−4 min`, `now`; nothing where the label of the other axis is.
-    pub(super) fn label(self, seconds: f64) -> String {
-        if seconds <= -self.window {
-            return String::new();
-        }
-        match (seconds.abs(), self.step) {
+    /// `−4 min`, `−20 s`, `now`.
+    pub(super) fn label(self, age: f64) -> String {
+        match (age, self.step) {
             (..=0.5, _) => "now".to_owned(),
-            (seconds, ..=30.0) => format!("−{seconds:.0} s"),
-            (seconds, _) => format!("−{:.0} min", seconds / 60.0),
+            (age, ..=30.0) => format!("−{age:.0} s"),
+            (age, _) => format!("−{:.0} min", age / 60.0),
         }
     }
 }
@@ -171,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_numbers_that_a_person_can_read() {
+    fn sizes_have_the_unit_that_fits() {
         for (bytes, text) in [
             (0.0, "0 B"),
             (1023.0, "1023 B"),
@@ -180,13 +149,13 @@ mod tests {
             (3.0 * 1_073_741_824.0, "3.0 GiB"),
             (-2048.0, "-2.0 KiB"),
         ] {
-            assert_eq!(size(bytes), text);
+            assert_eq!(format_bytes(bytes), text);
         }
     }
 
     #[test]
-    fn an_axis_has_a_few_round_lines_and_room_for_the_largest() {
-        for most in [
+    fn a_byte_axis_has_two_to_four_round_lines_and_room_for_the_maximum() {
+        for max in [
             0.0,
             1.0,
             900.0,
@@ -203,15 +172,15 @@ mod tests {
             9e15,
             u64::MAX as f64,
         ] {
-            let axis = Axis::up_to(most);
+            let axis = ByteAxis::up_to(max);
             let lines = axis.ticks().len() - 1;
-            assert!(axis.top() >= most, "{most}: {axis:?}");
-            assert!((2..=4).contains(&lines), "{most}: {lines} lines, {axis:?}");
+            assert!(axis.top() >= max, "{max}: {axis:?}");
+            assert!((2..=4).contains(&lines), "{max}: {lines} lines, {axis:?}");
             let labels: Vec<_> = axis.ticks().iter().map(|b| axis.label(*b)).collect();
-            assert!(labels.iter().all(|l| l.len() <= 8), "{most}: {labels:?}");
+            assert!(labels.iter().all(|l| l.len() <= 8), "{max}: {labels:?}");
         }
-        let labels = |most: f64| -> Vec<String> {
-            let axis = Axis::up_to(most);
+        let labels = |max: f64| -> Vec<String> {
+            let axis = ByteAxis::up_to(max);
             axis.ticks().iter().map(|b| axis.label(*b)).collect()
         };
         let mib = 1_048_576.0;
@@ -220,16 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn time_is_told_in_seconds_or_minutes() {
+    fn a_time_axis_is_labeled_in_seconds_or_minutes() {
         let labels = |seconds| -> Vec<String> {
-            let span = Span::of(Duration::from_secs(seconds));
-            span.ticks().iter().map(|t| span.label(*t)).collect()
+            let axis = TimeAxis::of(Duration::from_secs(seconds));
+            axis.ticks().iter().map(|age| axis.label(*age)).collect()
         };
-        assert_eq!(labels(60), ["", "−40 s", "−20 s", "now"]);
-        assert_eq!(
-            labels(300),
-            ["", "−4 min", "−3 min", "−2 min", "−1 min", "now"]
-        );
-        assert_eq!(labels(900), ["", "−10 min", "−5 min", "now"]);
+        assert_eq!(labels(60), ["−40 s", "−20 s", "now"]);
+        assert_eq!(labels(300), ["−4 min", "−3 min", "−2 min", "−1 min", "now"]);
+        assert_eq!(labels(900), ["−10 min", "−5 min", "now"]);
     }
 }

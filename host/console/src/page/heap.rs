@@ -1,26 +1,26 @@
-//! The views of the heap: tables of lines, sources, flame graphs.
+//! The views of the heap: tables, source code and flame graphs.
 
 use maud::{Markup, html};
 
-/// What to compare, of which plugin: for both views.
-pub(super) fn controls() -> Markup {
+/// The controls of both views: plugin, grouping and baseline.
+pub(crate) fn controls() -> Markup {
     html! {
-        form #compare .card hidden aria-label="What to compare" {
+        form #compare .card hidden aria-label="Heap view" {
             div.row {
                 label for="against" { "Show" }
                 select #against {
-                    option value="live" { "what is alive now" }
+                    option value="live" { "live memory" }
                     @for minutes in [1, 5, 15] {
                         option value=(format!("since:{minutes}m")) selected[minutes == 5] {
-                            "the change in " (minutes) " min"
+                            "change in " (minutes) " min"
                         }
                     }
-                    optgroup #baselines label="the change since a baseline" {}
+                    optgroup #baselines label="change since a baseline" {}
                 }
-                label for="of-plugin" { "of" }
+                label for="of-plugin" { "Plugin" }
                 select #of-plugin { option value="" { "all plugins" } }
                 span.row #grouping {
-                    label for="group" { "by" }
+                    label for="group" { "Group by" }
                     select #group {
                         @for group in ["line", "function", "file", "trace"] {
                             option value=(group) { @if group == "trace" { "call stack" } @else { (group) } }
@@ -28,28 +28,29 @@ pub(super) fn controls() -> Markup {
                     }
                 }
                 button #refresh type="submit" { "Refresh" }
-                span #picture-age .hint {}
+                span #heap-age .hint {}
             }
             div.row {
                 label for="baseline-name" { "New baseline" }
                 input #baseline-name pattern="[A-Za-z0-9_\\-]{1,40}" maxlength="40" placeholder="before"
                     title="1 to 40 letters, digits, dashes and underscores";
                 button #baseline-set type="button" { "Set" }
-                button #baseline-delete type="button" hidden { "Forget this baseline" }
+                button #baseline-delete type="button" hidden { "Delete baseline" }
                 output #baseline-result {}
             }
         }
     }
 }
 
-/// The tables.
-pub(super) fn memory() -> Markup {
+/// The table of lines, and the source code of one line.
+pub(crate) fn memory() -> Markup {
     html! {
         div.card {
             h2 #memory-title { "Memory by source line" }
             p #memory-summary role="status" {}
             div.scroll tabindex="0" role="group" aria-label="Lines" {
-                // Roles are said because a narrow screen lays the cells out as a stack.
+                // Explicit roles: a narrow page lays the cells out as a stack, and without roles a
+                // browser would not expose it as a table.
                 table #growing .lines role="table" {
                     caption {}
                     thead role="rowgroup" {
@@ -74,20 +75,20 @@ pub(super) fn memory() -> Markup {
             }
             p #source-note .hint {}
             pre #source-text tabindex="0" aria-label="Source" {}
-            h3 { "Call stacks that hold memory for this line" }
+            h3 { "Call stacks with live memory at this line" }
             div #source-stacks {}
         }
     }
 }
 
-/// The picture.
-pub(super) fn flame() -> Markup {
+/// The flame graph.
+pub(crate) fn flame() -> Markup {
     html! {
         div.card {
             h2 #flame-title { "Flame graph" }
             p.hint {
-                "Each plugin is a block on the base line; what it called stands on it. The width of a box is the bytes that are "
-                "alive in it or above it, in a comparison the bytes by which it changed: red grew, blue shrank. Click a box to zoom."
+                "Plugins are at the bottom; callees stack above. The width of a box is the live bytes of the function and its "
+                "callees. In a comparison it is the change: red grew, blue shrank. Click a box to zoom."
             }
             form #flame-search .row {
                 label for="flame-term" { "Search" }

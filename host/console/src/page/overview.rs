@@ -1,34 +1,34 @@
-//! The overview: the process, the plugins, what happened.
+//! The overview: the process, the leaks and the events.
 
 use maud::{Markup, html};
 
-/// The parts of the ledger, in its order, as people call them.
+/// The parts of the ledger in its order, with their labels.
 const PARTS: [(&str, &str); 8] = [
-    ("host", "Host's own heap"),
-    ("plugins_linear", "Plugins' linear memory"),
-    ("profiler", "Profiler in the plugins"),
-    ("code", "Code and files"),
-    ("telemetry_queue", "Waiting for the collector"),
+    ("host", "Host heap"),
+    ("plugins_linear", "Plugin linear memory"),
+    ("profiler", "Heap profiler"),
+    ("code", "Code and mapped files"),
+    ("telemetry_queue", "Telemetry queue"),
     ("symbols", "Symbols and call stacks"),
     ("history", "History"),
     ("unattributed", "Unattributed"),
 ];
 
-/// The view.
-pub(super) fn view() -> Markup {
+pub(crate) fn view() -> Markup {
     html! {
-        // First, also for who reads from top to bottom: with two columns it stands beside the plugins.
+        // First in the document, so that it is first in one column. With two columns it is on the
+        // right.
         (process())
         div.card #leaks {
             div.head {
                 h2 #overview-title { "Leaks" }
                 p.legend {
-                    span.key.retained { "retained: what the pattern holds" }
-                    span.key.live { "live: what its allocator has handed out" }
-                    span.key.linear { "linear memory: what the host has given" }
+                    span.key.retained { "retained: held by the leak pattern" }
+                    span.key.live { "live: allocated and not freed" }
+                    span.key.linear { "linear memory: granted by the host" }
                 }
             }
-            p #no-plugins .hint hidden { "No plugin is loaded: --plugins names the folder they are loaded from." }
+            p #no-plugins .hint hidden { "No plugins loaded. Start the host with --plugins DIR." }
             ul #plugins {}
             form #load .row hidden {
                 label for="load-file" { "Load a plugin" }
@@ -39,7 +39,7 @@ pub(super) fn view() -> Markup {
         }
         div.card #happened {
             h2 { "Events" }
-            div #log role="log" aria-live="polite" aria-label="What happened, newest first" tabindex="0" {
+            div #log role="log" aria-live="polite" aria-label="Events, newest first" tabindex="0" {
                 ol #events {}
             }
         }
@@ -52,7 +52,7 @@ fn process() -> Markup {
             div.head {
                 h2 { "Process" }
                 fieldset.row {
-                    legend { "Charts show the last" }
+                    legend { "Time range" }
                     @for (window, name) in [("1m", "1 min"), ("5m", "5 min"), ("15m", "15 min")] {
                         label.choice {
                             input type="radio" name="window" value=(window) checked[window == "5m"];
@@ -64,31 +64,31 @@ fn process() -> Markup {
             dl.numbers #process-numbers {
                 (number("rss", "Resident memory"))
                 (number("limit", "Limit"))
-                (number("growth", "Growth, last minute"))
-                (number("per-request", "Per request, last minute"))
-                (number("to-limit", "Until the limit"))
+                (number("growth", "Growth (last minute)"))
+                (number("per-request", "Per request (last minute)"))
+                (number("to-limit", "Time to limit"))
                 (number("requests", "Requests"))
             }
             div.actions {
                 button type="button" data-all="clear" { "Clear all" }
-                button type="button" data-all="gc" { "Give memory back (gc)" }
-                button.danger type="button" data-all="reset" { "Reset everything" }
+                button type="button" data-all="gc" { "Return memory (gc)" }
+                button.danger type="button" data-all="reset" { "Reset all" }
                 output #all-result {}
             }
             div.pair {
                 figure {
-                    figcaption { span.key.rss { "Resident memory" } " and its " span.key.limit { "limit" } }
+                    figcaption { span.key.rss { "Resident memory" } " and " span.key.limit { "limit" } }
                     div #chart-process .picture {}
                 }
                 figure {
-                    figcaption { "Where it is" }
+                    figcaption { "Resident memory by part" }
                     div #chart-ledger .picture {}
                 }
-                details #where {
-                    summary { "Where it is, in numbers" }
+                details #ledger-details {
+                    summary { "Ledger" }
                     div.scroll tabindex="0" role="group" aria-label="Ledger" {
                         table #ledger {
-                            caption { "Ledger: adds up to the resident memory" }
+                            caption { "The parts add up to the resident memory" }
                             thead { tr { th scope="col" { "Part" } th scope="col" { "Size" } } }
                             tbody {
                                 @for (index, (part, name)) in PARTS.iter().enumerate() {
@@ -100,7 +100,7 @@ fn process() -> Markup {
                             }
                             tfoot { tr data-part="rss" { th scope="row" { "Resident memory" } td { "–" } } }
                         }
-                        p.hint { "Unattributed: mostly freed pages that the host keeps for later, and stacks of its threads." }
+                        p.hint { "Unattributed: mostly freed pages that the host's allocator keeps, and thread stacks." }
                     }
                 }
             }
@@ -112,8 +112,8 @@ fn number(field: &str, name: &str) -> Markup {
     html! { div { dt { (name) } dd data-field=(field) { "–" } } }
 }
 
-/// A plugin's row, for the script to copy.
-pub(super) fn plugin_template() -> Markup {
+/// The row of a plugin. The script copies it.
+pub(crate) fn plugin_template() -> Markup {
     html! {
         template #plugin-template {
             li.plugin {
@@ -136,13 +136,13 @@ pub(super) fn plugin_template() -> Markup {
                         (number("live", "Live"))
                         (number("linear", "Linear memory"))
                         (number("per-request", "Per request"))
-                        (number("to-limit", "Until its limit"))
+                        (number("to-limit", "Time to limit"))
                     }
                     div.picture data-field="chart" {}
                     div.actions {
                         button type="button" data-do="clear" { "Clear" }
                         button type="button" data-do="reset" { "Reset" }
-                        button type="button" data-do="lines" { "Which lines?" }
+                        button type="button" data-do="lines" { "Source lines" }
                         button type="button" data-do="settings" aria-expanded="false" { "Settings" }
                     }
                     output data-field="result" {}
@@ -159,7 +159,7 @@ mod tests {
     use lab::ledger::LedgerPart;
 
     #[test]
-    fn the_ledger_has_a_row_for_every_part() {
+    fn the_ledger_table_has_every_part_in_order() {
         let names: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
         assert_eq!(names, LedgerPart::ALL.map(LedgerPart::name));
     }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::{App, Listeners};
 use crate::config::Config;
 use crate::plugin_loader;
-use admin_api::Lab;
+use admin_api::ApiState;
 use lab::heap::Heaps;
 use lab::metrics::Metrics;
 use lab::metrics_refresh;
@@ -42,8 +42,8 @@ impl App {
         let registry = Arc::new(load_plugins(config, &metrics, &tasks).await?);
         let heaps = Arc::new(Heaps::new(registry.loader().clone()));
         let telemetry = start_telemetry(config, &metrics, &registry, &monitor, &heaps)?;
-        monitor.set_telemetry_queue(telemetry.queue());
-        let lab = Arc::new(Lab::new(
+        monitor.set_telemetry_queue(telemetry.queue_usage());
+        let state = Arc::new(ApiState::new(
             config.api_options(),
             registry,
             monitor,
@@ -55,7 +55,7 @@ impl App {
         // Loading needs more memory than serving.
         allocator::release_free_pages();
         Ok(App {
-            lab,
+            state,
             telemetry,
             listeners,
             tasks,

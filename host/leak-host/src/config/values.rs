@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use plugin_host::conformance;
+use plugin_host::settings::HeapProfile;
 use process_memory::byte_size::ByteSize;
 
 const DEADLINE_RANGE: RangeInclusive<Duration> =
@@ -12,6 +14,18 @@ const CLIENT_TIMEOUT_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 const PLUGIN_MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 32;
 const COMPONENT_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
+
+/// One of the heap profiles, by name.
+pub(super) fn heap_profile() -> impl TypedValueParser<Value = HeapProfile> {
+    let value = |profile: HeapProfile| {
+        PossibleValue::new(profile.name()).help(match profile {
+            HeapProfile::Exact => "Track every allocation",
+            HeapProfile::Off => "Run plugins without instrumentation",
+        })
+    };
+    PossibleValuesParser::new(HeapProfile::ALL.map(value))
+        .try_map(|name| HeapProfile::from_name(&name).ok_or("not a heap profile"))
+}
 
 /// A number with the unit `us`, `ms` or `s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

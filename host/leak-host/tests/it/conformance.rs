@@ -1,14 +1,11 @@
 //! Conformance checks of plugins: shipped plugins pass every check, and each fixture fails the one
 //! check that it is made for.
 
-use std::fs;
 use std::process::{Command, Output};
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::components::{LAB, component};
-use crate::lab::{Answer, Lab, number};
 
 /// The checks in every report, in their order.
 const CHECKS: [&str; 10] = [
@@ -159,42 +156,4 @@ fn the_check_command_prints_a_table_and_sets_the_exit_code() {
         assert_eq!(output.status.code(), Some(2), "{invalid:?}: {output:?}");
         assert!(!output.stderr.is_empty(), "{invalid:?}");
     }
-}
-
-#[tokio::test]
-async fn a_running_lab_checks_without_being_disturbed() {
-    let lab = Lab::with(&["cache"]).start().await;
-    lab.enable("cache").await;
-    lab.traffic(3).await;
-    let before = lab.get("/admin/plugins").await;
-    for (name, passed) in [("cache", true), ("fixture-keeps", false)] {
-        let path = "/admin/plugins/check?requests=60";
-        let body = fs::read(component(name)).unwrap();
-        let answer = Answer::of(lab.request(Method::POST, path).body(body)).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        let report = answer.json();
-        assert_eq!(report["passed"], json!(passed), "{report:#}");
-        assert_eq!(report["id"], json!(name), "{report:#}");
-        assert_eq!(number(&report, "/requests"), 60.0);
-        assert_eq!(rows(&report).len(), CHECKS.len());
-    }
-    assert_eq!(lab.get("/admin/plugins").await, before, "nothing is loaded");
-    assert_eq!(number(&lab.leak("cache").await, "/count"), 3.0);
-
-    for (query, body, status, code) in [
-        ("?requests=1", vec![1], 422, "invalid_value"),
-        ("?requests=many", vec![1], 422, "invalid_value"),
-        ("?request=60", vec![1], 422, "invalid_query"),
-        ("", Vec::new(), 422, "missing_component"),
-    ] {
-        let path = format!("/admin/plugins/check{query}");
-        let answer = Answer::of(lab.request(Method::POST, &path).body(body)).await;
-        assert_eq!(answer.status, status, "{}", answer.text);
-        assert_eq!(answer.error_code(query), code);
-    }
-    // What is no component at all is a finding, not an error.
-    let request = lab.request(Method::POST, "/admin/plugins/check");
-    let answer = Answer::of(request.body("nonsense")).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(rows(&answer.json())[0], ("contract", "fail"));
 }

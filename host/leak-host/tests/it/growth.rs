@@ -106,25 +106,3 @@ async fn the_sawtooth_curve_has_a_rising_floor() {
     lab.clear("cache").await;
     assert_eq!(count(&lab).await, 0.0);
 }
-
-#[tokio::test]
-async fn values_out_of_range_are_refused_and_change_nothing() {
-    let lab = cache_with(json!({"enabled": true})).await;
-    let before = lab.leak("cache").await["settings"].clone();
-    for (setting, value) in [
-        ("curve", json!("square")),
-        ("curve_every", json!(0)),
-        ("curve_every", json!(100_001)),
-        ("target_mb", json!(0)),
-        ("target_mb", json!(5000)),
-        ("target_minutes", json!(0)),
-        ("target_minutes", json!(null)),
-    ] {
-        let body = json!({"payload_bytes": 1, setting: value});
-        let answer = Answer::of(lab.request(Method::POST, "/admin/leaks/cache").json(&body)).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
-        assert_eq!(answer.error_code("setting"), "invalid_value", "{body}");
-        assert!(answer.text.contains(setting), "{}", answer.text);
-    }
-    assert_eq!(lab.leak("cache").await["settings"], before);
-}

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::lab::{Answer, Lab, number};
 
-mod baselines;
 mod cache;
 mod cost;
 mod exercise;
@@ -70,18 +69,6 @@ fn payloads_gained(diff: &Value) -> f64 {
     let row = at(rows(diff, "growing_allocations"), &line)
         .or_else(|| at(rows(diff, "shrinking_allocations"), &line));
     row.map_or(0.0, |row| number(row, "/count_diff"))
-}
-
-/// Asserts that a call is refused with this status and code, in the form that all errors have.
-async fn refused(lab: &Lab, method: Method, path: &str, status: u16, code: &str) {
-    let answer = Answer::of(lab.request(method, path)).await;
-    assert_eq!(
-        answer.status,
-        StatusCode::from_u16(status).unwrap(),
-        "{path}: {}",
-        answer.text
-    );
-    assert_eq!(answer.error_code(path), code, "{path}: {}", answer.text);
 }
 
 /// Sets a named baseline.

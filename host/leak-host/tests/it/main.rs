@@ -1,17 +1,18 @@
-//! Integration tests of the whole lab. Each test starts the real host on a free port, with plugins
-//! built from source, and sends the requests of a learner, an operator or an attacker.
+//! The lab from outside: each test starts the real host on a free port, with plugins built from
+//! source, and talks to it as a learner, an operator or an attacker would.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test stops at the first unexpected result"
+    clippy::disallowed_methods,
+    reason = "a failed test shows by a panic, and tests pass environment variables on"
 )]
 
 mod access;
 mod burst;
 mod clients;
-// The preloaded library contains system call numbers for these targets only.
+// The library that is preloaded knows the system calls of these.
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -20,13 +21,12 @@ mod clock;
 mod components;
 mod conformance;
 mod console;
-mod contract;
-mod errors;
 mod exercises;
 mod faults;
 mod growth;
 mod heap;
 mod lab;
+mod large_bodies;
 mod loading;
 mod memory_limit;
 mod metrics;
@@ -34,5 +34,6 @@ mod options;
 mod patterns;
 mod post_mortem;
 mod readme;
+mod resident;
 mod shutdown;
 mod traces;

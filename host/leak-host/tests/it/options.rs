@@ -71,12 +71,3 @@ fn a_port_in_use_is_an_error_not_a_panic() {
     );
     assert!(!output.contains("panicked"), "{output}");
 }
-
-#[tokio::test]
-async fn the_lab_runs_without_any_plugin() {
-    let lab = Lab::with(&[]).start().await;
-    assert_eq!(lab.data().await["leaks_triggered"], json!([]));
-    assert_eq!(lab.get("/admin/leaks/status").await["leaks"], json!({}));
-    lab.post("/admin/leaks/clear", json!({})).await;
-    lab.post("/admin/gc", json!({})).await;
-}

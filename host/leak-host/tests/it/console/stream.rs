@@ -56,7 +56,7 @@ impl Page {
         let [name, id, data] = event.as_slice() else {
             panic!("not three lines: {event:?}");
         };
-        assert_eq!(name, "event: frame");
+        assert_eq!(name, "event: update");
         assert!(
             id.strip_prefix("id: ").unwrap().parse::<u64>().is_ok(),
             "{id}"

@@ -1,9 +1,9 @@
-//! Every field that the API promises is there, with the promised type; sizes agree with themselves.
+//! Every promised field is there with the promised type, and each `*_mb` agrees with its `*_bytes`.
 
 use serde_json::Value;
 
-use crate::components::LAB;
-use crate::lab::{Lab, MIB};
+use test_support::TestHost;
+use test_support::components::LAB;
 
 mod leaks;
 mod memory;
@@ -16,7 +16,7 @@ enum Type {
     /// A whole number, not negative.
     Count,
     Number,
-    /// A number, or null where there is nothing to say.
+    /// A number, or null.
     NumberOrNull,
     /// Not empty.
     Text,
@@ -72,7 +72,7 @@ fn is_utc_time(text: &str) -> bool {
         && (text.ends_with('Z') || text.ends_with("+00:00"))
 }
 
-/// Looks for each field by its JSON pointer, below `root`.
+/// Checks each field by its JSON pointer below `root`, and all sizes below `root`.
 #[track_caller]
 fn check(what: &str, answer: &Value, root: &str, fields: &[(&str, Type)]) {
     let mut wrong = Vec::new();
@@ -85,7 +85,7 @@ fn check(what: &str, answer: &Value, root: &str, fields: &[(&str, Type)]) {
             Some(_) => {}
         }
     }
-    wrong.extend(sizes_that_disagree(answer, root));
+    wrong.extend(size_mismatches(answer, root));
     assert!(
         wrong.is_empty(),
         "{what}:\n{}\nin {answer:#}",
@@ -93,37 +93,39 @@ fn check(what: &str, answer: &Value, root: &str, fields: &[(&str, Type)]) {
     );
 }
 
-/// Every `*_mb` has a `*_bytes` beside it, of which it is the 1,048,576th part.
-fn sizes_that_disagree(value: &Value, path: &str) -> Vec<String> {
+/// Every `*_mb` that is not its `*_bytes` divided by 1,048,576.
+fn size_mismatches(value: &Value, path: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
                 let path = format!("{path}/{name}");
-                // Settings are what a person types, in the unit they typed.
+                // Settings have only the unit that the user types.
                 if name == "settings" {
                     continue;
                 }
-                wrong.extend(sizes_that_disagree(field, &path));
+                wrong.extend(size_mismatches(field, &path));
                 let Some(stem) = name.strip_suffix("_mb") else {
                     continue;
                 };
                 match (field.as_f64(), fields.get(&format!("{stem}_bytes"))) {
-                    (_, None) => wrong.push(format!("{path} has no {stem}_bytes beside it")),
+                    (_, None) => wrong.push(format!("{path} has no {stem}_bytes")),
                     (None, Some(bytes)) if bytes.is_null() && field.is_null() => {}
                     (Some(mb), Some(bytes)) if bytes.is_i64() || bytes.is_u64() => {
-                        let expected = bytes.as_f64().unwrap() / MIB;
+                        let expected = bytes.as_f64().unwrap() / 1_048_576.0;
                         if (mb - expected).abs() > expected.abs() * 1e-9 {
                             wrong.push(format!("{path} is {mb}, its bytes are {expected} MB"));
                         }
                     }
-                    (_, Some(bytes)) => wrong.push(format!("{path} is {field} beside {bytes}")),
+                    (_, Some(bytes)) => {
+                        wrong.push(format!("{path} is {field}, its bytes are {bytes}"))
+                    }
                 }
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                wrong.extend(sizes_that_disagree(item, &format!("{path}/{index}")));
+                wrong.extend(size_mismatches(item, &format!("{path}/{index}")));
             }
         }
         _ => {}
@@ -153,11 +155,11 @@ const LEAK: &[(&str, Type)] = &[
     ("expires_at", Type::TimeOrNull),
 ];
 
-async fn busy_lab() -> Lab {
-    let lab = Lab::with(&LAB).start().await;
+async fn busy_host() -> TestHost {
+    let host = TestHost::with(&LAB).start().await;
     for leak in LAB {
-        lab.enable(leak).await;
+        host.enable(leak).await;
     }
-    lab.traffic(50).await;
-    lab
+    host.traffic(50).await;
+    host
 }

@@ -1,15 +1,15 @@
-//! What can be seen of a leak and done to it.
+//! The status of leaks, and the calls that change them.
 
 use serde_json::json;
 
-use super::{LEAK, Type, busy_lab, check};
-use crate::components::LAB;
-use crate::lab::{Lab, number};
+use super::{LEAK, Type, busy_host, check};
+use test_support::components::LAB;
+use test_support::{TestHost, number};
 
 #[tokio::test]
-async fn the_status_of_the_leaks() {
-    let lab = busy_lab().await;
-    let status = lab.get("/admin/leaks/status").await;
+async fn the_status_has_every_field_of_every_leak() {
+    let host = busy_host().await;
+    let status = host.get("/admin/leaks/status").await;
     assert_eq!(status["leaks"].as_object().unwrap().len(), 3);
     for leak in LAB {
         check("status", &status, &format!("/leaks/{leak}"), LEAK);
@@ -29,10 +29,10 @@ async fn the_status_of_the_leaks() {
 }
 
 #[tokio::test]
-async fn the_defaults_are_those_of_the_lab() {
-    let lab = Lab::with(&LAB).start().await;
+async fn the_payload_defaults_are_those_of_the_exercises() {
+    let host = TestHost::with(&LAB).start().await;
     for (leak, payload) in [("cache", 5.0 * 1024.0), ("listeners", 7.0 * 1024.0)] {
-        let settings = lab.leak(leak).await["settings"].clone();
+        let settings = host.leak(leak).await["settings"].clone();
         let declared = number(&settings, "/payload_bytes");
         assert!(
             (declared - payload).abs() <= payload * 0.1,
@@ -44,9 +44,9 @@ async fn the_defaults_are_those_of_the_lab() {
 }
 
 #[tokio::test]
-async fn the_calls_that_change_a_leak() {
-    let lab = busy_lab().await;
-    let switched = lab
+async fn switching_and_clearing_answer_with_every_field() {
+    let host = busy_host().await;
+    let switched = host
         .post("/admin/leaks/cache", json!({"enabled": true}))
         .await;
     let fields = [
@@ -62,7 +62,7 @@ async fn the_calls_that_change_a_leak() {
         ("listeners", "callbacks_removed"),
         ("history", "records_removed"),
     ] {
-        let cleared = lab
+        let cleared = host
             .post("/admin/leaks/clear", json!({"leak_type": leak}))
             .await;
         check(
@@ -74,8 +74,8 @@ async fn the_calls_that_change_a_leak() {
         assert_eq!(cleared["cleared"], json!(leak));
         assert_eq!(cleared[removed], json!(50));
     }
-    lab.traffic(1).await;
-    let cleared = lab.post("/admin/leaks/clear", json!({})).await;
+    host.traffic(1).await;
+    let cleared = host.post("/admin/leaks/clear", json!({})).await;
     let fields = [
         ("cleared", Type::OneOf(&["all"])),
         ("removed/cache", Type::Count),
@@ -90,32 +90,32 @@ async fn the_calls_that_change_a_leak() {
 
 #[tokio::test]
 async fn clearing_frees_the_guests_heap_but_not_its_linear_memory() {
-    let lab = Lab::with(&LAB).start().await;
-    lab.post(
+    let host = TestHost::with(&LAB).start().await;
+    host.post(
         "/admin/leaks/cache",
         json!({"enabled": true, "payload_bytes": 65536}),
     )
     .await;
-    lab.traffic(100).await;
-    let before = lab.leak("cache").await;
-    let cleared = lab
+    host.traffic(100).await;
+    let before = host.leak("cache").await;
+    let cleared = host
         .post("/admin/leaks/clear", json!({"leak_type": "cache"}))
         .await;
     assert_eq!(cleared["freed_bytes"], before["estimated_size_bytes"]);
-    let after = lab.leak("cache").await;
+    let after = host.leak("cache").await;
     assert_eq!(after["linear_memory_bytes"], before["linear_memory_bytes"]);
     assert_eq!(after["generation"], before["generation"]);
     assert_eq!(after["enabled"], json!(true));
 }
 
 #[tokio::test]
-async fn resetting_a_leak_keeps_its_settings_and_nothing_else() {
-    let lab = Lab::with(&LAB).start().await;
+async fn resetting_a_leak_keeps_only_its_settings() {
+    let host = TestHost::with(&LAB).start().await;
     let settings = json!({"enabled": true, "payload_bytes": 65536, "probability": 1.0});
-    lab.post("/admin/leaks/cache", settings).await;
-    lab.traffic(100).await;
-    let before = lab.leak("cache").await;
-    let reset = lab.post("/admin/leaks/cache/reset", json!({})).await;
+    host.post("/admin/leaks/cache", settings).await;
+    host.traffic(100).await;
+    let before = host.leak("cache").await;
+    let reset = host.post("/admin/leaks/cache/reset", json!({})).await;
     let fields = [
         ("leak", Type::OneOf(&["cache"])),
         ("generation", Type::Count),
@@ -130,34 +130,34 @@ async fn resetting_a_leak_keeps_its_settings_and_nothing_else() {
     );
     let freed = number(&reset, "/memory_before_bytes") - number(&reset, "/memory_after_bytes");
     assert_eq!(number(&reset, "/freed_bytes"), freed);
-    let after = lab.leak("cache").await;
+    let after = host.leak("cache").await;
     assert_eq!(after["settings"], before["settings"]);
     assert_eq!(after["enabled"], json!(true));
     assert_eq!(after["count"], json!(0));
     assert!(number(&after, "/linear_memory_bytes") < number(&before, "/linear_memory_bytes"));
     assert_eq!(
-        lab.data().await["leaks_triggered"],
+        host.data().await["leaks_triggered"],
         json!(["cache"]),
-        "it goes on leaking"
+        "the fresh instance leaks too"
     );
 }
 
 #[tokio::test]
-async fn resetting_the_lab_brings_back_the_start() {
-    let lab = Lab::with(&LAB).start().await;
-    let start = lab.get("/admin/leaks/status").await;
+async fn resetting_everything_restores_the_state_at_the_start() {
+    let host = TestHost::with(&LAB).start().await;
+    let start = host.get("/admin/leaks/status").await;
     for leak in LAB {
         let settings =
             json!({"enabled": true, "payload_bytes": 3000, "max_mb": 10, "ttl_seconds": 600});
-        lab.post(&format!("/admin/leaks/{leak}"), settings).await;
+        host.post(&format!("/admin/leaks/{leak}"), settings).await;
     }
-    lab.traffic(20).await;
+    host.traffic(20).await;
     assert!(
-        Type::Time.fits(&lab.leak("cache").await["expires_at"]),
-        "shows when it ends"
+        Type::Time.fits(&host.leak("cache").await["expires_at"]),
+        "a leak with a ttl has an end"
     );
-    lab.post("/admin/reset", json!({})).await;
-    let after = lab.get("/admin/leaks/status").await;
+    host.post("/admin/reset", json!({})).await;
+    let after = host.get("/admin/leaks/status").await;
     for leak in LAB {
         for field in [
             "enabled",
@@ -177,11 +177,11 @@ async fn resetting_the_lab_brings_back_the_start() {
 }
 
 #[tokio::test]
-async fn collecting() {
-    let lab = busy_lab().await;
-    lab.post("/admin/leaks/clear", json!({"leak_type": "cache"}))
+async fn gc_recycles_only_plugins_that_retain_nothing() {
+    let host = busy_host().await;
+    host.post("/admin/leaks/clear", json!({"leak_type": "cache"}))
         .await;
-    let collected = lab.post("/admin/gc", json!({})).await;
+    let collected = host.post("/admin/gc", json!({})).await;
     let fields = [
         ("gc_results", Type::List),
         ("memory_before_mb", Type::Number),
@@ -210,49 +210,49 @@ async fn collecting() {
 }
 
 #[tokio::test]
-async fn the_settings_that_every_leak_understands() {
-    let lab = Lab::with(&LAB).start().await;
+async fn every_leak_applies_probability_max_mb_and_ttl() {
+    let host = TestHost::with(&LAB).start().await;
     for leak in LAB {
         let path = format!("/admin/leaks/{leak}");
-        lab.post("/admin/reset", json!({})).await;
+        host.post("/admin/reset", json!({})).await;
 
-        // probability: the share of requests that leak.
-        lab.post(&path, json!({"enabled": true, "probability": 0.0}))
+        // `probability` is the share of requests that leak.
+        host.post(&path, json!({"enabled": true, "probability": 0.0}))
             .await;
         for _ in 0..20 {
-            assert_eq!(lab.data().await["leaks_triggered"], json!([]), "{leak}");
+            assert_eq!(host.data().await["leaks_triggered"], json!([]), "{leak}");
         }
-        lab.post(&path, json!({"probability": 0.5})).await;
-        lab.traffic(400).await;
-        let count = number(&lab.leak(leak).await, "/count");
-        // Five standard deviations.
+        host.post(&path, json!({"probability": 0.5})).await;
+        host.traffic(400).await;
+        let count = number(&host.leak(leak).await, "/count");
+        // Five standard deviations of a fair coin: 50 around 200.
         assert!(
             (150.0..=250.0).contains(&count),
-            "{leak}: half of 400: {count}"
+            "{leak}: {count} of 400 requests leak"
         );
 
-        // max_mb: stop retaining at this much.
-        lab.post("/admin/reset", json!({})).await;
-        lab.post(
+        // `max_mb` is where a leak stops retaining.
+        host.post("/admin/reset", json!({})).await;
+        host.post(
             &path,
             json!({"enabled": true, "payload_bytes": 65536, "max_mb": 1}),
         )
         .await;
-        lab.traffic(60).await;
-        let retained = number(&lab.leak(leak).await, "/estimated_size_mb");
+        host.traffic(60).await;
+        let retained = number(&host.leak(leak).await, "/estimated_size_mb");
         assert!(
             (0.8..=1.1).contains(&retained),
-            "{leak}: stops at 1 MB: {retained}"
+            "{leak} stops at 1 MiB: {retained}"
         );
 
-        // ttl_seconds: the leak disables itself.
-        lab.post("/admin/reset", json!({})).await;
-        lab.post(&path, json!({"enabled": true, "ttl_seconds": 1}))
+        // After `ttl_seconds` the leak switches itself off.
+        host.post("/admin/reset", json!({})).await;
+        host.post(&path, json!({"enabled": true, "ttl_seconds": 1}))
             .await;
-        assert_eq!(lab.data().await["leaks_triggered"], json!([leak]));
+        assert_eq!(host.data().await["leaks_triggered"], json!([leak]));
         tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
-        assert_eq!(lab.data().await["leaks_triggered"], json!([]), "{leak}");
-        let status = lab.leak(leak).await;
+        assert_eq!(host.data().await["leaks_triggered"], json!([]), "{leak}");
+        let status = host.leak(leak).await;
         assert_eq!(status["enabled"], json!(false), "{leak}");
         check("after the ttl", &status, "", &[("expires_at", Type::Null)]);
     }

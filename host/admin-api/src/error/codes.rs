@@ -1,0 +1,104 @@
+//! The codes of errors, each with its status.
+
+use axum::http::StatusCode;
+
+/// Defines [`ErrorCode`] from one table, so that no code lacks a status or a test.
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident;)*) => {
+        /// The `code` of an error: a name for programs, with one status.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl ErrorCode {
+            #[cfg(test)]
+            pub(super) const ALL: &[ErrorCode] = &[$(ErrorCode::$variant,)*];
+
+            /// The text in `error.code`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(ErrorCode::$variant => $name,)*
+                }
+            }
+
+            /// The status of the answer.
+            pub fn status(self) -> StatusCode {
+                match self {
+                    $(ErrorCode::$variant => StatusCode::$status,)*
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The body is not a JSON object.
+    MalformedJson = "malformed_json", BAD_REQUEST;
+    /// The body did not arrive completely.
+    BodyUnreadable = "body_unreadable", BAD_REQUEST;
+    /// The admin token is missing or wrong.
+    Unauthorized = "unauthorized", UNAUTHORIZED;
+    /// A browser sent the request for a page of another origin.
+    ForeignOrigin = "foreign_origin", FORBIDDEN;
+    /// No route has this path.
+    NotFound = "not_found", NOT_FOUND;
+    /// No loaded leak has this name.
+    UnknownLeak = "unknown_leak", NOT_FOUND;
+    /// No loaded plugin has this id.
+    UnknownPlugin = "unknown_plugin", NOT_FOUND;
+    /// No baseline has this name.
+    UnknownBaseline = "unknown_baseline", NOT_FOUND;
+    /// The host cannot show this source line.
+    UnknownSource = "unknown_source", NOT_FOUND;
+    /// The flame graph's ticket is unknown or has expired.
+    UnknownPicture = "unknown_picture", NOT_FOUND;
+    /// The route does not have this method.
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The plugin's component file cannot be read.
+    PluginUnreadable = "plugin_unreadable", CONFLICT;
+    /// Another component has the plugin's id.
+    IdTaken = "id_taken", CONFLICT;
+    /// Another plugin was loaded from the file that this plugin would be written to.
+    FileTaken = "file_taken", CONFLICT;
+    /// The plugin is exhausted or faulted.
+    PluginNotRunning = "plugin_not_running", CONFLICT;
+    /// The plugin failed during this call.
+    PluginFailed = "plugin_failed", CONFLICT;
+    /// A fresh instance of the plugin does not start.
+    PluginNotStarted = "plugin_not_started", CONFLICT;
+    /// The body is longer than the limit of this call.
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
+    /// The component is larger than the host accepts.
+    PluginTooLarge = "plugin_too_large", PAYLOAD_TOO_LARGE;
+    /// A value has the wrong type or is out of range.
+    InvalidValue = "invalid_value", UNPROCESSABLE_ENTITY;
+    /// The query has an unknown parameter or lacks a required one.
+    InvalidQuery = "invalid_query", UNPROCESSABLE_ENTITY;
+    /// The body has a field that this call does not accept.
+    UnknownField = "unknown_field", UNPROCESSABLE_ENTITY;
+    /// The body lacks a field that this call requires.
+    MissingField = "missing_field", UNPROCESSABLE_ENTITY;
+    /// The body is empty instead of a component.
+    MissingComponent = "missing_component", UNPROCESSABLE_ENTITY;
+    /// The plugin has no setting of this name.
+    UnknownSetting = "unknown_setting", UNPROCESSABLE_ENTITY;
+    /// The bytes are not a component of the world `leak-plugin`.
+    PluginRefused = "plugin_refused", UNPROCESSABLE_ENTITY;
+    /// The component has another id than the path.
+    IdMismatch = "id_mismatch", UNPROCESSABLE_ENTITY;
+    /// The host keeps the maximum number of named baselines.
+    TooManyBaselines = "too_many_baselines", TOO_MANY_REQUESTS;
+    /// The host serves the maximum number of console pages.
+    TooManyPages = "too_many_pages", TOO_MANY_REQUESTS;
+    /// The host itself failed.
+    Internal = "internal", INTERNAL_SERVER_ERROR;
+    /// The request asked for a failure; its query sets the status, this one is a default.
+    AskedToFail = "asked_to_fail", INTERNAL_SERVER_ERROR;
+    /// Too many calls are queued for the plugin.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
+    /// The plugin is being unloaded, or the host is stopping.
+    Draining = "draining", SERVICE_UNAVAILABLE;
+    /// Another component is being checked.
+    CheckRunning = "check_running", SERVICE_UNAVAILABLE;
+}

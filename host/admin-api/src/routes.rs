@@ -1,0 +1,107 @@
+//! The routers: which paths a listener serves, and what surrounds every handler.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::ApiState;
+use crate::{
+    auth, baselines, conformance, data, diff, docs, error, health, history, leaks, memory, metrics,
+    observe, plugins, post_mortem, profile, snapshot, source,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Leak lab",
+        description = "A service that leaks on purpose, and the admin API that switches, measures and fixes its leaks. \
+                       Sizes in `*_mb` are bytes / 1048576; each has a `*_bytes` field next to it."
+    ),
+    tags(
+        (name = "service", description = "The calls of the leaky service's clients"),
+        (name = "leaks", description = "Switch, clear and reset leaks"),
+        (name = "memory", description = "Where the memory is"),
+        (name = "plugins", description = "List, load and unload plugins"),
+    )
+)]
+struct Description;
+
+/// The service and the admin API on one listener, with the console's routes in `page`.
+pub fn app(state: &Arc<ApiState>, page: Router) -> Router {
+    finish(service(state).merge(admin(state)).merge(page.into()), state)
+}
+
+/// Only the service, for a host whose admin API has its own listener.
+pub fn service_app(state: &Arc<ApiState>) -> Router {
+    finish(service(state), state)
+}
+
+/// Only the admin API, with the console's routes in `page`. `/api/data` is here too: the console
+/// sends its traffic to its own origin.
+pub fn admin_app(state: &Arc<ApiState>, page: Router) -> Router {
+    let traffic = OpenApiRouter::new()
+        .routes(routes!(data::data))
+        .with_state(state.clone());
+    finish(admin(state).merge(traffic).merge(page.into()), state)
+}
+
+fn service(state: &Arc<ApiState>) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(data::data))
+        .routes(routes!(metrics::metrics))
+        .with_state(state.clone())
+}
+
+fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(leaks::status))
+        .routes(routes!(leaks::clear::clear))
+        .routes(routes!(leaks::show, leaks::switch::switch))
+        .routes(routes!(leaks::reset::reset))
+        .routes(routes!(leaks::reset::reset_all))
+        .routes(routes!(leaks::gc::collect))
+        .routes(routes!(memory::memory))
+        .routes(routes!(snapshot::snapshot))
+        .routes(routes!(diff::diff))
+        .routes(routes!(baselines::list))
+        .routes(routes!(baselines::put, baselines::delete))
+        .routes(routes!(history::history))
+        .routes(routes!(profile::flamegraph))
+        .routes(routes!(profile::pprof))
+        .routes(routes!(post_mortem::post_mortem))
+        .routes(routes!(source::source))
+        .routes(routes!(plugins::list))
+        .routes(routes!(conformance::check))
+        .routes(routes!(
+            plugins::show,
+            plugins::change::put,
+            plugins::change::delete
+        ))
+        .routes(routes!(plugins::change::reload))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            auth::require_token,
+        ))
+        .with_state(state.clone())
+}
+
+/// Adds the parts that every listener has: the API's description, JSON errors and measurement.
+fn finish(routes: OpenApiRouter, state: &Arc<ApiState>) -> Router {
+    let (router, description) = routes.split_for_parts();
+    router
+        .merge(docs::routes(description))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        // One call of `layer` with both, the first outermost. Each further call would box every
+        // request and every answer once more.
+        .layer((
+            middleware::from_fn_with_state(state.clone(), observe::measure),
+            CatchPanicLayer::custom(error::panicked),
+        ))
+}

@@ -1,0 +1,126 @@
+//! The state that every handler shares.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::error::ApiError;
+use lab::heap::Heaps;
+use lab::heap::baselines::Baselines;
+use lab::metrics::Metrics;
+use lab::monitor::Monitor;
+use lab::post_mortem::PostMortem;
+use plugin_host::driver::handle::Plugin;
+use plugin_host::registry::Registry;
+use telemetry::traces::Tracer;
+
+/// The command-line options that the API needs.
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// The `service` field of every answer and the `service` label of the metrics.
+    pub service_name: String,
+    /// The minimum duration of `GET /api/data`.
+    pub base_latency: Duration,
+    /// The longest pause between two parts of a request body.
+    pub client_timeout: Duration,
+    /// The time limit of one call into a plugin.
+    pub plugin_deadline: Duration,
+    /// The bearer token that the admin API requires. An empty token counts as no token.
+    pub admin_token: Option<String>,
+    /// The checkout that the plugins were built from. The source view reads files below it.
+    pub source_root: Option<PathBuf>,
+}
+
+/// The state that every handler shares.
+pub struct ApiState {
+    /// The loaded plugins.
+    pub registry: Arc<Registry>,
+    /// Memory readings of the process and the plugins, with fifteen minutes of history.
+    pub monitor: Arc<Monitor>,
+    /// The plugins' heaps by source line.
+    pub heaps: Arc<Heaps>,
+    /// The readings that survive this process, and those of the previous run.
+    pub post_mortem: PostMortem,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracer: Tracer,
+    pub(crate) baselines: Baselines,
+    /// One permit: the host checks one component at a time.
+    pub(crate) check_permit: Semaphore,
+    pub(crate) options: ApiOptions,
+    requests: AtomicU64,
+}
+
+impl ApiState {
+    /// The state of a host that has not served a request yet.
+    pub fn new(
+        options: ApiOptions,
+        registry: Arc<Registry>,
+        monitor: Arc<Monitor>,
+        heaps: Arc<Heaps>,
+        metrics: Arc<Metrics>,
+        post_mortem: PostMortem,
+        tracer: Tracer,
+    ) -> Self {
+        ApiState {
+            registry,
+            monitor,
+            heaps,
+            post_mortem,
+            metrics,
+            tracer,
+            baselines: Baselines::default(),
+            check_permit: Semaphore::new(1),
+            options: ApiOptions {
+                admin_token: options.admin_token.filter(|token| !token.is_empty()),
+                ..options
+            },
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// The longest pause between two parts of a request.
+    pub fn client_timeout(&self) -> Duration {
+        self.options.client_timeout
+    }
+
+    /// Requests to `/api/data` since the start.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops the heaps and the baselines of plugins that are no longer loaded.
+    pub fn drop_unloaded(&self) {
+        let plugins = self.registry.plugins();
+        self.baselines.retain_loaded(&plugins);
+        self.heaps.retain_loaded(&plugins);
+    }
+
+    /// The plugin whose leak has this name, or 404 `unknown_leak`.
+    pub(crate) fn leak(&self, name: &str) -> Result<Arc<Plugin>, ApiError> {
+        self.find(name, ApiError::unknown_leak)
+    }
+
+    /// The plugin with this id, or 404 `unknown_plugin`.
+    pub(crate) fn plugin(&self, id: &str) -> Result<Arc<Plugin>, ApiError> {
+        self.find(id, ApiError::unknown_plugin)
+    }
+
+    fn find(
+        &self,
+        id: &str,
+        unknown: fn(&str, &[&str]) -> ApiError,
+    ) -> Result<Arc<Plugin>, ApiError> {
+        self.registry.get(id).ok_or_else(|| {
+            let plugins = self.registry.plugins();
+            let known: Vec<&str> = plugins.iter().map(|plugin| plugin.id()).collect();
+            unknown(id, &known)
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! The admin API, called in this process without a socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod auth;
+mod baselines;
+mod check;
+mod contract;
+mod errors;
+mod heap;
+mod openapi;
+mod queries;
+mod settings;

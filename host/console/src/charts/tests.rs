@@ -1,0 +1,133 @@
+use super::*;
+
+fn plugin_points(count: u32) -> Vec<PluginPoint> {
+    let point = |age: u32| PluginPoint {
+        age: f64::from(age),
+        linear_bytes: 5 << 20,
+        retained_bytes: u64::from(count - age) << 10,
+        heap_live_bytes: u64::from(count - age) << 10,
+    };
+    (0..count).rev().map(point).collect()
+}
+
+fn process_points(count: u32) -> Vec<ProcessPoint> {
+    let point = |age: u32| ProcessPoint {
+        age: f64::from(age),
+        resident_bytes: 100,
+        parts: [50, 30, 5, 10, 0, 5, 5, -5],
+    };
+    (0..count).rev().map(point).collect()
+}
+
+#[test]
+fn a_chart_has_axes_lines_markers_and_a_description() {
+    let window = Duration::from_secs(300);
+    let svg = plugin("cache", &plugin_points(300), window, &[(100.0, "cleared")]);
+    for part in [
+        "role=\"img\"",
+        "aria-label=\"cache, last 5 min: retained 300.0 KiB, live 300.0 KiB, linear memory 5.0 MiB\"",
+        "viewBox=\"0 0 330 140\"",
+        ">6 MiB</text>",
+        ">−4 min</text>",
+        ">now</text>",
+        "class=\"marker\"",
+        ">cleared</text>",
+        "class=\"series retained\"",
+        "class=\"series live\"",
+        "class=\"series linear\"",
+    ] {
+        assert!(svg.contains(part), "{part} in {svg}");
+    }
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>"));
+    assert!(
+        !svg.contains("style="),
+        "the content policy forbids it: {svg}"
+    );
+    assert!(svg.len() < 16 << 10, "{} bytes", svg.len());
+}
+
+#[test]
+fn points_are_where_their_age_and_bytes_belong() {
+    let plot = Plot {
+        size: WIDE,
+        time: TimeAxis::of(Duration::from_secs(60)),
+        bytes: ByteAxis::up_to(3800.0),
+    };
+    // The axis ends at 4 KiB. The plot is 318 by 166 pixels, from (60, 16) to (378, 182).
+    assert_eq!(plot.bytes.top(), 4096.0);
+    let points = [(60.0, 0.0), (30.0, 2048.0), (0.0, 4096.0)];
+    assert_eq!(plot.points(&points), "60.0,182.0 219.0,99.0 378.0,16.0");
+}
+
+#[test]
+fn the_limit_is_a_line_over_the_whole_window() {
+    let window = Duration::from_secs(60);
+    let svg = process(WIDE, &process_points(60), Some(256 << 20), window, &[]);
+    let limit = svg
+        .split("class=\"series limit\" points=\"")
+        .nth(1)
+        .unwrap();
+    assert!(limit.starts_with("60.0,"), "{limit}");
+    assert_eq!(limit.split('"').next().unwrap().split(' ').count(), 2);
+    assert!(svg.contains("100 B, limit 256.0 MiB"), "{svg}");
+    let without = process(WIDE, &process_points(60), None, window, &[]);
+    assert!(!without.contains("series limit"), "{without}");
+    assert!(without.contains("100 B, no limit"), "{without}");
+}
+
+#[test]
+fn the_ledger_has_an_area_for_every_part_and_ends_at_the_resident_bytes() {
+    let svg = ledger(WIDE, &process_points(3), Duration::from_secs(60));
+    for part in 0..LedgerPart::ALL.len() {
+        assert!(
+            svg.contains(&format!("class=\"area part-{part}\"")),
+            "{svg}"
+        );
+    }
+    let attribute = |class: &str| {
+        let rest = svg.split(&format!("class=\"{class}\" points=\"")).nth(1);
+        rest.unwrap().split('"').next().unwrap().to_owned()
+    };
+    let resident = attribute("series rss");
+    let last_part = attribute("area part-7");
+    assert!(last_part.starts_with(&resident), "{last_part} {resident}");
+}
+
+#[test]
+fn a_label_of_a_marker_at_the_edge_stays_in_the_chart() {
+    let markers = [(299.0, "enabled"), (0.0, "cleared")];
+    let svg = plugin("cache", &[], Duration::from_secs(300), &markers);
+    for (label, x) in [("enabled", "92.0"), ("cleared", "298.0")] {
+        let text = format!("<text class=\"marker-label\" x=\"{x}\" y=\"11.0\">{label}</text>");
+        assert!(svg.contains(&text), "{text} in {svg}");
+    }
+}
+
+#[test]
+fn a_name_with_markup_is_escaped() {
+    let svg = plugin("\"><script>", &[], Duration::from_secs(60), &[]);
+    assert!(!svg.contains("<script>"), "{svg}");
+}
+
+#[test]
+fn a_chart_without_points_has_axes() {
+    for window in [60, 300, 900].map(Duration::from_secs) {
+        for svg in [
+            process(NARROW, &[], None, window, &[]),
+            process(WIDE, &[], Some(256 << 20), window, &[]),
+            ledger(WIDE, &[], window),
+        ] {
+            assert!(svg.contains("class=\"grid\""), "{svg}");
+        }
+    }
+}
+
+#[test]
+fn thinning_always_keeps_the_newest_point() {
+    for count in [0, 1, 2, 159, 160, 161, 320, 899, 900] {
+        let points: Vec<u32> = (0..count).collect();
+        let kept: Vec<_> = thin(&points).collect();
+        assert!(kept.len() <= MAX_POINTS, "{count}");
+        assert_eq!(kept.last().copied(), points.last(), "{count}");
+    }
+}

@@ -1,0 +1,88 @@
+//! The content of one update of a page: the numbers in the admin API's own JSON, and the charts.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::charts::{self, Marker, NARROW, WIDE};
+use crate::view::View;
+use admin_api::ApiState;
+use admin_api::error::ApiError;
+use admin_api::overview::{Overview, event_name};
+use plugin_host::driver::handle::Plugin;
+use plugin_host::driver::journal::EventKind;
+
+/// Events of a plugin that matter to the whole process, by name.
+const FAILURES: [&str; 2] = ["exhausted", "trap"];
+
+#[derive(Serialize)]
+struct Update {
+    #[serde(flatten)]
+    overview: Overview,
+    charts: Charts,
+}
+
+/// SVG documents. The page inserts them unchanged.
+#[derive(Serialize)]
+struct Charts {
+    process: String,
+    ledger: String,
+    /// Charts of the plugins that were ever on.
+    plugins: BTreeMap<String, String>,
+}
+
+/// The update of one view, as JSON.
+pub(crate) fn render(state: &ApiState, view: View) -> Result<String, ApiError> {
+    let update = Update {
+        overview: Overview::read(state)?,
+        charts: charts(state, view),
+    };
+    serde_json::to_string(&update).map_err(|e| ApiError::internal(&e))
+}
+
+fn charts(state: &ApiState, view: View) -> Charts {
+    let size = if view.wide { WIDE } else { NARROW };
+    let process = state.monitor.history().process_points(view.window);
+    let limit = state.monitor.budget().limit.map(|limit| limit.bytes);
+    let mut plugin_charts = BTreeMap::new();
+    let mut failures = Vec::new();
+    for plugin in state.registry.plugins().iter() {
+        let markers = markers(plugin);
+        failures.extend(markers.iter().filter(|(_, kind)| FAILURES.contains(kind)));
+        // Clearing or resetting all leaks also leaves events at plugins that were never on.
+        let was_on = |(_, kind): &Marker| *kind == "enabled" || FAILURES.contains(kind);
+        if plugin.enabled() || plugin.reading().requests > 0 || markers.iter().any(was_on) {
+            let points = state
+                .monitor
+                .history()
+                .plugin_points(plugin.id(), view.window);
+            let chart = charts::plugin(plugin.id(), &points, view.window, &markers);
+            plugin_charts.insert(plugin.id().to_owned(), chart);
+        }
+    }
+    // Oldest first, as the markers of one plugin.
+    failures.sort_by(|(a, _): &Marker, (b, _)| b.total_cmp(a));
+    Charts {
+        process: charts::process(size, &process, limit, view.window, &failures),
+        ledger: charts::ledger(size, &process, view.window),
+        plugins: plugin_charts,
+    }
+}
+
+/// The events of a plugin that a chart marks, oldest first. Growth is not marked: the line shows
+/// it.
+fn markers(plugin: &Plugin) -> Vec<Marker> {
+    let now = Instant::now();
+    let marked = |kind: &EventKind| !matches!(kind, EventKind::Loaded | EventKind::Grown { .. });
+    plugin
+        .journal()
+        .events()
+        .iter()
+        .filter(|event| marked(&event.kind))
+        .map(|event| {
+            let age = now.saturating_duration_since(event.at.instant);
+            (age.as_secs_f64(), event_name(&event.kind))
+        })
+        .collect()
+}

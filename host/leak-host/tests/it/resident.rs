@@ -1,0 +1,65 @@
+//! Resident memory as the API reports it, compared with the kernel's numbers for the process.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::components::LAB;
+use crate::lab::{Lab, MIB, number};
+
+#[tokio::test]
+async fn the_reported_resident_memory_is_the_kernels() {
+    let lab = Lab::with(&LAB).start().await;
+    for leak in LAB {
+        lab.enable(leak).await;
+    }
+    lab.traffic(50).await;
+    // The first answer reads the plugins' symbols, which need some memory themselves.
+    lab.get("/admin/memory").await;
+    let reported = number(&lab.get("/admin/memory").await, "/process/rss_bytes");
+    let resident = lab.resident_bytes();
+    assert!(
+        (resident - reported).abs() < 2.0 * MIB,
+        "{reported} is near {resident}"
+    );
+}
+
+#[tokio::test]
+async fn the_ledger_counts_resident_memory_not_linear_memory() {
+    let lab = Lab::with(&LAB).start().await;
+    let read = async || {
+        let memory = lab.get("/admin/memory").await;
+        let granted: f64 = LAB
+            .iter()
+            .map(|leak| number(&memory, &format!("/plugins/{leak}/linear_memory_bytes")))
+            .sum();
+        let part = |part: &str| number(&memory, &format!("/ledger/{part}_bytes"));
+        (granted, part("plugins_linear"), part("unattributed"))
+    };
+    let (granted, resident, unattributed) = read().await;
+    assert!(
+        resident > 0.0 && resident < granted / 2.0,
+        "most of a fresh memory is an untouched stack: {resident} of {granted}"
+    );
+    assert!(unattributed > -MIB, "{unattributed}");
+    lab.post(
+        "/admin/leaks/cache",
+        json!({"enabled": true, "payload_bytes": 1_048_576}),
+    )
+    .await;
+    lab.traffic(20).await;
+    // On a busy machine a reading is cached for seconds.
+    let started = Instant::now();
+    loop {
+        let (_, later, unattributed) = read().await;
+        let gained = later - resident;
+        if (gained - 20.0 * MIB).abs() < 2.0 * MIB && unattributed > -MIB {
+            return;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "gained {gained}, unattributed {unattributed}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
