@@ -1,8 +1,9 @@
-//! One instance of a plugin: the store and the typed calls into it. No other module touches a store.
+//! One instance of a plugin: the store and the typed calls into it. No other module touches a
+//! store.
 //!
-//! Every call has two time limits. The engine's clock counts the ticks while the guest runs. A timer
-//! ends a call that waits in the host, such as a guest that sleeps. After a fault the host only reads
-//! the instance and never calls it.
+//! Every call has two time limits. The engine's clock counts the ticks while the guest runs. A
+//! timer ends a call that waits in the host, such as a guest that sleeps. After a fault the host
+//! only reads the instance and never calls it.
 
 pub mod backtrace;
 mod deadline;
@@ -217,8 +218,8 @@ impl Instance {
         (!off).then_some(state)
     }
 
-    /// The heap tables, with the contexts that `cursor` does not include yet. Readable after a fault
-    /// too.
+    /// The heap tables, with the contexts that `cursor` does not include yet. Readable after a
+    /// fault too.
     pub(crate) fn heap_tables(&self, cursor: &mut Seen) -> HeapTables {
         let recorder = &self.store.data().recorder;
         HeapTables {

@@ -1,5 +1,5 @@
-//! The two time limits of a call: engine ticks while the guest runs, real time while it waits in the
-//! host.
+//! The two time limits of a call: engine ticks while the guest runs, real time while it waits in
+//! the host.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -31,9 +31,9 @@ impl TickBudget {
     /// Decides what the guest does at a tick: it goes on, it lets other tasks run, or it is
     /// interrupted.
     ///
-    /// At the first tick it goes on, because a tick may come right after the start of a call. A call
-    /// that takes some microseconds would otherwise pay for a task, a timer and a wake-up with the
-    /// driver locked. A longer call lets other tasks run at each further tick.
+    /// At the first tick it goes on, because a tick may come right after the start of a call. A
+    /// call that takes some microseconds would otherwise pay for a task, a timer and a wake-up with
+    /// the driver locked. A longer call lets other tasks run at each further tick.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
