@@ -13,8 +13,8 @@ use wasmtime::{Config, Engine};
 /// Time between two epoch ticks: the resolution of a call's deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// Builds the engine and starts its clock thread. The thread ends after the last clone of the engine
-/// is dropped.
+/// Builds the engine and starts its clock thread. The thread ends after the last clone of the
+/// engine is dropped.
 ///
 /// # Errors
 ///

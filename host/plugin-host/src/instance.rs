@@ -1,8 +1,9 @@
-//! One instance of a plugin: the store and the typed calls into it. No other module touches a store.
+//! One instance of a plugin: the store and the typed calls into it. No other module touches a
+//! store.
 //!
-//! Every call has two time limits. The engine's clock counts the ticks while the guest runs. A timer
-//! ends a call that waits in the host, such as a guest that sleeps. After a fault the host only reads
-//! the instance and never calls it.
+//! Every call has two time limits. The engine's clock counts the ticks while the guest runs. A
+//! timer ends a call that waits in the host, such as a guest that sleeps. After a fault the host
+//! only reads the instance and never calls it.
 
 pub mod backtrace;
 mod deadline;
@@ -17,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_heap::{Attribution, ContextCursor, InstrumentedMeta, Recorder, Totals};
+use guest_heap::{Attribution, InstrumentedMeta, Recorder, ContextCursor, Totals};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -217,8 +218,8 @@ impl Instance {
         (!off).then_some(state)
     }
 
-    /// The heap tables, with the contexts that `cursor` does not include yet. Readable after a fault
-    /// too.
+    /// The heap tables, with the contexts that `cursor` does not include yet. Readable after a
+    /// fault too.
     pub(crate) fn heap_tables(&self, cursor: &mut ContextCursor) -> HeapTables {
         let recorder = &self.store.data().recorder;
         HeapTables {

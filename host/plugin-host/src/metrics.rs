@@ -48,8 +48,8 @@ impl PluginMetrics {
         })
     }
 
-    /// The instruments of a plugin. The first call creates its series with zeros; later calls return
-    /// the same instruments.
+    /// The instruments of a plugin. The first call creates its series with zeros; later calls
+    /// return the same instruments.
     ///
     /// # Errors
     ///
@@ -70,7 +70,8 @@ impl PluginMetrics {
         plugins.get(plugin).map(Arc::clone)
     }
 
-    /// Removes a plugin and all its series. Counts through instruments that are still held are lost.
+    /// Removes a plugin and all its series. Counts through instruments that are still held are
+    /// lost.
     pub fn remove_plugin(&self, plugin: &str) {
         let handles = self
             .plugins

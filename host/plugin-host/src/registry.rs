@@ -1,7 +1,7 @@
 //! The loaded plugins.
 //!
-//! Readers take the list without a lock. Changes to it are rare and run one at a time, so two plugins
-//! never get the same id.
+//! Readers take the list without a lock. Changes to it are rare and run one at a time, so two
+//! plugins never get the same id.
 
 mod folder_sync;
 mod upload;

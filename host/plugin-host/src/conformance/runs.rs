@@ -279,8 +279,8 @@ impl<'a> Run<'a> {
         configured.map_err(|refusal| RunError::Answered(format!("configure: {refusal}")))
     }
 
-    /// Sends requests with the distance `apart` on their own clock. Returns the answers and how long
-    /// each took.
+    /// Sends requests with the distance `apart` on their own clock. Returns the answers and how
+    /// long each took.
     async fn requests(
         &mut self,
         count: u32,

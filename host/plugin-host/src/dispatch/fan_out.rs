@@ -94,8 +94,8 @@ impl FanOut {
             .collect()
     }
 
-    /// Waits until all answers are there, or the missing ones have timed out. Separate from the wait
-    /// without a timer, because a timer has a cost and most answers come before it is needed.
+    /// Waits until all answers are there, or the missing ones have timed out. Separate from the
+    /// wait without a timer, because a timer has a cost and most answers come before it is needed.
     async fn wait_with_timeout(&self, plugins: &[Arc<Plugin>]) {
         loop {
             let missing = self.missing();

@@ -1,5 +1,5 @@
-//! The calls of one plugin: lock the driver, decide which requests reach the guest, call it, publish
-//! and answer.
+//! The calls of one plugin: lock the driver, decide which requests reach the guest, call it,
+//! publish and answer.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -266,8 +266,8 @@ impl Driver {
     }
 }
 
-/// Bytes that a call left on the guest's heap, negative when it freed more than it allocated; `None`
-/// without attribution.
+/// Bytes that a call left on the guest's heap, negative when it freed more than it allocated;
+/// `None` without attribution.
 fn live_bytes_delta(before: &PluginReading, after: &PluginReading) -> Option<i64> {
     let (before, after) = (before.heap_live?, after.heap_live?);
     i64::try_from(i128::from(after) - i128::from(before)).ok()

@@ -240,9 +240,9 @@ impl Plugin {
         .await?
     }
 
-    /// Reads the heap tables; `None` without attribution. `known` is the generation of the last read
-    /// and the contexts that it returned: the answer has only new contexts, or all of them when the
-    /// generation has changed.
+    /// Reads the heap tables; `None` without attribution. `known` is the generation of the last
+    /// read and the contexts that it returned: the answer has only new contexts, or all of them
+    /// when the generation has changed.
     ///
     /// # Errors
     ///

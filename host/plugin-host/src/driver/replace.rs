@@ -16,8 +16,8 @@ use crate::settings::Settings;
 
 impl Driver {
     /// Goes on with another component. Calls that were made before belong to the old component;
-    /// calls that still wait for the driver go to the new one. The switch keeps its state, and so do
-    /// the settings whose values the new component accepts.
+    /// calls that still wait for the driver go to the new one. The switch keeps its state, and so
+    /// do the settings whose values the new component accepts.
     ///
     /// # Errors
     ///

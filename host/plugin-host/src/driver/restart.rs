@@ -1,4 +1,5 @@
-//! Fresh instances of the same component: after a reset, a recycle, or a change of the heap profile.
+//! Fresh instances of the same component: after a reset, a recycle, or a change of the heap
+//! profile.
 //!
 //! The fresh instance is started and configured before the old one is dropped. It has hardly any
 //! memory of its own yet, and a fresh instance that does not start changes nothing.

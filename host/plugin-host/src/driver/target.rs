@@ -2,9 +2,9 @@
 //!
 //! It needs only what every plugin has: the report of what it retains, and the setting
 //! `payload_bytes`. Before each request the host computes how many bytes the pattern is behind a
-//! straight line. It lets the pattern retain that many, or skips the request. The host reads what is
-//! retained before each request, so a pattern that retains more or less than requested stays on the
-//! line too.
+//! straight line. It lets the pattern retain that many, or skips the request. The host reads what
+//! is retained before each request, so a pattern that retains more or less than requested stays on
+//! the line too.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! The driver's task: it carries out commands, disables an expired leak, and publishes source lines.
+//! The driver's task: it carries out commands, disables an expired leak, and publishes source
+//! lines.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -10,7 +10,8 @@ use crate::load::loader::CompiledComponent;
 use crate::metrics::RecycleReason;
 use crate::settings::{Settings, Value};
 
-/// The shortest deadline of a clear: a drop of very many objects may take longer than a request may.
+/// The shortest deadline of a clear: a drop of very many objects may take longer than a request
+/// may.
 const MIN_CLEAR_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Driver {

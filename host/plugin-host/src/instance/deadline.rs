@@ -1,5 +1,5 @@
-//! The two time limits of a call: engine ticks while the guest runs, real time while it waits in the
-//! host.
+//! The two time limits of a call: engine ticks while the guest runs, real time while it waits in
+//! the host.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,6 +14,8 @@ use crate::engine::TICK;
 #[derive(Debug)]
 pub(crate) struct TickBudget {
     left: u64,
+    /// Whether no tick has come during this call yet.
+    first_tick: bool,
 }
 
 impl TickBudget {
@@ -22,14 +24,22 @@ impl TickBudget {
         let ticks = deadline.as_millis() / TICK.as_millis().max(1);
         TickBudget {
             left: u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1),
+            first_tick: true,
         }
     }
 
-    /// Decides what the guest does at a tick: it lets other tasks run, or it is interrupted.
+    /// Decides what the guest does at a tick: it goes on, it lets other tasks run, or it is
+    /// interrupted.
+    ///
+    /// At the first tick it goes on, because a tick may come right after the start of a call. A
+    /// call that takes some microseconds would otherwise pay for a task, a timer and a wake-up with
+    /// the driver locked. A longer call lets other tasks run at each further tick.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
             UpdateDeadline::Interrupt
+        } else if std::mem::take(&mut self.first_tick) {
+            UpdateDeadline::Continue(1)
         } else {
             UpdateDeadline::Yield(1)
         }
@@ -79,6 +89,14 @@ mod tests {
         assert_eq!(ticks_until_interrupt(Duration::from_millis(250)), 26);
         assert_eq!(ticks_until_interrupt(Duration::from_millis(10)), 2);
         assert_eq!(ticks_until_interrupt(Duration::from_millis(1)), 1);
+    }
+
+    #[test]
+    fn only_a_call_of_more_than_one_tick_lets_other_tasks_run() {
+        let mut budget = TickBudget::new(Duration::from_millis(40));
+        assert!(matches!(budget.tick(), UpdateDeadline::Continue(1)));
+        assert!(matches!(budget.tick(), UpdateDeadline::Yield(1)));
+        assert!(matches!(budget.tick(), UpdateDeadline::Yield(1)));
     }
 
     #[tokio::test]

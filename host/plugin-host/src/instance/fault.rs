@@ -81,8 +81,8 @@ fn trap_reason(trap: &Trap, stderr: &[String]) -> String {
     }
 }
 
-/// The guest's call stack with offsets in the original component, which its symbols refer to. Frames
-/// of the profiler have no such offset and are left out.
+/// The guest's call stack with offsets in the original component, which its symbols refer to.
+/// Frames of the profiler have no such offset and are left out.
 fn frames(backtrace: &WasmBacktrace, offsets: &OffsetMap) -> Vec<Frame> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),

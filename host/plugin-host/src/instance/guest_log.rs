@@ -1,5 +1,5 @@
-//! Writes a guest's log calls, stdout and stderr to the host's log. Long lines are truncated, and the
-//! number of lines is limited.
+//! Writes a guest's log calls, stdout and stderr to the host's log. Long lines are truncated, and
+//! the number of lines is limited.
 
 use std::collections::VecDeque;
 use std::io;
@@ -73,7 +73,10 @@ impl GuestLog {
         state.allowance -= 1.0;
         let plugin = state.plugin.as_str();
         if state.dropped > 0 {
-            tracing::warn!(target: "guest", plugin, lines = state.dropped, "lines dropped: the plugin writes too many");
+            tracing::warn!(
+                target: "guest", plugin, lines = state.dropped,
+                "lines dropped: the plugin writes too many"
+            );
         }
         let message = truncated(message);
         match level {

@@ -2,8 +2,8 @@
 
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
 
-/// Upper bound of the numbers that a guest reports. JSON represents whole numbers exactly up to this
-/// value, and sums of them fit into 64 bits.
+/// Upper bound of the numbers that a guest reports. JSON represents whole numbers exactly up to
+/// this value, and sums of them fit into 64 bits.
 const REPORTED_MAX: u64 = 1 << 53;
 
 /// What a pattern retains, as the guest reports it.

@@ -31,8 +31,8 @@ pub struct RequestHead<'a> {
     pub trace_id: &'a str,
 }
 
-/// One request. It keeps all its texts in one buffer: the host builds one for each HTTP request, and
-/// as many separate strings would cost as much as a call.
+/// One request. It keeps all its texts in one buffer: the host builds one for each HTTP request,
+/// and as many separate strings would cost as much as a call.
 #[derive(Debug)]
 pub struct GuestRequest {
     texts: TextBuffer,

@@ -2,8 +2,8 @@
 //!
 //! An entry's name contains the component's digest and everything that machine code depends on: the
 //! engine's version, its settings and the processor. An entry that is damaged, or that another
-//! version wrote, is rebuilt. A cache folder that cannot be written only costs a compilation at each
-//! start.
+//! version wrote, is rebuilt. A cache folder that cannot be written only costs a compilation at
+//! each start.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -80,7 +80,10 @@ impl Cache {
         match component {
             Ok(component) => Some((component, side)),
             Err(error) => {
-                tracing::warn!(entry = %paths.code.display(), %error, "unusable cache entry: compiling again");
+                tracing::warn!(
+                    entry = %paths.code.display(), %error,
+                    "unusable cache entry: compiling again"
+                );
                 None
             }
         }
@@ -98,10 +101,10 @@ impl Cache {
         };
         let start = image.start.wrapping_add(start - image.start as usize);
         // SAFETY: the range is within the image, which the component keeps mapped. It is a private
-        // mapping of a file, and nothing has written to it: wasmtime refuses images with relocations
-        // and makes them read-only. The system therefore reads each dropped page from the file with
-        // the same content as the first time. The file itself does not change: entries are replaced
-        // by renaming.
+        // mapping of a file, and nothing has written to it: wasmtime refuses images with
+        // relocations and makes them read-only. The system therefore reads each dropped page from
+        // the file with the same content as the first time. The file itself does not change:
+        // entries are replaced by renaming.
         #[allow(unsafe_code, reason = "there is no safe way to drop resident pages")]
         let released = unsafe {
             rustix::mm::madvise(
@@ -115,8 +118,8 @@ impl Cache {
         }
     }
 
-    /// Writes a compiled component and its side data. A failure is logged and costs a compilation at
-    /// the next start.
+    /// Writes a compiled component and its side data. A failure is logged and costs a compilation
+    /// at the next start.
     pub(crate) fn put(&self, key: &str, component: &Component, side: &[u8]) {
         let Some(paths) = self.paths(key) else { return };
         let written = component
@@ -148,7 +151,10 @@ impl Cache {
             return;
         }
         if let Err(error) = replace(&path, bytes) {
-            tracing::warn!(entry = %path.display(), %error, "cannot keep a component for its symbols");
+            tracing::warn!(
+                entry = %path.display(), %error,
+                "cannot keep a component for its symbols"
+            );
         }
     }
 
@@ -190,8 +196,8 @@ fn checksum(path: &Path) -> io::Result<String> {
     Ok(checksum_line(hasher.finalize(), length))
 }
 
-/// Writes a temporary file and renames it. A reader never sees half a file, even when several writers
-/// replace the same file at the same time.
+/// Writes a temporary file and renames it. A reader never sees half a file, even when several
+/// writers replace the same file at the same time.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("tmp-{:016x}", rand::random::<u64>()));
     let written = fs::File::create(&temporary)

@@ -209,7 +209,8 @@ impl Folder {
         });
     }
 
-    /// Records that the host itself has written or removed this file: the next scan finds no change.
+    /// Records that the host itself has written or removed this file: the next scan finds no
+    /// change.
     pub(crate) fn mark_current(&self, path: &Path) {
         let version = fs::metadata(path).map(|metadata| FileVersion::of(&metadata));
         let mut state = self.lock();
@@ -234,8 +235,8 @@ impl Folder {
         }
     }
 
-    /// Makes the next scan return the files that were refused because their id was taken. The caller
-    /// has just freed an id.
+    /// Makes the next scan return the files that were refused because their id was taken. The
+    /// caller has just freed an id.
     pub(crate) fn retry_taken_ids(&self) {
         let mut waiting = false;
         for file in self.lock().files.values_mut().filter(|f| f.waits_for_id) {

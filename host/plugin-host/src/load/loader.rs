@@ -1,5 +1,5 @@
-//! From bytes to a component that is ready to instantiate. All of it is blocking work: never call it
-//! on an async thread.
+//! From bytes to a component that is ready to instantiate. All of it is blocking work: never call
+//! it on an async thread.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub struct Loader {
 }
 
 /// A compiled component and its origin.
-pub struct CompiledComponent {
+pub(crate) struct CompiledComponent {
     pre: LeakPluginPre<StoreState>,
     /// Where it came from.
     pub(crate) origin: Origin,
@@ -105,8 +105,8 @@ impl Origin {
 }
 
 impl Loader {
-    /// A loader whose components may import WASI and the lab's logging, and nothing else. It refuses
-    /// components of more than `max_size` bytes.
+    /// A loader whose components may import WASI and the lab's logging, and nothing else. It
+    /// refuses components of more than `max_size` bytes.
     ///
     /// # Errors
     ///

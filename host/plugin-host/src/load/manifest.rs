@@ -59,7 +59,10 @@ impl Manifest {
             &settings,
             VARIANT,
             "a choice of \"leaky\" and \"fixed\"",
-            |kind| matches!(kind, Kind::Choice(words) if [LEAKY, FIXED].iter().all(|v| words.iter().any(|w| w == v))),
+            |kind| match kind {
+                Kind::Choice(words) => [LEAKY, FIXED].iter().all(|v| words.iter().any(|w| w == v)),
+                _ => false,
+            },
         )?;
         require(&settings, PAYLOAD_BYTES, "an integer", |kind| {
             matches!(kind, Kind::Integer { .. })
@@ -125,7 +128,8 @@ fn check_word(
 ) -> Result<(), PluginError> {
     if text.is_empty() || text.len() > max_bytes || !text.chars().all(allowed) {
         return refuse(format!(
-            "the manifest's {field} {:?} must be 1 to {max_bytes} lower-case letters or underscores",
+            "the manifest's {field} {:?} must be 1 to {max_bytes} \
+             lower-case letters or underscores",
             shorten(text)
         ));
     }

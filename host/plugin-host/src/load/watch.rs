@@ -1,7 +1,7 @@
 //! Waits for changes of the plugins folder.
 //!
-//! The system's file notifications say when to scan. A periodic scan catches what they miss, on file
-//! systems that have none.
+//! The system's file notifications say when to scan. A periodic scan catches what they miss, on
+//! file systems that have none.
 
 use std::path::Path;
 use std::sync::Arc;

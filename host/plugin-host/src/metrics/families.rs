@@ -6,8 +6,8 @@ use telemetry::metrics::{DURATION_BUCKETS_SECONDS, MetricsRegistry};
 
 use crate::metrics::labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
 
-/// Upper bounds in bytes of what one call leaves on the heap: from 0 to 1 MiB, with a step above each
-/// of the lab's payloads (1, 5 and 7 KiB).
+/// Upper bounds in bytes of what one call leaves on the heap: from 0 to 1 MiB, with a step above
+/// each of the lab's payloads (1, 5 and 7 KiB).
 const LIVE_BYTES_BUCKETS: [f64; 13] = [
     0.0,
     64.0,
@@ -146,7 +146,8 @@ impl Families {
             )?,
             invocation_live_bytes: histogram(
                 "leak_plugin_invocation_live_bytes",
-                "Bytes that one call left on the heap; a call that freed more than it allocated counts as 0.",
+                "Bytes that one call left on the heap; \
+                 a call that freed more than it allocated counts as 0.",
                 &LIVE_BYTES_BUCKETS,
                 &["plugin"],
             )?,

@@ -111,8 +111,8 @@ impl PluginHandles {
         self.linear_memory_peak_bytes.set(gauge_value(peak_bytes));
     }
 
-    /// Sets the bytes that the guest has allocated and not freed. `None` removes the series: without
-    /// attribution the number is unknown, not 0.
+    /// Sets the bytes that the guest has allocated and not freed. `None` removes the series:
+    /// without attribution the number is unknown, not 0.
     pub fn set_heap_live(&self, bytes: Option<u64>) {
         let label = [self.plugin.as_str()];
         match bytes {

@@ -65,7 +65,8 @@ pub(super) fn retained(run: &LeakyRun, manifest: &Manifest) -> Verdict {
     };
     let per_request = |bytes: i64| bytes as f64 / (triggered.max(1)) as f64;
     let found = format!(
-        "per request: {declared} bytes declared, {:.1} retained, {:.1} live ({triggered} triggered)",
+        "per request: {declared} bytes declared, {:.1} retained, {:.1} live \
+         ({triggered} triggered)",
         per_request(reported),
         per_request(live)
     );

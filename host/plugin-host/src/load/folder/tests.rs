@@ -2,7 +2,7 @@
 
 use super::*;
 
-const AT_ONCE: Duration = Duration::ZERO;
+const NO_SETTLE_TIME: Duration = Duration::ZERO;
 const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 fn folder() -> (tempfile::TempDir, Folder) {
@@ -12,7 +12,7 @@ fn folder() -> (tempfile::TempDir, Folder) {
 }
 
 fn handle_all(folder: &Folder) {
-    let scan = folder.scan(AT_ONCE).unwrap();
+    let scan = folder.scan(NO_SETTLE_TIME).unwrap();
     for (path, version) in scan.ready {
         folder.mark_handled(&path, version, Ok(()));
     }
@@ -34,7 +34,7 @@ fn only_visible_components_count() {
         fs::write(on_disk.path().join(name), name).unwrap();
     }
     fs::create_dir(on_disk.path().join("d.wasm")).unwrap();
-    assert_eq!(names(&folder.scan(AT_ONCE).unwrap()), ["a.wasm", "b.wasm"]);
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm", "b.wasm"]);
 }
 
 #[test]
@@ -44,15 +44,15 @@ fn a_changing_file_is_not_loaded_until_it_settles() {
     fs::write(&path, "half").unwrap();
     let first = folder.scan(ONE_HOUR).unwrap();
     assert!(first.ready.is_empty() && first.unsettled);
-    let settled = folder.scan(AT_ONCE).unwrap();
+    let settled = folder.scan(NO_SETTLE_TIME).unwrap();
     let (_, version) = settled.ready[0];
     fs::write(&path, "complete").unwrap();
     // The version that was read is not the current one.
     assert!(folder.scan(ONE_HOUR).unwrap().unsettled);
     folder.mark_handled(&path, version, Ok(()));
-    assert_eq!(names(&folder.scan(AT_ONCE).unwrap()), ["a.wasm"]);
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);
     handle_all(&folder);
-    let quiet = folder.scan(AT_ONCE).unwrap();
+    let quiet = folder.scan(NO_SETTLE_TIME).unwrap();
     assert!(quiet.ready.is_empty() && quiet.removed.is_empty() && !quiet.unsettled);
 }
 
@@ -65,14 +65,14 @@ fn a_removed_file_is_reported_once_and_one_that_returns_in_time_is_not_removed()
     fs::remove_file(&path).unwrap();
     assert!(folder.scan(ONE_HOUR).unwrap().removed.is_empty());
     fs::write(&path, "2").unwrap();
-    assert_eq!(names(&folder.scan(AT_ONCE).unwrap()), ["a.wasm"]);
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);
     fs::remove_file(&path).unwrap();
     assert_eq!(
-        folder.scan(AT_ONCE).unwrap().removed,
+        folder.scan(NO_SETTLE_TIME).unwrap().removed,
         std::slice::from_ref(&path)
     );
     handle_all(&folder);
-    assert!(folder.scan(AT_ONCE).unwrap().removed.is_empty());
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().removed.is_empty());
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn a_problem_stays_until_the_file_changes() {
     let (on_disk, folder) = folder();
     let path = on_disk.path().join("a.wasm");
     fs::write(&path, "not wasm").unwrap();
-    let (_, version) = folder.scan(AT_ONCE).unwrap().ready[0];
+    let (_, version) = folder.scan(NO_SETTLE_TIME).unwrap().ready[0];
     folder.mark_handled(&path, version, Err(&PluginError::Refused("no".into())));
     assert_eq!(folder.problems()[0].error, "no");
-    assert!(folder.scan(AT_ONCE).unwrap().ready.is_empty());
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
     folder.retry_taken_ids();
     assert!(
-        folder.scan(AT_ONCE).unwrap().ready.is_empty(),
+        folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty(),
         "its id is not the problem"
     );
     fs::write(&path, "better").unwrap();
@@ -99,15 +99,15 @@ fn a_file_whose_id_is_taken_is_retried_after_an_id_is_freed() {
     let (on_disk, folder) = folder();
     let path = on_disk.path().join("a.wasm");
     fs::write(&path, "x").unwrap();
-    let (_, version) = folder.scan(AT_ONCE).unwrap().ready[0];
+    let (_, version) = folder.scan(NO_SETTLE_TIME).unwrap().ready[0];
     let taken = PluginError::IdTaken {
         id: "a".into(),
         owner: "b.wasm".into(),
     };
     folder.mark_handled(&path, version, Err(&taken));
-    assert!(folder.scan(AT_ONCE).unwrap().ready.is_empty());
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
     folder.retry_taken_ids();
-    assert_eq!(names(&folder.scan(AT_ONCE).unwrap()), ["a.wasm"]);
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_missing_folder_removes_no_plugin() {
     fs::write(on_disk.path().join("a.wasm"), "1").unwrap();
     handle_all(&folder);
     fs::remove_dir_all(on_disk.path()).unwrap();
-    assert!(folder.scan(AT_ONCE).is_err());
+    assert!(folder.scan(NO_SETTLE_TIME).is_err());
     assert_eq!(folder.problems().len(), 1);
     fs::create_dir(on_disk.path()).unwrap();
-    assert_eq!(folder.scan(AT_ONCE).unwrap().removed.len(), 1);
+    assert_eq!(folder.scan(NO_SETTLE_TIME).unwrap().removed.len(), 1);
     assert_eq!(folder.problems(), []);
 }
 
@@ -130,10 +130,10 @@ fn a_staged_file_is_hidden_and_is_removed_unless_it_is_committed() {
     drop(folder.stage(target.clone(), b"1").unwrap());
     assert_eq!(fs::read_dir(on_disk.path()).unwrap().count(), 0);
     let staged = folder.stage(target.clone(), b"2").unwrap();
-    assert!(folder.scan(AT_ONCE).unwrap().ready.is_empty());
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
     staged.commit().unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"2");
     folder.mark_current(&target);
-    assert!(folder.scan(AT_ONCE).unwrap().ready.is_empty(), "no change");
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty(), "no change");
     assert_eq!(fs::read_dir(on_disk.path()).unwrap().count(), 1);
 }
