@@ -102,7 +102,7 @@ impl History {
 
     /// The longest interval between two kept readings by line.
     ///
-    /// It is one second, unless a reading was missing, or the lines changed so much that older
+    /// It is one second, unless a reading was missing, or so many lines changed that older
     /// readings had to be merged.
     pub fn resolution(&self) -> Duration {
         self.lines.resolution()

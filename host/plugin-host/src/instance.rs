@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_heap::{Attribution, InstrumentedMeta, Recorder, ContextCursor, Totals};
+use guest_heap::{Attribution, ContextCursor, InstrumentedMeta, Recorder, Totals};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtxBuilder;

@@ -1,8 +1,8 @@
 //! Support for the host's tests. Only tests depend on this crate.
 //!
 //! [`components`] builds the plugins and the fixtures from source, once per test process.
-//! [`TestHost`] is a whole host in the test's own process: every part that `leak-host` builds, and the
-//! router, called without a socket. A test that needs a process of its own (signals, ports,
+//! [`TestHost`] is a whole host in the test's own process: every part that `leak-host` builds, and
+//! the router, called without a socket. A test that needs a process of its own (signals, ports,
 //! options, resident memory) starts the real host instead; those tests are in `leak-host`.
 #![allow(
     clippy::unwrap_used,

@@ -39,6 +39,7 @@ const NO_WIRE_TYPES: (&[&str], &str) = (
 #[rustfmt::skip] // One line for each member.
 const RULES: &[Rule] = &[
     Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
+    Rule { folder: "host/test-support", never: ANY, members: &[ADMIN_API, LAB, PLUGIN_HOST, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: CONSOLE, never: NO_ENGINE, members: &[ADMIN_API, LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: ADMIN_API, never: NO_ENGINE, members: &[LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: LAB, never: (&["axum", "wasmtime"], "HTTP stays in admin-api and console, the wasm engine in plugin-host"), members: &[PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },

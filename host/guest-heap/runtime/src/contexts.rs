@@ -66,8 +66,8 @@ pub struct Contexts {
     /// Sums, and counts of lost blocks and unknown frees.
     pub header: Header,
     records: [Record; MAX_CONTEXTS],
-    /// Mask of the slots in use. At first it is 0 instead of `FIRST_INDEX_SLOTS - 1`, because all of the
-    /// table is zero at first: see [`Contexts::new`].
+    /// Mask of the slots in use. At first it is 0 instead of `FIRST_INDEX_SLOTS - 1`, because all
+    /// of the table is zero at first: see [`Contexts::new`].
     grown_mask: usize,
     index: [u16; INDEX_SLOTS],
 }

@@ -1,9 +1,9 @@
 //! The live table: address of a block → its size and its context.
 //!
 //! A bucket takes half a cache line: four addresses, which one instruction compares, and four
-//! values. A block is in its home bucket or in one of the next [`PROBE_LENGTH`]` - 1` buckets. Blocks are
-//! never shifted, so nearly all branches are predictable. Blocks without a place wait in a short
-//! list, which a search reads only after it has failed everywhere else.
+//! values. A block is in its home bucket or in one of the next [`PROBE_LENGTH`]` - 1` buckets.
+//! Blocks are never shifted, so nearly all branches are predictable. Blocks without a place wait in
+//! a short list, which a search reads only after it has failed everywhere else.
 //!
 //! A block enters the buckets only when it is no longer [recent](crate::recent). `growth`
 //! describes how the table grows.

@@ -48,7 +48,7 @@ pub(super) struct NewFrame {
 }
 
 impl NewFrame {
-    /// A frame of which only the offset is known.
+    /// A frame with a known offset and no name.
     pub(super) fn nameless(offset: u32) -> Self {
         Self {
             function: format!("wasm offset {offset:#x}"),

@@ -292,7 +292,7 @@ fn the_smallest_lines_are_merged_and_a_leak_among_them_gets_a_series() {
 
 #[test]
 fn the_history_of_a_quiet_guest_is_small() {
-    let history = check_bounds("20 lines of which 3 change", 1800, |second| {
+    let history = check_bounds("20 lines, 3 of them change", 1800, |second| {
         (0..20)
             .map(|line| {
                 (

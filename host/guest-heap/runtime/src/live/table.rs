@@ -93,7 +93,7 @@ pub struct LiveTable<R> {
     /// The buckets below this number have not moved since the table last doubled.
     pub(super) unmoved: usize,
     /// Bytes from the region's start that are prefaulted. Less than the table's own bytes means
-    /// that prefaulting of the next half has not begun.
+    /// that prefaulting of the next half has not started.
     pub(super) prefaulted: usize,
     /// Blocks in the waiting list.
     pub(super) waiting: usize,

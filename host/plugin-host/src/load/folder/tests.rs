@@ -34,7 +34,10 @@ fn only_visible_components_count() {
         fs::write(on_disk.path().join(name), name).unwrap();
     }
     fs::create_dir(on_disk.path().join("d.wasm")).unwrap();
-    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm", "b.wasm"]);
+    assert_eq!(
+        names(&folder.scan(NO_SETTLE_TIME).unwrap()),
+        ["a.wasm", "b.wasm"]
+    );
 }
 
 #[test]
@@ -134,6 +137,9 @@ fn a_staged_file_is_hidden_and_is_removed_unless_it_is_committed() {
     staged.commit().unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"2");
     folder.mark_current(&target);
-    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty(), "no change");
+    assert!(
+        folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty(),
+        "no change"
+    );
     assert_eq!(fs::read_dir(on_disk.path()).unwrap().count(), 1);
 }
