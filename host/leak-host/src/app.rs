@@ -71,12 +71,6 @@ struct Listeners {
     admin: Option<TcpListener>,
 }
 
-/// The background tasks that run until the servers have stopped.
-struct BackgroundTasks {
-    sampler: AbortHandle,
-    post_mortem: AbortHandle,
-}
-
 /// SIGTERM and Ctrl-C.
 struct Signals {
     terminate: Signal,
@@ -86,7 +80,7 @@ struct Signals {
 impl App {
     async fn serve(self) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
-        let background = self.start_background();
+        let post_mortem_writer = self.start_background_tasks();
         self.listeners.announce()?;
         let App {
             state,
@@ -106,7 +100,7 @@ impl App {
 
         stopping.cancel();
         drain(&mut servers).await;
-        background.abort();
+        post_mortem_writer.abort();
         // Waits for a load or unload in progress, which a slow plugin can delay.
         let _timed_out = timeout(SHUTDOWN_STEP_TIMEOUT, state.registry.unload_all()).await;
         tasks.close();
@@ -117,30 +111,27 @@ impl App {
         Ok(())
     }
 
-    /// Starts the sampler, the writer of the post-mortem and the watch of the plugins folder.
-    fn start_background(&self) -> BackgroundTasks {
-        let state = self.state.clone();
-        let sampler = sampler::run(
-            state.monitor.clone(),
-            state.registry.clone(),
-            state.heaps.clone(),
-            move || {
-                state.drop_unloaded();
-                state.requests()
-            },
-        );
-        let stopping = self.stopping.clone();
-        let sampler = self.tasks.spawn(async move {
+    /// Starts the tasks that run next to the servers: the sampler, the watch of the plugins folder
+    /// and the writer of the post-mortem. The first two end with `stopping`. The writer goes on
+    /// during the drain, in case the host is killed then, and is returned to be aborted after it.
+    fn start_background_tasks(&self) -> AbortHandle {
+        let (state, stopping) = (self.state.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let sampler = sampler::run(
+                state.monitor.clone(),
+                state.registry.clone(),
+                state.heaps.clone(),
+                || {
+                    state.drop_unloaded();
+                    state.requests()
+                },
+            );
             tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
         });
-        let post_mortem = admin_api::post_mortem::record_until_stopped(self.state.clone());
-        let post_mortem = self.tasks.spawn(post_mortem);
         let watch = Registry::follow_folder(self.state.registry.clone(), self.stopping.clone());
         self.tasks.spawn(watch);
-        BackgroundTasks {
-            sampler: sampler.abort_handle(),
-            post_mortem: post_mortem.abort_handle(),
-        }
+        let post_mortem_writer = admin_api::post_mortem::record_until_stopped(self.state.clone());
+        self.tasks.spawn(post_mortem_writer).abort_handle()
     }
 }
 
@@ -176,13 +167,6 @@ impl Listeners {
             }
         }
         servers
-    }
-}
-
-impl BackgroundTasks {
-    fn abort(self) {
-        self.sampler.abort();
-        self.post_mortem.abort();
     }
 }
 

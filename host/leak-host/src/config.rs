@@ -72,7 +72,12 @@ pub(crate) struct CheckArgs {
     pub(crate) plugin_deadline: Duration,
 
     /// Largest component that is accepted, 1KiB to 1GiB
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::component_size)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        value_parser = values::component_size
+    )]
     pub(crate) max_plugin_size: ByteSize,
 }
 
@@ -109,7 +114,12 @@ pub(crate) struct Config {
     pub(crate) source_root: Option<PathBuf>,
 
     /// Largest component that is loaded, from the folder or by the admin API, 1KiB to 1GiB
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::component_size)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        value_parser = values::component_size
+    )]
     pub(crate) max_plugin_size: ByteSize,
 
     /// Leaks that are enabled at the start, separated by commas
