@@ -17,7 +17,7 @@ use axis::{ByteAxis, TimeAxis, format_bytes, format_window};
 use lab::history::{PluginPoint, ProcessPoint};
 use lab::ledger::LedgerPart;
 pub(super) use markers::Marker;
-use markers::{LABEL_WIDTH, group};
+use markers::{LABEL_WIDTH, MarkerGroup, group};
 use series_style::SeriesStyle;
 
 /// The most points of one line. A chart of this size cannot show more.
@@ -246,32 +246,33 @@ fn axes(plot: &Plot) -> Markup {
     }
 }
 
-/// The lines of markers, and the labels that have room.
+/// The lines and the labels of markers.
 fn marker_lines(plot: &Plot, markers: &[Marker]) -> Markup {
-    let half = LABEL_WIDTH / 2.0;
-    let (first, last) = (half, plot.size.width - half);
     let groups = group(markers, plot.time.window(), plot.seconds_per_pixel());
-    let mut previous = f64::INFINITY;
-    let mut labels = Vec::new();
-    for marker in &groups {
-        // A label at an edge moves into the chart, and off the labels of the byte axis.
-        let middle = plot
-            .x(marker.age)
-            .max(plot.left() + half)
-            .clamp(first, last);
-        if previous - middle >= LABEL_WIDTH * 0.9 {
-            labels.push((middle, &marker.label));
-            previous = middle;
-        }
-    }
     html! {
-        @for age in groups.iter().flat_map(|marker| &marker.lines) {
+        @for age in groups.iter().flat_map(|group| &group.lines) {
             (line("marker", (plot.x(*age), MARGIN_TOP), (plot.x(*age), plot.bottom())))
         }
-        @for (middle, label) in labels {
-            (text("marker-label", (middle, MARGIN_TOP - 5.0), label))
+        @for (x, label) in place_labels(plot, &groups) {
+            (text("marker-label", (x, MARGIN_TOP - 5.0), label))
         }
     }
+}
+
+/// The center of each label, newest first. A label at an edge moves into the chart, and away from
+/// the labels of the byte axis. A label without room is left out.
+fn place_labels<'a>(plot: &Plot, groups: &'a [MarkerGroup]) -> Vec<(f64, &'a str)> {
+    let half = LABEL_WIDTH / 2.0;
+    let mut placed: Vec<(f64, &str)> = Vec::with_capacity(groups.len());
+    for group in groups {
+        let x = plot.x(group.age);
+        let x = x.clamp(plot.left() + half, plot.size.width - half);
+        let has_room = |(newer, _): &(f64, &str)| newer - x >= LABEL_WIDTH * 0.9;
+        if placed.last().is_none_or(has_room) {
+            placed.push((x, &group.label));
+        }
+    }
+    placed
 }
 
 fn line(class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> Markup {

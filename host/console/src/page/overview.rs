@@ -37,7 +37,7 @@ pub(crate) fn view() -> Markup {
                 output #load-result {}
             }
         }
-        div.card #happened {
+        div.card #event-log {
             h2 { "Events" }
             div #log role="log" aria-live="polite" aria-label="Events, newest first" tabindex="0" {
                 ol #events {}
@@ -64,8 +64,8 @@ fn process() -> Markup {
             dl.numbers #process-numbers {
                 (number("rss", "Resident memory"))
                 (number("limit", "Limit"))
-                (number("growth", "Growth (last minute)"))
-                (number("per-request", "Per request (last minute)"))
+                (number("growth", "Growth (1 min)"))
+                (number("per-request", "Per request (1 min)"))
                 (number("to-limit", "Time to limit"))
                 (number("requests", "Requests"))
             }
