@@ -17,3 +17,17 @@ pub fn run_blocking<T: Send + 'static>(
         running.await.unwrap_or_else(lost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_blocking_work_is_an_internal_failure() {
+        assert_eq!(run_blocking(|| Ok(3)).await.unwrap(), 3);
+        let refused = run_blocking(|| Err::<(), _>(PluginError::Refused("no".into())));
+        assert!(matches!(refused.await, Err(PluginError::Refused(_))));
+        let panicked = run_blocking(|| -> Result<(), _> { panic!("a bug") });
+        assert!(matches!(panicked.await, Err(PluginError::Internal(_))));
+    }
+}
