@@ -1,7 +1,7 @@
 //! Compiles the profiler's runtime, `runtime/`, for wasm.
 //!
-//! It has no dependencies, so the compiler alone does it: nothing that is set for the outer build
-//! (flags, wrappers, target folders) reaches it.
+//! The runtime has no dependencies, so this script calls rustc directly. Thus the flags, wrappers
+//! and target folders of the outer build do not affect it.
 
 use std::env;
 use std::error::Error;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .args(["-C", "panic=abort", "-C", "strip=symbols"])
         .args(["-C", "target-feature=+bulk-memory,+simd128"])
-        // Nothing recurses or keeps arrays on the stack.
+        // A small stack is enough: nothing recurses or keeps arrays on the stack.
         .args(["-C", "link-arg=-zstack-size=4096"])
         .arg("-o")
         .arg(&runtime)
@@ -56,7 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Changes with every change of what instrumenting a component gives: for caches of its output.
+/// A hash of all sources that determine the output of `instrument`, for the keys of caches of that
+/// output.
 fn fingerprint() -> Result<u64, Box<dyn Error>> {
     let mut hasher = DefaultHasher::new();
     let mut folders = vec![PathBuf::from("src"), PathBuf::from("runtime/src")];

@@ -1,9 +1,9 @@
-// A Chromium that opens the console and keeps account of everything that should not be there.
+// A Chromium that opens the console, and records messages, errors and requests that must not occur.
 
 import { createRequire } from "node:module";
 
-/** A loaded machine is slow, not wrong. */
-export const PATIENCE_MS = 30_000;
+/** Of every wait for the page. Long, because a busy machine is slow. */
+const TIMEOUT_MS = 30_000;
 
 const FLAGS = [
   "--no-sandbox",
@@ -15,7 +15,7 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** What `main.mjs` was called with. */
+/** The options of `main.mjs`, `--name value` each. */
 export function options() {
   const given = process.argv.slice(2);
   return Object.fromEntries(
@@ -23,7 +23,7 @@ export function options() {
   );
 }
 
-/** Starts the browser; its profile is a fresh folder that goes with it. */
+/** Starts the browser with a new profile, which is deleted when it ends. */
 export async function launch({ tools, chromium }) {
   const require = createRequire(`${tools}/`);
   const playwright = require("playwright-core");
@@ -32,39 +32,39 @@ export async function launch({ tools, chromium }) {
 }
 
 /**
- * Opens a page. `account.messages` are those on the browser's console, `account.elsewhere` the requests that left the
- * host, `account.errors` what broke in a script.
+ * Opens a page. `recorded` has the messages on the browser's console, the errors of scripts, and
+ * the requests to other hosts.
  */
 export async function open(browser, base, path, { width = 1280, height = 900, scheme = "light" } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" });
-  context.setDefaultTimeout(PATIENCE_MS);
+  context.setDefaultTimeout(TIMEOUT_MS);
   const page = await context.newPage();
-  const account = { messages: [], elsewhere: [], errors: [] };
-  page.on("console", (message) => account.messages.push(`${message.type()}: ${message.text()}`));
-  page.on("pageerror", (error) => account.errors.push(error.message));
+  const recorded = { messages: [], errors: [], otherHosts: [] };
+  page.on("console", (message) => recorded.messages.push(`${message.type()}: ${message.text()}`));
+  page.on("pageerror", (error) => recorded.errors.push(error.message));
   page.on("request", (request) => {
-    if (!request.url().startsWith(`${base}/`)) account.elsewhere.push(request.url());
+    if (!request.url().startsWith(`${base}/`)) recorded.otherHosts.push(request.url());
   });
   await page.goto(base + path);
-  return { page, account, close: () => context.close() };
+  return { page, recorded, close: () => context.close() };
 }
 
-/** Waits until the page shows what the host says. */
+/** Waits until the page receives updates from the host. */
 export const live = (page) => page.locator("#connection", { hasText: /^live$/ }).waitFor();
 
-/** Waits for a condition about the page, asked again and again. */
-export async function until(what, ask) {
-  const end = Date.now() + PATIENCE_MS;
+/** Evaluates `condition` every 100 ms until its value is true, and returns the value. */
+export async function until(what, condition) {
+  const end = Date.now() + TIMEOUT_MS;
   let last;
   while (Date.now() < end) {
-    last = await ask();
+    last = await condition();
     if (last) return last;
     await new Promise((next) => setTimeout(next, 100));
   }
-  throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s, last ${JSON.stringify(last)}`);
+  throw new Error(`${what}: not within ${TIMEOUT_MS / 1000} s, last ${JSON.stringify(last)}`);
 }
 
-/** An error with its reason, unless it holds. */
-export function check(holds, what) {
-  if (!holds) throw new Error(what);
+/** Throws an error with this message if the condition is false. */
+export function check(condition, message) {
+  if (!condition) throw new Error(message);
 }

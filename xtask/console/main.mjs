@@ -1,9 +1,9 @@
-// Drives the console as a person would; called by `cargo xtask test-console`.
+// Drives the console as a person would. Called by `cargo xtask test-console`.
 
 import { check, launch, open, options } from "./browser.mjs";
-import { looks } from "./looks.mjs";
-import { pictures } from "./pictures.mjs";
-import { scenes, troubles } from "./scenes.mjs";
+import { checkLayout } from "./layout.mjs";
+import { takePictures } from "./pictures.mjs";
+import { failureScenes, scenes } from "./scenes.mjs";
 
 const given = options();
 const { browser, axe } = await launch(given);
@@ -24,20 +24,20 @@ async function report(name, work) {
 
 try {
   if (given.pictures) {
-    await pictures(browser, given);
+    await takePictures(browser, given);
   } else {
-    const { page, account, close } = await open(browser, given.base, "/");
+    const { page, recorded, close } = await open(browser, given.base, "/");
     for (const [name, scene] of scenes) {
       await report(name, () => scene(page, given.base, (note) => console.log(`        ${note}`)));
     }
-    await report("no message on the browser's console, no broken script, no request that leaves the host", async () => {
-      const found = [...account.messages, ...account.errors, ...account.elsewhere];
+    await report("no message on the browser's console, no script error, no request to another host", async () => {
+      const found = [...recorded.messages, ...recorded.errors, ...recorded.otherHosts];
       check(found.length === 0, found.join("\n    "));
     });
     await close();
-    for (const [name, trouble] of troubles) await report(name, () => trouble(browser, given));
+    for (const [name, scene] of failureScenes) await report(name, () => scene(browser, given));
     await report("every view at 360 to 2560 px, light and dark: nothing overflows, axe finds nothing serious", () =>
-      looks(browser, given, axe),
+      checkLayout(browser, given, axe),
     );
     console.log(`${outcome.passed} passed, ${outcome.failed} failed`);
   }

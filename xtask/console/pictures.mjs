@@ -11,7 +11,7 @@ async function shoot(page, folder, name, clip) {
 }
 
 /** Leaks for half a minute, clears, leaks again, and takes the pictures. */
-export async function pictures(browser, { base, pictures: folder }) {
+export async function takePictures(browser, { base, pictures: folder }) {
   const { page } = await open(browser, base, "/?window=1m", SIZE);
   await live(page);
   const row = page.locator('[data-plugin="cache"]');
@@ -42,7 +42,7 @@ export async function pictures(browser, { base, pictures: folder }) {
   await page.locator("#against").selectOption("live");
   const drawn = page.frameLocator("#flame-frame").locator("#frames g");
   await drawn.first().waitFor();
-  await until("the picture has its size", async () => (await drawn.count()) > 10);
+  await until("the flame graph is drawn", async () => (await drawn.count()) > 10);
   await page.evaluate(() => scrollTo(0, document.querySelector("#compare").offsetTop - 70));
   await page.waitForTimeout(500);
   await shoot(page, folder, "flame");

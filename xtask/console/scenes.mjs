@@ -1,13 +1,14 @@
-// What a person does with the console, and what they have to see.
+// What a person does with the console, and what the page must show.
 
 import { check, live, open, until } from "./browser.mjs";
+import { BANNER, BANNER_CLOSE, TEXTS } from "./page.mjs";
 
 const field = (page, plugin, name) => page.locator(`[data-plugin="${plugin}"] [data-field="${name}"]`);
 const text = async (locator) => (await locator.textContent()).trim();
 const retainedIs = (page, plugin, wanted) =>
   until(`${plugin} retains ${wanted}`, async () => (await text(field(page, plugin, "retained"))).includes(wanted));
 
-/** `5.1 MiB` as bytes. */
+/** Converts `5.1 MiB` to bytes. */
 function bytes(size) {
   const [number, unit] = size.replace("−", "-").replace("+", "").split(" ");
   return Number(number) * 1024 ** ["B", "KiB", "MiB", "GiB"].indexOf(unit);
@@ -20,7 +21,7 @@ async function fresh(page, base) {
   await page.locator("#plugins > li").first().waitFor();
 }
 
-/** The whole way, from `/` to the line of source: the clicks are counted. */
+/** The whole way from `/` to the source line of a leak, with the clicks counted. */
 async function fourClicks(page, base, note) {
   await fresh(page, base);
   let clicks = 0;
@@ -42,10 +43,10 @@ async function fourClicks(page, base, note) {
   check((await text(line)).startsWith(location.split(":")[1]), "the line has its number");
   check((await text(page.locator("#source-stacks"))).includes("on_request"), "the call stack is shown");
   check(clicks <= 4, `${clicks} clicks`);
-  note(`${clicks} clicks from / to the source of the leak, switching it on included`);
+  note(`${clicks} clicks from / to the source line, including the switch`);
 }
 
-async function chartMoves(page, base) {
+async function chartsMove(page, base) {
   await fresh(page, base);
   await page.locator('[data-plugin="listeners"] [data-switch]').click();
   const chart = page.locator('[data-plugin="listeners"] svg.chart');
@@ -60,8 +61,8 @@ async function chartMoves(page, base) {
   check((await chart.locator("polyline").count()) >= 3, "three lines");
   const words = (await chart.locator("text").allTextContents()).map((word) => word.trim());
   check(words.some((word) => word.includes("MiB")) && words.some((word) => word.includes("now")), `units: ${words}`);
-  check((await page.locator("#events").textContent()).includes("switched on"), "the event is listed");
-  check(words.includes("enabled"), `the event is marked: ${words}`);
+  check((await page.locator("#events").textContent()).includes(TEXTS.switchedOn), "the event is listed");
+  check(words.includes(TEXTS.marker), `the event is marked: ${words}`);
 }
 
 async function steadyRate(page, base) {
@@ -72,7 +73,7 @@ async function steadyRate(page, base) {
   await page.locator("#stop").click();
   check(await page.locator("#steady").isEnabled(), "it can be started again");
   const sent = async () => Number((await text(page.locator("#process-numbers [data-field=requests]"))).replace(",", ""));
-  const stopped = await until("it stays where it is", async () => {
+  const stopped = await until("the number of requests stays the same", async () => {
     const before = await sent();
     await page.waitForTimeout(1500);
     return before === (await sent()) && before;
@@ -80,8 +81,8 @@ async function steadyRate(page, base) {
   check(stopped > 0, "requests were counted");
 }
 
-/** What the page says it has sent in all. */
-const inAll = async (page) => Number(/([\d,]+) in all/.exec(await text(page.locator("#sent")))[1].replaceAll(",", ""));
+/** The number of requests that the page shows as sent in total. */
+const sentInTotal = async (page) => Number(TEXTS.total.exec(await text(page.locator("#sent")))[1].replaceAll(",", ""));
 
 async function runsAddUp(page, base) {
   await fresh(page, base);
@@ -95,21 +96,21 @@ async function runsAddUp(page, base) {
   await page.locator("#rate").fill("40");
   await page.locator("#steady").click();
   await page.locator('[data-send="1"]').click();
-  await until("the one is answered", async () => /^1 sent/.test(await text(sent)));
-  check(await page.locator("#stop").isEnabled(), "the steady rate goes on");
-  const steadily = async () => Number(/(\d+) sent steadily/.exec(await text(sent))?.[1] ?? 0);
+  await until("the single request is answered", async () => /^1 sent/.test(await text(sent)));
+  check(await page.locator("#stop").isEnabled(), "the steady rate continues");
+  const steadily = async () => Number(TEXTS.steadily.exec(await text(sent))?.[1] ?? 0);
   const before = await steadily();
   await until("more are sent steadily", async () => (await steadily()) > before + 20);
   await page.locator('[data-send="500"]').click();
   await page.locator("#stop").click();
   check(await page.locator("#steady").isEnabled(), "stop ends both");
   await page.waitForTimeout(500);
-  const [all, said] = [await inAll(page), await text(sent)];
-  check(all > 550 && all < 1200, said);
-  await until(`the host has counted what the page says: ${said}`, async () => (await served()) - start === all);
+  const [total, shown] = [await sentInTotal(page), await text(sent)];
+  check(total > 550 && total < 1200, shown);
+  await until(`the host counts as many as the page: ${shown}`, async () => (await served()) - start === total);
 }
 
-async function foldedAndFirst(page, base) {
+async function columnsAndFolding(page, base) {
   await fresh(page, base);
   const row = page.locator('[data-plugin="sessions"]');
   for (const what of ["clear", "gc", "reset"]) {
@@ -123,7 +124,7 @@ async function foldedAndFirst(page, base) {
   check((await top("#process")) < (await top("#leaks")), "with one column the process comes first");
   await page.setViewportSize({ width: 1280, height: 900 });
   const across = async (selector) => (await page.locator(selector).boundingBox()).x;
-  check((await across("#process")) > (await across("#leaks")), "with two it stands beside the plugins");
+  check((await across("#process")) > (await across("#leaks")), "with two columns it is next to the plugins");
 }
 
 async function compareWithBaseline(page, base) {
@@ -139,13 +140,13 @@ async function compareWithBaseline(page, base) {
   await page.locator("#sent", { hasText: "50 sent" }).waitFor();
   await page.locator("#stop:disabled").waitFor();
   const first = page.locator("#growing tbody tr").first();
-  // Nobody has asked for it: the end of the run does.
+  // The table is updated at the end of the run, without a click.
   await until("fifty more objects", async () => (await first.textContent().catch(() => "")).includes("+50"));
   check((await first.textContent()).includes("plugins/cache/src/lib.rs:"), "the plugin's line comes first");
   check(page.url().includes("against=baseline%3Abefore"), `the address names the baseline: ${page.url()}`);
   await page.reload();
   await first.waitFor();
-  check((await first.textContent()).includes("+50"), "the address brings it back");
+  check((await first.textContent()).includes("+50"), "the address restores the comparison");
 }
 
 async function flameGraph(page, base) {
@@ -154,20 +155,20 @@ async function flameGraph(page, base) {
   await picture.locator("#frames").waitFor();
   await page.locator("#flame-term").fill("on_request");
   await page.locator("#flame-term").press("Enter");
-  await page.locator("#flame-matched", { hasText: "Matched" }).waitFor();
+  await page.locator("#flame-matched", { hasText: TEXTS.matched }).waitFor();
   await picture.locator("#frames g", { hasText: "plugins/cache" }).first().locator("rect").click({ force: true });
   await picture.locator("#unzoom:not(.hide)").waitFor();
   await page.locator("#flame-reset").click();
   await picture.locator("#unzoom.hide").waitFor({ state: "attached" });
   await page.locator("#against").selectOption("since:5m");
-  await page.locator("#flame-legend", { hasText: "red grew, blue shrank" }).waitFor();
+  await page.locator("#flame-legend", { hasText: TEXTS.flameLegend }).waitFor();
   const drawn = () => page.locator("#flame-frame").getAttribute("src");
   const before = await drawn();
   await page.locator('[data-send="50"]').click();
-  await until("the end of a run draws it anew", async () => (await drawn()) !== before);
+  await until("the end of a run redraws it", async () => (await drawn()) !== before);
 }
 
-async function clearAndGiveBack(page, base) {
+async function clearAndCollect(page, base) {
   await page.goto(`${base}/`);
   await live(page);
   const linear = async () => bytes(await text(field(page, "cache", "linear")));
@@ -178,13 +179,13 @@ async function clearAndGiveBack(page, base) {
   const row = page.locator('[data-plugin="cache"]');
   await row.locator("[data-switch]").click();
   await row.locator('[data-do="clear"]').click();
-  await field(page, "cache", "result").getByText("entries dropped").waitFor();
+  await field(page, "cache", "result").getByText(TEXTS.dropped).waitFor();
   await until("nothing is retained", async () => (await text(field(page, "cache", "retained"))).startsWith("0 B"));
-  check((await linear()) >= before, "clear leaves linear memory where it is");
+  check((await linear()) >= before, "clear does not shrink linear memory");
   await page.locator('[data-all="gc"]').click();
   await page.locator("#all-result", { hasText: "cache" }).waitFor();
   await until("linear memory has fallen", async () => (await linear()) < before);
-  for (const event of ["cleared: ", "memory given back"]) {
+  for (const event of TEXTS.clearEvents) {
     await page.locator("#events li", { hasText: event }).first().waitFor();
   }
 }
@@ -197,7 +198,7 @@ async function settings(page, base) {
   await row.getByLabel("variant", { exact: true }).selectOption("fixed");
   await row.getByLabel("max_mb", { exact: true }).fill("1");
   await row.getByRole("button", { name: "Apply" }).click();
-  await row.locator(".settings output", { hasText: "applied" }).waitFor();
+  await row.locator(".settings output", { hasText: TEXTS.applied }).waitFor();
   const status = await (await page.request.get(`${base}/admin/leaks/status`)).json();
   const { payload_bytes, variant, max_mb } = status.leaks.cache.settings;
   check(payload_bytes === 1024 && variant === "fixed" && max_mb === 1, JSON.stringify(status.leaks.cache.settings));
@@ -210,15 +211,15 @@ async function exhaustion(page, base) {
   await row.locator('[data-do="settings"]').click();
   await row.getByLabel("memory_limit_mb", { exact: true }).fill("2");
   await row.getByRole("button", { name: "Apply" }).click();
-  await row.locator(".settings output", { hasText: "applied" }).waitFor();
+  await row.locator(".settings output", { hasText: TEXTS.applied }).waitFor();
   await row.locator("[data-switch]").click();
   await page.locator('[data-send="500"]').click();
   await field(page, "history", "state").getByText("exhausted").waitFor();
-  await field(page, "history", "reason").getByText("Reset starts a fresh instance").waitFor();
-  await page.locator("#events li", { hasText: "exhausted: " }).waitFor();
-  await page.locator("#sent", { hasText: "calls of plugins failed" }).waitFor();
+  await field(page, "history", "reason").getByText(TEXTS.resetHint).waitFor();
+  await page.locator("#events li", { hasText: TEXTS.exhaustedEvent }).waitFor();
+  await page.locator("#sent", { hasText: TEXTS.failedCalls }).waitFor();
   await row.locator('[data-do="reset"]').click();
-  await field(page, "history", "result").getByText("instance ").waitFor();
+  await field(page, "history", "result").getByText(TEXTS.newInstance).waitFor();
   await until("it runs again", async () => (await text(field(page, "history", "state"))) === "leaking");
 }
 
@@ -229,7 +230,7 @@ async function exercises(page, base) {
   check(page.url().includes("exercise=4"), `the address names the exercise: ${page.url()}`);
   await page.locator('[data-exercise="2"]').click();
   const block = page.locator('[data-text="2"] .command').first();
-  check((await block.textContent()).includes(`${base}/admin/leaks/cache`), "the command works from here");
+  check((await block.textContent()).includes(`${base}/admin/leaks/cache`), "the command names this host");
   await block.locator(".run").click();
   await block.locator(".result", { hasText: '"enabled": true' }).waitFor();
   await field(page, "cache", "state").getByText("leaking").waitFor();
@@ -238,41 +239,41 @@ async function exercises(page, base) {
 async function keyboard(page, base) {
   await fresh(page, base);
   await page.keyboard.press("Tab");
-  check((await page.evaluate(() => document.activeElement.className)) === "skip", "the first stop leads to the content");
+  check((await page.evaluate(() => document.activeElement.className)) === "skip", "the first Tab stop leads to the content");
   await page.locator('[data-plugin="cache"] [data-switch]').focus();
   await page.keyboard.press("Space");
   await field(page, "cache", "state").getByText("leaking").waitFor();
   await page.keyboard.press("Tab");
   const named = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? "");
-  check((await named()) === "Clear: cache", `a button says whose it is: ${await named()}`);
+  check((await named()) === "Clear: cache", `a button names its plugin: ${await named()}`);
 }
 
-/** Each: a name, and what to do. They run in this order, in one page that must stay silent. */
+/** Names and functions. They run in this order, in one page without messages. */
 export const scenes = [
-  ["from / to the line of source in four clicks", fourClicks],
-  ["a leak is switched on, traffic is sent, count and chart move", chartMoves],
+  ["from / to the source line in four clicks", fourClicks],
+  ["count and charts move when a leak is on and requests are sent", chartsMove],
   ["a steady rate starts and stops", steadyRate],
-  ["runs add up, and a steady rate goes on meanwhile", runsAddUp],
-  ["the process comes first in one column, and plugins that were never on stay folded", foldedAndFirst],
-  ["a baseline is set, and the plugin's line is what grew", compareWithBaseline],
-  ["the flame graph opens, is searched and zoomed", flameGraph],
-  ["clear drops what is retained, gc gives memory back", clearAndGiveBack],
+  ["runs add up while a steady rate continues", runsAddUp],
+  ["in one column the process comes first, and plugins that were never on stay folded", columnsAndFolding],
+  ["the plugin's line grew since the baseline", compareWithBaseline],
+  ["the flame graph can be searched and zoomed", flameGraph],
+  ["clear drops retained objects, gc returns memory", clearAndCollect],
   ["settings of every type are applied", settings],
-  ["a plugin that runs out of memory says so, and reset starts it anew", exhaustion],
+  ["a plugin without memory is shown as exhausted, and reset starts a new instance", exhaustion],
   ["an exercise runs from the page", exercises],
-  ["it can be used by keyboard", keyboard],
+  ["the page can be used by keyboard", keyboard],
 ];
 
-/** Scenes that make the browser complain on purpose, each in a page of its own. */
-export const troubles = [
+/** Scenes with errors on purpose, each in its own page. */
+export const failureScenes = [
   [
-    "a host that died is spoken of, with what held the memory, until it is put away",
+    "the end of the previous run is shown, with the lines that held memory, until it is dismissed",
     async (browser, { base }) => {
       const { page, close } = await open(browser, base, "/health");
-      // That a death is kept and told is tested without a browser: here it is told in the same shape.
-      const death = {
+      // Tests without a browser cover the report itself. This is one in the same format.
+      const postMortem = {
         status: "found",
-        message: "The last host died without a word, 97 % of its memory in use: killed for that, most likely.",
+        message: "The previous run ended without a message at 97 % of its memory limit: probably killed.",
         cause: null,
         last_seen: new Date(Date.now() - 200_000).toISOString(),
         last: {
@@ -282,24 +283,24 @@ export const troubles = [
           },
         },
       };
-      await page.route("**/admin/post-mortem", (route) => route.fulfill({ json: death }));
+      await page.route("**/admin/post-mortem", (route) => route.fulfill({ json: postMortem }));
       await page.goto(`${base}/`);
-      const banner = page.locator("#fate");
-      await banner.getByText("The last host on this address died.").waitFor();
+      const banner = page.locator(BANNER);
+      await banner.waitFor();
       const words = await text(banner);
       for (const part of ["97 %", "248.0 MiB resident", "3 min 2", "4.8 MiB", "plugins/cache/src/lib.rs:67"]) {
         check(words.includes(part), `${part}: ${words}`);
       }
-      await page.locator("#fate-close").click();
+      await page.locator(BANNER_CLOSE).click();
       await banner.waitFor({ state: "hidden" });
       await page.reload();
       await live(page);
-      check(await banner.isHidden(), "it stays away");
+      check(await banner.isHidden(), "it stays dismissed");
       await close();
     },
   ],
   [
-    "an error of the API appears as it is, with its hint",
+    "an error of the API is shown unchanged, with its hint",
     async (browser, { base }) => {
       const { page, close } = await open(browser, base, "/?view=memory&against=baseline%3Anope");
       const summary = page.locator("#memory-summary.error");
@@ -309,19 +310,19 @@ export const troubles = [
     },
   ],
   [
-    "a lost connection is shown and mended",
+    "a lost connection is shown and restored",
     async (browser, { base }) => {
       const { page, close } = await open(browser, base, "/");
       await live(page);
       await page.context().setOffline(true);
       await page.evaluate(() => document.querySelector('[data-send="1"]').click());
-      // An open stream goes on offline; the page asks for another one when the window changes.
+      // An open stream survives offline mode. The page opens another one when the window changes.
       await page.locator('[name="window"][value="1m"]').check();
-      await page.locator("#banner", { hasText: "tries again by itself" }).waitFor();
-      check((await text(page.locator("#connection"))) === "not connected", "it says so");
+      await page.locator("#banner", { hasText: TEXTS.reconnecting }).waitFor();
+      check((await text(page.locator("#connection"))) === TEXTS.disconnected, "the state is shown");
       await page.context().setOffline(false);
       await live(page);
-      check(await page.locator("#banner").isHidden(), "nothing is left of it");
+      check(await page.locator("#banner").isHidden(), "the banner is hidden again");
       await close();
     },
   ],

@@ -1,30 +1,28 @@
-//! `cargo xtask languages`: builds the plugins in `plugins/languages` as components, each with the tools of its own
-//! language, and with `--check` drives each in the real host.
+//! `cargo xtask languages`: builds the plugins in `plugins/languages` as components, each with the
+//! tools of its own language, and with `--check` tries each in the real host.
 //!
-//! The tools are fetched once, into the user's cache folder. A language whose tools this machine cannot have is skipped,
-//! and every skip is counted and printed with its reason.
+//! The tools are fetched once, into the user's cache folder. A language is skipped if this machine
+//! lacks its tools; every skip is counted and printed with its reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Instant;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-
-use crate::host_process;
-use crate::progress::{self, Report};
-use crate::workspace::Workspace;
+use xtask_support::host_process;
+use xtask_support::layout::WIT;
+use xtask_support::report::{self, Report};
+use xtask_support::tools::{Fetch, run_quietly};
+use xtask_support::workspace::Workspace;
 
 mod c;
 mod check;
 mod tools;
 
-pub(crate) use tools::Fetch;
-
 /// Arguments of `cargo xtask languages`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Also load each into the host, and check that it leaks, is seen to leak, clears and is mended.
+    /// Also load each into the host, and check that it leaks, is profiled, clears and can be fixed.
     #[arg(long)]
     check: bool,
     /// Only these: c, javascript, python.
@@ -32,7 +30,7 @@ pub(crate) struct Args {
     only: Vec<Language>,
 }
 
-/// A language with a plugin of its own.
+/// A language that a plugin is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Language {
     C,
@@ -41,19 +39,19 @@ pub(crate) enum Language {
     Python,
 }
 
-/// Why a language's plugin is not there.
+/// Why there is no component.
 #[derive(Debug)]
-enum Missing {
-    /// This machine has not what it takes to build it.
+enum BuildError {
+    /// This machine lacks the tools.
     Tools(anyhow::Error),
-    /// It does not build.
+    /// The plugin does not build.
     Build(anyhow::Error),
 }
 
 impl Language {
     const ALL: [Self; 3] = [Self::C, Self::JavaScript, Self::Python];
 
-    /// The plugin's id, which names its file too.
+    /// The plugin's id, which is also the name of its file.
     fn plugin(self) -> &'static str {
         match self {
             Self::C => "c-error-path",
@@ -62,7 +60,7 @@ impl Language {
         }
     }
 
-    /// Its folder in `plugins/languages`.
+    /// The folder in `plugins/languages`.
     fn folder(self) -> &'static str {
         match self {
             Self::C => "c",
@@ -71,34 +69,41 @@ impl Language {
         }
     }
 
-    fn build(self, fetch: Fetch, workspace: &Workspace, component: &Path) -> Result<(), Missing> {
-        let wit = workspace.root().join("wit");
+    fn build(
+        self,
+        fetch: Fetch,
+        workspace: &Workspace,
+        component: &Path,
+    ) -> Result<(), BuildError> {
+        let wit = workspace.root().join(WIT);
         let source = workspace
             .plugins_source()
             .join("languages")
             .join(self.folder());
+        let scratch = workspace.scratch();
         match self {
-            Self::C => c::build(fetch, &source, &wit, &workspace.scratch(), component),
+            Self::C => c::build(fetch, &source, &wit, &scratch, component),
             Self::JavaScript => {
-                let program = tools::componentize_js(fetch).map_err(Missing::Tools)?;
-                let mut command = std::process::Command::new(program);
-                // The release build of the engine has no function names, and so would have no attribution.
+                let program = tools::componentize_js(fetch).map_err(BuildError::Tools)?;
+                let mut command = Command::new(program);
+                // The release build of the engine has no function names, and so no attribution.
                 command
                     .args(["--use-debug-build", "--world-name", "leak-plugin", "--wit"])
                     .arg(wit)
                     .args(["--disable", "http", "fetch-event", "--out"])
                     .arg(component)
                     .arg(source.join("plugin.js"));
-                tools::quietly(&mut command).map_err(Missing::Build)
+                run_quietly(&mut command).map_err(BuildError::Build)?;
+                Ok(())
             }
             Self::Python => {
-                let mut command = tools::componentize_py(fetch).map_err(Missing::Tools)?;
-                // The interpreter leaves compiled files beside the sources that it reads.
-                let copy = workspace.scratch().join("leak-plugin-python");
+                let mut command = tools::componentize_py(fetch).map_err(BuildError::Tools)?;
+                // A copy, because the interpreter writes compiled files next to its sources.
+                let copy = scratch.join("leak-plugin-python");
                 fs::create_dir_all(&copy)
                     .and_then(|()| fs::copy(source.join("app.py"), copy.join("app.py")))
                     .context("cannot copy app.py")
-                    .map_err(Missing::Build)?;
+                    .map_err(BuildError::Build)?;
                 command
                     .arg("--wit-path")
                     .arg(wit)
@@ -107,16 +112,17 @@ impl Language {
                     .arg("--output")
                     .arg(component)
                     .arg("app");
-                tools::quietly(&mut command).map_err(Missing::Build)
+                run_quietly(&mut command).map_err(BuildError::Build)?;
+                Ok(())
             }
         }
     }
 }
 
-/// Entry of the subcommand. What is skipped does not fail it; what does not build, or fails the check, does.
+/// A skip is no failure. A plugin that does not build, or fails its check, is exit code 1.
 ///
 /// # Errors
-/// When the folder of components cannot be written, or the host for the check cannot be built.
+/// When the folder of components cannot be written, or the host for the check does not build.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut report = Report::default();
     build(
@@ -126,16 +132,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         args.check,
         &mut report,
     )?;
-    let passed = report.print();
+    let code = report.finish();
     println!("components for the host: {}", folder(workspace).display());
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(code)
 }
 
-/// Builds what `only` names, or all, and checks it in the host if asked to.
+/// Builds the languages in `only`, or all, and checks each in the host if asked to.
 ///
 /// # Errors
 /// As [`run`].
@@ -154,43 +156,41 @@ pub(crate) fn build(
         if !only.is_empty() && !only.contains(&language) {
             continue;
         }
-        let what = format!("{}: component", language.plugin());
-        progress::announce(&what);
-        let started = Instant::now();
-        // Beside its place and renamed, so that a running host never reads half a file.
-        let new = folder.join(format!("{}.new", language.plugin()));
-        let component = folder.join(format!("{}.wasm", language.plugin()));
+        let plugin = language.plugin();
+        let step = format!("{plugin}: component");
+        report::announce(&step);
+        // Renamed when complete, so that a running host never reads half a file.
+        let new = folder.join(format!("{plugin}.new"));
+        let component = folder.join(format!("{plugin}.wasm"));
         match language.build(fetch, workspace, &new) {
             Ok(()) => {
-                fs::rename(&new, &component)
-                    .with_context(|| format!("cannot write {}", component.display()))?;
-                report.record(&what, true, started.elapsed());
-                built.push((language, component));
+                let placed = report.check(&step, || {
+                    fs::rename(&new, &component)
+                        .with_context(|| format!("cannot write {}", component.display()))?;
+                    Ok(format!("{} bytes", fs::metadata(&component)?.len()))
+                });
+                if placed {
+                    built.push((language, component));
+                }
             }
-            Err(Missing::Tools(why)) => report.skip(&what, &format!("{why:#}")),
-            Err(Missing::Build(why)) => {
-                eprintln!("{why:#}");
-                report.record(&what, false, started.elapsed());
+            Err(BuildError::Tools(reason)) => report.skip(&step, format_args!("{reason:#}")),
+            Err(BuildError::Build(reason)) => {
+                report.check(&step, || Err(reason));
             }
         }
     }
     if checked && !built.is_empty() {
         host_process::build(workspace)?;
         for (language, component) in built {
-            let what = format!("{}: in the host", language.plugin());
-            progress::announce(&what);
-            let started = Instant::now();
-            let outcome = check::check(workspace, language, &component);
-            if let Err(why) = &outcome {
-                eprintln!("{why:#}");
-            }
-            report.record(&what, outcome.is_ok(), started.elapsed());
+            let step = format!("{}: in the host", language.plugin());
+            report::announce(&step);
+            report.check(&step, || check::check(workspace, language, &component));
         }
     }
     Ok(())
 }
 
-/// Where the components are put.
+/// The folder of the built components.
 fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target().join("languages")
 }

@@ -1,34 +1,25 @@
-//! The commands of this repository, one per trade: `cargo xtask run`, `test`, `test-console`, `test-api`,
-//! `plugins`, `languages`, `new-plugin`, `check-plugin`, `lint`, `bench`, `soak`, `stack`.
+//! The commands of this repository: `cargo xtask run`, `test`, `test-console`, `test-api`, `lint`,
+//! `plugins`, `new-plugin`, `check-plugin`, `languages`; and, in separate crates, `bench`,
+//! `soak` and `stack`.
 //!
-//! They live in Rust rather than in scripts so that they behave the same on every machine that has
-//! the toolchain, and so that a step that takes minutes can say what it is doing.
+//! They are written in Rust rather than as scripts, so that they behave the same on every machine
+//! with the toolchain, and can say what a step of several minutes is doing.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask_support::workspace::Workspace;
 
-use crate::workspace::Workspace;
-
-mod bench;
 mod check_plugin;
-mod console;
-mod host_process;
-mod http;
-mod invariants;
+mod delegate;
 mod languages;
 mod lint;
 mod new_plugin;
 mod plugins;
-mod progress;
-mod python;
 mod run;
-mod soak;
-mod stack;
 mod test;
 mod test_api;
-mod toolchain;
-mod workspace;
+mod test_console;
 
 /// The commands of the leak lab.
 #[derive(Debug, Parser)]
@@ -40,31 +31,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build the plugins and the host, start the lab and say where it answers.
+    /// Build the plugins and the host, start the lab and print its addresses.
     Run(run::Args),
-    /// Build everything and run every test: what to trust a checkout by.
+    /// Build everything and run every test.
     Test(test::Args),
-    /// Try the API with requests that schemathesis makes up from its description. Needs Python.
+    /// Try the API with requests that schemathesis generates from its description. Needs Python.
     TestApi(test_api::Args),
     /// Drive the console with a real browser; or remake its pictures.
-    TestConsole(console::Args),
+    TestConsole(test_console::Args),
     /// Build the plugins as WebAssembly components.
     Plugins(plugins::Args),
-    /// Make a new plugin from the template, here or in a folder of its own.
+    /// Make a new plugin from the template, here or in another folder.
     NewPlugin(new_plugin::Args),
     /// Build the plugins that are written in C, JavaScript and Python.
     Languages(languages::Args),
     /// Check whether components keep the promises of the contract.
     CheckPlugin(check_plugin::Args),
-    /// Check formatting, lints, the invariants of ARCHITECTURE.md and the dependencies.
-    Lint,
+    /// Check language, structure, formatting, lints and dependencies.
+    Lint(lint::Args),
     /// Measure the running lab and the heap profiler, and compare with their limits.
-    Bench(bench::Args),
+    #[command(disable_help_flag = true)]
+    Bench(delegate::Args),
     /// Load for minutes or days: the host itself must not leak. Needs `wrk`.
-    Soak(soak::Args),
+    #[command(disable_help_flag = true)]
+    Soak(delegate::Args),
     /// The lab with Prometheus, collector, Jaeger and k6, without containers; and its tests.
-    #[command(subcommand)]
-    Stack(stack::Command),
+    #[command(disable_help_flag = true)]
+    Stack(delegate::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -74,14 +67,14 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::TestApi(args) => test_api::run(&workspace, &args),
-        Task::TestConsole(args) => console::run(&workspace, &args),
+        Task::TestConsole(args) => test_console::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::NewPlugin(args) => new_plugin::run(&workspace, &args),
         Task::Languages(args) => languages::run(&workspace, &args),
         Task::CheckPlugin(args) => check_plugin::run(&workspace, &args),
-        Task::Lint => lint::run(&workspace),
-        Task::Bench(args) => bench::run(&workspace, &args),
-        Task::Soak(args) => soak::run(&workspace, &args),
-        Task::Stack(command) => stack::run(&workspace, &command),
+        Task::Lint(args) => lint::run(&workspace, &args),
+        Task::Bench(args) => delegate::exec(&workspace, "xtask-bench", Some("bench"), &args),
+        Task::Soak(args) => delegate::exec(&workspace, "xtask-bench", Some("soak"), &args),
+        Task::Stack(args) => delegate::exec(&workspace, "xtask-stack-tests", None, &args),
     }
 }

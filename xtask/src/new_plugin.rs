@@ -1,39 +1,36 @@
-//! `cargo xtask new-plugin NAME`: a plugin to begin with, from the template.
+//! `cargo xtask new-plugin NAME`: a new plugin from the template.
 //!
-//! Inside this repository it becomes one of `plugins/patterns/`, where nothing else has to be edited. Elsewhere
-//! (`--path`) it stands alone: its manifest says by itself what it would inherit here, and names the SDK by path
-//! or by a Git address. The SDK brings the contract along.
+//! Inside this repository it becomes one of `plugins/patterns/`, and no other file changes.
+//! Elsewhere (`--path`) it is independent: its manifest writes out what it would inherit here, and
+//! names the SDK by path or by Git address. The SDK contains the contract.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use xtask_support::workspace::{PLUGIN_TARGET, Workspace};
 
-use crate::workspace::{PLUGIN_TARGET, Workspace};
+use self::name::PluginName;
 
 mod manifest;
 mod name;
 
-use name::Name;
-
 /// Arguments of `cargo xtask new-plugin`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The plugin's id, which is the name of its crate and its folder: kebab-case, like session-store.
-    name: Name,
-    /// Makes the plugin in this folder instead of plugins/patterns: as a crate of its own, anywhere.
+    /// The plugin's id, also the name of its crate and folder: kebab-case, like session-store.
+    name: PluginName,
+    /// Make the plugin in this folder instead of plugins/patterns, as an independent crate.
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// With --path: the Git address of this repository, for the SDK, instead of the path to this checkout.
+    /// With --path: name the SDK by this Git address instead of by the path to this checkout.
     #[arg(long, value_name = "URL", requires = "path")]
     sdk_git: Option<String>,
 }
 
-/// Entry of the subcommand.
-///
 /// # Errors
-/// When there is a plugin of this name, or a file cannot be written; nothing is left behind then.
+/// When there is a plugin of this name, or a file cannot be written. No file is left behind then.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let source = workspace.plugins_source();
     let made = make(&source, args)?;
@@ -44,11 +41,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     for command in next_commands(&made, &args.name, args.path.is_some()) {
         println!("  {command}");
     }
-    println!("\ndocs/authoring.md goes on from here.");
+    println!("\ndocs/authoring.md describes the rest.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the crate and answers with its folder.
+/// Writes the crate and returns its folder.
 fn make(source: &Path, args: &Args) -> Result<PathBuf> {
     let name = &args.name;
     for taken in [
@@ -57,7 +54,7 @@ fn make(source: &Path, args: &Args) -> Result<PathBuf> {
     ] {
         ensure!(
             !taken.exists(),
-            "{} is there already: choose another name",
+            "{} exists already: choose another name",
             taken.display()
         );
     }
@@ -80,12 +77,12 @@ fn make(source: &Path, args: &Args) -> Result<PathBuf> {
     let folder = parent.join(name.id());
     ensure!(
         !folder.exists(),
-        "{} is there already: choose another name or another --path",
+        "{} exists already: choose another name or another --path",
         folder.display()
     );
     let mut files = vec![(PathBuf::from("src/lib.rs"), library(source, name)?)];
     if args.path.is_some() {
-        let manifest = manifest::standing_alone(source, name, args.sdk_git.as_deref())?;
+        let manifest = manifest::independent(source, name, args.sdk_git.as_deref())?;
         files.push(("Cargo.toml".into(), manifest));
         files.push((".gitignore".into(), "/target\n".to_owned()));
         let toolchain = "rust-toolchain.toml";
@@ -94,12 +91,12 @@ fn make(source: &Path, args: &Args) -> Result<PathBuf> {
     } else {
         files.push((
             "Cargo.toml".into(),
-            manifest::of_the_workspace(source, name)?,
+            manifest::workspace_member(source, name)?,
         ));
     }
     if let Err(error) = write(&folder, &files) {
-        // The reason is the first error, not that there is nothing to remove.
-        let _nothing_there = fs::remove_dir_all(&folder);
+        // The first error is the reason; the folder may not exist yet.
+        let _ignored = fs::remove_dir_all(&folder);
         return Err(error);
     }
     Ok(folder)
@@ -117,15 +114,14 @@ fn write(folder: &Path, files: &[(PathBuf, String)]) -> Result<()> {
 }
 
 /// The template's source with the plugin's own names.
-fn library(source: &Path, name: &Name) -> Result<String> {
+fn library(source: &Path, name: &PluginName) -> Result<String> {
     const TITLE: &str = "const TITLE: &'static str = \"Template\"";
     let text = read(&source.join("template/src/lib.rs"))?;
-    if !text.contains(TITLE) {
-        bail!("the template has no title to replace");
-    }
     let title = TITLE.replace("Template", &name.title());
-    // What is left of the word are the names of types.
-    let (before, after) = text.split_once(TITLE).unwrap_or((&text, ""));
+    let (before, after) = text
+        .split_once(TITLE)
+        .context("the template has no title to replace")?;
+    // Everywhere else the word is part of a type's name.
     let rename = |part: &str| part.replace("Template", &name.type_name());
     Ok(format!("{}{title}{}", rename(before), rename(after)))
 }
@@ -134,13 +130,13 @@ fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// What to do next, as commands to paste.
-fn next_commands(made: &Path, name: &Name, alone: bool) -> [String; 3] {
+/// The next three steps, as commands to paste.
+fn next_commands(made: &Path, name: &PluginName, independent: bool) -> [String; 3] {
     let id = name.id();
-    if !alone {
+    if !independent {
         return [
             format!("(cd plugins && cargo test -p {id})"),
-            "cargo xtask run    # or, beside a lab that runs: cargo xtask plugins".to_owned(),
+            "cargo xtask run    # or, if a lab runs already: cargo xtask plugins".to_owned(),
             format!(
                 "curl -s -X POST localhost:8080/admin/leaks/{id} -d '{{\"enabled\": true}}' | jq"
             ),
@@ -151,7 +147,8 @@ fn next_commands(made: &Path, name: &Name, alone: bool) -> [String; 3] {
         format!("cd {} && cargo test", made.display()),
         format!("cargo build --release --target {PLUGIN_TARGET}"),
         format!(
-            "curl -s -X PUT --data-binary @{component} localhost:8080/admin/plugins/{id} | jq    # into a lab that runs"
+            "curl -s -X PUT --data-binary @{component} localhost:8080/admin/plugins/{id} | jq    \
+             # into a lab that runs"
         ),
     ]
 }
@@ -182,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_elsewhere_is_a_crate_of_its_own() {
+    fn a_plugin_outside_the_repository_is_an_independent_crate() {
         let temp = tempfile::tempdir().unwrap();
         let made = make(&source(), &args("session-store", Some(temp.path()))).unwrap();
         let metadata = MetadataCommand::new()
@@ -214,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_changes_nothing() {
+    fn a_taken_name_changes_nothing() {
         let temp = tempfile::tempdir().unwrap();
         for name in ["cache", "sessions"] {
             let error = make(&source(), &args(name, Some(temp.path()))).unwrap_err();
@@ -227,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_name_the_component_as_cargo_does() {
+    fn the_next_commands_name_the_component_file_of_cargo() {
         let name = "session-store".parse().unwrap();
         let [_, _, put] = next_commands(Path::new("/elsewhere/session-store"), &name, true);
         assert!(put.contains("release/session_store.wasm"), "{put}");

@@ -9,81 +9,66 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use xtask_support::components::{self, Members};
+use xtask_support::host_process::{self, HostProcess, Output, reachable};
+use xtask_support::toolchain;
+use xtask_support::workspace::Workspace;
 
-use crate::host_process::{self, HostProcess, reachable};
-use crate::plugins::{self, Members};
-use crate::toolchain;
-use crate::workspace::Workspace;
-
-/// How often the host and our own signals are looked at. Short enough not to be felt after Ctrl-C.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Between two looks at the host and at signals. Short enough not to be noticed after Ctrl-C.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Arguments of `cargo xtask run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Passed to the host as they are, after `--`: `cargo xtask run -- --memory-limit 256MiB`.
+    /// Passed to the host unchanged, after `--`: `cargo xtask run -- --memory-limit 256MiB`.
     #[arg(last = true)]
     host_args: Vec<String>,
 }
 
-/// Entry of the subcommand. Answers with the host's own exit code.
+/// Returns the host's own exit code.
 ///
 /// # Errors
 /// When something does not build or the host cannot be started.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     toolchain::ensure_wasm_targets(workspace)?;
-    plugins::build(workspace, Members::Shipped)?;
+    components::build(workspace, Members::Shipped)?;
     host_process::build(workspace)?;
 
-    // Before the start: from here on Ctrl-C is for the host.
+    // Registered before the start: from here on Ctrl-C is for the host.
     let mut signals =
         Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot listen for signals")?;
-    let mut host_args = args.host_args.clone();
-    let named =
-        value_of(&host_args, "--plugins").is_some() || env::var_os("LEAK_PLUGINS").is_some();
-    if !named {
-        // The host refuses an option that is given twice.
-        host_args.push("--plugins".to_owned());
-        host_args.push(workspace.components().to_string_lossy().into_owned());
+    let mut command = host_process::command(workspace);
+    command.args(&args.host_args);
+    // The host refuses an option that is given twice.
+    let is_set = |option: &str, variable: &str| {
+        value_of(&args.host_args, option).is_some() || env::var_os(variable).is_some()
+    };
+    if !is_set("--plugins", "LEAK_PLUGINS") {
+        command.arg("--plugins").arg(workspace.components());
     }
-    let named = value_of(&host_args, "--source-root").is_some()
-        || env::var_os("LEAK_SOURCE_ROOT").is_some();
-    if !named {
-        // The console shows the lines that hold memory.
-        host_args.push("--source-root".to_owned());
-        host_args.push(workspace.root().to_string_lossy().into_owned());
+    // The console shows the source lines that hold memory.
+    if !is_set("--source-root", "LEAK_SOURCE_ROOT") {
+        command.arg("--source-root").arg(workspace.root());
     }
-    let mut host = HostProcess::start(workspace, &host_args, true)?;
+    let mut host = HostProcess::start(&mut command, Output::Shown)?;
 
-    let mut address = None;
     let mut welcomed = false;
     while host.exited()?.is_none() {
         for signal in signals.pending() {
             host.signal(Signal::from_named_raw(signal).unwrap_or(Signal::TERM));
         }
-        if address.is_none() {
-            address = host.address();
-        }
-        if let Some(base) = address.as_deref().filter(|_| !welcomed)
-            && host_process::is_healthy(base)
-        {
-            let admin =
-                value_of(&host_args, "--admin-listen").map(|address| format!("http://{address}"));
-            println!(
-                "{}",
-                welcome(
-                    base,
-                    &admin.map_or_else(|| base.to_owned(), |a| reachable(&a))
-                )
-            );
+        if !welcomed && let Ok(base) = host.healthy_base() {
+            let admin = value_of(&args.host_args, "--admin-listen")
+                .map_or_else(|| base.clone(), |a| reachable(&format!("http://{a}")));
+            println!("{}", welcome(&base, &admin));
             welcomed = true;
         }
-        sleep(LOOK_EVERY);
+        sleep(POLL_INTERVAL);
     }
     Ok(ExitCode::from(host_process::exit_code(host.wait()?)))
 }
 
-/// The value of an option, in either of its two forms.
+/// The value of an option, as `--option value` or as `--option=value`.
 fn value_of<'a>(args: &'a [String], option: &str) -> Option<&'a str> {
     args.iter()
         .enumerate()
@@ -122,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_found_in_both_forms() {
+    fn an_option_is_found_in_both_forms() {
         let args = [
             "--plugins=mine",
             "--admin-listen",
@@ -135,18 +120,18 @@ mod tests {
         assert_eq!(
             value_of(&args, "--plug"),
             None,
-            "another option that begins alike"
+            "the beginning of another option"
         );
         assert_eq!(
             value_of(&args, "--memory-limit"),
             None,
-            "the host will complain"
+            "the host reports the missing value"
         );
         assert_eq!(value_of(&args, "--listen"), None);
     }
 
     #[test]
-    fn the_welcome_is_three_commands_that_can_be_pasted() {
+    fn the_welcome_has_three_commands_to_paste() {
         let text = welcome("http://localhost:8080", "http://127.0.0.1:9901");
         assert_eq!(
             text.lines()

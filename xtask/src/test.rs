@@ -1,15 +1,18 @@
-//! `cargo xtask test`: everything that a reader of the README needs to trust the checkout.
+//! `cargo xtask test`: every test that needs nothing but Rust.
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::Result;
+use xtask_support::components::{self, Members};
+use xtask_support::layout::PROFILER_RUNTIME;
+use xtask_support::report::{self, Report};
+use xtask_support::toolchain;
+use xtask_support::tools::Fetch;
+use xtask_support::workspace::Workspace;
 
-use crate::languages::{self, Fetch};
-use crate::plugins::{self, Members};
-use crate::progress::{self, Report};
-use crate::toolchain;
-use crate::workspace::{PROFILER_RUNTIME, Workspace};
+use crate::languages;
+
+const HOST_TESTS: &str = "host: unit, integration and documentation tests";
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -18,64 +21,42 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
-/// Entry of the subcommand.
-///
 /// # Errors
 /// When a build cannot be started. A failing test is not an error but exit code 1.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     toolchain::ensure_wasm_targets(workspace)?;
     let mut report = Report::default();
 
+    let mut plugins = workspace.plugins_cargo();
+    plugins.args(["test", "--workspace", "--no-fail-fast"]);
     report.tests(
         "plugins: unit and documentation tests",
-        workspace
-            .plugins_cargo()
-            .args(["test", "--workspace", "--no-fail-fast"])
-            .args(&args.filter),
+        plugins.args(&args.filter),
     )?;
 
+    let mut runtime = workspace.cargo_in(PROFILER_RUNTIME);
+    runtime.args(["test", "--no-fail-fast"]);
     report.tests(
         "heap profiler's runtime: unit tests",
-        workspace
-            .cargo_in(PROFILER_RUNTIME)
-            .args(["test", "--no-fail-fast"])
-            .args(&args.filter),
+        runtime.args(&args.filter),
     )?;
 
-    let started = Instant::now();
-    let built = plugins::build(workspace, Members::All);
-    report.record(
-        "plugins: components, with the fixtures",
-        built.is_ok(),
-        started.elapsed(),
-    );
-    match built {
-        Ok(_) => {
-            progress::announce(
-                "the host next: a first build compiles the wasm engine, which takes some minutes",
-            );
-            report.tests(
-                "host: unit, integration and documentation tests",
-                workspace
-                    .cargo()
-                    .args(["test", "--release", "--workspace", "--no-fail-fast"])
-                    .args(&args.filter),
-            )?;
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            report.skip(
-                "host: unit, integration and documentation tests",
-                "they need the components",
-            );
-        }
+    let built = report.check("plugins: components, with the fixtures", || {
+        let components = components::build(workspace, Members::All)?;
+        Ok(format!("{} built", components.len()))
+    });
+    if built {
+        report::announce(
+            "the host next: a first build compiles the wasm engine, which takes some minutes",
+        );
+        let mut host = workspace.cargo();
+        host.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+        report.tests(HOST_TESTS, host.args(&args.filter))?;
+    } else {
+        report.skip(HOST_TESTS, "they need the components");
     }
     if args.filter.is_none() {
         languages::build(workspace, Fetch::Never, &[], true, &mut report)?;
     }
-    Ok(if report.print() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(report.finish())
 }

@@ -67,7 +67,8 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     authority != headers.get(header::HOST).map(|host| host.as_bytes())
 }
 
-/// Compares in a time that depends only on the lengths. The time reveals nothing else about the token.
+/// Compares in a time that depends only on the lengths. The time reveals nothing else about the
+/// token.
 fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len()
         && a.iter()

@@ -14,8 +14,8 @@ use crate::heap_query::unknown_baseline;
 use crate::path_name::PathName;
 use crate::state::ApiState;
 use crate::units::mib;
-use lab::heap::Asked;
-use lab::heap::baselines::{MOST, Moment};
+use lab::heap::Selection;
+use lab::heap::baselines::{LabBaseline, MAX_NAMED_BASELINES};
 
 /// The longest name of a baseline, in bytes.
 const MAX_NAME_BYTES: usize = 40;
@@ -35,7 +35,7 @@ pub(crate) struct BaselineInfo {
 }
 
 impl BaselineInfo {
-    fn of(name: &str, baseline: &Moment) -> Self {
+    fn of(name: &str, baseline: &LabBaseline) -> Self {
         BaselineInfo {
             name: name.to_owned(),
             taken_at: baseline.taken_at.to_string(),
@@ -90,13 +90,13 @@ pub(crate) async fn put(
         ));
     }
     let plugins = state.registry.plugins();
-    let heaps = state.heaps.snapshots(&plugins, Asked::ForAll).await?;
-    let baseline = Moment::now(&plugins, &heaps, state.requests());
+    let heaps = state.heaps.snapshots(&plugins, Selection::All).await?;
+    let baseline = LabBaseline::now(&plugins, &heaps, state.requests());
     match state.baselines.put(&name, baseline) {
         Ok(baseline) => Ok(Json(BaselineInfo::of(&name, &baseline))),
         Err(_) => Err(ApiError::new(
             ErrorCode::TooManyBaselines,
-            format!("the host already keeps {MOST} named baselines"),
+            format!("the host already keeps {MAX_NAMED_BASELINES} named baselines"),
             "DELETE /admin/memory/baselines/NAME removes one; nothing was changed",
         )),
     }

@@ -165,7 +165,7 @@ impl FromRequest<Arc<ApiState>> for ComponentBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Arc<ApiState>) -> Result<Self, ApiError> {
-        let limit = state.registry.loader().size_max();
+        let limit = state.registry.loader().max_size();
         let (parts, body) = request.into_parts();
         let read = read_body(&parts.headers, body, limit, state.client_timeout()).await;
         let bytes = read.map_err(|error| match error {

@@ -12,7 +12,7 @@ use crate::body::ComponentBody;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::query::{ApiQuery, QueryParameters};
 use crate::state::ApiState;
-use plugin_host::conformance::{self, REQUESTS, REQUESTS_RANGE, Report, Row, Terms};
+use plugin_host::conformance::{self, CheckOptions, REQUESTS, REQUESTS_RANGE, Report, Row};
 use process_memory::allocator;
 
 /// The result of a check.
@@ -111,7 +111,7 @@ pub(crate) async fn check(
             "try again in a moment",
         ));
     };
-    let terms = Terms {
+    let terms = CheckOptions {
         requests,
         deadline: state.options.plugin_deadline,
     };

@@ -15,9 +15,9 @@ use utoipa::ToSchema;
 use crate::body::read_small;
 use crate::error::{ApiError, ErrorBody};
 use crate::state::ApiState;
-use plugin_host::dispatch::request::{Head, Request as GuestRequest};
 use plugin_host::driver::InvocationResult;
 use plugin_host::driver::handle::Plugin;
+use plugin_host::instance::request::{GuestRequest, RequestHead};
 use telemetry::context::TraceContext;
 
 /// The longest part of a body that plugins get, in bytes.
@@ -87,7 +87,7 @@ pub(crate) async fn data(
     let request_id = uuid::Builder::from_random_bytes(rand::random())
         .into_uuid()
         .to_string();
-    let trace_id = trace.trace_id_text();
+    let trace_id = trace.trace_id_hex();
     if !state.options.base_latency.is_zero() {
         tokio::time::sleep(state.options.base_latency).await;
     }
@@ -101,7 +101,7 @@ pub(crate) async fn data(
         Box::pin(read_small(&parts.headers, body, &state)).await?
     };
     let guest_request = || {
-        let head = Head {
+        let head = RequestHead {
             id: &request_id,
             time_unix_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
             method: parts.method.as_str(),

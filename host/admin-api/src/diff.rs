@@ -17,8 +17,9 @@ use crate::query::ApiQuery;
 use crate::snapshot::TraceFrame;
 use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
-use lab::heap::baselines::{Marks, Moment, PluginMoment};
-use lab::heap::{Asked, Attributed};
+use lab::heap::baselines::{LabBaseline, PluginBaseline};
+use lab::heap::{PluginHeap, Selection};
+use lab::history::PluginSample;
 use plugin_host::driver::handle::Plugin;
 
 /// Rows of each list, unless the query has a `limit`.
@@ -77,9 +78,9 @@ pub(crate) struct PluginChange {
 }
 
 impl PluginChange {
-    fn since(then: &Moment, plugin: &Plugin) -> Self {
-        let now = Marks::of(plugin);
-        let then = then.of(plugin).map(|p| p.marks).unwrap_or_default();
+    fn since(then: &LabBaseline, plugin: &Plugin) -> Self {
+        let now = PluginSample::of(plugin);
+        let then = then.of(plugin).map(|p| p.sample).unwrap_or_default();
         let restarted = now.generation != then.generation;
         let linear = difference(now.linear_bytes, then.linear_bytes);
         let live = difference(now.heap_live_bytes, then.heap_live_bytes);
@@ -170,8 +171,8 @@ pub(crate) async fn diff(
         Comparison::Default => {
             // The baseline covers all plugins, also those that this call does not show.
             let all = state.registry.plugins();
-            let heaps = state.heaps.snapshots(&all, Asked::ForAll).await?;
-            let now = Moment::now(&all, &heaps, requests);
+            let heaps = state.heaps.snapshots(&all, Selection::All).await?;
+            let now = LabBaseline::now(&all, &heaps, requests);
             let live = now.live_bytes();
             let Some(then) = state.baselines.replace(now) else {
                 return Ok(Json(DiffBody::Set(BaselineSet {
@@ -181,7 +182,7 @@ pub(crate) async fn diff(
                     baseline_size_bytes: live,
                 })));
             };
-            let is_shown = |heap: &Attributed| shown.iter().any(|p| p.id() == heap.plugin.id());
+            let is_shown = |heap: &PluginHeap| shown.iter().any(|p| p.id() == heap.plugin.id());
             let heaps: Vec<_> = heaps.into_iter().filter(is_shown).collect();
             let diffs = since_baseline(&heaps, &then, by, limit);
             compare(&shown, diffs, "the last diff", &then, limit, requests)
@@ -191,25 +192,25 @@ pub(crate) async fn diff(
 }
 
 /// The numbers of the plugins `ago`, without their heaps.
-fn readings_before(state: &ApiState, plugins: &[Arc<Plugin>], ago: Duration) -> Moment {
+fn readings_before(state: &ApiState, plugins: &[Arc<Plugin>], ago: Duration) -> LabBaseline {
     let before = |plugin: &Arc<Plugin>| {
-        let marks = state.monitor.marks_before(plugin, ago);
-        let moment = PluginMoment {
+        let sample = state.monitor.history().plugin_sample_before(plugin, ago);
+        let moment = PluginBaseline {
             heap: None,
-            marks: marks.unwrap_or_else(|| Marks::of(plugin)),
+            sample: sample.unwrap_or_else(|| PluginSample::of(plugin)),
         };
         (plugin.id().to_owned(), moment)
     };
-    Moment {
+    LabBaseline {
         taken_at: jiff::Timestamp::now(),
-        requests: state.monitor.requests_before(ago),
+        requests: state.monitor.history().requests_before(ago),
         plugins: plugins.iter().map(before).collect(),
     }
 }
 
 /// The change of each heap since a baseline.
-fn since_baseline(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize) -> Diffs {
-    let diff = |heap: &Attributed| {
+fn since_baseline(heaps: &[PluginHeap], then: &LabBaseline, by: GroupBy, limit: usize) -> Diffs {
+    let diff = |heap: &PluginHeap| {
         let earlier = then.of(&heap.plugin).and_then(|p| p.heap.clone());
         // A plugin that was loaded after the baseline held nothing.
         let earlier = earlier.unwrap_or_else(|| Arc::new(Baseline::empty(&heap.snapshot)));
@@ -223,21 +224,21 @@ fn since_baseline(heaps: &[Attributed], then: &Moment, by: GroupBy, limit: usize
 /// stacks only for every minute; for call stacks, the nearest minute counts.
 async fn since_ago(
     state: &ApiState,
-    (shown, asked): (&[Arc<Plugin>], Asked),
+    (shown, asked): (&[Arc<Plugin>], Selection),
     ago: Duration,
     by: GroupBy,
     limit: usize,
 ) -> Result<Diffs, ApiError> {
     let mut diffs = Vec::with_capacity(shown.len());
     for plugin in shown {
-        let fresh = state.heaps.freshen(plugin).await;
-        if asked.or_none(plugin, fresh)?.is_none() {
+        let fresh = state.heaps.update_history(plugin).await;
+        if asked.accept(plugin, fresh)?.is_none() {
             continue;
         }
         let diff = match by {
             GroupBy::Trace => {
                 let snapshot = state.heaps.snapshot(plugin).await;
-                let Some(snapshot) = asked.or_none(plugin, snapshot)?.flatten() else {
+                let Some(snapshot) = asked.accept(plugin, snapshot)?.flatten() else {
                     continue;
                 };
                 let earlier = state.heaps.with_history(plugin, |h| h.baseline(ago));
@@ -260,7 +261,7 @@ fn compare(
     shown: &[Arc<Plugin>],
     diffs: Diffs,
     baseline: &'static str,
-    then: &Moment,
+    then: &LabBaseline,
     limit: usize,
     requests: u64,
 ) -> DiffComputed {

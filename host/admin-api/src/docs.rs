@@ -122,7 +122,7 @@ mod tests {
         for (text, html) in [
             ("plain", "plain"),
             ("`a<b>` of `c`", "<code>a&lt;b&gt;</code> of <code>c</code>"),
-            ("one ` alone & well", "one ` alone &amp; well"),
+            ("one ` only & well", "one ` only &amp; well"),
         ] {
             assert_eq!(rendered(text), html);
         }

@@ -134,6 +134,7 @@ impl From<PluginError> for ApiError {
                 "build it against wit/leak-plugin.wit for wasm32-wasip2; nothing was changed"
                     .into(),
             ),
+            PluginError::Internal(cause) => return ApiError::internal(&cause),
             PluginError::Unreadable { .. } => (
                 ErrorCode::PluginUnreadable,
                 "restore the file, or unload the plugin".into(),

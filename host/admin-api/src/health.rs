@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::state::ApiState;
-use plugin_host::driver::published_state::State as PluginState;
+use plugin_host::driver::published_state::RunState as PluginState;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {

@@ -11,8 +11,8 @@ use utoipa::IntoParams;
 use crate::error::{ApiError, ErrorCode, shorten};
 use crate::query::QueryParameters;
 use crate::state::ApiState;
-use lab::heap::Asked;
-use lab::heap::baselines::Moment;
+use lab::heap::Selection;
+use lab::heap::baselines::LabBaseline;
 use plugin_host::driver::handle::Plugin;
 
 /// The largest `limit`.
@@ -45,7 +45,7 @@ pub enum Comparison {
     /// Neither `baseline` nor `since` is given.
     Default,
     /// A named baseline.
-    Baseline(Arc<Moment>),
+    Baseline(Arc<LabBaseline>),
     /// The host's own history, this long ago.
     Ago(Duration),
 }
@@ -64,11 +64,11 @@ impl HeapQuery {
     }
 
     /// Whether the query names a plugin. Then a heap that cannot be read is an error.
-    pub(crate) fn asked(&self) -> Asked {
+    pub(crate) fn asked(&self) -> Selection {
         if self.plugin.is_some() {
-            Asked::ByName
+            Selection::Named
         } else {
-            Asked::ForAll
+            Selection::All
         }
     }
 

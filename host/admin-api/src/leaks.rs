@@ -82,7 +82,7 @@ fn memory_summary(state: &ApiState) -> Result<MemorySummary, ApiError> {
         .map_err(|e| ApiError::internal(&e))?;
     let budget = state.monitor.budget();
     let rss = process.resident_bytes;
-    let growth = difference(rss, state.monitor.start_resident_bytes());
+    let growth = difference(rss, state.monitor.history().start_resident_bytes());
     let limit = budget.limit.map(|limit| limit.bytes);
     Ok(MemorySummary {
         rss_mb: mib(rss),

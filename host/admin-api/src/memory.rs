@@ -14,9 +14,9 @@ use crate::error::ApiError;
 use crate::leak_status::{LeakStatus, Leaks, attribution_name, attribution_why};
 use crate::state::ApiState;
 use crate::units::{mib, signed_mib};
-use lab::heap::Asked;
+use lab::forecast::Forecast;
+use lab::heap::Selection;
 use lab::ledger::Ledger;
-use lab::monitor::Forecast;
 use plugin_host::driver::handle::Plugin;
 use process_memory::process::ProcessReading;
 
@@ -218,7 +218,7 @@ async fn heap_overview(state: &ApiState) -> Result<HeapOverview, ApiError> {
         .cloned()
         .collect();
     let mut top = Vec::new();
-    for heap in state.heaps.snapshots(&active, Asked::ForAll).await? {
+    for heap in state.heaps.snapshots(&active, Selection::All).await? {
         for group in heap.snapshot.top(GroupBy::Line, TOP_ROWS) {
             top.push(TopAllocation {
                 location: group.location.to_string(),

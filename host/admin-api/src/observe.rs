@@ -30,7 +30,7 @@ pub(crate) async fn measure(
     let span = state.tracer.request(&request, template);
     let context = span.context().clone();
     request.extensions_mut().insert(context.clone());
-    let mut response = span.log(next.run(request)).await;
+    let mut response = span.with_trace_id(next.run(request)).await;
     context.inject(response.headers_mut());
     span.end(response.status());
     state

@@ -11,7 +11,7 @@ use crate::leak_status::Leaks;
 use crate::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
 use crate::state::ApiState;
 use plugin_host::driver::handle::Plugin;
-use plugin_host::driver::journal::{Event, EventKind, Restart};
+use plugin_host::driver::journal::{Event, EventKind, RestartReason};
 
 /// The most events of an overview, of all plugins together.
 const MAX_EVENTS: usize = 60;
@@ -161,9 +161,9 @@ pub fn event_name(kind: &EventKind) -> &'static str {
         EventKind::Configured => "configured",
         EventKind::Cleared { .. } => "cleared",
         EventKind::Restarted { why, .. } => match why {
-            Restart::Reset => "reset",
-            Restart::Collected => "gc",
-            Restart::Reloaded => "reloaded",
+            RestartReason::Reset => "reset",
+            RestartReason::Collected => "gc",
+            RestartReason::Reloaded => "reloaded",
         },
         EventKind::Grown { .. } => "grown",
         EventKind::Exhausted { .. } => "exhausted",

@@ -14,7 +14,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::path_name::PathName;
 use crate::state::ApiState;
 use info::PluginInfo;
-use plugin_host::load::folder::Problem;
+use plugin_host::load::folder::LoadProblem;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PluginList {
@@ -40,7 +40,7 @@ pub(crate) struct ProblemInfo {
 pub(crate) async fn list(State(state): State<Arc<ApiState>>) -> Json<PluginList> {
     let plugins = state.registry.plugins();
     let problems = state.registry.folder().map(|folder| folder.problems());
-    let problem = |problem: Problem| ProblemInfo {
+    let problem = |problem: LoadProblem| ProblemInfo {
         file: problem.file.display().to_string(),
         error: problem.error,
         since: problem.since.to_string(),

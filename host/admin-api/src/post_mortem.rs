@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::error::ApiError;
 use crate::state::ApiState;
-use plugin_host::registry::blocking;
+use plugin_host::blocking::run_blocking;
 
 pub use recorder::record_until_stopped;
 
@@ -57,7 +57,7 @@ pub(crate) async fn post_mortem(
         last_seen: None,
         last: None,
     };
-    if !state.post_mortem.is_on() {
+    if !state.post_mortem.is_enabled() {
         return Ok(Json(nothing(
             "off",
             "This host keeps no readings: it runs with --no-post-mortem, without a cache folder, or on port 0. \
@@ -65,7 +65,7 @@ pub(crate) async fn post_mortem(
         )));
     }
     let post_mortem = state.post_mortem.clone();
-    let previous = blocking(move || Ok(post_mortem.previous())).await?;
+    let previous = run_blocking(move || Ok(post_mortem.previous_run())).await?;
     let Some(previous) = previous.map_err(|error| ApiError::internal(&error))? else {
         return Ok(Json(nothing(
             "none",
@@ -94,7 +94,7 @@ pub(crate) async fn post_mortem(
         status: "found",
         message,
         cause: previous.cause,
-        last_seen: rfc3339(previous.written),
+        last_seen: rfc3339(previous.written_at),
         last,
     }))
 }

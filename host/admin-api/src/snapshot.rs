@@ -17,7 +17,7 @@ use crate::leak_status::{attribution_name, attribution_why};
 use crate::query::ApiQuery;
 use crate::state::ApiState;
 use crate::units::mib;
-use lab::heap::{Asked, Attributed};
+use lab::heap::{PluginHeap, Selection};
 use plugin_host::driver::handle::Plugin;
 
 /// Rows of `by_file`.
@@ -138,7 +138,7 @@ pub(crate) async fn snapshot(
 /// A snapshot of these plugins.
 pub(crate) async fn of_plugins(
     state: &ApiState,
-    (plugins, asked): (&[Arc<Plugin>], Asked),
+    (plugins, asked): (&[Arc<Plugin>], Selection),
     by: GroupBy,
     limit: usize,
 ) -> Result<SnapshotBody, ApiError> {
@@ -190,7 +190,7 @@ pub(crate) async fn of_plugins(
     })
 }
 
-fn summary(plugin: &Plugin, heap: Option<&Attributed>) -> HeapSummary {
+fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
     let (details, reading) = (plugin.details(), plugin.reading());
     let totals = heap.map(|h| *h.snapshot.totals());
     HeapSummary {

@@ -98,8 +98,8 @@ impl ApiState {
     /// Drops the heaps and the baselines of plugins that are no longer loaded.
     pub fn drop_unloaded(&self) {
         let plugins = self.registry.plugins();
-        self.baselines.keep_only(&plugins);
-        self.heaps.keep_only(&plugins);
+        self.baselines.retain_loaded(&plugins);
+        self.heaps.retain_loaded(&plugins);
     }
 
     /// The plugin whose leak has this name, or 404 `unknown_leak`.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use axis::{ByteAxis, TimeAxis, format_bytes, format_window};
-use lab::ledger::Part;
-use lab::monitor::{PluginPoint, ProcessPoint};
+use lab::history::{PluginPoint, ProcessPoint};
+use lab::ledger::LedgerPart;
 pub(super) use markers::Marker;
 use markers::{LABEL_WIDTH, MarkerGroup, group};
 use series_style::SeriesStyle;
@@ -115,8 +115,8 @@ pub(super) fn process(
 pub(super) fn ledger(size: Size, points: &[ProcessPoint], window: Duration) -> String {
     let thinned: Vec<&ProcessPoint> = thin(points).collect();
     let mut below: Vec<f64> = vec![0.0; thinned.len()];
-    let mut areas = Vec::with_capacity(Part::ALL.len());
-    for part in 0..Part::ALL.len() {
+    let mut areas = Vec::with_capacity(LedgerPart::ALL.len());
+    for part in 0..LedgerPart::ALL.len() {
         let bytes = |p: &ProcessPoint| p.parts.get(part).copied().unwrap_or(0) as f64;
         // A negative part covers the part below it, so that the top stays the resident memory.
         let above: Vec<f64> = thinned

@@ -78,7 +78,7 @@ impl EventStreams {
 
     /// Sends updates until the page closes its stream, a send times out or the host stops.
     async fn run(&self, view: View, page: mpsc::Sender<Bytes>, slot: OwnedSemaphorePermit) {
-        let mut samples = self.state.monitor.ticks();
+        let mut samples = self.state.monitor.samples_taken();
         loop {
             let sample = *samples.borrow_and_update();
             let Ok(update) = self.update(view, sample).await else {

@@ -43,7 +43,7 @@ pub(crate) fn render(state: &ApiState, view: View) -> Result<String, ApiError> {
 
 fn charts(state: &ApiState, view: View) -> Charts {
     let size = if view.wide { WIDE } else { NARROW };
-    let process = state.monitor.process_track(view.window);
+    let process = state.monitor.history().process_points(view.window);
     let limit = state.monitor.budget().limit.map(|limit| limit.bytes);
     let mut plugin_charts = BTreeMap::new();
     let mut failures = Vec::new();
@@ -53,7 +53,10 @@ fn charts(state: &ApiState, view: View) -> Charts {
         // Clearing or resetting all leaks also leaves events at plugins that were never on.
         let was_on = |(_, kind): &Marker| *kind == "enabled" || FAILURES.contains(kind);
         if plugin.enabled() || plugin.reading().requests > 0 || markers.iter().any(was_on) {
-            let points = state.monitor.plugin_track(plugin.id(), view.window);
+            let points = state
+                .monitor
+                .history()
+                .plugin_points(plugin.id(), view.window);
             let chart = charts::plugin(plugin.id(), &points, view.window, &markers);
             plugin_charts.insert(plugin.id().to_owned(), chart);
         }

@@ -1,11 +1,11 @@
-//! What reading the books costs: `cargo bench -p guest-heap --bench reading`.
+//! Measures the cost of reading for the host: `cargo bench -p guest-heap --bench reading`.
 //!
-//! Prints the best of several runs, since whatever else the machine does can only make one slower.
+//! Prints the best of several runs, since other load on the machine only makes a run slower.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a measurement may stop at the first surprise"
+    reason = "a benchmark may panic"
 )]
 
 use std::hint::black_box;
@@ -27,7 +27,7 @@ const DEPTH: usize = 30;
 fn main() {
     let Some(component) = component() else {
         println!(
-            "skipped: no component; give one by GUEST, or run the tests first, which build one"
+            "skipped: no component; set GUEST to the path of one, or run the tests first, which build one"
         );
         return;
     };
@@ -39,27 +39,27 @@ fn main() {
 
     let first = *offsets.first().expect("code");
     report(
-        "symbols: first lookup, with the set-up",
+        "symbols: first lookup, which parses the debug sections",
         best(5, || {
             let fresh = Symbols::new(&component, SymbolOptions::default()).expect("a component");
-            let begun = Instant::now();
+            let started = Instant::now();
             black_box(fresh.resolve(first));
-            begun.elapsed()
+            started.elapsed()
         }),
     );
     symbols.resolve(first);
-    let begun = Instant::now();
+    let started = Instant::now();
     offsets
         .iter()
         .for_each(|offset| drop(black_box(symbols.resolve(*offset))));
     report(
-        "symbols: a new offset, its unit parsed when it is the first there",
-        begun.elapsed() / offsets.len() as u32,
+        "symbols: a new offset; the first one in a unit parses the unit",
+        started.elapsed() / offsets.len() as u32,
     );
     let held = symbols.memory_bytes();
     symbols.release_parsed();
     println!(
-        "symbols: {} KB held with everything parsed, {} KB after release",
+        "symbols: {} KB with everything parsed, {} KB after release",
         held / 1024,
         symbols.memory_bytes() / 1024
     );
@@ -70,16 +70,16 @@ fn main() {
         .partition(|(position, _)| position % 2 == 0);
     even.iter()
         .for_each(|(_, offset)| drop(black_box(again.resolve(**offset))));
-    let begun = Instant::now();
+    let started = Instant::now();
     odd.iter()
         .for_each(|(_, offset)| drop(black_box(again.resolve(**offset))));
     report(
-        "symbols: a new offset in a known unit",
-        begun.elapsed() / odd.len() as u32,
+        "symbols: a new offset in a parsed unit",
+        started.elapsed() / odd.len() as u32,
     );
 
     let symbols = Arc::new(symbols);
-    let (reading, contexts) = books(&offsets);
+    let (reading, contexts) = synthetic_reading(&offsets);
     let take = || {
         Snapshot::new(
             &reading,
@@ -87,11 +87,8 @@ fn main() {
             Arc::clone(&symbols),
         )
     };
-    report(
-        "snapshot of 1,000 contexts, nothing attributed yet",
-        time(take).0,
-    );
-    let snapshot = measure("snapshot of 1,000 contexts, symbols known", 50, take);
+    report("snapshot of 1,000 contexts, sites not cached", time(take).0);
+    let snapshot = measure("snapshot of 1,000 contexts, sites cached", 50, take);
     measure("  … grouped by line, 20 largest", 50, || {
         snapshot.top(GroupBy::Line, 20)
     });
@@ -108,11 +105,11 @@ fn main() {
         second += 1;
         history.push(Duration::from_secs(second), &snapshot);
     });
-    measure("history: what changed in five minutes", 50, || {
+    measure("history: changes over five minutes", 50, || {
         history.since(Duration::from_secs(300), GroupBy::Line, 20)
     });
     println!(
-        "history: {} KB held, snapshot {} KB, baseline {} KB",
+        "history: {} KB, snapshot {} KB, baseline {} KB",
         history.memory_bytes() / 1024,
         snapshot.memory_bytes() / 1024,
         baseline.memory_bytes() / 1024
@@ -128,9 +125,9 @@ fn main() {
 }
 
 fn time<T>(work: impl FnOnce() -> T) -> (Duration, T) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let result = black_box(work());
-    (begun.elapsed(), result)
+    (started.elapsed(), result)
 }
 
 fn best(runs: usize, mut run: impl FnMut() -> Duration) -> Duration {
@@ -180,8 +177,8 @@ fn code_offsets(component: &[u8]) -> Vec<u32> {
     bodies.filter_map(middle).collect()
 }
 
-/// Stacks of offsets that were all resolved before.
-fn books(offsets: &[u32]) -> (Reading, Vec<Context>) {
+/// A reading whose stacks contain only offsets that are resolved already.
+fn synthetic_reading(offsets: &[u32]) -> (Reading, Vec<Context>) {
     let mut reading = Reading::default();
     let contexts = (0..CONTEXTS)
         .map(|index| {

@@ -1,9 +1,10 @@
-//! Runs a component and says which of its source lines hold memory at the end.
+//! Runs a component and prints the source lines that hold memory at the end.
 //!
 //! `cargo run --release -p guest-heap --example profile -- COMPONENT [FUNCTION]`
 //!
-//! Without FUNCTION, an export that takes no arguments, it runs what a command exports: `wasi:cli/run`. Writes
-//! `heap.pb.gz` (pprof) and `flame.svg` into the current folder, also when the guest has trapped.
+//! FUNCTION is the name of an export without parameters. Without it, the example runs the
+//! `wasi:cli/run` of a command. It writes `heap.pb.gz` (pprof) and `flame.svg` to the current
+//! folder, also when the guest traps.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut store = Store::new(&engine, data);
     let instance = linker.instantiate(&mut store, &component)?;
 
-    // A command's `run` stands in an interface whose name ends in a version.
+    // A command exports `run` in an interface whose name ends in a version.
     let exports = component.component_type();
     let command = exports
         .exports(&engine)
@@ -71,11 +72,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         (None, None) => None,
     };
     let function = export.and_then(|export| instance.get_func(&mut store, export));
-    let function =
-        function.ok_or("no such function; a component without wasi:cli/run needs one")?;
+    let function = function
+        .ok_or("no such function: a component without wasi:cli/run needs the argument FUNCTION")?;
     let mut results = vec![Val::Bool(false); function.ty(&store).results().len()];
     if let Err(error) = function.call(&mut store, &[], &mut results) {
-        println!("the guest ended with: {error:#}");
+        println!("the guest has failed: {error:#}");
     }
 
     let recorder = &store.data().recorder;
@@ -85,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let snapshot = Snapshot::new(&reading, context, symbols);
     let totals = snapshot.totals();
     println!(
-        "{} bytes live in {} blocks, of {} bytes ever allocated in {}",
+        "{} bytes live in {} blocks; {} bytes ever allocated in {} blocks",
         totals.live_bytes, totals.live_objects, totals.allocated_bytes, totals.allocated_objects
     );
     for line in snapshot.top(GroupBy::Line, 10) {

@@ -1,25 +1,26 @@
-//! What grew and what shrank since a baseline.
+//! Differences: what has grown and what has shrunk since a baseline.
 //!
-//! A baseline survives the instance it was taken from: entries meet by line, function, file or call stack, never by an
-//! instance's numbering. Call stacks are offsets in one build of a component; between builds only their lines are compared.
+//! A baseline outlives the instance that it was taken from: a diff matches entries by line,
+//! function, file or call stack, not by the numbers of contexts. Call stacks are offsets in one
+//! build of a component. Between different builds a diff compares lines instead.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::reading::Context;
-use crate::snapshot::{Entry, GroupBy, Key, Snapshot};
+use crate::snapshot::{Entry, GroupBy, GroupKey, Snapshot};
 use crate::symbols::{Frame, Site};
 
-/// What one context held when a baseline was taken.
+/// The live memory of one context.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub(crate) struct LiveUsage {
     pub(crate) context: Context,
     pub(crate) site: Arc<Site>,
     pub(crate) bytes: u64,
     pub(crate) objects: u64,
 }
 
-impl From<&Entry> for Held {
+impl From<&Entry> for LiveUsage {
     fn from(entry: &Entry) -> Self {
         Self {
             context: entry.context.clone(),
@@ -30,110 +31,115 @@ impl From<&Entry> for Held {
     }
 }
 
-/// A snapshot to compare with, reduced to what held memory.
+/// The live contexts of a snapshot, to compare later snapshots with.
 #[derive(Debug, Clone)]
 pub struct Baseline {
-    held: Vec<Held>,
+    entries: Vec<LiveUsage>,
+    /// See [`Symbols::build`](crate::symbols::Symbols::build).
     build: u64,
 }
 
 impl Baseline {
-    /// Keeps what a comparison needs: 48 bytes for each context that holds memory.
+    /// Takes a baseline. It needs 48 bytes for each context with live blocks.
     pub fn new(snapshot: &Snapshot) -> Self {
         let live = snapshot
             .entries()
             .iter()
             .filter(|entry| entry.usage.live_objects > 0);
-        let mut held: Vec<Held> = live.map(Held::from).collect();
-        held.shrink_to_fit();
+        let mut entries: Vec<LiveUsage> = live.map(LiveUsage::from).collect();
+        entries.shrink_to_fit();
         Self {
-            held,
+            entries,
             build: snapshot.symbols().build(),
         }
     }
 
-    /// A baseline in which nothing was held, for a guest that came later.
+    /// A baseline without live contexts, for a guest that was loaded later.
     pub fn empty(snapshot: &Snapshot) -> Self {
         Self {
-            held: Vec::new(),
+            entries: Vec::new(),
             build: snapshot.symbols().build(),
         }
     }
 
-    pub(crate) fn from_held(held: Vec<Held>, build: u64) -> Self {
-        Self { held, build }
+    pub(crate) fn from_entries(entries: Vec<LiveUsage>, build: u64) -> Self {
+        Self { entries, build }
     }
 
-    pub(crate) fn held(&self) -> &[Held] {
-        &self.held
+    pub(crate) fn entries(&self) -> &[LiveUsage] {
+        &self.entries
     }
 
-    /// Bytes that were live.
+    /// Sum of the live bytes.
     pub fn live_bytes(&self) -> u64 {
-        self.held.iter().map(|held| held.bytes).sum()
+        self.entries.iter().map(|entry| entry.bytes).sum()
     }
 
-    /// Blocks that were live.
+    /// Sum of the live blocks.
     pub fn live_objects(&self) -> u64 {
-        self.held.iter().map(|held| held.objects).sum()
+        self.entries.iter().map(|entry| entry.objects).sum()
     }
 
-    /// Whether call stacks of this baseline mean the same as the snapshot's.
+    /// Whether the baseline and the snapshot are of the same build of a component, so that their
+    /// call stacks are comparable.
     pub fn is_same_build(&self, snapshot: &Snapshot) -> bool {
         self.build == snapshot.symbols().build()
     }
 
-    /// Bytes that the baseline holds itself, without the stacks and sites that it shares with the symbols.
+    /// Bytes of memory that the baseline takes, without the stacks and sites that it shares with
+    /// the symbols.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.held.capacity() * size_of::<Held>()
+        size_of::<Self>() + self.entries.capacity() * size_of::<LiveUsage>()
     }
 }
 
-/// How much one line, function, file or call stack changed.
+/// The change of one line, function, file or call stack.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// `file:line`, a function or a file, as grouped; for call stacks the line that they are attributed to.
+    /// `file:line`, a function or a file, depending on the grouping. A call stack has the line that
+    /// it is attributed to.
     pub location: Arc<str>,
-    /// A site of the group, the one that holds the most now.
+    /// The site in the group with the most live bytes now.
     pub site: Arc<Site>,
-    /// Bytes now less bytes then.
+    /// Live bytes now minus live bytes at the baseline.
     pub bytes: i64,
-    /// Blocks now less blocks then.
+    /// Live blocks now minus live blocks at the baseline.
     pub objects: i64,
     /// Live bytes now.
     pub current_bytes: u64,
     /// Live blocks now.
     pub current_objects: u64,
-    /// The stack, innermost first; empty unless grouped by call stack within one build.
+    /// The call stack, innermost frame first. Empty unless grouped by call stack within one build.
     pub frames: Vec<Frame>,
     context: Option<Context>,
 }
 
-/// The difference of two moments.
+/// The difference between a baseline and a snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Diff {
-    /// What grew, most first.
+    /// Groups that have grown, largest growth first.
     pub growing: Vec<Change>,
-    /// What shrank, most first.
+    /// Groups that have shrunk, largest reduction first.
     pub shrinking: Vec<Change>,
-    /// Live bytes now less then, over everything and not only over what is listed.
+    /// Change of the live bytes of all groups, not only of the listed ones.
     pub bytes: i64,
-    /// Live blocks now less then, over everything.
+    /// Change of the live blocks of all groups, not only of the listed ones.
     pub objects: i64,
 }
 
 impl Diff {
-    /// Compares a snapshot with a baseline and lists at most `limit` of each kind.
+    /// Compares a snapshot with a baseline. Lists at most `limit` growing and `limit` shrinking
+    /// groups.
     pub fn new(baseline: &Baseline, snapshot: &Snapshot, by: GroupBy, limit: usize) -> Self {
-        let now: Vec<Held> = snapshot.entries().iter().map(Held::from).collect();
+        let now: Vec<LiveUsage> = snapshot.entries().iter().map(LiveUsage::from).collect();
         let same_build = baseline.is_same_build(snapshot);
-        // The line of a stack outlives the build that the stack belongs to.
+        // A stack is valid only in its own build; its line is valid in other builds, too.
         let compared = if by == GroupBy::Trace && !same_build {
             GroupBy::Line
         } else {
             by
         };
-        let mut diff = Self::between(&baseline.held, &now, compared, limit);
+        let mut diff = Self::between(&baseline.entries, &now, compared, limit);
         for change in diff.growing.iter_mut().chain(&mut diff.shrinking) {
             change.frames = change
                 .context
@@ -144,28 +150,33 @@ impl Diff {
         diff
     }
 
-    pub(crate) fn between(then: &[Held], now: &[Held], by: GroupBy, limit: usize) -> Self {
-        let mut changes: HashMap<Key<'_>, Tally<'_>> = HashMap::with_capacity(now.len());
-        for held in now {
-            let tally = changes
-                .entry(by.key(&held.context, &held.site))
-                .or_insert_with(|| Tally::of(held));
-            tally.now_bytes += held.bytes;
-            tally.now_objects += held.objects;
-            if held.bytes > tally.largest.bytes {
-                tally.largest = held;
+    pub(crate) fn between(
+        then: &[LiveUsage],
+        now: &[LiveUsage],
+        by: GroupBy,
+        limit: usize,
+    ) -> Self {
+        let mut changes: HashMap<GroupKey<'_>, GroupSums<'_>> = HashMap::with_capacity(now.len());
+        for entry in now {
+            let sums = changes
+                .entry(by.key(&entry.context, &entry.site))
+                .or_insert_with(|| GroupSums::new(entry));
+            sums.now_bytes += entry.bytes;
+            sums.now_objects += entry.objects;
+            if entry.bytes > sums.largest.bytes {
+                sums.largest = entry;
             }
         }
-        for held in then {
-            let tally = changes
-                .entry(by.key(&held.context, &held.site))
-                .or_insert_with(|| Tally::of(held));
-            tally.then_bytes += held.bytes;
-            tally.then_objects += held.objects;
+        for entry in then {
+            let sums = changes
+                .entry(by.key(&entry.context, &entry.site))
+                .or_insert_with(|| GroupSums::new(entry));
+            sums.then_bytes += entry.bytes;
+            sums.then_objects += entry.objects;
         }
         let mut diff = Self::default();
-        for tally in changes.into_values() {
-            let change = tally.change(by);
+        for sums in changes.into_values() {
+            let change = sums.change(by);
             diff.bytes += change.bytes;
             diff.objects += change.objects;
             match (change.bytes, change.objects) {
@@ -189,19 +200,19 @@ impl Diff {
     }
 }
 
-/// Both sides of one group.
-struct Tally<'a> {
-    largest: &'a Held,
+/// The sums of one group on both sides of a comparison.
+struct GroupSums<'a> {
+    largest: &'a LiveUsage,
     now_bytes: u64,
     now_objects: u64,
     then_bytes: u64,
     then_objects: u64,
 }
 
-impl<'a> Tally<'a> {
-    fn of(held: &'a Held) -> Self {
+impl<'a> GroupSums<'a> {
+    fn new(entry: &'a LiveUsage) -> Self {
         Self {
-            largest: held,
+            largest: entry,
             now_bytes: 0,
             now_objects: 0,
             then_bytes: 0,
@@ -223,7 +234,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// A guest's memory is far below the range of either type.
+/// `now - then`. The result saturates, but the memory of a guest is far below its range.
 pub(crate) fn signed_difference(now: u64, then: u64) -> i64 {
     now.checked_signed_diff(then)
         .unwrap_or(if now > then { i64::MAX } else { i64::MIN })

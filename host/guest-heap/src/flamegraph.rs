@@ -1,7 +1,8 @@
-//! Flame graphs: live bytes by call stack, and what changed since a baseline.
+//! Flame graphs of live bytes by call stack, and of changes since a baseline.
 //!
-//! The picture is an SVG that brings its own style and script, for search and zoom, and loads nothing. Served over HTTP it
-//! needs [`CONTENT_SECURITY_POLICY`] for itself; the rest of a site needs no such exception.
+//! A flame graph is an SVG with inline style and script, for search and zoom. It loads nothing from
+//! elsewhere. Serve it over HTTP with [`CONTENT_SECURITY_POLICY`]; other pages of a site do not
+//! need this policy.
 
 mod palette;
 
@@ -11,45 +12,47 @@ use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{Options, from_lines};
 
 use crate::diff::{Baseline, signed_difference};
-use crate::folded::{frame, plain, stack};
+use crate::folded::{frame_text, frame_texts, sanitize};
 use crate::reading::Context;
 use crate::snapshot::Snapshot;
 use crate::symbols::Frame;
 
-/// What the response that carries a picture has to be served with: the inline style and script run, in an origin of their
-/// own, and can reach nothing.
+/// The `Content-Security-Policy` header for a response with a flame graph. The inline style and
+/// script run in an origin of their own and cannot load anything.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts";
 
-/// The media type of a picture.
+/// The media type of a flame graph.
 pub const MEDIA_TYPE: &str = "image/svg+xml";
 
+// The two legends appear in the pictures below their titles.
 const LIVE_LEGEND: &str = "orange: own code, tan: infrastructure, yellow: libraries, green: bindings, blue: standard library, grey: allocator";
-const DIFFERENCE_LEGEND: &str = "red grew, blue shrank; the width is how much";
+const DIFFERENCE_LEGEND: &str = "red: grew, blue: shrank; the width shows the change";
 
-/// A picture could not be drawn.
+/// Drawing a flame graph has failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the flame graph could not be drawn: {0}")]
+#[error("cannot draw the flame graph: {0}")]
 pub struct FlamegraphError(#[from] std::io::Error);
 
-/// Live bytes by call stack. The stacks of each guest stand on its name.
+/// Draws live bytes by call stack. The name of a guest is the outermost frame of its stacks.
 ///
 /// # Errors
-/// When the drawing library fails, which it has no reason to.
+///
+/// The drawing library fails. It is not known to fail for any input.
 pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, FlamegraphError> {
     let mut stacks: BTreeMap<Vec<String>, u64> = BTreeMap::new();
     let mut colors = PaletteMap::default();
     for (name, snapshot) in guests {
-        colors.insert(plain(name), palette::GUEST);
+        colors.insert(sanitize(name), palette::GUEST);
         for entry in snapshot
             .entries()
             .iter()
             .filter(|entry| entry.usage.live_bytes > 0)
         {
             let frames = snapshot.frames(&entry.context);
-            for of_stack in &frames {
-                colors.insert(frame(of_stack), palette::of_kind(of_stack));
+            for frame in &frames {
+                colors.insert(frame_text(frame), palette::frame_color(frame));
             }
-            *stacks.entry(rooted(name, &frames)).or_default() += entry.usage.live_bytes;
+            *stacks.entry(texts_below(name, &frames)).or_default() += entry.usage.live_bytes;
         }
     }
     let total: u64 = stacks.values().sum();
@@ -59,18 +62,21 @@ pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, F
         .collect();
     draw(
         title,
-        &format!("{} live; {LIVE_LEGEND}", readable(total)),
+        &format!("{} live; {LIVE_LEGEND}", human_size(total)),
         &lines,
         colors,
     )
 }
 
-/// What changed by call stack. Unchanged stacks are left out, so that what grew is not lost beside what is large.
+/// Draws changes of live bytes by call stack. Omits unchanged stacks, so that growth stays visible
+/// next to large stacks.
 ///
-/// A baseline of another build has no call stacks in common with the snapshot; then both sides show lines.
+/// A baseline of another build has no call stacks in common with the snapshot. Then the graph shows
+/// source lines.
 ///
 /// # Errors
-/// When the drawing library fails, which it has no reason to.
+///
+/// The drawing library fails. It is not known to fail for any input.
 pub fn difference(
     title: &str,
     guests: &[(&str, &Baseline, &Snapshot)],
@@ -79,18 +85,18 @@ pub fn difference(
     for (name, baseline, snapshot) in guests {
         let same_build = baseline.is_same_build(snapshot);
         let texts = |context: &Context, location: &str| match same_build {
-            true => stack(snapshot.symbols(), context, Some(name)),
-            false => vec![plain(name), plain(location)],
+            true => frame_texts(snapshot.symbols(), context, Some(name)),
+            false => vec![sanitize(name), sanitize(location)],
         };
         let now = snapshot
             .entries()
             .iter()
             .map(|entry| (&entry.context, &entry.site, entry.usage.live_bytes, 0));
         let then = baseline
-            .held()
+            .entries()
             .iter()
-            .map(|held| (&held.context, &held.site, 0, held.bytes));
-        // By context first: most are unchanged, and their frames need not be written out.
+            .map(|entry| (&entry.context, &entry.site, 0, entry.bytes));
+        // Sums by context first: most contexts are unchanged, so they need no frame texts.
         let mut by_context: HashMap<&Context, (&str, i64)> = HashMap::new();
         for (context, site, now, then) in now.chain(then) {
             by_context.entry(context).or_insert((&site.location, 0)).1 +=
@@ -105,7 +111,7 @@ pub fn difference(
     }
     changes.retain(|_, change| *change != 0);
 
-    // The net change of every node, by its path from the root.
+    // The net change of each node, by its path from the root.
     let mut net: HashMap<&[String], i64> = HashMap::new();
     for (stack, change) in &changes {
         for depth in 1..=stack.len() {
@@ -128,28 +134,29 @@ pub fn difference(
             let text = format!(
                 "{} {}",
                 path.last().map_or("", String::as_str),
-                signed(change, grouped)
+                signed(change, grouped_bytes)
             );
             if depth > 1 {
                 line.push(';');
             }
             line.push_str(&text);
-            colors.insert(text, palette::of_change(change, largest));
+            colors.insert(text, palette::change_color(change, largest));
         }
         lines.push(format!("{line} {}", change.unsigned_abs()));
     }
     let total: i64 = changes.values().sum();
     draw(
         title,
-        &format!("{} in all; {DIFFERENCE_LEGEND}", signed(total, readable)),
+        &format!("{} in all; {DIFFERENCE_LEGEND}", signed(total, human_size)),
         &lines,
         colors,
     )
 }
 
-fn rooted(name: &str, frames: &[Frame]) -> Vec<String> {
-    std::iter::once(plain(name))
-        .chain(frames.iter().rev().map(frame))
+/// The texts of frames, outermost first, below the name of their guest.
+fn texts_below(name: &str, frames: &[Frame]) -> Vec<String> {
+    std::iter::once(sanitize(name))
+        .chain(frames.iter().rev().map(frame_text))
         .collect()
 }
 
@@ -159,9 +166,9 @@ fn draw(
     lines: &[String],
     mut colors: PaletteMap,
 ) -> Result<String, FlamegraphError> {
-    let title = plain(title);
+    let title = sanitize(title);
     if lines.is_empty() {
-        return Ok(nothing(&title));
+        return Ok(empty_svg(&title));
     }
     colors.insert("", palette::ROOT);
     let mut options = Options::default();
@@ -180,8 +187,8 @@ fn draw(
     Ok(String::from_utf8_lossy(&svg).into_owned())
 }
 
-/// A picture that says that there is nothing to draw.
-fn nothing(title: &str) -> String {
+/// An SVG that says that there is nothing to show.
+fn empty_svg(title: &str) -> String {
     format!(
         "<?xml version=\"1.0\" standalone=\"no\"?>\n\
          <svg version=\"1.1\" width=\"1200\" height=\"96\" viewBox=\"0 0 1200 96\" xmlns=\"http://www.w3.org/2000/svg\">\n\
@@ -202,7 +209,7 @@ fn xml_escaped(text: &str) -> String {
 }
 
 /// `12,345 B`.
-fn grouped(bytes: u64) -> String {
+fn grouped_bytes(bytes: u64) -> String {
     let digits = bytes.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 2);
     for (position, digit) in digits.chars().enumerate() {
@@ -215,8 +222,8 @@ fn grouped(bytes: u64) -> String {
 }
 
 /// `16.5 MiB (17,304,029 B)`.
-fn readable(bytes: u64) -> String {
-    let exact = grouped(bytes);
+fn human_size(bytes: u64) -> String {
+    let exact = grouped_bytes(bytes);
     let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)]
         .into_iter()
         .find(|(_, shift)| bytes >> shift > 0);
@@ -229,7 +236,7 @@ fn readable(bytes: u64) -> String {
     }
 }
 
-/// With its sign in front.
+/// A change with its sign in front.
 fn signed(change: i64, text: fn(u64) -> String) -> String {
     let sign = if change < 0 { '-' } else { '+' };
     format!("{sign}{}", text(change.unsigned_abs()))
@@ -240,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_can_be_read_and_are_exact() {
+    fn sizes_have_a_unit_and_the_exact_bytes() {
         for (bytes, short, long) in [
             (0, "+0 B", "+0 B"),
             (-999, "-999 B", "-999 B"),
@@ -248,13 +255,13 @@ mod tests {
             (-1_234_567, "-1,234,567 B", "-1.2 MiB (1,234,567 B)"),
             (3 << 30, "+3,221,225,472 B", "+3.0 GiB (3,221,225,472 B)"),
         ] {
-            assert_eq!(signed(bytes, grouped), short);
-            assert_eq!(signed(bytes, readable), long);
+            assert_eq!(signed(bytes, grouped_bytes), short);
+            assert_eq!(signed(bytes, human_size), long);
         }
     }
 
     #[test]
-    fn nothing_is_a_picture_too_and_its_title_is_text() {
+    fn an_empty_graph_is_an_svg_with_an_escaped_title() {
         let svg = live_bytes("<script>alert(1)</script> & \"more\"", &[]).unwrap();
         assert!(svg.contains("nothing to show"));
         assert!(

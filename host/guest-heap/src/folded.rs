@@ -1,4 +1,5 @@
-//! Call stacks as text: one line per stack, outermost function first, `a;b;c 4096`. Flame graph tools and speedscope read it.
+//! Folded stacks: one line of text for each call stack, outermost function first, such as
+//! `a;b;c 4096`. Flame graph tools and speedscope read this format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +8,8 @@ use crate::reading::Context;
 use crate::snapshot::Snapshot;
 use crate::symbols::{Frame, FrameKind, Symbols};
 
-/// Live bytes by call stack. With a root, such as a plugin's name, every stack begins with it.
+/// Live bytes by call stack. If there is a `root`, such as a plugin's name, every stack begins with
+/// it.
 pub fn live_bytes(snapshot: &Snapshot, root: Option<&str>) -> String {
     let mut stacks: BTreeMap<String, u64> = BTreeMap::new();
     for entry in snapshot
@@ -16,7 +18,7 @@ pub fn live_bytes(snapshot: &Snapshot, root: Option<&str>) -> String {
         .filter(|entry| entry.usage.live_bytes > 0)
     {
         *stacks
-            .entry(stack(snapshot.symbols(), &entry.context, root).join(";"))
+            .entry(frame_texts(snapshot.symbols(), &entry.context, root).join(";"))
             .or_default() += entry.usage.live_bytes;
     }
     let mut folded = String::new();
@@ -27,27 +29,27 @@ pub fn live_bytes(snapshot: &Snapshot, root: Option<&str>) -> String {
     folded
 }
 
-/// The texts of a stack's frames, outermost first.
-pub(crate) fn stack(symbols: &Symbols, context: &Context, root: Option<&str>) -> Vec<String> {
+/// The texts of all frames of a context, outermost first.
+pub(crate) fn frame_texts(symbols: &Symbols, context: &Context, root: Option<&str>) -> Vec<String> {
     let frames = symbols.frames(context);
-    root.map(plain)
+    root.map(sanitize)
         .into_iter()
-        .chain(frames.iter().rev().map(frame))
+        .chain(frames.iter().rev().map(frame_text))
         .collect()
 }
 
-/// The user's own frames carry their line: it is what a reader looks for.
-pub(crate) fn frame(frame: &Frame) -> String {
+/// The text of a frame. Only the user's own frames show their line, because readers look for it.
+pub(crate) fn frame_text(frame: &Frame) -> String {
     match (&frame.file, frame.line) {
         (Some(file), Some(line)) if frame.kind == FrameKind::User => {
-            plain(&format!("{} ({file}:{line})", frame.function))
+            sanitize(&format!("{} ({file}:{line})", frame.function))
         }
-        _ => plain(&frame.function),
+        _ => sanitize(&frame.function),
     }
 }
 
-/// Without what would end a frame or a line, and without characters that XML does not know.
-pub(crate) fn plain(text: &str) -> String {
+/// Replaces characters that would end a frame or a line, and characters that XML does not allow.
+pub(crate) fn sanitize(text: &str) -> String {
     let text: String = text
         .chars()
         .map(|c| match c {

@@ -1,46 +1,40 @@
-//! What held memory over the last quarter of an hour, in bounded memory.
+//! The history of a guest's heap over the last 15 minutes, in bounded memory.
 //!
-//! Two resolutions serve two questions. By line one reading a second is kept, as differences from the second before: growth
-//! over time, and what grew since any moment. By call stack one reading a minute is kept: flame graphs of a difference.
+//! A history has two resolutions:
 //!
-//! Bounds. Lines beyond [`MAX_LINES`] are folded, smallest first, into one entry called [`OTHER`]. Differences beyond their
-//! budget are merged in time, oldest first, so it is the resolution of the distant past that gives way, never the sums:
-//! at every kept moment the lines add up to what was live. Call stacks beyond their budget lose their oldest minutes.
+//! - One reading per second by line, stored as differences. It shows growth over time, and what has
+//!   grown since any second.
+//! - One reading per minute by call stack. It is the baseline of flame graphs of a difference.
+//!
+//! These are the bounds:
+//!
+//! - When there are more than [`MAX_LINES`] lines, the smallest ones are merged into one entry with
+//!   the location [`OTHER`].
+//! - When the differences exceed their budget, neighbouring readings are merged, oldest first. Only
+//!   the resolution of the past suffers: at every kept reading the lines still add up to the live
+//!   bytes.
+//! - When the call stacks exceed their budget, the oldest minutes are dropped.
 
 mod checkpoints;
 mod delta;
-mod lines;
+mod line_history;
+mod series;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::diff::{Baseline, Diff};
 use crate::snapshot::{GroupBy, Snapshot};
-use crate::symbols::Site;
 use checkpoints::Checkpoints;
-use lines::Lines;
-pub use lines::MAX_LINES;
+use line_history::LineHistory;
 
-/// How far a history reaches back.
-pub const WINDOW: Duration = Duration::from_secs(15 * 60);
+pub use line_history::MAX_LINES;
+pub use series::{OTHER, Series, WINDOW};
 
-/// The location of what is not kept line by line.
-pub const OTHER: &str = "other";
-
-/// The history of one guest, through all its instances.
+/// The history of one guest. It continues when the guest gets a new instance.
 #[derive(Debug)]
 pub struct History {
-    lines: Lines,
+    lines: LineHistory,
     stacks: Checkpoints,
-}
-
-/// Live bytes of one line over time.
-#[derive(Debug, Clone)]
-pub struct Series {
-    /// The line; [`OTHER`] for all that have no series of their own.
-    pub site: Arc<Site>,
-    /// When, on the clock of [`History::push`], and how many bytes were live.
-    pub points: Vec<(Duration, u64)>,
 }
 
 impl Default for History {
@@ -53,13 +47,15 @@ impl History {
     /// An empty history.
     pub fn new() -> Self {
         Self {
-            lines: Lines::new(),
+            lines: LineHistory::new(),
             stacks: Checkpoints::default(),
         }
     }
 
-    /// Adds a reading, meant to be called once a second. `now` is the time on a clock that never runs backwards, from any
-    /// origin; a reading that is not later than the last one is left out.
+    /// Adds a reading. Call this once a second.
+    ///
+    /// `now` is the time on a monotonic clock with any origin. A reading that is not later than the
+    /// last one is ignored.
     pub fn push(&mut self, now: Duration, snapshot: &Snapshot) {
         if self.lines.last().is_some_and(|last| now <= last) {
             return;
@@ -68,46 +64,51 @@ impl History {
         self.stacks.push(now, snapshot);
     }
 
-    /// What changed over the last `ago`, or over all that is kept when that is less, by line, function or file. Call stacks
-    /// are answered by their lines here; [`History::baseline`] has them.
+    /// The changes over the last `ago` by line, function or file. If the history is shorter, it
+    /// covers the whole history. [`GroupBy::Trace`] counts as [`GroupBy::Line`]: use
+    /// [`History::baseline`] to compare call stacks.
     ///
-    /// The second value is the time that the difference really covers. `None` before two readings.
+    /// The second value is the time that the diff really covers. `None` before the second reading.
     pub fn since(&self, ago: Duration, by: GroupBy, limit: usize) -> Option<(Diff, Duration)> {
         let by = if by == GroupBy::Trace {
             GroupBy::Line
         } else {
             by
         };
-        let (then, covered) = self.lines.held_before(ago)?;
+        let (then, covered) = self.lines.entries_before(ago)?;
         Some((
-            Diff::between(&then, &self.lines.held_now(), by, limit),
+            Diff::between(&then, &self.lines.current_entries(), by, limit),
             covered,
         ))
     }
 
-    /// The call stacks of the kept reading that is nearest to `ago`, to compare a snapshot with, and how long ago it was.
+    /// The call stacks at the kept minute that is nearest to `ago`, as a baseline to compare a
+    /// snapshot with. The second value says how long ago that minute was.
     pub fn baseline(&self, ago: Duration) -> Option<(Baseline, Duration)> {
         self.stacks.nearest(self.lines.last()?, ago)
     }
 
-    /// The `limit` lines that grew most over the window, and everything else as one series called [`OTHER`], with at most
-    /// `max_points` each. At every point the series add up to what was live.
+    /// The series of the `limit` lines that have grown most over the window, and one series
+    /// [`OTHER`] for all other lines. A series has at most `max_points` points. At every point the
+    /// series add up to the live bytes.
     pub fn series(&self, limit: usize, max_points: usize) -> Vec<Series> {
         self.lines.series(limit, max_points)
     }
 
-    /// How far back the history reaches now.
+    /// The time that the history covers now.
     pub fn covered(&self) -> Duration {
         self.lines.covered()
     }
 
-    /// The largest distance of two kept readings by line: a second, unless the guest's lines changed so much that older
-    /// readings had to be merged, or readings were not taken.
+    /// The longest interval between two kept readings by line.
+    ///
+    /// It is one second, unless a reading was missing, or so many lines changed that older
+    /// readings had to be merged.
     pub fn resolution(&self) -> Duration {
         self.lines.resolution()
     }
 
-    /// Bytes held, by capacity. Never above 2 MiB.
+    /// Bytes of memory that the history takes, by capacity. It never exceeds 2 MiB.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.lines.memory_bytes() + self.stacks.memory_bytes()
     }

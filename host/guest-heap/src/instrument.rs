@@ -1,23 +1,35 @@
-//! Instruments a component, so that it keeps exact books of its heap by call stack.
+//! Instruments a component, so that it counts its own allocations exactly, by call stack.
 //!
-//! The stages, each with a file of its own: `component` and `scan` find out what there is;
-//! `allocator` which functions hand out memory; `calls` and `reach` which functions and calls may
-//! come to that; `context` rewrites function bodies so that at any allocation a global names the
-//! call stack; `link_runtime` links in the profiler's runtime and puts it in the allocator's place;
-//! `exports` tells it who is calling; `module` and `assemble` put a core module together again
-//! and `component_tail` the component. `offset_map` is the way back to the original.
+//! Each stage has a file of its own:
 //!
-//! Bytes are only inserted and functions keep their indices, so line tables, names and traces of the
-//! original stay right, and are read from the original.
+//! 1. `component` and `scan` read the structure of the component and of its core modules.
+//! 2. `allocator` selects the entry points that allocate memory, which `entry_point` lists.
+//! 3. `calls` and `reach` find the functions and the calls that may allocate.
+//! 4. `context` rewrites function bodies, so that at each allocation a global identifies the call
+//!    stack.
+//! 5. `link_runtime` links the profiler's runtime, whose hooks replace the entry points.
+//! 6. `exports` wraps exports, so that the runtime learns when the host calls them and for what.
+//! 7. `module` runs these stages for one core module; `code_section` and `assemble` write it.
+//! 8. `connector` connects the instrumented core instances to the host.
+//!
+//! `interface` has the names that the instrumented modules and the host agree on. `offset_map` maps
+//! offsets in the instrumented component back to the original.
+//!
+//! Instrumenting only inserts bytes, and functions keep their indices. So the line tables and names
+//! of the original stay valid, and symbols and backtraces refer to the original.
 
 mod allocator;
 mod assemble;
+mod attribution;
 mod calls;
+mod code_section;
 mod component;
-mod component_tail;
+mod connector;
 mod context;
+mod entry_point;
 mod error;
 mod exports;
+pub(crate) mod interface;
 mod link_runtime;
 mod meta;
 mod module;
@@ -26,6 +38,7 @@ mod reach;
 mod report;
 mod scan;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use wasm_encoder::{ComponentSectionId, Encode};
@@ -33,87 +46,78 @@ use wasmparser::types::Types;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use allocator::Allocator;
-use component::Component;
-use component_tail::{Target, tail};
+use assemble::RewrittenModule;
+use component::ComponentStructure;
+use connector::{InstrumentedInstance, connectors};
 use error::Refusal;
-use exports::Specials;
-use module::{Rewritten, Settings, rewrite};
+use exports::SyntheticNames;
+use module::{RewriteSettings, rewrite};
 use scan::CoreModule;
 
-pub(crate) use component_tail::names;
+pub use attribution::Attribution;
 pub use error::{InstrumentError, MetaError};
 pub use meta::{InstrumentedMeta, ModuleSpan};
 pub use offset_map::OffsetMap;
 pub use report::{ModuleReport, Report};
 
-/// Pages that a profiler memory may grow to: room for 94 million live blocks, and a number that no
-/// guest is likely to ask for. Where one does, the next number is taken.
+/// Declared maximum of the profiler's memories, in wasm pages: room for 94 million live blocks. The
+/// number marks the memory as the profiler's, because a guest is unlikely to declare the same one.
+/// If a guest does, the next free number is used.
 const MAXIMUM_PAGES: u64 = 17_011;
 
-/// Changes with every change of what [`instrument()`] gives: for the key of a cache of its output.
+/// A number that changes with every change of this library that can change the output of
+/// [`instrument()`]. Use it in the key of a cache of that output.
 pub const FINGERPRINT: &str = env!("GUEST_HEAP_FINGERPRINT");
 
+/// Bytes of a wasm page.
 const WASM_PAGE: u64 = 65_536;
 
-/// How to instrument.
+/// Options of [`instrument()`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// Has the host capture the call stack at every allocation, not only at the first of a context,
-    /// and compare: a hundred times slower, and a proof that no context stands for two stacks. The
-    /// outcome is [`Recorder::checked`](crate::Recorder::checked).
+    /// Has the host capture the call stack at every allocation, not only at the first one of a
+    /// context, and compare it with the stack of the context.
+    ///
+    /// This makes the guest a hundred times slower. It proves for a run that no context represents
+    /// two call stacks. [`Recorder::checked`](crate::Recorder::checked) returns the outcome.
     pub check_contexts: bool,
-}
-
-/// How far the heap of a component can be told by call stack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attribution {
-    /// Every block, from instantiation on.
-    Exact,
-    /// What is there is right, but not all is there, or some of it has a coarser name than its call
-    /// stack.
-    Partial {
-        /// What is missing, for people.
-        why: String,
-    },
-    /// Nothing: the component is unchanged.
-    Off {
-        /// The reason, for people.
-        why: String,
-    },
 }
 
 /// An instrumented component.
 #[derive(Clone, Debug)]
 pub struct Instrumented {
-    /// The component to compile and run. With [`Attribution::Off`], the original.
+    /// The component to compile and run. With [`Attribution::Off`] it is the original.
     pub component: Vec<u8>,
-    /// What is needed beside it; keep the two together.
+    /// The side data for a [`Recorder`](crate::Recorder). Keep it together with the component.
     pub meta: Arc<InstrumentedMeta>,
-    /// What has been done.
+    /// What instrumenting has changed.
     pub report: Report,
 }
 
 impl Instrumented {
-    /// How far the heap can be told by call stack.
+    /// How precisely the heap is attributed to call stacks.
     pub fn attribution(&self) -> &Attribution {
         self.meta.attribution()
     }
 }
 
-/// Instruments a component. One that cannot be attributed comes back unchanged, with
-/// [`Attribution::Off`] and the reason.
+/// Instruments a component.
+///
+/// A component that cannot be attributed is returned unchanged, with [`Attribution::Off`] and the
+/// reason.
 ///
 /// # Errors
 ///
 /// The bytes are not a valid component.
 pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, InstrumentError> {
     check_encoding(component)?;
-    // With its bodies: what is invalid only for naming what a module does not have would be valid once the profiler's
-    // own memory, functions and globals are there.
+    // The validation includes the function bodies. A body that refers to a memory, function or
+    // global that the module does not have could otherwise become valid: the profiler's own items
+    // would get these indices.
     let types = Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
     Ok(
-        attempt(component, &types, options).unwrap_or_else(|Refusal(why)| Instrumented {
+        try_instrument(component, &types, options).unwrap_or_else(|Refusal(why)| Instrumented {
             component: component.to_vec(),
             meta: Arc::new(InstrumentedMeta::off(why)),
             report: Report::default(),
@@ -130,33 +134,52 @@ fn check_encoding(bytes: &[u8]) -> Result<(), InstrumentError> {
         })) => Ok(()),
         Some(Ok(_)) => Err(InstrumentError::NotAComponent("it is a core module")),
         _ => Err(InstrumentError::NotAComponent(
-            "the first bytes are not WebAssembly's",
+            "it does not begin with the WebAssembly header",
         )),
     }
 }
 
-/// A core module that is to be instrumented.
+/// A core module to instrument.
 struct Candidate<'a> {
+    /// Index in the component.
     index: u32,
     module: CoreModule<'a>,
     allocator: Allocator,
+    /// Indices of the module's core instances.
     instances: Vec<u32>,
 }
 
-fn attempt(bytes: &[u8], types: &Types, options: &Options) -> Result<Instrumented, Refusal> {
-    let component = Component::survey(bytes)?;
-    if component.imports.iter().any(|import| import == names::HOST) {
+/// The core modules to instrument.
+struct Candidates<'a> {
+    modules: Vec<Candidate<'a>>,
+    /// Why the attribution is only partial, or off.
+    gaps: Vec<String>,
+    /// Declared maximum of the profiler's memories, in wasm pages.
+    maximum_pages: u64,
+}
+
+fn try_instrument(bytes: &[u8], types: &Types, options: &Options) -> Result<Instrumented, Refusal> {
+    let component = ComponentStructure::read(bytes)?;
+    if component
+        .imports
+        .iter()
+        .any(|import| import == interface::HOST)
+    {
         return Err(Refusal("it is instrumented already".to_owned()));
     }
-    let (mut candidates, mut missing, maximum_pages) = candidates(bytes, &component)?;
-    let settings = Settings {
+    let Candidates {
+        mut modules,
+        mut gaps,
+        maximum_pages,
+    } = candidates(bytes, &component)?;
+    let settings = RewriteSettings {
         maximum_pages,
         report_every_event: options.check_contexts,
     };
-    let mut specials = Specials::default();
+    let mut names = SyntheticNames::default();
     let mut rewritten = Vec::new();
-    let mut targets = Vec::new();
-    for candidate in &mut candidates {
+    let mut instrumented_instances = Vec::new();
+    for candidate in &mut modules {
         let Candidate {
             index,
             module,
@@ -164,104 +187,113 @@ fn attempt(bytes: &[u8], types: &Types, options: &Options) -> Result<Instrumente
             instances,
         } = candidate;
         let roles = component.roles(*index);
-        match rewrite(module, *index, allocator, &roles, settings, &mut specials) {
+        match rewrite(module, *index, allocator, &roles, settings, &mut names) {
             Ok(module) => {
-                targets.extend(instances.iter().map(|instance| Target {
-                    instance: *instance,
-                    module: *index,
+                instrumented_instances.extend(instances.iter().map(|instance| {
+                    InstrumentedInstance {
+                        instance: *instance,
+                        module: *index,
+                    }
                 }));
-                let reservation = allocator
-                    .reservation
-                    .map(|what| format!("core module {index} {what}"));
-                missing.extend(reservation);
+                let caveat = allocator
+                    .caveat
+                    .map(|caveat| format!("core module {index} {caveat}"));
+                gaps.extend(caveat);
                 rewritten.push((*index, module));
             }
-            Err(Refusal(why)) => missing.push(format!("core module {index} {why}")),
+            Err(Refusal(why)) => gaps.push(format!("core module {index} {why}")),
         }
     }
     if rewritten.is_empty() {
-        return Err(Refusal(missing.join("; ")));
+        return Err(Refusal(gaps.join("; ")));
     }
-    assemble(
+    assemble_component(
         (bytes, types),
         &component,
         rewritten,
-        &targets,
-        specials,
-        missing,
+        &instrumented_instances,
+        names,
+        gaps,
         maximum_pages,
     )
 }
 
-/// The modules to instrument; what is said about the others; the profiler memories' maximum.
+/// Finds the core modules to instrument.
 fn candidates<'a>(
     bytes: &'a [u8],
-    component: &Component,
-) -> Result<(Vec<Candidate<'a>>, Vec<String>, u64), Refusal> {
-    let slice = |range: &std::ops::Range<usize>| {
+    component: &ComponentStructure,
+) -> Result<Candidates<'a>, Refusal> {
+    let slice = |range: &Range<usize>| {
         let module = bytes.get(range.clone());
-        module.ok_or_else(|| Refusal::internal("a module beyond the component's end"))
+        module.ok_or_else(|| Refusal::internal("a module extends beyond the component's end"))
     };
-    let mut candidates = Vec::new();
-    let mut without = Vec::new();
-    let mut missing = Vec::new();
-    let mut maxima = Vec::new();
+    let mut modules = Vec::new();
+    let mut without_allocator = Vec::new();
+    let mut gaps = Vec::new();
+    let mut guest_maxima = Vec::new();
     for inline in &component.modules {
         let index = inline.index;
         let module = CoreModule::scan(slice(&inline.bytes)?)?;
-        maxima.extend(module.memories.iter().filter_map(|memory| memory.maximum));
+        guest_maxima.extend(module.memories.iter().filter_map(|memory| memory.maximum));
         let instances = component.instances_of(index);
         match Allocator::find(&module) {
-            Ok(_) if instances.is_empty() => missing.push(format!(
-                "core module {index} allocates and is instantiated by a component inside this one"
+            Ok(_) if instances.is_empty() => gaps.push(format!(
+                "core module {index} allocates, but only a nested component instantiates it"
             )),
-            Ok(allocator) => candidates.push(Candidate {
+            Ok(allocator) => modules.push(Candidate {
                 index,
                 module,
                 allocator,
                 instances,
             }),
-            Err(_) if module.imports_allocator => missing.push(format!(
-                "core module {index} allocates through another one, and what it allocates is named \
-                 after the function that it calls there"
+            Err(_) if module.imports_allocator => gaps.push(format!(
+                "core module {index} uses the allocator of another core module: its blocks are \
+                 named after the function that it calls there"
             )),
-            // Adapters have no heap of their own; only where nothing else has is it worth a word.
+            // Adapters have no heap of their own, so this is a reason only if no module allocates.
             Err(why) if !module.defined.is_empty() => {
-                without.push(format!("core module {index}: {why}"))
+                without_allocator.push(format!("core module {index}: {why}"))
             }
             Err(_) => {}
         }
     }
     for nested in &component.nested {
         let module = CoreModule::scan(slice(nested)?)?;
-        maxima.extend(module.memories.iter().filter_map(|memory| memory.maximum));
+        guest_maxima.extend(module.memories.iter().filter_map(|memory| memory.maximum));
         if Allocator::find(&module).is_ok() {
-            missing
-                .push("a component inside this one allocates, which is not looked into".to_owned());
+            gaps.push(
+                "a nested component allocates, and nested components are not instrumented"
+                    .to_owned(),
+            );
         }
     }
-    missing.dedup();
-    if candidates.is_empty() && missing.is_empty() {
-        missing.push(if without.is_empty() {
+    gaps.dedup();
+    if modules.is_empty() && gaps.is_empty() {
+        gaps.push(if without_allocator.is_empty() {
             "it has no code".to_owned()
         } else {
-            format!("no allocator found ({})", without.join("; "))
+            format!("no allocator found ({})", without_allocator.join("; "))
         });
     }
-    let mut maximum = MAXIMUM_PAGES;
-    while maxima.contains(&maximum) {
-        maximum += 1;
+    let mut maximum_pages = MAXIMUM_PAGES;
+    while guest_maxima.contains(&maximum_pages) {
+        maximum_pages += 1;
     }
-    Ok((candidates, missing, maximum))
+    Ok(Candidates {
+        modules,
+        gaps,
+        maximum_pages,
+    })
 }
 
-fn assemble(
+/// Writes the component with the rewritten modules and the connectors.
+fn assemble_component(
     (bytes, types): (&[u8], &Types),
-    component: &Component,
-    rewritten: Vec<(u32, Rewritten)>,
-    targets: &[Target],
-    specials: Specials,
-    missing: Vec<String>,
+    component: &ComponentStructure,
+    rewritten: Vec<(u32, RewrittenModule)>,
+    instances: &[InstrumentedInstance],
+    names: SyntheticNames,
+    gaps: Vec<String>,
     maximum_pages: u64,
 ) -> Result<Instrumented, Refusal> {
     let mut out = Vec::with_capacity(bytes.len());
@@ -272,26 +304,28 @@ fn assemble(
     };
     let mut modules = Vec::new();
     let mut copied = 0;
-    let copy = |out: &mut Vec<u8>, range: std::ops::Range<usize>| {
-        let part = bytes.get(range);
-        part.map(|part| out.extend_from_slice(part))
-            .ok_or_else(|| Refusal::internal("a section beyond the component's end"))
+    let copy = |out: &mut Vec<u8>, range: Range<usize>| {
+        let copied = bytes.get(range);
+        copied
+            .map(|copied| out.extend_from_slice(copied))
+            .ok_or_else(|| Refusal::internal("a section extends beyond the component's end"))
     };
     for (index, module) in rewritten {
         let original = component
             .modules
             .iter()
             .find(|inline| inline.index == index);
-        let original = original.ok_or_else(|| Refusal::internal("a module that is not there"))?;
+        let original =
+            original.ok_or_else(|| Refusal::internal("a rewritten module has no original"))?;
         let range = original.bytes.clone();
-        // The section's header is its id and its size.
+        // The new section header: the id and the size.
         copy(&mut out, copied..header_of(bytes, copied, range.start)?)?;
         out.push(ComponentSectionId::CoreModule as u8);
         (module.bytes.len() as u32).encode(&mut out);
         let start = out.len();
         offsets.append(&module.offsets, start, range.start);
         out.extend_from_slice(&module.bytes);
-        offsets.copy(out.len(), range.end);
+        offsets.push_copy(out.len(), range.end);
         copied = range.end;
         modules.push(ModuleSpan {
             index,
@@ -300,17 +334,17 @@ fn assemble(
         report.modules.push(module.report);
     }
     copy(&mut out, copied..bytes.len())?;
-    offsets.profiler(out.len());
-    out.extend_from_slice(&tail(types.as_ref(), targets));
+    offsets.push_profiler(out.len());
+    out.extend_from_slice(&connectors(types.as_ref(), instances));
     report.component_bytes_after = out.len();
     Validator::new_with_features(WasmFeatures::all())
         .validate_all(&out)
         .map_err(|error| Refusal::internal(&error.to_string()))?;
-    let attribution = if missing.is_empty() {
+    let attribution = if gaps.is_empty() {
         Attribution::Exact
     } else {
         Attribution::Partial {
-            why: missing.join("; "),
+            why: gaps.join("; "),
         }
     };
     Ok(Instrumented {
@@ -318,7 +352,7 @@ fn assemble(
         meta: Arc::new(InstrumentedMeta {
             attribution,
             offsets,
-            specials: specials.0,
+            synthetic_names: names.0,
             modules,
             maximum_bytes: Some(maximum_pages * WASM_PAGE),
         }),
@@ -326,14 +360,17 @@ fn assemble(
     })
 }
 
-/// Where the header of the module section begins whose body begins at `body`. Sections before it
-/// begin at `from`.
-fn header_of(bytes: &[u8], from: usize, body: usize) -> Result<usize, Refusal> {
-    // Backwards: the last byte of the size, those before it, which say that there is more, and the
-    // section's id, which cannot be mistaken for one of them.
-    let length = bytes.get(from..body).map(|before| before.iter().rev());
-    let length = length.ok_or_else(|| Refusal::internal("modules out of order"))?;
-    let more = length.skip(1).take_while(|byte| **byte & 0x80 != 0).count();
-    body.checked_sub(1 + more + 1)
-        .ok_or_else(|| Refusal::internal("a module without a header"))
+/// Finds the start of the header of the module section whose contents start at `contents`. The
+/// header is at or after `from`.
+fn header_of(bytes: &[u8], from: usize, contents: usize) -> Result<usize, Refusal> {
+    // A header is the section's id, then the size in LEB128. Read backwards, it is the last byte of
+    // the size, the bytes of the size with the continuation bit, and the id, which has no such bit.
+    let header = bytes
+        .get(from..contents)
+        .map(|before| before.iter().rev())
+        .ok_or_else(|| Refusal::internal("the modules are not in order"))?;
+    let continued = header.skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+    contents
+        .checked_sub(1 + continued + 1)
+        .ok_or_else(|| Refusal::internal("a module has no section header"))
 }

@@ -1,13 +1,14 @@
 //! Exact live heap bytes by call stack, for any unmodified WebAssembly component that keeps its
 //! function names.
 //!
-//! [`instrument()`] rewrites a component when it is loaded. What comes out runs in wasmtime as the
-//! original does and keeps its own books: each block that its allocator hands out is counted under
-//! the call stack that asked for it, until it is freed. Nothing is sampled, nothing is estimated,
-//! and no host call is made but for a call stack that is seen for the first time.
+//! [`instrument()`] rewrites a component when a host loads it. The instrumented component runs in
+//! wasmtime like the original, and counts its own allocations: it attributes each block to the call
+//! stack that allocated it, until the block is freed. The counts are exact; the profiler neither
+//! samples nor estimates. It calls the host only when a call stack allocates for the first time.
 //!
-//! The host adds its side to the linker with [`add_to_linker`], keeps a [`Recorder`] in the store's
-//! data, and reads the books when it likes, even after the guest has trapped:
+//! The host adds the profiler's interface to its linker with [`add_to_linker`], and keeps a
+//! [`Recorder`] in the store's data. It can read the counts at any time between calls, also after
+//! the guest has trapped:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,12 +37,20 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A stack is a list of offsets in the *original* component, which its line tables explain.
+//! A stack is a list of offsets in the *original* component. [`symbols::Symbols`] resolves them to
+//! source lines, and the other modules build reports from them:
+//!
+//! - [`snapshot`]: a reading in which every context has its source line, grouped by line, function,
+//!   file or call stack;
+//! - [`diff`]: what grew and what shrank since a baseline;
+//! - [`history`]: the last 15 minutes in at most 2 MiB;
+//! - [`flamegraph`], [`folded`] and [`pprof`]: output formats.
 
 pub mod diff;
 pub mod flamegraph;
 pub mod folded;
 pub mod history;
+mod instance_tables;
 pub mod instrument;
 pub mod pprof;
 pub mod reading;
@@ -49,12 +58,12 @@ mod recorder;
 pub mod snapshot;
 pub mod symbols;
 
-/// The interface that instrumented components import, beside what they imported before.
-pub const HOST_INTERFACE: &str = instrument::names::HOST;
+/// Name of the interface that instrumented components import in addition to their own imports.
+pub const HOST_INTERFACE: &str = instrument::interface::HOST;
 
 pub use instrument::{
     Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,
     ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,
 };
-pub use reading::{ContextRecord, Glance, Reading, Totals};
-pub use recorder::{Checked, Context, Recorder, Seen, add_to_linker, configure};
+pub use reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
+pub use recorder::{Checked, ContextCursor, Recorder, add_to_linker, configure};

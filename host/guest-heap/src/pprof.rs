@@ -1,8 +1,8 @@
-//! Snapshots as a pprof profile, which `go tool pprof`, Pyroscope and speedscope open.
+//! Encodes snapshots as a pprof profile, which `go tool pprof`, Pyroscope and speedscope open.
 //!
-//! Several guests go into one profile: each is a mapping of its own, and every sample carries the label `plugin`. The
-//! allocator's own functions are named as frames to drop, so that a report begins at the code that asked for memory; the
-//! stacks in the profile are complete.
+//! One profile can hold several guests. Each guest is a mapping of its own, and every sample has
+//! the label `plugin`. The stacks in the profile are complete, but `drop_frames` names the
+//! functions of the allocator, so that a report begins at the code that allocates.
 
 mod proto;
 
@@ -20,17 +20,18 @@ use crate::snapshot::Snapshot;
 use crate::symbols::{Frame, FrameKind};
 use proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
 
-/// A profile in the making.
+/// Builds a profile, guest by guest.
 #[derive(Debug)]
 pub struct ProfileBuilder {
     profile: Profile,
     strings: HashMap<String, i64>,
     functions: HashMap<(Arc<str>, Option<Arc<str>>), u64>,
+    /// Names of the allocator's functions, for `drop_frames`.
     allocators: Vec<String>,
 }
 
 impl ProfileBuilder {
-    /// An empty profile of this moment.
+    /// An empty profile of snapshots that were taken at this time.
     pub fn new(taken: SystemTime) -> Self {
         let mut builder = Self {
             profile: Profile::default(),
@@ -38,7 +39,7 @@ impl ProfileBuilder {
             functions: HashMap::new(),
             allocators: Vec::new(),
         };
-        // The format wants the empty string first.
+        // The format requires that the empty string comes first.
         builder.string("");
         let types = [
             ("inuse_objects", "count"),
@@ -52,7 +53,7 @@ impl ProfileBuilder {
         }
         builder.profile.default_sample_type = builder.string("inuse_space");
         builder.profile.period_type = Some(builder.value_type("space", "bytes"));
-        // Every byte is counted.
+        // A period of 1: the profile counts every byte.
         builder.profile.period = 1;
         let since_epoch = taken
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -61,7 +62,7 @@ impl ProfileBuilder {
         builder
     }
 
-    /// Adds what one guest ever allocated, under its name.
+    /// Adds one guest under its name: its live and its ever allocated blocks and bytes.
     pub fn add(&mut self, plugin: &str, snapshot: &Snapshot) {
         let mapping_id = self.profile.mapping.len() as u64 + 1;
         let filename = self.string(plugin);
@@ -69,7 +70,8 @@ impl ProfileBuilder {
         self.profile.mapping.push(Mapping {
             id: mapping_id,
             memory_start: 0,
-            // Guests share one address space here; as offsets in a file they need not be kept apart.
+            // All guests use the same address range. Addresses are offsets in a file, so the ranges
+            // of different mappings may overlap.
             memory_limit: u64::from(u32::MAX),
             filename,
             build_id,
@@ -82,7 +84,7 @@ impl ProfileBuilder {
             key: self.string("plugin"),
             str: filename,
         };
-        let mut locations = Locations {
+        let mut locations = GuestLocations {
             mapping_id,
             by_offset: HashMap::new(),
         };
@@ -90,9 +92,9 @@ impl ProfileBuilder {
             let location_id = match &entry.context {
                 Context::Stack(stack) => stack
                     .iter()
-                    .map(|offset| locations.of_offset(self, snapshot, *offset))
+                    .map(|offset| locations.for_offset(self, snapshot, *offset))
                     .collect(),
-                special => vec![locations.push(self, 0, &snapshot.frames(special))],
+                synthetic => vec![locations.push(self, 0, &snapshot.frames(synthetic))],
             };
             let usage = entry.usage;
             let value = [
@@ -112,7 +114,7 @@ impl ProfileBuilder {
         }
     }
 
-    /// The profile as pprof's protobuf, gzipped.
+    /// Encodes the profile as gzipped protobuf, by pprof's `profile.proto`.
     pub fn encode(mut self) -> Vec<u8> {
         self.allocators.sort_unstable();
         self.allocators.dedup();
@@ -120,14 +122,14 @@ impl ProfileBuilder {
             let pattern = self
                 .allocators
                 .iter()
-                .map(|name| escaped(name))
+                .map(|name| regex_escaped(name))
                 .collect::<Vec<_>>()
                 .join("|");
             self.profile.drop_frames = self.string(&pattern);
         }
         let plain = self.profile.encode_to_vec();
         let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
-        // Writing to memory cannot fail; were it to, the reader would see a cut profile and say so.
+        // Writing to memory cannot fail. If it did, a reader would report an incomplete profile.
         let _ = encoder.write_all(&plain);
         encoder.finish().unwrap_or_default()
     }
@@ -157,7 +159,8 @@ impl ProfileBuilder {
         let id = self.profile.function.len() as u64 + 1;
         let name = self.string(&frame.function);
         let filename = frame.file.as_deref().map_or(0, |file| self.string(file));
-        // With a system name equal to the name pprof would demangle it as C++, and cut what stands in angle brackets.
+        // If the system name equals the name, pprof demangles it as C++ and removes everything in
+        // angle brackets.
         self.profile.function.push(Function {
             id,
             name,
@@ -173,13 +176,18 @@ impl ProfileBuilder {
 }
 
 /// The locations of one guest.
-struct Locations {
+struct GuestLocations {
     mapping_id: u64,
     by_offset: HashMap<u32, u64>,
 }
 
-impl Locations {
-    fn of_offset(&mut self, builder: &mut ProfileBuilder, snapshot: &Snapshot, offset: u32) -> u64 {
+impl GuestLocations {
+    fn for_offset(
+        &mut self,
+        builder: &mut ProfileBuilder,
+        snapshot: &Snapshot,
+        offset: u32,
+    ) -> u64 {
         if let Some(id) = self.by_offset.get(&offset) {
             return *id;
         }
@@ -212,8 +220,9 @@ impl Locations {
     }
 }
 
-/// A function's name as a regular expression that matches only itself. pprof compares without the arguments that a name ends in.
-fn escaped(name: &str) -> String {
+/// A regular expression that matches only this function name. pprof removes the arguments at the
+/// end of a name before it compares.
+fn regex_escaped(name: &str) -> String {
     let mut pattern = String::with_capacity(name.len() + 8);
     for c in name.chars() {
         if !(c.is_alphanumeric() || matches!(c, '_' | ':' | ' ')) {

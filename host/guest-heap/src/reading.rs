@@ -1,181 +1,79 @@
-//! The books as the runtime keeps them, read where they lie.
-//!
-//! The layout is that of `runtime/src/contexts.rs`: 64-bit words, eight of a header and eight for
-//! each context.
+//! Readings of a guest's heap tables: counts per calling context, and their sums.
 
-pub use crate::recorder::Context;
+use std::sync::Arc;
 
-/// The layout's version.
-const LAYOUT: u64 = 2;
-const HEADER_WORDS: usize = 8;
-const RECORD_WORDS: usize = 8;
-
-/// Bits of a context's index within its instance.
-pub(crate) const INDEX_BITS: u32 = 14;
+/// What a calling context is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Context {
+    /// A call stack: offsets in bytes from the start of the original component, innermost first.
+    ///
+    /// It has at most 64 frames. It omits the profiler's own frames, and frames of other core
+    /// modules of the component.
+    Stack(Arc<[u32]>),
+    /// A context with a name instead of a call stack, such as `arguments of leak#on-request`,
+    /// `initialisation` or `overflow`.
+    Synthetic(Arc<str>),
+}
 
 /// What one calling context has allocated and freed since instantiation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContextRecord {
-    /// The context's number, for [`Recorder::context`](crate::Recorder::context). It never changes
-    /// its meaning in the life of a store.
+    /// Number of the context, for [`Recorder::context`](crate::Recorder::context). It identifies
+    /// the same context for the whole life of a store.
     pub index: u32,
-    /// Bytes asked for.
+    /// Bytes ever allocated, as the guest requested them.
     pub allocated_bytes: u64,
-    /// Of these, bytes given back.
+    /// Bytes of the freed blocks.
     pub freed_bytes: u64,
-    /// Blocks handed out.
+    /// Blocks ever allocated.
     pub allocated_objects: u64,
-    /// Of these, blocks given back.
+    /// Blocks freed.
     pub freed_objects: u64,
 }
 
 impl ContextRecord {
-    /// Bytes that are still allocated.
+    /// Bytes allocated and not freed.
     pub fn live_bytes(&self) -> u64 {
         self.allocated_bytes.saturating_sub(self.freed_bytes)
     }
 
-    /// Blocks that are still allocated.
+    /// Blocks allocated and not freed.
     pub fn live_objects(&self) -> u64 {
         self.allocated_objects.saturating_sub(self.freed_objects)
     }
 }
 
-/// Sums over all contexts, and what the books could not tell.
+/// Sums over all contexts, and counts of what the profiler could not attribute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes that are allocated, as they were asked for: without the allocator's own expense.
+    /// Bytes allocated and not freed, as the guest requested them: without the allocator's own
+    /// overhead.
     pub live_bytes: u64,
-    /// Blocks that are allocated.
+    /// Blocks allocated and not freed.
     pub live_objects: u64,
     /// Bytes ever allocated.
     pub allocated_bytes: u64,
     /// Blocks ever allocated.
     pub allocated_objects: u64,
-    /// Contexts seen.
+    /// Contexts seen, without the overflow.
     pub contexts: u64,
-    /// Allocations that had to share the context "overflow", of 16,384 others.
+    /// Allocations that share the context `overflow`. An instance has room for 16,383 other
+    /// contexts.
     pub overflowed: u64,
-    /// Blocks that the profiler had no memory to keep track of: they count as freed at once.
+    /// Blocks for which the profiler got no memory. It counts them as freed at once.
     pub lost: u64,
-    /// Their bytes.
+    /// Bytes of the lost blocks.
     pub lost_bytes: u64,
-    /// Frees of blocks that are not in the books: lost, or allocated before the component was
-    /// instrumented, in a snapshot of an initialised program. They change nothing else.
+    /// Frees of unknown blocks. Either the profiler has lost the block, or the guest allocated it
+    /// before the component was instrumented, as in a snapshot of an initialised program. These
+    /// frees change no other count.
     pub unknown_frees: u64,
-    /// Bytes of the table of live blocks.
+    /// Bytes of the tables of live blocks, in the profiler's memories.
     pub table_bytes: u64,
 }
 
-/// What the books say at a glance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Glance {
-    /// As in [`Totals`].
-    pub live_bytes: u64,
-    /// As in [`Totals`].
-    pub overflowed: u64,
-}
-
-/// The books at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// Sums.
-    pub totals: Totals,
-    /// Each context that has ever allocated, by ascending index.
-    pub contexts: Vec<ContextRecord>,
-}
-
-/// The books of one core instance.
-#[derive(Clone, Copy)]
-pub(crate) struct Book<'a> {
-    words: &'a [u64],
-    /// The instance's number.
-    number: u32,
-}
-
-impl<'a> Book<'a> {
-    /// `None` when the words are no books of this version.
-    pub(crate) fn new(words: &'a [u64], number: u32) -> Option<Self> {
-        (words.first().copied().map(u64::from_le) == Some(LAYOUT)).then_some(Self { words, number })
-    }
-
-    /// The instance's number.
-    pub(crate) fn number(&self) -> u32 {
-        self.number
-    }
-
-    /// Contexts that have a record, the overflow counted.
-    pub(crate) fn contexts(&self) -> usize {
-        let room = self.words.len().saturating_sub(HEADER_WORDS) / RECORD_WORDS;
-        let known = usize::try_from(self.header(1)).unwrap_or(usize::MAX);
-        known.saturating_add(1).min(room)
-    }
-
-    /// The number of the special context that a context is; 0 for a call stack.
-    pub(crate) fn special(&self, index: usize) -> u64 {
-        self.record(index)
-            .map_or(0, |[_, special, ..]| u64::from_le(*special))
-    }
-
-    /// Each context that has ever allocated.
-    pub(crate) fn records(self) -> impl Iterator<Item = ContextRecord> + use<'a> {
-        let records = self.words.get(HEADER_WORDS..).unwrap_or_default();
-        let records = records.as_chunks::<RECORD_WORDS>().0.iter();
-        let numbers = self.number << INDEX_BITS..;
-        records
-            .take(self.contexts())
-            .zip(numbers)
-            .filter_map(|(record, index)| {
-                let [
-                    _,
-                    _,
-                    allocated_bytes,
-                    allocated_objects,
-                    freed_bytes,
-                    freed_objects,
-                    _,
-                    _,
-                ] = record.map(u64::from_le);
-                (allocated_objects > 0).then_some(ContextRecord {
-                    index,
-                    allocated_bytes,
-                    freed_bytes,
-                    allocated_objects,
-                    freed_objects,
-                })
-            })
-    }
-
-    /// Adds what is not in any record.
-    pub(crate) fn add_header(&self, totals: &mut Totals) {
-        totals.contexts += self.header(1);
-        totals.overflowed += self.header(2);
-        totals.lost += self.header(3);
-        totals.lost_bytes += self.header(4);
-        totals.unknown_frees += self.header(5);
-        totals.table_bytes += self.header(6);
-    }
-
-    /// What the header alone says.
-    pub(crate) fn glance(&self) -> Glance {
-        Glance {
-            live_bytes: self.header(7),
-            overflowed: self.header(2),
-        }
-    }
-
-    fn header(&self, word: usize) -> u64 {
-        self.words.get(word).copied().map_or(0, u64::from_le)
-    }
-
-    fn record(&self, index: usize) -> Option<&'a [u64; RECORD_WORDS]> {
-        let records = self.words.get(HEADER_WORDS..)?;
-        records.as_chunks::<RECORD_WORDS>().0.get(index)
-    }
-}
-
 impl Totals {
-    /// Adds a context's.
+    /// Adds the counts of one context.
     pub(crate) fn add(&mut self, record: &ContextRecord) {
         self.live_bytes = self.live_bytes.saturating_add(record.live_bytes());
         self.live_objects = self.live_objects.saturating_add(record.live_objects());
@@ -184,4 +82,22 @@ impl Totals {
             .allocated_objects
             .saturating_add(record.allocated_objects);
     }
+}
+
+/// The sums that the guest itself keeps, so that the host reads them in some nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveSummary {
+    /// Same as [`Totals::live_bytes`].
+    pub live_bytes: u64,
+    /// Same as [`Totals::overflowed`].
+    pub overflowed: u64,
+}
+
+/// The counts of a guest at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Sums over all contexts.
+    pub totals: Totals,
+    /// Every context that has ever allocated, by ascending index.
+    pub contexts: Vec<ContextRecord>,
 }

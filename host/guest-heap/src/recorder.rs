@@ -1,4 +1,5 @@
-//! The host's side: call stacks of new contexts, and the books of the instances.
+//! The host's side of the profiler: it captures the call stacks of new contexts, and reads the heap
+//! tables of the instances.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -7,91 +8,87 @@ use std::sync::Arc;
 use wasmtime::component::{Linker, WasmList};
 use wasmtime::{AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceDetails};
 
-use crate::instrument::{InstrumentedMeta, names};
-use crate::reading::{Book, ContextRecord, Glance, INDEX_BITS, Reading, Totals};
+use crate::instance_tables::{INDEX_BITS, InstanceTables};
+use crate::instrument::{InstrumentedMeta, interface};
+use crate::reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
 
-/// Frames that are captured. Deeper stacks are cut at the outer end.
+/// Frames that a backtrace has at most. Deeper stacks lose their outermost frames.
 const MAX_FRAMES: usize = 64;
-
-/// What a context stands for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Context {
-    /// A call stack: offsets in the original component, innermost first. The profiler's own frames
-    /// and those of other core modules are not among them.
-    Stack(Arc<[u32]>),
-    /// What has no call stack of its own: `arguments of leak#on-request`, `initialisation`,
-    /// `overflow`.
-    Special(Arc<str>),
-}
 
 /// The outcome of [`Options::check_contexts`](crate::Options::check_contexts).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Allocations whose stack was compared with that of its context.
+    /// Allocations whose call stack was compared with the stack of their context.
     pub events: u64,
-    /// Those that differed.
+    /// Comparisons that found different stacks.
     pub mismatches: u64,
-    /// The first of them: the context's stack, and the other one.
+    /// The stacks of the first mismatch: that of the context, then that of the allocation.
     pub first_mismatch: Option<[Arc<[u32]>; 2]>,
 }
 
-/// Which contexts a reader has been told of. Starts empty.
+/// The contexts that a reader already knows, for [`Recorder::new_contexts`]. A default cursor knows
+/// none.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Vec<usize>);
+pub struct ContextCursor(Vec<usize>);
 
-/// Receives what an instrumented component tells, and reads its books. One for each store, in the
-/// store's data.
+/// Captures the call stacks of an instrumented component's contexts, and reads its heap tables.
+///
+/// Each store needs a recorder of its own, in the store's data.
 pub struct Recorder {
     meta: Arc<InstrumentedMeta>,
-    instances: Vec<Instance>,
+    instances: Vec<RecordedInstance>,
     checked: Checked,
 }
 
 /// An instrumented core instance.
-struct Instance {
-    books: WasmList<u64>,
-    /// Where its module lies in the original component.
+struct RecordedInstance {
+    tables: WasmList<u64>,
+    /// Byte range of its core module in the original component.
     module: Range<u32>,
-    /// By a context's index, as far as the host has been told.
+    /// By the index of a context, for the contexts that the runtime has reported.
     stacks: Vec<Arc<[u32]>>,
 }
 
-/// Sets what the recorder needs of an engine: backtraces of up to 64 frames, without the line
-/// tables, which instrumented components do not have.
+/// Sets the options that an engine needs for the profiler.
+///
+/// Backtraces get up to 64 frames. They do not use line tables, which instrumented components do
+/// not have.
 pub fn configure(config: &mut Config) {
     config.wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES));
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
 }
 
-/// Adds what instrumented components import. Works for synchronous and asynchronous stores, and does
-/// no harm to a component that is not instrumented.
+/// Adds the host interface that instrumented components import.
+///
+/// It works for synchronous and asynchronous stores. Components that are not instrumented ignore
+/// it.
 ///
 /// # Errors
 ///
-/// The linker has a definition of that name already.
+/// The linker already has a definition with the name [`HOST_INTERFACE`](crate::HOST_INTERFACE).
 pub fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     recorder: fn(&mut T) -> &mut Recorder,
 ) -> wasmtime::Result<()> {
-    let mut host = linker.instance(names::HOST)?;
+    let mut host = linker.instance(interface::HOST)?;
     host.func_wrap(
-        names::ANNOUNCE,
-        move |mut store: StoreContextMut<'_, T>, (books, module): (WasmList<u64>, u32)| {
-            Ok((recorder(store.data_mut()).announce(books, module),))
+        interface::REGISTER_INSTANCE,
+        move |mut store: StoreContextMut<'_, T>, (tables, module): (WasmList<u64>, u32)| {
+            Ok((recorder(store.data_mut()).register_instance(tables, module),))
         },
     )?;
     host.func_wrap(
-        names::CONTEXT,
-        move |mut store: StoreContextMut<'_, T>, (book, index): (u32, u32)| {
+        interface::NEW_CONTEXT,
+        move |mut store: StoreContextMut<'_, T>, (instance, index): (u32, u32)| {
             let backtrace = WasmBacktrace::force_capture(&store);
-            recorder(store.data_mut()).new_context(book, index, &backtrace);
+            recorder(store.data_mut()).new_context(instance, index, &backtrace);
             Ok(())
         },
     )
 }
 
 impl Recorder {
-    /// For a store that is going to instantiate the component that `meta` belongs to, once.
+    /// A recorder for a store that instantiates the component of `meta` once.
     pub fn new(meta: Arc<InstrumentedMeta>) -> Self {
         Self {
             meta,
@@ -100,29 +97,33 @@ impl Recorder {
         }
     }
 
-    /// What belongs to the component.
+    /// The side data of the component.
     pub fn meta(&self) -> &Arc<InstrumentedMeta> {
         &self.meta
     }
 
-    /// The sums that are kept as such: it takes some nanoseconds to read them, so they can be read before and after each
-    /// call. `store` is the one that the recorder belongs to.
-    pub fn glance(&self, store: impl AsContext) -> Glance {
-        let mut sum = Glance::default();
-        for book in self.opened(&store).map(|book| book.glance()) {
-            sum.live_bytes = sum.live_bytes.saturating_add(book.live_bytes);
-            sum.overflowed = sum.overflowed.saturating_add(book.overflowed);
+    /// Reads the sums that the guest itself keeps.
+    ///
+    /// This takes some nanoseconds, so a host can read them before and after each call. `store` is
+    /// the store of this recorder, here and in the other methods.
+    pub fn live_summary(&self, store: impl AsContext) -> LiveSummary {
+        let mut sum = LiveSummary::default();
+        for summary in self.tables(&store).map(|tables| tables.live_summary()) {
+            sum.live_bytes = sum.live_bytes.saturating_add(summary.live_bytes);
+            sum.overflowed = sum.overflowed.saturating_add(summary.overflowed);
         }
         sum
     }
 
-    /// Sums over all contexts. Takes a few microseconds for a thousand contexts, and well under one
-    /// for the hundred or so that most guests have.
+    /// Sums over all contexts.
+    ///
+    /// This takes a few microseconds for a thousand contexts, and well under one microsecond for
+    /// the hundred or so contexts of most guests.
     pub fn totals(&self, store: impl AsContext) -> Totals {
         self.sum(&store, |_| {})
     }
 
-    /// The books as they are now.
+    /// Reads the counts of all contexts. It also works after the guest has trapped.
     pub fn read(&self, store: impl AsContext) -> Reading {
         let mut contexts = Vec::new();
         let totals = self.sum(&store, |record| contexts.push(record));
@@ -131,9 +132,9 @@ impl Recorder {
 
     fn sum(&self, store: &impl AsContext, mut each: impl FnMut(ContextRecord)) -> Totals {
         let mut totals = Totals::default();
-        for book in self.opened(store) {
-            book.add_header(&mut totals);
-            for record in book.records() {
+        for tables in self.tables(store) {
+            tables.add_header(&mut totals);
+            for record in tables.records() {
                 totals.add(&record);
                 each(record);
             }
@@ -141,48 +142,59 @@ impl Recorder {
         totals
     }
 
-    /// What a context stands for, by the index that a [`ContextRecord`] has.
+    /// The context with the index of a [`ContextRecord`].
+    ///
+    /// A context without a captured stack, and an unknown index, give the synthetic context
+    /// `unknown`.
     pub fn context(&self, store: impl AsContext, index: u32) -> Context {
         let (number, index) = (
             index >> INDEX_BITS,
             index as usize & ((1 << INDEX_BITS) - 1),
         );
         let instance = self.instances.get(number as usize);
-        let book = self.opened(&store).find(|book| book.number() == number);
-        let special = book.map_or(0, |book| book.special(index));
+        let tables = self
+            .tables(&store)
+            .find(|tables| tables.instance() == number);
+        let synthetic = tables.map_or(0, |tables| tables.synthetic(index));
         let stack = || instance?.stacks.get(index).cloned();
-        if index == 0 || special != 0 {
-            let name = self.meta.special(special).cloned();
-            return Context::Special(name.unwrap_or_else(|| "unknown".into()));
+        if index == 0 || synthetic != 0 {
+            let name = self.meta.synthetic_name(synthetic).cloned();
+            return Context::Synthetic(name.unwrap_or_else(|| "unknown".into()));
         }
-        stack().map_or_else(|| Context::Special("unknown".into()), Context::Stack)
+        stack().map_or_else(|| Context::Synthetic("unknown".into()), Context::Stack)
     }
 
-    /// The contexts that have come up since `seen` was last given to this, with their indices.
-    pub fn new_contexts(&self, store: impl AsContext, seen: &mut Seen) -> Vec<(u32, Context)> {
-        seen.0.resize(self.instances.len().max(seen.0.len()), 0);
+    /// The contexts that are new since the last call with this cursor, with their indices.
+    pub fn new_contexts(
+        &self,
+        store: impl AsContext,
+        cursor: &mut ContextCursor,
+    ) -> Vec<(u32, Context)> {
+        let instances = self.instances.len().max(cursor.0.len());
+        cursor.0.resize(instances, 0);
         let mut new = Vec::new();
-        for book in self.opened(&store) {
-            let Some(seen) = seen.0.get_mut(book.number() as usize) else {
+        for tables in self.tables(&store) {
+            let Some(known) = cursor.0.get_mut(tables.instance() as usize) else {
                 continue;
             };
-            let indices = *seen..book.contexts();
-            *seen = indices.end;
+            let indices = *known..tables.context_count();
+            *known = indices.end;
             new.extend(indices.map(|index| {
-                let index = book.number() << INDEX_BITS | index as u32;
+                let index = tables.instance() << INDEX_BITS | index as u32;
                 (index, self.context(&store, index))
             }));
         }
         new
     }
 
-    /// What checking the contexts has found, where that was asked for.
+    /// The outcome of [`Options::check_contexts`](crate::Options::check_contexts). All counts are 0
+    /// without that option.
     pub fn checked(&self) -> &Checked {
         &self.checked
     }
 
-    /// Bytes of the host's memory that the recorder takes, at most; stacks that contexts share count
-    /// for each.
+    /// An upper bound of the host memory that the recorder takes, in bytes. A stack that several
+    /// contexts share counts for each of them.
     pub fn memory_bytes(&self) -> usize {
         let stacks = self.instances.iter().flat_map(|instance| &instance.stacks);
         let stack = |stack: &Arc<[u32]>| {
@@ -191,25 +203,25 @@ impl Recorder {
         stacks.map(stack).sum()
     }
 
-    fn opened<'a>(&'a self, store: &'a impl AsContext) -> impl Iterator<Item = Book<'a>> {
+    fn tables<'a>(&'a self, store: &'a impl AsContext) -> impl Iterator<Item = InstanceTables<'a>> {
         (0..).zip(&self.instances).filter_map(|(number, instance)| {
-            Book::new(instance.books.as_le_slice(store.as_context()), number)
+            InstanceTables::new(instance.tables.as_le_slice(store.as_context()), number)
         })
     }
 
-    fn announce(&mut self, books: WasmList<u64>, module: u32) -> u32 {
+    fn register_instance(&mut self, tables: WasmList<u64>, module: u32) -> u32 {
         let span = self.meta.modules().iter().find(|span| span.index == module);
         let number = self.instances.len() as u32;
-        self.instances.push(Instance {
-            books,
+        self.instances.push(RecordedInstance {
+            tables,
             module: span.map_or(0..0, |span| span.original.clone()),
             stacks: Vec::new(),
         });
         number
     }
 
-    fn new_context(&mut self, book: u32, index: u32, backtrace: &WasmBacktrace) {
-        let Some(instance) = self.instances.get_mut(book as usize) else {
+    fn new_context(&mut self, instance: u32, index: u32, backtrace: &WasmBacktrace) {
+        let Some(instance) = self.instances.get_mut(instance as usize) else {
             return;
         };
         let offsets = self.meta.offsets();
@@ -231,8 +243,8 @@ impl Recorder {
             }
             return;
         }
-        // What is new before this one came up during the same call of an import, or has a name,
-        // which is asked for first.
+        // Lower indices without a stack get this stack. They were new during the same call of an
+        // import, or they are synthetic, and then `context` looks for the name first.
         instance.stacks.resize(index + 1, stack);
     }
 }

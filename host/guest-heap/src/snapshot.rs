@@ -1,55 +1,26 @@
-//! A timed reading with every context attributed: who holds how much, by line, function, file or call stack.
+//! Snapshots: readings in which every context is attributed to a source line.
 //!
-//! A snapshot shares its stacks with the recorder and its sites with the [`Symbols`], so it costs about 72 bytes per context.
+//! A snapshot groups the heap by line, function, file or call stack. It shares its stacks with the
+//! recorder and its sites with the [`Symbols`], so it takes about 72 bytes per context.
 
+mod entry;
 mod group;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(crate) use group::Key;
+pub use entry::{Entry, Usage};
+pub(crate) use group::GroupKey;
 pub use group::{Group, GroupBy};
 
 use crate::reading::{Context, Reading, Totals};
 use crate::symbols::{Frame, Site, Symbols};
 
-/// The context that stands for what the books' totals count and no context does.
+/// Name of the synthetic context for the bytes that the totals count and no context does.
 const UNATTRIBUTED: &str = "unattributed";
 
-/// How much a place holds, and how much it ever allocated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Bytes allocated and not freed.
-    pub live_bytes: u64,
-    /// Blocks allocated and not freed.
-    pub live_objects: u64,
-    /// Bytes ever allocated.
-    pub allocated_bytes: u64,
-    /// Blocks ever allocated.
-    pub allocated_objects: u64,
-}
-
-impl Usage {
-    pub(crate) fn add(&mut self, other: Usage) {
-        self.live_bytes += other.live_bytes;
-        self.live_objects += other.live_objects;
-        self.allocated_bytes += other.allocated_bytes;
-        self.allocated_objects += other.allocated_objects;
-    }
-}
-
-/// One context of a snapshot.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its stack.
-    pub context: Context,
-    /// What it is attributed to.
-    pub site: Arc<Site>,
-    /// What it holds.
-    pub usage: Usage,
-}
-
-/// The attributed books of one guest at one moment. Readable as long as it is kept, whatever becomes of the guest.
+/// The attributed heap of one guest at one time. It does not depend on the guest's store, so it
+/// stays valid after the guest is gone.
 #[derive(Clone)]
 pub struct Snapshot {
     totals: Totals,
@@ -58,9 +29,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Attributes a reading. `context_of` maps a record's index to its context; a record that has none (its stack was not
-    /// taken yet) counts as unattributed, and so does what only the totals know, so that the sums over all entries always
-    /// reach the totals of the reading.
+    /// Attributes a reading. `context_of` maps the index of a record to its context.
+    ///
+    /// The bytes of a record without a context, whose stack is not captured yet, count as
+    /// unattributed. So do bytes that only the totals of the reading count. Thus the entries always
+    /// add up to at least the totals.
     pub fn new(
         reading: &Reading,
         context_of: impl Fn(u32) -> Option<Context>,
@@ -104,7 +77,7 @@ impl Snapshot {
             usages.push(usage);
         }
         if missing != Usage::default() {
-            contexts.push(Context::Special(Arc::from(UNATTRIBUTED)));
+            contexts.push(Context::Synthetic(Arc::from(UNATTRIBUTED)));
             usages.push(missing);
         }
         let attributed = symbols.sites(contexts).into_iter().zip(usages);
@@ -127,28 +100,29 @@ impl Snapshot {
         &self.totals
     }
 
-    /// One entry per context that ever allocated, in no particular order.
+    /// One entry for each context that has ever allocated, in no particular order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The symbols that the contexts refer to.
+    /// The symbols that resolve the contexts.
     pub fn symbols(&self) -> &Arc<Symbols> {
         &self.symbols
     }
 
-    /// Every frame of a context, innermost first.
+    /// All frames of a context, innermost first.
     pub fn frames(&self, context: &Context) -> Vec<Frame> {
         self.symbols.frames(context)
     }
 
-    /// The `limit` groups that hold the most, largest first. Groups that hold nothing are left out.
+    /// The `limit` groups with the most live bytes, largest first. Omits groups without live
+    /// blocks.
     pub fn top(&self, by: GroupBy, limit: usize) -> Vec<Group> {
         let live = self
             .entries
             .iter()
             .filter(|entry| entry.usage.live_objects > 0);
-        let mut groups: Vec<Group> = group::gather(by, live);
+        let mut groups: Vec<Group> = group::sum_by_group(by, live);
         group::keep_largest(&mut groups, limit, |group| {
             (group.usage.live_bytes, group.usage.live_objects)
         });
@@ -164,15 +138,15 @@ impl Snapshot {
         groups
     }
 
-    /// What every line holds: the form that a history keeps.
+    /// The usage of each line, which a history stores.
     pub fn lines(&self) -> HashMap<Arc<Site>, Usage> {
-        group::gather(GroupBy::Line, self.entries.iter())
+        group::sum_by_group(GroupBy::Line, self.entries.iter())
             .into_iter()
             .map(|group| (group.site, group.usage))
             .collect()
     }
 
-    /// Bytes that the snapshot holds itself, without the stacks and symbols that it shares.
+    /// Bytes of memory that the snapshot takes, without the stacks and symbols that it shares.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.entries.capacity() * size_of::<Entry>()
     }

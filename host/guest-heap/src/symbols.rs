@@ -1,19 +1,23 @@
-//! From offsets in a component to source lines.
+//! Resolves offsets in a component to functions and source lines.
 //!
-//! A [`Symbols`] is made once per component from its *original* bytes and keeps only the function names and the sections that
-//! line lookups read. Nothing is parsed before the first lookup in a module; every answer is kept, so a lookup costs its
-//! few microseconds once. [`Symbols::memory_bytes`] says what all that holds, and [`Symbols::release_parsed`] gives back the
-//! largest part once no new offsets come in.
+//! Make one [`Symbols`] per component from the *original* bytes. It keeps only the function names
+//! and the debug sections that line lookups read. It parses the debug sections of a core module on
+//! the first lookup in that module, and caches every result: only the first lookup of an offset
+//! takes a few microseconds.
+//!
+//! [`Symbols::memory_bytes`] returns the memory that all of this takes. The parsed debug sections
+//! are the largest part. [`Symbols::release_parsed`] frees them when no new offsets are expected.
 
+mod cache;
 mod classify;
+mod compressed_section;
+mod dwarf;
 mod dwarf_limits;
+mod error;
 mod frame;
 mod function_name;
-mod known;
-mod lines;
 mod module;
 mod options;
-mod packed;
 mod source_path;
 
 use std::collections::HashMap;
@@ -21,82 +25,81 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use error::SymbolsError;
 pub use frame::{Frame, FrameKind, Site};
 pub use options::SymbolOptions;
 
 use crate::reading::Context;
+use cache::SymbolCache;
 use classify::Classifier;
+use dwarf::{DwarfFrame, ParsedDwarf};
 use frame::NewFrame;
-use known::Known;
-use lines::{Lines, RawFrame};
-use module::Module;
+use module::ModuleSymbols;
 
-/// What parsed DWARF takes in memory for each byte of `.debug_info` and `.debug_line`, at most: measured with a counting
-/// allocator after every line of a module was looked up (`tests/memory.rs`).
+/// Upper bound of the memory that parsed DWARF takes for each byte of `.debug_info` and
+/// `.debug_line`. `tests/memory.rs` measures it with a counting allocator, after a lookup of every
+/// line of a module.
 const PARSED_BYTES_PER_SECTION_BYTE: usize = 3;
 
-/// Why a component's symbols cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SymbolsError {
-    /// The bytes are not a valid component or module.
-    #[error("not a readable component: {0}")]
-    Malformed(#[from] wasmparser::BinaryReaderError),
-    /// Offsets are kept in 32 bits.
-    #[error("the component is larger than 4 GiB")]
-    TooLarge,
-}
-
-/// How finely a component can be attributed.
+/// The precision with which a component's offsets can be resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
-    /// No names: functions are shown by their offset.
+    /// There are no function names: a function is shown by its offset.
     Offsets,
-    /// Function names without line tables.
+    /// There are function names, but no line tables.
     Functions,
-    /// Source lines.
+    /// There are line tables: offsets resolve to source lines.
     Lines,
 }
 
-/// The symbols of one component. Shared between threads; a lookup of what is known takes a read lock only.
+/// The symbols of one component.
+///
+/// Threads can share it. A lookup in the cache takes only a read lock.
 pub struct Symbols {
     build: u64,
     classifier: Classifier,
-    modules: Vec<Module>,
-    parsed: Mutex<HashMap<usize, Option<Lines>>>,
-    known: RwLock<Known>,
+    modules: Vec<ModuleSymbols>,
+    /// By the module's position. `None` if the module has no usable line tables.
+    parsed: Mutex<HashMap<usize, Option<ParsedDwarf>>>,
+    cache: RwLock<SymbolCache>,
 }
 
 impl Symbols {
-    /// Reads the component's structure. The bytes can be dropped afterwards.
+    /// Reads the names and copies the debug sections of a component or core module.
     ///
     /// # Errors
-    /// When the bytes are no component or module. Missing names or debug information are no error: see [`Symbols::detail`].
+    ///
+    /// The bytes are not a component or core module, or are larger than 4 GiB. Missing names or
+    /// debug information are not an error: see [`Symbols::detail`].
     pub fn new(component: &[u8], options: SymbolOptions) -> Result<Self, SymbolsError> {
-        let scan = module::scan(component)?;
+        let component_symbols = module::read_component(component)?;
         let mut hasher = DefaultHasher::new();
         component.hash(&mut hasher);
         Ok(Self {
             build: hasher.finish(),
-            classifier: Classifier::new(options, &scan.interfaces),
-            modules: scan.modules,
+            classifier: Classifier::new(options, &component_symbols.interfaces),
+            modules: component_symbols.modules,
             parsed: Mutex::default(),
-            known: RwLock::default(),
+            cache: RwLock::default(),
         })
     }
 
-    /// Tells components apart: call stacks can be compared only within one.
+    /// A hash of the component's bytes. Call stacks are comparable only within one build.
     pub fn build(&self) -> u64 {
         self.build
     }
 
-    /// The best that any module of the component offers for code that is not a library's. Reads the list of compilation units,
-    /// which costs what a first lookup costs.
+    /// The best precision that a core module of the component offers for code that is not a
+    /// library's.
+    ///
+    /// It reads the list of compilation units of each module, which takes as long as a first
+    /// lookup.
     pub fn detail(&self) -> Detail {
         let mut parsed = self.parsed();
-        let of_module = |(index, module): (usize, &Module)| {
-            let lines = Self::lines(&mut parsed, index, module);
+        let of_module = |(index, module): (usize, &ModuleSymbols)| {
+            let dwarf = Self::dwarf(&mut parsed, index, module);
             match (
-                lines.is_some_and(|lines| lines.roots.has_workspace()),
+                dwarf.is_some_and(|dwarf| dwarf.roots.has_workspace()),
                 module.has_names(),
             ) {
                 (true, _) => Detail::Lines,
@@ -112,25 +115,26 @@ impl Symbols {
             .unwrap_or(Detail::Offsets)
     }
 
-    /// The inline chain at an offset of the component, innermost first, never empty.
+    /// The frames at an offset in bytes from the start of the component: the function there and the
+    /// functions inlined at that place, innermost first. There is at least one frame.
     ///
-    /// About 5 µs for an offset not seen before, and some milliseconds for the first in a module.
+    /// A new offset takes about 5 µs, and the first one in a module some milliseconds.
     pub fn resolve(&self, offset: u32) -> Arc<[Frame]> {
-        if let Some(frames) = self.known().frames(offset) {
+        if let Some(frames) = self.cache().frames(offset) {
             return Arc::clone(frames);
         }
         let chain = self.look_up(offset);
-        self.known_mut().add_frames(offset, chain)
+        self.cache_mut().add_frames(offset, chain)
     }
 
-    /// Every frame of a context, innermost first. A context without a stack is one frame of its own name.
+    /// All frames of a context, innermost first. A synthetic context has one frame with its name.
     pub fn frames(&self, context: &Context) -> Vec<Frame> {
         match context {
             Context::Stack(stack) => stack
                 .iter()
                 .flat_map(|offset| self.resolve(*offset).to_vec())
                 .collect(),
-            Context::Special(text) => {
+            Context::Synthetic(text) => {
                 vec![Frame {
                     function: Arc::clone(text),
                     file: None,
@@ -142,53 +146,56 @@ impl Symbols {
         }
     }
 
-    /// What a context is attributed to: the innermost frame that is the user's own.
+    /// The site that a context is attributed to: that of the innermost frame of the user's own
+    /// code.
     pub fn site(&self, context: &Context) -> Arc<Site> {
-        if let Some((_, site)) = self.known().site(context) {
+        if let Some((_, site)) = self.cache().site(context) {
             return site;
         }
         match context {
             Context::Stack(stack) => {
                 let chains = stack.iter().map(|offset| self.resolve(*offset));
                 match frame::attributed(chains) {
-                    Some(frame) => self.known_mut().add_stack(stack, &frame),
-                    None => self.known_mut().add_special(&Arc::from("(no stack)")),
+                    Some(frame) => self.cache_mut().add_stack(stack, &frame),
+                    None => self.cache_mut().add_synthetic(&Arc::from("(no stack)")),
                 }
             }
-            Context::Special(text) => self.known_mut().add_special(text),
+            Context::Synthetic(text) => self.cache_mut().add_synthetic(text),
         }
     }
 
-    /// The sites of many contexts, with one lock for all that are known, each with the copy of the context that is shared.
+    /// The sites of many contexts, and for each the shared copy of its context. It locks the cache
+    /// once for all contexts in it.
     pub(crate) fn sites(&self, contexts: Vec<Context>) -> Vec<(Context, Arc<Site>)> {
-        let known: Vec<Option<(Context, Arc<Site>)>> = {
-            let known = self.known();
-            contexts.iter().map(|context| known.site(context)).collect()
+        let cached: Vec<Option<(Context, Arc<Site>)>> = {
+            let cache = self.cache();
+            contexts.iter().map(|context| cache.site(context)).collect()
         };
-        let attributed = |(known, context): (Option<(Context, Arc<Site>)>, Context)| {
-            known.unwrap_or_else(|| {
+        let attributed = |(cached, context): (Option<(Context, Arc<Site>)>, Context)| {
+            cached.unwrap_or_else(|| {
                 let site = self.site(&context);
                 (context, site)
             })
         };
-        known.into_iter().zip(contexts).map(attributed).collect()
+        cached.into_iter().zip(contexts).map(attributed).collect()
     }
 
-    /// Drops what was parsed for lookups and keeps every answer. The next offset that was never seen pays the set-up
-    /// again. Tells whether there was anything to drop.
+    /// Frees the parsed debug sections and keeps the cached results. The next lookup of a new
+    /// offset parses the sections of its module again. Returns whether there was anything to free.
     pub fn release_parsed(&self) -> bool {
         !mem::take(&mut *self.parsed()).is_empty()
     }
 
-    /// Bytes held: the kept sections and names, what is parsed (an upper estimate), and the answers.
+    /// Bytes of memory that the symbols take: compressed sections, names, parsed sections (an upper
+    /// bound) and cached results.
     pub fn memory_bytes(&self) -> usize {
-        let kept: usize = self.modules.iter().map(Module::memory_bytes).sum();
-        let of_parsed = |(index, lines): (&usize, &Option<Lines>)| {
+        let kept: usize = self.modules.iter().map(ModuleSymbols::memory_bytes).sum();
+        let of_parsed = |(index, dwarf): (&usize, &Option<ParsedDwarf>)| {
             let (sections, parsed) = self.modules.get(*index)?.section_bytes();
-            Some(lines.as_ref()?.memory_bytes() + sections + parsed * PARSED_BYTES_PER_SECTION_BYTE)
+            Some(dwarf.as_ref()?.memory_bytes() + sections + parsed * PARSED_BYTES_PER_SECTION_BYTE)
         };
         let parsed: usize = self.parsed().iter().filter_map(of_parsed).sum();
-        kept + parsed + self.known().memory_bytes()
+        kept + parsed + self.cache().memory_bytes()
     }
 
     fn look_up(&self, offset: u32) -> Vec<NewFrame> {
@@ -203,30 +210,40 @@ impl Symbols {
         };
         let symbol = module.function_name(offset);
         let mut parsed = self.parsed();
-        let Some(lines) = Self::lines(&mut parsed, index, module) else {
+        let Some(dwarf) = Self::dwarf(&mut parsed, index, module) else {
             return vec![self.frame_without_line(symbol, offset, false)];
         };
-        let chain = lines.frames(u64::from(offset - module.code.start));
+        let chain = dwarf.frames(u64::from(offset - module.code.start));
         if chain.is_empty() {
-            return vec![self.frame_without_line(symbol, offset, lines.roots.has_workspace())];
+            return vec![self.frame_without_line(symbol, offset, dwarf.roots.has_workspace())];
         }
-        // The last of a chain is the function that the symbol names; the others are inlined in it.
+        // The symbol names the outermost frame; the others are inlined in it.
         let outermost = chain.len() - 1;
         let frames = chain.into_iter().enumerate();
         frames
-            .map(|(position, raw)| {
-                self.frame(raw, symbol.filter(|_| position == outermost), offset, lines)
+            .map(|(position, frame)| {
+                self.frame(
+                    frame,
+                    symbol.filter(|_| position == outermost),
+                    offset,
+                    dwarf,
+                )
             })
             .collect()
     }
 
-    /// The parsed line tables of a module. Debug information that cannot be read is as good as none.
-    fn lines<'a>(
-        parsed: &'a mut HashMap<usize, Option<Lines>>,
+    /// The parsed DWARF of a module. A module whose DWARF cannot be read counts as one without.
+    fn dwarf<'a>(
+        parsed: &'a mut HashMap<usize, Option<ParsedDwarf>>,
         index: usize,
-        module: &Module,
-    ) -> Option<&'a mut Lines> {
-        let open = || module.has_lines().then(|| Lines::open(module)).flatten();
+        module: &ModuleSymbols,
+    ) -> Option<&'a mut ParsedDwarf> {
+        let open = || {
+            module
+                .has_lines()
+                .then(|| ParsedDwarf::open(module))
+                .flatten()
+        };
         parsed.entry(index).or_insert_with(open).as_mut()
     }
 
@@ -246,20 +263,21 @@ impl Symbols {
 
     fn frame(
         &self,
-        raw: RawFrame,
+        frame: DwarfFrame,
         symbol: Option<&str>,
         offset: u32,
-        lines: &mut Lines,
+        dwarf: &mut ParsedDwarf,
     ) -> NewFrame {
-        let source = raw
+        let source = frame
             .file
             .as_deref()
-            .map(|file| lines.source(file, self.classifier.options()));
-        let Some(function) = function_name::best(raw.function.as_deref(), symbol, source.as_ref())
+            .map(|file| dwarf.source(file, self.classifier.options()));
+        let Some(function) =
+            function_name::full_name(frame.function.as_deref(), symbol, source.as_ref())
         else {
             return NewFrame::nameless(offset);
         };
-        let lifted = raw
+        let lifted = frame
             .function
             .zip(symbol)
             .is_some_and(|(name, symbol)| function_name::is_lifted(&name, symbol));
@@ -267,26 +285,26 @@ impl Symbols {
             FrameKind::Bindings
         } else {
             self.classifier
-                .kind(&function, source.as_ref(), lines.roots.has_workspace())
+                .kind(&function, source.as_ref(), dwarf.roots.has_workspace())
         };
         NewFrame {
             function,
             file: source.map(|source| source.shown),
-            line: raw.line,
-            column: raw.column,
+            line: frame.line,
+            column: frame.column,
             kind,
         }
     }
 
-    fn parsed(&self) -> MutexGuard<'_, HashMap<usize, Option<Lines>>> {
+    fn parsed(&self) -> MutexGuard<'_, HashMap<usize, Option<ParsedDwarf>>> {
         self.parsed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self) -> RwLockReadGuard<'_, Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> RwLockReadGuard<'_, SymbolCache> {
+        self.cache.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    fn cache_mut(&self) -> RwLockWriteGuard<'_, SymbolCache> {
+        self.cache.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

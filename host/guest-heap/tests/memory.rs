@@ -1,16 +1,16 @@
-//! Whether the library says the truth about the memory that it holds, by an allocator that counts.
+//! Compares the results of `memory_bytes` with the count of a counting allocator.
 
 #![allow(
     unsafe_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a global allocator cannot be written without, and a test may stop at the first surprise"
+    reason = "a global allocator needs unsafe code, and a test may panic"
 )]
 
-#[path = "reading/fixture.rs"]
+#[path = "reading/lines_guest.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
-mod fixture;
+mod lines_guest;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ struct Counting;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-// Safety: everything is handed on to the system's allocator.
+// SAFETY: the system's allocator does all the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
@@ -49,22 +49,24 @@ fn held<T>(make: impl FnOnce() -> T) -> (T, usize) {
     (made, LIVE.load(Ordering::Relaxed).saturating_sub(before))
 }
 
-fn check(what: &str, real: usize, said: usize, slack: f64) {
-    println!("{what}: {real} bytes, said to be {said}");
+/// Checks that `reported` is at least 97 % of `real` and at most `slack` times as large, plus 4
+/// KiB.
+fn check(what: &str, real: usize, reported: usize, slack: f64) {
+    println!("{what}: {real} bytes, {reported} reported");
     assert!(
-        said as f64 >= real as f64 * 0.97,
-        "{what}: {real} bytes, said to be only {said}"
+        reported as f64 >= real as f64 * 0.97,
+        "{what}: {real} bytes, but only {reported} reported"
     );
     assert!(
-        said as f64 <= real as f64 * slack + 4096.0,
-        "{what}: {real} bytes, said to be {said}"
+        reported as f64 <= real as f64 * slack + 4096.0,
+        "{what}: {real} bytes, {reported} reported"
     );
 }
 
-/// One test, so that nothing else allocates meanwhile.
+/// This is one test, so that no other test allocates at the same time.
 #[test]
-fn what_is_held_is_what_is_said() {
-    let component = fixture::recorded().component.clone();
+fn memory_bytes_reports_the_allocated_bytes() {
+    let component = lines_guest::recorded().component.clone();
     let offsets = code_offsets(&component);
     let (symbols, mut real) =
         held(|| Arc::new(Symbols::new(&component, SymbolOptions::default()).unwrap()));
@@ -86,12 +88,12 @@ fn what_is_held_is_what_is_said() {
     );
 
     let before = LIVE.load(Ordering::Relaxed);
-    assert!(symbols.release_parsed(), "there was something to release");
-    assert!(!symbols.release_parsed(), "once");
+    assert!(symbols.release_parsed(), "there was nothing to release");
+    assert!(!symbols.release_parsed(), "released twice");
     real -= before - LIVE.load(Ordering::Relaxed);
     check("symbols, released", real, symbols.memory_bytes(), 1.3);
 
-    let (reading, contexts) = books(&offsets, 2000);
+    let (reading, contexts) = synthetic_reading(&offsets, 2000);
     let (snapshot, with_sites) = held(|| {
         Snapshot::new(
             &reading,
@@ -102,7 +104,7 @@ fn what_is_held_is_what_is_said() {
     let own = snapshot.memory_bytes();
     assert!(
         own <= with_sites,
-        "a snapshot and the sites found for it: {with_sites}, of which its own {own}"
+        "a snapshot and its sites take {with_sites} bytes, but the snapshot alone reports {own}"
     );
 
     let (history, real) = held(|| {
@@ -122,16 +124,16 @@ fn what_is_held_is_what_is_said() {
         }
         history
     });
-    // Stacks and sites that the symbols hold as well are counted in both, so this says more than is held.
-    let said = history.memory_bytes();
-    println!("history: {real} bytes, said to be {said}");
+    // The history also counts stacks and sites that it shares with the symbols, so it reports more.
+    let reported = history.memory_bytes();
+    println!("history: {real} bytes, {reported} reported");
     assert!(
-        said >= real && said <= 2 * 1024 * 1024,
-        "{real} bytes, said to be {said}"
+        reported >= real && reported <= 2 * 1024 * 1024,
+        "{real} bytes, {reported} reported"
     );
 }
 
-/// The offset of each function's body.
+/// An offset near the end of each function body.
 fn code_offsets(component: &[u8]) -> Vec<u32> {
     wasmparser::Parser::new(0)
         .parse_all(component)
@@ -144,7 +146,8 @@ fn code_offsets(component: &[u8]) -> Vec<u32> {
         .collect()
 }
 
-fn books(offsets: &[u32], count: u32) -> (Reading, Vec<Context>) {
+/// A reading of `count` contexts with stacks of these offsets.
+fn synthetic_reading(offsets: &[u32], count: u32) -> (Reading, Vec<Context>) {
     let mut reading = Reading::default();
     let contexts = (0..count)
         .map(|index| {

@@ -1,72 +1,71 @@
-//! How fast memory grows, and when it will be gone.
+//! The regression behind every growth figure, and the time until memory reaches a limit.
 //!
-//! Growth is the slope of a straight line through the samples of a sliding window, by ordinary least
-//! squares: b = Sxy / Sxx with Sxy = Σ(x − x̄)(y − ȳ) and Sxx = Σ(x − x̄)². Bytes per request is the same
-//! slope with the cumulative number of requests as x. (Draper and Smith, *Applied Regression Analysis*,
-//! 3rd edition, sections 1.2 and 1.4.) Since the samples are the host's own, neither a scrape nor a
-//! second reader changes the answer.
+//! Growth is the slope of a straight line through the samples of a sliding window, by ordinary
+//! least squares: b = Sxy / Sxx with Sxy = Σ(x − x̄)(y − ȳ) and Sxx = Σ(x − x̄)². Bytes per request
+//! is the same slope with the cumulative number of requests as x. (Draper and Smith, *Applied
+//! Regression Analysis*, 3rd edition, sections 1.2 and 1.4.) The samples are the host's own, so
+//! neither a scrape nor a second reader changes the result.
 //!
 //! **Confidence** is R² × fill. R² = Sxy² / (Sxx · Syy) is the share of the variance that the line
-//! explains, 1 where nothing varies; fill is the part of the window that the samples span. A steady leak
-//! over a full window has 1, pure noise about 0, one step in the middle of a window 0.75: a straight
-//! line is a fair but not a good picture of it, and it is forgotten as the window moves on.
+//! explains; it is 1 where nothing varies. Fill is the part of the window that the samples span. A
+//! steady leak over a full window has a confidence of 1, pure noise about 0, one step in the middle
+//! of a window 0.75. A straight line is a fair but not a good model of a step, and the step leaves
+//! the window after a while.
 //!
-//! **Noise** is three times the residual standard deviation s = √(SSE / (n − 2)), SSE = (1 − R²) · Syy.
-//! Growth is told from noise when the line rises by more than that from one end of the samples to the
-//! other; for evenly spaced samples this is R² > 0.43. A t-test on the slope would be more sensitive,
-//! but memory readings follow each other closely, and it then takes every wave for a trend.
+//! **Noise** is three times the residual standard deviation s = √(SSE / (n − 2)), SSE = (1 − R²) ·
+//! Syy. Growth is significant when the line rises by more than the noise between the first and the
+//! last sample. For evenly spaced samples this means R² > 0.43. A t-test on the slope would be more
+//! sensitive, but successive memory readings are correlated, and it would take every wave for a
+//! trend.
 
 use std::time::{Duration, Instant};
 
 use plugin_host::timestamp::Timestamp;
 
-/// The window that growth is taken over unless told otherwise.
+/// The window of every growth figure.
 pub(crate) const GROWTH_WINDOW: Duration = Duration::from_secs(60);
 
-/// With fewer samples, a forecast would be a guess.
-const FORECAST_MIN_SAMPLES: usize = 5;
+/// With fewer samples a forecast would be a guess.
+const MIN_FORECAST_SAMPLES: usize = 5;
 
-/// The rise must be this many residual standard deviations.
+/// A significant rise is at least this many residual standard deviations.
 const NOISE_DEVIATIONS: f64 = 3.0;
 
-/// One sample as growth sees it.
+/// One sample for the regression.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GrowthPoint {
-    /// When it was read.
-    pub at: Timestamp,
-    /// The memory in question, in bytes.
-    pub bytes: u64,
-    /// Requests served since some start; a count that falls marks a new start.
-    pub requests: u64,
+pub(crate) struct GrowthPoint {
+    pub(crate) at: Timestamp,
+    /// The measured memory, in bytes.
+    pub(crate) bytes: u64,
+    /// Requests served since a start. A count that falls marks a new start.
+    pub(crate) requests: u64,
 }
 
 /// The growth over one window.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Growth {
-    /// The slope over time; negative when memory shrinks, zero with fewer than two samples.
+    /// The slope over time. Negative when memory shrinks, zero with fewer than two samples.
     pub bytes_per_second: f64,
-    /// The slope over requests; `None` when no request was served within the window.
+    /// The slope over requests. `None` when no request was served within the window.
     pub bytes_per_request: Option<f64>,
-    /// What the samples span, in seconds: at most the window.
+    /// The time that the samples span, in seconds: at most the window.
     pub window_seconds: f64,
-    /// 0 to 1: R² × fill, see the module.
+    /// 0 to 1: R² × fill, where fill is the part of the window that the samples span.
     pub confidence: f64,
-    /// How many samples were used.
+    /// The number of samples in the regression.
     pub samples: usize,
     /// Bytes of the newest sample; `None` without samples.
     latest_bytes: Option<u64>,
-    /// Whether the rise stands out of the noise.
     significant: bool,
 }
 
 impl Growth {
-    /// Growth of the last points that lie within `window` of the newest; points come oldest first.
+    /// Growth of the points within `window` of the newest one. `points` are oldest first.
     ///
-    /// Only what came after the last restart counts: `restarted_at` if given (memory was cleared on
-    /// purpose then, and the cliff is not growth), and any fall of the request count (a fresh start of
-    /// whatever is counted). The sample taken at the very moment of the restart belongs to the new
-    /// time.
-    pub fn over(
+    /// Only points after the last restart count. A restart is `restarted_at` (memory was freed on
+    /// purpose, and the drop is not growth) or a fall of the request count (a fresh instance). The
+    /// sample taken at the time of the restart counts.
+    pub(crate) fn over(
         points: impl IntoIterator<Item = GrowthPoint>,
         window: Duration,
         restarted_at: Option<Instant>,
@@ -90,8 +89,8 @@ impl Growth {
         Self::of(&used, window)
     }
 
-    /// Growth of what has not changed for a whole window of so many samples.
-    pub fn flat(bytes: u64, window: Duration, samples: usize) -> Self {
+    /// Growth of a value that has not changed over a full window of this many samples.
+    pub(crate) fn flat(bytes: u64, window: Duration, samples: usize) -> Self {
         Self {
             bytes_per_second: 0.0,
             bytes_per_request: None,
@@ -138,22 +137,22 @@ impl Growth {
             confidence: over_time.map_or(0.0, |line| line.r_squared * fill),
             samples: points.len(),
             latest_bytes: points.last().map(|last| last.bytes),
-            significant: points.len() >= FORECAST_MIN_SAMPLES
+            significant: points.len() >= MIN_FORECAST_SAMPLES
                 && over_time
                     .is_some_and(|line| slope * span > NOISE_DEVIATIONS * line.residual_deviation),
         }
     }
 
-    /// Whether the rise stands out of the noise: nothing else is worth showing as growth.
+    /// Whether the rise exceeds the noise. Only a significant rise is shown as growth.
     pub fn is_significant(&self) -> bool {
         self.significant
     }
 
-    /// Seconds until `limit_bytes` is reached if memory goes on growing like this.
+    /// Seconds until memory reaches `limit_bytes` if the growth continues.
     ///
-    /// `None` when there is no limit, when memory does not grow more than it wavers, with fewer than
-    /// five samples, and when the limit is reached already.
-    pub fn seconds_to_limit(&self, limit_bytes: Option<u64>) -> Option<f64> {
+    /// `None` without a limit, without significant growth, with fewer than five samples, and when
+    /// memory has reached the limit already.
+    pub(crate) fn seconds_to_limit(&self, limit_bytes: Option<u64>) -> Option<f64> {
         let room = limit_bytes?
             .checked_sub(self.latest_bytes?)
             .filter(|&room| room > 0)?;
@@ -171,14 +170,14 @@ struct Line {
 }
 
 impl Line {
-    /// `None` when x does not vary: there is no slope then.
+    /// `None` when x does not vary, because then there is no slope.
     fn through(points: impl ExactSizeIterator<Item = (f64, f64)> + Clone) -> Option<Self> {
         let count = points.len() as f64;
         let (sum_x, sum_y) = points
             .clone()
             .fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
         let (mean_x, mean_y) = (sum_x / count, sum_y / count);
-        // Centred before squaring: byte counts are large and nearly equal.
+        // Centred before squaring, because byte counts are large and nearly equal.
         let (sxx, sxy, syy) = points.fold((0.0, 0.0, 0.0), |(sxx, sxy, syy), (x, y)| {
             let (dx, dy) = (x - mean_x, y - mean_y);
             (sxx + dx * dx, sxy + dx * dy, syy + dy * dy)

@@ -1,299 +1,184 @@
-//! Which source line of which plugin holds the memory: the service's side of the heap profiler.
+//! Live bytes of every plugin by source line: snapshots, histories and baselines.
 //!
-//! A plugin's driver hands out raw books; here they are put together with the plugin's symbols, on blocking
-//! threads and never on the way of a request. One reading a second goes into a bounded history, so that "what
-//! grew in the last five minutes" needs no baseline. Symbols are read when a plugin has done something, or when
-//! somebody asks: an idle lab does not hold them.
+//! A plugin's driver returns raw heap tables. This module combines them with the plugin's symbols,
+//! on blocking threads and never on the request path. One reading per second goes into a bounded
+//! history, so "what grew in the last five minutes" needs no baseline. Symbols are read when a
+//! plugin has served requests or when a caller asks for them, so an idle lab does not hold them.
 
 pub mod baselines;
 mod sampling;
+mod tracked;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
-use guest_heap::symbols::Symbols;
-use guest_heap::{Context, Reading, Seen};
 use tokio::sync::Mutex as AsyncMutex;
 
-use plugin_host::driver::HeapBooks;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
-use plugin_host::instance::backtrace::symbol_options;
-use plugin_host::load::loader::{Loader, Origin};
-use plugin_host::registry::still_loaded;
-use process_memory::allocator;
+use plugin_host::load::loader::Loader;
+use plugin_host::registry::contains_in_order;
+use tracked::TrackedHeap;
 
 /// The heaps of all plugins.
 pub struct Heaps {
     loader: Loader,
     started: Instant,
-    views: Mutex<BTreeMap<String, Arc<View>>>,
-    /// Held while a sample is put together.
-    explaining: AsyncMutex<()>,
-    /// Whether line tables were dropped since the allocator last gave pages back.
-    released: AtomicBool,
+    tracked: Mutex<BTreeMap<String, Arc<TrackedHeap>>>,
+    /// Held while a sample is symbolized: one at a time.
+    symbolizing: AsyncMutex<()>,
+    /// Whether line tables were dropped since the allocator last returned its free pages.
+    dropped_line_tables: AtomicBool,
 }
 
-/// What is known of one plugin's heap.
-struct View {
-    /// Whose it is: an id can be given to another plugin.
-    life: u64,
-    books: AsyncMutex<Known>,
-    history: Mutex<History>,
-    /// For the ledger: bytes of symbols and stacks.
-    symbol_bytes: AtomicU64,
-    /// For the ledger: bytes of the history.
-    history_bytes: AtomicU64,
-}
-
-/// The last books, and what it takes to explain them.
-#[derive(Default)]
-struct Known {
-    generation: u64,
-    seen: Seen,
-    contexts: HashMap<u32, Context>,
-    /// Bytes that the recorder's call stacks take.
-    stack_bytes: usize,
-    symbols: Option<(Arc<Origin>, Arc<Symbols>)>,
-    /// A reading from before the symbols were read, for the history's first point.
-    unexplained: Option<Unexplained>,
-    pushed: Option<Pushed>,
-}
-
-/// A reading whose lines nobody needs yet.
-struct Unexplained {
-    at: Duration,
-    /// Its contexts mean nothing to another one.
-    generation: u64,
-    reading: Reading,
-}
-
-/// What the history knows last.
-#[derive(Clone, Copy)]
-struct Pushed {
-    at: Duration,
-    live_bytes: u64,
-}
-
-/// A plugin with its attributed heap.
-pub struct Attributed {
+/// A plugin and its heap.
+pub struct PluginHeap {
     /// The plugin.
     pub plugin: Arc<Plugin>,
-    /// Its heap now, or as it was when it died.
+    /// Its heap now. For a plugin that has failed: its heap at that time.
     pub snapshot: Arc<Snapshot>,
 }
 
-/// Whether somebody has named the plugins whose heaps are read.
+/// How the caller chose the plugins whose heaps are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// Those and no others.
-    ByName,
-    /// All that there are.
-    ForAll,
+pub enum Selection {
+    /// By name: a heap that cannot be read is an error.
+    Named,
+    /// All plugins: a heap that cannot be read is left out.
+    All,
 }
 
-impl Asked {
-    /// What was read of a plugin; none, and a line in the log, if that failed and nobody had named it.
-    pub fn or_none<T>(
+impl Selection {
+    /// The value that was read of a plugin. A failure is returned for a named plugin; otherwise it
+    /// is logged, and the result is `None`.
+    ///
+    /// # Errors
+    ///
+    /// The failure, for [`Selection::Named`].
+    pub fn accept<T>(
         self,
         plugin: &Plugin,
         read: Result<T, PluginError>,
     ) -> Result<Option<T>, PluginError> {
         match (read, self) {
-            (Ok(read), _) => Ok(Some(read)),
-            (Err(error), Asked::ByName) => Err(error),
-            (Err(error), Asked::ForAll) => {
-                tracing::warn!(plugin = plugin.id(), %error, "its heap is left out");
+            (Ok(value), _) => Ok(Some(value)),
+            (Err(error), Selection::Named) => Err(error),
+            (Err(error), Selection::All) => {
+                tracing::warn!(plugin = plugin.id(), %error, "heap cannot be read, leaving it out");
                 Ok(None)
             }
         }
     }
 }
 
+/// Bytes of the host's memory that all heaps take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HeapsMemory {
+    /// Symbols and call stacks.
+    pub(crate) symbols: u64,
+    /// Histories.
+    pub(crate) histories: u64,
+}
+
 impl Heaps {
-    /// Knows nothing yet.
+    /// No heaps yet. `loader` reads the components for their symbols.
     pub fn new(loader: Loader) -> Self {
         Heaps {
             loader,
             started: Instant::now(),
-            views: Mutex::default(),
-            explaining: AsyncMutex::default(),
-            released: AtomicBool::default(),
+            tracked: Mutex::default(),
+            symbolizing: AsyncMutex::default(),
+            dropped_line_tables: AtomicBool::default(),
         }
     }
 
-    /// The time on the clock of the histories.
+    /// The current time of the histories: the time since their start.
     pub fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// The attributed heap of a plugin; none when it keeps no books. Works for one that has died too.
+    /// The heap of a plugin by source line, also after the plugin has failed. `None` for a plugin
+    /// whose heap is not profiled.
     ///
     /// # Errors
     ///
-    /// When its symbols cannot be read, or it is being unloaded.
+    /// When the symbols cannot be read, or the plugin is being unloaded.
     pub async fn snapshot(
         &self,
         plugin: &Arc<Plugin>,
     ) -> Result<Option<Arc<Snapshot>>, PluginError> {
-        let view = self.view(plugin);
-        let mut known = view.books.lock().await;
-        let Some(reading) = read(plugin, &mut known).await? else {
+        let heap = self.tracked(plugin);
+        let mut reader = heap.reader.lock().await;
+        let Some((origin, reading)) = reader.read(plugin).await? else {
             return Ok(None);
         };
-        let snapshot = self
-            .explain(&view, &mut known, reading.0, reading.1)
-            .await?;
+        let snapshot = reader.symbolize(&self.loader, origin, reading).await?;
+        heap.count_symbols(&reader);
         Ok(Some(snapshot))
     }
 
-    /// The attributed heaps of some plugins; those that keep no books are left out. So is one whose heap cannot be read,
-    /// which is no reason to hide the others, unless it was asked for.
+    /// The heaps of several plugins, without those that are not profiled.
     ///
     /// # Errors
     ///
-    /// As [`Heaps::snapshot`], of plugins that were asked for.
+    /// Those of [`Heaps::snapshot`], for plugins that the caller named.
     pub async fn snapshots(
         &self,
         plugins: &[Arc<Plugin>],
-        asked: Asked,
-    ) -> Result<Vec<Attributed>, PluginError> {
-        let mut all = Vec::with_capacity(plugins.len());
+        selection: Selection,
+    ) -> Result<Vec<PluginHeap>, PluginError> {
+        let mut heaps = Vec::with_capacity(plugins.len());
         for plugin in plugins {
-            let snapshot = asked.or_none(plugin, self.snapshot(plugin).await)?;
-            all.extend(snapshot.flatten().map(|snapshot| Attributed {
+            let snapshot = selection.accept(plugin, self.snapshot(plugin).await)?;
+            heaps.extend(snapshot.flatten().map(|snapshot| PluginHeap {
                 plugin: plugin.clone(),
                 snapshot,
             }));
         }
-        Ok(all)
+        Ok(heaps)
     }
 
-    /// What a plugin's history tells.
-    pub fn with_history<T>(&self, plugin: &Plugin, ask: impl FnOnce(&History) -> T) -> T {
-        let view = self.view(plugin);
-        let history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
-        ask(&history)
+    /// Calls `read` with the history of a plugin.
+    pub fn with_history<T>(&self, plugin: &Plugin, read: impl FnOnce(&History) -> T) -> T {
+        let heap = self.tracked(plugin);
+        let history = heap.history.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&history)
     }
 
-    /// Bytes of the host's memory that symbols and call stacks take, and that histories take.
-    pub fn memory_bytes(&self) -> (u64, u64) {
-        let views: Vec<Arc<View>> = self.lock().values().cloned().collect();
-        views.iter().fold((0, 0), |(symbols, histories), view| {
-            (
-                symbols + view.symbol_bytes.load(Ordering::Relaxed),
-                histories + view.history_bytes.load(Ordering::Relaxed),
-            )
-        })
-    }
-
-    /// Forgets the heaps of all but these plugins, which are in the order of their ids.
-    pub fn keep_only(&self, plugins: &[Arc<Plugin>]) {
-        let mut loaded = still_loaded(plugins);
+    /// Drops the heaps of all other plugins. `plugins` are in the order of their ids.
+    pub fn retain_loaded(&self, plugins: &[Arc<Plugin>]) {
+        let mut loaded = contains_in_order(plugins);
         self.lock().retain(|id, _| loaded(id));
     }
 
-    /// Puts books and symbols together, on a blocking thread.
-    async fn explain(
-        &self,
-        view: &View,
-        known: &mut Known,
-        origin: Arc<Origin>,
-        reading: Reading,
-    ) -> Result<Arc<Snapshot>, PluginError> {
-        let mut fresh = false;
-        let symbols = match &known.symbols {
-            Some((of, symbols)) if of.digest == origin.digest => symbols.clone(),
-            _ => {
-                let (loader, of) = (self.loader.clone(), origin.clone());
-                let symbols = plugin_host::registry::blocking(move || {
-                    let component = loader.original(&of)?;
-                    Symbols::new(&component, symbol_options()).map_err(|e| {
-                        PluginError::Refused(format!("its symbols cannot be read: {e}"))
-                    })
-                })
-                .await?;
-                let symbols = Arc::new(symbols);
-                fresh = true;
-                known.symbols = Some((origin, symbols.clone()));
-                symbols
-            }
-        };
-        // The contexts go to the blocking thread and come back: nothing is copied. Should this call be given
-        // up meanwhile, they are lost, and the next reading starts from nothing.
-        let generation = std::mem::take(&mut known.generation);
-        let contexts = std::mem::take(&mut known.contexts);
-        let (snapshot, contexts) = plugin_host::registry::blocking(move || {
-            let snapshot = Snapshot::new(&reading, |index| contexts.get(&index).cloned(), symbols);
-            if fresh {
-                // Reading line tables for the first time takes many times what is kept of them.
-                allocator::release_free_pages();
-            }
-            Ok((Arc::new(snapshot), contexts))
-        })
-        .await?;
-        known.contexts = contexts;
-        known.generation = generation;
-        account(view, known, snapshot.symbols());
-        Ok(snapshot)
-    }
-
-    fn view(&self, plugin: &Plugin) -> Arc<View> {
-        let mut views = self.lock();
-        if let Some(view) = views.get(plugin.id()).filter(|v| v.life == plugin.life()) {
-            return view.clone();
+    pub(crate) fn memory_bytes(&self) -> HeapsMemory {
+        let mut sum = HeapsMemory::default();
+        for heap in self.lock().values() {
+            sum.symbols += heap.symbol_bytes.load(Ordering::Relaxed);
+            sum.histories += heap.history_bytes.load(Ordering::Relaxed);
         }
-        let history = History::new();
-        let view = Arc::new(View {
-            life: plugin.life(),
-            books: AsyncMutex::default(),
-            symbol_bytes: AtomicU64::default(),
-            history_bytes: AtomicU64::new(history.memory_bytes() as u64),
-            history: Mutex::new(history),
-        });
-        views.insert(plugin.id().to_owned(), view.clone());
-        view
+        sum
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<View>>> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The heap of a plugin, which is tracked from now on.
+    fn tracked(&self, plugin: &Plugin) -> Arc<TrackedHeap> {
+        let mut tracked = self.lock();
+        let known = tracked
+            .get(plugin.id())
+            .filter(|heap| heap.incarnation == plugin.incarnation());
+        if let Some(heap) = known {
+            return heap.clone();
+        }
+        let heap = Arc::new(TrackedHeap::new(plugin.incarnation()));
+        tracked.insert(plugin.id().to_owned(), heap.clone());
+        heap
     }
-}
 
-/// Asks the driver for the books, with the contexts that are not known yet.
-async fn read(
-    plugin: &Plugin,
-    known: &mut Known,
-) -> Result<Option<(Arc<Origin>, Reading)>, PluginError> {
-    let seen = std::mem::take(&mut known.seen);
-    // If the answer is lost, the next one starts from nothing.
-    let generation = std::mem::take(&mut known.generation);
-    let Some(answer) = plugin.books((generation, seen)).await? else {
-        return Ok(None);
-    };
-    let HeapBooks {
-        generation: current,
-        books,
-        seen,
-        origin,
-    } = answer;
-    if current != generation {
-        known.contexts.clear();
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<TrackedHeap>>> {
+        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    known.stack_bytes = books.recorder_bytes;
-    known.contexts.extend(books.contexts);
-    known.generation = current;
-    known.seen = seen;
-    Ok(Some((origin, books.reading)))
-}
-
-/// Tells the ledger what a plugin's symbols and call stacks take now.
-fn account(view: &View, known: &Known, symbols: &Symbols) {
-    let stacks = known.stack_bytes + known.contexts.len() * size_of::<(u32, Context)>();
-    let bytes = symbols.memory_bytes() + stacks;
-    view.symbol_bytes.store(bytes as u64, Ordering::Relaxed);
 }

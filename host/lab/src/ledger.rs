@@ -1,59 +1,65 @@
-//! Where the resident memory is, part by part.
+//! Splits resident memory into named parts that add up to RSS.
 //!
-//! The kernel knows how much of the process is in RAM and what of it comes from files; the allocator
-//! knows what it has handed out; the plugins' linear memories and the profiler's own are counted by
-//! whoever made them. What the parts do not explain stays visible as *unattributed*, so the ledger adds
-//! up to RSS by construction:
+//! The kernel reports the resident bytes of the process and how many of them come from files. The
+//! host's allocator reports its bytes in use. The host counts the plugins' linear memories and the
+//! profiler's tables itself. The rest is *unattributed*, so the parts add up to RSS by
+//! construction:
 //!
-//! rss = host + Σ tenants of the host's heap + plugins' linear memory + profiler + code + unattributed
+//! ```text
+//! rss = host + telemetry queue + symbols + history      (the host's heap)
+//!     + plugins' linear memory + profiler + code + unattributed
+//! ```
 //!
-//! Of linear memory and of the profiler's tables it counts what is resident, not what is granted: a guest may never
-//! touch its stack. Unattributed is mostly freed pages that the allocator keeps, and thread stacks. It is signed, for the
-//! readings are not all of the same instant; where the kernel does not say what is resident of a mapping, granted bytes
-//! stand for it and push it below zero.
+//! Linear memory and the profiler's tables count with their resident bytes, not with their granted
+//! bytes, because a guest may never touch its stack. Unattributed bytes are mostly freed pages that
+//! the allocator keeps, and thread stacks. They are signed: the readings are from slightly
+//! different times, and where the kernel does not report the resident bytes of a mapping, its
+//! granted bytes count and push unattributed below zero.
 
-/// The readings that the ledger is made from, all in bytes.
+/// The readings of one ledger, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LedgerReading {
     /// Resident bytes of the process.
-    pub resident_bytes: u64,
-    /// The resident bytes that are mapped from files or shared memory.
-    pub resident_file_bytes: u64,
-    /// What the host's allocator has handed out; `None` where it does not tell.
+    pub(crate) resident_bytes: u64,
+    /// The resident bytes that come from files or shared memory.
+    pub(crate) resident_file_bytes: u64,
+    /// Bytes in use of the host's allocator; `None` where it reports no total.
     pub(crate) allocator_in_use_bytes: Option<u64>,
-    /// Touched bytes of thread stacks, if known.
-    pub(crate) thread_stack_bytes: Option<u64>,
-    /// Resident bytes of all plugins' linear memory, without the profiler's.
-    pub plugins_linear_bytes: u64,
+    /// Resident bytes of all plugins' linear memories, without the profiler's.
+    pub(crate) plugins_linear_bytes: u64,
     /// Resident bytes of the profiler's tables in the guests.
-    pub profiler_bytes: u64,
-    /// Parts of the host's heap that are worth a line of their own. They are taken out of `host`, so
-    /// that no byte counts twice.
-    pub(crate) heap_tenants: Vec<(Part, u64)>,
+    pub(crate) profiler_bytes: u64,
+    /// Bytes of [`LedgerPart::TelemetryQueue`]. They are in the host's heap, as are the next two,
+    /// but not in [`LedgerPart::Host`]. So no byte counts twice.
+    pub(crate) telemetry_queue_bytes: u64,
+    /// Bytes of [`LedgerPart::Symbols`].
+    pub(crate) symbols_bytes: u64,
+    /// Bytes of [`LedgerPart::History`].
+    pub(crate) history_bytes: u64,
 }
 
-/// A line of the ledger.
+/// A part of resident memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// The host's own heap and stacks, without the tenants below.
+pub enum LedgerPart {
+    /// The host's heap, without the parts of it that are listed below.
     Host,
     /// The plugins' linear memories.
     PluginsLinear,
     /// The heap profiler's tables in the guests.
     Profiler,
-    /// The binary, its libraries and compiled plugins that are mapped from files.
+    /// Mapped files: the binary, its libraries and compiled plugins.
     Code,
-    /// Spans and metrics waiting for the collector (in the host's heap).
+    /// Spans and metrics that wait for the collector (in the host's heap).
     TelemetryQueue,
-    /// Source lines and function names of the plugins (in the host's heap).
+    /// Source lines, function names and call stacks of the plugins (in the host's heap).
     Symbols,
-    /// The sampled history (in the host's heap).
+    /// The samples of process, plugins and heaps (in the host's heap).
     History,
-    /// What the parts above do not explain; may be negative.
+    /// The rest; may be negative.
     Unattributed,
 }
 
-impl Part {
+impl LedgerPart {
     /// Every part, in the order of the ledger.
     pub const ALL: [Self; 8] = [
         Self::Host,
@@ -81,80 +87,62 @@ impl Part {
     }
 }
 
-/// The balanced ledger.
+/// The parts of resident memory at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     resident_bytes: u64,
-    entries: Vec<(Part, i64)>,
+    /// In the order of [`LedgerPart::ALL`].
+    bytes: [i64; LedgerPart::ALL.len()],
 }
 
 impl Ledger {
-    /// Balances a reading. Tenants that claim more than the heap holds leave `host` at its stacks
-    /// alone, and the rest shows as negative unattributed bytes.
+    /// Splits a reading into its parts.
+    ///
+    /// If the separate parts of the host's heap claim more than the heap holds, `host` is zero and
+    /// unattributed becomes negative.
     pub(crate) fn balance(reading: &LedgerReading) -> Self {
-        let tenant = |part: Part| {
-            reading
-                .heap_tenants
-                .iter()
-                .filter(|(tenant, _)| *tenant == part)
-                .map(|(_, bytes)| bytes)
-                .sum::<u64>()
-        };
-        let tenants =
-            [Part::TelemetryQueue, Part::Symbols, Part::History].map(|part| (part, tenant(part)));
-        let tenant_bytes: u64 = tenants.iter().map(|(_, bytes)| bytes).sum();
+        let separate =
+            reading.telemetry_queue_bytes + reading.symbols_bytes + reading.history_bytes;
         let host = reading
             .allocator_in_use_bytes
             .unwrap_or(0)
-            .saturating_sub(tenant_bytes)
-            + reading.thread_stack_bytes.unwrap_or(0);
-        let mut entries: Vec<(Part, i64)> = [
-            (Part::Host, host),
-            (Part::PluginsLinear, reading.plugins_linear_bytes),
-            (Part::Profiler, reading.profiler_bytes),
-            (Part::Code, reading.resident_file_bytes),
-        ]
-        .into_iter()
-        .chain(tenants)
-        .map(|(part, bytes)| (part, signed(bytes)))
-        .collect();
-        let explained: i64 = entries.iter().map(|(_, bytes)| bytes).sum();
-        entries.push((
-            Part::Unattributed,
-            signed(reading.resident_bytes) - explained,
-        ));
+            .saturating_sub(separate);
+        let mut bytes = LedgerPart::ALL.map(|part| match part {
+            LedgerPart::Host => signed(host),
+            LedgerPart::PluginsLinear => signed(reading.plugins_linear_bytes),
+            LedgerPart::Profiler => signed(reading.profiler_bytes),
+            LedgerPart::Code => signed(reading.resident_file_bytes),
+            LedgerPart::TelemetryQueue => signed(reading.telemetry_queue_bytes),
+            LedgerPart::Symbols => signed(reading.symbols_bytes),
+            LedgerPart::History => signed(reading.history_bytes),
+            LedgerPart::Unattributed => 0,
+        });
+        let attributed: i64 = bytes.iter().sum();
+        let [.., unattributed] = &mut bytes;
+        *unattributed = signed(reading.resident_bytes) - attributed;
         Self {
             resident_bytes: reading.resident_bytes,
-            entries,
+            bytes,
         }
     }
 
-    /// The sum of all entries.
+    /// The sum of all parts, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.resident_bytes
     }
 
-    /// Every part once, in the order of [`Part::ALL`], in bytes.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = (Part, i64)> + '_ {
-        self.entries.iter().copied()
+    /// Every part with its bytes, in the order of [`LedgerPart::ALL`].
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (LedgerPart, i64)> {
+        LedgerPart::ALL.into_iter().zip(self.bytes)
     }
 
-    /// The bytes of every part, in the order of [`Part::ALL`].
-    pub fn bytes(&self) -> [i64; Part::ALL.len()] {
-        let mut entries = self.entries();
-        std::array::from_fn(|_| entries.next().map_or(0, |(_, bytes)| bytes))
-    }
-
-    /// One part, in bytes.
-    #[cfg(test)]
-    pub fn get(&self, part: Part) -> i64 {
-        self.entries()
-            .find(|(entry, _)| *entry == part)
-            .map_or(0, |(_, bytes)| bytes)
+    /// The bytes of every part, in the order of [`LedgerPart::ALL`].
+    pub fn bytes(&self) -> [i64; LedgerPart::ALL.len()] {
+        self.bytes
     }
 }
 
-/// No address space has 2^63 bytes.
+/// No address space has 2^63 bytes, so the conversion is exact.
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -170,88 +158,93 @@ mod tests {
             resident_bytes: 100 * MIB,
             resident_file_bytes: 12 * MIB,
             allocator_in_use_bytes: Some(20 * MIB),
-            thread_stack_bytes: Some(MIB),
             plugins_linear_bytes: 50 * MIB,
             profiler_bytes: 4 * MIB,
-            heap_tenants: vec![
-                (Part::Symbols, 6 * MIB),
-                (Part::TelemetryQueue, MIB),
-                (Part::Symbols, 2 * MIB),
-            ],
+            telemetry_queue_bytes: MIB,
+            symbols_bytes: 8 * MIB,
+            history_bytes: 0,
         }
     }
 
-    fn check(reading: &LedgerReading) -> Ledger {
+    fn part(ledger: &Ledger, part: LedgerPart) -> i64 {
+        let mut entries = ledger.entries();
+        entries.find(|(entry, _)| *entry == part).unwrap().1
+    }
+
+    fn balance(reading: &LedgerReading) -> Ledger {
         let ledger = Ledger::balance(reading);
         let sum: i64 = ledger.entries().map(|(_, bytes)| bytes).sum();
         assert_eq!(sum, reading.resident_bytes as i64, "{ledger:?}");
         assert_eq!(ledger.resident_bytes(), reading.resident_bytes);
         let parts: Vec<_> = ledger.entries().map(|(part, _)| part).collect();
-        assert_eq!(parts, Part::ALL);
+        assert_eq!(parts, LedgerPart::ALL);
         ledger
     }
 
     #[test]
-    fn adds_up_and_counts_no_byte_twice() {
-        let ledger = check(&reading());
-        let mib = |part| ledger.get(part) / MIB as i64;
-        assert_eq!(mib(Part::Host), 20 - 9 + 1);
-        assert_eq!(mib(Part::PluginsLinear), 50);
-        assert_eq!(mib(Part::Profiler), 4);
-        assert_eq!(mib(Part::Code), 12);
-        assert_eq!(mib(Part::Symbols), 8);
-        assert_eq!(mib(Part::TelemetryQueue), 1);
-        assert_eq!(mib(Part::History), 0);
-        assert_eq!(mib(Part::Unattributed), 100 - 12 - 50 - 4 - 12 - 8 - 1);
-    }
-
-    #[test]
-    fn untouched_linear_memory_makes_unattributed_negative() {
-        let ledger = check(&LedgerReading {
-            plugins_linear_bytes: 4096 * MIB,
-            ..reading()
-        });
+    fn the_parts_add_up_and_no_byte_counts_twice() {
+        let ledger = balance(&reading());
+        let mib = |name| part(&ledger, name) / MIB as i64;
+        assert_eq!(mib(LedgerPart::Host), 20 - 8 - 1);
+        assert_eq!(mib(LedgerPart::PluginsLinear), 50);
+        assert_eq!(mib(LedgerPart::Profiler), 4);
+        assert_eq!(mib(LedgerPart::Code), 12);
+        assert_eq!(mib(LedgerPart::Symbols), 8);
+        assert_eq!(mib(LedgerPart::TelemetryQueue), 1);
+        assert_eq!(mib(LedgerPart::History), 0);
         assert_eq!(
-            ledger.get(Part::Unattributed),
-            (13 - (4096 - 50)) * MIB as i64
+            mib(LedgerPart::Unattributed),
+            100 - 11 - 50 - 4 - 12 - 8 - 1
         );
     }
 
     #[test]
-    fn an_allocator_that_does_not_tell_leaves_more_unattributed() {
-        let ledger = check(&LedgerReading {
+    fn untouched_linear_memory_makes_unattributed_negative() {
+        let ledger = balance(&LedgerReading {
+            plugins_linear_bytes: 4096 * MIB,
+            ..reading()
+        });
+        assert_eq!(
+            part(&ledger, LedgerPart::Unattributed),
+            (14 - (4096 - 50)) * MIB as i64
+        );
+    }
+
+    #[test]
+    fn without_a_total_of_the_allocator_its_bytes_are_unattributed() {
+        let ledger = balance(&LedgerReading {
             allocator_in_use_bytes: None,
             ..reading()
         });
-        assert_eq!(ledger.get(Part::Host), MIB as i64);
+        assert_eq!(part(&ledger, LedgerPart::Host), 0);
     }
 
     #[test]
-    fn tenants_that_claim_too_much_still_add_up() {
-        let ledger = check(&LedgerReading {
-            heap_tenants: vec![(Part::History, 300 * MIB)],
+    fn separate_parts_that_claim_more_than_the_heap_still_add_up() {
+        let ledger = balance(&LedgerReading {
+            history_bytes: 300 * MIB,
             ..reading()
         });
-        assert_eq!(ledger.get(Part::Host), MIB as i64);
-        assert!(ledger.get(Part::Unattributed) < 0);
+        assert_eq!(part(&ledger, LedgerPart::Host), 0);
+        assert!(part(&ledger, LedgerPart::Unattributed) < 0);
     }
 
     #[test]
-    fn nothing_adds_up_to_nothing() {
-        check(&LedgerReading::default());
-        check(&LedgerReading {
+    fn an_empty_reading_adds_up() {
+        balance(&LedgerReading::default());
+        balance(&LedgerReading {
             resident_bytes: u64::MAX >> 1,
             ..LedgerReading::default()
         });
     }
 
     #[test]
-    fn balances_this_process() {
+    fn a_reading_of_this_process_adds_up() {
         let process = process_memory::process::ProcessReader::new()
             .unwrap()
             .read()
             .unwrap();
-        check(&LedgerReading {
+        balance(&LedgerReading {
             resident_bytes: process.resident_bytes,
             resident_file_bytes: process.resident_file_bytes,
             allocator_in_use_bytes: process_memory::allocator::in_use_bytes(),

@@ -1,10 +1,25 @@
-//! The lab above the plugins: samples, heap histories, forecast, ledger and the post-mortem.
+//! The lab above the plugins: samples, heap histories, forecasts, the ledger and the post-mortem.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`sampler`] | the task that samples once a second |
+//! | [`history`] | the samples of process and plugins, over 15 minutes |
+//! | [`forecast`], [`growth`] | growth by regression, and the time until a limit |
+//! | [`ledger`] | resident memory split into parts |
+//! | [`monitor`] | the shared handle to all of these |
+//! | [`heap`] | heaps by source line: snapshots, histories, baselines |
+//! | [`metrics`], [`metrics_refresh`] | the Prometheus families, and the gauges set at scrape time |
+//! | [`post_mortem`] | the last readings of a host that was killed |
 
+pub mod forecast;
 pub mod growth;
 pub mod heap;
+pub mod history;
 pub mod ledger;
+mod ledger_reader;
 pub mod metrics;
 pub mod metrics_refresh;
 pub mod monitor;
 pub mod post_mortem;
-pub mod samples;
+pub mod sampler;
+mod samples;

@@ -7,42 +7,40 @@ use std::sync::Arc;
 
 use plugin_host::metrics::PluginMetrics;
 use prometheus::IntGauge;
-use telemetry::metrics::family::{About, AnyFamily};
+use telemetry::metrics::family::{AnyFamily, MetricDesc};
 use telemetry::metrics::{Exposition, HttpMetrics, MetricsRegistry};
 
-pub use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
-pub use process::ProcessMetrics;
+pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
+pub(crate) use process::ProcessMetrics;
 
 /// Every metric of the host.
 #[derive(Debug)]
 pub struct Metrics {
     /// HTTP requests.
     pub http: HttpMetrics,
-    /// Plugins, by plugin.
+    /// Invocations, memory and faults, by plugin.
     pub plugins: Arc<PluginMetrics>,
-    /// The process.
-    pub process: ProcessMetrics,
-    /// Growth and forecast, of the process and by plugin.
-    pub growth: GrowthMetrics,
-    /// The parts of resident memory.
-    pub ledger: LedgerMetrics,
+    pub(crate) process: ProcessMetrics,
+    pub(crate) growth: GrowthMetrics,
+    pub(crate) ledger: LedgerMetrics,
     registry: MetricsRegistry,
 }
 
 impl Metrics {
-    /// Registers everything on a registry of its own.
+    /// Registers all metrics on a new registry. `service` is the label of the HTTP metrics;
+    /// `version` and `revision` are labels of `leak_build_info`.
     ///
     /// # Errors
     ///
-    /// When two metrics share a name or a name is not valid: a mistake in the program, not in its use.
+    /// When two metrics have the same name, or a name is not valid. Both are bugs of the host.
     pub fn new(service: &str, version: &str, revision: &str) -> Result<Self, prometheus::Error> {
         let registry = MetricsRegistry::default();
-        let build = About::new(
+        let build = MetricDesc::new(
             "leak_build_info",
-            "Always 1; its labels say what was built.",
+            "Always 1. The labels name version and revision of the host.",
         );
-        let build = build.constant("version", version);
-        let build = build.constant("revision", revision);
+        let build = build.const_label("version", version);
+        let build = build.const_label("revision", revision);
         registry.single::<IntGauge>(build)?.set(1);
         Ok(Self {
             http: HttpMetrics::register(&registry, service)?,
@@ -54,18 +52,14 @@ impl Metrics {
         })
     }
 
-    /// Every family that has series now, in the order of their names.
+    /// Every family that has series now, in the order of their names. Gauges have the values of the
+    /// last [`refresh`](crate::metrics_refresh::refresh).
     pub fn families(&self) -> Vec<Arc<dyn AnyFamily>> {
         self.registry.families()
     }
 
-    /// Removes all series of a plugin.
-    pub fn remove_plugin(&self, plugin: &str) {
-        self.plugins.remove_plugin(plugin);
-        self.growth.remove_plugin(plugin);
-    }
-
-    /// Everything in the format that a scraper's `Accept` header asks for.
+    /// All families in the format that a scraper's `Accept` header asks for. Gauges have the values
+    /// of the last [`refresh`](crate::metrics_refresh::refresh).
     pub fn render(&self, accept: Option<&str>) -> Exposition {
         self.registry.render(accept)
     }

@@ -1,7 +1,10 @@
-//! Brings the gauges up to date with the readings, just before somebody looks at them.
+//! Sets all gauges from the current readings, right before a scrape or an export reads them.
 //!
-//! Counters count where things happen; gauges are set here, so nothing is paid for them while nobody looks.
+//! Counters and histograms count where something happens. Gauges are set here only, so they cost
+//! nothing between two scrapes. A plugin that is not loaded any more loses its series here, if the
+//! registry has not removed them already.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use guest_heap::history::OTHER;
@@ -10,48 +13,52 @@ use crate::heap::Heaps;
 use crate::metrics::{GrowthOf, Metrics};
 use crate::monitor::Monitor;
 use plugin_host::driver::handle::Plugin;
-use plugin_host::driver::published_state::State;
+use plugin_host::driver::published_state::RunState;
 use plugin_host::metrics::{PluginState, SiteBytes};
 use plugin_host::registry::Registry;
-use process_memory::limit::MemoryBudget;
+
+/// Source lines in `leak_site_live_bytes`, over all plugins.
+const MAX_SITES: usize = 20;
 
 /// Sets every gauge.
 ///
 /// # Errors
 ///
-/// When the kernel does not answer.
+/// When procfs cannot be read.
 pub fn refresh(
     metrics: &Metrics,
     registry: &Registry,
     monitor: &Monitor,
     heaps: &Heaps,
 ) -> std::io::Result<()> {
-    let process = monitor.process()?;
-    metrics.process.update(&process);
-    metrics
-        .ledger
-        .update(&monitor.ledger(&process, registry, heaps));
-    let budget: &MemoryBudget = monitor.budget();
-    let forecast = monitor.process_forecast();
-    metrics.growth.update(
-        GrowthOf::Process,
-        &forecast.growth,
-        forecast.seconds_to_limit,
-        budget.limit.map(|l| l.bytes),
-    );
+    refresh_process(metrics, registry, monitor, heaps)?;
     let plugins = registry.plugins();
     for plugin in plugins.iter() {
         refresh_plugin(metrics, monitor, plugin);
     }
-    refresh_sites(metrics, &plugins, heaps);
-    let now = registry.plugins();
-    if !Arc::ptr_eq(&plugins, &now) {
-        // One that was unloaded meanwhile may have got its series back.
-        let gone = |p: &&Arc<Plugin>| now.binary_search_by(|n| n.id().cmp(p.id())).is_err();
-        for plugin in plugins.iter().filter(gone) {
-            metrics.remove_plugin(plugin.id());
-        }
-    }
+    let sites = fastest_growing_sites(&plugins, heaps);
+    // Plugins may have been unloaded since; their series must not come back.
+    let plugins = registry.plugins();
+    let is_loaded = |id: &str| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok();
+    metrics.growth.retain_plugins(is_loaded);
+    let sites = sites.iter().filter(|site| is_loaded(site.plugin.id()));
+    metrics.plugins.set_sites(sites.map(Site::bytes));
+    Ok(())
+}
+
+fn refresh_process(
+    metrics: &Metrics,
+    registry: &Registry,
+    monitor: &Monitor,
+    heaps: &Heaps,
+) -> std::io::Result<()> {
+    let process = monitor.process()?;
+    let ledger = monitor.ledger(&process, registry, heaps);
+    let limit = monitor.budget().limit_bytes();
+    let forecast = monitor.process_forecast();
+    metrics.process.update(&process);
+    metrics.ledger.update(&ledger);
+    metrics.growth.update(GrowthOf::Process, &forecast, limit);
     Ok(())
 }
 
@@ -69,46 +76,99 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
     handles.set_profiler(reading.profiler_bytes);
     handles.set_generation(reading.generation);
     handles.set_state(match details.state {
-        State::Running => PluginState::Running,
-        State::Exhausted(_) => PluginState::Exhausted,
-        State::Faulted(_) => PluginState::Faulted,
+        RunState::Running => PluginState::Running,
+        RunState::Exhausted(_) => PluginState::Exhausted,
+        RunState::Faulted(_) => PluginState::Faulted,
     });
     if let Some(forecast) = monitor.plugin_forecast(plugin, limit) {
-        metrics.growth.update(
-            GrowthOf::Plugin(plugin.id()),
-            &forecast.growth,
-            forecast.seconds_to_limit,
-            Some(limit),
-        );
+        let of = GrowthOf::Plugin(plugin.id());
+        metrics.growth.update(of, &forecast, Some(limit));
     }
 }
 
-/// Shows the source lines that have grown most in the history.
-fn refresh_sites(metrics: &Metrics, plugins: &[Arc<Plugin>], heaps: &Heaps) {
+/// A source line that has live bytes.
+struct Site {
+    plugin: Arc<Plugin>,
+    location: Arc<str>,
+    live_bytes: u64,
+    grown_bytes: u64,
+}
+
+impl Site {
+    fn bytes(&self) -> SiteBytes<'_> {
+        SiteBytes {
+            plugin: self.plugin.id(),
+            location: &self.location,
+            live_bytes: self.live_bytes,
+        }
+    }
+}
+
+/// The lines that have grown most within the histories, fastest first.
+fn fastest_growing_sites(plugins: &[Arc<Plugin>], heaps: &Heaps) -> Vec<Site> {
     let mut sites = Vec::new();
     for plugin in plugins {
-        for series in heaps.with_history(plugin, |h| h.series(SITES, 2)) {
+        for series in heaps.with_history(plugin, |history| history.series(MAX_SITES, 2)) {
             let (Some(first), Some(last)) = (series.points.first(), series.points.last()) else {
                 continue;
             };
             if &*series.site.location != OTHER && last.1 > 0 {
-                let grown = last.1.saturating_sub(first.1);
-                sites.push((grown, plugin.clone(), series.site.location.clone(), last.1));
+                sites.push(Site {
+                    plugin: plugin.clone(),
+                    location: series.site.location.clone(),
+                    live_bytes: last.1,
+                    grown_bytes: last.1.saturating_sub(first.1),
+                });
             }
         }
     }
-    sites.sort_by_key(|(grown, ..)| std::cmp::Reverse(*grown));
-    sites.truncate(SITES);
-    metrics.plugins.set_sites(
-        sites
-            .iter()
-            .map(|(_, plugin, location, live_bytes)| SiteBytes {
-                plugin: plugin.id(),
-                location,
-                live_bytes: *live_bytes,
-            }),
-    );
+    sites.sort_by_key(|site| Reverse(site.grown_bytes));
+    sites.truncate(MAX_SITES);
+    sites
 }
 
-/// Source lines that are shown.
-const SITES: usize = 20;
+#[cfg(test)]
+mod tests {
+    use plugin_host::engine;
+    use plugin_host::load::cache::Cache;
+    use plugin_host::load::loader::Loader;
+    use plugin_host::settings::{Defaults, HeapProfile};
+    use process_memory::limit::MemoryBudget;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::forecast::Forecast;
+
+    #[tokio::test]
+    async fn a_refresh_removes_the_series_of_plugins_that_are_not_loaded() {
+        let metrics = Metrics::new("leaky-service", "1.2.3", "abcdef0").unwrap();
+        let engine = engine::start().unwrap();
+        let cache = Cache::open(None, &engine);
+        let loader = Loader::new(engine, cache, 1 << 20).unwrap();
+        let defaults = Defaults {
+            deadline: std::time::Duration::from_millis(250),
+            memory_limit: None,
+            heap_profile: HeapProfile::Exact,
+        };
+        let plugins = metrics.plugins.clone();
+        let registry = Registry::new(loader.clone(), None, defaults, plugins, TaskTracker::new());
+        let monitor = Monitor::new(MemoryBudget::detect(Some(1 << 40))).unwrap();
+        let heaps = Heaps::new(loader);
+
+        // A scrape that began before the plugin was unloaded.
+        let of = GrowthOf::Plugin("cache");
+        metrics.growth.update(of, &Forecast::default(), Some(1));
+        metrics.plugins.set_sites([SiteBytes {
+            plugin: "cache",
+            location: "a.rs:1",
+            live_bytes: 1,
+        }]);
+        let page = metrics.render(None).body;
+        assert_eq!(page.matches(r#"plugin="cache""#).count(), 5, "{page}");
+
+        refresh(&metrics, &registry, &monitor, &heaps).unwrap();
+        let page = metrics.render(None).body;
+        assert!(!page.contains(r#"plugin="cache""#), "{page}");
+        assert!(page.contains("\nleak_memory_limit_bytes "), "{page}");
+    }
+}

@@ -1,12 +1,12 @@
-//! What is left after a death: the last readings of a host that was killed, kept for the next one.
+//! The last readings of a host that was killed, kept on disk for the next host.
 //!
-//! The kernel that kills a process at its memory limit asks nobody, so the readings have to be on disk
-//! before. Every few seconds, if anything has changed, a running host replaces one file with what it knows;
-//! one that stops in good order removes it. A file that a new host finds is therefore the last word of one
-//! that died, and is kept until the next death.
+//! The kernel kills a process at its memory limit without a warning, so the readings must be on
+//! disk before. A running host replaces one file every few seconds if its readings have changed,
+//! and removes the file when it exits cleanly. A host that finds such a file at its start knows
+//! that the previous run was killed, and keeps the file until the next kill.
 //!
-//! Two files at most, each bounded by [`DOCUMENT_MAX`], in a folder of their own for each address: two hosts
-//! on one machine do not take each other for dead.
+//! There are at most two documents of [`MAX_DOCUMENT_BYTES`] each, in one folder per address. So
+//! two hosts on one machine do not take each other for killed.
 
 use std::fs;
 use std::io::{self, Read};
@@ -15,109 +15,120 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// The most that one document may have, in bytes.
-pub const DOCUMENT_MAX: usize = 1 << 20;
+/// The most bytes of a document.
+pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
-/// How often the readings are written, when they have changed.
-pub const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// The time between two writes, if the readings have changed.
+pub const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often when the limit is less than [`NEAR`] away.
-pub const WRITE_EVERY_NEAR: Duration = Duration::from_secs(1);
+/// The time between two writes when the limit is nearer than [`NEAR_LIMIT`].
+pub const WRITE_INTERVAL_NEAR_LIMIT: Duration = Duration::from_secs(1);
 
-/// The time to the limit from which on every second counts.
-pub const NEAR: Duration = Duration::from_secs(60);
+/// With less time than this to the limit, the host writes every second.
+pub const NEAR_LIMIT: Duration = Duration::from_secs(60);
 
 const RUNNING: &str = "running.json";
 const RUNNING_CAUSE: &str = "running.cause";
 const PREVIOUS: &str = "previous.json";
 const PREVIOUS_CAUSE: &str = "previous.cause";
 
-/// The readings of this run and what is left of the one before.
+/// The readings of this run, and those of the previous run if it was killed.
 #[derive(Debug, Clone)]
 pub struct PostMortem {
     folder: Option<PathBuf>,
-    /// Whether the run has ended well. Held while a document is written: none comes after the end.
-    ended: Arc<Mutex<bool>>,
+    /// Whether this run has exited cleanly. Held during a write, so no write follows the exit.
+    has_exited: Arc<Mutex<bool>>,
 }
 
-/// What is left of a run that died.
+/// A run that was killed or crashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Death {
-    /// The last readings: a JSON document of this program's own making.
+pub struct PreviousRun {
+    /// Its last readings, as passed to [`PostMortem::record`].
     pub document: Vec<u8>,
-    /// When they were written.
-    pub written: SystemTime,
-    /// What the host itself said of its end; none when it had no time to say anything.
+    /// When the readings were written.
+    pub written_at: SystemTime,
+    /// The cause that the run itself recorded; `None` if it had no time to.
     pub cause: Option<String>,
 }
 
 impl PostMortem {
-    /// Keeps nothing and knows nothing.
-    pub fn off() -> Self {
-        Self::of(None)
+    /// Writes nothing and has no previous run.
+    pub fn disabled() -> Self {
+        Self::in_folder(None)
     }
 
-    fn of(folder: Option<PathBuf>) -> Self {
+    fn in_folder(folder: Option<PathBuf>) -> Self {
         Self {
             folder,
-            ended: Arc::default(),
+            has_exited: Arc::default(),
         }
     }
 
-    /// Takes what a dead host left in this folder, which is made if need be. A folder that cannot be written
-    /// is said once in the log, and nothing is kept.
+    /// Archives the readings that a killed run left in the folder of this address, which is created
+    /// if it does not exist. If the folder cannot be written, this logs a warning and disables the
+    /// post-mortem.
     ///
-    /// To be called when the address is bound: a second host on the same address never gets that far, and
-    /// so cannot declare the first one dead.
+    /// Call this after the address is bound. A second host on the same address fails before, so it
+    /// cannot take the first one for killed.
     pub fn open(folder: &Path, listen: SocketAddr) -> Self {
         let name = listen.to_string().replace([':', '[', ']', '%'], "-");
         let folder = folder.join(name);
-        match bury(&folder) {
-            Ok(()) => Self::of(Some(folder)),
+        match archive_previous_run(&folder) {
+            Ok(()) => Self::in_folder(Some(folder)),
             Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "no post-mortem will be kept");
-                Self::off()
+                tracing::warn!(folder = %folder.display(), %error, "cannot write post-mortem files");
+                Self::disabled()
             }
         }
     }
 
-    /// Whether readings are kept.
-    pub fn is_on(&self) -> bool {
+    /// Whether readings are written.
+    pub fn is_enabled(&self) -> bool {
         self.folder.is_some()
     }
 
-    /// Replaces the readings of this run. A document over [`DOCUMENT_MAX`] is refused.
+    /// Replaces the readings of this run. Does nothing after a clean exit.
     ///
     /// # Errors
-    /// When the folder cannot be written, or the document is too large.
+    ///
+    /// When the folder cannot be written, or the document exceeds [`MAX_DOCUMENT_BYTES`].
     pub fn record(&self, document: &[u8]) -> io::Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        if document.len() > DOCUMENT_MAX {
+        if document.len() > MAX_DOCUMENT_BYTES {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                format!("{} bytes are too many", document.len()),
+                format!(
+                    "the document has {} bytes; the limit is {MAX_DOCUMENT_BYTES}",
+                    document.len()
+                ),
             ));
         }
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if *ended {
+        let has_exited = self
+            .has_exited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *has_exited {
             return Ok(());
         }
         replace(&folder.join(RUNNING), document)
     }
 
-    /// Notes why this run is about to end. Meant for the last moment: an error is of no use to anybody.
-    pub fn note_cause(&self, cause: &str) {
+    /// Records why this run is about to end. Errors are ignored, because the process ends anyway.
+    pub fn record_cause(&self, cause: &str) {
         if let Some(folder) = &self.folder {
-            let _too_late = fs::write(folder.join(RUNNING_CAUSE), cause);
+            let _ignored = fs::write(folder.join(RUNNING_CAUSE), cause);
         }
     }
 
-    /// The run ends in good order: nothing of it is left.
-    pub fn ended_well(&self) {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        *ended = true;
+    /// Removes the readings of this run, because it exits cleanly.
+    pub fn record_clean_exit(&self) {
+        let mut has_exited = self
+            .has_exited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *has_exited = true;
         if let Some(folder) = &self.folder {
             for file in [RUNNING, RUNNING_CAUSE] {
                 let _absent = fs::remove_file(folder.join(file));
@@ -125,38 +136,40 @@ impl PostMortem {
         }
     }
 
-    /// What is left of the last run that died.
+    /// The last run that was killed or crashed; `None` if there is none.
     ///
     /// # Errors
-    /// When it is there and cannot be read.
-    pub fn previous(&self) -> io::Result<Option<Death>> {
+    ///
+    /// When its files exist but cannot be read.
+    pub fn previous_run(&self) -> io::Result<Option<PreviousRun>> {
         let Some(folder) = &self.folder else {
             return Ok(None);
         };
-        let path = folder.join(PREVIOUS);
-        let file = match fs::File::open(&path) {
+        let file = match fs::File::open(folder.join(PREVIOUS)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let written = file.metadata()?.modified()?;
+        let written_at = file.metadata()?.modified()?;
         let mut document = Vec::new();
-        file.take(DOCUMENT_MAX as u64).read_to_end(&mut document)?;
-        Ok(Some(Death {
+        file.take(MAX_DOCUMENT_BYTES as u64)
+            .read_to_end(&mut document)?;
+        Ok(Some(PreviousRun {
             document,
-            written,
+            written_at,
             cause: fs::read_to_string(folder.join(PREVIOUS_CAUSE)).ok(),
         }))
     }
 }
 
-/// Makes the readings of a run that did not end well those of the previous one.
-fn bury(folder: &Path) -> io::Result<()> {
+/// Turns the files of a run that did not exit cleanly into those of the previous run. Fails if the
+/// folder cannot be written.
+fn archive_previous_run(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let (running, cause) = (folder.join(RUNNING), folder.join(RUNNING_CAUSE));
     if running.exists() {
         match fs::rename(&cause, folder.join(PREVIOUS_CAUSE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // The cause of an older death is not that of this one.
+                // The cause of an earlier kill does not belong to this one.
                 let _absent = fs::remove_file(folder.join(PREVIOUS_CAUSE));
             }
             renamed => renamed?,
@@ -165,17 +178,18 @@ fn bury(folder: &Path) -> io::Result<()> {
     } else {
         let _absent = fs::remove_file(cause);
     }
-    // Better to learn now than at the end that the folder takes nothing.
+    // Finds out now, and not at the next write, whether the folder can be written.
     let probe = folder.join("probe");
     fs::write(&probe, [])?;
     fs::remove_file(probe)
 }
 
-/// A reader, or a death in the middle, finds the old document or the new one, never a part.
+/// Replaces a file atomically: a reader finds the old content or the new content, also after a kill
+/// in the middle of the write.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    fs::write(&beside, content)?;
-    fs::rename(beside, path)
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, content)?;
+    fs::rename(temporary, path)
 }
 
 #[cfg(test)]
@@ -187,52 +201,52 @@ mod tests {
     }
 
     fn document(post_mortem: &PostMortem) -> Option<Vec<u8>> {
-        post_mortem.previous().unwrap().map(|death| death.document)
+        post_mortem.previous_run().unwrap().map(|run| run.document)
     }
 
     #[test]
-    fn a_run_that_dies_leaves_its_last_document_to_the_next() {
+    fn a_killed_run_leaves_its_last_document_to_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path());
-        assert_eq!(first.previous().unwrap(), None);
+        assert_eq!(first.previous_run().unwrap(), None);
         first.record(b"one").unwrap();
         first.record(b"two").unwrap();
-        first.note_cause("memory limit exceeded");
+        first.record_cause("memory limit exceeded");
         drop(first);
 
         let second = open(folder.path());
-        let death = second.previous().unwrap().unwrap();
-        assert_eq!(death.document, b"two");
-        assert_eq!(death.cause.as_deref(), Some("memory limit exceeded"));
+        let run = second.previous_run().unwrap().unwrap();
+        assert_eq!(run.document, b"two");
+        assert_eq!(run.cause.as_deref(), Some("memory limit exceeded"));
         second.record(b"three").unwrap();
         assert_eq!(document(&second).as_deref(), Some(&b"two"[..]));
         drop(second);
 
         let third = open(folder.path());
-        let death = third.previous().unwrap().unwrap();
-        assert_eq!(death.document, b"three");
-        assert_eq!(death.cause, None, "the second one had no time to say why");
+        let run = third.previous_run().unwrap().unwrap();
+        assert_eq!(run.document, b"three");
+        assert_eq!(run.cause, None, "the second run recorded no cause");
     }
 
     #[test]
-    fn a_run_that_ends_well_leaves_nothing_and_forgets_no_older_death() {
+    fn a_clean_exit_leaves_no_files_and_keeps_the_previous_run() {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path());
         first.record(b"one").unwrap();
         drop(first);
         let second = open(folder.path());
         second.record(b"two").unwrap();
-        second.note_cause("never mind");
-        second.ended_well();
+        second.record_cause("not a kill");
+        second.record_clean_exit();
         second.record(b"too late").unwrap();
         let third = open(folder.path());
-        let death = third.previous().unwrap().unwrap();
-        assert_eq!(death.document, b"one");
-        assert_eq!(death.cause, None);
+        let run = third.previous_run().unwrap().unwrap();
+        assert_eq!(run.document, b"one");
+        assert_eq!(run.cause, None);
     }
 
     #[test]
-    fn hosts_on_other_addresses_are_not_dead() {
+    fn a_running_host_on_another_address_is_not_a_previous_run() {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path());
         first.record(b"one").unwrap();
@@ -245,16 +259,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path());
         first.record(b"one").unwrap();
-        assert!(first.record(&vec![b'x'; DOCUMENT_MAX + 1]).is_err());
+        assert!(first.record(&vec![b'x'; MAX_DOCUMENT_BYTES + 1]).is_err());
         assert_eq!(document(&open(folder.path())).as_deref(), Some(&b"one"[..]));
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_keeps_nothing() {
+    fn a_folder_that_cannot_be_written_disables_the_post_mortem() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let post_mortem = open(file.path());
-        assert!(!post_mortem.is_on());
+        assert!(!post_mortem.is_enabled());
         post_mortem.record(b"one").unwrap();
-        assert_eq!(post_mortem.previous().unwrap(), None);
+        assert_eq!(post_mortem.previous_run().unwrap(), None);
     }
 }

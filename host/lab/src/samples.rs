@@ -1,7 +1,8 @@
-//! A bounded history of samples, one a second.
+//! A bounded series of samples, one per second.
 //!
-//! Distances in time are taken from the monotonic clock: setting the machine's clock neither empties
-//! nor stretches a window. The wall-clock time is kept beside it, for people and for charts.
+//! The series measures time on the monotonic clock, so a change of the machine's clock neither
+//! empties nor stretches a window. Each sample also has its wall-clock time, for people and for
+//! charts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,22 +12,21 @@ use plugin_host::timestamp::Timestamp;
 /// The time between two samples.
 pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Fifteen minutes of samples.
-pub(crate) const HISTORY_SAMPLES: usize = 900;
+/// The time that a series covers.
+const SERIES_WINDOW: Duration = Duration::from_secs(900);
 
-/// The time that they cover.
-const HISTORY: Duration = Duration::from_secs(900);
+/// The number of samples in a full series.
+pub(crate) const MAX_SAMPLES: usize =
+    (SERIES_WINDOW.as_secs() / SAMPLE_INTERVAL.as_secs()) as usize;
 
-/// A value and when it was read.
+/// A value and its time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample<T> {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub value: T,
+pub(crate) struct Sample<T> {
+    pub(crate) at: Timestamp,
+    pub(crate) value: T,
 }
 
-/// The last samples, oldest first; a full ring forgets the oldest.
+/// The last samples, oldest first. A full ring drops its oldest sample.
 #[derive(Debug, Clone)]
 pub(crate) struct SampleRing<T> {
     samples: VecDeque<Sample<T>>,
@@ -34,7 +34,7 @@ pub(crate) struct SampleRing<T> {
 }
 
 impl<T> SampleRing<T> {
-    /// A ring of at most `capacity` samples, at least one. Memory is taken as samples come in.
+    /// A ring of at most `capacity` samples, at least one. It allocates as samples arrive.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             samples: VecDeque::new(),
@@ -42,7 +42,7 @@ impl<T> SampleRing<T> {
         }
     }
 
-    /// Adds a sample. One that is older than the newest is dropped, so that the ring stays in order.
+    /// Adds a sample. A sample that is older than the newest one is dropped, to keep the order.
     pub(crate) fn push(&mut self, at: Timestamp, value: T) {
         if self
             .latest()
@@ -56,20 +56,20 @@ impl<T> SampleRing<T> {
         self.samples.push_back(Sample { at, value });
     }
 
-    /// Adds a sample, or, where the value has not changed, lets the newest one be of now: a value that stays takes two
-    /// samples, of its first and of its last moment.
+    /// Adds a sample, or moves the newest sample to `at` if the last two have this value already. A
+    /// value that stays the same takes two samples: for the start and the end of its time.
     pub(crate) fn push_change(&mut self, at: Timestamp, value: T)
     where
         T: PartialEq,
     {
-        let stays = |back: usize| {
-            let index = self.samples.len().checked_sub(back);
+        let has_value = |position_from_end: usize| {
+            let index = self.samples.len().checked_sub(position_from_end);
             index
                 .and_then(|i| self.samples.get(i))
                 .is_some_and(|s| s.value == value)
         };
-        if stays(1)
-            && stays(2)
+        if has_value(1)
+            && has_value(2)
             && let Some(newest) = self.samples.back_mut()
         {
             if newest.at.instant <= at.instant {
@@ -78,42 +78,45 @@ impl<T> SampleRing<T> {
             return;
         }
         self.push(at, value);
-        // What a value that stayed for long has made room for is taken only once it is needed.
-        let oldest = |ring: &Self| ring.samples.get(1).map(|s| s.at.instant);
-        while oldest(self)
-            .is_some_and(|second| at.instant.saturating_duration_since(second) > HISTORY)
+        // A value that stayed the same for long leaves samples older than the window behind.
+        let second = |ring: &Self| ring.samples.get(1).map(|s| s.at.instant);
+        while second(self)
+            .is_some_and(|second| at.instant.saturating_duration_since(second) > SERIES_WINDOW)
         {
             self.samples.pop_front();
         }
     }
 
-    /// The value that has stayed for this long, if there is one.
-    pub(crate) fn unchanged(&self, time: Duration) -> Option<&T>
+    /// The newest value, if it has stayed the same for at least `time`. Only for a ring that is
+    /// filled by [`SampleRing::push_change`].
+    pub(crate) fn unchanged_for(&self, time: Duration) -> Option<&T>
     where
         T: PartialEq,
     {
         let newest = self.latest()?;
         let before = self.samples.get(self.len().checked_sub(2)?)?;
-        let stayed = newest.at.instant.duration_since(before.at.instant);
-        (before.value == newest.value && stayed >= time).then_some(&newest.value)
+        let unchanged = newest.at.instant.duration_since(before.at.instant);
+        (before.value == newest.value && unchanged >= time).then_some(&newest.value)
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// The newest.
     pub(crate) fn latest(&self) -> Option<&Sample<T>> {
         self.samples.back()
     }
 
-    /// All of them, oldest first.
+    pub(crate) fn oldest(&self) -> Option<&Sample<T>> {
+        self.samples.front()
+    }
+
+    /// All samples, oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Sample<T>> + ExactSizeIterator {
         self.samples.iter()
     }
 
-    /// Those at most `window` older than the newest, oldest first.
+    /// The samples at most `window` older than the newest one, oldest first.
     pub(crate) fn window(&self, window: Duration) -> impl DoubleEndedIterator<Item = &Sample<T>> {
         let newest = self.latest().map(|latest| latest.at.instant);
         let start = self.samples.partition_point(|sample| {
@@ -122,12 +125,43 @@ impl<T> SampleRing<T> {
         self.samples.range(start..)
     }
 
-    /// The newest that is at least `age` old, seen from `now`; else the oldest there is.
+    /// The newest sample that is at least `age` old at `now`; without one, the oldest sample.
     pub(crate) fn before(&self, now: Instant, age: Duration) -> Option<&Sample<T>> {
-        let young = self
+        let old_enough = self
             .samples
             .partition_point(|sample| now.saturating_duration_since(sample.at.instant) >= age);
-        self.samples.get(young.saturating_sub(1))
+        self.samples.get(old_enough.saturating_sub(1))
+    }
+}
+
+impl<T: Copy + PartialEq> SampleRing<T> {
+    /// One sample per second at most `window` older than the newest one, oldest first. Between two
+    /// equal samples, the seconds that [`SampleRing::push_change`] left out are filled in.
+    pub(crate) fn each_second(&self, window: Duration) -> impl Iterator<Item = Sample<T>> {
+        let newest = self.latest().map(|s| s.at.instant);
+        let mut previous: Option<Sample<T>> = None;
+        let filled = self.iter().flat_map(move |sample| {
+            let before = previous
+                .replace(*sample)
+                .filter(|p| p.value == sample.value);
+            let gap = before.map_or(0.0, |p| {
+                (sample.at.instant - p.at.instant).as_secs_f64() / SAMPLE_INTERVAL.as_secs_f64()
+            });
+            let left_out = 1..gap.round() as u32;
+            let sample = *sample;
+            let filling = left_out.rev().filter_map(move |intervals| {
+                let ago = SAMPLE_INTERVAL * intervals;
+                Some(Sample {
+                    at: Timestamp {
+                        instant: sample.at.instant.checked_sub(ago)?,
+                        unix_seconds: sample.at.unix_seconds - ago.as_secs_f64(),
+                    },
+                    value: sample.value,
+                })
+            });
+            filling.chain(std::iter::once(sample))
+        });
+        filled.filter(move |s| newest.is_some_and(|n| n - s.at.instant <= window))
     }
 }
 
@@ -136,21 +170,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_stayed_is_told_from_what_has_changed() {
+    fn a_value_counts_as_unchanged_after_the_given_time() {
         let start = Instant::now();
         let minute = Duration::from_secs(60);
         let mut ring = SampleRing::new(900);
-        assert_eq!(ring.unchanged(minute), None);
+        assert_eq!(ring.unchanged_for(minute), None);
         ring.push_change(at(start, 0), 'a');
-        assert_eq!(ring.unchanged(minute), None);
+        assert_eq!(ring.unchanged_for(minute), None);
         ring.push_change(at(start, 1), 'b');
         ring.push_change(at(start, 2), 'b');
         ring.push_change(at(start, 60), 'b');
-        assert_eq!(ring.unchanged(minute), None);
+        assert_eq!(ring.unchanged_for(minute), None);
         ring.push_change(at(start, 61), 'b');
-        assert_eq!(ring.unchanged(minute), Some(&'b'));
+        assert_eq!(ring.unchanged_for(minute), Some(&'b'));
         ring.push_change(at(start, 62), 'c');
-        assert_eq!(ring.unchanged(minute), None);
+        assert_eq!(ring.unchanged_for(minute), None);
     }
 
     fn at(start: Instant, second: u64) -> Timestamp {
@@ -173,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_forgets_the_oldest_and_does_not_grow() {
+    fn a_full_ring_drops_its_oldest_sample_and_does_not_grow() {
         let ring = filled(Instant::now(), 5, 0..100);
         assert_eq!(values(ring.iter()), [95, 96, 97, 98, 99]);
         assert_eq!(ring.len(), 5);
@@ -181,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_measured_from_the_newest() {
+    fn a_window_is_measured_from_the_newest_sample() {
         let ring = filled(Instant::now(), 900, 0..100);
         assert_eq!(
             values(ring.window(Duration::from_secs(3))),
@@ -203,9 +237,9 @@ mod tests {
         let mut ring = filled(start, 900, 0..10);
         // The machine's clock is set back by a day.
         for second in 10..20 {
-            let mut moment = at(start, second);
-            moment.unix_seconds -= 86_400.0;
-            ring.push(moment, second);
+            let mut time = at(start, second);
+            time.unix_seconds -= 86_400.0;
+            ring.push(time, second);
         }
         assert_eq!(
             values(ring.window(Duration::from_secs(12))),
@@ -222,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_back_by_age() {
+    fn a_past_sample_is_found_by_its_age() {
         let start = Instant::now();
         let ring = filled(start, 900, 0..100);
         let now = start + Duration::from_millis(99_500);
@@ -233,12 +267,12 @@ mod tests {
         assert_eq!(back(0), Some(99));
         assert_eq!(back(10), Some(89));
         assert_eq!(back(99), Some(0));
-        assert_eq!(back(1000), Some(0), "the oldest there is");
+        assert_eq!(back(1000), Some(0), "the oldest sample");
         assert_eq!(SampleRing::<u64>::new(3).before(now, Duration::ZERO), None);
     }
 
     #[test]
-    fn a_value_that_stays_takes_two_samples_and_is_known_at_every_moment() {
+    fn an_unchanged_value_takes_two_samples_and_is_found_at_every_age() {
         let start = Instant::now();
         let mut ring = SampleRing::new(900);
         for second in 0..100 {
@@ -251,7 +285,7 @@ mod tests {
                 .map(|sample| sample.value)
         };
         assert_eq!((back(10), back(49), back(60)), (Some(8), Some(8), Some(7)));
-        // What is older than the history goes.
+        // Samples older than the window are dropped.
         ring.push_change(at(start, 2000), 9);
         assert_eq!(values(ring.iter()), [8, 9]);
     }
@@ -260,5 +294,21 @@ mod tests {
     fn capacity_is_at_least_one() {
         let ring = filled(Instant::now(), 0, 0..3);
         assert_eq!(values(ring.iter()), [2]);
+    }
+
+    #[test]
+    fn each_second_has_a_sample_whether_it_was_stored_or_left_out() {
+        let start = Instant::now();
+        let window = Duration::from_secs(60);
+        // Constant for a minute, then growing.
+        let value = |second: u64| second.max(60);
+        let (mut all, mut changes) = (SampleRing::new(900), SampleRing::new(900));
+        for second in 0..100 {
+            all.push(at(start, second), value(second));
+            changes.push_change(at(start, second), value(second));
+        }
+        assert!(changes.len() < 45, "{}", changes.len());
+        let expected: Vec<_> = all.window(window).copied().collect();
+        assert_eq!(changes.each_second(window).collect::<Vec<_>>(), expected);
     }
 }

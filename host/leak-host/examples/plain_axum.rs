@@ -1,12 +1,12 @@
-//! What the host is measured against: a plain axum service that gives the answer of `GET /api/data` and
-//! leaks nothing. It has what any such service has around its routes (a body limit, a guard against
+//! The baseline of the HTTP benchmark: a plain axum service that answers `GET /api/data` like the
+//! host and leaks nothing. It has the usual layers of such a service (a body limit, a guard against
 //! panics, a trace id, request metrics) and no plugins, no samples, no admin API.
 //!
-//! `cargo xtask bench http` starts it. It says its address as the host does.
+//! `cargo xtask bench http` starts it. It prints its address in the same line as the host.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a program for measurements"
+    reason = "a program for benchmarks"
 )]
 
 use std::time::Instant;

@@ -1,285 +1,198 @@
-//! The running service: builds its parts, listens, and stops in good order.
+//! The running host: starts its parts, serves until a signal, and shuts down.
+//!
+//! [`App::build`] starts every part that can fail, in the file `build.rs`. [`App::serve`] starts
+//! the background tasks and the servers, and stops them in the reverse order.
+
+mod build;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use axum::http::{Method, StatusCode};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::listener::answer;
+use crate::listener;
 use admin_api::ApiState;
-use lab::heap::Heaps;
-use lab::metrics::Metrics;
-use lab::metrics_refresh;
-use lab::monitor::Monitor;
-use lab::post_mortem::PostMortem;
-use plugin_host::engine;
-use plugin_host::load::cache::Cache;
-use plugin_host::load::loader::Loader;
-use plugin_host::load::watch;
+use lab::sampler;
 use plugin_host::registry::Registry;
 use process_memory::allocator;
-use process_memory::byte_size::ByteSize;
-use process_memory::limit::MemoryBudget;
-use process_memory::process::ProcessReader;
-use process_memory::watchdog::{LimitExceeded, Watchdog};
+use process_memory::watchdog::Watchdog;
 use telemetry::{Telemetry, logs};
 
-/// Time that requests in flight get after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(4);
+/// Time that requests in progress get after a signal.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Time that what still runs gets after everything else has ended.
-const LAST_TASKS: Duration = Duration::from_millis(500);
+/// Time that each later step of the shutdown gets.
+const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Serves until SIGTERM or Ctrl-C.
 ///
 /// # Errors
 ///
-/// When a part cannot be built: an address in use, an unknown leak in `--enable`, …
-pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+/// When a part cannot start: an address is in use, `--enable` names an unknown leak, …
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
-    raise_file_limit();
-    allocator::share_heaps();
+    build::raise_file_limit();
+    allocator::limit_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(async {
-        let app = App::build(&config).await?;
+    let result = runtime.block_on(async {
+        let app = App::build(config).await?;
         app.serve().await
     });
-    // A component that is being compiled cannot be interrupted.
-    runtime.shutdown_timeout(LAST_TASKS);
-    ended
+    // The compilation of a component cannot be interrupted; the host exits without waiting for it.
+    runtime.shutdown_timeout(SHUTDOWN_STEP_TIMEOUT);
+    result
 }
 
+/// Every part of the host, started and not serving yet.
 struct App {
-    lab: Arc<ApiState>,
+    state: Arc<ApiState>,
     telemetry: Telemetry,
-    service: TcpListener,
-    admin: Option<TcpListener>,
+    listeners: Listeners,
+    /// Plugins, event streams and background tasks.
     tasks: TaskTracker,
+    /// Cancelled when the host shuts down.
     stopping: CancellationToken,
     _watchdog: Option<Watchdog>,
 }
 
+/// The bound sockets.
+struct Listeners {
+    service: TcpListener,
+    /// `None` if the admin API is on the service's address.
+    admin: Option<TcpListener>,
+}
+
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
 impl App {
-    async fn build(config: &Config) -> anyhow::Result<Self> {
-        let listen = async |address| {
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on {address}"))
-        };
-        let service = listen(config.listen).await?;
-        let admin = match config.admin_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let budget = MemoryBudget::detect(config.memory_limit.map(ByteSize::bytes));
-        let monitor = Arc::new(Monitor::new(budget).context("cannot read the process's memory")?);
-        let post_mortem = match config.post_mortem_folder() {
-            Some(folder) => PostMortem::open(&folder, config.listen),
-            None => PostMortem::off(),
-        };
-        let watchdog = match config.memory_limit {
-            None => None,
-            Some(limit) => {
-                let reader = ProcessReader::new()?;
-                let last_words = post_mortem.clone();
-                Some(Watchdog::spawn(
-                    limit.bytes(),
-                    move || reader.resident_bytes(),
-                    move |exceeded: LimitExceeded| {
-                        last_words.note_cause(&exceeded.to_string());
-                        exceeded.exit_as_killed();
-                    },
-                )?)
-            }
-        };
-
-        let engine = engine::start().map_err(describe)?;
-        let cache = Cache::open(config.cache_folder(), &engine);
-        let loader =
-            Loader::new(engine, cache, config.max_plugin_size.bytes()).map_err(describe)?;
-        let tasks = TaskTracker::new();
-        let metrics = Arc::new(Metrics::new(
-            &config.service_name,
-            env!("CARGO_PKG_VERSION"),
-            &config.revision,
-        )?);
-        let registry = Arc::new(Registry::new(
-            loader,
-            config.plugins.clone(),
-            config.defaults(),
-            metrics.plugins.clone(),
-            tasks.clone(),
-        ));
-        registry.load_folder().await?;
-        for name in &config.enable {
-            let plugin = registry.get(name);
-            ensure!(
-                plugin.is_some(),
-                "--enable {name}: no such leak; there are {}",
-                known(&registry)
-            );
-            if let Some(plugin) = plugin {
-                registry.switch(&plugin, Some(true), Vec::new()).await?;
-            }
-        }
-        for endpoint in ["/api/data", "/health", "/metrics"] {
-            metrics.http.prepare(&Method::GET, endpoint, StatusCode::OK);
-        }
-        let heaps = Arc::new(Heaps::new(registry.loader().clone()));
-        let telemetry = {
-            let (metrics, registry) = (metrics.clone(), registry.clone());
-            let (monitor, heaps) = (monitor.clone(), heaps.clone());
-            let gather = move || {
-                if let Err(error) = metrics_refresh::refresh(&metrics, &registry, &monitor, &heaps)
-                {
-                    tracing::warn!(%error, "cannot read the process's memory");
-                }
-                metrics.families()
-            };
-            let version = env!("CARGO_PKG_VERSION");
-            Telemetry::start(
-                config.telemetry.settings()?,
-                &config.service_name,
-                version,
-                gather,
-            )?
-        };
-        monitor.watch_queue(telemetry.queue());
-        let lab = Arc::new(ApiState::new(
-            config.api_options(),
-            registry,
-            monitor,
-            heaps,
-            metrics,
-            post_mortem,
-            telemetry.tracer(),
-        ));
-        allocator::release_free_pages();
-        Ok(App {
-            lab,
-            telemetry,
-            service,
-            admin,
-            tasks,
-            stopping: CancellationToken::new(),
-            _watchdog: watchdog,
-        })
-    }
-
     async fn serve(self) -> anyhow::Result<()> {
+        let mut signals = Signals::listen()?;
+        let post_mortem_writer = self.start_background_tasks();
+        self.listeners.announce()?;
         let App {
-            lab,
+            state,
             telemetry,
-            service,
-            admin,
+            listeners,
             tasks,
             stopping,
             _watchdog,
         } = self;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let console = console::routes(state.clone(), tasks.clone(), stopping.clone());
+        let mut servers = listeners.serve(&state, console, &stopping);
 
-        let sampling = {
-            let (lab, stopping) = (lab.clone(), stopping.clone());
-            tasks.spawn(async move {
-                let requests = lab.clone();
-                let sampler =
-                    lab.monitor
-                        .clone()
-                        .run(lab.registry.clone(), lab.heaps.clone(), move || {
-                            requests.drop_unloaded();
-                            requests.requests()
-                        });
-                tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
-            })
-        };
-
-        let last_words = tasks.spawn(admin_api::post_mortem::record_until_stopped(lab.clone()));
-        tasks.spawn(watch::follow(lab.registry.clone(), stopping.clone()));
-
-        // Scripts read this line to learn the port.
-        println!("leak-host listening on http://{}", service.local_addr()?);
-        if let Some(admin) = &admin {
-            println!("leak-host admin API on http://{}", admin.local_addr()?);
-        }
-
-        let mut servers = tokio::task::JoinSet::new();
-        let mut listen = |listener: TcpListener, routes| {
-            let (timeout, stopping) = (lab.client_timeout(), stopping.clone());
-            servers.spawn(answer(listener, routes, timeout, stopping));
-        };
-        let console = console::routes(lab.clone(), tasks.clone(), stopping.clone());
-        match admin {
-            None => listen(service, admin_api::app(&lab, console)),
-            Some(admin) => {
-                listen(service, admin_api::service_app(&lab));
-                listen(admin, admin_api::admin_app(&lab, console));
-            }
-        }
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-            _ = interrupt.recv() => tracing::info!("Ctrl-C: draining"),
+            name = signals.recv() => tracing::info!("{name}: draining"),
             Some(ended) = servers.join_next() => ended?,
         }
+
         stopping.cancel();
-        let drained = tokio::time::timeout(DRAIN, async {
-            while servers.join_next().await.is_some() {}
-        })
-        .await;
-        if drained.is_err() {
-            tracing::warn!(
-                "connections still open after {} s: closing them",
-                DRAIN.as_secs()
-            );
-            servers.abort_all();
-        }
-        sampling.abort();
-        last_words.abort();
-        // Somebody who changes the list waits for a plugin that is slow.
-        let _ = tokio::time::timeout(LAST_TASKS, lab.registry.unload_all()).await;
+        drain(&mut servers).await;
+        post_mortem_writer.abort();
+        // Waits for a load or unload in progress, which a slow plugin can delay.
+        let _timed_out = timeout(SHUTDOWN_STEP_TIMEOUT, state.registry.unload_all()).await;
         tasks.close();
-        // Drivers end when their calls do; a call has a deadline of its own.
-        let _ = tokio::time::timeout(LAST_TASKS, tasks.wait()).await;
-        lab.post_mortem.ended_well();
+        // A driver ends with its last call, and each call has a time limit.
+        let _timed_out = timeout(SHUTDOWN_STEP_TIMEOUT, tasks.wait()).await;
+        state.post_mortem.record_clean_exit();
         telemetry.flush().await;
         Ok(())
     }
-}
 
-/// Compiled code is mapped from a file that stays open: a thousand plugins are more than many systems' soft limit.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
+    /// Starts the tasks that run next to the servers: the sampler, the watch of the plugins folder
+    /// and the writer of the post-mortem. The first two end with `stopping`. The writer goes on
+    /// during the drain, in case the host is killed then, and is returned to be aborted after it.
+    fn start_background_tasks(&self) -> AbortHandle {
+        let (state, stopping) = (self.state.clone(), self.stopping.clone());
+        self.tasks.spawn(async move {
+            let sampler = sampler::run(
+                state.monitor.clone(),
+                state.registry.clone(),
+                state.heaps.clone(),
+                || {
+                    state.drop_unloaded();
+                    state.requests()
+                },
+            );
+            tokio::select! { () = sampler => {}, () = stopping.cancelled() => {} }
+        });
+        let watch = Registry::follow_folder(self.state.registry.clone(), self.stopping.clone());
+        self.tasks.spawn(watch);
+        let post_mortem_writer = admin_api::post_mortem::record_until_stopped(self.state.clone());
+        self.tasks.spawn(post_mortem_writer).abort_handle()
     }
 }
 
-/// wasmtime's errors are no standard errors.
-fn describe(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow::anyhow!("{error:#}")
+impl Listeners {
+    /// Prints the addresses. Scripts read these lines to learn the ports.
+    fn announce(&self) -> std::io::Result<()> {
+        let service = self.service.local_addr()?;
+        println!("leak-host listening on http://{service}");
+        if let Some(admin) = &self.admin {
+            println!("leak-host admin API on http://{}", admin.local_addr()?);
+        }
+        Ok(())
+    }
+
+    /// Starts one server per listener. A separate admin listener also has the console and the one
+    /// service route that the console calls.
+    fn serve(
+        self,
+        state: &Arc<ApiState>,
+        console: Router,
+        stopping: &CancellationToken,
+    ) -> JoinSet<()> {
+        let mut servers = JoinSet::new();
+        let mut start = |listener: TcpListener, routes: Router| {
+            let (client_timeout, stopping) = (state.client_timeout(), stopping.clone());
+            servers.spawn(listener::serve(listener, routes, client_timeout, stopping));
+        };
+        match self.admin {
+            None => start(self.service, admin_api::app(state, console)),
+            Some(listener) => {
+                start(self.service, admin_api::service_app(state));
+                start(listener, admin_api::admin_app(state, console));
+            }
+        }
+        servers
+    }
 }
 
-fn known(registry: &Registry) -> String {
-    let plugins = registry.plugins();
-    if plugins.is_empty() {
-        return "none: --plugins names the folder they are loaded from".into();
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    plugins
-        .iter()
-        .map(|p| p.id())
-        .collect::<Vec<_>>()
-        .join(", ")
+
+    /// The name of the next signal.
+    async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "Ctrl-C",
+        }
+    }
+}
+
+/// Waits until the servers have answered the requests in progress.
+async fn drain(servers: &mut JoinSet<()>) {
+    let all_ended = async { while servers.join_next().await.is_some() {} };
+    if timeout(DRAIN_TIMEOUT, all_ended).await.is_err() {
+        let seconds = DRAIN_TIMEOUT.as_secs();
+        tracing::warn!("connections still open after {seconds} s: closing them");
+        servers.abort_all();
+    }
 }

@@ -1,20 +1,18 @@
-//! `leak-host check FILE`: conformance on the command line, without a service.
+//! `leak-host check FILE`: the conformance check on the command line, without a service.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
 
 use crate::config::CheckArgs;
+use crate::plugin_loader;
 use admin_api::conformance::ReportBody;
-use plugin_host::conformance::{self, Report, Terms};
-use plugin_host::engine;
-use plugin_host::load::cache::Cache;
-use plugin_host::load::loader::Loader;
+use plugin_host::conformance::{self, CheckOptions, Report};
 
-/// The exit code of a component that could not be checked at all.
-const NOT_CHECKED: u8 = 2;
+/// The exit code if the component cannot be checked.
+const EXIT_NOT_CHECKED: u8 = 2;
 
-/// Checks a file and prints what was found. Exits with 0 if it conforms, with 1 if not.
+/// Checks a component and prints the report. Exits with 0 if the component conforms, else with 1.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     match check(args) {
         Ok(report) => {
@@ -32,7 +30,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         }
         Err(error) => {
             eprintln!("leak-host check: {error:#}");
-            ExitCode::from(NOT_CHECKED)
+            ExitCode::from(EXIT_NOT_CHECKED)
         }
     }
 }
@@ -47,7 +45,7 @@ fn print_json(report: Report) {
 fn check(args: &CheckArgs) -> anyhow::Result<Report> {
     let component = std::fs::read(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
-    let terms = Terms {
+    let terms = CheckOptions {
         requests: args.requests,
         deadline: args.plugin_deadline,
     };
@@ -55,10 +53,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let engine = engine::start().map_err(|e| anyhow::anyhow!("{e:#}"))?;
-        let cache = Cache::open(None, &engine);
-        let loader = Loader::new(engine, cache, args.max_plugin_size.bytes())
-            .map_err(|e| anyhow::anyhow!("{e:#}"))?;
+        let loader = plugin_loader::start(None, args.max_plugin_size)?;
         Ok(conformance::check(&loader, component.into(), terms).await?)
     })
 }

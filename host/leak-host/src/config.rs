@@ -1,206 +1,242 @@
-//! What the command line and the environment say. Parsed once; nothing else reads the environment.
+//! The command line and the environment, parsed once. No other module reads the environment.
+
+mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use admin_api::ApiOptions;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
-use plugin_host::settings::Defaults;
+use plugin_host::settings::{Defaults, HeapProfile};
 use process_memory::byte_size::ByteSize;
 use telemetry::logs::LogOptions;
 use telemetry::options::TelemetryOptions;
 
-/// Hosts leak patterns as WebAssembly components and shows what they do to memory.
+/// Runs leak patterns as WebAssembly components and shows their effect on memory
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct CommandLine {
-    /// What to do instead of serving.
+    /// A command that replaces serving.
     #[command(subcommand)]
     pub(crate) action: Option<Action>,
-    /// How to serve.
+    /// The options for serving.
     #[command(flatten)]
     pub(crate) config: Config,
 }
 
-/// What the program can do besides serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Checks whether a component keeps the promises of the contract, and exits with 0 if it does, 1 if it does not, 2
-    /// if it cannot be checked.
+    /// Check whether a component conforms to the plugin contract
+    ///
+    /// Exits with 0 if the component conforms, with 1 if it does not, and with 2 if it cannot be
+    /// checked.
     Check(CheckArgs),
-    /// Asks a running host for its health and exits with 0 or 1: for containers without a shell.
+    /// Ask a running host for its health, for containers without a shell
+    ///
+    /// Exits with 0 if the host is healthy, else with 1.
     Health {
-        /// Where the host listens.
-        #[arg(long, env = "LEAK_LISTEN", default_value = "127.0.0.1:8080")]
+        /// Address that the host listens on
+        #[arg(
+            long,
+            env = "LEAK_LISTEN",
+            value_name = "ADDR",
+            default_value = "127.0.0.1:8080"
+        )]
         listen: SocketAddr,
     },
 }
 
-/// What is checked, and how.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The component.
+    /// The component (*.wasm)
     pub(crate) file: PathBuf,
 
-    /// Prints JSON instead of a table.
+    /// Print JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Requests of each run, 50 to 5000.
-    #[arg(long, default_value_t = conformance::REQUESTS, value_parser = requests)]
+    /// Requests in each run, 50 to 5000
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = conformance::REQUESTS,
+        value_parser = values::requests
+    )]
     pub(crate) requests: u32,
 
-    /// Time that one call may take.
-    #[arg(long, default_value = "250ms", value_parser = deadline)]
+    /// Time limit of one call into the plugin, 10ms to 60s
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = values::deadline)]
     pub(crate) plugin_deadline: Duration,
 
-    /// The largest component that is taken.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = component_size)]
+    /// Largest component that is accepted, 1KiB to 1GiB
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        value_parser = values::component_size
+    )]
     pub(crate) max_plugin_size: ByteSize,
 }
 
-/// How the host serves.
 #[derive(Debug, Args)]
 pub(crate) struct Config {
-    /// Where the service listens; port 0 takes a free one.
-    #[arg(long, env = "LEAK_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Address of the service; port 0 takes a free port
+    #[arg(
+        long,
+        env = "LEAK_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080"
+    )]
     pub(crate) listen: SocketAddr,
 
-    /// Where the admin API listens, if not with the service.
+    /// Separate address for the admin API and the console [default: the service's address]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin_listen: Option<SocketAddr>,
 
-    /// What a call to the admin API must bring as `Authorization: Bearer TOKEN`.
-    #[arg(long, env = "LEAK_ADMIN_TOKEN", hide_env_values = true)]
+    /// Require this token in calls to the admin API, as `Authorization: Bearer TOKEN`
+    #[arg(
+        long,
+        env = "LEAK_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
     pub(crate) admin_token: Option<String>,
 
-    /// The folder of plugins: each *.wasm in it is loaded.
+    /// Folder of the plugins: every *.wasm file in it is loaded, and changes are followed
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
 
-    /// The checkout that the plugins were built from: the console shows the source lines that hold memory.
+    /// Checkout that the plugins were built from; the console shows their source lines from it
     #[arg(long, env = "LEAK_SOURCE_ROOT", value_name = "DIR")]
     pub(crate) source_root: Option<PathBuf>,
 
-    /// The largest component that is taken, from the folder or by the admin API: 64MiB.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = component_size)]
+    /// Largest component that is loaded, from the folder or by the admin API, 1KiB to 1GiB
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        value_parser = values::component_size
+    )]
     pub(crate) max_plugin_size: ByteSize,
 
-    /// The leaks that are on from the start.
+    /// Leaks that are enabled at the start, separated by commas
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) enable: Vec<String>,
 
-    /// The folder of compiled plugins; the user's cache folder by default.
+    /// Folder for compiled plugins [default: leak-lab/compiled in the user's cache folder]
     #[arg(long, env = "LEAK_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
 
-    /// Keeps no compiled plugins on disk.
+    /// Store no compiled plugins on disk
     #[arg(long, conflicts_with = "cache")]
     pub(crate) no_cache: bool,
 
-    /// Where the last readings are kept for after a death; a folder beside the compiled plugins by default,
-    /// unless the port is 0.
+    /// Folder for the last readings, which the next host shows after a kill
+    ///
+    /// The default is the folder `post-mortem` in the folder for compiled plugins. With port 0
+    /// there is no default, and no readings are stored.
     #[arg(long, env = "LEAK_POST_MORTEM", value_name = "DIR")]
     pub(crate) post_mortem: Option<PathBuf>,
 
-    /// Keeps nothing for after a death.
+    /// Store no readings for a post-mortem
     #[arg(long, conflicts_with = "post_mortem")]
     pub(crate) no_post_mortem: bool,
 
-    /// The service's name in answers, metrics and traces.
-    #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "leaky-service")]
+    /// Name of the service in answers, metrics and traces
+    #[arg(
+        long,
+        env = "OTEL_SERVICE_NAME",
+        value_name = "NAME",
+        default_value = "leaky-service"
+    )]
     pub(crate) service_name: String,
 
-    /// The revision of the sources, for `leak_build_info`. Read at the start: compiled in, it would have the host
-    /// compiled anew for each commit.
+    // Read at the start and not compiled in, or each commit would recompile the host.
+    /// Source revision, for `leak_build_info`
     #[arg(long, env = "LEAK_REVISION", hide = true, default_value = "unknown")]
     pub(crate) revision: String,
 
-    /// Time that each answer of /api/data takes at least, like `5ms`: a stand-in for real work.
-    #[arg(long, default_value = "0ms", value_parser = duration)]
+    /// Least time that /api/data takes to answer, to simulate work: 500us, 5ms, 1.5s
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration)]
     pub(crate) base_latency: Duration,
 
-    /// Time that a client may take for the headers of a request or between two parts of its body, and may leave a
-    /// connection without a request.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = client_timeout)]
+    /// Time limit for a client, 100ms to 3600s
+    ///
+    /// It applies to the headers of a request, to each pause in its body, and to a connection
+    /// without requests.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::client_timeout)]
     pub(crate) client_timeout: Duration,
 
-    /// Exit with 137 when the process grows over this, as the kernel would kill it in a container: 256MiB.
+    /// Memory limit of the process, such as 256MiB [default: the limit of the container, if any]
+    ///
+    /// When the resident memory exceeds it, the host exits with status 137, like a container that
+    /// the kernel kills.
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<ByteSize>,
 
-    /// Linear memory that one plugin may have: 64MiB. Without it, what wasm allows (4 GiB).
-    #[arg(long, value_name = "SIZE", value_parser = plugin_memory)]
+    /// Linear memory limit of each plugin, 1MiB to 4GiB [default: 4GiB, the most that wasm allows]
+    #[arg(long, value_name = "SIZE", value_parser = values::plugin_memory)]
     pub(crate) plugin_memory_limit: Option<ByteSize>,
 
-    /// Time that one call into a plugin may take.
-    #[arg(long, default_value = "250ms", value_parser = deadline)]
+    /// Time limit of one call into a plugin, 10ms to 60s
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = values::deadline)]
     pub(crate) plugin_deadline: Duration,
 
-    /// Whether plugins keep live bytes by source line; each can be switched on its own.
-    #[arg(long, value_enum, default_value_t = HeapProfile::Exact)]
+    /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
+    #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
 
-    /// What is logged, and how.
+    /// The log.
     #[command(flatten)]
     pub(crate) log: LogOptions,
 
-    /// Where traces and metrics go.
+    /// Export of traces and metrics.
     #[command(flatten)]
     pub(crate) telemetry: TelemetryOptions,
 
-    /// Where the user's cache folder is.
+    /// The user's cache folder
     #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
     xdg_cache_home: Option<PathBuf>,
 
-    /// Where the user's home is.
+    /// The user's home
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
 }
 
-/// Whether live bytes are kept by source line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HeapProfile {
-    /// Every allocation counts.
-    Exact,
-    /// Plugins run as they are.
-    Off,
-}
-
 impl Config {
-    /// The folder of compiled plugins, or none.
+    /// The folder for compiled plugins. `None` with `--no-cache`, or if the user has no home.
     pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
         if self.no_cache {
             return None;
         }
-        let user = || {
+        let user_cache = || {
             self.xdg_cache_home
                 .clone()
                 .or_else(|| Some(self.home.as_ref()?.join(".cache")))
         };
         self.cache
             .clone()
-            .or_else(|| Some(user()?.join("leak-lab").join("compiled")))
+            .or_else(|| Some(user_cache()?.join("leak-lab").join("compiled")))
     }
 
-    /// Where the last readings are kept for after a death, or none. A host on a port of its own choice is found
-    /// by nobody afterwards, so it keeps some only if told where.
+    /// The folder for the last readings. With port 0 there is no default folder, because no later
+    /// host would use the same port and find the readings.
     pub(crate) fn post_mortem_folder(&self) -> Option<PathBuf> {
         if self.no_post_mortem {
             return None;
         }
-        let beside = || {
-            let found_again = self.listen.port() != 0;
-            let cache = self.cache_folder().filter(|_| found_again)?;
+        let default = || {
+            let has_fixed_port = self.listen.port() != 0;
+            let cache = self.cache_folder().filter(|_| has_fixed_port)?;
             Some(cache.join("post-mortem"))
         };
-        self.post_mortem.clone().or_else(beside)
+        self.post_mortem.clone().or_else(default)
     }
 
-    /// The options that the HTTP API needs.
+    /// The options of the HTTP API.
     pub(crate) fn api_options(&self) -> ApiOptions {
         ApiOptions {
             service_name: self.service_name.clone(),
@@ -212,98 +248,56 @@ impl Config {
         }
     }
 
-    /// What every plugin starts with.
+    /// The settings that every plugin starts with.
     pub(crate) fn defaults(&self) -> Defaults {
         Defaults {
             deadline: self.plugin_deadline,
             memory_limit: self.plugin_memory_limit.map(ByteSize::bytes),
-            heap_profile: self.heap_profile == HeapProfile::Exact,
+            heap_profile: self.heap_profile,
         }
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit.trim() {
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        _ => return Err("takes a number with a unit: 500us, 5ms, 1.5s".into()),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "takes a number with a unit: 5ms".to_owned())?;
-    Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
-}
-
-fn deadline(text: &str) -> Result<Duration, String> {
-    let value = duration(text)?;
-    let range = Duration::from_millis(10)..=Duration::from_secs(60);
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err("takes 10ms to 60s".into())
-    }
-}
-
-fn client_timeout(text: &str) -> Result<Duration, String> {
-    let value = duration(text)?;
-    let range = Duration::from_millis(100)..=Duration::from_secs(3600);
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err("takes 100ms to 3600s".into())
-    }
-}
-
-fn plugin_memory(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize = text.parse().map_err(|e| format!("{e}"))?;
-    if (1 << 20..=1 << 32).contains(&size.bytes()) {
-        Ok(size)
-    } else {
-        Err("takes 1MiB to 4GiB".into())
-    }
-}
-
-fn requests(text: &str) -> Result<u32, String> {
-    let range = conformance::REQUESTS_RANGE;
-    match text.parse() {
-        Ok(requests) if range.contains(&requests) => Ok(requests),
-        _ => Err(format!("takes {} to {}", range.start(), range.end())),
-    }
-}
-
-fn component_size(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize = text.parse().map_err(|e| format!("{e}"))?;
-    if (1 << 10..=1 << 30).contains(&size.bytes()) {
-        Ok(size)
-    } else {
-        Err("takes 1KiB to 1GiB".into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::builder::Resettable;
+    use clap::{CommandFactory, FromArgMatches};
+
     use super::*;
 
-    #[test]
-    fn durations_need_a_unit() {
-        assert_eq!(duration("5ms"), Ok(Duration::from_millis(5)));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("20us"), Ok(Duration::from_micros(20)));
-        for bad in ["5", "ms", "-1s", "5 hours", ""] {
-            assert!(duration(bad).is_err(), "{bad:?}");
-        }
-        assert!(deadline("9ms").is_err());
-        assert!(client_timeout("0s").is_err() && client_timeout("60s").is_ok());
+    /// Parses options without the environment of the test.
+    fn parse(args: &[&str]) -> Config {
+        let command = CommandLine::command().mut_args(|arg| arg.env(Resettable::Reset));
+        let args = ["leak-host", "--home", "/home/me"].iter().chain(args);
+        let matches = command.try_get_matches_from(args).unwrap();
+        CommandLine::from_arg_matches(&matches).unwrap().config
     }
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn compiled_plugins_are_stored_in_the_users_cache_folder() {
+        let folder = |args: &[&str]| parse(args).cache_folder();
+        let path = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(folder(&[]), path("/home/me/.cache/leak-lab/compiled"));
+        let own = ["--xdg-cache-home", "/cache"];
+        assert_eq!(folder(&own), path("/cache/leak-lab/compiled"));
+        assert_eq!(folder(&["--cache", "/elsewhere"]), path("/elsewhere"));
+        assert_eq!(folder(&["--no-cache"]), None);
+    }
+
+    #[test]
+    fn readings_are_stored_with_the_compiled_plugins_unless_the_port_is_free() {
+        let folder = |args: &[&str]| parse(args).post_mortem_folder();
+        let path = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(folder(&["--cache", "/c"]), path("/c/post-mortem"));
+        let free_port = ["--cache", "/c", "--listen", "127.0.0.1:0"];
+        assert_eq!(folder(&free_port), None);
+        let named = ["--listen", "127.0.0.1:0", "--post-mortem", "/p"];
+        assert_eq!(folder(&named), path("/p"));
+        assert_eq!(folder(&["--no-post-mortem"]), None);
     }
 }

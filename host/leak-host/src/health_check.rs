@@ -6,42 +6,43 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-/// Longer than this, and the host is not healthy.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit of the connect, of each write and of each read.
+const IO_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks `GET /health`.
+/// The most bytes of the response that are read.
+const MAX_RESPONSE_BYTES: u64 = 64 << 10;
+
+/// Sends `GET /health` to the host that listens on `listen`.
 ///
 /// # Errors
 ///
-/// When there is no answer with status 200 in time.
-pub(crate) fn ask(listen: SocketAddr) -> anyhow::Result<()> {
+/// When there is no response with status 200 in time.
+pub(crate) fn check(listen: SocketAddr) -> anyhow::Result<()> {
     let address = reachable(listen);
-    let mut connection = TcpStream::connect_timeout(&address, PATIENCE)
-        .with_context(|| format!("nobody listens on {address}"))?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.set_write_timeout(Some(PATIENCE))?;
+    let mut connection = TcpStream::connect_timeout(&address, IO_TIMEOUT)
+        .with_context(|| format!("cannot connect to {address}"))?;
+    connection.set_read_timeout(Some(IO_TIMEOUT))?;
+    connection.set_write_timeout(Some(IO_TIMEOUT))?;
     write!(
         connection,
         "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     connection
-        .take(64 << 10)
-        .read_to_end(&mut answer)
-        .context("no answer")?;
-    let status = String::from_utf8_lossy(&answer)
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+        .take(MAX_RESPONSE_BYTES)
+        .read_to_end(&mut response)
+        .with_context(|| format!("no response from {address}"))?;
+    let response = String::from_utf8_lossy(&response);
+    let status_line = response.lines().next().unwrap_or_default();
     ensure!(
-        status.split(' ').nth(1) == Some("200"),
-        "the answer is {status:?}"
+        status_line.split(' ').nth(1) == Some("200"),
+        "unhealthy: the status line of the response is {status_line:?}"
     );
     Ok(())
 }
 
-/// Who listens everywhere can be asked on the loopback.
+/// The address to connect to: a host that listens on all addresses is asked on the loopback
+/// address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everywhere_is_asked_on_the_loopback() {
+    fn a_host_on_all_addresses_is_asked_on_the_loopback() {
         for (listen, asked) in [
             ("0.0.0.0:8080", "127.0.0.1:8080"),
             ("[::]:80", "[::1]:80"),

@@ -1,7 +1,9 @@
-//! The connections of one listener: taken, answered, and let go when their clients do not go on.
+//! The connections of one listener: accepts them, serves them, and closes them when a client
+//! stalls.
 //!
-//! By hyper itself: `axum::serve` has no time limits, and a server that has them and counts each request cost a fifth of
-//! the requests that this one answers. HTTP/1.1 only, as before a proxy and in a lab.
+//! This module uses hyper directly. `axum::serve` has no time limits, and a server that has them
+//! and counts each request served a fifth fewer requests than this one. It speaks HTTP/1.1 only,
+//! which is enough behind a proxy and in a lab.
 
 use std::time::Duration;
 
@@ -14,12 +16,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Time between two tries while no connection can be taken, as when all files are open.
-const BREATH: Duration = Duration::from_millis(50);
+/// The pause after a failed accept, for example when the process has no free file descriptor.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Answers until `stopping`, and then those requests that have begun. A client has `client_timeout` for the headers of a
-/// request, counted from the end of the one before. Dropped, it closes every connection.
-pub(crate) async fn answer(
+/// Serves until `stopping` is cancelled, and then finishes the requests in progress.
+///
+/// `client_timeout` limits the time between the end of one request and the headers of the next one.
+/// Dropping the future closes every connection.
+pub(crate) async fn serve(
     listener: TcpListener,
     routes: Router,
     client_timeout: Duration,
@@ -31,17 +35,18 @@ pub(crate) async fn answer(
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
-        let taken = tokio::select! {
+        let accepted = tokio::select! {
             () = stopping.cancelled() => break,
             Some(_ended) = connections.join_next() => continue,
-            taken = listener.accept() => taken,
+            accepted = listener.accept() => accepted,
         };
-        // Answers are written whole, so nothing is won by holding a part of one back.
-        let stream = match taken.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
+        // Each response is written at once, so Nagle's algorithm would only delay its last part.
+        let stream = accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream));
+        let stream = match stream {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::debug!(%error, "a connection was not taken");
-                tokio::time::sleep(BREATH).await;
+                tracing::debug!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
@@ -49,7 +54,7 @@ pub(crate) async fn answer(
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async {
             if let Err(error) = connection.await {
-                tracing::trace!(%error, "a connection ended");
+                tracing::trace!(%error, "connection ended with an error");
             }
         });
     }

@@ -1,11 +1,12 @@
-//! The leak lab's host: loads each leak pattern as a WebAssembly component, hands it the service's requests,
-//! and shows what that does to memory.
+//! The leak lab's host: runs each leak pattern as a WebAssembly component, passes the service's
+//! requests to it, and shows its effect on memory.
 
 mod app;
 mod check;
 mod config;
 mod health_check;
 mod listener;
+mod plugin_loader;
 
 use std::process::ExitCode;
 
@@ -14,12 +15,12 @@ use config::{Action, CommandLine};
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
-    let outcome = match command_line.action {
+    let result = match command_line.action {
         Some(Action::Check(args)) => return check::run(&args),
-        Some(Action::Health { listen }) => health_check::ask(listen),
-        None => app::run(command_line.config),
+        Some(Action::Health { listen }) => health_check::check(listen),
+        None => app::run(&command_line.config),
     };
-    match outcome {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("leak-host: {error:#}");

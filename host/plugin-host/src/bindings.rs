@@ -1,4 +1,4 @@
-//! What `wit/leak-plugin.wit` becomes in Rust. Nothing but [`crate`] sees these types.
+//! The Rust types of `wit/leak-plugin.wit`. They never leave this crate.
 #![allow(missing_docs, reason = "generated; the documentation is in the WIT")]
 #![allow(unreachable_pub, reason = "generated")]
 #![allow(clippy::all, reason = "generated")]

@@ -1,6 +1,82 @@
-//! The path of one request to the plugins that are on.
+//! The request path: one request to all enabled plugins, and their answers.
+//!
+//! ```text
+//! HTTP handler     Dispatcher/FanOut     Batcher            invoke (driver)       Instance
+//!      |                  |                 |                     |                  |
+//!      |-- dispatch ----->|                 |                     |                  |
+//!      |                  |-- submit ------>| queue of this       |                  |
+//!      |                  |                 | worker thread       |                  |
+//!      |                  |                 |                     |                  |
+//!      |                  |                 | (yields once, if    |                  |
+//!      |                  |                 | batches are worth   |                  |
+//!      |                  |                 | it: other requests  |                  |
+//!      |                  |                 | join the queue)     |                  |
+//!      |                  |                 |                     |                  |
+//!      |                  |                 | for each plugin:    |                  |
+//!      |                  |                 |-- try_serve ------->| lock the driver  |
+//!      |                  |                 |                     | for each call:   |
+//!      |                  |                 |                     |   admit          |
+//!      |                  |                 |                     |-- on_request --->| guest
+//!      |                  |                 |                     |<-----------------|
+//!      |                  |                 |                     |   publish        |
+//!      |                  |<-- answer ------|---------------------|                  |
+//!      |                  |                 |                     |                  |
+//!      |                  |                 | plugins still busy: |                  |
+//!      |                  |                 |-- serve_queued ---->| wait for the     |
+//!      |                  |<-- hand_off ----|                     | lock in a task   |
+//!      |                  | wait for the    |                     |                  |
+//!      |                  | missing answers,|                     |                  |
+//!      |                  | with a timeout  |                     |                  |
+//!      |<-- answers ------|                 |                     |                  |
+//! ```
+//!
+//! - [`fan_out`] is one request: its calls, its answers, and the wait for them.
+//! - `batcher` groups the calls of many requests by plugin, and decides when and where they run.
+//! - `invoke` is the part with a locked driver: which requests reach the guest, the call itself,
+//!   and what is recorded of it.
+//! - `invocation_span` is the trace span of a call.
+//!
+//! What bounds the path: a request waits for a plugin for at most the deadline of one call plus a
+//! grace time for the queue. At most 2,048 calls wait for one plugin. A request that was dropped
+//! leaves its calls in progress; they run to their end.
 
-pub(crate) mod batcher;
+mod batcher;
 pub mod fan_out;
 pub mod invocation_span;
-pub mod request;
+mod invoke;
+
+use std::sync::Arc;
+
+use telemetry::context::TraceContext;
+use tokio_util::task::TaskTracker;
+
+use crate::dispatch::batcher::Batcher;
+use crate::dispatch::fan_out::{FanOut, PluginAnswer};
+use crate::driver::handle::Plugin;
+use crate::instance::request::GuestRequest;
+
+/// Sends requests to plugins.
+pub(crate) struct Dispatcher {
+    batcher: Batcher,
+}
+
+impl Dispatcher {
+    /// Calls that wait run on `tasks`.
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        Dispatcher {
+            batcher: Batcher::new(tasks),
+        }
+    }
+
+    /// Sends a request to these plugins and waits for their answers, which are in the same order.
+    pub(crate) async fn dispatch(
+        &self,
+        plugins: Arc<[Arc<Plugin>]>,
+        request: GuestRequest,
+        trace: TraceContext,
+    ) -> Vec<PluginAnswer> {
+        let fan_out = Arc::new(FanOut::new(request, trace, plugins.len()));
+        self.batcher.submit(fan_out.clone(), plugins.clone()).await;
+        fan_out.answers(&plugins).await
+    }
+}

@@ -1,22 +1,24 @@
-//! The wasm engine: one for the process, with the clock that interrupts guests which do not return.
+//! The wasm engine: one for the process, with the epoch clock that interrupts guests which do not
+//! return.
 //!
-//! Epochs instead of fuel: a guest pays one load and compare at each loop header, nothing per instruction. The
-//! clock counts ticks that really happened, so a process that was stopped or starved does not see all its
-//! guests time out at once.
+//! The host interrupts by epochs, not by fuel: a guest pays one load and one compare at each loop
+//! header, and nothing per instruction. The clock counts ticks that really happened. A process that
+//! was stopped or starved therefore does not see all its guests time out at once.
 
 use std::thread;
 use std::time::Duration;
 
 use wasmtime::{Config, Engine};
 
-/// How often a running guest lets others run, and the resolution of a call's deadline.
+/// Time between two epoch ticks: the resolution of a call's deadline.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// Builds the engine and starts its clock, which ends when the last clone of the engine is gone.
+/// Builds the engine and starts its clock thread. The thread ends after the last clone of the
+/// engine is dropped.
 ///
 /// # Errors
 ///
-/// When the machine has no code generator, or no thread can be started.
+/// When the machine has no code generator, or when no thread can be started.
 pub fn start() -> wasmtime::Result<Engine> {
     let engine = Engine::new(&config())?;
     let clock = engine.weak();
@@ -38,7 +40,7 @@ pub fn start() -> wasmtime::Result<Engine> {
 fn config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
-    // Backtraces without line tables: symbols are looked up by the lab itself, off the request path.
+    // Backtraces without line tables: the lab reads symbols itself, off the request path.
     guest_heap::configure(&mut config);
     // No plugin uses component-model async; without its bookkeeping each host call is cheaper.
     config.concurrency_support(false);

@@ -1,74 +1,79 @@
-//! What can go wrong with a plugin, without a word of HTTP.
+//! What can go wrong with a plugin. Nothing here knows HTTP; `admin-api` maps errors to statuses.
 
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use crate::metrics::{InvocationOutcome, TrapReason};
 
-/// Why something asked of a plugin was not done.
+/// Why the host did not do what was asked of a plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    /// The bytes are no component of this contract.
+    /// The component is invalid, or does not fit the contract. The fault is the component's.
     #[error("{0}")]
     Refused(String),
-    /// The component is larger than the host takes.
-    #[error("the component has {} bytes; {limit} is the most", .size.map_or("too many".to_owned(), |s| s.to_string()))]
+    /// The host itself failed. The message is for the log, not for a client.
+    #[error("internal failure of the host: {0}")]
+    Internal(String),
+    /// The component exceeds the size limit.
+    #[error("the component has {} bytes; the limit is {limit}", .size.map_or("too many".to_owned(), |s| s.to_string()))]
     TooLarge {
-        /// Its size in bytes, if it arrived whole.
+        /// Its size in bytes; `None` when the host stopped reading at the limit.
         size: Option<u64>,
-        /// The most that is taken, in bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// The component is another plugin than the one that was named.
+    /// The component has another id than the request named.
     #[error("the component is the plugin {found:?}, not {wanted:?}")]
     IdMismatch {
-        /// The id that was named.
+        /// The id in the request.
         wanted: String,
         /// The id in the component.
         found: String,
     },
-    /// The file that a plugin would have in the plugins folder is another plugin's.
-    #[error("{file} in the plugins folder is the plugin {owner:?}")]
+    /// Another plugin was loaded from the file that this plugin needs in the plugins folder.
+    #[error("{file} in the plugins folder belongs to the plugin {owner:?}")]
     FileTaken {
         /// The file's name.
         file: String,
         /// The id of the plugin that was loaded from it.
         owner: String,
     },
-    /// No plugin of this id is loaded.
+    /// No plugin with this id is loaded.
     #[error("there is no plugin {0:?}")]
     Unknown(String),
-    /// The component could not be read from disk or from the cache.
+    /// The host cannot read the component from disk or from the cache.
     #[error("cannot read {path}: {source}")]
     Unreadable {
-        /// Which file.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// The system's error.
+        source: io::Error,
     },
-    /// Another component has this id already.
+    /// Another component already has this id.
     #[error("the id {id:?} is taken by {owner}")]
     IdTaken {
-        /// The id that both want.
+        /// The id that both components have.
         id: String,
-        /// Where the other one comes from.
+        /// The source of the other component.
         owner: String,
     },
-    /// A setting that the plugin does not have.
+    /// The plugin has no setting with this name.
     #[error("{plugin} has no setting {name:?}")]
     UnknownSetting {
         /// The plugin's id.
         plugin: String,
-        /// The name that was asked for.
+        /// The unknown name.
         name: String,
-        /// The names there are.
+        /// The names of all settings of the plugin.
         known: Vec<String>,
     },
-    /// A value that the setting does not take.
+    /// The setting does not accept this value.
     #[error("{name}: {message}")]
     InvalidValue {
         /// The setting's name.
         name: String,
-        /// The type and range it takes.
+        /// The type and range it accepts.
         message: String,
     },
     /// The plugin is exhausted or faulted.
@@ -78,41 +83,41 @@ pub enum PluginError {
         plugin: String,
         /// `exhausted` or `faulted`.
         state: &'static str,
-        /// What happened to it.
+        /// The reason of its fault.
         reason: String,
     },
-    /// No more calls may wait for it.
-    #[error("{0} has too many calls waiting")]
+    /// Too many calls are queued for the plugin, or this call was queued for too long.
+    #[error("too many calls are queued for {0}")]
     Overloaded(String),
     /// The plugin was unloaded, or the host is stopping.
     #[error("{0} is being unloaded")]
     Gone(String),
-    /// The guest failed while it did what was asked; it has been retired.
+    /// The guest failed during the operation. Its instance is retired.
     #[error("{plugin} failed: {fault}")]
     Failed {
         /// The plugin's id.
         plugin: String,
-        /// How it failed.
+        /// How the guest ended.
         fault: Fault,
     },
-    /// A fresh instance did not start; the plugin is as it was.
+    /// A fresh instance does not start. The old instance goes on.
     #[error("a fresh instance of {plugin} does not start: {fault}")]
     NotStarted {
         /// The plugin's id.
         plugin: String,
-        /// How it failed.
+        /// How the fresh instance ended.
         fault: Fault,
     },
 }
 
-/// How a guest ended. The store it ran in is never called again.
+/// How a guest ended. The host never calls its store again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What kind of end it was.
+    /// The kind of end.
     pub kind: FaultKind,
-    /// One sentence for the person who reads the status.
+    /// One sentence for a person who reads the status.
     pub reason: String,
-    /// The guest's call stack, innermost first, when there was one.
+    /// The guest's call stack, innermost frame first; empty when there was none.
     pub backtrace: Vec<Frame>,
 }
 
@@ -121,16 +126,16 @@ pub struct Fault {
 pub struct Frame {
     /// The function's demangled name, or its index.
     pub function: String,
-    /// Offset in the component as it was loaded, if known.
+    /// Offset in the component before instrumentation, if known.
     pub offset: Option<u32>,
     /// `file:line`, once the symbols have been read.
     pub location: Option<String>,
-    /// Whether it is the plugin's own source: no library, no SDK.
+    /// Whether it is in the plugin's own source: not in a library, not in the SDK.
     pub own: bool,
 }
 
-impl std::fmt::Display for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
             None => f.write_str(&self.function),
             Some(location) => write!(f, "{} at {location}", self.function),
@@ -141,13 +146,13 @@ impl std::fmt::Display for Frame {
 /// The kinds of end that status and metrics tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// It was refused more memory and did not survive that.
+    /// The host denied it memory, and it did not survive that.
     MemoryLimit,
     /// It did not return within its deadline.
     Deadline,
-    /// Its stack was used up.
+    /// It exhausted its call stack.
     StackOverflow,
-    /// It gave up: a panic or an abort.
+    /// It panicked or aborted.
     Unreachable,
     /// Any other trap: an access out of bounds, a division by zero.
     Trap,
@@ -156,7 +161,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// The word for it in the metrics.
+    /// The label value in `leak_plugin_traps_total`.
     pub(crate) fn trap_reason(self) -> TrapReason {
         match self {
             FaultKind::MemoryLimit => TrapReason::MemoryLimit,
@@ -167,7 +172,7 @@ impl FaultKind {
         }
     }
 
-    /// What became of the call that ended so.
+    /// The outcome of the call that ended with this fault.
     pub(crate) fn outcome(self) -> InvocationOutcome {
         match self {
             FaultKind::MemoryLimit => InvocationOutcome::MemoryLimit,
@@ -177,8 +182,20 @@ impl FaultKind {
     }
 }
 
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
     }
+}
+
+/// An error of the engine with all its causes, on one line.
+pub(crate) fn with_causes(error: &wasmtime::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string().replace('\n', " ");
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
 }

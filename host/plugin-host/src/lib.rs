@@ -1,10 +1,24 @@
-//! Leak plugins: from a file to a component, an instance, and a driver that owns it.
+//! Leak plugins: from a file to a component, to an instance, to a driver that owns the instance.
 //!
-//! One long-lived store per plugin: a store per request would hide the leak. It belongs to the [`driver`], which one
-//! task has at a time; everybody else holds a [`handle::Plugin`], which reads what the driver has published without
-//! asking it. Nothing in here knows of HTTP.
+//! Each plugin has one long-lived store: a store per request would hide the leak. The store belongs
+//! to the plugin's [`driver`], which one task uses at a time. All other code holds a
+//! [`driver::handle::Plugin`], which reads what the driver has published and sends it commands.
+//!
+//! Modules use only the ones below them:
+//!
+//! ```text
+//! registry               what is loaded
+//! dispatch               the request path: fan-out, batcher, invoke
+//! driver    conformance  the owner of an instance; the check of a component
+//! load                   cache, loader, manifest, plugins folder
+//! instance               a store and its typed calls
+//! settings  metrics  error  engine  blocking  timestamp
+//! ```
+//!
+//! Nothing here knows HTTP.
 
 mod bindings;
+pub mod blocking;
 pub mod conformance;
 pub mod dispatch;
 pub mod driver;

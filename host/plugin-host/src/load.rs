@@ -1,7 +1,8 @@
-//! From a file or an upload to a compiled component.
+//! From a file or an upload to a compiled component, and to an instance that has described itself.
 
 pub mod cache;
 pub mod folder;
 pub mod loader;
 pub mod manifest;
-pub mod watch;
+pub(crate) mod started_plugin;
+pub(crate) mod watch;

@@ -1,58 +1,78 @@
-//! The plugins that are loaded, and the way of a request to those that are switched on.
+//! The loaded plugins.
 //!
-//! Readers take the list without a lock. Changes to it are rare and one at a time, so that an id can never be
-//! taken twice.
+//! Readers take the list without a lock. Changes to it are rare and run one at a time, so two
+//! plugins never get the same id.
 
-mod loading;
+mod folder_sync;
+mod upload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use telemetry::context::TraceContext;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::batcher::Lanes;
-use crate::dispatch::fan_out::{Handled, Round};
-use crate::dispatch::request::Request;
+use crate::blocking::run_blocking;
+use crate::dispatch::Dispatcher;
+use crate::dispatch::fan_out::PluginAnswer;
 use crate::driver::handle::Plugin;
-use crate::driver::{self, Replacement};
 use crate::error::PluginError;
+use crate::instance::request::GuestRequest;
 use crate::load::folder::Folder;
-use crate::load::loader::{Loader, Profile};
+use crate::load::loader::Loader;
+use crate::load::started_plugin::StartedPlugin;
 use crate::metrics::PluginMetrics;
-use crate::settings::{Defaults, SettingReset, Value};
-use telemetry::context::TraceContext;
+use crate::settings::{Defaults, HeapProfile, SettingReset, Value};
 
 /// The loaded plugins, in the order of their ids.
 pub struct Registry {
     plugins: ArcSwap<Vec<Arc<Plugin>>>,
-    /// Held while the list changes.
+    /// Locked while the list changes.
     changing: Mutex<()>,
     loader: Loader,
     folder: Option<Arc<Folder>>,
     defaults: Defaults,
     metrics: Arc<PluginMetrics>,
-    lanes: Lanes,
+    dispatcher: Dispatcher,
     tasks: TaskTracker,
-    /// Plugins that have been loaded so far, those that are gone included.
-    lives: AtomicU64,
+    /// The number of plugins loaded so far, including unloaded ones.
+    incarnations: AtomicU64,
 }
 
-/// A component that has been taken in.
+/// A component that was installed.
 #[derive(Debug)]
-pub struct Placed {
+pub struct Installed {
     /// The plugin.
     pub plugin: Arc<Plugin>,
-    /// Whether it is in the place of one that was there.
+    /// Whether it replaced the component of a loaded plugin.
     pub replaced: bool,
-    /// Settings whose values the new component does not take: they are at their defaults.
+    /// Settings that are back at their defaults because the new component refuses their values.
     pub settings_reset: Vec<SettingReset>,
 }
 
+/// An uploaded component.
+#[derive(Debug)]
+pub struct Uploaded {
+    /// The result of its installation.
+    pub installed: Installed,
+    /// Why it is only in memory, and gone after a restart; `None` when it is in the folder.
+    pub not_persisted: Option<String>,
+}
+
+/// A plugin that was unloaded.
+#[derive(Debug)]
+pub struct Unloaded {
+    /// Whether its file was removed from the folder.
+    pub file_removed: bool,
+    /// Why its file is still there: the next start loads it again.
+    pub file_kept: Option<String>,
+}
+
 impl Registry {
-    /// An empty registry.
+    /// An empty registry. Drivers run on `tasks`.
     pub fn new(
         loader: Loader,
         folder: Option<PathBuf>,
@@ -67,13 +87,13 @@ impl Registry {
             folder: folder.map(|path| Arc::new(Folder::new(path))),
             defaults,
             metrics,
-            lanes: Lanes::new(tasks.clone()),
+            dispatcher: Dispatcher::new(tasks.clone()),
             tasks,
-            lives: AtomicU64::new(0),
+            incarnations: AtomicU64::new(0),
         }
     }
 
-    /// Reads what components were loaded from.
+    /// The loader that compiles the plugins.
     pub fn loader(&self) -> &Loader {
         &self.loader
     }
@@ -83,80 +103,30 @@ impl Registry {
         self.plugins.load_full()
     }
 
-    /// The plugin of this id.
+    /// The plugin with this id.
     pub fn get(&self, id: &str) -> Option<Arc<Plugin>> {
         let plugins = self.plugins.load();
-        let at = plugins.binary_search_by(|p| p.id().cmp(id)).ok()?;
-        plugins.get(at).cloned()
+        let index = plugins.binary_search_by(|p| p.id().cmp(id)).ok()?;
+        plugins.get(index).cloned()
     }
 
-    /// The folder that plugins are loaded from.
+    fn find(&self, id: &str) -> Result<Arc<Plugin>, PluginError> {
+        self.get(id)
+            .ok_or_else(|| PluginError::Unknown(id.to_owned()))
+    }
+
+    /// The plugins folder.
     pub fn folder(&self) -> Option<&Arc<Folder>> {
         self.folder.as_ref()
     }
 
-    /// Takes a component in: as a new plugin, or in the place of the one with its id. The caller holds `changing`.
-    async fn put(&self, fresh: Replacement) -> Result<Placed, PluginError> {
-        if let Some(plugin) = self.get(fresh.id()) {
-            let done = plugin.replace(fresh).await?;
-            return Ok(Placed {
-                plugin,
-                replaced: true,
-                settings_reset: done.settings_reset,
-            });
-        }
-        let metrics = self
-            .metrics
-            .for_plugin(fresh.id())
-            .map_err(|e| PluginError::Refused(format!("its metrics cannot be registered: {e}")))?;
-        let plugin = driver::spawn(
-            fresh,
-            self.lives.fetch_add(1, Ordering::Relaxed),
-            self.defaults,
-            self.loader.clone(),
-            metrics,
-            &self.tasks,
-        );
-        let mut plugins = Vec::clone(&self.plugins.load());
-        let at = plugins.partition_point(|p| p.id() < plugin.id());
-        plugins.insert(at, plugin.clone());
-        self.plugins.store(Arc::new(plugins));
-        let details = plugin.details();
-        tracing::info!(
-            plugin = plugin.id(),
-            version = details.manifest.version,
-            compile_ms = details.origin.compile_time.as_secs_f64() * 1e3,
-            cached = details.origin.cached,
-            "plugin loaded"
-        );
-        drop(details);
-        Ok(Placed {
-            plugin,
-            replaced: false,
-            settings_reset: Vec::new(),
-        })
-    }
-
-    /// Takes a plugin off the list, with everything that is kept under its name. Its driver ends when the calls in
-    /// flight are done. The caller holds `changing`.
-    fn take_out(&self, id: &str) {
-        let mut plugins = Vec::clone(&self.plugins.load());
-        plugins.retain(|p| p.id() != id);
-        self.plugins.store(Arc::new(plugins));
-        self.metrics.remove_plugin(id);
-        tracing::info!(plugin = id, "plugin unloaded");
-        if let Some(folder) = &self.folder {
-            folder.retry_waiting();
-        }
-    }
-
-    /// Hands a request to every plugin that is switched on and waits for their answers. The result is in the order of
-    /// their ids and empty when no leak is on: then no wasm is entered.
+    /// Sends a request to every enabled plugin and waits for their answers, in the order of their
+    /// ids. Without an enabled plugin the answer is empty, and `request` is not called.
     pub async fn dispatch(
         &self,
-        request: impl FnOnce() -> Request,
+        request: impl FnOnce() -> GuestRequest,
         trace: &TraceContext,
-    ) -> Vec<Handled> {
+    ) -> Vec<PluginAnswer> {
         let plugins: Arc<[Arc<Plugin>]> = {
             let plugins = self.plugins.load();
             let mut enabled = plugins.iter().filter(|p| p.enabled()).cloned().peekable();
@@ -165,17 +135,17 @@ impl Registry {
             }
             enabled.collect()
         };
-        let round = Arc::new(Round::new(request(), trace.clone(), plugins.len()));
-        self.lanes.enter(round.clone(), plugins.clone()).await;
-        round.handled(&plugins).await
+        self.dispatcher
+            .dispatch(plugins, request(), trace.clone())
+            .await
     }
 
-    /// Switches a leak and changes its settings: all or nothing.
+    /// Enables or disables a leak and changes its settings: all or nothing.
     ///
     /// # Errors
     ///
-    /// What is wrong with a setting, or [`PluginError::NotRunning`] when the guest would have to be told.
-    pub async fn switch(
+    /// A refused setting, or [`PluginError::NotRunning`] when the guest would have to be called.
+    pub async fn update(
         &self,
         plugin: &Plugin,
         enabled: Option<bool>,
@@ -189,42 +159,101 @@ impl Registry {
         let compiled = if heap_profile == settings.policy().heap_profile {
             None
         } else {
-            // Before the plugin is asked, so that no request waits for it.
-            let (loader, profile) = (self.loader.clone(), Profile::wanted(heap_profile));
-            Some(blocking(move || loader.reload(&origin, profile)).await?)
+            // Compiled before the driver gets the command, so that no request waits for it.
+            let loader = self.loader.clone();
+            Some(run_blocking(move || loader.reload(&origin, heap_profile)).await?)
         };
-        plugin.switch(enabled, changes, compiled).await
+        plugin.update(enabled, changes, compiled).await
     }
 
-    /// Drops all plugins; their drivers end when the calls in flight are done.
+    /// Removes all plugins. Their drivers end after the calls in progress.
     pub async fn unload_all(&self) {
         let _changing = self.changing.lock().await;
         for plugin in self.plugins.swap(Arc::default()).iter() {
             self.metrics.remove_plugin(plugin.id());
         }
     }
+
+    /// Installs a component as a new plugin, or as the new component of the plugin with its id. The
+    /// caller holds `changing`.
+    async fn install(&self, started: StartedPlugin) -> Result<Installed, PluginError> {
+        if let Some(plugin) = self.get(started.id()) {
+            let outcome = plugin.replace(started).await?;
+            return Ok(Installed {
+                plugin,
+                replaced: true,
+                settings_reset: outcome.settings_reset,
+            });
+        }
+        let metrics = self
+            .metrics
+            .for_plugin(started.id())
+            .map_err(|e| PluginError::Internal(format!("cannot register metrics: {e}")))?;
+        let plugin = Plugin::spawn(
+            started,
+            self.incarnations.fetch_add(1, Ordering::Relaxed),
+            self.defaults,
+            self.loader.clone(),
+            metrics,
+            &self.tasks,
+        );
+        let mut plugins = Vec::clone(&self.plugins.load());
+        let index = plugins.partition_point(|p| p.id() < plugin.id());
+        plugins.insert(index, plugin.clone());
+        self.plugins.store(Arc::new(plugins));
+        let details = plugin.details();
+        tracing::info!(
+            plugin = plugin.id(),
+            version = details.manifest.version,
+            compile_ms = details.origin.compile_time.as_secs_f64() * 1e3,
+            cached = details.origin.cached,
+            "plugin loaded"
+        );
+        drop(details);
+        Ok(Installed {
+            plugin,
+            replaced: false,
+            settings_reset: Vec::new(),
+        })
+    }
+
+    /// Removes a plugin from the list, and everything that the host keeps under its id. Its driver
+    /// ends after the calls in progress. The caller holds `changing`.
+    fn remove(&self, id: &str) {
+        let mut plugins = Vec::clone(&self.plugins.load());
+        plugins.retain(|p| p.id() != id);
+        self.plugins.store(Arc::new(plugins));
+        self.metrics.remove_plugin(id);
+        tracing::info!(plugin = id, "plugin unloaded");
+        if let Some(folder) = &self.folder {
+            folder.retry_taken_ids();
+        }
+    }
+
+    /// The file in the folder that a plugin was loaded from, if there is one.
+    fn file_of(&self, plugin: &Plugin) -> Option<PathBuf> {
+        let origin = &plugin.details().origin;
+        (self.folder.is_some() && origin.in_memory.is_none()).then(|| origin.path.clone())
+    }
+
+    fn was_loaded_from(&self, plugin: &Plugin, file: &Path) -> bool {
+        self.file_of(plugin).is_some_and(|path| path == file)
+    }
+
+    /// The heap profile for a component that replaces `current`, or that is new.
+    fn heap_profile_for(&self, current: Option<&Plugin>) -> HeapProfile {
+        current.map_or(self.defaults.heap_profile, |plugin| {
+            plugin.details().settings.policy().heap_profile
+        })
+    }
 }
 
-/// Tells of one id after the other, in their order, whether it is among these plugins, which are in that order too.
-pub fn still_loaded(plugins: &[Arc<Plugin>]) -> impl FnMut(&str) -> bool {
+/// Returns a function that tells whether an id is among these plugins. The plugins are in the order
+/// of their ids, and the calls must be in that order too.
+pub fn contains_in_order(plugins: &[Arc<Plugin>]) -> impl FnMut(&str) -> bool {
     let mut rest = plugins.iter().map(|plugin| plugin.id()).peekable();
     move |id| {
         while rest.next_if(|next| *next < id).is_some() {}
         rest.peek().is_some_and(|next| *next == id)
-    }
-}
-
-/// Starts blocking work at once; the future waits for its end.
-pub fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PluginError> + Send + 'static,
-) -> impl Future<Output = Result<T, PluginError>> {
-    let working = tokio::task::spawn_blocking(work);
-    async move {
-        let inside = |e| {
-            Err(PluginError::Refused(format!(
-                "loading it failed inside the host: {e}"
-            )))
-        };
-        working.await.unwrap_or_else(inside)
     }
 }

@@ -1,21 +1,21 @@
-//! One instant on the monotonic and on the wall clock.
+//! One point in time on the monotonic clock and on the wall clock.
 //!
-//! Code measures distances on the monotonic clock, so a change of the machine's clock neither empties
-//! nor stretches a window. The wall clock is for people and charts.
+//! Code measures durations on the monotonic clock, so a change of the machine's clock neither
+//! empties nor stretches a window. The wall clock is for people and charts.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A moment on both clocks.
+/// A point in time on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timestamp {
-    /// For distances.
+    /// For durations.
     pub instant: Instant,
     /// For display: seconds since 1970-01-01T00:00:00Z.
     pub unix_seconds: f64,
 }
 
 impl Timestamp {
-    /// Now, on both clocks.
+    /// The current time on both clocks.
     pub fn now() -> Self {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -1,30 +1,37 @@
-//! The host's own allocator: what it has handed out, and how to make it keep less and give free pages back.
+//! The host's own allocator: bytes in use, number of arenas, return of free pages.
 //!
-//! glibc keeps freed pages for later, so a process that has freed 100 MB may stay 100 MB large. The
-//! lab's `gc` has to show memory that really went back, hence the explicit trim. Other allocators
-//! return pages by themselves or cannot be asked; there, the functions do nothing.
+//! glibc keeps freed pages for later use, so a process that has freed 100 MB may stay 100 MB large.
+//! The lab's `gc` must show memory that really went back to the system, so it trims explicitly.
+//! Other allocators return pages by themselves or report no totals. There, these functions do
+//! nothing.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-/// Has threads share heaps, one for each core: for before there are threads. By default glibc makes up to eight for each
-/// core, and every heap keeps the pages of the largest answer that was ever made in it: with threads that come and go,
-/// tens of megabytes that belong to nothing, and that grow whenever a thread comes by a heap for the first time.
-pub fn share_heaps() {
-    glibc::limit_heaps(available_parallelism().map_or(1, NonZero::get));
+/// Limits the allocator to one arena per core. Must run before the process starts threads.
+///
+/// By default glibc makes up to eight arenas per core, and each arena keeps the pages of the
+/// largest answer that was ever built in it. With threads that come and go, that is tens of
+/// megabytes that belong to nothing, and they grow whenever a thread uses an arena for the first
+/// time.
+pub fn limit_arenas() {
+    glibc::limit_arenas(available_parallelism().map_or(1, NonZero::get));
 }
 
-/// Returns the allocator's free pages to the system; answers whether any were returned.
+/// Returns the allocator's free pages to the system. The result says whether any were returned.
 ///
-/// Takes every arena's lock in turn and walks its free lists: milliseconds for a large heap, so not
-/// for the way of a request.
+/// Takes every arena's lock in turn and walks its free lists. That takes milliseconds for a large
+/// heap, so no request waits for it.
 pub fn release_free_pages() -> bool {
     glibc::trim()
 }
 
-/// Bytes handed out by the allocator and not yet freed, its own bookkeeping included; `None` where the
-/// allocator does not tell. Walks the free lists, and nobody else allocates meanwhile: tens of milliseconds in a heap of
-/// hundreds of megabytes, so it is asked [seldom](super::seldom).
+/// Allocated bytes that are not freed yet, with the allocator's own overhead. `None` where the
+/// allocator reports no total.
+///
+/// Walks the free lists and blocks every other allocation meanwhile: tens of milliseconds in a heap
+/// of hundreds of megabytes. Read it through a
+/// [`CachedReading`](crate::cached_reading::CachedReading).
 pub fn in_use_bytes() -> Option<u64> {
     glibc::in_use_bytes()
 }
@@ -32,17 +39,18 @@ pub fn in_use_bytes() -> Option<u64> {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(
     unsafe_code,
-    reason = "glibc offers the trim and the totals only as C functions; this module is all there is of it"
+    reason = "glibc offers the trim, the totals and the number of arenas only as C functions"
 )]
 mod glibc {
-    pub(super) fn limit_heaps(most: usize) {
-        let most = libc::c_int::try_from(most).unwrap_or(libc::c_int::MAX);
-        // SAFETY: mallopt takes any value, and is called before there are threads (mallopt(3)). A refusal changes nothing.
-        unsafe { libc::mallopt(libc::M_ARENA_MAX, most) };
+    pub(super) fn limit_arenas(max: usize) {
+        let max = libc::c_int::try_from(max).unwrap_or(libc::c_int::MAX);
+        // SAFETY: mallopt takes any value. It runs before there are other threads, as mallopt(3)
+        // requires. A refusal changes nothing.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, max) };
     }
 
     pub(super) fn trim() -> bool {
-        // SAFETY: malloc_trim has no preconditions and is MT-Safe (malloc_trim(3)); it touches free
+        // SAFETY: malloc_trim has no preconditions, is MT-Safe (malloc_trim(3)) and touches free
         // memory only. The argument is the slack to keep at the top of the heap: none.
         unsafe { libc::malloc_trim(0) == 1 }
     }
@@ -51,14 +59,14 @@ mod glibc {
         // SAFETY: mallinfo2 has no preconditions, takes each arena's lock and returns its totals by
         // value (mallinfo(3), glibc 2.33 and later).
         let totals = unsafe { libc::mallinfo2() };
-        // Blocks in the arenas, and large blocks that are mappings of their own.
+        // Blocks in the arenas, and large blocks that have their own mappings.
         Some(totals.uordblks as u64 + totals.hblkhd as u64)
     }
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod glibc {
-    pub(super) fn limit_heaps(_most: usize) {}
+    pub(super) fn limit_arenas(_max: usize) {}
 
     pub(super) fn trim() -> bool {
         false
@@ -77,45 +85,45 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn threads_share_heaps() {
-        subprocess_test::check("allocator::tests::threads_share_heaps", || {
-            share_heaps();
+    fn threads_share_arenas() {
+        subprocess_test::check("allocator::tests::threads_share_arenas", || {
+            limit_arenas();
             let cores = available_parallelism().unwrap().get();
             let threads = cores * 4;
             let reader = ProcessReader::new().unwrap();
             let before = reader.read().unwrap().virtual_bytes;
-            let all_are_there = std::sync::Barrier::new(threads + 1);
+            let barrier = std::sync::Barrier::new(threads + 1);
             std::thread::scope(|scope| {
                 for _ in 0..threads {
                     scope.spawn(|| {
                         let block = vec![1_u8; 1000];
-                        all_are_there.wait();
-                        all_are_there.wait();
+                        barrier.wait();
+                        barrier.wait();
                         drop(block);
                     });
                 }
-                all_are_there.wait();
-                let more = reader.read().unwrap().virtual_bytes - before;
-                all_are_there.wait();
-                // A heap of its own is 64 MiB of addresses, a stack two.
+                barrier.wait();
+                let reserved = reader.read().unwrap().virtual_bytes - before;
+                barrier.wait();
+                // An arena reserves 64 MiB of address space, a stack 2 MiB.
                 let shared = (cores * 64 + threads * 4) as u64 * MIB;
-                assert!(more < shared, "{} MiB", more / MIB);
+                assert!(reserved < shared, "{} MiB", reserved / MIB);
             });
         });
     }
 
     #[test]
-    fn freed_small_blocks_go_back_to_the_system() {
+    fn a_trim_returns_freed_small_blocks_to_the_system() {
         subprocess_test::check(
-            "allocator::tests::freed_small_blocks_go_back_to_the_system",
+            "allocator::tests::a_trim_returns_freed_small_blocks_to_the_system",
             || {
                 let reader = ProcessReader::new().unwrap();
                 let start_in_use = in_use_bytes().unwrap();
-                // 256 MiB in blocks too small for mappings of their own.
+                // 256 MiB in blocks that are too small for their own mappings.
                 let mut blocks: Vec<Vec<u8>> = (0..(256 << 10)).map(|_| vec![1_u8; 1024]).collect();
                 let full = reader.resident_bytes().unwrap();
                 assert!(in_use_bytes().unwrap() > start_in_use + 200 * MIB);
-                // A block at the top keeps glibc from shrinking the heap by itself.
+                // A live block at the top keeps glibc from shrinking the heap by itself.
                 let top = blocks.pop();
                 drop(blocks);
                 release_free_pages();

@@ -1,8 +1,8 @@
 //! Sizes as people type them: `256MiB`, `256M`, `268435456`.
 //!
-//! Suffixes are binary throughout, as in Docker and the kernel's cgroup files: a limit that is copied
-//! from a compose file (`mem_limit: 256M`) means the same number of bytes here. That is also why this
-//! is not one of the general parsers, which read `M` as a million.
+//! All suffixes are binary, as in Docker and in the kernel's cgroup files. A limit that is copied
+//! from a compose file (`mem_limit: 256M`) means the same number of bytes here. General parsers
+//! read `M` as a million, so the host has its own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,21 +16,21 @@ const TIB: u64 = 1 << 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
-/// Why a text is not a size.
+/// The reason why a text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ByteSizeError {
-    /// No digits in front.
+    /// The text does not start with a number.
     #[error("`{0}` is not a size: write a number of bytes or a size such as 256MiB")]
     NoNumber(String),
-    /// A suffix that is not known.
+    /// The suffix is unknown.
     #[error("`{suffix}` in `{text}` is not a unit: use B, KiB, MiB, GiB or TiB (or K, M, G, T)")]
     UnknownUnit {
         /// The whole text.
         text: String,
-        /// What stood behind the number.
+        /// The text after the number.
         suffix: String,
     },
-    /// Zero bytes: nothing runs in them.
+    /// Zero bytes: no process runs in them.
     #[error("a size must be greater than zero")]
     Zero,
     /// More than 2^64 − 1 bytes.
@@ -39,7 +39,7 @@ pub enum ByteSizeError {
 }
 
 impl ByteSize {
-    /// A size from its bytes.
+    /// A size of this many bytes. Zero is allowed here.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
@@ -56,7 +56,8 @@ impl FromStr for ByteSize {
     /// Reads a decimal number, whole or with a fraction, and an optional binary unit in any case.
     ///
     /// # Errors
-    /// Says which part is not understood; zero and sizes beyond 64 bits are refused.
+    ///
+    /// Names the part that is not understood. Zero and sizes beyond 64 bits are refused too.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let trimmed = text.trim();
         let end = trimmed
@@ -96,8 +97,8 @@ impl FromStr for ByteSize {
     }
 }
 
-/// The bytes of `0.<digits>` of a unit, rounded down; digits past the ninth are below a byte of any
-/// size that fits a machine and are left out.
+/// The bytes of `0.<digits>` of a unit, rounded down. Digits after the ninth are ignored: they are
+/// less than a byte of any size that fits a machine.
 fn fraction_of(digits: &str, unit: u64) -> u64 {
     let mut scale = 1_u128;
     let mut value = 0_u128;
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_type() {
+    fn common_spellings_are_read() {
         for (text, bytes) in [
             ("256MiB", 256 * MIB),
             ("256M", 256 * MIB),
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_does_not_understand() {
+    fn an_error_names_the_part_that_is_not_understood() {
         for (text, message) in [
             (
                 "",
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_one_decimal() {
+    fn sizes_are_shown_with_one_decimal() {
         for (bytes, text) in [
             (0, "0 B"),
             (1023, "1023 B"),

@@ -1,13 +1,13 @@
-//! A reading that is taken anew only after a hundred times of what the last one took: a percent of a core at most,
-//! however often somebody asks.
+//! A reading that is refreshed at a bounded cost: at most one percent of a core, however many
+//! callers ask.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The share of time that reading may take: one part in so many.
-const REST: u32 = 100;
+/// A reading stays valid for this many times the time that it took.
+const REST_FACTOR: u32 = 100;
 
-/// The last reading, and when it was taken.
+/// The last reading, with its time and duration.
 #[derive(Debug)]
 pub struct CachedReading<T> {
     last: Mutex<Option<Last<T>>>,
@@ -29,16 +29,18 @@ impl<T> Default for CachedReading<T> {
 }
 
 impl<T> CachedReading<T> {
-    /// Hands the value of now, or of a moment ago, to `then`; none when `read` has none. Who asks while somebody reads
-    /// waits for that reading.
+    /// Passes the current reading to `then`, and calls `read` first if the last one is too old.
+    ///
+    /// `None` when `read` has no value; the next call tries again. A caller that arrives during a
+    /// reading waits for it.
     pub fn with<R>(
         &self,
         read: impl FnOnce() -> Option<T>,
         then: impl FnOnce(&T) -> R,
     ) -> Option<R> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let rested = |last: &Last<T>| last.at.elapsed() > last.took * REST;
-        if last.as_ref().is_none_or(rested) {
+        let is_stale = |last: &Last<T>| last.at.elapsed() > last.took * REST_FACTOR;
+        if last.as_ref().is_none_or(is_stale) {
             let started = Instant::now();
             let value = read()?;
             *last = Some(Last {
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_long_is_read_seldom_and_what_is_quick_often() {
+    fn a_slow_reading_is_reused_for_longer_than_a_quick_one() {
         let readings = Cell::new(0);
         let read = |takes: Duration| {
             readings.set(readings.get() + 1);
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_reading_there_is_no_value_and_the_next_one_is_tried() {
+    fn a_failed_reading_has_no_value_and_the_next_call_tries_again() {
         let value = CachedReading::<u64>::default();
         assert_eq!(value.with(|| None, |v| *v), None);
         assert_eq!(value.with(|| Some(3), |v| *v), Some(3));

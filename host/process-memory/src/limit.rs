@@ -1,19 +1,18 @@
-//! The memory limit that applies to this process, and how much of it is used.
+//! The memory limit that applies to this process, and the share of it that is used.
 //!
-//! A container's limit is a number in the cgroup file system, of the process's own group or of any
-//! group above it; the smallest is the one that kills. The groups are found as the kernel documents
-//! it: `/proc/self/cgroup` names the group, `/proc/self/mountinfo` says where its hierarchy is mounted
-//! and which part of it is visible (cgroups(7), proc_pid_mountinfo(5), and the kernel's
-//! admin-guide/cgroup-v2 and cgroup-v1/memory).
+//! A container's limit is a number in the cgroup file system. It belongs to the process's own group
+//! or to any group above it, and the smallest one applies. `/proc/self/cgroup` names the group.
+//! `/proc/self/mountinfo` says where its hierarchy is mounted and which part of it is visible. See
+//! cgroups(7), proc_pid_mountinfo(5), and the kernel's admin-guide/cgroup-v2 and cgroup-v1/memory.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where a limit comes from.
+/// The origin of a limit, and who enforces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitSource {
-    /// `--memory-limit`: nobody but this process enforces it.
+    /// `--memory-limit`: this process enforces it.
     Flag,
     /// `memory.max` of a version 2 group: the kernel enforces it.
     CgroupV2,
@@ -21,27 +20,27 @@ pub enum LimitSource {
     CgroupV1,
 }
 
-/// A limit of the resident memory.
+/// A limit on resident memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLimit {
     /// Bytes, greater than zero.
     pub bytes: u64,
-    /// Who set it.
+    /// Where it is set.
     pub source: LimitSource,
 }
 
-/// Version 1 writes "no limit" as the largest page-aligned 63-bit number, whatever the page size (up
-/// to 64 KiB).
+/// Version 1 writes "no limit" as the largest page-aligned 63-bit number. This is the number for
+/// pages of 64 KiB; smaller pages give a larger number.
 const V1_UNLIMITED: u64 = 0x7FFF_FFFF_FFFF_0000;
 
 impl MemoryLimit {
-    /// The limit of this process's control group, version 2 first; `None` when no group sets one or
-    /// there are no groups.
+    /// The limit of this process's control group. Version 2 is searched first. `None` when no group
+    /// sets a limit, or there are no groups.
     pub(crate) fn of_cgroup() -> Option<Self> {
         Self::of_cgroup_under(Path::new("/"))
     }
 
-    /// As [`MemoryLimit::of_cgroup`], with every path taken below `root`.
+    /// The same with every path below `root`, for tests.
     fn of_cgroup_under(root: &Path) -> Option<Self> {
         let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
         let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
@@ -54,8 +53,8 @@ impl MemoryLimit {
             })
     }
 
-    /// The one that applies when both are set: whichever is reached first.
-    pub fn smaller(flag: Option<Self>, cgroup: Option<Self>) -> Option<Self> {
+    /// The limit that applies when both are set: the one that is reached first.
+    pub(crate) fn smaller(flag: Option<Self>, cgroup: Option<Self>) -> Option<Self> {
         [flag, cgroup]
             .into_iter()
             .flatten()
@@ -63,19 +62,19 @@ impl MemoryLimit {
     }
 }
 
-/// What memory is measured against.
+/// The limit and the machine's memory: the totals that memory use is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryBudget {
-    /// The limit that applies, if one does.
+    /// The limit that applies; `None` without one.
     pub limit: Option<MemoryLimit>,
-    /// The machine's memory in bytes; zero when unknown.
+    /// Bytes; zero when unknown.
     pub(crate) machine_bytes: u64,
 }
 
 impl MemoryBudget {
-    /// Finds out what applies to this process, given the limit on the command line, if any.
-    pub fn detect(flag: Option<u64>) -> Self {
-        let flag = flag.map(|bytes| MemoryLimit {
+    /// The budget of this process. `flag_bytes` is the limit of the command line.
+    pub fn detect(flag_bytes: Option<u64>) -> Self {
+        let flag = flag_bytes.map(|bytes| MemoryLimit {
             bytes,
             source: LimitSource::Flag,
         });
@@ -85,10 +84,15 @@ impl MemoryBudget {
         }
     }
 
-    /// `resident_bytes` in percent of the limit that applies, else of the machine; zero when neither
-    /// is known. May pass 100 for a moment.
+    /// The limit that applies, in bytes; `None` without one.
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.bytes)
+    }
+
+    /// `resident_bytes` in percent of the limit that applies, else of the machine's memory. Zero
+    /// when neither is known. May exceed 100 for a moment.
     pub fn percent(&self, resident_bytes: u64) -> f64 {
-        match self.limit.map_or(self.machine_bytes, |limit| limit.bytes) {
+        match self.limit_bytes().unwrap_or(self.machine_bytes) {
             0 => 0.0,
             total => resident_bytes as f64 * 100.0 / total as f64,
         }
@@ -100,15 +104,12 @@ impl MemoryBudget {
     }
 }
 
-/// The machine's memory in bytes (`MemTotal`).
-///
-/// # Errors
-/// When `/proc/meminfo` cannot be read or names no total.
-pub(crate) fn machine_total_bytes() -> io::Result<u64> {
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+fn machine_total_bytes() -> io::Result<u64> {
     parse_mem_total(&fs::read_to_string("/proc/meminfo")?).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            "/proc/meminfo names no MemTotal",
+            "/proc/meminfo contains no MemTotal",
         )
     })
 }
@@ -121,7 +122,7 @@ fn parse_mem_total(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The part of a control-group hierarchy that this process can see of its own group.
+/// The visible part of the control-group hierarchy that this process belongs to.
 #[derive(Debug, PartialEq, Eq)]
 struct Hierarchy {
     source: LimitSource,
@@ -134,18 +135,19 @@ impl Hierarchy {
     fn find(source: LimitSource, groups: &str, mounts: &str) -> Option<Self> {
         let group = groups.lines().find_map(|line| group_of(source, line))?;
         let (mount_root, mount_point) = mounts.lines().find_map(|line| mount_of(source, line))?;
-        // A container without a cgroup namespace is told its full path, of which only the last part is
-        // mounted; where the two do not fit, the mount itself is the closest group that is visible.
+        // Without a cgroup namespace, a container reads the full path of its group, but only the
+        // last part is mounted. If the two do not match, the mount itself is the closest visible
+        // group.
         let group = Path::new(group)
             .strip_prefix(&mount_root)
             .unwrap_or(Path::new(""));
-        let inside = group
+        let is_below_mount = group
             .components()
             .all(|part| matches!(part, std::path::Component::Normal(_)));
         Some(Self {
             source,
             mount_point: PathBuf::from(mount_point),
-            group: if inside {
+            group: if is_below_mount {
                 group.to_owned()
             } else {
                 PathBuf::new()
@@ -172,7 +174,8 @@ impl Hierarchy {
     }
 }
 
-/// The group's path in a line of `/proc/self/cgroup` (`id:controllers:path`), if it is of this kind.
+/// The group's path in a line of `/proc/self/cgroup` (`id:controllers:path`). `None` for a line of
+/// another kind of hierarchy.
 fn group_of(source: LimitSource, line: &str) -> Option<&str> {
     let mut fields = line.splitn(3, ':');
     let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -184,7 +187,7 @@ fn group_of(source: LimitSource, line: &str) -> Option<&str> {
     matches.then_some(path)
 }
 
-/// The root and the mount point in a line of mountinfo, if it mounts this kind of hierarchy.
+/// The root and the mount point in a line of mountinfo. `None` for a mount of another kind.
 fn mount_of(source: LimitSource, line: &str) -> Option<(String, String)> {
     // `36 35 98:0 /root /mount/point rw,relatime shared:1 - type source super-options`
     let (mount, filesystem) = line.split_once(" - ")?;
@@ -202,7 +205,7 @@ fn mount_of(source: LimitSource, line: &str) -> Option<(String, String)> {
     matches.then(|| (unescape(root), unescape(point)))
 }
 
-/// mountinfo writes space, tab, newline and backslash in octal.
+/// mountinfo escapes space, tab, newline and backslash in octal.
 fn unescape(path: &str) -> String {
     path.replace("\\040", " ")
         .replace("\\011", "\t")
@@ -210,7 +213,7 @@ fn unescape(path: &str) -> String {
         .replace("\\134", "\\")
 }
 
-/// The bytes of a limit file; `None` for `max` and for version 1's number that means the same.
+/// The bytes of a limit file. `None` for "no limit": `max`, or the large number of version 1.
 fn parse_limit(text: &str) -> Option<u64> {
     text.trim()
         .parse()

@@ -1,9 +1,9 @@
-//! Enforces a memory limit that no kernel enforces.
+//! Enforces `--memory-limit` where no kernel does.
 //!
-//! In a container the kernel kills the process at its limit. Outside one, `--memory-limit` has to look
-//! and feel the same, so a thread reads the resident bytes every 50 ms and ends the process with the
-//! status that a kill leaves behind. It is a thread and not a task: a runtime whose workers are all
-//! busy must not be able to outlive its limit.
+//! In a container the kernel kills the process at its limit. `--memory-limit` does the same outside
+//! a container: a thread reads the resident bytes every 50 ms and ends the process with the exit
+//! status of a kill. It is a thread and not a task, because a runtime whose workers are all busy
+//! must not outlive its limit.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,20 +11,21 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::byte_size::ByteSize;
+use crate::byte_size::ByteSize;
 
-/// The time between two looks. At 1 GiB/s of growth the limit is passed by at most some 50 MiB.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The time between two readings. At a growth of 1 GiB/s, the process exceeds its limit by some
+/// 50 MiB at most.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a shell reports for a process killed by SIGKILL: 128 + 9.
-pub(crate) const KILLED_EXIT_STATUS: i32 = 137;
+/// The exit status that a shell reports for a process killed by SIGKILL: 128 + 9.
+const KILLED_EXIT_STATUS: i32 = 137;
 
-/// The reading that passed the limit.
+/// A reading over the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitExceeded {
-    /// Resident bytes read.
+    /// The resident bytes of the reading.
     pub resident_bytes: u64,
-    /// The limit in bytes, less than `resident_bytes`.
+    /// The limit in bytes; less than `resident_bytes`.
     pub limit_bytes: u64,
 }
 
@@ -40,8 +41,8 @@ impl fmt::Display for LimitExceeded {
 }
 
 impl LimitExceeded {
-    /// Says so in one line on stderr and ends the process, as the kernel would: nothing is drained or
-    /// flushed.
+    /// Writes one line to stderr and ends the process. As with a kill by the kernel, nothing is
+    /// drained or flushed.
     pub fn exit_as_killed(self) {
         // A closed stderr must not keep the process alive.
         let _ = writeln!(io::stderr(), "{self}");
@@ -49,7 +50,7 @@ impl LimitExceeded {
     }
 }
 
-/// The watching thread; it ends when this is dropped.
+/// Owns the thread that watches the limit. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Watchdog {
     stop: Option<Sender<()>>,
@@ -57,13 +58,14 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches with [`POLL_INTERVAL`] until `resident_bytes` answers more than `limit_bytes`, then
-    /// calls `exceeded` once, on the watching thread.
+    /// Calls `resident_bytes` every 50 ms until it returns more than `limit_bytes`. Then calls
+    /// `exceeded` once, on the watchdog's thread.
     ///
-    /// A reading that fails is skipped: the next one is 50 ms away.
+    /// A failed reading is skipped, because the next one follows 50 ms later.
     ///
     /// # Errors
-    /// When no thread can be started.
+    ///
+    /// When the thread cannot be started.
     pub fn spawn(
         limit_bytes: u64,
         resident_bytes: impl Fn() -> io::Result<u64> + Send + 'static,
@@ -97,7 +99,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // Closing the channel wakes the thread at once.
+        // Closing the channel wakes the thread.
         self.stop.take();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -117,7 +119,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn the_line_says_what_happened() {
+    fn the_message_names_usage_limit_and_exit_status() {
         let exceeded = LimitExceeded {
             resident_bytes: 269_798_605,
             limit_bytes: 256 * MIB,
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn fires_once_when_the_limit_is_passed_and_not_at_it() {
+    fn the_watchdog_fires_once_and_only_above_the_limit() {
         let resident = Arc::new(AtomicU64::new(256 * MIB));
         let readings = Arc::new(AtomicUsize::new(0));
         let (fired, wait) = mpsc::channel();
@@ -159,7 +161,7 @@ mod tests {
                 limit_bytes: 256 * MIB
             }
         );
-        // The callback is gone, so is its sender: it cannot fire twice.
+        // The callback was dropped with its sender, so it cannot fire twice.
         assert_eq!(
             wait.recv_timeout(Duration::from_secs(5)),
             Err(RecvTimeoutError::Disconnected)
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_ends_the_thread_at_once() {
+    fn dropping_the_watchdog_ends_its_thread() {
         let held = Arc::new(());
         let in_thread = Arc::clone(&held);
         let watchdog = Watchdog::spawn(
@@ -202,8 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn the_process_exits_as_killed() {
-        let output = subprocess_test::run("watchdog::tests::the_process_exits_as_killed", || {
+    fn the_process_exits_with_the_status_of_a_kill() {
+        let test = "watchdog::tests::the_process_exits_with_the_status_of_a_kill";
+        let output = subprocess_test::run(test, || {
             let reader = ProcessReader::new().unwrap();
             let _watchdog = Watchdog::spawn(
                 1,

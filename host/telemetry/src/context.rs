@@ -1,8 +1,8 @@
-//! The trace that a request belongs to, and how it travels in headers.
+//! The trace context of a request, and the headers that carry it.
 //!
-//! Every request has a trace id, whether traces are sent or not: it is in the answer, in the log and in
-//! what the plugins see. It comes from the caller's `traceparent` if there is a valid one
-//! (<https://www.w3.org/TR/trace-context/>), else it is made here.
+//! Every request has a trace id, also when the service exports no traces. The id is in the
+//! response, in the log and in the plugin's input. It comes from a valid `traceparent` header of
+//! the client (<https://www.w3.org/TR/trace-context/>), or the service generates it.
 
 use std::fmt::{self, Write};
 
@@ -13,23 +13,24 @@ use opentelemetry::{Context, trace::SpanId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
 
-use super::log_trace;
+use super::log_trace_id;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Two digits of the version, 32 of the trace, 16 of the span and two of the flags, with a dash between them.
+/// Bytes of version (2), trace id (32), span id (16), flags (2) and three dashes.
 const TRACEPARENT_LENGTH: usize = 55;
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// One request's place in a trace. Cheap to clone; travels with the request, also to the plugins.
+/// The trace id and span id of one request. Cheap to clone. It travels with the request to the
+/// plugin calls.
 #[derive(Debug, Clone)]
 pub struct TraceContext {
     span: SpanContext,
-    /// Only where spans are recorded.
+    /// Set when spans are recorded.
     tracer: Option<SdkTracer>,
 }
 
 impl TraceContext {
-    /// A place whose spans are recorded by `tracer`.
+    /// A context whose child spans `tracer` records.
     pub(super) fn recorded(span: SpanContext, tracer: SdkTracer) -> Self {
         Self {
             span,
@@ -37,7 +38,7 @@ impl TraceContext {
         }
     }
 
-    /// A place that is only named: the caller's, else a fresh one.
+    /// A context without recorded spans: the client's span, or a generated one.
     pub fn unrecorded(parent: Option<SpanContext>) -> Self {
         let span = parent.unwrap_or_else(|| {
             let ids = RandomIdGenerator::default();
@@ -56,34 +57,28 @@ impl TraceContext {
         Self { span, tracer: None }
     }
 
-    /// The trace id; shows as 32 lower-case hexadecimal digits, never all zeros.
+    /// The trace id, never zero. It displays as 32 lower-case hexadecimal digits.
     pub fn trace_id(&self) -> TraceId {
         self.span.trace_id()
     }
 
-    /// The trace id as 32 lower-case hexadecimal digits.
-    pub fn trace_id_text(&self) -> String {
+    /// The trace id as 32 lower-case hexadecimal digits. Faster than its `Display`.
+    pub fn trace_id_hex(&self) -> String {
         let id = uuid::Uuid::from_bytes(self.trace_id().to_bytes());
         id.simple().encode_lower(&mut [0; 32]).to_owned()
     }
 
-    /// Works on behalf of the request: every line that is logged meanwhile carries its trace id.
-    pub fn log<W: Future>(&self, work: W) -> impl Future<Output = W::Output> + use<W> {
-        log_trace::within(self.trace_id(), work)
+    /// Runs a future for this request. Every line that it logs carries the trace id.
+    pub fn with_trace_id<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        log_trace_id::scope(self.trace_id(), future)
     }
 
-    /// The span id; shows as 16 lower-case hexadecimal digits.
+    /// The span id. It displays as 16 lower-case hexadecimal digits.
     pub fn span_id(&self) -> SpanId {
         self.span.span_id()
     }
 
-    /// Whether this request's spans go to the collector.
-    #[cfg(test)]
-    pub(crate) fn is_recorded(&self) -> bool {
-        self.tracer.is_some()
-    }
-
-    /// The parent for a child span, with the tracer to make it; `None` where nothing is recorded.
+    /// The tracer and the parent context for a child span; `None` when no spans are recorded.
     pub fn parent(&self) -> Option<(&SdkTracer, Context)> {
         let tracer = self.tracer.as_ref()?;
         Some((
@@ -92,7 +87,7 @@ impl TraceContext {
         ))
     }
 
-    /// Writes `traceparent` and, if there is one, `tracestate`, for the next service or for the answer.
+    /// Writes `traceparent`, and `tracestate` if the context has one.
     pub fn inject(&self, headers: &mut HeaderMap) {
         let mut parent = String::with_capacity(TRACEPARENT_LENGTH);
         if write!(parent, "{self}").is_ok()
@@ -110,18 +105,19 @@ impl TraceContext {
 }
 
 impl fmt::Display for TraceContext {
-    /// As in `traceparent`.
+    /// Formats the value of a `traceparent` header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flags = self.span.trace_flags() & TraceFlags::SAMPLED;
         write!(f, "00-{}-{}-{flags:02x}", self.trace_id(), self.span_id())
     }
 }
 
-/// The caller's span, if its headers name one that is valid.
+/// The client's span, if the headers name a valid one.
 pub(super) fn parent_of(headers: &HeaderMap) -> Option<SpanContext> {
     let mut given = headers.get_all(TRACEPARENT).iter();
     let parent = given.next()?;
-    // Two parents are none; an id that is too short would be padded, and not be found again.
+    // Reject two headers, and an id that is too short: the propagator would pad it, and the padded
+    // id matches no span of the client.
     if given.next().is_some() || !has_full_ids(parent) {
         return None;
     }
@@ -131,14 +127,14 @@ pub(super) fn parent_of(headers: &HeaderMap) -> Option<SpanContext> {
     span.is_valid().then_some(span)
 }
 
-/// Whether the fields have the widths of the specification: 2, 32, 16, 2.
+/// Whether the fields have the lengths of the specification: 2, 32, 16, 2.
 fn has_full_ids(traceparent: &HeaderValue) -> bool {
-    let widths = traceparent
+    let lengths = traceparent
         .as_bytes()
         .trim_ascii()
         .split(|&byte| byte == b'-')
         .map(<[u8]>::len);
-    widths.take(4).eq([2, 32, 16, 2])
+    lengths.take(4).eq([2, 32, 16, 2])
 }
 
 struct Headers<'a>(&'a HeaderMap);
@@ -166,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_parent_is_taken() {
+    fn a_valid_parent_is_used() {
         let mut headers = headers(&[PARENT]);
         headers.insert(TRACESTATE, HeaderValue::from_static("vendor=value"));
         let context = TraceContext::unrecorded(parent_of(&headers));
@@ -178,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn an_invalid_parent_is_ignored() {
         for (why, given) in [
             ("none", &[][..]),
             ("two", &[PARENT, PARENT]),
@@ -218,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_parent_an_id_is_made() {
+    fn an_id_is_generated_without_a_parent() {
         let (one, two) = (
             TraceContext::unrecorded(None),
             TraceContext::unrecorded(None),
@@ -235,6 +231,6 @@ mod tests {
         one.inject(&mut headers);
         assert!(!headers.contains_key(TRACESTATE));
         assert_eq!(parent_of(&headers).unwrap().trace_id(), one.trace_id());
-        assert!(!one.is_recorded());
+        assert!(one.parent().is_none());
     }
 }

@@ -1,116 +1,128 @@
-//! What the service tells the outside: metrics, traces, logs.
+//! Metrics, traces and logs of the service, and their export over OTLP.
 //!
-//! [`metrics`] are always there, to be scraped. Traces, and a copy of the metrics, go to an
-//! OpenTelemetry collector if an endpoint is set; without one no task runs and no span is made. The
-//! collector is never waited for: what cannot be sent waits in a bounded queue, whose size the memory
-//! ledger shows, and then is dropped and counted.
+//! The [`metrics`] exist in every run and can be scraped. The service exports traces and the same
+//! metrics to an OpenTelemetry collector when an endpoint is set. Without an endpoint no task runs
+//! and no span is recorded. The service never waits for the collector: finished spans are in a
+//! bounded queue, which the memory ledger shows. A span that does not fit is dropped and counted.
 
 pub mod context;
-pub mod guard;
-mod log_trace;
+mod export_tasks;
+mod log_trace_id;
 pub mod logs;
+mod metric_exporter;
 pub mod metrics;
 pub mod options;
-mod otlp;
-mod otlp_metrics;
-mod outage;
-pub mod settings;
+mod otlp_client;
+mod outage_log;
+mod settings;
 mod span_queue;
 pub mod traces;
+mod variable;
 
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 
-use guard::TelemetryGuard;
+use export_tasks::ExportTasks;
+use metric_exporter::MetricExporter;
 use metrics::family::AnyFamily;
-use otlp::OtlpClient;
-pub use otlp::OtlpClientError;
-use otlp_metrics::{MetricSender, text_attribute};
-use outage::OutageLog;
-use settings::TelemetrySettings;
+use otlp_client::OtlpClient;
+pub use otlp_client::OtlpClientError;
+use outage_log::OutageLog;
+pub use settings::TelemetrySettings;
 pub use span_queue::QueueUsage;
 use span_queue::span_queue;
 use traces::Tracer;
+pub use variable::SettingsError;
 
 /// The instrumentation scope of every span and metric.
-const SCOPE_NAME: &str = "leak-host";
+fn instrumentation_scope() -> InstrumentationScope {
+    InstrumentationScope::builder("leak-host")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
+}
 
-/// The sending side of telemetry.
+/// The running export of traces and metrics.
 #[derive(Debug)]
 pub struct Telemetry {
     tracer: Tracer,
-    queue: Arc<QueueUsage>,
-    guard: TelemetryGuard,
+    queue_usage: Arc<QueueUsage>,
+    tasks: ExportTasks,
 }
 
 impl Telemetry {
-    /// Starts what the settings ask for, within a Tokio runtime. `service` and `version` name the
-    /// service in the collector; they win over `OTEL_RESOURCE_ATTRIBUTES`. `gather` brings the metrics
-    /// up to date and answers them, as for a scrape; it is called before each push and must not block.
+    /// Starts the exports that the settings enable. Call it within a Tokio runtime.
+    ///
+    /// `service` and `version` identify the service in the collector, and override
+    /// `OTEL_RESOURCE_ATTRIBUTES`. `gather` updates the metrics and returns them, as for a scrape.
+    /// Each export of metrics calls it, and it must not block.
     ///
     /// # Errors
-    /// When a client cannot be made. That the collector is away is no error.
+    /// When a client cannot be created. An absent collector is not an error.
     pub fn start(
         settings: TelemetrySettings,
         service: &str,
         version: &str,
         gather: impl Fn() -> Vec<Arc<dyn AnyFamily>> + Send + Sync + 'static,
     ) -> Result<Self, OtlpClientError> {
-        let resource = resource(&settings.resource, service, version);
+        let resource = resource(settings.resource, service, version);
         let outage = Arc::new(OutageLog::default());
         let mut telemetry = Self {
-            tracer: Tracer::off(),
-            queue: Arc::default(),
-            guard: TelemetryGuard::default(),
+            tracer: Tracer::disabled(),
+            queue_usage: Arc::default(),
+            tasks: ExportTasks::default(),
         };
         if let Some(traces) = settings.traces {
             let client = OtlpClient::new(traces.endpoint)?;
             let attributes = ResourceAttributesWithSchema::from(&resource);
-            let (queue, sender) = span_queue(traces.batch, client, attributes, Arc::clone(&outage));
-            telemetry.queue = queue.usage();
+            let (queue, exporter) =
+                span_queue(traces.batch, client, attributes, Arc::clone(&outage));
+            telemetry.queue_usage = queue.usage();
             telemetry.tracer = Tracer::recording(queue, traces.sampler, resource.clone());
-            telemetry.guard.run(sender.run(telemetry.guard.stop()));
+            telemetry.tasks.spawn(|stop| exporter.run(stop));
         }
-        if let Some(push) = settings.metrics {
-            let client = OtlpClient::new(push.endpoint.clone())?;
-            let attributes = resource
-                .iter()
-                .map(|(key, value)| text_attribute(key.as_str(), &value.as_str()))
-                .collect();
-            let sender = MetricSender::new(gather, &push, client, attributes, outage);
-            telemetry.guard.run(sender.run(telemetry.guard.stop()));
+        if let Some(metrics) = settings.metrics {
+            let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
+            let exporter = MetricExporter {
+                gather,
+                client: OtlpClient::new(metrics.endpoint)?,
+                interval: metrics.interval,
+                resource: ProtoResource {
+                    attributes,
+                    ..ProtoResource::default()
+                },
+                outage,
+            };
+            telemetry.tasks.spawn(|stop| exporter.run(stop));
         }
         Ok(telemetry)
     }
 
-    /// Starts the spans of requests. Cheap to clone.
+    /// The tracer of requests.
     pub fn tracer(&self) -> Tracer {
         self.tracer.clone()
     }
 
-    /// How full the queue is, for the ledger; empty for ever when nothing is sent.
-    pub fn queue(&self) -> Arc<QueueUsage> {
-        Arc::clone(&self.queue)
+    /// The memory of the span queue, for the ledger. It stays at 0 when traces are not exported.
+    pub fn queue_usage(&self) -> Arc<QueueUsage> {
+        Arc::clone(&self.queue_usage)
     }
 
-    /// Sends what is left, for at most [`guard::FLUSH_TIMEOUT`]; answers whether that was time enough. A
-    /// collector that refuses at once is no reason to wait.
+    /// Exports the rest of the spans and metrics, for at most two seconds. Returns whether the
+    /// exports ended in that time. They also end when the collector refuses the connection.
     pub async fn flush(self) -> bool {
-        self.guard.flush().await
+        self.tasks.flush().await
     }
 }
 
-/// The service's identity in all telemetry.
-fn resource(attributes: &[(String, String)], service: &str, version: &str) -> Resource {
+/// The identity of the service in all telemetry.
+fn resource(attributes: Vec<(String, String)>, service: &str, version: &str) -> Resource {
+    let attributes = attributes.into_iter();
     Resource::builder_empty()
-        .with_attributes(
-            attributes
-                .iter()
-                .map(|(key, value)| KeyValue::new(key.clone(), value.clone())),
-        )
+        .with_attributes(attributes.map(|(key, value)| KeyValue::new(key, value)))
         .with_attributes([
             KeyValue::new("service.name", service.to_owned()),
             KeyValue::new("service.version", version.to_owned()),

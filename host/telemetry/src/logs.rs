@@ -1,5 +1,4 @@
-//! The service's log: lines on stderr, as text or JSON, with the trace id of the request they are
-//! about.
+//! The service's log on stderr: lines as text or JSON, with the trace id of their request.
 
 use std::io::{self, IsTerminal};
 
@@ -10,13 +9,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
-use super::log_trace::{JsonLines, TextFields};
+use super::log_trace_id::{JsonLines, TextFields};
 
-/// What is logged, and how.
+/// Filter and format of the log.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogOptions {
-    /// Which lines: a level, or directives such as `info,leak_host=debug`
+    /// Filter of the log: a level, or directives such as `info,leak_host=debug`
     #[arg(
         long = "log",
         env = "RUST_LOG",
@@ -25,46 +24,46 @@ pub struct LogOptions {
     )]
     pub filter: String,
 
-    /// How lines look
+    /// Format of the log
     #[arg(long = "log-format", env = "LEAK_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub format: LogFormat,
 }
 
-/// How lines look.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people
     Text,
-    /// One JSON object a line, the trace id at `.span.trace_id`.
+    /// One JSON object per line, with the trace id in `.span.trace_id`
     Json,
 }
 
-/// The log could not be set up.
+/// The log cannot be initialised.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not one.
+    /// The filter cannot be parsed.
     #[error("the log filter `{filter}` is not valid: {reason}")]
     Filter {
-        /// The filter.
+        /// The text of the filter.
         filter: String,
-        /// What is wrong with it.
+        /// The parser's message.
         reason: String,
     },
-    /// Somebody has set up a log already.
+    /// The process already has a log.
     #[error(transparent)]
     Init(#[from] TryInitError),
 }
 
-/// Makes stderr the log of the whole process; once.
+/// Makes stderr the log of the process. Call it once.
 ///
 /// # Errors
-/// When the filter is not valid, or there is a log already.
+/// When the filter is not valid, or the process already has a log.
 pub fn init(options: &LogOptions) -> Result<(), LogError> {
     let colours = io::stderr().is_terminal();
     Ok(subscriber(options, io::stderr, colours)?.try_init()?)
 }
 
-/// A log that writes to `writer`. An empty filter (`RUST_LOG=`) is the default one.
+/// A log that writes to `writer`. An empty filter (`RUST_LOG=`) means the default filter.
 fn subscriber<W>(
     options: &LogOptions,
     writer: W,
@@ -102,7 +101,7 @@ where
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -110,14 +109,14 @@ pub(super) mod tests {
 
     /// A log in memory.
     #[derive(Debug, Clone, Default)]
-    pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl Lines {
-        pub(super) fn text(&self) -> String {
+        fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
 
-        pub(crate) fn subscriber(
+        fn subscriber(
             &self,
             filter: &str,
             format: LogFormat,
@@ -146,16 +145,16 @@ pub(super) mod tests {
         }
     }
 
-    /// What a request that logs a warning leaves in the log.
+    /// The log of a request that logs a warning, and the trace id of the request.
     fn logged(filter: &str, format: LogFormat) -> (String, String) {
         let lines = Lines::default();
         let trace_id = tracing::subscriber::with_default(lines.subscriber(filter, format), || {
-            let request = Tracer::off().request(&axum::http::Request::new(()), "/api/data");
-            let answering = request.log(async {
-                tracing::debug!("unseen");
+            let request = Tracer::disabled().request(&axum::http::Request::new(()), "/api/data");
+            let handler = request.with_trace_id(async {
+                tracing::debug!("below the level");
                 tracing::warn!(plugin = "cache", "it trapped");
             });
-            futures_util::FutureExt::now_or_never(answering).unwrap();
+            futures_util::FutureExt::now_or_never(handler).unwrap();
             request.context().trace_id().to_string()
         });
         (lines.text(), trace_id)
@@ -186,7 +185,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn lines_about_no_request_have_no_trace_id() {
+    fn lines_outside_a_request_have_no_trace_id() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let lines = Lines::default();
             tracing::subscriber::with_default(lines.subscriber("info", format), || {
@@ -198,7 +197,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn an_invalid_filter_is_an_error() {
         let options = LogOptions {
             filter: "leak_host=loud".to_owned(),
             format: LogFormat::Text,

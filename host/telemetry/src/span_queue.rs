@@ -1,10 +1,18 @@
 //! Finished spans on their way to the collector.
 //!
-//! A request puts its spans into a bounded queue and goes on; a task takes them out in batches. When
-//! the collector is away or slow the queue fills and further spans are counted and dropped: a request
-//! never waits, and memory has a bound that can be read at any time ([`QueueUsage`]). The SDK's own
-//! batch processor does the same but tells neither how much is waiting nor how much was dropped, and
-//! the memory ledger needs to know.
+//! A request puts its spans into a bounded queue and continues. A task exports them in batches.
+//! While the collector is absent or slow, the queue fills, and further spans are dropped and
+//! counted. A request never waits, and the memory ledger shows the bytes of the queue
+//! ([`QueueUsage`]).
+//!
+//! The SDK's `BatchSpanProcessor` 0.33 cannot replace this queue:
+//! - It bounds the number of spans and not their bytes, and it publishes neither. A wrapper that
+//!   counts bytes has to repeat the bound, because the processor does not report which spans it
+//!   drops.
+//! - It exports a batch once. The exporter would have to retry while a collector restarts, and
+//!   would need its own signal to stop at the shutdown. Only the timer would be left to the
+//!   processor.
+//! - It runs on its own thread, which cannot drive the asynchronous HTTP client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,63 +28,53 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::otlp::OtlpClient;
-use super::outage::OutageLog;
+use super::otlp_client::OtlpClient;
+use super::outage_log::OutageLog;
 use super::settings::BatchSettings;
 
-/// Bytes that may wait, whatever the number of spans: a lab's limit is 256 MiB in all.
+/// Bytes in the queue for any number of spans. The whole process often has only 256 MiB.
 const MAX_QUEUE_BYTES: u64 = 4 << 20;
 
-/// A batch that the collector does not take for so long is given up: what follows is newer.
-const RETRY_FOR: Duration = Duration::from_secs(60);
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(15);
+/// How long the task retries one batch. After that, newer spans are worth more.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
 
-/// How full the queue is, the batch that is being sent included.
+/// Memory of the queue, including the batch that is being sent.
 #[derive(Debug, Default)]
 pub struct QueueUsage {
-    spans: AtomicUsize,
     bytes: AtomicUsize,
+    /// Dropped spans that are not in the log yet.
     dropped: AtomicU64,
 }
 
 impl QueueUsage {
-    /// Bytes of the spans that wait, estimated from their attributes.
+    /// Bytes of the queued spans, estimated from their attributes.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed) as u64
     }
-
-    fn add(&self, bytes: usize) -> usize {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.spans.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    fn remove(&self, spans: usize, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.spans.fetch_sub(spans, Ordering::Relaxed);
-    }
 }
 
-/// A span and its estimated size.
 #[derive(Debug)]
-struct Waiting {
+struct QueuedSpan {
     span: SpanData,
+    /// Estimated.
     bytes: usize,
 }
 
-/// The end that spans are put in at: the SDK's span processor.
+/// The sending half. The SDK calls it as a span processor.
 #[derive(Debug)]
 pub(crate) struct SpanQueue {
-    sender: mpsc::Sender<Waiting>,
+    spans: mpsc::Sender<QueuedSpan>,
     usage: Arc<QueueUsage>,
     batch_is_full: Arc<Notify>,
     max_batch: usize,
 }
 
-/// The end that spans are taken out at.
+/// The receiving half, with the export to the collector.
 #[derive(Debug)]
-pub(crate) struct SpanSender {
-    receiver: mpsc::Receiver<Waiting>,
+pub(crate) struct SpanExporter {
+    spans: mpsc::Receiver<QueuedSpan>,
     usage: Arc<QueueUsage>,
     batch_is_full: Arc<Notify>,
     settings: BatchSettings,
@@ -85,38 +83,33 @@ pub(crate) struct SpanSender {
     outage: Arc<OutageLog>,
 }
 
-/// Makes a queue: the end for the SDK, and the end to run as a task.
+/// Creates a queue and its exporter, which must run as a task.
 pub(crate) fn span_queue(
     settings: BatchSettings,
     client: OtlpClient,
     resource: ResourceAttributesWithSchema,
     outage: Arc<OutageLog>,
-) -> (SpanQueue, SpanSender) {
+) -> (SpanQueue, SpanExporter) {
     let (sender, receiver) = mpsc::channel(settings.max_queue);
-    let usage = Arc::new(QueueUsage::default());
-    let batch_is_full = Arc::new(Notify::new());
     let queue = SpanQueue {
-        sender,
-        usage: Arc::clone(&usage),
-        batch_is_full: Arc::clone(&batch_is_full),
+        spans: sender,
+        usage: Arc::default(),
+        batch_is_full: Arc::default(),
         max_batch: settings.max_batch,
     };
-    (
-        queue,
-        SpanSender {
-            receiver,
-            usage,
-            batch_is_full,
-            settings,
-            client,
-            resource,
-            outage,
-        },
-    )
+    let exporter = SpanExporter {
+        spans: receiver,
+        usage: Arc::clone(&queue.usage),
+        batch_is_full: Arc::clone(&queue.batch_is_full),
+        settings,
+        client,
+        resource,
+        outage,
+    };
+    (queue, exporter)
 }
 
 impl SpanQueue {
-    /// How full it is, for the ledger.
     pub(crate) fn usage(&self) -> Arc<QueueUsage> {
         Arc::clone(&self.usage)
     }
@@ -130,19 +123,19 @@ impl SpanProcessor for SpanQueue {
             return;
         }
         let bytes = estimated_bytes(&span);
-        // Counted before it is in, or the other end could take it off first.
-        let spans = self.usage.add(bytes);
+        // Add the bytes before the span is in the queue: the exporter subtracts them after it.
+        self.usage.bytes.fetch_add(bytes, Ordering::Relaxed);
         let fits = self.usage.bytes() <= MAX_QUEUE_BYTES;
-        if !fits || self.sender.try_send(Waiting { span, bytes }).is_err() {
-            self.usage.remove(1, bytes);
+        if !fits || self.spans.try_send(QueuedSpan { span, bytes }).is_err() {
+            self.usage.bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.usage.dropped.fetch_add(1, Ordering::Relaxed);
-        } else if spans >= self.max_batch {
+        } else if self.spans.max_capacity() - self.spans.capacity() >= self.max_batch {
             self.batch_is_full.notify_one();
         }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        // The sending task flushes when it is told to end; nothing else asks.
+        // The export task flushes when it stops. No code calls this.
         Ok(())
     }
 
@@ -151,8 +144,8 @@ impl SpanProcessor for SpanQueue {
     }
 }
 
-impl SpanSender {
-    /// Sends batches until `stop`, then what is left, once and without retries.
+impl SpanExporter {
+    /// Exports batches until `stop`. Then it exports the rest of the queue, without retries.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -160,73 +153,71 @@ impl SpanSender {
                 () = self.batch_is_full.notified() => {}
                 () = stop.cancelled() => {}
             }
-            // Asked before the queue is emptied, so that what came in until then is sent.
+            // Read this before the queue is emptied: all spans until the stop are exported.
             let last = stop.is_cancelled();
-            while self.send_batch(&stop).await {}
+            while self.export_batch(&stop).await {}
             if last {
                 return;
             }
         }
     }
 
-    /// Sends one batch; answers whether it was a full one, so that more may be waiting.
-    async fn send_batch(&mut self, stop: &CancellationToken) -> bool {
+    /// Exports one batch. Returns whether it was full, so that more spans may be queued.
+    async fn export_batch(&mut self, stop: &CancellationToken) -> bool {
         let mut spans = Vec::new();
         let mut bytes = 0;
         while spans.len() < self.settings.max_batch
-            && let Ok(waiting) = self.receiver.try_recv()
+            && let Ok(queued) = self.spans.try_recv()
         {
-            bytes += waiting.bytes;
-            spans.push(waiting.span);
+            bytes += queued.bytes;
+            spans.push(queued.span);
         }
-        let collector = &self.client.endpoint().url;
-        self.outage
-            .lost(collector, self.usage.dropped.swap(0, Ordering::Relaxed));
+        let dropped = self.usage.dropped.swap(0, Ordering::Relaxed);
+        self.outage.lost(self.client.url(), dropped);
         let count = spans.len();
         if count == 0 {
             return false;
         }
         let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
-        let lost = self
-            .deliver(&ExportTraceServiceRequest { resource_spans }, count, stop)
-            .await;
-        self.outage.lost(collector, lost);
-        self.usage.remove(count, bytes);
+        let request = ExportTraceServiceRequest { resource_spans };
+        let lost = self.send(&request, stop).await;
+        let lost = lost.unwrap_or(count as u64);
+        self.outage.lost(self.client.url(), lost);
+        self.usage.bytes.fetch_sub(bytes, Ordering::Relaxed);
         count == self.settings.max_batch
     }
 
-    /// Answers how many spans did not arrive.
-    async fn deliver(
+    /// Sends a request with retries. Returns how many spans the collector rejected, or `None` when
+    /// all of them are lost.
+    async fn send(
         &self,
         request: &ExportTraceServiceRequest,
-        count: usize,
         stop: &CancellationToken,
-    ) -> u64 {
-        let give_up = Instant::now() + RETRY_FOR;
-        let mut pause = FIRST_RETRY;
+    ) -> Option<u64> {
+        let deadline = Instant::now() + RETRY_TIMEOUT;
+        let mut delay = FIRST_RETRY_DELAY;
         loop {
             let error = match self.client.send_traces(request).await {
-                Ok(delivered) => return delivered.rejected,
+                Ok(rejected) => return Some(rejected),
                 Err(error) => error,
             };
-            self.outage
-                .export_failed(&self.client.endpoint().url, &error);
-            if !error.retryable || stop.is_cancelled() || Instant::now() + pause > give_up {
-                return count as u64;
+            self.outage.export_failed(self.client.url(), &error);
+            if !error.retryable || stop.is_cancelled() || Instant::now() + delay > deadline {
+                return None;
             }
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(delay) => {}
                 () = stop.cancelled() => {}
             }
-            pause = (pause * 2).min(LAST_RETRY);
+            delay = (delay * 2).min(MAX_RETRY_DELAY);
         }
     }
 }
 
-/// The memory of a span: its structure and what its attributes and events own.
+/// The memory of a span: its structure, and what its attributes and events own.
 fn estimated_bytes(span: &SpanData) -> usize {
     let events = span.events.iter();
-    size_of::<Waiting>()
+    size_of::<QueuedSpan>()
         + span.name.len()
         + attribute_bytes(&span.attributes)
         + events

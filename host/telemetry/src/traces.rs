@@ -1,55 +1,53 @@
-//! The spans of a request: one for the request itself, one for each call of a plugin.
+//! Traces: the span of each request, and the sampling decision for the spans below it.
 //!
-//! Typed functions rather than the general API, so that a span always has the same attributes. Where
-//! nothing is recorded (no endpoint, or a trace that is not sampled) they do nothing; what remains is
-//! the trace id. Names follow OpenTelemetry's semantic conventions for HTTP servers, and `leak.*` for
-//! what is the lab's own.
+//! Typed functions in place of the general API give every span the same attributes. They do nothing
+//! when the service exports no traces or the trace is not sampled; only the trace id remains.
+//! Names follow OpenTelemetry's semantic conventions for HTTP servers.
 
-use axum::http::{Method, Request, StatusCode, Version, header};
+use axum::http::{Request, StatusCode, Version, header};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::trace::{
-    Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer as _,
+    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _,
 };
-use opentelemetry::{Context, InstrumentationScope, KeyValue};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 
-use super::SCOPE_NAME;
 use super::context::{TraceContext, parent_of};
+use super::instrumentation_scope;
+use super::metrics::method_label;
 use super::span_queue::SpanQueue;
 
-/// Longest text taken from a request into an attribute, in bytes: a client must not fill the queue.
-const MAX_TEXT: usize = 256;
+/// The longest text of a request in an attribute. A client must not fill the queue.
+const MAX_TEXT_BYTES: usize = 256;
 
-/// Starts the spans of requests.
+/// Starts the spans of requests. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tracer {
     sdk: Option<SdkTracer>,
 }
 
 impl Tracer {
-    /// Records nothing.
-    pub fn off() -> Self {
+    /// A tracer that records no spans.
+    pub fn disabled() -> Self {
         Self { sdk: None }
     }
 
-    /// Records into a queue. The SDK reads the span limits (`OTEL_SPAN_*_COUNT_LIMIT`) from the
-    /// environment by itself; everything else is given here.
+    /// A tracer that records into a queue. The SDK itself reads the span limits
+    /// (`OTEL_SPAN_*_COUNT_LIMIT`) from the environment. The caller passes everything else.
     pub(super) fn recording(queue: SpanQueue, sampler: Sampler, resource: Resource) -> Self {
         let provider = SdkTracerProvider::builder()
             .with_sampler(sampler)
             .with_resource(resource)
             .with_span_processor(queue)
             .build();
-        let scope = InstrumentationScope::builder(SCOPE_NAME)
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .build();
         Self {
-            sdk: Some(provider.tracer_with_scope(scope)),
+            sdk: Some(provider.tracer_with_scope(instrumentation_scope())),
         }
     }
 
-    /// Starts a request. `route` is the route's template, empty when no route matched.
+    /// Starts the span of a request. `route` is the route's template, or empty when no route
+    /// matched.
     pub fn request<B>(&self, request: &Request<B>, route: &str) -> RequestSpan {
         let parent = parent_of(request.headers());
         let Some(sdk) = &self.sdk else {
@@ -62,7 +60,7 @@ impl Tracer {
             Some(parent) => Context::new().with_remote_span_context(parent),
             None => Context::new(),
         };
-        let method = method_name(request.method());
+        let method = method_label(request.method());
         let name = if route.is_empty() {
             method.to_owned()
         } else {
@@ -74,19 +72,15 @@ impl Tracer {
         let mut span = sdk.build_with_context(builder, &parent_context);
         let context = span.span_context().clone();
         if !span.is_recording() {
-            // Not sampled, yet part of the trace under the id that the sampler decided on.
-            let named = if context.is_valid() {
-                Some(context)
-            } else {
-                parent
-            };
+            // The request is not sampled, but it keeps the trace id that the sampler decided on.
+            let unsampled = Some(context).filter(SpanContext::is_valid);
             return RequestSpan {
-                context: TraceContext::unrecorded(named),
+                context: TraceContext::unrecorded(unsampled.or(parent)),
                 span: None,
             };
         }
         span.set_attribute(KeyValue::new("url.scheme", "http"));
-        span.set_attribute(KeyValue::new("url.path", shortened(request.uri().path())));
+        span.set_attribute(KeyValue::new("url.path", truncated(request.uri().path())));
         if !route.is_empty() {
             span.set_attribute(KeyValue::new("http.route", route.to_owned()));
         }
@@ -98,7 +92,7 @@ impl Tracer {
             .get(header::USER_AGENT)
             .and_then(|agent| agent.to_str().ok())
         {
-            span.set_attribute(KeyValue::new("user_agent.original", shortened(agent)));
+            span.set_attribute(KeyValue::new("user_agent.original", truncated(agent)));
         }
         RequestSpan {
             context: TraceContext::recorded(context, sdk.clone()),
@@ -107,8 +101,8 @@ impl Tracer {
     }
 }
 
-/// A request that is being answered. Dropped before its end, the request was given up by its client;
-/// the span then ends without a status.
+/// The span of a request in progress. A client that disconnects drops the request: the span then
+/// ends without a status code.
 #[derive(Debug)]
 pub struct RequestSpan {
     context: TraceContext,
@@ -116,17 +110,17 @@ pub struct RequestSpan {
 }
 
 impl RequestSpan {
-    /// The request's place in its trace, for its handler.
+    /// The trace context for the handler of the request.
     pub fn context(&self) -> &TraceContext {
         &self.context
     }
 
-    /// Answers the request: every line that is logged meanwhile carries its trace id.
-    pub fn log<W: Future>(&self, answering: W) -> impl Future<Output = W::Output> + use<W> {
-        self.context.log(answering)
+    /// Runs the handler of the request. Every line that it logs carries the trace id.
+    pub fn with_trace_id<F: Future>(&self, handler: F) -> impl Future<Output = F::Output> + use<F> {
+        self.context.with_trace_id(handler)
     }
 
-    /// The answer's head is ready.
+    /// Ends the span. Call it when the head of the response is ready.
     pub fn end(mut self, status: StatusCode) {
         let Some(span) = &mut self.span else { return };
         span.set_attribute(KeyValue::new(
@@ -141,11 +135,6 @@ impl RequestSpan {
     }
 }
 
-/// The method, or what the conventions put for one that is not known.
-fn method_name(method: &Method) -> &'static str {
-    super::metrics::method_label(method)
-}
-
 fn protocol_version(version: Version) -> Option<&'static str> {
     match version {
         Version::HTTP_10 => Some("1.0"),
@@ -155,9 +144,9 @@ fn protocol_version(version: Version) -> Option<&'static str> {
     }
 }
 
-/// The first [`MAX_TEXT`] bytes, cut between characters.
-fn shortened(text: &str) -> String {
-    text.get(..text.floor_char_boundary(MAX_TEXT))
+/// The first [`MAX_TEXT_BYTES`], cut between characters.
+fn truncated(text: &str) -> String {
+    text.get(..text.floor_char_boundary(MAX_TEXT_BYTES))
         .unwrap_or_default()
         .to_owned()
 }

@@ -19,11 +19,12 @@ use lab::heap::Heaps;
 use lab::metrics::Metrics;
 use lab::monitor::Monitor;
 use lab::post_mortem::PostMortem;
+use lab::sampler;
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
 use plugin_host::load::loader::Loader;
 use plugin_host::registry::Registry;
-use plugin_host::settings::Defaults;
+use plugin_host::settings::{Defaults, HeapProfile};
 use process_memory::limit::MemoryBudget;
 use telemetry::traces::Tracer;
 
@@ -75,7 +76,7 @@ impl TestHostBuilder {
             Defaults {
                 deadline: self.options.plugin_deadline,
                 memory_limit: None,
-                heap_profile: true,
+                heap_profile: HeapProfile::Exact,
             },
             metrics.plugins.clone(),
             tasks.clone(),
@@ -89,15 +90,15 @@ impl TestHostBuilder {
             monitor,
             heaps,
             metrics,
-            PostMortem::off(),
-            Tracer::off(),
+            PostMortem::disabled(),
+            Tracer::disabled(),
         ));
         let stopping = CancellationToken::new();
         let sampler = {
             let sampled = state.clone();
             let (registry, heaps) = (state.registry.clone(), state.heaps.clone());
             let monitor = state.monitor.clone();
-            monitor.run(registry, heaps, move || sampled.requests())
+            sampler::run(monitor, registry, heaps, move || sampled.requests())
         };
         let stopped = stopping.clone();
         tasks.spawn(async move {

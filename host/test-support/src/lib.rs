@@ -1,15 +1,16 @@
 //! Support for the host's tests. Only tests depend on this crate.
 //!
 //! [`components`] builds the plugins and the fixtures from source, once per test process.
-//! [`TestHost`] is a whole host in the test's own process: every part that `leak-host` builds, and the
-//! router, called without a socket. A test that needs a process of its own (signals, ports,
+//! [`TestHost`] is a whole host in the test's own process: every part that `leak-host` builds, and
+//! the router, called without a socket. A test that needs a process of its own (signals, ports,
 //! options, resident memory) starts the real host instead; those tests are in `leak-host`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
+    clippy::disallowed_methods,
+    reason = "a failed test shows by a panic, and the builds of components inherit the environment"
 )]
 
 mod answer;

@@ -2,8 +2,8 @@
 
 use crate::{Container, HeapSize, Payload, Retention};
 
-/// Buffers that nothing removes, with their size. Use it in a plugin whose topic is not how memory is
-/// retained but, for example, an error or a slow call.
+/// Buffers that nothing removes, with their size. Use it in a plugin whose topic is not how memory
+/// is retained but, for example, an error or a slow call.
 ///
 /// ```
 /// use leak_plugin_sdk::{Hoard, Payload};

@@ -17,8 +17,8 @@ pub trait Settings: Clone + std::fmt::Debug + Default + 'static {
     /// The settings with their types, ranges and defaults.
     fn specs() -> Vec<SettingSpec>;
 
-    /// Sets one new value. Returns `None` if there is no setting of this name, and `Some(Err(_))` if
-    /// the value has the wrong type or is out of range. The setting does not change then.
+    /// Sets one new value. Returns `None` if there is no setting of this name, and `Some(Err(_))`
+    /// if the value has the wrong type or is out of range. The setting does not change then.
     fn set(&mut self, name: &str, value: &Value) -> Option<Result<(), SettingError>>;
 }
 

@@ -1,13 +1,17 @@
-//! C: bindings from the contract, clang with wasi-libc, and the linker for components that comes with Rust.
+//! C: bindings from the contract, clang with wasi-libc, and the component linker of the Rust
+//! toolchain.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use xtask_support::toolchain::rustc;
+use xtask_support::tools::{Fetch, run_quietly};
 
-use super::Missing;
-use super::tools::{self, Fetch};
+use super::BuildError;
+use super::tools;
 
 /// A library without a `main`, with names and line tables.
 const FLAGS: [&str; 4] = [
@@ -23,41 +27,50 @@ pub(super) fn build(
     wit: &Path,
     scratch: &Path,
     component: &Path,
-) -> Result<(), Missing> {
-    check_compiler(scratch).map_err(Missing::Tools)?;
-    let linker = component_linker(source).map_err(Missing::Tools)?;
-    let generator = tools::wit_bindgen(fetch).map_err(Missing::Tools)?;
-    let bindings = scratch.join("leak-plugin-c");
-    let built = || -> Result<()> {
-        fs::create_dir_all(&bindings)?;
-        tools::quietly(
-            Command::new(generator)
-                .args(["c", "--world", "leak-plugin", "--out-dir"])
-                .arg(&bindings)
-                .arg(wit),
-        )?;
-        let mut fuse_ld = std::ffi::OsString::from("-fuse-ld=");
-        fuse_ld.push(&linker);
-        // From its own folder, so that line tables say `plugin.c`.
-        tools::quietly(
-            Command::new("clang")
-                .current_dir(source)
-                .args(FLAGS)
-                .args(["-Wall", "-Wextra"])
-                .arg(fuse_ld)
-                .arg("-I")
-                .arg(&bindings)
-                .arg("plugin.c")
-                .arg(bindings.join("leak_plugin.c"))
-                .arg(bindings.join("leak_plugin_component_type.o"))
-                .arg("-o")
-                .arg(component),
-        )
-    };
-    built().map_err(Missing::Build)
+) -> Result<(), BuildError> {
+    check_compiler(scratch).map_err(BuildError::Tools)?;
+    let linker = component_linker(source).map_err(BuildError::Tools)?;
+    let generator = tools::wit_bindgen(fetch).map_err(BuildError::Tools)?;
+    compile(source, wit, scratch, component, &generator, &linker).map_err(BuildError::Build)
 }
 
-/// Whether clang compiles a program for wasm that needs the C library.
+fn compile(
+    source: &Path,
+    wit: &Path,
+    scratch: &Path,
+    component: &Path,
+    generator: &Path,
+    linker: &Path,
+) -> Result<()> {
+    let bindings = scratch.join("leak-plugin-c");
+    fs::create_dir_all(&bindings)?;
+    run_quietly(
+        Command::new(generator)
+            .args(["c", "--world", "leak-plugin", "--out-dir"])
+            .arg(&bindings)
+            .arg(wit),
+    )?;
+    let mut use_linker = OsString::from("-fuse-ld=");
+    use_linker.push(linker);
+    // In the plugin's folder, so that line tables say `plugin.c`.
+    run_quietly(
+        Command::new("clang")
+            .current_dir(source)
+            .args(FLAGS)
+            .args(["-Wall", "-Wextra"])
+            .arg(use_linker)
+            .arg("-I")
+            .arg(&bindings)
+            .arg("plugin.c")
+            .arg(bindings.join("leak_plugin.c"))
+            .arg(bindings.join("leak_plugin_component_type.o"))
+            .arg("-o")
+            .arg(component),
+    )?;
+    Ok(())
+}
+
+/// Compiles a program for wasm that needs the C library.
 fn check_compiler(scratch: &Path) -> Result<()> {
     let program = scratch.join("try.c");
     fs::write(
@@ -71,25 +84,16 @@ fn check_compiler(scratch: &Path) -> Result<()> {
         .arg(&program)
         .arg("-o")
         .arg(scratch.join("try.wasm"));
-    tools::quietly(&mut clang).context(
-        "it needs clang with a C library for wasm (Debian: clang lld wasi-libc libclang-rt-dev-wasm32)",
-    )
+    run_quietly(&mut clang).context(
+        "clang with a C library for wasm is missing \
+         (Debian: clang lld wasi-libc libclang-rt-dev-wasm32)",
+    )?;
+    Ok(())
 }
 
-/// The linker that rustc itself makes components with.
+/// The linker with which rustc makes components, next to the libraries of the machine's own target.
 fn component_linker(folder: &Path) -> Result<PathBuf> {
-    let rustc = |arguments: &[&str]| -> Result<String> {
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let output = Command::new(rustc)
-            .args(arguments)
-            .current_dir(folder)
-            .output()
-            .context("cannot start rustc")?;
-        ensure!(output.status.success(), "rustc {arguments:?} failed");
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let libraries = rustc(&["--print", "target-libdir"])?;
-    // Beside the libraries of the machine's own target.
+    let libraries = rustc(folder, &["--print", "target-libdir"])?;
     let linker = Path::new(&libraries)
         .parent()
         .context("rustc has no folder of libraries")?
@@ -97,7 +101,7 @@ fn component_linker(folder: &Path) -> Result<PathBuf> {
         .join("wasm-component-ld");
     ensure!(
         linker.is_file(),
-        "this Rust has no linker for components: {} is not there",
+        "this Rust has no linker for components: {} does not exist",
         linker.display()
     );
     Ok(linker)
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rust_brings_the_linker() {
+    fn the_toolchain_contains_the_component_linker() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert!(component_linker(here).unwrap().is_file());
     }

@@ -1,90 +1,69 @@
-//! What is checked of a plugin in another language: it leaks what it says, the profiler sees it and names what it can,
-//! clearing drops it, and the fixed variant stays flat.
+//! Checks a plugin in another language: it leaks what it reports, the profiler sees the leak and
+//! names its line as precisely as the language allows, clearing drops it, and the fixed variant
+//! stays flat.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use xtask_support::host_process::{self, HostProcess, Output};
+use xtask_support::http;
+use xtask_support::workspace::Workspace;
 
 use super::Language;
-use crate::host_process::{HostProcess, is_healthy};
-use crate::http;
-use crate::workspace::Workspace;
 
 /// Compiling an engine of 14 MB takes this long only on a very busy machine.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(600);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const START_TIMEOUT: Duration = Duration::from_secs(600);
 
-const PAYLOAD: u64 = 4096;
-const WARM_UP: u64 = 20;
+const PAYLOAD_BYTES: u64 = 4096;
+const WARM_UP_REQUESTS: u64 = 20;
 const REQUESTS: u64 = 200;
 
-/// A payload that brings a garbage collector to work soon, and so many requests that it has to.
-const LARGE_PAYLOAD: u64 = 256 << 10;
+/// Bytes that a retained object may have in addition to its payload.
+const MAX_OVERHEAD_BYTES: u64 = 512;
+
+/// With this payload and number of requests a garbage collector has to run.
+const LARGE_PAYLOAD_BYTES: u64 = 256 << 10;
 const FIXED_REQUESTS: u64 = 800;
 
-/// Loads the component into a host of its own and checks it there.
-pub(super) fn check(workspace: &Workspace, language: Language, component: &Path) -> Result<()> {
+/// Objects that the fixed variant may hold at any time.
+const MAX_FIXED_OBJECTS: u64 = 10;
+
+/// Loads the component into a new host and checks it there. Returns what it saw.
+pub(super) fn check(workspace: &Workspace, language: Language, component: &Path) -> Result<String> {
     let scratch = workspace
         .scratch()
         .join(format!("language-{}", language.folder()));
     let plugins = scratch.join("plugins");
     fs::create_dir_all(&plugins)?;
-    fs::copy(
-        component,
-        plugins.join(format!("{}.wasm", language.plugin())),
-    )?;
-    let cache = scratch.join("cache");
-    let args: [&OsStr; 8] = [
-        "--listen".as_ref(),
-        "127.0.0.1:0".as_ref(),
+    let file = format!("{}.wasm", language.plugin());
+    fs::copy(component, plugins.join(file))?;
+    let mut command = host_process::command(workspace);
+    host_process::on_free_port(&mut command, &plugins)
         // An interpreter on a busy machine may need more than the default for one call.
-        "--plugin-deadline".as_ref(),
-        "10s".as_ref(),
-        "--plugins".as_ref(),
-        plugins.as_ref(),
-        "--cache".as_ref(),
-        cache.as_ref(),
-    ];
-    let mut host = HostProcess::start(workspace, args, false)?;
-    let outcome = address(&mut host).and_then(|base| Checked { language, base }.check(workspace));
+        .args(["--plugin-deadline", "10s", "--cache"])
+        .arg(scratch.join("cache"));
+    let mut host = HostProcess::start(&mut command, Output::Hidden)?;
+    let base = host.wait_until_healthy(START_TIMEOUT)?;
+    let seen = PluginCheck { language, base }.check(workspace)?;
     host.signal(Signal::TERM);
     host.wait()?;
-    outcome
-}
-
-fn address(host: &mut HostProcess) -> Result<String> {
-    let started = Instant::now();
-    let mut base = None;
-    while started.elapsed() < HEALTHY_WITHIN {
-        if let Some(status) = host.exited()? {
-            bail!("the host ended: {status}");
-        }
-        base = base.or_else(|| host.address());
-        if let Some(base) = base.as_ref().filter(|base| is_healthy(base)) {
-            return Ok(base.clone());
-        }
-        sleep(LOOK_EVERY);
-    }
-    bail!("the host did not become healthy")
+    Ok(seen)
 }
 
 /// A running host with one plugin.
-struct Checked {
+struct PluginCheck {
     language: Language,
     base: String,
 }
 
-impl Checked {
-    fn check(&self, workspace: &Workspace) -> Result<()> {
-        let id = self.language.plugin();
-        self.set(&json!({"enabled": true, "payload_bytes": PAYLOAD}))?;
-        self.requests(WARM_UP)?;
+impl PluginCheck {
+    fn check(&self, workspace: &Workspace) -> Result<String> {
+        self.set(&json!({"enabled": true, "payload_bytes": PAYLOAD_BYTES}))?;
+        self.requests(WARM_UP_REQUESTS)?;
         let before = self.status()?;
         self.get("/admin/memory/diff")?;
         self.requests(REQUESTS)?;
@@ -95,12 +74,13 @@ impl Checked {
         ensure!(grown("count") == REQUESTS, "count: {before} → {after}");
         let retained = grown("estimated_size_bytes");
         ensure!(
-            (REQUESTS * PAYLOAD..REQUESTS * (PAYLOAD + 512)).contains(&retained),
-            "{retained} bytes retained by {REQUESTS} requests of {PAYLOAD}"
+            (REQUESTS * PAYLOAD_BYTES..REQUESTS * (PAYLOAD_BYTES + MAX_OVERHEAD_BYTES))
+                .contains(&retained),
+            "{retained} bytes retained by {REQUESTS} requests of {PAYLOAD_BYTES}"
         );
         let line = self.top_line(&diff)?;
-        println!(
-            "{id}: {retained} bytes retained, the heap grew by {}; most of it, {} bytes in {} blocks, at {}",
+        let seen = format!(
+            "{retained} bytes retained, the heap grew by {}; most of it, {} bytes in {} blocks, at {}",
             grown("heap_live_bytes"),
             number(line, "size_diff_bytes"),
             number(line, "count_diff"),
@@ -108,29 +88,33 @@ impl Checked {
         );
         self.check_line(workspace, line)?;
 
+        let id = self.language.plugin();
         let cleared = self.post("/admin/leaks/clear", &json!({"leak_type": id}))?;
         let empty = self.status()?;
         ensure!(
             number(&empty, "count") == 0 && number(&empty, "estimated_size_bytes") == 0,
             "after clear ({cleared}): {empty}"
         );
-        self.check_fixed()
+        let fixed_growth = self.check_fixed()?;
+        Ok(format!(
+            "{seen}; fixed, the heap grew by {fixed_growth} bytes"
+        ))
     }
 
-    /// The line of the diff that has grown most, which must hold what was leaked.
+    /// The line of the diff that has grown most. It must hold the leak.
     fn top_line<'a>(&self, diff: &'a Value) -> Result<&'a Value> {
         let line = diff
             .pointer("/growing_allocations/0")
             .with_context(|| format!("the diff shows no growth: {diff}"))?;
         ensure!(
-            number(line, "size_diff_bytes") >= REQUESTS * PAYLOAD
+            number(line, "size_diff_bytes") >= REQUESTS * PAYLOAD_BYTES
                 && number(line, "count_diff") >= REQUESTS,
             "the top line of the diff does not hold the leak: {line}"
         );
         Ok(line)
     }
 
-    /// The name of the top line: as precise as the language's runtime allows.
+    /// Checks the name of the top line, which is as precise as the language's runtime allows.
     fn check_line(&self, workspace: &Workspace, line: &Value) -> Result<()> {
         let location = text(line, "location");
         let fits = match self.language {
@@ -147,44 +131,44 @@ impl Checked {
             }
             // The engine's own function: `new Uint8Array` in this case.
             Language::JavaScript => location.contains("TypedArrayObjectTemplate<unsigned char>"),
-            // The interpreter is one of several modules, and the C library another: no call stack across.
+            // The interpreter and the C library are different modules, and no call stack crosses
+            // from one to the other.
             Language::Python => location == "other modules through malloc",
         };
         ensure!(fits, "the leak's line is called {location:?}");
         Ok(())
     }
 
-    /// The fixed variant over so many requests that what is garbage has been collected.
-    fn check_fixed(&self) -> Result<()> {
-        self.set(&json!({"variant": "fixed", "payload_bytes": LARGE_PAYLOAD}))?;
-        self.requests(WARM_UP)?;
+    /// Calls the fixed variant until its garbage has been collected. Returns the growth of the live
+    /// heap in bytes.
+    fn check_fixed(&self) -> Result<u64> {
+        self.set(&json!({"variant": "fixed", "payload_bytes": LARGE_PAYLOAD_BYTES}))?;
+        self.requests(WARM_UP_REQUESTS)?;
         let before = self.status()?;
         self.requests(FIXED_REQUESTS)?;
         let after = self.status()?;
         ensure!(
-            number(&after, "count") == number(&before, "count") && number(&after, "count") <= 10,
+            number(&after, "count") == number(&before, "count")
+                && number(&after, "count") <= MAX_FIXED_OBJECTS,
             "fixed: {before} → {after}"
         );
         let grown =
             number(&after, "heap_live_bytes").saturating_sub(number(&before, "heap_live_bytes"));
-        println!(
-            "{}: fixed, the heap grew by {grown}",
-            self.language.plugin()
-        );
         ensure!(
-            grown <= self.fixed_growth_max(),
-            "fixed: the live heap grew by {grown} bytes in {FIXED_REQUESTS} requests of {LARGE_PAYLOAD}"
+            grown <= self.max_fixed_growth_bytes(),
+            "fixed: the live heap grew by {grown} bytes in {FIXED_REQUESTS} requests \
+             of {LARGE_PAYLOAD_BYTES}"
         );
-        Ok(())
+        Ok(grown)
     }
 
-    /// What the live heap may have grown by over the fixed variant's requests, of the 200 MiB that they allocated.
-    fn fixed_growth_max(&self) -> u64 {
+    /// Growth of the live heap that the fixed variant is allowed, while it allocates 200 MiB.
+    fn max_fixed_growth_bytes(&self) -> u64 {
         match self.language {
             Language::C => 0,
             // Reference counts free at once; the interpreter's own containers round up.
             Language::Python => 1 << 20,
-            // Garbage is live until the engine has enough of it to collect.
+            // Garbage counts as live until the engine has enough of it to collect.
             Language::JavaScript => 64 << 20,
         }
     }

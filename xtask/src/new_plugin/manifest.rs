@@ -1,29 +1,33 @@
-//! The manifest of a new plugin, out of the template's and that of the workspace.
+//! The manifest of a new plugin, made of the template's and the workspace's.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::name::Name;
+use super::name::PluginName;
 use super::read;
 
-/// What the template is called in its manifest.
+/// The template's name in its manifest.
 const TEMPLATE: &str = "\"template\"";
 
-/// For a member of the plugins' workspace: what the template has.
-pub(super) fn of_the_workspace(source: &Path, name: &Name) -> Result<String> {
+/// The manifest of a member of the plugins' workspace.
+pub(super) fn workspace_member(source: &Path, name: &PluginName) -> Result<String> {
     let template = read(&source.join("template/Cargo.toml"))?;
     Ok(renamed(&template, name))
 }
 
-fn renamed(template: &str, name: &Name) -> String {
+fn renamed(template: &str, name: &PluginName) -> String {
     template
         .replace(TEMPLATE, &format!("\"{}\"", name.id()))
         .replace("leak-lab:template", &format!("leak-lab:{}", name.id()))
 }
 
-/// For a crate that stands alone: whatever the template inherits is written out.
-pub(super) fn standing_alone(source: &Path, name: &Name, sdk_git: Option<&str>) -> Result<String> {
+/// The manifest of an independent crate. It writes out every value that the template inherits.
+pub(super) fn independent(
+    source: &Path,
+    name: &PluginName,
+    sdk_git: Option<&str>,
+) -> Result<String> {
     let template = read(&source.join("template/Cargo.toml"))?;
     let workspace = read(&source.join("Cargo.toml"))?;
     let mut lines = Vec::new();
@@ -43,10 +47,10 @@ pub(super) fn standing_alone(source: &Path, name: &Name, sdk_git: Option<&str>) 
                     .flat_map(|header| section(&workspace, header))
                     .find(|line| line.starts_with(&format!("{key} = ")));
                 let value =
-                    value.with_context(|| format!("the plugins' Cargo.toml does not say {key}"))?;
+                    value.with_context(|| format!("the plugins' Cargo.toml does not set {key}"))?;
                 lines.push(value.to_owned());
             }
-            // The lints follow, written out.
+            // The lints are written out below.
             None if line == "[lints]" || line == "workspace = true" => {}
             None => lines.push(line.to_owned()),
         }
@@ -61,15 +65,17 @@ pub(super) fn standing_alone(source: &Path, name: &Name, sdk_git: Option<&str>) 
         lines.push(String::new());
         if to == "[profile.release]" {
             lines.push(
-                "# Names and line tables stay in, or nobody could say which line holds the memory."
+                "# Names and line tables stay in: with them the profiler names the line."
                     .to_owned(),
             );
         }
         lines.push(to.to_owned());
         lines.extend(section(&workspace, from).map(str::to_owned));
     }
-    lines.push("\n# It belongs to no other workspace.\n[workspace]\n".to_owned());
-    // What was left out has left its empty lines.
+    lines.push(
+        "\n# An empty workspace: this crate is a member of no other.\n[workspace]\n".to_owned(),
+    );
+    // The sections that were left out leave empty lines.
     let mut text = lines.join("\n");
     while text.contains("\n\n\n") {
         text = text.replace("\n\n\n", "\n\n");
@@ -91,14 +97,14 @@ fn section<'a>(manifest: &'a str, header: &'a str) -> impl Iterator<Item = &'a s
 mod tests {
     use super::*;
 
-    fn alone(sdk_git: Option<&str>) -> String {
+    fn manifest(sdk_git: Option<&str>) -> String {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
-        standing_alone(&source, &"mine".parse().unwrap(), sdk_git).unwrap()
+        independent(&source, &"mine".parse().unwrap(), sdk_git).unwrap()
     }
 
     #[test]
-    fn nothing_is_inherited_when_it_stands_alone() {
-        let manifest = alone(None);
+    fn an_independent_crate_inherits_nothing() {
+        let manifest = manifest(None);
         assert!(!manifest.contains("workspace = true"), "{manifest}");
         for line in [
             "name = \"mine\"",
@@ -114,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_sdk_can_come_from_git() {
-        let manifest = alone(Some("https://example.org/lab.git"));
+        let manifest = manifest(Some("https://example.org/lab.git"));
         let sdk = "leak-plugin-sdk = { git = \"https://example.org/lab.git\" }";
         assert!(manifest.contains(sdk), "{manifest}");
     }

@@ -1,9 +1,10 @@
-//! The name of a plugin, in the forms in which it is written.
+//! The name of a plugin, in each form that it is written in.
 
 use std::str::FromStr;
 
-/// Words that stand where an id would in the admin API, and words that no crate may be called.
-const TAKEN: [&str; 13] = [
+/// Words with another meaning in the place of an id in the admin API, and names that no crate may
+/// have.
+const RESERVED: [&str; 13] = [
     "all",
     "check",
     "clear",
@@ -28,14 +29,14 @@ const KEYWORDS: [&str; 51] = [
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Most characters of an id, as the host has it.
-const LONGEST: usize = 40;
+/// Characters of an id. The host has the same limit.
+const MAX_CHARS: usize = 40;
 
 /// A plugin's id: kebab-case, 1 to 40 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name(String);
+pub(super) struct PluginName(String);
 
-impl FromStr for Name {
+impl FromStr for PluginName {
     type Err = String;
 
     fn from_str(id: &str) -> Result<Self, Self::Err> {
@@ -45,24 +46,22 @@ impl FromStr for Name {
                     .bytes()
                     .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         };
-        let kebab = id.len() <= LONGEST
+        let kebab = id.len() <= MAX_CHARS
             && id.starts_with(|first: char| first.is_ascii_lowercase())
             && id.split('-').all(is_part);
         if !kebab {
             return Err(format!(
-                "a name is kebab-case of 1 to {LONGEST} characters, like session-store"
+                "a name is kebab-case of 1 to {MAX_CHARS} characters, like session-store"
             ));
         }
-        if TAKEN.contains(&id) || KEYWORDS.contains(&id) || id == "leak-plugin-sdk" {
-            return Err(format!(
-                "{id} is a word with another meaning; choose another name"
-            ));
+        if RESERVED.contains(&id) || KEYWORDS.contains(&id) || id == "leak-plugin-sdk" {
+            return Err(format!("{id} has another meaning: choose another name"));
         }
         Ok(Self(id.to_owned()))
     }
 }
 
-impl Name {
+impl PluginName {
     /// `session-store`
     pub(super) fn id(&self) -> &str {
         &self.0
@@ -96,11 +95,14 @@ fn capitalized(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     #[test]
     fn a_name_has_four_forms() {
-        let name: Name = "lru-cache-2".parse().unwrap();
+        let name: PluginName = "lru-cache-2".parse().unwrap();
         assert_eq!(name.id(), "lru-cache-2");
         assert_eq!(name.crate_name(), "lru_cache_2");
         assert_eq!(name.type_name(), "LruCache2");
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_id_or_a_crate_is_refused() {
+    fn a_word_that_cannot_be_an_id_or_a_crate_is_refused() {
         for wrong in [
             "",
             "Cache",
@@ -132,22 +134,42 @@ mod tests {
             "std",
             &"a".repeat(41),
         ] {
-            assert!(wrong.parse::<Name>().is_err(), "{wrong:?}");
+            assert!(wrong.parse::<PluginName>().is_err(), "{wrong:?}");
         }
-        assert!("a".repeat(40).parse::<Name>().is_ok());
+        assert!("a".repeat(40).parse::<PluginName>().is_ok());
     }
+
+    /// Collects every `manifest.rs` below a folder.
+    fn sources_below(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources_below(&path, found);
+            } else if path.ends_with("manifest.rs") {
+                found.push(path);
+            }
+        }
+    }
+
     #[test]
-    fn what_the_host_reserves_is_refused() {
-        let host = include_str!("../../../host/plugin-host/src/load/manifest.rs");
-        let reserved = host
-            .lines()
+    fn a_word_that_the_host_reserves_is_refused() {
+        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host");
+        let mut sources = Vec::new();
+        sources_below(&host, &mut sources);
+        let texts: Vec<String> = sources
+            .iter()
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        let line = texts
+            .iter()
+            .flat_map(|text| text.lines())
             .find(|line| line.starts_with("const RESERVED"))
-            .and_then(|line| line.split_once('='))
-            .map(|(_, words)| words.split('"').skip(1).step_by(2));
-        let reserved: Vec<_> = reserved.unwrap().collect();
+            .expect("the host's manifest.rs has a list of reserved ids");
+        let (_, words) = line.split_once('=').unwrap();
+        let reserved: Vec<_> = words.split('"').skip(1).step_by(2).collect();
         assert!(reserved.contains(&"check"), "{reserved:?}");
         for word in reserved {
-            assert!(word.parse::<Name>().is_err(), "{word:?}");
+            assert!(word.parse::<PluginName>().is_err(), "{word:?}");
         }
     }
 }

@@ -1,1 +1,1 @@
-//! Empty: what matters stands in its manifest.
+//! Empty: this crate consists of its manifest.

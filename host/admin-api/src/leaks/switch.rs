@@ -69,7 +69,7 @@ pub(crate) async fn switch(
         ));
     }
     let generation = plugin.reading().generation;
-    state.registry.switch(&plugin, enabled, changes).await?;
+    state.registry.update(&plugin, enabled, changes).await?;
     let restarted = plugin.reading().generation != generation;
     let details = plugin.details();
     Ok(Json(Switched {

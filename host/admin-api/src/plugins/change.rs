@@ -15,7 +15,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::path_name::PathName;
 use crate::state::ApiState;
 use plugin_host::load::manifest::check_id;
-use plugin_host::registry::Placed;
+use plugin_host::registry::Installed;
 use plugin_host::settings::SettingReset;
 use process_memory::allocator;
 
@@ -72,14 +72,14 @@ pub(crate) async fn put(
     ComponentBody(component): ComponentBody,
 ) -> Result<(StatusCode, Json<PluginLoaded>), ApiError> {
     check_id(&name).map_err(|e| ApiError::invalid_value("name", &e.to_string()))?;
-    let sent = state.registry.send(&name, component).await?;
-    let status = if sent.placed.replaced {
+    let sent = state.registry.upload(&name, component).await?;
+    let status = if sent.installed.replaced {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
     allocator::release_free_pages();
-    Ok((status, Json(loaded(&sent.placed, sent.not_persisted))))
+    Ok((status, Json(loaded(&sent.installed, sent.not_persisted))))
 }
 
 /// Reads the plugin's file again and replaces the plugin by the file's content, in a fresh
@@ -123,7 +123,7 @@ pub(crate) async fn delete(
     }))
 }
 
-fn loaded(placed: &Placed, not_persisted_why: Option<String>) -> PluginLoaded {
+fn loaded(placed: &Installed, not_persisted_why: Option<String>) -> PluginLoaded {
     let reset = |s: &SettingReset| SettingResetInfo {
         setting: s.name.clone(),
         reason: s.reason.clone(),

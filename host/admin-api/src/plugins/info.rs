@@ -96,7 +96,7 @@ impl PluginInfo {
             digest: origin.digest.clone(),
             size_bytes: origin.size,
             file: origin.path.display().to_string(),
-            persisted: origin.kept.is_none(),
+            persisted: origin.in_memory.is_none(),
             compile_time_ms: origin.compile_time.as_secs_f64() * 1e3,
             cached: origin.cached,
             code_bytes: origin.code_bytes,

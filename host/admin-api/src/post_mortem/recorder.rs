@@ -12,9 +12,11 @@ use crate::error::ApiError;
 use crate::heap_query::HeapQuery;
 use crate::state::ApiState;
 use crate::{history, memory, snapshot};
-use lab::heap::Asked;
-use lab::post_mortem::{DOCUMENT_MAX, NEAR, PostMortem, WRITE_EVERY, WRITE_EVERY_NEAR};
-use plugin_host::registry::blocking;
+use lab::heap::Selection;
+use lab::post_mortem::{
+    MAX_DOCUMENT_BYTES, NEAR_LIMIT, PostMortem, WRITE_INTERVAL, WRITE_INTERVAL_NEAR_LIMIT,
+};
+use plugin_host::blocking::run_blocking;
 
 /// The most samples of the process's memory in a document.
 const MAX_SAMPLES: usize = 300;
@@ -24,11 +26,11 @@ const RESIDENT_CHANGE_PARTS: u64 = 32;
 
 /// Writes the readings every few seconds if they have changed, until the task is dropped.
 pub async fn record_until_stopped(state: Arc<ApiState>) {
-    if !state.post_mortem.is_on() {
+    if !state.post_mortem.is_enabled() {
         return;
     }
     let started = Timestamp::now();
-    let mut ticks = interval(WRITE_EVERY_NEAR);
+    let mut ticks = interval(WRITE_INTERVAL_NEAR_LIMIT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut written: Option<(Instant, Option<Fingerprint>)> = None;
     let mut failing = false;
@@ -36,8 +38,8 @@ pub async fn record_until_stopped(state: Arc<ApiState>) {
         ticks.tick().await;
         let now = Fingerprint::of(&state);
         let every = match state.monitor.process_forecast().seconds_to_limit {
-            Some(seconds) if seconds < NEAR.as_secs_f64() => WRITE_EVERY_NEAR,
-            _ => WRITE_EVERY,
+            Some(seconds) if seconds < NEAR_LIMIT.as_secs_f64() => WRITE_INTERVAL_NEAR_LIMIT,
+            _ => WRITE_INTERVAL,
         };
         let due = written.is_none_or(|(at, before)| {
             at.elapsed() >= every && before.is_none_or(|before| before.is_outdated_by(&now))
@@ -74,8 +76,10 @@ struct Fingerprint {
 impl Fingerprint {
     fn of(state: &ApiState) -> Self {
         let plugins = state.registry.plugins();
-        let instances = plugins.iter().map(|p| p.life() + p.reading().generation);
-        let sample = state.monitor.process_samples(1).pop();
+        let instances = plugins
+            .iter()
+            .map(|p| p.incarnation() + p.reading().generation);
+        let sample = state.monitor.history().process_samples(1).pop();
         Fingerprint {
             requests: state.requests(),
             instances: instances.sum(),
@@ -93,14 +97,14 @@ impl Fingerprint {
 }
 
 async fn record(post_mortem: PostMortem, document: Vec<u8>) -> Result<(), String> {
-    blocking(move || Ok(post_mortem.record(&document)))
+    run_blocking(move || Ok(post_mortem.record(&document)))
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())
 }
 
 /// The memory, the snapshot and the history of the admin API in one document of at most
-/// [`DOCUMENT_MAX`] bytes.
+/// [`MAX_DOCUMENT_BYTES`] bytes.
 async fn document(
     state: &ApiState,
     started: Timestamp,
@@ -112,13 +116,13 @@ async fn document(
     active.retain(|plugin| plugin.reading().requests > 0);
     let snapshot = snapshot::of_plugins(
         state,
-        (&active, Asked::ForAll),
+        (&active, Selection::All),
         GroupBy::Line,
         snapshot::DEFAULT_ROWS,
     )
     .await?;
     let history = history::of_query(state, &HeapQuery::default())?;
-    let samples = state.monitor.process_samples(MAX_SAMPLES);
+    let samples = state.monitor.history().process_samples(MAX_SAMPLES);
     let mut document = json!({
         "service": state.options.service_name,
         "version": env!("CARGO_PKG_VERSION"),
@@ -130,13 +134,13 @@ async fn document(
         "samples": samples,
     });
     let mut text = document.to_string();
-    if text.len() > DOCUMENT_MAX
+    if text.len() > MAX_DOCUMENT_BYTES
         && let Some(history) = document.get_mut("history")
     {
         *history = Json_::Null;
         text = document.to_string();
     }
-    if text.len() > DOCUMENT_MAX
+    if text.len() > MAX_DOCUMENT_BYTES
         && let Some(Json_::Object(plugins)) = document.pointer_mut("/memory/plugins")
     {
         plugins.retain(|id, _| active.iter().any(|plugin| plugin.id() == id));

@@ -40,7 +40,7 @@ const PART_CLASSES: [&str; 8] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::ledger::Part;
+    use lab::ledger::LedgerPart;
 
     #[test]
     fn the_style_sheet_has_a_rule_for_every_class() {
@@ -59,6 +59,6 @@ mod tests {
         for class in PART_CLASSES {
             assert!(sheet.contains(&format!(".{class} {{")), "{class}");
         }
-        assert_eq!(PART_CLASSES.len(), Part::ALL.len());
+        assert_eq!(PART_CLASSES.len(), LedgerPart::ALL.len());
     }
 }

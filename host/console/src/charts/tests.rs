@@ -78,7 +78,7 @@ fn the_limit_is_a_line_over_the_whole_window() {
 #[test]
 fn the_ledger_has_an_area_for_every_part_and_ends_at_the_resident_bytes() {
     let svg = ledger(WIDE, &process_points(3), Duration::from_secs(60));
-    for part in 0..Part::ALL.len() {
+    for part in 0..LedgerPart::ALL.len() {
         assert!(
             svg.contains(&format!("class=\"area part-{part}\"")),
             "{svg}"

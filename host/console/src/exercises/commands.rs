@@ -2,7 +2,8 @@
 //! shell.
 //!
 //! The parser knows the commands of the exercises: `curl -s [-X METHOD] URL [-H …] [-d BODY]
-//! [| jq FILTER]`, by itself or in a `for i in {1..N}` loop. Every other line is left for a terminal.
+//! [| jq FILTER]`, by itself or in a `for i in {1..N}` loop. Every other line is left for a
+//! terminal.
 
 use serde::Serialize;
 

@@ -156,11 +156,11 @@ pub(crate) fn plugin_template() -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::ledger::Part;
+    use lab::ledger::LedgerPart;
 
     #[test]
     fn the_ledger_table_has_every_part_in_order() {
         let names: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
-        assert_eq!(names, Part::ALL.map(Part::name));
+        assert_eq!(names, LedgerPart::ALL.map(LedgerPart::name));
     }
 }

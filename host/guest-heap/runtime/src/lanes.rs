@@ -1,6 +1,7 @@
-//! Four 32-bit lanes: the keys of one bucket of the live table, compared all at once.
+//! Four 32-bit lanes: the addresses in one bucket of the live table.
 //!
-//! On wasm a SIMD vector, elsewhere (for the tests) an array.
+//! On wasm, [`Lanes`] is a SIMD vector, so that one instruction compares all four. On other
+//! targets, for the tests, it is an array.
 
 #[cfg(target_arch = "wasm32")]
 pub use wasm::Lanes;
@@ -8,7 +9,7 @@ pub use wasm::Lanes;
 #[cfg(not(target_arch = "wasm32"))]
 pub use portable::Lanes;
 
-/// How many there are.
+/// Lanes of a vector.
 pub const LANES: usize = 4;
 
 #[cfg(target_arch = "wasm32")]
@@ -26,46 +27,46 @@ mod wasm {
     pub struct Lanes(v128);
 
     impl Lanes {
-        /// The same value in each lane.
+        /// A vector with `value` in each lane.
         #[inline(always)]
         pub fn splat(value: u32) -> Self {
             Self(u32x4_splat(value))
         }
 
-        /// These values.
+        /// A vector with these values.
         #[inline(always)]
         pub fn load(values: &[u32; LANES]) -> Self {
             let [a, b, c, d] = *values;
             Self(u32x4(a, b, c, d))
         }
 
-        /// Lanes that are equal in both: all ones there, all zeros elsewhere.
+        /// Compares lane by lane: all ones where both are equal, all zeros elsewhere.
         #[inline(always)]
         pub fn equal(self, other: Self) -> Self {
             Self(i32x4_eq(self.0, other.0))
         }
 
-        /// One bit for each lane of a comparison's result.
+        /// One bit per lane of a comparison's result; bit 0 is lane 0.
         #[inline(always)]
         pub fn bits(self) -> u32 {
             u32::from(i32x4_bitmask(self.0))
         }
 
-        /// Zero in the lanes of a comparison's result, where there is `value`.
+        /// Sets the lanes that `hits` selects to zero. Each of them must hold `value`.
         #[inline(always)]
         pub fn clear(self, hits: Self, value: u32) -> Self {
-            // Shorter than "and not".
+            // This takes fewer instructions than "and not".
             Self(v128_xor(self.0, v128_and(hits.0, u32x4_splat(value))))
         }
 
-        /// `value` in a lane that is zero.
+        /// Sets a lane to `value`. The lane must be zero.
         #[inline(always)]
         pub fn fill(self, lane: u32, value: u32) -> Self {
             let here = i32x4_eq(u32x4(0, 1, 2, 3), u32x4_splat(lane));
             Self(v128_or(self.0, v128_and(here, u32x4_splat(value))))
         }
 
-        /// All of them.
+        /// The values of all lanes.
         pub fn values(self) -> [u32; LANES] {
             [
                 u32x4_extract_lane::<0>(self.0),
@@ -87,40 +88,40 @@ mod portable {
     pub struct Lanes([u32; LANES]);
 
     impl Lanes {
-        /// The same value in each lane.
+        /// A vector with `value` in each lane.
         pub fn splat(value: u32) -> Self {
             Self([value; LANES])
         }
 
-        /// These values.
+        /// A vector with these values.
         pub fn load(values: &[u32; LANES]) -> Self {
             Self(*values)
         }
 
-        /// Lanes that are equal in both: all ones there, all zeros elsewhere.
+        /// Compares lane by lane: all ones where both are equal, all zeros elsewhere.
         pub fn equal(self, other: Self) -> Self {
             Self(core::array::from_fn(|i| {
                 if self.0[i] == other.0[i] { !0 } else { 0 }
             }))
         }
 
-        /// One bit for each lane of a comparison's result.
+        /// One bit per lane of a comparison's result; bit 0 is lane 0.
         pub fn bits(self) -> u32 {
             (0..LANES).map(|i| (self.0[i] >> 31) << i).sum()
         }
 
-        /// Zero in the lanes of a comparison's result, where there is `value`.
+        /// Sets the lanes that `hits` selects to zero. Each of them must hold `value`.
         pub fn clear(self, hits: Self, value: u32) -> Self {
             Self(core::array::from_fn(|i| self.0[i] ^ (hits.0[i] & value)))
         }
 
-        /// `value` in a lane that is zero.
+        /// Sets a lane to `value`. The lane must be zero.
         pub fn fill(mut self, lane: u32, value: u32) -> Self {
             self.0[lane as usize] |= value;
             self
         }
 
-        /// All of them.
+        /// The values of all lanes.
         pub fn values(self) -> [u32; LANES] {
             self.0
         }

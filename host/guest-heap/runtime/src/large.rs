@@ -1,68 +1,69 @@
-//! Sizes of blocks that are too large for an entry of the live table.
+//! Sizes of blocks that are too large for the packed values of the live table.
 
-use crate::live::MAX_PACKED_SIZE;
+use crate::block::MAX_PACKED_SIZE;
 
-/// No more such blocks than this fit into a 32-bit address space.
-const MOST: usize = 1 << (32 - (MAX_PACKED_SIZE + 1).ilog2());
+/// A 32-bit address space has no room for more large blocks than this.
+const MAX_LARGE_BLOCKS: usize = 1 << (32 - (MAX_PACKED_SIZE + 1).ilog2());
 
-/// Twice as many, so that a search ends soon.
-const SLOTS: usize = 2 * MOST;
+/// Twice [`MAX_LARGE_BLOCKS`], so that a search soon meets a free slot.
+const LARGE_SLOTS: usize = 2 * MAX_LARGE_BLOCKS;
 
 #[derive(Clone, Copy)]
-struct Block {
-    /// 0 where the slot is free: no block lies at address 0.
+struct LargeBlock {
+    /// 0 in a free slot: no block has the address 0.
     pointer: u32,
     size: u32,
 }
 
-const FREE: Block = Block {
+const FREE: LargeBlock = LargeBlock {
     pointer: 0,
     size: 0,
 };
 
-/// Address → size, open-addressed with linear probing; a removal shifts what follows back.
+/// Address → size in bytes: open addressing with linear probing. A removal shifts the following
+/// entries back.
 pub struct LargeSizes {
-    slots: [Block; SLOTS],
+    slots: [LargeBlock; LARGE_SLOTS],
     used: usize,
 }
 
 impl LargeSizes {
-    /// An empty table, all zero.
+    /// An empty table, all zero, so that it takes no space in the runtime's binary.
     pub const fn new() -> Self {
         Self {
-            slots: [FREE; SLOTS],
+            slots: [FREE; LARGE_SLOTS],
             used: 0,
         }
     }
 
     fn home(pointer: u32) -> usize {
-        ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> (32 - SLOTS.ilog2())) as usize
+        ((pointer >> 3).wrapping_mul(0x9E37_79B1) >> (32 - LARGE_SLOTS.ilog2())) as usize
     }
 
     fn slot(&self, pointer: u32) -> usize {
         let mut slot = Self::home(pointer);
         while self.slots[slot].pointer != 0 && self.slots[slot].pointer != pointer {
-            slot = (slot + 1) % SLOTS;
+            slot = (slot + 1) % LARGE_SLOTS;
         }
         slot
     }
 
-    /// Keeps the size of a block; false when there is no room.
+    /// Stores the size of a block. Returns false when the table is full.
     #[cold]
     #[inline(never)]
     pub fn insert(&mut self, pointer: u32, size: u32) -> bool {
         let slot = self.slot(pointer);
         if self.slots[slot].pointer == 0 {
-            if self.used == MOST {
+            if self.used == MAX_LARGE_BLOCKS {
                 return false;
             }
             self.used += 1;
         }
-        self.slots[slot] = Block { pointer, size };
+        self.slots[slot] = LargeBlock { pointer, size };
         true
     }
 
-    /// Takes the size of a block out; 0 when it was never put in.
+    /// Removes a block and returns its size, or 0 for an unknown block.
     #[cold]
     #[inline(never)]
     pub fn remove(&mut self, pointer: u32) -> u32 {
@@ -74,13 +75,13 @@ impl LargeSizes {
         self.used -= 1;
         let mut next = hole;
         loop {
-            next = (next + 1) % SLOTS;
+            next = (next + 1) % LARGE_SLOTS;
             let block = self.slots[next];
             if block.pointer == 0 {
                 break;
             }
-            let from_home = next.wrapping_sub(Self::home(block.pointer)) % SLOTS;
-            if from_home >= next.wrapping_sub(hole) % SLOTS {
+            let from_home = next.wrapping_sub(Self::home(block.pointer)) % LARGE_SLOTS;
+            if from_home >= next.wrapping_sub(hole) % LARGE_SLOTS {
                 self.slots[hole] = block;
                 hole = next;
             }

@@ -1,20 +1,22 @@
-//! The half of guest-heap that runs inside the guest.
+//! The part of guest-heap that runs inside the guest.
 //!
-//! The instrumenter links this crate into the guest's core module as a second memory with its own
-//! code, and puts the functions of [`hooks`](self) in the place of the guest's allocator entry
-//! points. It keeps exact books of what is allocated, by calling context: a 64-bit value, computed
-//! by the instrumented code, that stands for the whole call stack.
+//! The instrumenter links this crate into the guest's core module, with a memory of its own. The
+//! functions of `hooks` replace the guest's allocator entry points. They keep exact counts of
+//! allocations and frees for each calling context: a 64-bit value that the instrumented code
+//! computes and that identifies the whole call stack.
 //!
-//! - [`contexts`]: calling context → index, and per index what was allocated and freed. The host
-//!   reads this table in place.
+//! - [`contexts`]: calling context → index, and for each index what was allocated and freed. The
+//!   host reads this table in place.
 //! - [`live`]: address of a live block → its size and its context.
-//! - `hooks` (wasm only): the wrappers of the allocator entry points and what the instrumented
-//!   code calls besides.
+//! - `hooks` (wasm only): the replacements of the allocator entry points.
+//! - `transitions` (wasm only): the functions that export wrappers and instrumented calls of
+//!   imports call.
 //!
-//! There is no allocator, no import but those that the linking resolves, and nothing that can trap:
-//! memory that is refused costs counts, which are themselves counted, and never the guest.
+//! The crate has no allocator and cannot trap, and linking resolves all of its imports. When the
+//! profiler gets no memory, it loses blocks and counts them; the guest is not affected.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
+pub mod block;
 pub mod contexts;
 pub mod lanes;
 pub mod large;
@@ -22,11 +24,19 @@ pub mod live;
 mod recent;
 
 #[cfg(target_arch = "wasm32")]
-mod arguments;
+mod accounting;
+#[cfg(target_arch = "wasm32")]
+mod argument_blocks;
+#[cfg(target_arch = "wasm32")]
+mod guest;
 #[cfg(target_arch = "wasm32")]
 mod hooks;
 #[cfg(target_arch = "wasm32")]
 mod phase;
+#[cfg(target_arch = "wasm32")]
+mod state;
+#[cfg(target_arch = "wasm32")]
+mod transitions;
 
 #[cfg(target_arch = "wasm32")]
 #[panic_handler]

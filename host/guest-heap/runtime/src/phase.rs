@@ -1,71 +1,74 @@
-//! What the guest is doing while it allocates, which decides who may be told of a new context.
+//! The phase of the instance, which decides how a new context gets its call stack or its name.
 //!
-//! The host captures the call stack of a new context at once when it may be called. It may not
-//! while it lowers arguments or results into the guest, nor in a post-return function: the
-//! component model traps a call that leaves the component then. What is allocated meanwhile belongs
-//! to a *special* context, which has a name instead of a stack, or to the call of the import whose
-//! results are being lowered, whose stack is captured when that has returned.
+//! The host captures the call stack of a new context when the runtime calls it. The runtime must
+//! not call it while the host lowers arguments or results into the guest, or in a post-return
+//! function: the component model traps a call that leaves the component at these times. Blocks
+//! that are allocated then belong to one of two contexts:
+//!
+//! - a *synthetic* context, which has a name instead of a call stack;
+//! - the call of the import whose results the host lowers. The host captures its call stack after
+//!   the import has returned.
 
-/// In an export that the host has called: the host may be called.
+/// The guest runs an export that the host has called. The runtime may call the host.
 pub const RUNNING: u32 = 0;
 
-/// Before the component's instantiation is complete.
+/// The component's instantiation is not complete.
 pub const INITIALISING: u32 = 1;
 
-/// Outside of any export, while the host lowers arguments.
+/// No export runs; the host lowers arguments.
 pub const ARGUMENTS: u32 = 2;
 
-/// Outside of any export, by a call that the instrumenter knows nothing about.
+/// No export runs, or none that the instrumenter knows of.
 pub const OUTSIDE: u32 = 3;
 
-/// The instance's state. Any other value of `now` is a special context with a name of its own.
+/// The phase of the instance.
 pub struct Phase {
-    /// [`RUNNING`], or the number of a special context.
-    pub now: u32,
+    /// [`RUNNING`], or the number of a synthetic context: one of the constants above, or one with a
+    /// name of its own.
+    pub current: u32,
     /// Calls of imports that have not returned.
-    pub imports: u32,
-    /// One more than the last context that was new while an import was being called; 0 for none.
+    pub active_imports: u32,
+    /// The last context that was new during a call of an import, plus one; 0 for none.
     pub pending: u32,
-    /// The instance's number, by which the host knows it.
-    pub book: u32,
+    /// The number that the host has given to the instance.
+    pub instance: u32,
 }
 
-/// What to do about a new context.
-pub enum Report {
-    /// Have its call stack captured.
-    Host,
-    /// Have that done when the import returns.
-    Later,
-    /// Write down the number of the special context.
-    Special(u32),
+/// How a new context gets its call stack or its name.
+pub enum NewContext {
+    /// The host captures the call stack now.
+    Capture,
+    /// The host captures the call stack when the import returns.
+    CaptureAfterImport,
+    /// The context is the synthetic one with this number.
+    Synthetic(u32),
 }
 
 impl Phase {
-    /// Before instantiation is complete.
+    /// The phase before instantiation is complete.
     pub const fn new() -> Self {
         Self {
-            now: INITIALISING,
-            imports: 0,
+            current: INITIALISING,
+            active_imports: 0,
             pending: 0,
-            book: 0,
+            instance: 0,
         }
     }
 
-    /// Who is told of a new context.
-    pub fn report(&self) -> Report {
-        match (self.now, self.imports) {
-            (RUNNING, 0) => Report::Host,
-            (RUNNING, _) => Report::Later,
-            (special, _) => Report::Special(special),
+    /// How a context that is new in this phase gets its call stack or its name.
+    pub fn new_context(&self) -> NewContext {
+        match (self.current, self.active_imports) {
+            (RUNNING, 0) => NewContext::Capture,
+            (RUNNING, _) => NewContext::CaptureAfterImport,
+            (synthetic, _) => NewContext::Synthetic(synthetic),
         }
     }
 
-    /// Enters another phase, unless the instance is still being initialised. Returns the phase to
-    /// go back to.
+    /// Enters another phase, unless the instance is still initialising. Returns the previous phase.
     pub fn enter(&mut self, next: u32) -> u32 {
-        let before = self.now;
+        let before = self.current;
         if before != INITIALISING {
-            self.now = next;
+            self.current = next;
         }
         before
     }

@@ -1,42 +1,27 @@
-//! The blocks of the last moment, which have no place in the live table yet.
+//! The most recent blocks, which are not in the live table yet.
 //!
-//! Most blocks are freed soon, and never come to the table at all. Those that stay are placed together: where a block
-//! belongs is not in the processor's cache as a rule, and sixteen that are looked for at once take hardly longer than
-//! one.
+//! Most blocks are freed soon and never reach the table. The table takes the others in batches: the
+//! bucket of a block is usually not in the processor's cache, and looking up 16 buckets at once
+//! takes hardly longer than looking up one.
 
+use crate::block::LiveEntry;
 use crate::lanes::{LANES, Lanes};
 
-/// Blocks that may be young. A block stays young until another one comes for its slot.
-const YOUNG: usize = 64;
+/// Slots for young blocks. A block is young until another one needs its slot.
+const YOUNG_SLOTS: usize = 64;
 
-/// Blocks that are placed together.
+/// Blocks that the live table takes at once.
 pub(crate) const BATCH: usize = 16;
-
-/// A block's address and its value in the table.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    /// 0 where there is none.
-    pub(crate) pointer: u32,
-    /// Context and size.
-    pub(crate) value: u32,
-}
-
-impl Entry {
-    /// No block.
-    pub(crate) const NONE: Self = Self {
-        pointer: 0,
-        value: 0,
-    };
-}
 
 #[repr(align(16))]
 struct Keys([u32; BATCH]);
 
-/// All zero at first.
+/// Young blocks, and the batch of those that are no longer young. All zero when empty.
 pub(crate) struct Recent {
-    young: [Entry; YOUNG],
-    /// Those that were young, by address; 0 from `count` on.
+    young: [LiveEntry; YOUNG_SLOTS],
+    /// Addresses of the batch; 0 from `count` on.
     keys: Keys,
+    /// Packed values of the batch.
     values: [u32; BATCH],
     count: usize,
 }
@@ -44,28 +29,28 @@ pub(crate) struct Recent {
 impl Recent {
     pub(crate) const fn new() -> Self {
         Self {
-            young: [Entry::NONE; YOUNG],
+            young: [LiveEntry::EMPTY; YOUNG_SLOTS],
             keys: Keys([0; BATCH]),
             values: [0; BATCH],
             count: 0,
         }
     }
 
-    /// Keeps a block. False, and nothing done, when a batch has to be placed first.
+    /// Adds a block. Returns false, and changes nothing, while the batch is full.
     #[inline(always)]
     pub(crate) fn insert(&mut self, pointer: u32, value: u32) -> bool {
         if self.count == BATCH {
             return false;
         }
         let slot = &mut self.young[slot(pointer)];
-        let old = core::mem::replace(slot, Entry { pointer, value });
+        let old = core::mem::replace(slot, LiveEntry { pointer, value });
         if old.pointer != 0 {
             self.push(old);
         }
         true
     }
 
-    /// Takes a block out.
+    /// Removes a block and returns its packed value.
     #[inline(always)]
     pub(crate) fn remove(&mut self, pointer: u32) -> Option<u32> {
         let slot = &mut self.young[slot(pointer)];
@@ -83,7 +68,7 @@ impl Recent {
         Some(value)
     }
 
-    /// A block's value, to be changed.
+    /// The packed value of a block, which the caller may change.
     pub(crate) fn find(&mut self, pointer: u32) -> Option<&mut u32> {
         if self.young[slot(pointer)].pointer == pointer {
             return Some(&mut self.young[slot(pointer)].value);
@@ -97,19 +82,19 @@ impl Recent {
         self.keys.0[..self.count.min(BATCH)].iter().copied()
     }
 
-    /// Takes one out of the batch.
-    pub(crate) fn pop(&mut self) -> Option<Entry> {
+    /// Removes one block from the batch.
+    pub(crate) fn pop(&mut self) -> Option<LiveEntry> {
         let at = self.count.checked_sub(1)? % BATCH;
         self.count = at;
-        Some(Entry {
+        Some(LiveEntry {
             pointer: core::mem::take(&mut self.keys.0[at]),
             value: self.values[at],
         })
     }
 
-    /// Puts one into the batch, which must not be full.
+    /// Adds a block to the batch, which must not be full.
     #[inline(always)]
-    pub(crate) fn push(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, entry: LiveEntry) {
         let at = self.count % BATCH;
         self.keys.0[at] = entry.pointer;
         self.values[at] = entry.value;
@@ -128,9 +113,9 @@ impl Recent {
     }
 }
 
-/// Blocks side by side have slots of their own; so have most of those that are a power of two apart.
+/// Adjacent blocks get different slots, and so do most blocks whose distance is a power of two.
 #[inline(always)]
 fn slot(pointer: u32) -> usize {
     let granule = pointer >> 4;
-    (granule ^ granule >> 6) as usize % YOUNG
+    (granule ^ granule >> 6) as usize % YOUNG_SLOTS
 }

@@ -1,17 +1,19 @@
-//! The live table, natively: what goes in comes out, whatever the addresses are.
+//! Tests of the live table, on the native target: it returns every block, for any layout of
+//! addresses.
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "tests stop at the first surprise"
+    reason = "a test may panic"
 )]
-#![allow(unsafe_code, reason = "the table's memory is the test's")]
+#![allow(unsafe_code, reason = "the test provides the table's memory")]
 
 use std::collections::HashMap;
 
-use guest_heap_runtime::live::{Block, Bucket, FIRST_BYTES, LiveTable, Region, Spill};
+use guest_heap_runtime::block::Block;
+use guest_heap_runtime::live::{Bucket, FIRST_BYTES, LiveTable, Region, Spill};
 
-/// Memory that grows up to a limit.
-struct Memory {
+/// TestMemory that grows up to a limit in bytes.
+struct TestMemory {
     bytes: Vec<Aligned>,
     limit: usize,
 }
@@ -20,18 +22,18 @@ struct Memory {
 #[derive(Clone, Copy)]
 struct Aligned(#[allow(dead_code)] [u8; 64]);
 
-impl Memory {
-    /// All of it is there from the start, since a vector that grows would move.
-    fn new(most: usize, limit: usize) -> Self {
+impl TestMemory {
+    /// Allocates all of the memory at once, since a vector that grows would move.
+    fn new(max_bytes: usize, limit: usize) -> Self {
         Self {
-            bytes: vec![Aligned([0; 64]); most / 64],
+            bytes: vec![Aligned([0; 64]); max_bytes / 64],
             limit,
         }
     }
 }
 
 // SAFETY: the vector is never resized, and only the table uses it.
-unsafe impl Region for Memory {
+unsafe impl Region for TestMemory {
     fn base(&self) -> *mut Bucket {
         self.bytes.as_ptr().cast_mut().cast()
     }
@@ -41,9 +43,9 @@ unsafe impl Region for Memory {
     }
 }
 
-/// A table with room for about `blocks`, and what is in it.
+/// A table, and a map of the blocks that it must hold.
 struct Model {
-    table: LiveTable<Memory>,
+    table: LiveTable<TestMemory>,
     blocks: HashMap<u32, Block>,
     refused: u32,
 }
@@ -56,10 +58,11 @@ fn bytes_for(blocks: u32) -> usize {
 }
 
 impl Model {
+    /// The table's memory has room for about `blocks` blocks.
     fn new(blocks: u32, limit: usize) -> Self {
         let spill = Box::leak(Box::new(Spill::new()));
-        // SAFETY: the spill is leaked, and nobody else has it.
-        let table = unsafe { LiveTable::new(Memory::new(bytes_for(blocks), limit), spill) };
+        // SAFETY: the spill is leaked, and nothing else uses it.
+        let table = unsafe { LiveTable::new(TestMemory::new(bytes_for(blocks), limit), spill) };
         Self {
             table,
             blocks: HashMap::new(),
@@ -69,7 +72,7 @@ impl Model {
 
     fn insert(&mut self, pointer: u32, size: u32, context: u32) {
         if self.table.insert(pointer, size, context)
-            || self.table.insert_slowly(pointer, size, context)
+            || self.table.insert_slow(pointer, size, context)
         {
             self.blocks.insert(pointer, Block { size, context });
         } else {
@@ -87,9 +90,9 @@ impl Model {
 }
 
 #[test]
-fn under_every_stride_each_block_is_found_again() {
+fn every_block_is_found_again_for_every_distance_of_blocks() {
     for stride in 1..=2000_u32 {
-        // Blocks are aligned to 8 and have a header; the table doubles four times.
+        // Like malloc: blocks are aligned to 8 and have a header. The table doubles four times.
         let step = (stride + 4).next_multiple_of(8);
         let count = 24_000;
         let pointer = |i| 0x0011_0008 + i * step;
@@ -98,20 +101,24 @@ fn under_every_stride_each_block_is_found_again() {
             context: i & 0x3FFF,
         };
         let mut table = Model::new(count, usize::MAX).table;
-        let mut most = 0;
+        let mut max_waiting = 0;
         for i in 0..count {
             let kept = table.insert(pointer(i), stride, block(i).context);
-            assert!(kept || table.insert_slowly(pointer(i), stride, block(i).context));
-            most = most.max(table.waiting());
+            assert!(kept || table.insert_slow(pointer(i), stride, block(i).context));
+            max_waiting = max_waiting.max(table.waiting());
         }
-        // Half of them in order, half against it.
+        // Removes half of them in order and the other half in reverse order.
         for i in (0..count)
             .step_by(2)
             .chain((0..count).rev().filter(|i| i % 2 == 1))
         {
             assert_eq!(table.remove(pointer(i)), Some(block(i)), "stride {stride}");
         }
-        assert_eq!((table.take_dropped(), most), (0, 0), "stride {stride}");
+        assert_eq!(
+            (table.take_dropped(), max_waiting),
+            (0, 0),
+            "stride {stride}"
+        );
     }
 }
 
@@ -135,7 +142,7 @@ fn large_tables_lose_nothing() {
 }
 
 #[test]
-fn sizes_are_kept_up_to_four_gibibytes() {
+fn the_table_keeps_sizes_up_to_four_gibibytes() {
     let mut model = Model::new(4096, usize::MAX);
     let sizes = [0, 1, 262_142, 262_143, 262_144, 300_000, 1 << 21, u32::MAX];
     for (i, size) in (0..).zip(sizes) {
@@ -165,7 +172,7 @@ fn sizes_are_kept_up_to_four_gibibytes() {
     assert_eq!(model.table.replace(0x1000, 1, 1), None);
 }
 
-/// Small, but for one in 256, since no more large ones fit into an address space.
+/// A small size, or a large one in one of 256 cases: an address space has no room for more of them.
 fn size(random: u64) -> u32 {
     let size = (random >> 36) as u32;
     if random >> 56 == 0 {
@@ -184,7 +191,7 @@ fn random_operations_agree_with_a_map() {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        // It fills up, then empties.
+        // Alternates between phases that fill the table and phases that empty it.
         if state & 7 < if round / 500_000 % 2 == 0 { 5 } else { 3 } {
             let pointer = ((state >> 20) as u32 & 0x00FF_FFFF) * 16 + 16;
             if !model.blocks.contains_key(&pointer) {
@@ -200,7 +207,7 @@ fn random_operations_agree_with_a_map() {
                     let old = model.table.remove(pointer);
                     assert!(
                         model.table.insert(pointer, size, context)
-                            || model.table.insert_slowly(pointer, size, context)
+                            || model.table.insert_slow(pointer, size, context)
                     );
                     old
                 });
@@ -218,7 +225,7 @@ fn random_operations_agree_with_a_map() {
 }
 
 #[test]
-fn when_growth_is_refused_blocks_are_refused_and_the_rest_stays_right() {
+fn a_refused_growth_refuses_new_blocks_and_keeps_the_old_ones() {
     let mut model = Model::new(100_000, FIRST_BYTES);
     for i in 0..100_000 {
         model.insert(0x1000 + i * 48, 40, i & 0x3FFF);
@@ -230,14 +237,14 @@ fn when_growth_is_refused_blocks_are_refused_and_the_rest_stays_right() {
         let pointer = 0x1000 + i * 48;
         assert_eq!(model.table.remove(pointer), model.blocks.remove(&pointer));
     }
-    // What has become free can be used again.
+    // New blocks use the freed places.
     model.insert(0x1000, 1, 1);
     assert_eq!(model.blocks.len(), 1);
     model.remove(0x1000);
 }
 
 #[test]
-fn only_small_blocks_that_have_just_come_change_their_context_at_once() {
+fn only_recent_small_blocks_change_their_context_in_place() {
     let mut model = Model::new(4096, usize::MAX);
     for i in 0..1000_u32 {
         model.insert(0x1000 + i * 16, 9, 3);
@@ -247,7 +254,7 @@ fn only_small_blocks_that_have_just_come_change_their_context_at_once() {
     assert_eq!(model.table.set_context_of_recent(last, 4), small(3));
     assert_eq!(model.table.remove(last), small(4));
     assert_eq!(model.table.set_context_of_recent(last, 5), None);
-    // One of long ago, and a large one.
+    // A block that is no longer recent, and a large one.
     assert_eq!(model.table.set_context_of_recent(0x1000, 4), None);
     assert_eq!(model.table.remove(0x1000), small(3));
     model.insert(last, 9, 3);
@@ -268,34 +275,34 @@ fn a_hundred_thousand_blocks_take_at_most_24_bytes_each() {
         model.insert(0x1000 + i * 5136, 5120, 1);
     }
     let each = model.table.bytes() as f64 / 100_000.0;
-    println!("{each:.1} bytes a block");
+    println!("{each:.1} bytes per block");
     assert!(each <= 24.0, "{each}");
 }
 
 #[test]
-fn a_table_moves_little_by_little_while_all_of_it_is_found() {
+fn a_table_moves_in_small_steps_and_finds_every_block_meanwhile() {
     let mut model = Model::new(400_000, usize::MAX);
     let pointer = |i: u32| 0x1000 + i * 40;
-    let (mut most, mut doublings) = (0, 0);
+    let (mut max_moved, mut doublings) = (0, 0);
     let mut insert = |model: &mut Model, pointer, context| {
         let (bytes, unmoved) = (model.table.bytes(), model.table.unmoved());
-        let ready = model.table.ready();
+        let prefaulted = model.table.prefaulted();
         model.insert(pointer, 33, context);
         if model.table.bytes() == bytes {
-            most = most.max(unmoved - model.table.unmoved());
+            max_moved = max_moved.max(unmoved - model.table.unmoved());
         } else {
-            assert_eq!(unmoved, 0, "it was still moving when it doubled");
+            assert_eq!(unmoved, 0, "the table doubled before its move had ended");
             assert_eq!(
-                ready,
+                prefaulted,
                 model.table.bytes(),
-                "not all of it had been written to"
+                "the table doubled before all of it was prefaulted"
             );
             doublings += 1;
         }
     };
     for i in 0..300_000 {
         insert(&mut model, pointer(i), i & 0x3FFF);
-        // One of long ago, which may have moved or not, and what takes its place.
+        // Replaces an old block, which may have moved or not.
         let old = i.wrapping_mul(0x9E37_79B1) % (i + 1);
         if i % 3 == 0 {
             model.remove(pointer(old));
@@ -303,7 +310,7 @@ fn a_table_moves_little_by_little_while_all_of_it_is_found() {
         }
     }
     assert!(doublings > 8, "{doublings}");
-    assert!(most <= 512, "{most} buckets moved for one block");
+    assert!(max_moved <= 512, "{max_moved} buckets moved for one block");
     for i in (0..300_000).rev() {
         model.remove(pointer(i));
     }
@@ -311,7 +318,7 @@ fn a_table_moves_little_by_little_while_all_of_it_is_found() {
 }
 
 #[test]
-fn a_table_ends_its_move_when_blocks_only_go() {
+fn frees_alone_end_the_move_of_a_table() {
     let mut model = Model::new(400_000, usize::MAX);
     let mut count = 0;
     while model.table.unmoved() == 0 || count < 100_000 {
@@ -325,19 +332,20 @@ fn a_table_ends_its_move_when_blocks_only_go() {
 }
 
 #[test]
-fn blocks_in_lumps_find_their_places() {
-    // Sixteen small blocks side by side, then a gap: whole chunks of addresses are full, the others empty.
+fn clustered_blocks_find_a_place() {
+    // Sixteen adjacent small blocks, then a gap: some chunks of addresses are full, the others are
+    // empty.
     for gap in [1_u32, 2, 3, 5, 8, 13, 16, 21, 34, 64, 89, 144, 256] {
         let mut model = Model::new(200_000, usize::MAX);
         let pointer = |i: u32| 0x1000 + i / 16 * 256 * gap + i % 16 * 16;
-        let mut most = 0;
+        let mut max_waiting = 0;
         for i in 0..100_000 {
             model.insert(pointer(i), 9, i & 0x3FFF);
-            most = most.max(model.table.waiting());
+            max_waiting = max_waiting.max(model.table.waiting());
         }
         let each = model.table.bytes() as f64 / 100_000.0;
-        println!("gap {gap}: {most} waited, {each:.1} bytes each");
-        assert!(most <= 512, "gap {gap}: {most} waited");
+        println!("gap {gap}: {max_waiting} waiting, {each:.1} bytes per block");
+        assert!(max_waiting <= 512, "gap {gap}: {max_waiting} waiting");
         for i in 0..100_000 {
             model.remove(pointer(i));
         }
@@ -346,7 +354,7 @@ fn blocks_in_lumps_find_their_places() {
 }
 
 #[test]
-fn when_growth_is_granted_at_last_blocks_are_kept_again() {
+fn the_table_keeps_new_blocks_again_once_its_growth_is_granted() {
     let mut model = Model::new(200_000, FIRST_BYTES);
     for i in 0..20_000 {
         model.insert(0x1000 + i * 48, 40, 1);

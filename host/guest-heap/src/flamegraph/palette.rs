@@ -1,24 +1,25 @@
-//! Colours that mean something: whose code a frame is, or which way it changed. Light enough for black text.
+//! The colours of flame graphs. A colour shows whose code a frame is, or how its memory has
+//! changed. All colours are light enough for black text.
 
 use inferno::flamegraph::color::Color;
 
 use crate::symbols::{Frame, FrameKind};
 
-/// Everything together.
+/// The root frame.
 pub(super) const ROOT: Color = Color {
     r: 235,
     g: 235,
     b: 235,
 };
-/// A guest's name.
+/// A frame with the name of a guest.
 pub(super) const GUEST: Color = Color {
     r: 222,
     g: 222,
     b: 222,
 };
 
-/// The colour of a frame by whose code it is, with a slight shade by name, so that neighbours stay apart.
-pub(super) fn of_kind(frame: &Frame) -> Color {
+/// The colour for the kind of a frame. A slight shade by name separates neighbours.
+pub(super) fn frame_color(frame: &Frame) -> Color {
     let (r, g, b) = match frame.kind {
         FrameKind::User => (255, 140, 70),
         FrameKind::Infrastructure => (235, 190, 150),
@@ -39,9 +40,10 @@ pub(super) fn of_kind(frame: &Frame) -> Color {
     }
 }
 
-/// Red for growth and blue for shrinking, deeper for what changed more.
-pub(super) fn of_change(change: i64, largest: u64) -> Color {
-    // The root makes small changes visible beside a large one.
+/// Red for growth and blue for reduction; the deeper, the larger the change. `largest` is the
+/// largest change of the graph, in bytes.
+pub(super) fn change_color(change: i64, largest: u64) -> Color {
+    // The square root keeps small changes visible next to a large one.
     let strength = (change.unsigned_abs() as f64 / largest.max(1) as f64).sqrt();
     let faded = |from: f64, by: f64| (from - by * strength) as u8;
     match change {
@@ -64,11 +66,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn growth_is_red_shrinking_is_blue_and_more_is_deeper() {
-        let (small, large) = (of_change(10, 1000), of_change(1000, 1000));
+    fn growth_is_red_reduction_is_blue_and_larger_changes_are_deeper() {
+        let (small, large) = (change_color(10, 1000), change_color(1000, 1000));
         assert!(small.r > small.b && large.r > large.b && large.g < small.g);
-        let (small, large) = (of_change(-10, 1000), of_change(-1000, 1000));
+        let (small, large) = (change_color(-10, 1000), change_color(-1000, 1000));
         assert!(small.b > small.r && large.b > large.r && large.r < small.r);
-        assert_eq!(of_change(0, 1000), ROOT);
+        assert_eq!(change_color(0, 1000), ROOT);
     }
 }

@@ -1,23 +1,25 @@
-//! Call stacks once a minute.
+//! The call stacks of a guest, once a minute.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{OTHER, WINDOW};
-use crate::diff::{Baseline, Held};
+use super::series::{OTHER, WINDOW, other_site};
+use crate::diff::{Baseline, LiveUsage};
 use crate::reading::Context;
 use crate::snapshot::Snapshot;
 use crate::symbols::Site;
 
-/// How often call stacks are kept.
-const INTERVAL: Duration = Duration::from_secs(60);
-/// Call stacks of one moment; the smaller ones are kept as one sum.
-const MAX_STACKS: usize = 1024;
-/// Bytes of all moments together, their stacks included.
-const BUDGET: usize = 900_000;
+/// Time between two checkpoints.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Tolerance of the interval: a reading that is a little early must not cost a whole interval.
+const EARLY_TOLERANCE: Duration = Duration::from_millis(500);
+/// Call stacks of one checkpoint. The smaller ones are merged into one entry.
+const MAX_STACKS_PER_CHECKPOINT: usize = 1024;
+/// Bytes of all checkpoints with their stacks.
+const MAX_CHECKPOINT_BYTES: usize = 900_000;
 
-/// The kept moments, oldest first.
+/// The checkpoints, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
     kept: VecDeque<(Duration, Baseline)>,
@@ -25,8 +27,7 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn push(&mut self, now: Duration, snapshot: &Snapshot) {
-        // A tick that comes a little early must not cost a whole interval.
-        let due = INTERVAL - Duration::from_millis(500);
+        let due = CHECKPOINT_INTERVAL - EARLY_TOLERANCE;
         if self.kept.back().is_some_and(|(last, _)| now - *last < due) {
             return;
         }
@@ -34,15 +35,16 @@ impl Checkpoints {
         while self
             .kept
             .front()
-            .is_some_and(|(at, _)| now - *at > WINDOW + INTERVAL)
+            .is_some_and(|(at, _)| now - *at > WINDOW + CHECKPOINT_INTERVAL)
         {
             self.kept.pop_front();
         }
-        while !self.kept.is_empty() && self.memory_bytes() > BUDGET {
+        while !self.kept.is_empty() && self.memory_bytes() > MAX_CHECKPOINT_BYTES {
             self.kept.pop_front();
         }
     }
 
+    /// The checkpoint whose age is nearest to `ago`, and its age.
     pub(super) fn nearest(&self, now: Duration, ago: Duration) -> Option<(Baseline, Duration)> {
         let age = |at: Duration| now.saturating_sub(at);
         let (at, baseline) = self
@@ -52,48 +54,55 @@ impl Checkpoints {
         Some((baseline.clone(), age(*at)))
     }
 
-    /// Stacks are shared between moments and with the symbols; each is counted once here, whoever else holds it.
+    /// Checkpoints share stacks with each other and with the symbols. This sum counts each stack
+    /// once, even if the symbols hold it, too.
     pub(super) fn memory_bytes(&self) -> usize {
         let mut seen: HashSet<*const ()> = HashSet::new();
         let mut behind_pointers = 0;
-        for held in self.kept.iter().flat_map(|(_, baseline)| baseline.held()) {
-            let (stack, bytes) = match &held.context {
+        for entry in self
+            .kept
+            .iter()
+            .flat_map(|(_, baseline)| baseline.entries())
+        {
+            let (context, bytes) = match &entry.context {
                 Context::Stack(stack) => (Arc::as_ptr(stack).cast::<()>(), size_of_val(&**stack)),
-                Context::Special(text) => (Arc::as_ptr(text).cast::<()>(), text.len()),
+                Context::Synthetic(text) => (Arc::as_ptr(text).cast::<()>(), text.len()),
             };
-            if seen.insert(stack) {
+            if seen.insert(context) {
                 behind_pointers += bytes + 2 * size_of::<usize>();
             }
-            if seen.insert(Arc::as_ptr(&held.site).cast()) {
+            if seen.insert(Arc::as_ptr(&entry.site).cast()) {
                 behind_pointers += size_of::<Site>() + 2 * size_of::<usize>();
             }
         }
-        let moments: usize = self
+        let baselines: usize = self
             .kept
             .iter()
             .map(|(_, baseline)| baseline.memory_bytes())
             .sum();
-        behind_pointers + moments + self.kept.capacity() * size_of::<(Duration, Baseline)>()
+        behind_pointers + baselines + self.kept.capacity() * size_of::<(Duration, Baseline)>()
     }
 }
 
-/// What holds the most, and the rest as one.
+/// The call stacks with the most live bytes, and the sum of the others.
 fn largest(snapshot: &Snapshot) -> Baseline {
     let live = snapshot
         .entries()
         .iter()
         .filter(|entry| entry.usage.live_objects > 0);
-    let mut held: Vec<Held> = live.map(Held::from).collect();
-    if held.len() > MAX_STACKS {
-        held.select_nth_unstable_by_key(MAX_STACKS, |held| std::cmp::Reverse(held.bytes));
-        let rest = held.split_off(MAX_STACKS);
-        held.push(Held {
-            context: Context::Special(Arc::from(OTHER)),
-            site: super::lines::other_site(),
-            bytes: rest.iter().map(|held| held.bytes).sum(),
-            objects: rest.iter().map(|held| held.objects).sum(),
+    let mut entries: Vec<LiveUsage> = live.map(LiveUsage::from).collect();
+    if entries.len() > MAX_STACKS_PER_CHECKPOINT {
+        entries.select_nth_unstable_by_key(MAX_STACKS_PER_CHECKPOINT, |entry| {
+            std::cmp::Reverse(entry.bytes)
+        });
+        let rest = entries.split_off(MAX_STACKS_PER_CHECKPOINT);
+        entries.push(LiveUsage {
+            context: Context::Synthetic(Arc::from(OTHER)),
+            site: other_site(),
+            bytes: rest.iter().map(|entry| entry.bytes).sum(),
+            objects: rest.iter().map(|entry| entry.objects).sum(),
         });
     }
-    held.shrink_to_fit();
-    Baseline::from_held(held, snapshot.symbols().build())
+    entries.shrink_to_fit();
+    Baseline::from_entries(entries, snapshot.symbols().build())
 }

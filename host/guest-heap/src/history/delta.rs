@@ -1,39 +1,45 @@
-//! Differences between two readings as a few bytes: for each line that changed its distance from the one before, and the
-//! change of its bytes and blocks, as variable-length integers.
+//! Encodes the differences between two readings in a few bytes.
+//!
+//! Each changed line takes three variable-length integers: the distance from the changed line
+//! before it, and the changes of its bytes and of its blocks.
 
 /// The change of one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delta {
+    /// Position of the line in the table of the history.
     pub(super) line: u16,
     pub(super) bytes: i64,
     pub(super) objects: i64,
 }
 
 impl Delta {
-    fn is_nothing(&self) -> bool {
+    fn is_zero(&self) -> bool {
         self.bytes == 0 && self.objects == 0
     }
 }
 
-/// Encodes changes in ascending order of their lines, and leaves out what did not change.
+/// Encodes changes, which must be in ascending order of their lines. Omits changes of zero.
 pub(super) fn encode(deltas: &[Delta]) -> Box<[u8]> {
     let mut encoded = Vec::with_capacity(deltas.len() * 6);
     let mut next = 0;
-    for delta in deltas.iter().filter(|delta| !delta.is_nothing()) {
-        write(&mut encoded, u64::from(delta.line.wrapping_sub(next)));
-        write(&mut encoded, zigzag(delta.bytes));
-        write(&mut encoded, zigzag(delta.objects));
+    for delta in deltas.iter().filter(|delta| !delta.is_zero()) {
+        write_varint(&mut encoded, u64::from(delta.line.wrapping_sub(next)));
+        write_varint(&mut encoded, zigzag(delta.bytes));
+        write_varint(&mut encoded, zigzag(delta.objects));
         next = delta.line.wrapping_add(1);
     }
     encoded.into_boxed_slice()
 }
 
-/// The changes that [`encode`] wrote.
+/// Decodes the bytes of [`encode`].
 pub(super) fn decode(mut encoded: &[u8]) -> impl Iterator<Item = Delta> + '_ {
     let mut next = 0_u16;
     std::iter::from_fn(move || {
-        let line = next.wrapping_add(read(&mut encoded)? as u16);
-        let (bytes, objects) = (unzigzag(read(&mut encoded)?), unzigzag(read(&mut encoded)?));
+        let line = next.wrapping_add(read_varint(&mut encoded)? as u16);
+        let (bytes, objects) = (
+            unzigzag(read_varint(&mut encoded)?),
+            unzigzag(read_varint(&mut encoded)?),
+        );
         next = line.wrapping_add(1);
         Some(Delta {
             line,
@@ -43,8 +49,8 @@ pub(super) fn decode(mut encoded: &[u8]) -> impl Iterator<Item = Delta> + '_ {
     })
 }
 
-/// Encodes changes in any order, with those of one line added up.
-pub(super) fn sum(mut deltas: Vec<Delta>) -> Box<[u8]> {
+/// Encodes changes in any order. Adds up the changes of the same line.
+pub(super) fn encode_sums(mut deltas: Vec<Delta>) -> Box<[u8]> {
     deltas.sort_by_key(|delta| delta.line);
     deltas.dedup_by(|next, kept| {
         let same = next.line == kept.line;
@@ -65,7 +71,7 @@ fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-fn write(to: &mut Vec<u8>, mut value: u64) {
+fn write_varint(to: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         to.push(value as u8 | 0x80);
         value >>= 7;
@@ -73,7 +79,7 @@ fn write(to: &mut Vec<u8>, mut value: u64) {
     to.push(value as u8);
 }
 
-fn read(from: &mut &[u8]) -> Option<u64> {
+fn read_varint(from: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = from.split_first()?;
@@ -99,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded_without_what_did_not_change() {
+    fn decoding_returns_the_encoded_changes_except_zeros() {
         let changes = [
             delta(0, 1, 0),
             delta(3, -70_000, -1),
@@ -114,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_adds_up_and_forgets_what_went_back() {
+    fn sums_add_up_and_omit_changes_that_cancel_out() {
         let both = [
             delta(1, 10, 1),
             delta(2, 5, 1),
@@ -122,7 +128,7 @@ mod tests {
             delta(1, 10, 1),
             delta(2, -5, -1),
         ];
-        let encoded = sum(both.to_vec());
+        let encoded = encode_sums(both.to_vec());
         let merged: Vec<Delta> = decode(&encoded).collect();
         assert_eq!(merged, [delta(0, 7, 1), delta(1, 20, 2)]);
     }

@@ -1,20 +1,20 @@
-//! Puts a core module together again: the old sections with what is new appended.
+//! Writes an instrumented core module: the original sections with the new items appended.
 
 use std::collections::HashMap;
 
-use wasm_encoder::{Encode, ExportKind, RawSection, Section, SectionId, TableType};
+use wasm_encoder::{Encode, ExportKind, RawSection, Section, SectionId};
 use wasmparser::{BinaryReader, Parser, Payload};
 
-use super::component_tail::names;
+use super::code_section::{AppendedIndices, CodeSectionBuilder};
 use super::error::Refusal;
-use super::link_runtime::{Items, Linked};
-use super::module::{Code, Layout, Rewritten};
+use super::interface;
+use super::link_runtime::{LinkedRuntime, SectionItems};
 use super::offset_map::OffsetMap;
 use super::report::ModuleReport;
-use super::scan::{CoreModule, range};
+use super::scan::{CoreModule, usize_range};
 
-/// Sections in the order in which they have to stand.
-const ORDER: [SectionId; 13] = [
+/// The sections in the order that the specification requires.
+const SECTION_ORDER: [SectionId; 13] = [
     SectionId::Type,
     SectionId::Import,
     SectionId::Function,
@@ -30,22 +30,32 @@ const ORDER: [SectionId; 13] = [
     SectionId::Data,
 ];
 
-/// The module with new code; exports of `wrapped` lead to those functions.
+/// An instrumented module. Offsets count from its start and from the start of the original module.
+pub(super) struct RewrittenModule {
+    pub(super) bytes: Vec<u8>,
+    pub(super) offsets: OffsetMap,
+    pub(super) report: ModuleReport,
+}
+
+/// Writes the module with a new code section. `wrapped` maps the names of wrapped exports to the
+/// function indices of their wrappers.
 pub(super) fn assemble(
     module: &CoreModule<'_>,
-    code: Code,
-    layout: &Layout,
+    code: CodeSectionBuilder,
+    indices: &AppendedIndices,
     wrapped: &HashMap<&str, u32>,
     mut report: ModuleReport,
-) -> Result<Rewritten, Refusal> {
+) -> Result<RewrittenModule, Refusal> {
     let mut out = b"\0asm\x01\0\0\0".to_vec();
     let mut offsets = OffsetMap::default();
     let mut done = 0;
-    let additions = additions(&code, layout);
+    let additions = additions(&code, indices);
     let mut emit = |id: u8, old: &[u8], out: &mut Vec<u8>| -> Result<(), Refusal> {
-        let section = ORDER.into_iter().find(|section| *section as u8 == id);
+        let section = SECTION_ORDER
+            .into_iter()
+            .find(|section| *section as u8 == id);
         let new = match section {
-            Some(SectionId::Export) => exports(module, old, layout, wrapped, &code.runtime)?,
+            Some(SectionId::Export) => exports(module, old, indices, wrapped, &code.runtime)?,
             Some(SectionId::DataCount) => data_count(old, code.runtime.data.count)?,
             Some(SectionId::Code) => {
                 let mut new = Vec::with_capacity(code.bytes.len() + 5);
@@ -69,72 +79,78 @@ pub(super) fn assemble(
     };
     for payload in Parser::new(0).parse_all(module.bytes) {
         let payload = payload?;
-        let Some((id, place)) = payload.as_section() else {
+        let Some((id, range)) = payload.as_section() else {
             continue;
         };
         if let Payload::CustomSection(section) = &payload {
             if !is_dropped(section.name()) {
-                emit(id, module.slice(range(place))?, &mut out)?;
+                emit(id, module.slice(usize_range(range))?, &mut out)?;
             }
             continue;
         }
-        let rank = ORDER.iter().position(|section| *section as u8 == id);
+        let rank = SECTION_ORDER
+            .iter()
+            .position(|section| *section as u8 == id);
         let rank = rank.ok_or_else(|| Refusal::internal("an unknown section"))?;
-        for missing in ORDER.get(done..rank).into_iter().flatten() {
+        for missing in SECTION_ORDER.get(done..rank).into_iter().flatten() {
             if additions.iter().any(|(section, _)| section == missing) {
                 emit(*missing as u8, &[0], &mut out)?;
             }
         }
         done = rank + 1;
-        emit(id, module.slice(range(place))?, &mut out)?;
+        emit(id, module.slice(usize_range(range))?, &mut out)?;
     }
-    for missing in ORDER.get(done..).into_iter().flatten() {
+    for missing in SECTION_ORDER.get(done..).into_iter().flatten() {
         if additions.iter().any(|(section, _)| section == missing) {
             emit(*missing as u8, &[0], &mut out)?;
         }
     }
-    Ok(Rewritten {
+    Ok(RewrittenModule {
         bytes: out,
         offsets,
         report,
     })
 }
 
-/// Line tables are read from the original; branch hints refer to offsets that have moved.
+/// Whether the instrumented module omits a custom section. Symbols come from the original's line
+/// tables, and branch hints refer to offsets that have changed.
 fn is_dropped(custom_section: &str) -> bool {
     custom_section.starts_with(".debug_") || custom_section.starts_with("metadata.code.")
 }
 
-fn additions(code: &Code, layout: &Layout) -> Vec<(SectionId, Items)> {
+/// The items to append to each section.
+fn additions(
+    code: &CodeSectionBuilder,
+    indices: &AppendedIndices,
+) -> Vec<(SectionId, SectionItems)> {
     let runtime = &code.runtime;
-    let mut types = Items {
+    let mut types = SectionItems {
         count: 1 + runtime.types.count,
         // (i32, i32) → ()
         bytes: vec![0x60, 2, 0x7F, 0x7F, 0],
     };
     types.bytes.extend_from_slice(&runtime.types.bytes);
-    let mut functions = Items {
-        count: code.types.0.len() as u32,
+    let mut functions = SectionItems {
+        count: code.appended_types.len() as u32,
         bytes: Vec::new(),
     };
-    code.types
-        .0
+    code.appended_types
         .iter()
         .for_each(|ty| ty.encode(&mut functions.bytes));
-    let mut table = Items {
+    let mut table = SectionItems {
         count: 1,
         bytes: Vec::new(),
     };
-    host_table().encode(&mut table.bytes);
-    let mut globals = Items {
+    interface::host_table().encode(&mut table.bytes);
+    let mut globals = SectionItems {
         count: 1 + runtime.globals.count,
-        // mut i64 = 1, until the instance is announced
+        // mut i64 = 1, until the host has registered the instance
         bytes: vec![0x7E, 1, 0x42, 1, 0x0B],
     };
     globals.bytes.extend_from_slice(&runtime.globals.bytes);
     debug_assert_eq!(
-        layout.stub_type + 1 + runtime.types.count,
-        layout.stub_type + types.count
+        indices.stub_type + 1 + runtime.types.count,
+        indices.stub_type + types.count
     );
     vec![
         (SectionId::Type, types),
@@ -142,24 +158,13 @@ fn additions(code: &Code, layout: &Layout) -> Vec<(SectionId, Items)> {
         (SectionId::Table, table),
         (SectionId::Memory, runtime.memory.clone()),
         (SectionId::Global, globals),
-        (SectionId::Export, Items::default()),
+        (SectionId::Export, SectionItems::default()),
         (SectionId::Data, runtime.data.clone()),
     ]
 }
 
-/// The table through which the host is called, which it enters when the module is instantiated.
-pub(super) fn host_table() -> TableType {
-    TableType {
-        element_type: wasm_encoder::RefType::FUNCREF,
-        table64: false,
-        minimum: 1,
-        maximum: Some(1),
-        shared: false,
-    }
-}
-
-/// The body of a section with more items.
-fn append(old: &[u8], items: &Items) -> Result<Vec<u8>, Refusal> {
+/// The body of a section with the items appended.
+fn append(old: &[u8], items: &SectionItems) -> Result<Vec<u8>, Refusal> {
     let mut reader = BinaryReader::new(old, 0);
     let count = reader.read_var_u32()?;
     let mut new = Vec::with_capacity(old.len() + items.bytes.len() + 5);
@@ -175,13 +180,14 @@ fn data_count(old: &[u8], more: u32) -> Result<Vec<u8>, Refusal> {
     Ok(new)
 }
 
-/// The exports with their wrappers, and those that the component's tail needs.
+/// The export section: the original exports, which lead to their wrappers, and the exports for the
+/// connector.
 fn exports(
     module: &CoreModule<'_>,
     old: &[u8],
-    layout: &Layout,
+    indices: &AppendedIndices,
     wrapped: &HashMap<&str, u32>,
-    runtime: &Linked,
+    runtime: &LinkedRuntime,
 ) -> Result<Vec<u8>, Refusal> {
     let mut section = wasm_encoder::ExportSection::new();
     let reader = wasmparser::ExportSectionReader::new(BinaryReader::new(old, 0))?;
@@ -191,9 +197,9 @@ fn exports(
         section.export(export.name, export_kind(export.kind), index);
     }
     debug_assert!(section.len() as usize >= module.exports.len());
-    section.export(names::TABLE, ExportKind::Table, layout.table);
-    section.export(names::MEMORY, ExportKind::Memory, layout.memory);
-    for (name, function) in names::FUNCTIONS {
+    section.export(interface::TABLE, ExportKind::Table, indices.table);
+    section.export(interface::MEMORY, ExportKind::Memory, indices.memory);
+    for (name, function) in interface::FUNCTIONS {
         section.export(name, ExportKind::Func, runtime.export(function)?);
     }
     let mut encoded = Vec::new();

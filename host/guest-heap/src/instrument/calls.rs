@@ -1,66 +1,68 @@
-//! The call sites of a function body, and on which of them the calling context is untouched.
+//! Finds the call sites of a function body, and the sites at which the calling context is still the
+//! one that the function was entered with.
 
 use wasmparser::{FunctionBody, Operator};
 
 use super::error::Refusal;
-use super::scan::range;
+use super::scan::usize_range;
 
-/// What a call calls.
+/// The target of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Callee {
+    /// A direct call of the function with this index.
     Function(u32),
-    /// Anything in a table with this type.
+    /// A call through a table: any referenced function of the type with this index.
     Type(u32),
-    /// Anything that is referenced.
+    /// A call by reference: any referenced function.
     Reference,
 }
 
-/// A call.
+/// A call instruction. Offsets count from the start of the module.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Site {
-    /// The instruction's place in the module.
+pub(super) struct CallSite {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) callee: Callee,
-    /// `unreachable` follows: the call does not come back, such as a panic.
+    /// `unreachable` follows, so the call does not return. A panic is such a call.
     pub(super) diverges: bool,
-    /// It replaces its caller's frame.
+    /// A tail call, which replaces its caller's frame.
     pub(super) tail: bool,
 }
 
-/// What matters of a body for knowing which calls may come before which.
+/// An instruction that calls or changes the control flow. Depths of labels count as in wasm.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum FlowOp {
     Block,
     Loop,
     Else,
     End,
-    /// A branch that may be taken, to the label this deep.
+    /// Control may branch to the label at this depth.
     MayBranch(u32),
-    /// Control does not go on here.
+    /// Control does not continue behind this instruction.
     Stop,
     Call,
-    /// Exceptions from inside the block arrive at the label this deep.
+    /// Exceptions from inside the next block arrive at the label at this depth.
     Catch(u32),
 }
 
-/// A function body's calls.
+/// The calls of a function body.
 #[derive(Default)]
 pub(super) struct Calls {
-    pub(super) sites: Vec<Site>,
-    steps: Vec<Step>,
+    pub(super) sites: Vec<CallSite>,
+    flow: Vec<FlowOp>,
     /// Functions that the body takes references to.
     pub(super) referenced: Vec<u32>,
-    /// Parameters and locals.
+    /// Number of parameters and locals.
     pub(super) locals: u32,
-    /// Where the first instruction is.
+    /// Offset of the first instruction in the module.
     pub(super) code: usize,
-    /// Legacy exception handling, whose control flow is not followed.
+    /// Whether the body has legacy exception handling or another construct whose control flow this
+    /// module does not follow.
     opaque: bool,
 }
 
 impl Calls {
-    /// Reads a body of a function with that many parameters.
+    /// Reads the body of a function with `params` parameters.
     pub(super) fn read(body: &FunctionBody<'_>, params: u32) -> Result<Self, Refusal> {
         let mut calls = Self {
             locals: params,
@@ -85,15 +87,16 @@ impl Calls {
             after_call =
                 calls.operator(&operator, start..operators.original_position() as usize)?;
         }
-        debug_assert!(calls.code <= range(body.range()).end);
+        debug_assert!(calls.code <= usize_range(body.range()).end);
         Ok(calls)
     }
 
-    /// Whether it was a call.
+    /// Adds an instruction at these offsets. Returns whether an `unreachable` behind it would mean
+    /// that the call diverges.
     fn operator(
         &mut self,
         operator: &Operator<'_>,
-        place: std::ops::Range<usize>,
+        offsets: std::ops::Range<usize>,
     ) -> Result<bool, Refusal> {
         let (callee, tail) = match *operator {
             Operator::Call { function_index } => (Callee::Function(function_index), false),
@@ -107,62 +110,62 @@ impl Calls {
                 return Ok(false);
             }
         };
-        self.steps.push(Step::Call);
+        self.flow.push(FlowOp::Call);
         if tail {
-            self.steps.push(Step::Stop);
+            self.flow.push(FlowOp::Stop);
         }
-        self.sites.push(Site {
-            start: place.start,
-            end: place.end,
+        self.sites.push(CallSite {
+            start: offsets.start,
+            end: offsets.end,
             callee,
             diverges: false,
             tail,
         });
-        // What follows a tail call is never reached, and says nothing of what was called.
+        // Code behind a tail call is never reached, so it says nothing about the callee.
         Ok(!tail)
     }
 
     fn control(&mut self, operator: &Operator<'_>) -> Result<(), Refusal> {
-        let step = match operator {
-            // An `if` may go straight to its end or else: `control_flow` sees to that.
-            Operator::Block { .. } => Step::Block,
+        let op = match operator {
+            Operator::Block { .. } => FlowOp::Block,
             Operator::If { .. } => {
-                self.steps.push(Step::Block);
-                Step::MayBranch(0)
+                // Control may skip the first branch.
+                self.flow.push(FlowOp::Block);
+                FlowOp::MayBranch(0)
             }
-            Operator::Loop { .. } => Step::Loop,
-            Operator::Else => Step::Else,
-            Operator::End => Step::End,
+            Operator::Loop { .. } => FlowOp::Loop,
+            Operator::Else => FlowOp::Else,
+            Operator::End => FlowOp::End,
             Operator::Br { relative_depth } => {
-                self.steps.push(Step::MayBranch(*relative_depth));
-                Step::Stop
+                self.flow.push(FlowOp::MayBranch(*relative_depth));
+                FlowOp::Stop
             }
             Operator::BrIf { relative_depth }
             | Operator::BrOnNull { relative_depth }
             | Operator::BrOnNonNull { relative_depth }
             | Operator::BrOnCast { relative_depth, .. }
-            | Operator::BrOnCastFail { relative_depth, .. } => Step::MayBranch(*relative_depth),
+            | Operator::BrOnCastFail { relative_depth, .. } => FlowOp::MayBranch(*relative_depth),
             Operator::BrTable { targets } => {
                 for depth in targets.targets() {
-                    self.steps.push(Step::MayBranch(depth?));
+                    self.flow.push(FlowOp::MayBranch(depth?));
                 }
-                self.steps.push(Step::MayBranch(targets.default()));
-                Step::Stop
+                self.flow.push(FlowOp::MayBranch(targets.default()));
+                FlowOp::Stop
             }
             Operator::Return
             | Operator::Unreachable
             | Operator::Throw { .. }
-            | Operator::ThrowRef => Step::Stop,
+            | Operator::ThrowRef => FlowOp::Stop,
             Operator::TryTable { try_table } => {
                 for catch in &try_table.catches {
-                    // Counted from outside the block that begins here.
+                    // The depth counts from outside of the block that begins here.
                     let (wasmparser::Catch::One { label, .. }
                     | wasmparser::Catch::OneRef { label, .. }
                     | wasmparser::Catch::All { label }
                     | wasmparser::Catch::AllRef { label }) = catch;
-                    self.steps.push(Step::Catch(*label));
+                    self.flow.push(FlowOp::Catch(*label));
                 }
-                Step::Block
+                FlowOp::Block
             }
             Operator::Try { .. }
             | Operator::Catch { .. }
@@ -182,91 +185,93 @@ impl Calls {
             }
             _ => return Ok(()),
         };
-        self.steps.push(step);
+        self.flow.push(op);
         Ok(())
     }
 
-    /// For each site in order, whether one of the sites that `touches` says yes to may have run
-    /// before it in the same activation of the function: then the calling context is no longer the
-    /// one that the function was entered with.
-    pub(super) fn touched_before(&self, touches: impl Fn(usize) -> bool) -> Vec<bool> {
+    /// For each site in order: whether a site that changes the calling context may have run before
+    /// it in the same activation of the function. Then the calling context is no longer the one
+    /// that the function was entered with.
+    ///
+    /// `changes` says which sites change the calling context, by their position in `sites`.
+    pub(super) fn changed_before(&self, changes: impl Fn(usize) -> bool) -> Vec<bool> {
         if self.opaque {
             return vec![true; self.sites.len()];
         }
-        let loops = self.touching_loops(&touches);
+        let loops = self.changing_loops(&changes);
         let mut loops = loops.into_iter();
-        let mut touched = Vec::with_capacity(self.sites.len());
-        // What holds here: `None` where control does not come.
+        let mut changed = Vec::with_capacity(self.sites.len());
+        // Whether the context may have changed here; `None` in unreachable code.
         let mut here = Some(false);
-        // Of each open block: its start, and what holds where it ends; loops end nowhere.
-        let mut open: Vec<Label> = vec![Label::default()];
-        for step in &self.steps {
-            match *step {
-                Step::Block => open.push(Label {
+        let mut open: Vec<OpenBlock> = vec![OpenBlock::default()];
+        for op in &self.flow {
+            match *op {
+                FlowOp::Block => open.push(OpenBlock {
                     at_start: here,
                     at_end: None,
                     is_loop: false,
                 }),
-                Step::Loop => {
-                    let touching = loops.next().unwrap_or(true);
-                    here = here.map(|before| before || touching);
-                    open.push(Label {
+                FlowOp::Loop => {
+                    let changing = loops.next().unwrap_or(true);
+                    here = here.map(|before| before || changing);
+                    open.push(OpenBlock {
                         at_start: here,
                         at_end: None,
                         is_loop: true,
                     });
                 }
-                Step::Else => {
-                    if let Some(label) = open.last_mut() {
-                        label.at_end = join(label.at_end, here);
-                        here = label.at_start;
+                FlowOp::Else => {
+                    if let Some(block) = open.last_mut() {
+                        block.at_end = join(block.at_end, here);
+                        here = block.at_start;
                     }
                 }
-                Step::End => {
-                    if let Some(label) = open.pop() {
-                        here = join(here, label.at_end);
+                FlowOp::End => {
+                    if let Some(block) = open.pop() {
+                        here = join(here, block.at_end);
                     }
                 }
-                Step::MayBranch(depth) => branch(&mut open, depth, here),
-                Step::Catch(depth) => branch(&mut open, depth, Some(true)),
-                Step::Stop => here = None,
-                Step::Call => {
-                    let site = touched.len();
-                    touched.push(here.unwrap_or(true));
-                    if touches(site) {
+                FlowOp::MayBranch(depth) => branch(&mut open, depth, here),
+                FlowOp::Catch(depth) => branch(&mut open, depth, Some(true)),
+                FlowOp::Stop => here = None,
+                FlowOp::Call => {
+                    let site = changed.len();
+                    changed.push(here.unwrap_or(true));
+                    if changes(site) {
                         here = here.map(|_| true);
                     }
                 }
             }
         }
-        touched
+        changed
     }
 
-    /// For each loop in the order of their beginnings, whether a touching site lies within.
-    fn touching_loops(&self, touches: impl Fn(usize) -> bool) -> Vec<bool> {
+    /// For each loop, in the order of their starts: whether a site inside it changes the context.
+    fn changing_loops(&self, changes: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut loops = Vec::new();
-        // Of each open block: the loop it is, if it is one, and whether a touching site lies within.
+        // For each open block: its number if it is a loop, and whether a site inside it changes the
+        // context.
         let mut open: Vec<(Option<usize>, bool)> = Vec::new();
         let mut site = 0;
-        for step in &self.steps {
-            match step {
-                Step::Block => open.push((None, false)),
-                Step::Loop => {
+        for op in &self.flow {
+            match op {
+                FlowOp::Block => open.push((None, false)),
+                FlowOp::Loop => {
                     open.push((Some(loops.len()), false));
                     loops.push(false);
                 }
-                Step::End => {
-                    let (ended, touching) = open.pop().unwrap_or_default();
+                FlowOp::End => {
+                    let (ended, changing) = open.pop().unwrap_or_default();
                     if let Some(it) = ended.and_then(|ended| loops.get_mut(ended)) {
-                        *it = touching;
+                        *it = changing;
                     }
                     if let Some((_, outer)) = open.last_mut() {
-                        *outer |= touching;
+                        *outer |= changing;
                     }
                 }
-                Step::Call => {
+                FlowOp::Call => {
                     if let Some((_, within)) = open.last_mut() {
-                        *within |= touches(site);
+                        *within |= changes(site);
                     }
                     site += 1;
                 }
@@ -277,18 +282,20 @@ impl Calls {
     }
 }
 
+/// An open block, and whether the context may have changed at its start and at its end.
 #[derive(Clone, Copy, Default)]
-struct Label {
+struct OpenBlock {
     at_start: Option<bool>,
+    /// Never set for a loop, to whose end no branch leads.
     at_end: Option<bool>,
     is_loop: bool,
 }
 
-fn branch(open: &mut [Label], depth: u32, here: Option<bool>) {
-    let label = open.iter_mut().rev().nth(depth as usize);
-    // What a loop's beginning is reached with has been counted there.
-    if let Some(label) = label.filter(|label| !label.is_loop) {
-        label.at_end = join(label.at_end, here);
+fn branch(open: &mut [OpenBlock], depth: u32, here: Option<bool>) {
+    let block = open.iter_mut().rev().nth(depth as usize);
+    // `changing_loops` covers the branches to the start of a loop.
+    if let Some(block) = block.filter(|block| !block.is_loop) {
+        block.at_end = join(block.at_end, here);
     }
 }
 

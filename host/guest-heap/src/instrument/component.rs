@@ -1,5 +1,5 @@
-//! What has to be known of a component: its core modules, which of them are instantiated, and what
-//! the component makes of their exports.
+//! Reads the structure of a component: its core modules, their instances, and how the component
+//! uses their exports.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,46 +10,49 @@ use wasmparser::{
 };
 
 use super::error::Refusal;
-use super::exports::Roles;
-use super::scan::range;
+use super::exports::ExportRoles;
+use super::scan::usize_range;
 
-/// A component's structure.
+/// The structure of a component.
 #[derive(Default)]
-pub(super) struct Component {
-    /// The core modules that stand in it, in order.
-    pub(super) modules: Vec<Inline>,
-    /// Those of the components in it.
+pub(super) struct ComponentStructure {
+    /// The core modules that the component itself defines, in order.
+    pub(super) modules: Vec<InlineModule>,
+    /// Byte ranges of the core modules of nested components.
     pub(super) nested: Vec<Range<usize>>,
     instances: Vec<CoreInstance>,
-    /// Of each core function that is an export of a core instance: which.
+    /// By core function: the module instance and the export that the function is, if it is one.
     functions: Vec<Option<(u32, String)>>,
-    used: Used,
+    used: UsedFunctions,
+    /// Names of the imports.
     pub(super) imports: Vec<String>,
     module_count: u32,
 }
 
-/// A core module's index and bytes.
-pub(super) struct Inline {
+/// A core module that the component defines.
+pub(super) struct InlineModule {
+    /// Index in the component.
     pub(super) index: u32,
     pub(super) bytes: Range<usize>,
 }
 
 enum CoreInstance {
+    /// An instance of the core module with this index.
     Module(u32),
-    /// A bundle of other core functions.
+    /// A bundle of core functions, by name.
     Exports(HashMap<String, u32>),
 }
 
-/// Core functions by what they are used for.
+/// Indices of the core functions that the canonical ABI uses, by purpose.
 #[derive(Default)]
-struct Used {
+struct UsedFunctions {
     lifted: Vec<u32>,
     reallocs: Vec<u32>,
     post_returns: Vec<u32>,
 }
 
-impl Component {
-    pub(super) fn survey(bytes: &[u8]) -> Result<Self, Refusal> {
+impl ComponentStructure {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
         let mut component = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -58,10 +61,10 @@ impl Component {
                 Payload::ModuleSection {
                     unchecked_range, ..
                 } => {
-                    let bytes = range(unchecked_range.clone());
+                    let bytes = usize_range(unchecked_range.clone());
                     if depth == 0 {
                         let index = component.module_count;
-                        component.modules.push(Inline { index, bytes });
+                        component.modules.push(InlineModule { index, bytes });
                         component.module_count += 1;
                     } else {
                         component.nested.push(bytes);
@@ -142,7 +145,7 @@ impl Component {
         }
     }
 
-    /// The module instance and its export that an export of a core instance is.
+    /// Finds the module instance and the export behind an export of a core instance.
     fn resolve(&self, instance: u32, name: &str) -> Option<(u32, String)> {
         match self.instances.get(instance as usize)? {
             CoreInstance::Module(_) => Some((instance, name.to_owned())),
@@ -174,7 +177,7 @@ impl Component {
         }
     }
 
-    /// The core instances of a module.
+    /// Indices of the core instances of a core module.
     pub(super) fn instances_of(&self, module: u32) -> Vec<u32> {
         let is =
             |instance: &CoreInstance| matches!(instance, CoreInstance::Module(of) if *of == module);
@@ -185,8 +188,8 @@ impl Component {
             .collect()
     }
 
-    /// How the component uses a module's exports.
-    pub(super) fn roles(&self, module: u32) -> Roles {
+    /// How the component uses the exports of a core module.
+    pub(super) fn roles(&self, module: u32) -> ExportRoles {
         let pick = |functions: &[u32]| {
             let exports = functions.iter().filter_map(|function| {
                 let (instance, name) = self.functions.get(*function as usize)?.as_ref()?;
@@ -196,7 +199,7 @@ impl Component {
             });
             exports.collect()
         };
-        Roles {
+        ExportRoles {
             lifted: pick(&self.used.lifted),
             reallocs: pick(&self.used.reallocs),
             post_returns: pick(&self.used.post_returns),

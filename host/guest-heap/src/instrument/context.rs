@@ -1,109 +1,114 @@
-//! The calling context: how code is made to know where it was called from.
+//! Rewrites function bodies so that they track the calling context.
 //!
-//! A global `V` names the call stack ("probabilistic calling context", Bond and McKinley, OOPSLA
-//! 2007). Before a call that may come to allocate, a function sets `V` to `V · K + id`, where `V` is
-//! what the function itself was entered with and `id` belongs to the call site. Nothing is undone
-//! after the call: where more than one site may run in an activation, the function keeps `V · K` in
-//! a local of its own.
+//! A global `V` identifies the call stack, as in "Probabilistic Calling Context" (Bond and
+//! McKinley, OOPSLA 2007). Before a call that may allocate, a function sets `V` to `V · K + id`.
+//! The `V` on the right is the value that the function was entered with, and `id` identifies the
+//! call site. Nothing restores `V` after the call. A function in which more than one site may run
+//! per activation keeps `V · K` in an additional local.
 
 use wasm_encoder::{Encode, InstructionSink};
 
-use super::calls::{Calls, Site};
+use super::calls::{CallSite, Calls};
 use super::error::Refusal;
 use super::offset_map::OffsetMap;
 use super::reach::{Reach, ReferencedImports};
-use super::scan::{CoreModule, range};
+use super::scan::{CoreModule, usize_range};
 
-/// Odd, so that no bit of the caller's context is lost, and without a pattern.
+/// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern.
 pub(super) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
 
-/// Upper half of a context that stands for a call that does not come back.
+/// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;
 
 const I64: u8 = 0x7E;
 const RETURN: u8 = 0x0F;
 
-/// What the inserted code refers to, and what decides where it goes.
-pub(super) struct Tracking<'m> {
+/// Selects the call sites that set the context, and inserts the code.
+pub(super) struct ContextTracking<'m> {
     pub(super) module: &'m CoreModule<'m>,
-    /// Without the calls that do not come back, unless exceptions may be caught.
+    /// Functions that may allocate. If `ignores_diverging`, calls that do not return do not count.
     pub(super) reach: Reach,
-    /// With them.
+    /// Functions that may allocate. Calls that do not return count.
     pub(super) full_reach: Reach,
+    /// True unless the module may catch exceptions.
     pub(super) ignores_diverging: bool,
     pub(super) imports: ReferencedImports,
     pub(super) context_global: u32,
+    /// Functions of the runtime to call before and after a call of an import.
     pub(super) import_begins: u32,
     pub(super) import_ends: u32,
-    /// Distinguishes the call sites of one module from those of another.
+    /// Makes the call sites of different modules different.
     pub(super) salt: u64,
 }
 
-/// A rewritten function body. Offsets are counted from its start and from the module's.
-pub(super) struct Body {
+/// A rewritten function body. Offsets count from its start and from the start of the original
+/// module.
+pub(super) struct RewrittenBody {
     pub(super) bytes: Vec<u8>,
     pub(super) offsets: OffsetMap,
-    /// Call sites that set the context.
+    /// Number of call sites that set the context.
     pub(super) sites: usize,
 }
 
+/// How a call site computes the context.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Update {
-    /// From the context that the function was entered with, which is still there.
+enum ContextUpdate {
+    /// From the global, which still holds the context that the function was entered with.
     FromEntry,
     /// From the local.
     FromLocal,
-    /// To a constant: it does not come back.
+    /// A constant, since the call does not return.
     Constant,
 }
 
-impl Tracking<'_> {
+impl ContextTracking<'_> {
     /// Rewrites the body of a defined function.
-    pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<Body, Refusal> {
+    pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<RewrittenBody, Refusal> {
         let defined = function.saturating_sub(self.module.first_defined());
         let body = self.module.bodies.get(defined as usize);
-        let body = range(
+        let body = usize_range(
             body.ok_or_else(|| Refusal::internal("a function without a body"))?
                 .range(),
         );
         let updates = self.updates(function, calls);
-        let mut out = Rewriting {
+        let mut out = BodyWriter {
             module: self.module,
             bytes: Vec::with_capacity(body.len() * 5 / 4),
             offsets: OffsetMap::default(),
             copied: body.start,
         };
-        out.offsets.copy(0, body.start);
+        out.offsets.push_copy(0, body.start);
         let local = calls.locals;
         if updates
             .iter()
-            .any(|(_, update)| *update == Update::FromLocal)
+            .any(|(_, update)| *update == ContextUpdate::FromLocal)
         {
             out.add_local(calls)?;
-            out.offsets.inserted(out.bytes.len(), calls.code);
+            out.offsets.push_inserted(out.bytes.len(), calls.code);
             InstructionSink::new(&mut out.bytes)
                 .global_get(self.context_global)
                 .i64_const(MULTIPLIER as i64)
                 .i64_mul()
                 .local_set(local);
-            out.offsets.copy(out.bytes.len(), calls.code);
+            out.offsets.push_copy(out.bytes.len(), calls.code);
         }
         for (site, update) in &updates {
-            self.site(&mut out, site, *update, local)?;
+            self.write_call(&mut out, site, *update, local)?;
         }
         out.copy_to(body.end)?;
-        Ok(Body {
+        Ok(RewrittenBody {
             bytes: out.bytes,
             offsets: out.offsets,
             sites: updates.len(),
         })
     }
 
-    fn updates<'c>(&self, function: u32, calls: &'c Calls) -> Vec<(&'c Site, Update)> {
+    /// The sites that set the context, in order.
+    fn updates<'c>(&self, function: u32, calls: &'c Calls) -> Vec<(&'c CallSite, ContextUpdate)> {
         let tracked = self.reach.function(function);
         let is_constant =
-            |site: &Site| site.diverges && self.ignores_diverging && self.full_reach.site(site);
-        let is_tracked = |site: &Site| {
+            |site: &CallSite| site.diverges && self.ignores_diverging && self.full_reach.site(site);
+        let is_tracked = |site: &CallSite| {
             tracked && !(site.diverges && self.ignores_diverging) && self.reach.site(site)
         };
         if !calls
@@ -113,22 +118,22 @@ impl Tracking<'_> {
         {
             return Vec::new();
         }
-        let touched = calls.touched_before(|at| calls.sites.get(at).is_some_and(is_tracked));
-        // Either the local is needed, and then using it everywhere is shortest, or it is not.
+        let changed = calls.changed_before(|at| calls.sites.get(at).is_some_and(is_tracked));
+        // If one site needs the local, it is shortest to use it at all sites.
         let needs_local = calls
             .sites
             .iter()
-            .zip(&touched)
-            .any(|(site, touched)| *touched && is_tracked(site));
-        let update = |site: &Site| {
+            .zip(&changed)
+            .any(|(site, changed)| *changed && is_tracked(site));
+        let update = |site: &CallSite| {
             if is_constant(site) {
-                Some(Update::Constant)
+                Some(ContextUpdate::Constant)
             } else if !is_tracked(site) {
                 None
             } else if needs_local {
-                Some(Update::FromLocal)
+                Some(ContextUpdate::FromLocal)
             } else {
-                Some(Update::FromEntry)
+                Some(ContextUpdate::FromEntry)
             }
         };
         calls
@@ -138,39 +143,40 @@ impl Tracking<'_> {
             .collect()
     }
 
-    fn site(
+    /// Copies the body up to and including a call, with the code that sets the context.
+    fn write_call(
         &self,
-        out: &mut Rewriting<'_>,
-        site: &Site,
-        update: Update,
+        out: &mut BodyWriter<'_>,
+        site: &CallSite,
+        update: ContextUpdate,
         local: u32,
     ) -> Result<(), Refusal> {
         out.copy_to(site.start)?;
-        out.offsets.inserted(out.bytes.len(), site.start);
-        // 32 bits: a short instruction, both in wasm and in the machine's code.
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        // A 32-bit id makes the instruction short, in wasm and in machine code.
         let id = mix(site.start as u64 ^ self.salt) as i32;
         let mut code = InstructionSink::new(&mut out.bytes);
         match update {
-            Update::FromEntry => code
+            ContextUpdate::FromEntry => code
                 .global_get(self.context_global)
                 .i64_const(MULTIPLIER as i64)
                 .i64_mul()
                 .i64_const(i64::from(id))
                 .i64_add(),
-            Update::FromLocal => code.local_get(local).i64_const(i64::from(id)).i64_add(),
-            Update::Constant => code.i64_const((DIVERGING | u64::from(id as u32)) as i64),
+            ContextUpdate::FromLocal => code.local_get(local).i64_const(i64::from(id)).i64_add(),
+            ContextUpdate::Constant => code.i64_const((DIVERGING | u64::from(id as u32)) as i64),
         };
         code.global_set(self.context_global);
         let may_import = self.imports.may_be_called_at(self.module, site);
         if may_import {
             code.call(self.import_begins);
         }
-        out.offsets.copy(out.bytes.len(), site.start);
-        if !may_import || update == Update::Constant {
+        out.offsets.push_copy(out.bytes.len(), site.start);
+        if !may_import || update == ContextUpdate::Constant {
             return out.copy_to(site.end);
         }
-        // What an import's results were lowered into is reported when it has returned, so here it
-        // has to return, even from a tail call.
+        // The runtime reports the context of lowered results after the import has returned. So the
+        // call must return here, even if the original is a tail call.
         let at = out.bytes.len();
         out.copy_to(site.end)?;
         if site.tail {
@@ -179,17 +185,17 @@ impl Tracking<'_> {
                 .into_iter()
                 .for_each(|opcode| *opcode = without_tail(*opcode));
         }
-        out.offsets.inserted(out.bytes.len(), site.start);
+        out.offsets.push_inserted(out.bytes.len(), site.start);
         InstructionSink::new(&mut out.bytes).call(self.import_ends);
         if site.tail {
             out.bytes.push(RETURN);
         }
-        out.offsets.copy(out.bytes.len(), site.end);
+        out.offsets.push_copy(out.bytes.len(), site.end);
         Ok(())
     }
 }
 
-/// `return_call` → `call`, and so on.
+/// The opcode of the plain call for a tail call: `return_call` → `call`, and so on.
 fn without_tail(opcode: u8) -> u8 {
     match opcode {
         0x12 => 0x10,
@@ -199,15 +205,15 @@ fn without_tail(opcode: u8) -> u8 {
     }
 }
 
-struct Rewriting<'m> {
+struct BodyWriter<'m> {
     module: &'m CoreModule<'m>,
     bytes: Vec<u8>,
     offsets: OffsetMap,
-    /// How far the module's bytes have been copied.
+    /// Offset in the module up to which the bytes have been copied.
     copied: usize,
 }
 
-impl Rewriting<'_> {
+impl BodyWriter<'_> {
     fn copy_to(&mut self, end: usize) -> Result<(), Refusal> {
         self.bytes
             .extend_from_slice(self.module.slice(self.copied..end)?);
@@ -215,7 +221,7 @@ impl Rewriting<'_> {
         Ok(())
     }
 
-    /// Copies the declarations of locals with one more group: an i64, which comes last.
+    /// Copies the declarations of locals and appends one: an i64, which gets the last index.
     fn add_local(&mut self, calls: &Calls) -> Result<(), Refusal> {
         let declarations = self.module.slice(self.copied..calls.code)?;
         let mut reader = wasmparser::BinaryReader::new(declarations, 0);
@@ -228,7 +234,7 @@ impl Rewriting<'_> {
     }
 }
 
-/// The finaliser of splitmix64: each bit of the input moves about half of the output's.
+/// The finaliser of splitmix64: each input bit changes about half of the output bits.
 pub(super) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,39 +1,41 @@
-//! What can go wrong, and what cannot be done.
+//! Errors, and the reasons for which a component or a module is not instrumented.
 
 use std::fmt;
 
-/// The bytes could not be looked at. A component that cannot be *attributed* is no error: see
+/// The bytes cannot be instrumented because they are not a component.
+///
+/// A valid component that cannot be *attributed* is not an error: see
 /// [`Attribution`](super::Attribution).
 #[derive(Debug, thiserror::Error)]
 pub enum InstrumentError {
-    /// They are no component: text, a core module, something else.
+    /// The bytes do not begin like a component: they are text, a core module or something else.
     #[error("not a WebAssembly component: {0}")]
     NotAComponent(&'static str),
-    /// They begin as a component does and are not a valid one.
+    /// The bytes begin like a component, but are not a valid one.
     #[error("not a valid component: {0}")]
     Invalid(#[from] wasmparser::Error),
 }
 
-/// Kept side data that cannot be used again.
+/// An encoded [`InstrumentedMeta`](super::InstrumentedMeta) cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum MetaError {
-    /// Written by another version of this library.
+    /// Another version of this library has encoded it.
     #[error("written by another version of guest-heap")]
     OtherVersion,
-    /// Cut off or damaged.
+    /// The bytes are incomplete or damaged.
     #[error("damaged: {0}")]
     Malformed(&'static str),
-    /// Cut off or damaged.
+    /// The bytes end too early or hold an invalid number.
     #[error("damaged: {0}")]
     Truncated(#[from] wasmparser::Error),
 }
 
-/// Why a component is left as it is. The text goes to the reader of a status page.
+/// Why a component or a module is not instrumented, as text for a status page.
 #[derive(Debug)]
 pub(super) struct Refusal(pub(super) String);
 
 impl Refusal {
-    /// For what a valid component cannot be.
+    /// A refusal that a valid component never causes.
     pub(super) fn internal(what: &str) -> Self {
         Self(format!("instrumenting failed: {what}"))
     }

@@ -1,4 +1,4 @@
-//! Wrappers of a module's exports: what tells the runtime who is calling.
+//! Wraps exported functions, so that the runtime learns when the host calls them and for what.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,25 +7,27 @@ use wasm_encoder::{Function, InstructionSink, ValType};
 
 use super::context::{MULTIPLIER, mix};
 use super::error::Refusal;
-use super::link_runtime::Linked;
+use super::link_runtime::LinkedRuntime;
 use super::scan::CoreModule;
 
-/// How the component uses a module's exports.
+/// How the component uses the exports of a module, by name.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Roles {
-    /// The component's own exports.
+pub(super) struct ExportRoles {
+    /// Exports that `canon lift` makes functions of the component.
     pub(super) lifted: HashSet<String>,
-    /// What the host allocates arguments and results with.
+    /// Exports by which the host allocates memory for arguments and results.
     pub(super) reallocs: HashSet<String>,
+    /// Exports that free the results of a lifted function.
     pub(super) post_returns: HashSet<String>,
 }
 
-/// Contexts with a name instead of a call stack, by number.
+/// The names of the synthetic contexts, by number. A synthetic context has a name instead of a call
+/// stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Specials(pub(super) Vec<Arc<str>>);
+pub(super) struct SyntheticNames(pub(super) Vec<Arc<str>>);
 
-impl Default for Specials {
-    /// The numbers that the runtime knows, in the order of its `phase.rs`; 0 is the overflow.
+impl Default for SyntheticNames {
+    /// The contexts whose numbers are constants in the runtime's `phase.rs`. 0 is the overflow.
     fn default() -> Self {
         Self(
             ["overflow", "initialisation", "arguments", "other modules"]
@@ -35,7 +37,7 @@ impl Default for Specials {
     }
 }
 
-impl Specials {
+impl SyntheticNames {
     fn add(&mut self, name: String) -> u32 {
         let number = self.0.len() as u32;
         self.0.push(name.into());
@@ -44,53 +46,58 @@ impl Specials {
 }
 
 /// The wrapper of one export.
-pub(super) struct Wrapper {
+pub(super) struct ExportWrapper {
+    /// Type index of the export.
     pub(super) ty: u32,
     pub(super) body: Vec<u8>,
 }
 
-/// What the wrappers refer to.
-pub(super) struct Wrapping<'m> {
+/// Makes the wrappers of a module's exports.
+pub(super) struct ExportWrapping<'m> {
     pub(super) module: &'m CoreModule<'m>,
-    pub(super) runtime: &'m Linked,
-    pub(super) roles: &'m Roles,
+    pub(super) runtime: &'m LinkedRuntime,
+    pub(super) roles: &'m ExportRoles,
     pub(super) context_global: u32,
 }
 
-impl Wrapping<'_> {
-    /// The wrapper of an export, if it needs one: the component's own always do, others where they
-    /// may come to allocate.
+impl ExportWrapping<'_> {
+    /// The wrapper of an export, if it needs one. Exports that the component uses always need one;
+    /// others need one if they may allocate.
     pub(super) fn wrap(
         &self,
         name: &str,
         function: u32,
         may_allocate: bool,
-        specials: &mut Specials,
-    ) -> Result<Option<Wrapper>, Refusal> {
+        synthetic_names: &mut SyntheticNames,
+    ) -> Result<Option<ExportWrapper>, Refusal> {
         let short = short_name(name);
         let body = if self.roles.lifted.contains(name) {
             self.lifted(
                 name,
                 function,
-                specials.add(format!("arguments of {short}")),
+                synthetic_names.add(format!("arguments of {short}")),
             )?
         } else if self.roles.reallocs.contains(name) {
             self.realloc(function)?
         } else if self.roles.post_returns.contains(name) {
             let of = short_name(name.strip_prefix("cabi_post_").unwrap_or(name));
-            self.post_return(name, function, specials.add(format!("post-return of {of}")))?
-        } else if may_allocate {
-            self.other(
+            self.post_return(
                 name,
                 function,
-                specials.add(format!("other modules through {short}")),
+                synthetic_names.add(format!("post-return of {of}")),
+            )?
+        } else if may_allocate {
+            self.unlifted(
+                name,
+                function,
+                synthetic_names.add(format!("other modules through {short}")),
             )?
         } else {
             return Ok(None);
         };
         let ty = self.module.type_of(function);
         let ty = ty.ok_or_else(|| Refusal::internal("an export without a type"))?;
-        Ok(Some(Wrapper { ty, body }))
+        Ok(Some(ExportWrapper { ty, body }))
     }
 
     fn lifted(&self, name: &str, function: u32, arguments: u32) -> Result<Vec<u8>, Refusal> {
@@ -105,10 +112,10 @@ impl Wrapping<'_> {
         })
     }
 
-    fn post_return(&self, name: &str, function: u32, special: u32) -> Result<Vec<u8>, Refusal> {
+    fn post_return(&self, name: &str, function: u32, synthetic: u32) -> Result<Vec<u8>, Refusal> {
         self.emit(function, &[ValType::I32], |code, call| {
             let before = self.parameters(function);
-            code.i32_const(special as i32)
+            code.i32_const(synthetic as i32)
                 .call(self.runtime.export("phase_begins")?);
             code.local_set(before);
             code.i64_const(root(name)).global_set(self.context_global);
@@ -120,20 +127,20 @@ impl Wrapping<'_> {
         })
     }
 
-    /// Called again and again while one call's arguments or results are lowered, each time in the
-    /// same context.
+    /// The host calls this export many times while it lowers the arguments or results of one call,
+    /// so the wrapper restores the context.
     fn realloc(&self, function: u32) -> Result<Vec<u8>, Refusal> {
         self.emit(
             function,
             &[ValType::I64, ValType::I32, ValType::I32],
             |code, call| {
                 let context = self.parameters(function);
-                let (for_arguments, pointer) = (context + 1, context + 2);
+                let (purpose, pointer) = (context + 1, context + 2);
                 code.global_get(self.context_global).local_set(context);
                 code.call(self.runtime.export("lowering_begins")?)
-                    .local_set(for_arguments);
+                    .local_set(purpose);
                 call(code);
-                code.local_tee(pointer).local_get(for_arguments);
+                code.local_tee(pointer).local_get(purpose);
                 code.call(self.runtime.export("lowering_ends")?);
                 code.local_get(context)
                     .global_set(self.context_global)
@@ -143,9 +150,10 @@ impl Wrapping<'_> {
         )
     }
 
-    /// Called by another core module, or by the host for what is no export of the component, such as
-    /// a destructor: the context of whoever is being called already is kept.
-    fn other(&self, name: &str, function: u32, special: u32) -> Result<Vec<u8>, Refusal> {
+    /// Another core module calls this export, or the host calls it for something that is no export
+    /// of the component, such as a destructor. The wrapper restores the context, because a lifted
+    /// export of this module may be running.
+    fn unlifted(&self, name: &str, function: u32, synthetic: u32) -> Result<Vec<u8>, Refusal> {
         self.emit(function, &[ValType::I64, ValType::I32], |code, call| {
             let context = self.parameters(function);
             let before = context + 1;
@@ -155,7 +163,7 @@ impl Wrapping<'_> {
                 .i64_const(root(name))
                 .i64_add();
             code.global_set(self.context_global);
-            code.i32_const(special as i32)
+            code.i32_const(synthetic as i32)
                 .call(self.runtime.export("entry_begins")?);
             code.local_set(before);
             call(code);
@@ -166,6 +174,8 @@ impl Wrapping<'_> {
         })
     }
 
+    /// Emits a wrapper with these additional locals. `write` gets a closure that emits the call of
+    /// the export with its own arguments.
     fn emit(
         &self,
         function: u32,
@@ -188,13 +198,14 @@ impl Wrapping<'_> {
         Ok(wrapper.into_raw_body())
     }
 
+    /// Number of parameters, which is also the index of the first additional local.
     fn parameters(&self, function: u32) -> u32 {
         let signature = self.module.signature(function);
         signature.map_or(0, |ty| ty.params().len() as u32)
     }
 }
 
-/// The context in which an export runs.
+/// The calling context in which an export begins.
 fn root(name: &str) -> i64 {
     let fold = |hash: u64, byte: u8| mix(hash ^ u64::from(byte));
     name.bytes().fold(0, fold) as i64
@@ -219,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_short_and_tell_interface_and_function() {
+    fn short_names_consist_of_interface_and_function() {
         for (export, short) in [
             ("leak-lab:plugin/leak@0.1.0#on-request", "leak#on-request"),
             ("run", "run"),

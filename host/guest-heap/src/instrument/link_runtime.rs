@@ -1,8 +1,9 @@
 //! Links the profiler's runtime into a core module.
 //!
-//! The runtime is a module of its own: code, a memory, data, a few globals. All of it is appended to
-//! the guest's module with its indices moved up, so that instrumented code calls it directly. What it
-//! imports is resolved here, to functions of the guest or to an instruction or two.
+//! The runtime is a module with code, a memory, data and a few globals. This stage renumbers its
+//! items and appends them to the guest's module, so that instrumented code calls the runtime
+//! directly. It also resolves the runtime's imports, to functions of the guest or to single
+//! instructions.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,55 +17,56 @@ use wasmparser::{DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload
 
 use super::error::Refusal;
 
-/// The runtime, compiled by the build script.
+/// The runtime, which the build script compiles.
 const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.wasm"));
 
-/// What an import of the runtime becomes.
+/// What replaces a call of an import of the runtime.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Import {
-    /// A function of the module.
+pub(super) enum ResolvedImport {
+    /// A call of the function with this index.
     Function(u32),
-    /// Reading a global.
+    /// A read of the global with this index.
     GetGlobal(u32),
-    /// Writing it.
+    /// A write of the global with this index.
     SetGlobal(u32),
-    /// Reading a word of the guest's memory, which is the module's first.
+    /// A 32-bit load from the guest's memory, which is the first memory of the module.
     Load,
-    /// A number.
+    /// A constant.
     Constant(i32),
 }
 
-/// Where in the module the runtime's parts begin.
+/// The indices that the first items of the runtime get in the module.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Base {
+pub(super) struct RuntimeBase {
     pub(super) types: u32,
     pub(super) functions: u32,
     pub(super) globals: u32,
     pub(super) memory: u32,
-    /// The memory's maximum in pages, by which the host knows it.
+    /// Declared maximum of the runtime's memory in wasm pages, by which the host recognises it.
     pub(super) maximum_pages: u64,
 }
 
-/// The runtime's parts, with the module's indices, ready to be appended.
-pub(super) struct Linked {
-    pub(super) types: Items,
+/// The items of the runtime with their indices in the module, ready to be appended.
+pub(super) struct LinkedRuntime {
+    pub(super) types: SectionItems,
+    /// Type indices of the functions.
     pub(super) functions: Vec<u32>,
     pub(super) bodies: Vec<Vec<u8>>,
-    pub(super) globals: Items,
-    pub(super) memory: Items,
-    pub(super) data: Items,
+    pub(super) globals: SectionItems,
+    pub(super) memory: SectionItems,
+    pub(super) data: SectionItems,
     exports: HashMap<&'static str, u32>,
 }
 
-/// Encoded items of a section.
+/// Encoded items of a section, without its header.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Items {
+pub(super) struct SectionItems {
     pub(super) count: u32,
     pub(super) bytes: Vec<u8>,
 }
 
-impl Items {
-    /// The items of an encoded section, which begins with its size and their number.
+impl SectionItems {
+    /// The items of a section. An encoded section begins with its size and the number of its items.
     fn of(count: u32, section: &impl Encode) -> Result<Self, Refusal> {
         let mut bytes = Vec::new();
         section.encode(&mut bytes);
@@ -77,31 +79,31 @@ impl Items {
     }
 }
 
-impl Linked {
-    /// The index in the module of a function that the runtime exports.
+impl LinkedRuntime {
+    /// The index in the module of a function that the runtime exports under this name.
     pub(super) fn export(&self, name: &str) -> Result<u32, Refusal> {
         let found = self.exports.get(name).copied();
-        found.ok_or_else(|| Refusal::internal(&format!("the runtime exports no {name}")))
+        found.ok_or_else(|| Refusal::internal(&format!("the runtime does not export {name}")))
     }
 }
 
-/// Links the runtime. An import that `resolve` knows nothing of becomes a trap: it is only called by
-/// hooks that stand for nothing in this module.
+/// Links the runtime. A call of an import that `resolve` does not know becomes a trap: only hooks
+/// of entry points that the module does not have contain such calls.
 pub(super) fn link_runtime(
-    base: Base,
-    resolve: impl Fn(&str) -> Option<Import>,
-) -> Result<Linked, Refusal> {
-    let mut linker = Linker {
+    base: RuntimeBase,
+    resolve: impl Fn(&str) -> Option<ResolvedImport>,
+) -> Result<LinkedRuntime, Refusal> {
+    let mut linker = RuntimeLinker {
         base,
         imports: Vec::new(),
     };
-    let mut linked = Linked {
-        types: Items::default(),
+    let mut linked = LinkedRuntime {
+        types: SectionItems::default(),
         functions: Vec::new(),
         bodies: Vec::new(),
-        globals: Items::default(),
-        memory: Items::default(),
-        data: Items::default(),
+        globals: SectionItems::default(),
+        memory: SectionItems::default(),
+        data: SectionItems::default(),
         exports: HashMap::new(),
     };
     for payload in Parser::new(0).parse_all(RUNTIME) {
@@ -110,17 +112,17 @@ pub(super) fn link_runtime(
     Ok(linked)
 }
 
-struct Linker {
-    base: Base,
-    imports: Vec<Option<Import>>,
+struct RuntimeLinker {
+    base: RuntimeBase,
+    imports: Vec<Option<ResolvedImport>>,
 }
 
-impl Linker {
+impl RuntimeLinker {
     fn payload(
         &mut self,
         payload: Payload<'static>,
-        linked: &mut Linked,
-        resolve: impl Fn(&str) -> Option<Import>,
+        linked: &mut LinkedRuntime,
+        resolve: impl Fn(&str) -> Option<ResolvedImport>,
     ) -> Result<(), Refusal> {
         match payload {
             Payload::TypeSection(types) => {
@@ -128,13 +130,15 @@ impl Linker {
                 let mut section = TypeSection::new();
                 self.parse_type_section(&mut section, types)
                     .map_err(refusal)?;
-                linked.types = Items::of(count, &section)?;
+                linked.types = SectionItems::of(count, &section)?;
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import?;
                     if !matches!(import.ty, TypeRef::Func(_)) {
-                        return Err(Refusal::internal("the runtime imports more than functions"));
+                        return Err(Refusal::internal(
+                            "the runtime imports something other than functions",
+                        ));
                     }
                     self.imports.push(resolve(import.name));
                 }
@@ -149,14 +153,14 @@ impl Linker {
                     let memory = memory?;
                     let mut section = wasm_encoder::MemorySection::new();
                     section.memory(MemoryType {
-                        // The live table begins in the page that the linker did not ask for.
+                        // One page more than the linker asked for, where the live table begins.
                         minimum: memory.initial + 1,
                         maximum: Some(self.base.maximum_pages),
                         memory64: false,
                         shared: false,
                         page_size_log2: None,
                     });
-                    linked.memory = Items::of(1, &section)?;
+                    linked.memory = SectionItems::of(1, &section)?;
                 }
             }
             Payload::GlobalSection(globals) => {
@@ -164,7 +168,7 @@ impl Linker {
                 let mut section = GlobalSection::new();
                 self.parse_global_section(&mut section, globals)
                     .map_err(refusal)?;
-                linked.globals = Items::of(count, &section)?;
+                linked.globals = SectionItems::of(count, &section)?;
             }
             Payload::ExportSection(exports) => {
                 for export in exports {
@@ -181,12 +185,12 @@ impl Linker {
                 for segment in segments {
                     let segment = segment?;
                     let DataKind::Active { offset_expr, .. } = segment.kind else {
-                        return Err(Refusal::internal("passive data in the runtime"));
+                        return Err(Refusal::internal("the runtime has passive data"));
                     };
                     let offset: ConstExpr = self.const_expr(offset_expr).map_err(refusal)?;
                     section.active(self.base.memory, &offset, segment.data.iter().copied());
                 }
-                linked.data = Items::of(count, &section)?;
+                linked.data = SectionItems::of(count, &section)?;
             }
             Payload::CodeSectionEntry(body) => linked.bodies.push(self.body(&body)?),
             _ => {}
@@ -213,18 +217,18 @@ impl Linker {
     }
 }
 
-fn replacement(import: Option<Import>) -> Instruction<'static> {
+fn replacement(import: Option<ResolvedImport>) -> Instruction<'static> {
     match import {
-        Some(Import::Function(function)) => Instruction::Call(function),
-        Some(Import::GetGlobal(global)) => Instruction::GlobalGet(global),
-        Some(Import::SetGlobal(global)) => Instruction::GlobalSet(global),
-        Some(Import::Load) => Instruction::I32Load(MemArg {
+        Some(ResolvedImport::Function(function)) => Instruction::Call(function),
+        Some(ResolvedImport::GetGlobal(global)) => Instruction::GlobalGet(global),
+        Some(ResolvedImport::SetGlobal(global)) => Instruction::GlobalSet(global),
+        Some(ResolvedImport::Load) => Instruction::I32Load(MemArg {
             offset: 0,
             align: 2,
             target: MemArgTarget::Memory(0),
             ordering: None,
         }),
-        Some(Import::Constant(value)) => Instruction::I32Const(value),
+        Some(ResolvedImport::Constant(value)) => Instruction::I32Const(value),
         None => Instruction::Unreachable,
     }
 }
@@ -233,7 +237,7 @@ fn refusal(error: reencode::Error<Infallible>) -> Refusal {
     Refusal::internal(&format!("the runtime cannot be linked: {error}"))
 }
 
-impl Reencode for Linker {
+impl Reencode for RuntimeLinker {
     type Error = Infallible;
 
     fn type_index(&mut self, ty: u32) -> Result<u32, reencode::Error> {

@@ -1,4 +1,4 @@
-//! What has to be kept beside an instrumented component.
+//! The side data of an instrumented component.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,51 +6,55 @@ use std::sync::Arc;
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
-use super::Attribution;
+use super::attribution::Attribution;
 use super::error::MetaError;
 use super::offset_map::OffsetMap;
 
-/// The first bytes of the encoded form, with its version.
+/// The first bytes of the encoded form. The last one is its version.
 const MAGIC: &[u8; 8] = b"gheap\0\0\x01";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleSpan {
-    /// The core module's index in the component.
+    /// Index of the core module in the component.
     pub index: u32,
-    /// Its bytes in the original component.
+    /// Byte range of the module in the original component.
     pub original: Range<u32>,
 }
 
-/// The side data of an instrumented component: what a [`Recorder`](crate::Recorder) needs to make
-/// sense of what it is told. Made by [`instrument`](super::instrument()), or read back from a cache.
+/// The side data of an instrumented component, which a [`Recorder`](crate::Recorder) needs.
+///
+/// [`instrument`](crate::instrument()) makes it, and a cache can store it: see
+/// [`to_bytes`](Self::to_bytes).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstrumentedMeta {
     pub(super) attribution: Attribution,
     pub(super) offsets: OffsetMap,
-    pub(super) specials: Vec<Arc<str>>,
+    /// Names of the synthetic contexts, by their numbers.
+    pub(super) synthetic_names: Vec<Arc<str>>,
     pub(super) modules: Vec<ModuleSpan>,
+    /// Declared maximum of the profiler's memories; `None` if nothing is instrumented.
     pub(super) maximum_bytes: Option<u64>,
 }
 
 impl InstrumentedMeta {
-    /// For a component that is left as it is.
+    /// The side data of a component that is not instrumented, with the reason.
     pub fn off(why: impl Into<String>) -> Self {
         Self {
             attribution: Attribution::Off { why: why.into() },
             offsets: OffsetMap::default(),
-            specials: Vec::new(),
+            synthetic_names: Vec::new(),
             modules: Vec::new(),
             maximum_bytes: None,
         }
     }
 
-    /// How far the heap can be told by call stack.
+    /// How precisely the heap is attributed to call stacks.
     pub fn attribution(&self) -> &Attribution {
         &self.attribution
     }
 
-    /// From the instrumented component's offsets to the original's.
+    /// The map from offsets in the instrumented component to offsets in the original.
     pub fn offsets(&self) -> &OffsetMap {
         &self.offsets
     }
@@ -60,20 +64,25 @@ impl InstrumentedMeta {
         &self.modules
     }
 
-    /// The name of a special context.
-    pub(crate) fn special(&self, number: u64) -> Option<&Arc<str>> {
-        self.specials.get(usize::try_from(number).ok()?)
+    /// The name of the synthetic context with this number.
+    pub(crate) fn synthetic_name(&self, number: u64) -> Option<&Arc<str>> {
+        self.synthetic_names.get(usize::try_from(number).ok()?)
     }
 
-    /// Whether a memory is the profiler's own, by the maximum that a `ResourceLimiter` is told, in
-    /// bytes. No memory of the component has this maximum. Such a memory is the host's expense: it
-    /// must not count against the guest's limit. When its growth is refused the books lose blocks,
-    /// and say how many; nothing else happens.
+    /// Whether a memory belongs to the profiler.
+    ///
+    /// `maximum` is the maximum in bytes that wasmtime passes to a `ResourceLimiter`. No memory of
+    /// the component itself has the profiler's maximum.
+    ///
+    /// The profiler's memory is an expense of the host, so do not count it against the guest's
+    /// limit. When a limiter refuses its growth, the profiler loses blocks and counts them in
+    /// [`Totals::lost`](crate::Totals::lost). The guest is not affected.
     pub fn is_profiler_memory(&self, maximum: Option<usize>) -> bool {
         self.maximum_bytes.is_some() && maximum.map(|bytes| bytes as u64) == self.maximum_bytes
     }
 
-    /// For a cache beside the compiled component. [`from_bytes`](Self::from_bytes) reads it.
+    /// Encodes the side data, so that a cache can store it together with the compiled component.
+    /// [`from_bytes`](Self::from_bytes) decodes it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         let (kind, why) = match &self.attribution {
@@ -83,8 +92,8 @@ impl InstrumentedMeta {
         };
         bytes.push(kind);
         why.encode(&mut bytes);
-        (self.specials.len() as u32).encode(&mut bytes);
-        self.specials
+        (self.synthetic_names.len() as u32).encode(&mut bytes);
+        self.synthetic_names
             .iter()
             .for_each(|name| name.encode(&mut bytes));
         (self.modules.len() as u32).encode(&mut bytes);
@@ -100,11 +109,11 @@ impl InstrumentedMeta {
         bytes
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) has written.
+    /// Decodes the bytes of [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
     ///
-    /// Another version wrote it, or it is damaged.
+    /// Another version of this library has encoded the bytes, or they are damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetaError> {
         let Some((body, sum)) = bytes.split_last_chunk::<8>() else {
             return Err(MetaError::Malformed("too short"));
@@ -124,9 +133,9 @@ impl InstrumentedMeta {
             2 => Attribution::Off { why },
             _ => return Err(MetaError::Malformed("an unknown attribution")),
         };
-        let mut specials = Vec::new();
+        let mut synthetic_names = Vec::new();
         for _ in 0..reader.read_var_u32()? {
-            specials.push(reader.read_unlimited_string()?.into());
+            synthetic_names.push(reader.read_unlimited_string()?.into());
         }
         let mut modules = Vec::new();
         for _ in 0..reader.read_var_u32()? {
@@ -138,19 +147,19 @@ impl InstrumentedMeta {
         let maximum = reader.read_var_u64()?;
         let offsets = OffsetMap::decode(&mut reader)?;
         if !reader.eof() {
-            return Err(MetaError::Malformed("more bytes than there should be"));
+            return Err(MetaError::Malformed("more bytes than expected"));
         }
         Ok(Self {
             attribution,
             offsets,
-            specials,
+            synthetic_names,
             modules,
             maximum_bytes: (maximum != 0).then_some(maximum),
         })
     }
 }
 
-/// FNV-1a over words: against damage, not against malice.
+/// A variant of FNV-1a over 64-bit words. It detects damage, but not a deliberate change.
 fn checksum(bytes: &[u8]) -> u64 {
     let step = |hash: u64, word: u64| {
         (hash ^ word)

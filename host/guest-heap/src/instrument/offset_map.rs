@@ -1,116 +1,115 @@
-//! From offsets in the instrumented component back to those in the original.
+//! Maps offsets in the instrumented component back to offsets in the original.
 //!
-//! A backtrace of the instrumented component has its offsets; line tables, names and what is shown
-//! to people have the original's. Since instrumenting only inserts bytes, the map is a list of
-//! places where the distance between the two changes.
+//! A backtrace of the instrumented component has offsets in that component. Line tables, names and
+//! reports use offsets in the original. Instrumenting only inserts bytes, so the map is a list of
+//! the offsets at which the distance between the two changes.
 
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
 use super::error::MetaError;
 
-/// What the bytes from a place on are, up to the next place.
+/// The kind of a segment of the instrumented component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum Segment {
     /// A copy of the original's bytes from this offset on.
     Copy(u32),
-    /// Inserted, on behalf of the original instruction at this offset.
+    /// Instructions inserted for the original instruction at this offset.
     Inserted(u32),
-    /// The profiler's own.
+    /// Code of the profiler.
     Profiler,
 }
 
-/// Instrumented offset → original offset, both counted from the start of the component, as
-/// wasmtime's `FrameInfo::module_offset` counts them.
+/// A map from instrumented to original offsets. Both count bytes from the start of the component,
+/// like wasmtime's `FrameInfo::module_offset`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetMap {
-    /// Sorted by the first field.
-    places: Vec<(u32, Origin)>,
+    /// The instrumented offset at which each segment starts, ascending.
+    segments: Vec<(u32, Segment)>,
 }
 
 impl OffsetMap {
-    /// The original offset of the instruction at `offset` of the instrumented component; of the
-    /// instruction that an inserted one serves; `None` in the profiler's own code.
+    /// The original offset of the instruction at `offset` in the instrumented component.
+    ///
+    /// For an inserted instruction this is the offset of the instruction that it was inserted for.
+    /// `None` in code of the profiler.
     pub fn original(&self, offset: u32) -> Option<u32> {
-        let after = self.places.partition_point(|(start, _)| *start <= offset);
-        // Before the first place nothing has been inserted.
-        let Some((start, origin)) = after.checked_sub(1).and_then(|at| self.places.get(at)) else {
+        let after = self.segments.partition_point(|(start, _)| *start <= offset);
+        // Nothing is inserted before the first segment.
+        let Some((start, segment)) = after.checked_sub(1).and_then(|at| self.segments.get(at))
+        else {
             return Some(offset);
         };
-        match origin {
-            Origin::Copy(original) => original.checked_add(offset - start),
-            Origin::Inserted(original) => Some(*original),
-            Origin::Profiler => None,
+        match segment {
+            Segment::Copy(original) => original.checked_add(offset - start),
+            Segment::Inserted(original) => Some(*original),
+            Segment::Profiler => None,
         }
     }
 
-    /// Bytes that the map takes.
+    /// Bytes of memory that the map takes on the heap.
     pub fn memory_bytes(&self) -> usize {
-        self.places.capacity() * size_of::<(u32, Origin)>()
+        self.segments.capacity() * size_of::<(u32, Segment)>()
     }
 
-    /// From `offset` on, bytes of the original from `original` on.
-    pub(super) fn copy(&mut self, offset: usize, original: usize) {
-        self.push(offset, Origin::Copy(original as u32));
+    /// Starts a copy at `offset`, of the original's bytes from `original` on.
+    pub(super) fn push_copy(&mut self, offset: usize, original: usize) {
+        self.push(offset, Segment::Copy(original as u32));
     }
 
-    /// From `offset` on, bytes inserted for the instruction at `original`.
-    pub(super) fn inserted(&mut self, offset: usize, original: usize) {
-        self.push(offset, Origin::Inserted(original as u32));
+    /// Starts bytes at `offset` that are inserted for the instruction at `original`.
+    pub(super) fn push_inserted(&mut self, offset: usize, original: usize) {
+        self.push(offset, Segment::Inserted(original as u32));
     }
 
-    /// From `offset` on, the profiler's own code.
-    pub(super) fn profiler(&mut self, offset: usize) {
-        self.push(offset, Origin::Profiler);
+    /// Starts code of the profiler at `offset`.
+    pub(super) fn push_profiler(&mut self, offset: usize) {
+        self.push(offset, Segment::Profiler);
     }
 
-    /// Appends the places of a part, whose offsets start at `offset` in the instrumented component
-    /// and at `original` in the original.
+    /// Appends the map of a part of the component. The part starts at `offset` in the instrumented
+    /// component and at `original` in the original.
     pub(super) fn append(&mut self, part: &Self, offset: usize, original: usize) {
-        for &(start, origin) in &part.places {
-            let moved = |at: u32| Some(at as usize + original);
+        for &(start, segment) in &part.segments {
             let start = start as usize + offset;
-            match origin {
-                Origin::Copy(at) => moved(at).map(|at| self.copy(start, at)),
-                Origin::Inserted(at) => moved(at).map(|at| self.inserted(start, at)),
-                Origin::Profiler => {
-                    self.profiler(start);
-                    None
-                }
-            };
+            match segment {
+                Segment::Copy(at) => self.push_copy(start, at as usize + original),
+                Segment::Inserted(at) => self.push_inserted(start, at as usize + original),
+                Segment::Profiler => self.push_profiler(start),
+            }
         }
     }
 
-    fn push(&mut self, offset: usize, origin: Origin) {
+    fn push(&mut self, offset: usize, segment: Segment) {
         let offset = offset as u32;
-        debug_assert!(self.places.last().is_none_or(|(last, _)| *last <= offset));
-        match self.places.last_mut() {
-            // Nothing lies between: the later word holds.
-            Some((last, before)) if *last == offset => *before = origin,
-            _ => self.places.push((offset, origin)),
+        debug_assert!(self.segments.last().is_none_or(|(last, _)| *last <= offset));
+        match self.segments.last_mut() {
+            // The last segment is empty, so the new one replaces it.
+            Some((last, before)) if *last == offset => *before = segment,
+            _ => self.segments.push((offset, segment)),
         }
     }
 
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
-        (self.places.len() as u32).encode(bytes);
+        (self.segments.len() as u32).encode(bytes);
         let mut last = 0;
-        for (start, origin) in &self.places {
+        for (start, segment) in &self.segments {
             (start - last).encode(bytes);
             last = *start;
-            let (kind, original) = match origin {
-                Origin::Copy(original) => (0, *original),
-                Origin::Inserted(original) => (1, *original),
-                Origin::Profiler => (2, 0),
+            let (kind, original) = match segment {
+                Segment::Copy(original) => (0, *original),
+                Segment::Inserted(original) => (1, *original),
+                Segment::Profiler => (2, 0),
             };
             bytes.push(kind);
-            // Mostly near `start`, so that the distance is short.
+            // The original offset is near `start` in most segments, so the difference is short.
             (i64::from(original) - i64::from(*start)).encode(bytes);
         }
     }
 
     pub(super) fn decode(reader: &mut BinaryReader<'_>) -> Result<Self, MetaError> {
         let count = reader.read_var_u32()?;
-        let mut places = Vec::new();
+        let mut segments = Vec::new();
         let mut last = 0u32;
         for _ in 0..count {
             let start = last
@@ -120,16 +119,16 @@ impl OffsetMap {
             let kind = reader.read_u8()?;
             let original = u32::try_from(i64::from(start) + reader.read_var_i64()?)
                 .map_err(|_| MetaError::Malformed("an original offset beyond 4 GiB"));
-            places.push((
+            segments.push((
                 start,
                 match kind {
-                    0 => Origin::Copy(original?),
-                    1 => Origin::Inserted(original?),
-                    2 => Origin::Profiler,
-                    _ => return Err(MetaError::Malformed("an unknown kind of place")),
+                    0 => Segment::Copy(original?),
+                    1 => Segment::Inserted(original?),
+                    2 => Segment::Profiler,
+                    _ => return Err(MetaError::Malformed("an unknown kind of segment")),
                 },
             ));
         }
-        Ok(Self { places })
+        Ok(Self { segments })
     }
 }

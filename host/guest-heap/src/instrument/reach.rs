@@ -1,35 +1,36 @@
-//! Which functions may come to allocate.
+//! Finds the functions that may allocate, directly or through calls.
 //!
-//! Only these are instrumented. The answer errs on the side of yes: a call through a table may reach
-//! whatever is referenced with that type, and an import may reach `cabi_realloc`.
+//! Only these functions are instrumented. The answer may be yes for a function that never
+//! allocates: a call through a table counts as a call of every referenced function of its type, and
+//! a call of an import counts as a call of `cabi_realloc`.
 
 use std::collections::{HashMap, HashSet};
 
 use wasmparser::FuncType;
 
-use super::calls::{Callee, Calls, Site};
+use super::calls::{CallSite, Callee, Calls};
 use super::scan::CoreModule;
 
-/// Whether a call that does not come back counts.
+/// Whether a call that does not return counts as a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Diverging {
-    /// It does.
     Counts,
-    /// It does not: what a panic allocates would make nearly every function count.
+    /// Panics allocate. If they counted, nearly every function would reach an allocation.
     Ignored,
 }
 
-/// Which functions may reach one of a set.
+/// The functions that may reach one of a set of functions.
 pub(super) struct Reach {
     functions: Vec<bool>,
-    /// By type index: whether one of them is referenced with that type.
+    /// By type index: whether a reaching function of this type is referenced.
     types: Vec<bool>,
+    /// Whether any reaching function is referenced.
     any_reference: bool,
 }
 
 impl Reach {
-    /// The functions that may reach one of `seeds`, or an import where `imports` says so. A call to
-    /// a function of `barriers` reaches nothing beyond it.
+    /// Finds the functions that may reach one of `seeds`, or any import if `imports` is true. The
+    /// calls inside a function of `barriers` do not count.
     pub(super) fn compute(
         module: &CoreModule<'_>,
         calls: &[Calls],
@@ -38,8 +39,8 @@ impl Reach {
         imports: bool,
         diverging: Diverging,
     ) -> Self {
-        let kinds = Kinds::of(module);
-        let count = module.functions() as usize;
+        let classes = TypeClasses::of(module);
+        let count = module.function_count() as usize;
         let first = module.first_defined();
         let referenced = referenced(module, calls, count);
         let mut barrier = vec![false; count];
@@ -50,9 +51,10 @@ impl Reach {
                 .for_each(|it| *it = true);
         }
 
-        // Who calls whom, backwards: nodes are functions, then types, then "any reference".
-        let mut callers: Vec<Vec<u32>> = vec![Vec::new(); count + kinds.count + 1];
-        let any = count + kinds.count;
+        // The reversed call graph. Its nodes are the functions, then the type classes, then one
+        // node for "any reference".
+        let mut callers: Vec<Vec<u32>> = vec![Vec::new(); count + classes.count + 1];
+        let any = count + classes.count;
         for (caller, calls) in (first..).zip(calls) {
             if barrier.get(caller as usize) == Some(&true) {
                 continue;
@@ -63,7 +65,7 @@ impl Reach {
                 }
                 let node = match site.callee {
                     Callee::Function(callee) => callee as usize,
-                    Callee::Type(ty) => kinds.of_type(ty).map_or(any, |kind| count + kind),
+                    Callee::Type(ty) => classes.of_type(ty).map_or(any, |class| count + class),
                     Callee::Reference => any,
                 };
                 if let Some(callers) = callers.get_mut(node)
@@ -94,12 +96,14 @@ impl Reach {
             );
             if referenced.get(node) == Some(&true) {
                 work.push(any);
-                let kind = module.type_of(node as u32).and_then(|ty| kinds.of_type(ty));
-                work.extend(kind.map(|kind| count + kind));
+                let class = module
+                    .type_of(node as u32)
+                    .and_then(|ty| classes.of_type(ty));
+                work.extend(class.map(|class| count + class));
             }
         }
         let types = (0..module.types.len() as u32).map(|ty| {
-            let node = kinds.of_type(ty).map_or(any, |kind| count + kind);
+            let node = classes.of_type(ty).map_or(any, |class| count + class);
             reached.get(node) == Some(&true)
         });
         Self {
@@ -113,7 +117,7 @@ impl Reach {
         self.functions.get(function as usize) == Some(&true)
     }
 
-    pub(super) fn site(&self, site: &Site) -> bool {
+    pub(super) fn site(&self, site: &CallSite) -> bool {
         match site.callee {
             Callee::Function(function) => self.function(function),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
@@ -122,33 +126,34 @@ impl Reach {
     }
 }
 
-/// Which imports may be called by reference: by their types.
+/// The imported functions that may be called by reference.
 pub(super) struct ReferencedImports {
+    /// By type index: whether an import of this type is referenced.
     types: Vec<bool>,
     any: bool,
 }
 
 impl ReferencedImports {
     pub(super) fn of(module: &CoreModule<'_>, calls: &[Calls]) -> Self {
-        let kinds = Kinds::of(module);
+        let classes = TypeClasses::of(module);
         let referenced = referenced(module, calls, module.imported.len());
         let of_imports: HashSet<_> = module
             .imported
             .iter()
             .zip(&referenced)
             .filter(|(_, referenced)| **referenced)
-            .map(|(ty, _)| kinds.of_type(*ty))
+            .map(|(ty, _)| classes.of_type(*ty))
             .collect();
         Self {
             types: (0..module.types.len() as u32)
-                .map(|ty| of_imports.contains(&kinds.of_type(ty)))
+                .map(|ty| of_imports.contains(&classes.of_type(ty)))
                 .collect(),
             any: !of_imports.is_empty(),
         }
     }
 
-    /// Whether a site calls an import, or may.
-    pub(super) fn may_be_called_at(&self, module: &CoreModule<'_>, site: &Site) -> bool {
+    /// Whether a site may call an import.
+    pub(super) fn may_be_called_at(&self, module: &CoreModule<'_>, site: &CallSite) -> bool {
         match site.callee {
             Callee::Function(function) => function < module.first_defined(),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
@@ -157,6 +162,7 @@ impl ReferencedImports {
     }
 }
 
+/// For each of the first `count` functions, whether the module takes a reference to it.
 fn referenced(module: &CoreModule<'_>, calls: &[Calls], count: usize) -> Vec<bool> {
     let mut flags = vec![false; count];
     let in_bodies = calls.iter().flat_map(|calls| &calls.referenced);
@@ -169,14 +175,16 @@ fn referenced(module: &CoreModule<'_>, calls: &[Calls], count: usize) -> Vec<boo
     flags
 }
 
-/// Types that are equal, under one number: a call through a table compares them so. Where there are
-/// subtypes none has a number, and each counts as equal to any.
-struct Kinds {
+/// Classes of equal function types. A call through a table compares types structurally, so it may
+/// reach every function whose type is in the same class.
+///
+/// In a module with subtypes no type has a class, and each type counts as equal to all others.
+struct TypeClasses {
     of_types: Vec<Option<usize>>,
     count: usize,
 }
 
-impl Kinds {
+impl TypeClasses {
     fn of(module: &CoreModule<'_>) -> Self {
         let mut known: HashMap<&FuncType, usize> = HashMap::new();
         let of_types = module.types.iter().map(|ty| {

@@ -1,34 +1,34 @@
-//! What instrumenting has done.
+//! The report of what instrumenting has changed.
 
 use super::allocator::Allocator;
 
-/// What has been done to a component.
+/// What instrumenting has changed in a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The instrumented modules.
     pub modules: Vec<ModuleReport>,
-    /// Size of the original component.
+    /// Size of the original component, in bytes.
     pub component_bytes_before: usize,
-    /// Size of the instrumented one, which has no line tables.
+    /// Size of the instrumented component, in bytes. Its instrumented modules have no line tables.
     pub component_bytes_after: usize,
 }
 
-/// What has been done to one core module.
+/// What instrumenting has changed in one core module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleReport {
-    /// The core module's index in the component.
+    /// Index of the core module in the component.
     pub index: u32,
-    /// The allocator entry points that were found.
+    /// The allocator entry points that hooks replace, such as `malloc`.
     pub entry_points: Vec<&'static str>,
-    /// Functions of its own, the entry points not counted.
+    /// Number of functions that the module defines, without the replaced entry points.
     pub functions: usize,
-    /// Functions that keep track of the calling context.
+    /// Number of functions that track the calling context.
     pub tracked_functions: usize,
-    /// Calls before which it is set.
+    /// Number of calls before which the instrumented code sets the calling context.
     pub call_sites: usize,
-    /// Size of the code section.
+    /// Size of the original code section, in bytes.
     pub code_bytes_before: usize,
-    /// The same with the profiler's runtime in it.
+    /// Size of the instrumented code section with the profiler's runtime, in bytes.
     pub code_bytes_after: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What has to be known of a core module before it is rewritten.
+//! Reads everything of a core module that the later stages need, except the instructions.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -8,42 +8,46 @@ use wasmparser::{
     MemoryType, Name, Operator, Parser, Payload, TypeRef,
 };
 
-use super::allocator::{EntryPoint, is_default_rust_allocator};
+use super::entry_point::{EntryPoint, is_default_rust_allocator};
 use super::error::Refusal;
 
-/// A core module, outlined: everything but its function bodies' instructions.
+/// The parts of a core module.
 #[derive(Default)]
 pub(super) struct CoreModule<'a> {
     pub(super) bytes: &'a [u8],
-    /// `None` for a type that is not a function's.
+    /// By type index; `None` for a type that is not a function type.
     pub(super) types: Vec<Option<FuncType>>,
-    /// Types of the imported functions.
+    /// Type indices of the imported functions.
     pub(super) imported: Vec<u32>,
-    /// Types of the module's own.
+    /// Type indices of the defined functions.
     pub(super) defined: Vec<u32>,
     pub(super) bodies: Vec<FunctionBody<'a>>,
+    /// Names and indices of the exported functions.
     pub(super) exports: Vec<(&'a str, u32)>,
-    /// Functions that may be called by reference.
+    /// Functions that the module takes references to, except in its function bodies.
     pub(super) referenced: HashSet<u32>,
+    /// Number of tables.
     pub(super) tables: u32,
+    /// Number of globals.
     pub(super) globals: u32,
     pub(super) memories: Vec<MemoryType>,
-    /// Whether a call that never returns may still be survived: by an exception that is caught.
+    /// Whether the module may catch an exception: then it may survive a call that never returns.
     pub(super) has_exceptions: bool,
-    /// Whether a call through a table may reach functions of other types than its own.
+    /// Whether a call through a table may reach functions of other types than the call's own.
     pub(super) has_subtypes: bool,
+    /// Whether the name section names a function.
     pub(super) has_names: bool,
     pub(super) has_default_rust_allocator: bool,
-    /// Whether it uses another module's allocator.
+    /// Whether the module imports an allocator entry point.
     pub(super) imports_allocator: bool,
-    /// Functions with an allocator's name, by the name section first, then by export.
+    /// Functions with the name of an entry point: from the name section first, then from exports.
     pub(super) entry_points: Vec<(EntryPoint, u32)>,
-    /// Functions that do the work of those, by the name section.
-    pub(super) workers: Vec<(EntryPoint, u32)>,
+    /// Functions that implement an entry point, such as `dlmalloc`, from the name section.
+    pub(super) implementations: Vec<(EntryPoint, u32)>,
 }
 
 impl<'a> CoreModule<'a> {
-    /// Outlines a module whose first byte is at index 0 of `bytes`.
+    /// Reads a module. `bytes` must be exactly the module.
     pub(super) fn scan(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let mut module = Self {
             bytes,
@@ -53,7 +57,7 @@ impl<'a> CoreModule<'a> {
             module.payload(payload?)?;
         }
         let exported = module.exports.iter();
-        let exported = exported.filter_map(|(name, f)| Some((EntryPoint::of_symbol(name)?, *f)));
+        let exported = exported.filter_map(|(name, f)| Some((EntryPoint::from_symbol(name)?, *f)));
         module.entry_points.extend(exported.collect::<Vec<_>>());
         Ok(module)
     }
@@ -77,7 +81,8 @@ impl<'a> CoreModule<'a> {
                     match import.ty {
                         TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
                             self.imported.push(ty);
-                            self.imports_allocator |= EntryPoint::of_symbol(import.name).is_some();
+                            self.imports_allocator |=
+                                EntryPoint::from_symbol(import.name).is_some();
                         }
                         TypeRef::Table(_) => self.tables += 1,
                         TypeRef::Memory(ty) => self.memories.push(ty),
@@ -156,40 +161,40 @@ impl<'a> CoreModule<'a> {
         Ok(())
     }
 
-    /// A damaged name section is as good as none, as the specification has it.
+    /// Ignores the damaged part of a name section: by the specification, the section is optional.
     fn names(&mut self, names: wasmparser::NameSectionReader<'a>) {
-        for part in names {
-            let Ok(Name::Function(functions)) = part else {
+        for subsection in names {
+            let Ok(Name::Function(functions)) = subsection else {
                 continue;
             };
             for naming in functions.into_iter().map_while(Result::ok) {
                 self.has_names = true;
                 self.has_default_rust_allocator |= is_default_rust_allocator(naming.name);
-                if let Some(entry) = EntryPoint::of_symbol(naming.name) {
+                if let Some(entry) = EntryPoint::from_symbol(naming.name) {
                     self.entry_points.push((entry, naming.index));
                 }
-                if let Some(entry) = EntryPoint::of_worker(naming.name) {
-                    self.workers.push((entry, naming.index));
+                if let Some(entry) = EntryPoint::from_implementation(naming.name) {
+                    self.implementations.push((entry, naming.index));
                 }
             }
         }
     }
 
-    /// Imported and defined functions.
-    pub(super) fn functions(&self) -> u32 {
+    /// Number of imported and defined functions.
+    pub(super) fn function_count(&self) -> u32 {
         (self.imported.len() + self.defined.len()) as u32
     }
 
-    /// How many functions are imported, which is the index of the first that is not.
+    /// Index of the first function that is not imported.
     pub(super) fn first_defined(&self) -> u32 {
         self.imported.len() as u32
     }
 
     pub(super) fn is_defined(&self, function: u32) -> bool {
-        (self.first_defined()..self.functions()).contains(&function)
+        (self.first_defined()..self.function_count()).contains(&function)
     }
 
-    /// The type's index.
+    /// The type index of a function.
     pub(super) fn type_of(&self, function: u32) -> Option<u32> {
         match function.checked_sub(self.first_defined()) {
             Some(defined) => self.defined.get(defined as usize).copied(),
@@ -201,15 +206,14 @@ impl<'a> CoreModule<'a> {
         self.types.get(self.type_of(function)? as usize)?.as_ref()
     }
 
-    /// A part of the module's bytes.
     pub(super) fn slice(&self, range: Range<usize>) -> Result<&'a [u8], Refusal> {
         self.bytes
             .get(range)
-            .ok_or_else(|| Refusal::internal("a range beyond the module"))
+            .ok_or_else(|| Refusal::internal("a range extends beyond the module"))
     }
 }
 
-/// Wasmparser counts in 64 bits; what is in memory fits.
-pub(super) fn range(range: Range<u64>) -> Range<usize> {
+/// Converts a range of wasmparser, which counts in 64 bits. A range of bytes in memory always fits.
+pub(super) fn usize_range(range: Range<u64>) -> Range<usize> {
     range.start as usize..range.end as usize
 }

@@ -1,4 +1,6 @@
-//! The messages of pprof's `profile.proto`, by their field numbers.
+//! The messages of pprof's [`profile.proto`], as far as this library needs them.
+//!
+//! [`profile.proto`]: https://github.com/google/pprof/blob/main/proto/profile.proto
 
 use prost::Message;
 

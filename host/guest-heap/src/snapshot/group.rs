@@ -1,18 +1,18 @@
-//! Entries that belong together.
+//! Groups the entries of a snapshot.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Entry, Usage};
+use super::entry::{Entry, Usage};
 use crate::reading::Context;
 use crate::symbols::{Frame, Site};
 
-/// What makes entries one group.
+/// The property by which entries are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GroupBy {
     /// The source line.
     Line,
-    /// The function that holds the line.
+    /// The function that contains the line.
     Function,
     /// The source file.
     File,
@@ -20,36 +20,38 @@ pub enum GroupBy {
     Trace,
 }
 
-/// What one line, function, file or call stack holds.
+/// The memory of one line, function, file or call stack.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// `file:line`, a function or a file, as grouped; for call stacks the line that they are attributed to.
+    /// `file:line`, a function or a file, depending on the grouping. A call stack has the line that
+    /// it is attributed to.
     pub location: Arc<str>,
-    /// The site that contributes the most to the group.
+    /// The site in the group with the most live bytes.
     pub site: Arc<Site>,
-    /// What it holds.
+    /// The sum over the group.
     pub usage: Usage,
-    /// The stack, innermost first; empty unless grouped by call stack.
+    /// The call stack, innermost frame first. Empty unless grouped by call stack.
     pub frames: Vec<Frame>,
     pub(crate) context: Option<Context>,
 }
 
-/// The identity of a group. Texts are compared, so that groups of different instances and builds meet.
+/// The identity of a group. Keys compare texts, so that they match across instances and builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Key<'a> {
+pub(crate) enum GroupKey<'a> {
     Text(&'a str),
     Context(&'a Context),
 }
 
 impl GroupBy {
-    pub(crate) fn key<'a>(self, context: &'a Context, site: &'a Site) -> Key<'a> {
+    pub(crate) fn key<'a>(self, context: &'a Context, site: &'a Site) -> GroupKey<'a> {
         match self {
-            GroupBy::Trace => Key::Context(context),
-            _ => Key::Text(self.location(site)),
+            GroupBy::Trace => GroupKey::Context(context),
+            _ => GroupKey::Text(self.location(site)),
         }
     }
 
-    /// What a group is called. Without a file the location stands for it, which says what the context is.
+    /// The location of a group. A site without a file has its own location also when grouped by
+    /// file.
     pub(crate) fn location(self, site: &Site) -> &Arc<str> {
         match self {
             GroupBy::Line | GroupBy::Trace => &site.location,
@@ -60,14 +62,17 @@ impl GroupBy {
 }
 
 /// Sums entries by group, in no particular order.
-pub(crate) fn gather<'a>(by: GroupBy, entries: impl Iterator<Item = &'a Entry>) -> Vec<Group> {
-    struct Sum<'a> {
+pub(crate) fn sum_by_group<'a>(
+    by: GroupBy,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Vec<Group> {
+    struct GroupSum<'a> {
         largest: &'a Entry,
         usage: Usage,
     }
-    let mut sums: HashMap<Key<'a>, Sum<'a>> = HashMap::new();
+    let mut sums: HashMap<GroupKey<'a>, GroupSum<'a>> = HashMap::new();
     for entry in entries {
-        let empty = Sum {
+        let empty = GroupSum {
             largest: entry,
             usage: Usage::default(),
         };
@@ -80,7 +85,7 @@ pub(crate) fn gather<'a>(by: GroupBy, entries: impl Iterator<Item = &'a Entry>) 
         }
     }
     sums.into_values()
-        .map(|Sum { largest, usage }| Group {
+        .map(|GroupSum { largest, usage }| Group {
             location: Arc::clone(by.location(&largest.site)),
             site: Arc::clone(&largest.site),
             usage,
@@ -90,7 +95,7 @@ pub(crate) fn gather<'a>(by: GroupBy, entries: impl Iterator<Item = &'a Entry>) 
         .collect()
 }
 
-/// Sorts by size, largest first, with equal sizes in the order of their names, and cuts at the limit.
+/// Sorts by size, largest first, then by location, and keeps the first `limit` groups.
 pub(crate) fn keep_largest<Size: Ord>(
     groups: &mut Vec<Group>,
     limit: usize,

@@ -1,11 +1,11 @@
-//! Whose code a function is, from its file and its name.
+//! Classifies functions by their file and their name: whose code is it?
 
-use super::SymbolOptions;
 use super::frame::FrameKind;
 use super::function_name::{last_segment, owner_crate, owner_path};
-use super::source_path::{Origin, SourcePath};
+use super::options::SymbolOptions;
+use super::source_path::{SourceOrigin, SourcePath};
 
-/// C entry points of allocators: the standard's own, dlmalloc's, and C++'s.
+/// Functions of allocators in C and C++: those of the standards, and those of dlmalloc.
 const ALLOCATOR_FUNCTIONS: &[&str] = &[
     "aligned_alloc",
     "calloc",
@@ -29,7 +29,7 @@ const ALLOCATOR_FUNCTIONS: &[&str] = &[
     "tmalloc_small",
     "try_realloc_chunk",
 ];
-/// The functions by which Rust's allocating code reaches the global allocator.
+/// Prefixes of the functions by which Rust code calls the global allocator.
 const RUST_ALLOCATOR_PREFIXES: &[&str] = &[
     "__rust_alloc",
     "__rust_dealloc",
@@ -52,7 +52,8 @@ const STANDARD_CRATES: &[&str] = &[
     "hashbrown",
     "std",
 ];
-/// Functions of libc that hand out memory; without line tables only their names tell them from the caller's code.
+/// Functions of libc that return allocated memory. Without line tables only their names show that
+/// they are not the caller's code.
 const LIBC_FUNCTIONS: &[&str] = &[
     "asprintf",
     "fdopen",
@@ -69,7 +70,7 @@ const LIBC_FUNCTIONS: &[&str] = &[
     "vasprintf",
     "wcsdup",
 ];
-const ENTRY_POINTS: &[&str] = &[
+const PROGRAM_ENTRY_POINTS: &[&str] = &[
     "__main_void",
     "__original_main",
     "__wasm_call_ctors",
@@ -77,11 +78,12 @@ const ENTRY_POINTS: &[&str] = &[
     "_start",
 ];
 
-/// What the component as a whole tells about its frames.
+/// Classifies the functions of one component.
 #[derive(Debug, Default)]
 pub(super) struct Classifier {
     options: SymbolOptions,
-    /// Module paths that bindings generators derive from the component's imports and exports: `wasi::cli::run`.
+    /// Module paths that bindings generators derive from the component's imports and exports, such
+    /// as `wasi::cli::run`.
     bindings: Vec<String>,
 }
 
@@ -100,7 +102,8 @@ impl Classifier {
         &self.options
     }
 
-    /// `source` is `None` for a function without a line; `has_lines` says whether its module has line tables at all.
+    /// The kind of a function. `source` is `None` for a function without a line. `has_lines` says
+    /// whether its core module has line tables for the user's code.
     pub(super) fn kind(
         &self,
         function: &str,
@@ -118,18 +121,19 @@ impl Classifier {
             return self.kind_by_name(function, owner, has_lines);
         };
         match &source.origin {
-            Origin::Standard => FrameKind::Std,
-            Origin::Allocator => FrameKind::Allocator,
-            Origin::Generated => FrameKind::Bindings,
-            Origin::Library(name) if self.options.is_infrastructure_crate(name) => {
+            SourceOrigin::Standard => FrameKind::Std,
+            SourceOrigin::Allocator => FrameKind::Allocator,
+            SourceOrigin::Generated => FrameKind::Bindings,
+            SourceOrigin::Library(name) if self.options.is_infrastructure_crate(name) => {
                 FrameKind::Infrastructure
             }
-            Origin::Library(_) => FrameKind::Registry,
-            Origin::Workspace if self.options.is_infrastructure_path(&source.shown) => {
+            SourceOrigin::Library(_) => FrameKind::Registry,
+            SourceOrigin::Workspace if self.options.is_infrastructure_path(&source.shown) => {
                 FrameKind::Infrastructure
             }
-            // A macro of the user's crate can expand in an SDK's file and the other way round: the file decides.
-            Origin::Workspace => FrameKind::User,
+            // The file decides, because a macro of one crate can expand in a file of another one,
+            // such as the user's crate and an SDK.
+            SourceOrigin::Workspace => FrameKind::User,
         }
     }
 
@@ -139,9 +143,11 @@ impl Classifier {
             Some(owner) if STANDARD_CRATES.contains(&owner) => FrameKind::Std,
             Some("wit_bindgen" | "wit_bindgen_rt") => FrameKind::Bindings,
             Some(owner) if self.options.is_infrastructure_crate(owner) => FrameKind::Infrastructure,
-            // Where the user's code has lines, code without them is a runtime that was linked in.
+            // If the user's code has lines, code without lines belongs to a linked runtime.
             _ if has_lines => FrameKind::Std,
-            None if LIBC_FUNCTIONS.contains(&function) || ENTRY_POINTS.contains(&function) => {
+            None if LIBC_FUNCTIONS.contains(&function)
+                || PROGRAM_ENTRY_POINTS.contains(&function) =>
+            {
                 FrameKind::Std
             }
             None if function.ends_with(".command_export") || function.starts_with("__wasi_") => {
@@ -192,14 +198,16 @@ fn is_allocator(function: &str) -> bool {
         })
 }
 
-/// `leak-lab:plugin/leak@0.1.0#on-request`, the symbol of an exported function.
+/// Whether a name is the symbol of an exported function, such as
+/// `leak-lab:plugin/leak@0.1.0#on-request`.
 fn is_export_name(function: &str) -> bool {
     function
         .split_once('#')
         .is_some_and(|(interface, _)| interface.contains('/') && !interface.contains('{'))
 }
 
-/// `leak-lab:plugin/host@0.1.0` becomes `leak_lab::plugin::host`, the module that wit-bindgen puts its functions in.
+/// The module in which wit-bindgen puts the functions of an interface: `leak_lab::plugin::host` for
+/// `leak-lab:plugin/host@0.1.0`.
 fn bindings_path(interface: &str) -> Option<String> {
     let name = interface.split('@').next().unwrap_or(interface);
     let (namespace, rest) = name.split_once(':')?;
@@ -211,7 +219,7 @@ fn bindings_path(interface: &str) -> Option<String> {
     )
 }
 
-/// Whether `path` stands in `owner` between whole segments, below a crate.
+/// Whether `owner` contains the segments of `path` below its crate.
 fn has_path(owner: &str, path: &str) -> bool {
     owner.match_indices(path).any(|(at, _)| {
         let before = owner.get(..at).is_some_and(|before| before.ends_with("::"));

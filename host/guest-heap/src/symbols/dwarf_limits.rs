@@ -1,43 +1,49 @@
-//! How much DWARF may ask of whoever reads it.
+//! Limits of the work that DWARF may cause.
 //!
-//! It comes with a component that anybody may have written. Readers follow its trees by recursion, and keep for each unit
-//! what the unit refers to: a small file can be very deep, or refer to the same megabyte a thousand times.
+//! The component, and thus its DWARF, may be hostile. Readers follow its trees by recursion, and
+//! keep a copy of everything that a unit refers to. So a small file can be very deep, or refer to
+//! the same megabyte a thousand times.
 
 use std::collections::BTreeSet;
 
 use gimli::{Abbreviations, Dwarf, Reader, Section as _, UnitHeader, UnitType};
 
-/// Inlined functions within inlined functions, at most: what readers follow by recursion. Compilers write some dozens.
-const DEPTH_MAX: usize = 500;
+/// Depth of inlined functions in inlined functions, which readers follow by recursion. Compilers
+/// write some dozens.
+const MAX_INLINE_DEPTH: usize = 500;
 
-/// Units may refer to so many times as much as there is. Compilers write for each unit what it needs, once.
-const SHARED_MAX: u64 = 4;
+/// How many times all units together may refer to the bytes of a section. Compilers write
+/// separate data for each unit, which needs a factor of one.
+const MAX_SHARING: u64 = 4;
 
-/// The longest text that is taken from it.
-pub(super) const TEXT_MAX: usize = 16 << 10;
+/// Bytes of a text. Longer texts are ignored.
+pub(super) const MAX_DWARF_TEXT_BYTES: usize = 16 << 10;
 
-/// Reading it would take an effort that has nothing to do with its size.
+/// Reading the DWARF would take much more work than its size suggests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Excessive;
+pub(super) struct DwarfTooComplex;
 
-/// Bytes that units refer to, of those that there are.
+/// The bytes that units may still refer to.
 struct Budget(u64);
 
 impl Budget {
-    fn of(bytes: u64) -> Self {
-        Self(bytes.saturating_mul(SHARED_MAX).saturating_add(1 << 16))
+    /// The budget for a section of this many bytes.
+    fn for_section(bytes: u64) -> Self {
+        Self(bytes.saturating_mul(MAX_SHARING).saturating_add(1 << 16))
     }
 
-    fn spend(&mut self, bytes: u64) -> Result<(), Excessive> {
-        self.0 = self.0.checked_sub(bytes).ok_or(Excessive)?;
+    fn spend(&mut self, bytes: u64) -> Result<(), DwarfTooComplex> {
+        self.0 = self.0.checked_sub(bytes).ok_or(DwarfTooComplex)?;
         Ok(())
     }
 }
 
-/// Whether the tables of abbreviations overlap only so far. To be asked before any unit is read.
-pub(super) fn check_tables<R: Reader<Offset = usize>>(dwarf: &Dwarf<R>) -> Result<(), Excessive> {
+/// Checks that abbreviation tables do not overlap too much. Call it before any unit is read.
+pub(super) fn check_tables<R: Reader<Offset = usize>>(
+    dwarf: &Dwarf<R>,
+) -> Result<(), DwarfTooComplex> {
     let section = dwarf.debug_abbrev.reader();
-    let mut budget = Budget::of(section.len() as u64);
+    let mut budget = Budget::for_section(section.len() as u64);
     let mut tables = BTreeSet::new();
     let mut units = dwarf.units();
     while let Ok(Some(header)) = units.next() {
@@ -50,10 +56,10 @@ pub(super) fn check_tables<R: Reader<Offset = usize>>(dwarf: &Dwarf<R>) -> Resul
         }
         loop {
             let before = rest.len();
-            // Where it is damaged, its readers stop as well.
-            let goes_on = abbreviation(&mut rest).unwrap_or(false);
+            // Readers also stop at a damaged abbreviation.
+            let continues = skip_abbreviation(&mut rest).unwrap_or(false);
             budget.spend((before - rest.len()) as u64)?;
-            if !goes_on {
+            if !continues {
                 break;
             }
         }
@@ -61,8 +67,8 @@ pub(super) fn check_tables<R: Reader<Offset = usize>>(dwarf: &Dwarf<R>) -> Resul
     Ok(())
 }
 
-/// Passes one abbreviation; false if it was the end of its table.
-fn abbreviation<R: Reader>(table: &mut R) -> gimli::Result<bool> {
+/// Skips one abbreviation. Returns false at the end of the table.
+fn skip_abbreviation<R: Reader>(table: &mut R) -> gimli::Result<bool> {
     if table.read_uleb128()? == 0 {
         return Ok(false);
     }
@@ -79,18 +85,21 @@ fn abbreviation<R: Reader>(table: &mut R) -> gimli::Result<bool> {
     }
 }
 
-/// Whether the units refer to what they have in common only so often, and none is too deep.
-pub(super) fn check_units<R: Reader<Offset = usize>>(dwarf: &Dwarf<R>) -> Result<(), Excessive> {
-    let mut programs = Budget::of(dwarf.debug_line.reader().len() as u64);
+/// Checks that units do not refer to the same line programs and ranges too many times, and that no
+/// unit is too deep.
+pub(super) fn check_units<R: Reader<Offset = usize>>(
+    dwarf: &Dwarf<R>,
+) -> Result<(), DwarfTooComplex> {
+    let mut programs = Budget::for_section(dwarf.debug_line.reader().len() as u64);
     let lists = [
         dwarf.ranges.debug_ranges().reader().len(),
         dwarf.ranges.debug_rnglists().reader().len(),
     ];
-    // An entry of a list takes two bytes at least.
-    let mut ranges = Budget::of(lists.iter().sum::<usize>() as u64 / 2);
+    // An entry of a range list takes at least two bytes.
+    let mut ranges = Budget::for_section(lists.iter().sum::<usize>() as u64 / 2);
     let mut units = dwarf.units();
     while let Ok(Some(header)) = units.next() {
-        if is_of_types(&header) {
+        if is_type_unit(&header) {
             continue;
         }
         let Ok(unit) = dwarf.unit(header) else {
@@ -106,39 +115,41 @@ pub(super) fn check_units<R: Reader<Offset = usize>>(dwarf: &Dwarf<R>) -> Result
                 ranges.spend(1)?;
             }
         }
-        let deepest = depth(&unit.header, &unit.abbreviations);
-        if deepest > DEPTH_MAX {
-            return Err(Excessive);
+        let deepest = inline_depth(&unit.header, &unit.abbreviations);
+        if deepest > MAX_INLINE_DEPTH {
+            return Err(DwarfTooComplex);
         }
     }
     Ok(())
 }
 
-/// Whether a unit has types and no code. Such a one refers to the line program of another, and nobody reads it for lines.
-pub(super) fn is_of_types<R: Reader>(unit: &UnitHeader<R>) -> bool {
+/// Whether a unit has types and no code. A type unit refers to the line program of another unit,
+/// and line lookups do not read it.
+pub(super) fn is_type_unit<R: Reader>(unit: &UnitHeader<R>) -> bool {
     matches!(
         unit.type_(),
         UnitType::Type { .. } | UnitType::SplitType { .. }
     )
 }
 
-/// How deep inlined functions are within each other in a unit, as far as it can be read, or until that is too much.
-fn depth<R: Reader>(unit: &UnitHeader<R>, abbreviations: &Abbreviations) -> usize {
+/// The depth of nested inlined functions in a unit. It stops at a damaged entry, and above the
+/// limit.
+fn inline_depth<R: Reader>(unit: &UnitHeader<R>, abbreviations: &Abbreviations) -> usize {
     let mut deepest = 0;
     let Ok(mut entries) = unit.entries_raw(abbreviations, None) else {
         return 0;
     };
-    // How deep those are that the next entry is in.
+    // The depths of the inlined functions that contain the next entry.
     let mut inlined: Vec<isize> = Vec::new();
-    while !entries.is_empty() && deepest <= DEPTH_MAX {
-        let at = entries.next_depth();
-        let passed = match entries.read_abbreviation() {
+    while !entries.is_empty() && deepest <= MAX_INLINE_DEPTH {
+        let depth = entries.next_depth();
+        let skipped = match entries.read_abbreviation() {
             Ok(Some(entry)) => {
-                while inlined.last().is_some_and(|outer| *outer >= at) {
+                while inlined.last().is_some_and(|outer| *outer >= depth) {
                     inlined.pop();
                 }
                 if entry.tag() == gimli::DW_TAG_inlined_subroutine {
-                    inlined.push(at);
+                    inlined.push(depth);
                     deepest = deepest.max(inlined.len());
                 }
                 entries.skip_attributes(entry.attributes())
@@ -146,7 +157,7 @@ fn depth<R: Reader>(unit: &UnitHeader<R>, abbreviations: &Abbreviations) -> usiz
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        if passed.is_err() {
+        if skipped.is_err() {
             break;
         }
     }
@@ -159,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// A unit of version 4 with these entries, whose abbreviations begin there.
+    /// A unit of DWARF version 4 with these entries. `abbreviations` is the offset of its table.
     fn unit(abbreviations: u32, entries: &[u8]) -> Vec<u8> {
         let mut unit = Vec::new();
         unit.extend((7 + entries.len() as u32).to_le_bytes());
@@ -170,7 +181,7 @@ mod tests {
         unit
     }
 
-    fn check(sections: &[(SectionId, &[u8])]) -> Result<(), Excessive> {
+    fn check(sections: &[(SectionId, &[u8])]) -> Result<(), DwarfTooComplex> {
         let dwarf = Dwarf::load(|id| {
             let section = sections.iter().find(|(known, _)| *known == id);
             let bytes = section.map_or(&[][..], |(_, bytes)| bytes);
@@ -183,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn inlined_functions_may_be_only_so_deep() {
-        // 1: a unit, 2: an inlined subroutine; both have children and no attributes.
+    fn deeply_nested_inlined_functions_are_rejected() {
+        // Code 1 is a unit, code 2 an inlined subroutine. Both have children and no attributes.
         let abbreviations = [1, 0x11, 1, 0, 0, 2, 0x1d, 1, 0, 0, 0];
         let nested = |depth: usize| {
             let entries = [&[1][..], &vec![2; depth], &vec![0; depth + 1]].concat();
@@ -195,9 +206,9 @@ mod tests {
             ])
         };
         assert_eq!(nested(400), Ok(()));
-        assert_eq!(nested(600), Err(Excessive));
-        assert_eq!(nested(1_000_000), Err(Excessive));
-        // 3: a block, of which compilers write one for each variable.
+        assert_eq!(nested(600), Err(DwarfTooComplex));
+        assert_eq!(nested(1_000_000), Err(DwarfTooComplex));
+        // Code 3 is a lexical block. Compilers nest one for each variable.
         let abbreviations = [&abbreviations[..10], &[3, 0x0b, 1, 0, 0, 0]].concat();
         let entries = [&[1][..], &[3; 100_000], &[0; 100_001]].concat();
         let blocks = unit(0, &entries);
@@ -208,7 +219,7 @@ mod tests {
             ]),
             Ok(())
         );
-        // Beside each other, not within.
+        // Inlined functions next to each other are not nested.
         let entries = [&[1][..], &[2, 0].repeat(10_000), &[0]].concat();
         let flat = unit(0, &entries);
         assert_eq!(
@@ -221,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn tables_may_overlap_only_so_far() {
-        // Wherever it is begun to read, one abbreviation with a great many attributes.
+    fn overlapping_abbreviation_tables_are_rejected() {
+        // From any offset, a reader sees one abbreviation with very many attributes.
         let abbreviations = [&vec![1; 1 << 20][..], &[0; 8]].concat();
         let units = |count: u32, step: u32| {
             let info: Vec<u8> = (0..count).flat_map(|n| unit(n * step, &[0])).collect();
@@ -231,16 +242,21 @@ mod tests {
                 (SectionId::DebugInfo, &info),
             ])
         };
-        assert_eq!(units(1000, 0), Ok(()), "the same one is read once");
+        assert_eq!(
+            units(1000, 0),
+            Ok(()),
+            "units with the same table read it once"
+        );
         assert_eq!(units(3, 2), Ok(()));
-        assert_eq!(units(1000, 2), Err(Excessive));
+        assert_eq!(units(1000, 2), Err(DwarfTooComplex));
     }
 
     #[test]
-    fn a_program_may_be_of_only_so_many_units() {
-        // A unit with the offset of its line program.
+    fn a_line_program_that_many_units_share_is_rejected() {
+        // A unit whose only attribute is the offset of its line program.
         let abbreviations = [1, 0x11, 0, 0x10, 0x17, 0, 0, 0];
-        // Of no more than a header: one byte per instruction and operation, no file, and opcodes that advance.
+        // The header of a line program without files (one byte per instruction and one operation),
+        // then opcodes that advance.
         let rest = [&[1, 1, 1, 0, 14, 1, 0, 0][..], &vec![0xff; 1 << 20]].concat();
         let mut line = Vec::new();
         line.extend((6 + rest.len() as u32).to_le_bytes());
@@ -256,6 +272,6 @@ mod tests {
             ])
         };
         assert_eq!(units(2), Ok(()));
-        assert_eq!(units(1000), Err(Excessive));
+        assert_eq!(units(1000), Err(DwarfTooComplex));
     }
 }

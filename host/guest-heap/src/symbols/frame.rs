@@ -1,40 +1,43 @@
-//! Frames, and the one place that a stack is attributed to.
+//! Frames, and the frame that a stack is attributed to.
 
 use std::sync::Arc;
 
 /// Whose code a frame is.
+///
+/// The variants are ordered: a stack is attributed to its innermost frame of the first kind in this
+/// list that occurs in the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FrameKind {
-    /// The code that somebody is working on: what a report should name.
+    /// The user's own code, which reports should name.
     User,
-    /// Named as infrastructure by the options, such as an SDK.
+    /// Code that [`SymbolOptions`](super::SymbolOptions) marks as infrastructure, such as an SDK.
     Infrastructure,
-    /// A library fetched by a package manager.
+    /// A library that a package manager has fetched.
     Registry,
-    /// Generated bindings and their run-time support.
+    /// Generated bindings and their runtime support.
     Bindings,
-    /// The language's standard library, libc, or a runtime without line tables.
+    /// The language's standard library, libc, or a linked runtime without line tables.
     Std,
-    /// The allocator itself and what leads straight into it.
+    /// The allocator, and the functions that call it directly for every allocation.
     Allocator,
 }
 
-/// One function on a stack, inlined or not.
+/// A function on a call stack, inlined or not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Frame {
-    /// The demangled name.
+    /// The demangled name, or `wasm offset 0x…` for a function without a name.
     pub function: Arc<str>,
-    /// The source file without the prefixes of the machine that compiled it.
+    /// The source file, without the folders of the machine that compiled it.
     pub file: Option<Arc<str>>,
     /// The line, from 1.
     pub line: Option<u32>,
     /// The column, from 1.
     pub column: Option<u32>,
-    /// Whose code it is.
+    /// Whose code the function is.
     pub kind: FrameKind,
 }
 
-/// A frame before its texts are shared with those that are known.
+/// A frame whose texts are not in the cache yet.
 #[derive(Debug)]
 pub(super) struct NewFrame {
     pub(super) function: String,
@@ -45,7 +48,7 @@ pub(super) struct NewFrame {
 }
 
 impl NewFrame {
-    /// A frame of which nothing is known but where it lies.
+    /// A frame with a known offset and no name.
     pub(super) fn nameless(offset: u32) -> Self {
         Self {
             function: format!("wasm offset {offset:#x}"),
@@ -57,23 +60,25 @@ impl NewFrame {
     }
 }
 
-/// What an allocation is attributed to. Two stacks with equal sites hold memory for the same line.
+/// The source line that a context is attributed to. Several contexts can have the same site.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Site {
-    /// `file:line`; the function's name where no line is known; the text of a context that has no stack.
+    /// `file:line`, or the function's name if the line is unknown, or the name of a synthetic
+    /// context.
     pub location: Arc<str>,
-    /// The function that holds the line.
+    /// The function that contains the line.
     pub function: Arc<str>,
-    /// The source file.
+    /// The source file. `None` if the line is unknown.
     pub file: Option<Arc<str>>,
     /// The line, from 1.
     pub line: Option<u32>,
 }
 
-/// The frame that names a stack: the innermost of the user's own. Failing that the innermost of what is nearest to the user,
-/// in the order of [`FrameKind`].
+/// The frame that a stack is attributed to: the innermost frame of the user's own code. If there is
+/// none, the innermost frame of the first [`FrameKind`] that occurs in the stack.
 ///
-/// Chains are asked for one by one, so what lies outside that frame is never resolved.
+/// `chains` has the frames of each offset, innermost first. The function resolves one after the
+/// other, so it never resolves offsets outside of the user's innermost frame.
 pub(super) fn attributed(chains: impl Iterator<Item = Arc<[Frame]>>) -> Option<Frame> {
     let mut best: Option<Frame> = None;
     for chain in chains {

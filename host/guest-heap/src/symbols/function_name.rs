@@ -1,52 +1,56 @@
-//! Function names as people write them, and what a name alone tells about the function.
+//! Demangles function names, and extracts the module, the crate and the last segment of a name.
 
 use std::fmt::{self, Write as _};
 
-use super::source_path::{Origin, SourcePath, without_version};
+use super::source_path::{SourceOrigin, SourcePath, without_version};
 
-/// The fullest name that is known of a function: line tables alone give an inlined one no path, so a library's is made up from
-/// its file.
-pub(super) fn best(
+/// The most complete name of a function.
+///
+/// Line tables give an inlined function a name without a path. For a function of a library, this
+/// function derives the path from the source file.
+pub(super) fn full_name(
     dwarf: Option<&str>,
     symbol: Option<&str>,
     source: Option<&SourcePath>,
 ) -> Option<String> {
     let of_symbol = symbol.map(demangle);
-    // A symbol that is not mangled can be an export's, which says less than the function's own name.
+    // A symbol that is not mangled can be the name of an export, which is less precise than the
+    // function's own name.
     if let Some(function) = of_symbol
         .as_deref()
         .filter(|function| function.contains("::"))
     {
-        return Some(without_arguments(function).to_owned());
+        return Some(without_generics(function).to_owned());
     }
     let Some(name) = dwarf.map(demangle) else {
         return of_symbol;
     };
-    let name = without_arguments(&name);
+    let name = without_generics(&name);
     let module = source
         .filter(|_| !name.contains("::"))
         .and_then(|source| match &source.origin {
-            Origin::Library(library) => module_of_file(&source.shown, Some(library)),
-            Origin::Standard | Origin::Allocator => module_of_file(&source.shown, None),
-            Origin::Workspace | Origin::Generated => None,
+            SourceOrigin::Library(library) => module_of_file(&source.shown, Some(library)),
+            SourceOrigin::Standard | SourceOrigin::Allocator => module_of_file(&source.shown, None),
+            SourceOrigin::Workspace | SourceOrigin::Generated => None,
         });
     Some(module.map_or_else(|| name.to_owned(), |module| format!("{module}::{name}")))
 }
 
-/// Whether this is wit-bindgen's function behind an export of the world itself: `export_run` with the symbol `run`.
+/// Whether a function is wit-bindgen's wrapper of an export of the world itself: `export_run` with
+/// the symbol `run`.
 pub(super) fn is_lifted(name: &str, symbol: &str) -> bool {
     name.strip_prefix("export_")
         .is_some_and(|rest| rest == symbol.replace('-', "_"))
 }
 
-/// Demangles Rust and C++ names; every other name is shown as it stands.
+/// Demangles Rust and C++ names. Returns every other name unchanged.
 pub(super) fn demangle(raw: &str) -> String {
-    // What link-time optimisation appends to tell equal names apart is another in each build. Linkers that write names
-    // in plain text put it in brackets.
-    let marks = [" (.llvm.", ".llvm."];
-    let mark = marks.iter().find_map(|mark| raw.split_once(mark));
-    let raw = mark.map_or(raw, |(name, _)| name);
-    let mut name = Bounded::default();
+    // Link-time optimisation appends a suffix to make equal names different. The suffix changes
+    // with every build. Linkers that write demangled names put it in parentheses.
+    let suffixes = [" (.llvm.", ".llvm."];
+    let split = suffixes.iter().find_map(|suffix| raw.split_once(suffix));
+    let raw = split.map_or(raw, |(name, _)| name);
+    let mut name = BoundedName::default();
     if let Ok(demangled) = rustc_demangle::try_demangle(raw) {
         if write!(name, "{demangled:#}").is_ok() {
             return name.0;
@@ -62,15 +66,16 @@ pub(super) fn demangle(raw: &str) -> String {
     raw.to_owned()
 }
 
-/// A name of at most [`NAME_MAX`] bytes. A mangled name can stand for one that is exponentially longer.
+/// Bytes of a demangled name. A demangled name can be exponentially longer than the mangled one.
+const MAX_NAME_BYTES: usize = 16 << 10;
+
+/// A name of at most [`MAX_NAME_BYTES`]; a write beyond that fails.
 #[derive(Default)]
-struct Bounded(String);
+struct BoundedName(String);
 
-const NAME_MAX: usize = 16 << 10;
-
-impl fmt::Write for Bounded {
+impl fmt::Write for BoundedName {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > NAME_MAX {
+        if self.0.len() + text.len() > MAX_NAME_BYTES {
             return Err(fmt::Error);
         }
         self.0.push_str(text);
@@ -78,8 +83,10 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// The module path that a Rust function belongs to, without generic arguments: that of the self type for a method, that of
-/// the trait where the self type has none (`<[T] as alloc::…>::to_vec`).
+/// The path at the start of a Rust function's name, up to the first generic argument or closure.
+///
+/// For a method it is the path of the self type, or of the trait if the self type has no path
+/// (`<[T] as alloc::…>::to_vec`).
 pub(super) fn owner_path(function: &str) -> &str {
     let Some(qualified) = function.strip_prefix('<') else {
         return path_prefix(function);
@@ -97,9 +104,10 @@ pub(super) fn owner_path(function: &str) -> &str {
         .map_or(own, |(_, of_trait)| path_prefix(of_trait))
 }
 
-/// The module that a Rust file stands for by convention: `alloc::raw_vec` for `library/alloc/src/raw_vec/mod.rs`.
+/// The module of a Rust file by convention: `alloc::raw_vec` for
+/// `library/alloc/src/raw_vec/mod.rs`.
 ///
-/// Line tables alone name an inlined function by its last segment only.
+/// It completes the names in line tables, which have only the last segment for an inlined function.
 pub(super) fn module_of_file(shown: &str, crate_name: Option<&str>) -> Option<String> {
     let (package, file) = shown.strip_suffix(".rs")?.split_once("/src/")?;
     let crate_name = crate_name.unwrap_or_else(|| {
@@ -118,21 +126,22 @@ pub(super) fn module_of_file(shown: &str, crate_name: Option<&str>) -> Option<St
     Some(path)
 }
 
-/// The crate that a Rust function belongs to; `None` for names that are no Rust path.
+/// The crate of a Rust function. `None` for a name that is not a Rust path.
 pub(super) fn owner_crate(function: &str) -> Option<&str> {
     owner_path(function).split_once("::").map(|(name, _)| name)
 }
 
-/// The last segment of a path, without generic arguments: `grow_one` of `<alloc::raw_vec::RawVec<T>>::grow_one`.
+/// The last segment of a path, without generic arguments: `grow_one` of
+/// `<alloc::raw_vec::RawVec<T>>::grow_one`.
 pub(super) fn last_segment(function: &str) -> &str {
-    let plain = without_arguments(function);
+    let plain = without_generics(function);
     let mut depth = 0_i32;
     let mut start = 0;
     let mut previous = ' ';
     for (at, c) in plain.char_indices() {
         match c {
             '<' | '(' | '[' => depth += 1,
-            // The arrow of a function type closes nothing.
+            // The arrow of a function type is not a closing bracket.
             '>' if previous == '-' => {}
             '>' | ')' | ']' => depth -= 1,
             ':' if depth == 0 && previous == ':' => start = at + 1,
@@ -143,8 +152,8 @@ pub(super) fn last_segment(function: &str) -> &str {
     plain.get(start..).unwrap_or(plain)
 }
 
-/// Without the generic arguments at its end, with which DWARF names functions and version 0 mangling does.
-pub(super) fn without_arguments(function: &str) -> &str {
+/// Removes the generic arguments at the end of a name. DWARF and v0 mangling append them.
+pub(super) fn without_generics(function: &str) -> &str {
     if !function.ends_with('>') || function.starts_with("operator") {
         return function;
     }
@@ -186,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_demangled_for_the_language_they_come_from() {
+    fn rust_and_cpp_names_are_demangled() {
         let cases = [
             (
                 "_ZN5alloc7raw_vec19RawVec$LT$T$C$A$GT$8grow_one17h0123456789abcdefE",
@@ -203,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_of_a_function_is_its_self_type_or_its_trait() {
+    fn the_owner_of_a_method_is_its_self_type_or_its_trait() {
         let cases = [
             ("lines::closure::{{closure}}", Some("lines")),
             ("<lines::Greedy as lines::Handler>::handle", Some("lines")),
@@ -230,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_does_not_depend_on_the_build() {
+    fn names_do_not_depend_on_the_build() {
         for (raw, shown) in [
             ("_ZN2js2gc4growEj.llvm.15017134172974177405", "js::gc::grow"),
             ("_ZN2js2gc4growEj", "js::gc::grow"),
@@ -245,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_stands_for_a_module() {
+    fn a_file_path_gives_the_module_path() {
         let cases = [
             (
                 "library/alloc/src/raw_vec/mod.rs",
@@ -275,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_segment_carries_no_generics() {
+    fn the_last_segment_has_no_generics() {
         let cases = [
             ("<alloc::raw_vec::RawVec<T>>::grow_one", "grow_one"),
             (
@@ -299,8 +308,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_for_a_much_longer_one_is_shown_as_it_stands() {
-        // A template of twice itself, so many times over.
+    fn a_name_that_expands_too_much_stays_mangled() {
+        // A template with two copies of the previous template as its arguments, nested `levels`
+        // times.
         let twice = |levels: u32| {
             let base_36 = |n: u32| char::from_digit(n, 36).unwrap().to_ascii_uppercase();
             let mut name = "_Z1fI1A1BIS0_S0_E".to_owned();

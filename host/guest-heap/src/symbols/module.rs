@@ -1,14 +1,15 @@
-//! What is kept of one core module: its function names, its line tables, and where its code lies in the component.
+//! Reads the symbols of a component's core modules: function names, debug sections, and the offsets
+//! of the code in the component.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
-use super::SymbolsError;
-use super::packed::Packed;
+use super::compressed_section::CompressedSection;
+use super::error::SymbolsError;
 
-/// The sections that line lookups read; everything else of the debug information stays behind.
+/// The debug sections that line lookups read. Other sections are not kept.
 const LINE_SECTIONS: &[&str] = &[
     ".debug_abbrev",
     ".debug_addr",
@@ -21,39 +22,43 @@ const LINE_SECTIONS: &[&str] = &[
     ".debug_str_offsets",
 ];
 
-/// One core module that has code.
+/// The symbols of a core module with code.
 #[derive(Debug, Default)]
-pub(super) struct Module {
-    /// Where the code lies in the component; DWARF addresses count from its start.
+pub(super) struct ModuleSymbols {
+    /// Offsets of the code section's contents in the component. DWARF addresses count from its
+    /// start.
     pub(super) code: Range<u32>,
-    functions: Vec<Function>,
-    /// The texts of the function names, one after the other.
+    /// In the order of their offsets.
+    functions: Vec<FunctionSpan>,
+    /// All function names, concatenated.
     names: Box<str>,
-    /// The debug sections by name, at rest.
-    pub(super) sections: HashMap<&'static str, Packed>,
+    /// Debug sections by name.
+    pub(super) sections: HashMap<&'static str, CompressedSection>,
 }
 
+/// The offsets of a function body in the component, and the position of its name.
 #[derive(Debug, Clone, Copy)]
-struct Function {
+struct FunctionSpan {
     start: u32,
     end: u32,
-    /// Where its name lies in `names`; empty when it has none.
+    /// Byte range in `names`; empty if the function has no name.
     name_start: u32,
     name_end: u32,
 }
 
-impl Module {
-    /// Whether there is anything from which to tell lines.
+impl ModuleSymbols {
+    /// Whether the module has line tables.
     pub(super) fn has_lines(&self) -> bool {
         self.sections.contains_key(".debug_line") && self.sections.contains_key(".debug_info")
     }
 
-    /// Whether any function is named.
+    /// Whether any function has a name.
     pub(super) fn has_names(&self) -> bool {
         !self.names.is_empty()
     }
 
-    /// The name of the function that holds this offset of the component, as the binary spells it.
+    /// The name of the function at an offset of the component, as in the name section: it may be
+    /// mangled.
     pub(super) fn function_name(&self, offset: u32) -> Option<&str> {
         let after = self
             .functions
@@ -65,44 +70,50 @@ impl Module {
         (offset < function.end && !name.is_empty()).then_some(name)
     }
 
-    /// Bytes of all sections as lookups read them, and of those among them that a lookup turns into tables.
+    /// Uncompressed bytes of all debug sections, and of those that lookups parse into tables.
     pub(super) fn section_bytes(&self) -> (usize, usize) {
         let parsed = [".debug_info", ".debug_line"];
-        let of_name = |name: &str| self.sections.get(name).map_or(0, Packed::len);
+        let of_name = |name: &str| self.sections.get(name).map_or(0, CompressedSection::len);
         (
-            self.sections.values().map(Packed::len).sum(),
+            self.sections.values().map(CompressedSection::len).sum(),
             parsed.into_iter().map(of_name).sum(),
         )
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let sections: usize = self.sections.values().map(Packed::memory_bytes).sum();
-        sections + self.names.len() + self.functions.capacity() * size_of::<Function>()
+        let sections: usize = self
+            .sections
+            .values()
+            .map(CompressedSection::memory_bytes)
+            .sum();
+        sections + self.names.len() + self.functions.capacity() * size_of::<FunctionSpan>()
     }
 }
 
-/// What a component tells about its code.
+/// The symbols of all core modules of a component.
 #[derive(Debug, Default)]
-pub(super) struct Scan {
-    /// Every core module with code, however deeply components nest, in the order of their code.
-    pub(super) modules: Vec<Module>,
-    /// The names that the component imports and exports, such as `wasi:cli/run@0.2.0`.
+pub(super) struct ComponentSymbols {
+    /// The core modules with code, including those of nested components, in the order of their
+    /// code.
+    pub(super) modules: Vec<ModuleSymbols>,
+    /// The names of the component's imports and exports, such as `wasi:cli/run@0.2.0`.
     pub(super) interfaces: Vec<String>,
 }
 
-/// Reads through a component, or through a core module alone.
-pub(super) fn scan(component: &[u8]) -> Result<Scan, SymbolsError> {
-    let mut found = Scan::default();
-    let mut open: Vec<Option<Draft<'_>>> = Vec::new();
+/// Reads a component or a single core module.
+pub(super) fn read_component(component: &[u8]) -> Result<ComponentSymbols, SymbolsError> {
+    let mut found = ComponentSymbols::default();
+    // The enclosing components (`None`) and the module that is being read.
+    let mut open: Vec<Option<ModuleBuilder<'_>>> = Vec::new();
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload?;
         match &payload {
             Payload::Version { encoding, .. } => {
-                open.push((*encoding == wasmparser::Encoding::Module).then(Draft::default));
+                open.push((*encoding == wasmparser::Encoding::Module).then(ModuleBuilder::default));
             }
             Payload::End(_) => found
                 .modules
-                .extend(open.pop().flatten().and_then(Draft::finish)),
+                .extend(open.pop().flatten().and_then(ModuleBuilder::finish)),
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     found.interfaces.push(import?.name.name.to_owned());
@@ -114,8 +125,8 @@ pub(super) fn scan(component: &[u8]) -> Result<Scan, SymbolsError> {
                 }
             }
             payload => {
-                if let Some(Some(draft)) = open.last_mut() {
-                    draft.take(payload)?;
+                if let Some(Some(module)) = open.last_mut() {
+                    module.add(payload)?;
                 }
             }
         }
@@ -124,18 +135,18 @@ pub(super) fn scan(component: &[u8]) -> Result<Scan, SymbolsError> {
     Ok(found)
 }
 
-/// A module while its sections pass by; the name section may come after the code.
+/// Collects the sections of a module. The name section may come after the code section.
 #[derive(Default)]
-struct Draft<'a> {
+struct ModuleBuilder<'a> {
     code: Range<u32>,
     imported: u32,
     bodies: Vec<Range<u32>>,
     names: HashMap<u32, &'a str>,
-    sections: HashMap<&'static str, Packed>,
+    sections: HashMap<&'static str, CompressedSection>,
 }
 
-impl<'a> Draft<'a> {
-    fn take(&mut self, payload: &Payload<'a>) -> Result<(), SymbolsError> {
+impl<'a> ModuleBuilder<'a> {
+    fn add(&mut self, payload: &Payload<'a>) -> Result<(), SymbolsError> {
         match payload {
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
@@ -150,9 +161,10 @@ impl<'a> Draft<'a> {
             Payload::CodeSectionEntry(body) => self.bodies.push(offsets(&body.range())?),
             Payload::CustomSection(section) => {
                 if let Some(name) = LINE_SECTIONS.iter().find(|name| **name == section.name()) {
-                    self.sections.insert(name, Packed::new(section.data()));
+                    self.sections
+                        .insert(name, CompressedSection::compress(section.data()));
                 } else if let KnownCustom::Name(subsections) = section.as_known() {
-                    self.take_names(subsections);
+                    self.add_names(subsections);
                 }
             }
             _ => {}
@@ -160,8 +172,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// A name section is optional by the specification, so a broken one only ends the reading of names.
-    fn take_names(&mut self, subsections: wasmparser::NameSectionReader<'a>) {
+    /// Reads names up to the first damaged one: by the specification, the name section is optional.
+    fn add_names(&mut self, subsections: wasmparser::NameSectionReader<'a>) {
         for subsection in subsections.into_iter().map_while(Result::ok) {
             if let Name::Function(names) = subsection {
                 self.names.extend(
@@ -174,7 +186,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn finish(self) -> Option<Module> {
+    fn finish(self) -> Option<ModuleSymbols> {
         if self.bodies.is_empty() {
             return None;
         }
@@ -183,14 +195,14 @@ impl<'a> Draft<'a> {
         for (index, body) in (self.imported..).zip(&self.bodies) {
             let name_start = names.len() as u32;
             names.push_str(self.names.get(&index).copied().unwrap_or_default());
-            functions.push(Function {
+            functions.push(FunctionSpan {
                 start: body.start,
                 end: body.end,
                 name_start,
                 name_end: names.len() as u32,
             });
         }
-        Some(Module {
+        Some(ModuleSymbols {
             code: self.code,
             functions,
             names: names.into_boxed_str(),

@@ -1,6 +1,6 @@
-//! What a caller knows about a component's sources that the component does not say.
+//! Facts about a component's sources that the component itself does not contain.
 
-/// How paths are shown and which code is not the user's own.
+/// Selects the code that is not the user's own, and how paths are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SymbolOptions {
     infrastructure_paths: Vec<String>,
@@ -9,14 +9,20 @@ pub struct SymbolOptions {
 }
 
 impl SymbolOptions {
-    /// Files below this folder, as paths are shown (`plugins/sdk`), never name an allocation that a user's frame can name.
+    /// Marks the files below this folder as [`FrameKind::Infrastructure`]. The folder is a prefix
+    /// of the shown path, such as `plugins/sdk`.
+    ///
+    /// A stack is attributed to infrastructure only if it has no frame of the user's own code.
+    ///
+    /// [`FrameKind::Infrastructure`]: super::FrameKind::Infrastructure
     #[must_use]
     pub fn infrastructure_path(mut self, folder: impl Into<String>) -> Self {
         self.infrastructure_paths.push(folder.into());
         self
     }
 
-    /// The same for a crate (`leak_sdk`, or the name of its package), wherever its files lie.
+    /// Marks a crate as infrastructure, wherever its files are. The name is that of the crate or of
+    /// its package, such as `leak_sdk` or `leak-sdk`.
     #[must_use]
     pub fn infrastructure_crate(mut self, name: impl Into<String>) -> Self {
         self.infrastructure_crates
@@ -24,8 +30,9 @@ impl SymbolOptions {
         self
     }
 
-    /// A workspace in a folder of this name is shown with it: `plugins/cache/src/lib.rs` instead of `cache/src/lib.rs`.
-    /// Other workspaces are shown relative to themselves.
+    /// Shows the paths of a workspace in a folder with this name including the folder:
+    /// `plugins/cache/src/lib.rs` instead of `cache/src/lib.rs`. Paths of other workspaces are
+    /// relative to their workspace.
     #[must_use]
     pub fn keep_folder(mut self, name: impl Into<String>) -> Self {
         self.kept_folders.push(name.into());

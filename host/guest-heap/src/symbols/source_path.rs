@@ -1,30 +1,31 @@
-//! Source paths without the machine that compiled them, and where in the ecosystem a file comes from.
+//! Shortens source paths, so that they do not depend on the machine that compiled them, and finds
+//! the origin of a file.
 
-use super::SymbolOptions;
+use super::options::SymbolOptions;
 
-/// Where a source file comes from.
+/// The origin of a source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// The code that somebody is working on.
+pub(super) enum SourceOrigin {
+    /// The user's own code.
     Workspace,
-    /// A library fetched by a package manager, with its name.
+    /// A library that a package manager has fetched, with its name.
     Library(String),
-    /// The language's standard library, libc or compiler runtime.
+    /// The language's standard library, libc or the compiler's runtime.
     Standard,
-    /// The files of an allocator.
+    /// An allocator.
     Allocator,
-    /// Written by a build script or a bindings generator.
+    /// Code that a build script or a bindings generator has written.
     Generated,
 }
 
-/// A path to show, and what kind of file it is.
+/// A shortened path, and the origin of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourcePath {
     pub(super) shown: String,
-    pub(super) origin: Origin,
+    pub(super) origin: SourceOrigin,
 }
 
-/// Everything up to and with the marker is cut; what follows is shown.
+/// The shown path of a standard library's file begins after one of these markers.
 const STANDARD_AFTER: &[&str] = &[
     "/lib/rustlib/src/rust/",
     "/rust/deps/",
@@ -32,7 +33,7 @@ const STANDARD_AFTER: &[&str] = &[
     "/go/src/",
     "/tinygo/src/",
 ];
-/// Everything before the marker is cut; it is shown itself.
+/// The shown path of a standard library's file begins with one of these markers.
 const STANDARD_FROM: &[&str] = &[
     "libc-top-half/",
     "libc-bottom-half/",
@@ -44,7 +45,7 @@ const STANDARD_FROM: &[&str] = &[
     "c++/v1/",
     "include/wasm32-wasi",
 ];
-/// Allocators that ship inside a standard library or libc.
+/// Files of allocators that are part of a standard library or libc.
 const ALLOCATOR_FILES: &[&str] = &[
     "/library/alloc/src/alloc.rs",
     "/library/std/src/alloc.rs",
@@ -56,20 +57,21 @@ const ALLOCATOR_FILES: &[&str] = &[
     "/emmalloc/",
     "/emmalloc.c",
 ];
-/// Allocators that come as libraries of their own.
+/// Libraries that are allocators.
 const ALLOCATOR_LIBRARIES: &[&str] = &["dlmalloc", "lol_alloc", "mimalloc", "talc", "wee_alloc"];
-/// Run-time support of generated bindings.
+/// Libraries that are the runtime support of generated bindings.
 const BINDINGS_LIBRARIES: &[&str] = &["wit-bindgen", "wit-bindgen-rt"];
 
-/// The folders that the compiler ran in, of everything that belongs to a workspace.
+/// The working directories of the compiler for the units of the user's own workspaces.
 #[derive(Debug, Default)]
-pub(super) struct Roots {
+pub(super) struct WorkspaceRoots {
+    /// Directories that are not inside another one.
     outermost: Vec<String>,
     has_workspace: bool,
 }
 
-impl Roots {
-    /// Takes every compilation unit's folder and source file, and keeps the outermost folders that are a workspace's.
+impl WorkspaceRoots {
+    /// Takes the working directory and the source file of every compilation unit.
     pub(super) fn new(units: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut folders = Vec::new();
         let mut has_workspace = false;
@@ -83,11 +85,11 @@ impl Roots {
             };
             if known_origin(&path).is_none() {
                 has_workspace = true;
-                // A relative folder is what a prefix map left: nothing of it has to go.
+                // A relative folder is the result of a prefix map, so nothing has to be removed.
                 folders.extend(Some(folder).filter(|folder| is_absolute(folder)));
             }
         }
-        // Sorted, a folder comes before what lies in it.
+        // In sorted order, a folder comes before the folders inside it.
         folders.sort_unstable();
         folders.dedup();
         let mut outermost: Vec<String> = Vec::new();
@@ -106,7 +108,7 @@ impl Roots {
         }
     }
 
-    /// Whether any unit is of somebody's own code: standard libraries come with line tables of their own.
+    /// Whether any unit is the user's own code. Standard libraries have line tables, too.
     pub(super) fn has_workspace(&self) -> bool {
         self.has_workspace
     }
@@ -118,6 +120,7 @@ impl Roots {
             .sum()
     }
 
+    /// Shortens the path of a file in a workspace.
     fn shown(&self, path: &str, options: &SymbolOptions) -> String {
         let Some((root, rest)) = self
             .outermost
@@ -132,7 +135,7 @@ impl Roots {
             .rposition(|folder| options.kept_folders.iter().any(|kept| kept == folder));
         let from = match (kept, self.outermost.len()) {
             (Some(kept), _) => kept,
-            // Several workspaces in one component: their own names tell them apart.
+            // If the component has several workspaces, their names distinguish them.
             (None, 2..) => folders.len() - 1,
             (None, _) => folders.len(),
         };
@@ -144,16 +147,17 @@ impl Roots {
     }
 }
 
-/// Shortens `path`, absolute or relative to the folder that the compiler ran in.
-pub(super) fn shorten(path: &str, roots: &Roots, options: &SymbolOptions) -> SourcePath {
+/// Shortens `path`, which is absolute or relative to the compiler's working directory.
+pub(super) fn shorten(path: &str, roots: &WorkspaceRoots, options: &SymbolOptions) -> SourcePath {
     let path = normalise(path);
     known_origin(&path).unwrap_or_else(|| SourcePath {
         shown: roots.shown(&path, options),
-        origin: Origin::Workspace,
+        origin: SourceOrigin::Workspace,
     })
 }
 
-/// Recognises what is in nobody's workspace by the folders that compilers and package managers keep it in.
+/// Recognises files outside of the user's workspaces by the folders that compilers and package
+/// managers use.
 fn known_origin(path: &str) -> Option<SourcePath> {
     let found = |shown: &str, origin| {
         Some(SourcePath {
@@ -164,26 +168,30 @@ fn known_origin(path: &str) -> Option<SourcePath> {
     let standard = |shown: &str| {
         let allocator = ALLOCATOR_FILES
             .iter()
-            .any(|file| from(path, file).is_some());
+            .any(|file| from_marker(path, file).is_some());
         found(
             shown,
             if allocator {
-                Origin::Allocator
+                SourceOrigin::Allocator
             } else {
-                Origin::Standard
+                SourceOrigin::Standard
             },
         )
     };
-    if let Some((_hash, rest)) = after(path, "/rustc/").and_then(|rest| rest.split_once('/')) {
+    if let Some((_hash, rest)) = after_marker(path, "/rustc/").and_then(|rest| rest.split_once('/'))
+    {
         return standard(rest);
     }
-    if let Some(rest) = STANDARD_AFTER.iter().find_map(|marker| after(path, marker)) {
+    if let Some(rest) = STANDARD_AFTER
+        .iter()
+        .find_map(|marker| after_marker(path, marker))
+    {
         return standard(rest);
     }
-    if let Some(rest) = after(path, "/registry/src/").and_then(|rest| rest.split_once('/')) {
+    if let Some(rest) = after_marker(path, "/registry/src/").and_then(|rest| rest.split_once('/')) {
         return found(rest.1, library(rest.1));
     }
-    if let Some(rest) = after(path, "/git/checkouts/") {
+    if let Some(rest) = after_marker(path, "/git/checkouts/") {
         let mut parts = rest.splitn(3, '/');
         let (Some(repository), Some(_revision), Some(file)) =
             (parts.next(), parts.next(), parts.next())
@@ -193,46 +201,56 @@ fn known_origin(path: &str) -> Option<SourcePath> {
         let name = repository
             .rsplit_once('-')
             .map_or(repository, |(name, _hash)| name);
-        return found(&format!("{name}/{file}"), Origin::Library(name.to_owned()));
+        return found(
+            &format!("{name}/{file}"),
+            SourceOrigin::Library(name.to_owned()),
+        );
     }
-    if let Some(rest) = after(path, "/pkg/mod/").or_else(|| after(path, "/vendor/")) {
+    if let Some(rest) = after_marker(path, "/pkg/mod/").or_else(|| after_marker(path, "/vendor/")) {
         return found(rest, library(rest));
     }
-    if let Some(rest) = STANDARD_FROM.iter().find_map(|marker| from(path, marker)) {
+    if let Some(rest) = STANDARD_FROM
+        .iter()
+        .find_map(|marker| from_marker(path, marker))
+    {
         return standard(rest);
     }
-    if let Some(rest) = ALLOCATOR_FILES.iter().find_map(|marker| from(path, marker)) {
+    if let Some(rest) = ALLOCATOR_FILES
+        .iter()
+        .find_map(|marker| from_marker(path, marker))
+    {
         return standard(rest);
     }
-    // Cargo's OUT_DIR: `<target>/build/<package>-<hash>/out/…`.
-    if let Some(rest) = after(path, "/build/")
+    // The OUT_DIR of Cargo: `<target>/build/<package>-<hash>/out/…`.
+    if let Some(rest) = after_marker(path, "/build/")
         && let Some((package, file)) = rest.split_once("/out/")
         && !package.contains('/')
     {
         let name = package
             .rsplit_once('-')
             .map_or(package, |(name, _hash)| name);
-        return found(&format!("{name}/out/{file}"), Origin::Generated);
+        return found(&format!("{name}/out/{file}"), SourceOrigin::Generated);
     }
     None
 }
 
-/// `serde_json-1.0.1/src/value.rs` belongs to `serde_json`, `github.com/x/y@v1/z.go` to `github.com/x/y`.
-fn library(path: &str) -> Origin {
+/// The origin of a library's file: `serde_json` for `serde_json-1.0.1/src/value.rs`, and
+/// `github.com/x/y` for `github.com/x/y@v1/z.go`.
+fn library(path: &str) -> SourceOrigin {
     let name = match path.split_once('@') {
         Some((module, _version)) => module,
         None => without_version(path.split('/').next().unwrap_or(path)),
     };
     if ALLOCATOR_LIBRARIES.contains(&name) {
-        Origin::Allocator
+        SourceOrigin::Allocator
     } else if BINDINGS_LIBRARIES.contains(&name) {
-        Origin::Generated
+        SourceOrigin::Generated
     } else {
-        Origin::Library(name.to_owned())
+        SourceOrigin::Library(name.to_owned())
     }
 }
 
-/// `serde_json` of the folder `serde_json-1.0.1`.
+/// Removes the version from a folder name: `serde_json` for `serde_json-1.0.1`.
 pub(super) fn without_version(folder: &str) -> &str {
     let is_version = |at: usize| {
         folder
@@ -246,7 +264,7 @@ pub(super) fn without_version(folder: &str) -> &str {
     version.and_then(|at| folder.get(..at)).unwrap_or(folder)
 }
 
-/// A path outside every known folder: the package's folder and what is below it say enough.
+/// Shortens a path outside of all known folders to the package's folder and the path below it.
 fn package_relative(path: &str) -> &str {
     if !is_absolute(path) {
         return path;
@@ -264,7 +282,7 @@ fn is_absolute(path: &str) -> bool {
     path.starts_with('/') || path.get(1..3) == Some(":/")
 }
 
-/// Forward slashes, and no `.` or `..` that can be resolved.
+/// Converts backslashes to slashes and resolves `.` and `..` where possible.
 fn normalise(path: &str) -> String {
     let path = path.replace('\\', "/");
     let mut parts: Vec<&str> = Vec::new();
@@ -285,14 +303,15 @@ fn strip_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     path.strip_prefix(folder)?.strip_prefix('/')
 }
 
-/// What follows the marker, which may also begin the path without its first slash: a prefix map can leave that.
-fn after<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
+/// The rest of the path after the marker. The path may also begin with the marker without its first
+/// slash, as a prefix map can leave it.
+fn after_marker<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
     path.strip_prefix(marker.trim_start_matches('/'))
         .or_else(|| path.split_once(marker).map(|(_, rest)| rest))
 }
 
-/// The path from the marker on, where that begins a folder or file name.
-fn from<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
+/// The path from the marker on, if the marker begins at the start of a folder or file name.
+fn from_marker<'a>(path: &'a str, marker: &str) -> Option<&'a str> {
     let marker = marker.trim_start_matches('/');
     let mut found = path.match_indices(marker).map(|(at, _)| path.split_at(at));
     found

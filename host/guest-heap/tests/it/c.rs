@@ -1,4 +1,4 @@
-//! A guest in C, where a compiler and a C library for wasm are there.
+//! A guest in C. The test is skipped without a compiler and a C library for wasm.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use wasm_encoder::{
 use crate::fixtures;
 use crate::guest::Guest;
 
-/// Compilers that may be there, with what they take.
+/// Compilers that may be installed, with their arguments.
 const COMPILERS: [(&str, &[&str]); 3] = [
     ("clang", &["--target=wasm32-wasi", "-mexec-model=reactor"]),
     (
@@ -50,7 +50,7 @@ fn compile() -> Option<Vec<u8>> {
         .then(|| fixtures::read(Path::new(&out)))
 }
 
-/// A component around the module, as a bindings generator's tools would make it.
+/// A component around the module, like one from a bindings generator.
 fn component(module: &[u8]) -> Vec<u8> {
     let mut component = Component::new();
     component.section(&RawSection {
@@ -107,7 +107,9 @@ fn component(module: &[u8]) -> Vec<u8> {
 #[test]
 fn a_program_in_c_is_attributed_exactly() {
     let Some(module) = compile() else {
-        println!("skipped: 1 test of a guest in C (neither clang with wasi-libc nor zig is here)");
+        println!(
+            "skipped: 1 test of a guest in C (neither clang with wasi-libc nor zig is installed)"
+        );
         return;
     };
     let bytes = component(&module);
@@ -124,7 +126,7 @@ fn a_program_in_c_is_attributed_exactly() {
         );
     }
     let [original, guest] = &mut guests;
-    // A node is a pointer, the text and its end.
+    // A node consists of a pointer, the text and a zero byte.
     assert_eq!(
         guest.live(),
         ((0..100).map(|length| 4 + length + 1).sum(), 100)

@@ -1,27 +1,27 @@
-//! What the books call a context is one call stack.
+//! A context is exactly one call stack, or has a name.
 
 use std::collections::HashMap;
 
-use guest_heap::{Context, Options};
+use guest_heap::{Context, ContextCursor, Options};
 
 use crate::fixtures;
-use crate::guest::{Guest, Work};
+use crate::guest::{Benchmark, Guest};
 
 #[test]
 fn no_context_ever_stands_for_two_stacks() {
     let mut options = Options::default();
     options.check_contexts = true;
-    let mut guest = Guest::with_options(&fixtures::rust("workout"), &options);
-    for (work, count, depth) in [
-        (Work::Json, 8_000_u32, 0_u32),
-        (Work::Pair, 5_000, 0),
-        (Work::Pair, 5_000, 5),
-        (Work::Pair, 5_000, 30),
-        (Work::Mix, 400_000, 0),
-        (Work::Dispatch, 500_000, 0),
+    let mut guest = Guest::with_options(&fixtures::rust("workload"), &options);
+    for (benchmark, count, depth) in [
+        (Benchmark::Json, 8_000_u32, 0_u32),
+        (Benchmark::Pair, 5_000, 0),
+        (Benchmark::Pair, 5_000, 5),
+        (Benchmark::Pair, 5_000, 30),
+        (Benchmark::Mix, 400_000, 0),
+        (Benchmark::Dispatch, 500_000, 0),
     ] {
         guest
-            .call::<_, (u64,)>("run", (work, count, depth))
+            .call::<_, (u64,)>("run", (benchmark, count, depth))
             .unwrap();
     }
     for seed in 1..8_u64 {
@@ -55,7 +55,7 @@ fn no_context_ever_stands_for_two_stacks() {
     println!("{} events", checked.events);
 }
 
-/// Live bytes and blocks by name; all stacks together under "stack".
+/// Live bytes and blocks by the name of the context. All call stacks have the name "stack".
 fn by_name(guest: &Guest) -> HashMap<String, (u64, u64)> {
     let mut names: HashMap<String, (u64, u64)> = HashMap::new();
     for record in guest.reading().contexts {
@@ -66,7 +66,7 @@ fn by_name(guest: &Guest) -> HashMap<String, (u64, u64)> {
             .context(&guest.store, record.index)
         {
             Context::Stack(_) => "stack".to_owned(),
-            Context::Special(name) => name.to_string(),
+            Context::Synthetic(name) => name.to_string(),
         };
         let sum = names.entry(name).or_default();
         sum.0 += record.live_bytes();
@@ -76,8 +76,8 @@ fn by_name(guest: &Guest) -> HashMap<String, (u64, u64)> {
 }
 
 #[test]
-fn what_the_host_passes_in_has_a_name() {
-    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+fn arguments_are_named_after_their_export() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workload"));
     for _ in 0..3 {
         guest.call::<_, ()>("keep", ("x".repeat(100),)).unwrap();
         guest
@@ -91,11 +91,12 @@ fn what_the_host_passes_in_has_a_name() {
     guest
         .call::<_, ()>("keep-list", (vec!["x".repeat(10); 5],))
         .unwrap();
-    // The list's own block is the host's only until the guest has read it.
+    // The block of the list itself is freed when the guest has read it.
     assert_eq!(by_name(&guest)["arguments of keep-list"], (50, 5));
     assert_eq!(by_name(&guest).get("arguments"), None);
 
-    // More than are kept until the export says its name: the rest has a coarser one.
+    // The runtime keeps only some argument blocks until it knows the export. The others have a
+    // coarser name.
     let many = 20_000_u64;
     guest
         .call::<_, ()>("keep-list", (vec!["x".repeat(10); many as usize],))
@@ -115,8 +116,8 @@ fn what_the_host_passes_in_has_a_name() {
 }
 
 #[test]
-fn results_of_imports_belong_to_the_call() {
-    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+fn results_of_an_import_belong_to_the_stack_of_its_call() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workload"));
     let before = guest.live();
     guest.call::<_, ()>("fetch-and-keep", (1234_u32,)).unwrap();
     guest
@@ -140,20 +141,20 @@ fn results_of_imports_belong_to_the_call() {
         .call::<_, (Vec<String>,)>("give-list", (7_u32, 7_u32))
         .unwrap();
     guest.call::<_, ()>("drop-kept", ()).unwrap();
-    // The lists themselves are dropped with what they held.
+    // This frees the lists and their elements.
     assert_eq!(guest.live(), before);
 }
 
 #[test]
-fn contexts_are_told_once() {
-    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
-    let mut seen = guest_heap::Seen::default();
+fn new_contexts_returns_every_context_once() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workload"));
+    let mut cursor = ContextCursor::default();
     let recorder = &guest.store.data().recorder;
-    let first = recorder.new_contexts(&guest.store, &mut seen);
-    assert!(recorder.new_contexts(&guest.store, &mut seen).is_empty());
+    let first = recorder.new_contexts(&guest.store, &mut cursor);
+    assert!(recorder.new_contexts(&guest.store, &mut cursor).is_empty());
     guest.call::<_, ()>("tree", (4_u32,)).unwrap();
     let recorder = &guest.store.data().recorder;
-    let then = recorder.new_contexts(&guest.store, &mut seen);
+    let then = recorder.new_contexts(&guest.store, &mut cursor);
     assert!(then.len() >= 16, "{then:?}");
     assert!(
         then.iter()
@@ -166,8 +167,8 @@ fn contexts_are_told_once() {
 }
 
 #[test]
-fn past_sixteen_thousand_contexts_the_rest_overflows_and_nothing_is_lost() {
-    let mut guest = Guest::instrumented(&fixtures::rust("workout"));
+fn more_than_sixteen_thousand_contexts_overflow_without_losing_blocks() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workload"));
     let before = guest.live();
     guest.call::<_, ()>("tree", (15_u32,)).unwrap();
     let totals = guest.totals();
@@ -180,5 +181,5 @@ fn past_sixteen_thousand_contexts_the_rest_overflows_and_nothing_is_lost() {
         (0, totals.overflowed)
     );
     let context = guest.store.data().recorder.context(&guest.store, 0);
-    assert_eq!(context, Context::Special("overflow".into()));
+    assert_eq!(context, Context::Synthetic("overflow".into()));
 }

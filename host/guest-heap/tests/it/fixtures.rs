@@ -1,4 +1,4 @@
-//! Builds the guests in `fixtures/`, once in each run.
+//! Builds the guests in `fixtures/`, once per test run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,26 +21,26 @@ static RUST: LazyLock<PathBuf> = LazyLock::new(|| {
         .arg(&target)
         .arg("--manifest-path")
         .arg(folder().join("Cargo.toml"));
-    // What is set for the outer build is not meant for guests.
+    // The settings of the outer build are not meant for guests.
     for (name, _) in std::env::vars_os() {
-        let of_cargo = name.to_str().is_some_and(|name| {
+        let is_build_setting = name.to_str().is_some_and(|name| {
             name.starts_with("CARGO_") && name != "CARGO_HOME" && !name.starts_with("CARGO_NET")
                 || name.starts_with("RUSTC_")
                 || name == "RUSTFLAGS"
         });
-        if of_cargo {
+        if is_build_setting {
             cargo.env_remove(&name);
         }
     }
     let status = cargo.status().expect("cargo starts");
     assert!(
         status.success(),
-        "the fixtures do not build; is the target {TARGET} there?"
+        "the fixtures do not build; is the target {TARGET} installed?"
     );
     target.join(TARGET).join("release")
 });
 
-/// The bytes of a Rust guest.
+/// The bytes of a Rust guest. `name` is the name of its crate, with underscores.
 pub(crate) fn rust(name: &str) -> Vec<u8> {
     read(&RUST.join(format!("{name}.wasm")))
 }
@@ -49,7 +49,7 @@ pub(crate) fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"))
 }
 
-/// Beside the outer build's own folders, so that a second run builds nothing.
+/// A folder next to those of the outer build, so that a second run builds nothing.
 pub(crate) fn target_folder() -> PathBuf {
     let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
     own.parent().unwrap_or(own).join("guest-heap-fixtures")

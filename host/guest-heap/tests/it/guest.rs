@@ -1,4 +1,4 @@
-//! An instance of a guest, instrumented or not.
+//! An instance of a guest, original or instrumented.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use wasmtime::component::{
 use wasmtime::{Config, Engine, ResourceLimiter, Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// As in `workout.wit`.
+/// The enum of `workload.wit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lower)]
 #[component(enum)]
 #[repr(u8)]
-pub(crate) enum Work {
+pub(crate) enum Benchmark {
     #[component(name = "pair")]
     Pair,
     #[component(name = "json")]
@@ -106,7 +106,7 @@ impl Guest {
         Ok(Self { store, instance })
     }
 
-    /// As it is.
+    /// An instance of the component without instrumentation.
     pub(crate) fn original(bytes: &[u8]) -> Self {
         Self::new(bytes, Arc::new(InstrumentedMeta::off("for comparison"))).unwrap()
     }
@@ -134,11 +134,11 @@ impl Guest {
     pub(crate) fn totals(&self) -> Totals {
         let recorder = &self.store.data().recorder;
         let totals = recorder.totals(&self.store);
-        let glance = recorder.glance(&self.store);
+        let summary = recorder.live_summary(&self.store);
         assert_eq!(
-            (glance.live_bytes, glance.overflowed),
+            (summary.live_bytes, summary.overflowed),
             (totals.live_bytes, totals.overflowed),
-            "the sum that is kept is that of the records"
+            "the sum in the header equals the sum of the records"
         );
         totals
     }
@@ -147,7 +147,7 @@ impl Guest {
         self.store.data().recorder.read(&self.store)
     }
 
-    /// Bytes and blocks.
+    /// Live bytes and live blocks.
     pub(crate) fn live(&self) -> (u64, u64) {
         let totals = self.totals();
         (totals.live_bytes, totals.live_objects)

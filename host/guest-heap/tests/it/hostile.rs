@@ -1,5 +1,5 @@
-//! Components that nobody has written: mutated and generated ones. Each is refused or comes out valid, none
-//! takes long, and a generated program computes what it computed before.
+//! Mutated and generated components. Each is refused or gives a valid component, none takes long,
+//! and an instrumented program behaves like the original.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,14 +21,15 @@ use wasmtime::component::Component;
 use crate::fixtures;
 use crate::guest::{Guest, config};
 
-/// No component of this size may keep the instrumenter busy for longer, on a machine with other work.
-const AT_MOST: Duration = Duration::from_secs(10);
+/// Time that one component may take. The bound is generous, because the machine may be busy.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// What may be done with the bytes of somebody else's component before anything of it runs.
-fn survives(bytes: &[u8], of: &str) -> Option<Vec<u8>> {
+/// Reads the symbols of a component and instruments it. Returns the instrumented component, or
+/// `None` if it is not attributed. `name` is for failures.
+fn check_instruments(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
     let started = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        // What it says of its lines is read later, and from the same bytes.
+        // A host resolves symbols later, from the same bytes.
         let _unreadable = Symbols::new(bytes, SymbolOptions::default()).map(|symbols| {
             for offset in
                 (0..u32::try_from(bytes.len()).unwrap_or(u32::MAX)).step_by(bytes.len() / 16 + 1)
@@ -39,29 +40,32 @@ fn survives(bytes: &[u8], of: &str) -> Option<Vec<u8>> {
         instrument(bytes, &Options::default())
     }));
     assert!(
-        started.elapsed() < AT_MOST,
-        "{of} took {:?}",
+        started.elapsed() < TIME_LIMIT,
+        "{name} took {:?}",
         started.elapsed()
     );
-    let instrumented = outcome.unwrap_or_else(|_| panic!("{of} makes the instrumenter panic"));
+    let instrumented = outcome.unwrap_or_else(|_| panic!("{name} makes the instrumenter panic"));
     let instrumented = instrumented.ok()?;
     let valid = Validator::new_with_features(WasmFeatures::all())
         .validate_all(&instrumented.component)
         .map(|_| ());
-    assert!(valid.is_ok(), "{of} comes out invalid: {valid:?}");
+    assert!(
+        valid.is_ok(),
+        "{name} gives an invalid component: {valid:?}"
+    );
     match instrumented.attribution() {
-        Attribution::Off { why } => assert!(!why.is_empty(), "{of}"),
+        Attribution::Off { why } => assert!(!why.is_empty(), "{name}"),
         _ => return Some(instrumented.component),
     }
-    assert_eq!(instrumented.component, bytes, "{of} is not to be touched");
+    assert_eq!(instrumented.component, bytes, "{name} must stay unchanged");
     None
 }
 
-/// Changes some bytes as a damaged disk, a bad tool or an attacker would.
+/// Changes some bytes, like a damaged disk, a faulty tool or an attacker.
 fn mutate(original: &[u8], random: &mut SmallRng) -> Vec<u8> {
     let mut bytes = original.to_vec();
     for _ in 0..random.random_range(1..=3) {
-        // Past the header, or most are refused for that.
+        // Keeps the header: otherwise the header alone would refuse most mutations.
         let at = random.random_range(8..bytes.len().max(9)).min(bytes.len());
         let end = (at + random.random_range(1..=64)).min(bytes.len());
         match random.random_range(0..7) {
@@ -79,7 +83,7 @@ fn mutate(original: &[u8], random: &mut SmallRng) -> Vec<u8> {
                 random.fill_bytes(&mut noise);
                 bytes.splice(at..end, noise);
             }
-            // The longest number that LEB128 can write: lengths, counts, indices.
+            // The largest 32-bit number in LEB128, which may become a length, a count or an index.
             4 => {
                 bytes.splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x0f]);
             }
@@ -92,13 +96,13 @@ fn mutate(original: &[u8], random: &mut SmallRng) -> Vec<u8> {
 }
 
 #[test]
-fn a_mutated_component_is_refused_or_comes_out_valid() {
+fn a_mutated_component_is_refused_or_gives_a_valid_component() {
     let small = [
-        crate::shapes::single(
+        crate::wat_guest::single(
             r#"(func $run (export "run") (param i32) (result i32)
                 (call $free (call $malloc (local.get 0))) (call $malloc (i32.const 8)))"#,
         ),
-        crate::shapes::single(
+        crate::wat_guest::single(
             r#"(type $f (func (param i32) (result i32)))
             (table 4 funcref) (elem (i32.const 0) $leaf $malloc)
             (func $leaf (param i32) (result i32) (local.get 0))
@@ -112,27 +116,31 @@ fn a_mutated_component_is_refused_or_comes_out_valid() {
     let mut instrumented = 0;
     for round in 0..10_000 {
         let bytes = mutate(&small[round % small.len()], &mut random);
-        instrumented += usize::from(survives(&bytes, &format!("mutation {round}")).is_some());
+        instrumented +=
+            usize::from(check_instruments(&bytes, &format!("mutation {round}")).is_some());
     }
-    // Or only the first check has been tried.
-    assert!(instrumented > 200, "{instrumented} of 10000 got through");
+    // If fewer mutations were valid, the test would only try the first checks.
+    assert!(
+        instrumented > 200,
+        "only {instrumented} of 10000 were instrumented"
+    );
 
-    // A real one has all that compilers write: line tables, names, producers.
-    let real = fixtures::rust("bump");
+    // A real component has everything that compilers write: line tables, names, producers.
+    let real = fixtures::rust("free_lists");
     for round in 0..100 {
-        survives(
+        check_instruments(
             &mutate(&real, &mut random),
             &format!("mutation {round} of a real component"),
         );
     }
 }
 
-/// A module that somebody else wrote: arbitrary code under an allocator's names, which ends.
+/// A module with random code whose exports have the names of an allocator. Every call terminates.
 fn generate(seed: u64) -> Option<Vec<u8>> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut dna = vec![0; 4096];
-    random.fill_bytes(&mut dna);
-    let shape = r#"(module
+    let mut bytes = vec![0; 4096];
+    random.fill_bytes(&mut bytes);
+    let exports = r#"(module
         (memory (export "memory") 1 4)
         (func (export "malloc") (param i32) (result i32) unreachable)
         (func (export "free") (param i32))
@@ -140,7 +148,7 @@ fn generate(seed: u64) -> Option<Vec<u8>> {
         (func (export "calloc") (param i32 i32) (result i32) unreachable)
         (func (export "run") (param i32) (result i32) unreachable))"#;
     let config = wasm_smith::Config {
-        exports: Some(wat::parse_str(shape).unwrap()),
+        exports: Some(wat::parse_str(exports).unwrap()),
         max_imports: 0,
         max_memories: 1,
         max_memory32_bytes: 4 << 16,
@@ -156,13 +164,13 @@ fn generate(seed: u64) -> Option<Vec<u8>> {
         allow_start_export: false,
         ..wasm_smith::Config::default()
     };
-    let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(&dna)).ok()?;
+    let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(&bytes)).ok()?;
     module.ensure_termination(10_000).ok()?;
-    Some(named(module.to_bytes()))
+    Some(with_names(module.to_bytes()))
 }
 
-/// With a name for each exported function, as compilers give them.
-fn named(mut module: Vec<u8>) -> Vec<u8> {
+/// Adds a name section with a name for each exported function.
+fn with_names(mut module: Vec<u8>) -> Vec<u8> {
     let mut functions = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(&module) {
         if let wasmparser::Payload::ExportSection(exports) = payload.unwrap() {
@@ -189,7 +197,7 @@ fn named(mut module: Vec<u8>) -> Vec<u8> {
     module
 }
 
-/// A component of this module, whose `run` is lifted.
+/// A component around this module. It lifts the export `run`.
 fn lifted(module: &[u8]) -> Vec<u8> {
     let mut component = ComponentBuilder::default();
     let module = component.core_module_raw(None, module);
@@ -204,7 +212,7 @@ fn lifted(module: &[u8]) -> Vec<u8> {
     component.finish()
 }
 
-/// What a program does: its results until it traps, or how it fails to start.
+/// The behaviour of a program: its results up to the first trap, or the trap at its start.
 fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Vec<String> {
     let component = match Component::new(engine, bytes) {
         Ok(component) => component,
@@ -214,27 +222,27 @@ fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Vec<
         Ok(guest) => guest,
         Err(error) => return vec![trap(&error)],
     };
-    let mut seen = Vec::new();
+    let mut results = Vec::new();
     for argument in [0, 1, 7, u32::MAX] {
         match guest.call::<_, (u32,)>("run", (argument,)) {
-            Ok((result,)) => seen.push(result.to_string()),
+            Ok((result,)) => results.push(result.to_string()),
             Err(error) => {
-                seen.push(trap(&error));
+                results.push(trap(&error));
                 break;
             }
         }
     }
-    seen
+    results
 }
 
 fn trap(error: &wasmtime::Error) -> String {
     error
         .downcast_ref::<wasmtime::Trap>()
-        .map_or_else(|| "no trap".to_owned(), |trap| format!("{trap:?}"))
+        .map_or_else(|| "another error".to_owned(), |trap| format!("{trap:?}"))
 }
 
 #[test]
-fn a_generated_program_computes_what_it_computed_before() {
+fn an_instrumented_program_behaves_like_the_original() {
     let engine = Engine::new(&config()).unwrap();
     let (mut generated, mut instrumented, mut finished) = (0, 0, 0);
     for seed in 0..2_000 {
@@ -243,25 +251,25 @@ fn a_generated_program_computes_what_it_computed_before() {
         };
         generated += 1;
         let original = lifted(&module);
-        if survives(&original, &format!("program {seed}")).is_none() {
+        if check_instruments(&original, &format!("program {seed}")).is_none() {
             continue;
         }
         instrumented += 1;
-        // Compiling is what takes the time.
+        // Compilation takes most of the time, so only every fourth program runs.
         if instrumented % 4 != 0 {
             continue;
         }
         let ours = instrument(&original, &Options::default()).unwrap();
         let off = Arc::new(InstrumentedMeta::off("for comparison"));
         let expected = behaviour(&engine, &original, off);
-        let seen = behaviour(&engine, &ours.component, ours.meta);
-        // An instrumented function has a larger frame, so the stack is used up by fewer of them.
+        let actual = behaviour(&engine, &ours.component, ours.meta);
+        // An instrumented function has a larger frame, so fewer frames exhaust the stack.
         if !expected
             .iter()
-            .chain(&seen)
-            .any(|one| one == "StackOverflow")
+            .chain(&actual)
+            .any(|result| result == "StackOverflow")
         {
-            assert_eq!(seen, expected, "program {seed}");
+            assert_eq!(actual, expected, "program {seed}");
             finished += usize::from(expected.len() == 4);
         }
     }

@@ -1,12 +1,12 @@
-//! Arguments that the host lowers, where the guest's `cabi_realloc` does something unusual.
+//! Arguments of guests whose `cabi_realloc` does something unusual for an empty argument.
 
 use guest_heap::{Attribution, Context, Options, instrument};
 
 use crate::guest::Guest;
-use crate::shapes::{ALLOCATOR, component};
+use crate::wat_guest::{ALLOCATOR, component};
 
-/// A component whose export `take` gets two strings, with this body of `realloc`.
-fn takes_strings(realloc: &str) -> Vec<u8> {
+/// A component whose export `take` gets two strings. `realloc` is the body of its `cabi_realloc`.
+fn two_string_component(realloc: &str) -> Vec<u8> {
     component(&format!(
         r#"(core module $m {ALLOCATOR}
             (func (export "realloc") (param i32 i32 i32 i32) (result i32) {realloc})
@@ -18,10 +18,10 @@ fn takes_strings(realloc: &str) -> Vec<u8> {
     ))
 }
 
-/// What the arguments of `take` hold.
+/// Live bytes and blocks of the arguments of `take`.
 fn arguments(guest: &Guest) -> (u64, u64) {
     let recorder = &guest.store.data().recorder;
-    let name = Context::Special("arguments of take".into());
+    let name = Context::Synthetic("arguments of take".into());
     let records = guest.reading().contexts;
     let record = records
         .iter()
@@ -32,9 +32,9 @@ fn arguments(guest: &Guest) -> (u64, u64) {
 }
 
 #[test]
-fn an_empty_argument_may_have_no_block() {
-    // As the runtimes of JavaScript and C do it: null for nothing.
-    let bytes = takes_strings(
+fn an_empty_argument_may_be_null() {
+    // The runtimes of JavaScript and C return null for zero bytes.
+    let bytes = two_string_component(
         "(if (result i32) (local.get 3) (then (call $malloc (local.get 3))) (else (i32.const 0)))",
     );
     let instrumented = instrument(&bytes, &Options::default()).unwrap();
@@ -51,16 +51,16 @@ fn an_empty_argument_may_have_no_block() {
 }
 
 #[test]
-fn an_empty_argument_may_have_a_block_or_an_address_that_is_none() {
+fn an_empty_argument_may_be_a_block_or_a_dangling_address() {
     for (realloc, blocks) in [
         ("(call $malloc (local.get 3))", 2),
-        // As Rust does it: the alignment, which is no block's address.
+        // Rust returns the alignment, which is not the address of a block.
         (
             "(if (result i32) (local.get 3) (then (call $malloc (local.get 3))) (else (local.get 2)))",
             1,
         ),
     ] {
-        let mut guest = Guest::instrumented(&takes_strings(realloc));
+        let mut guest = Guest::instrumented(&two_string_component(realloc));
         guest.call::<_, (u32,)>("take", ("", "four")).unwrap();
         assert_eq!(arguments(&guest), (4, blocks), "{realloc}");
         assert_eq!(guest.live(), (4 + 9, blocks + 1), "{realloc}");

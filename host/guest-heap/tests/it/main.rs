@@ -1,22 +1,27 @@
-//! guest-heap against real components, built from source.
+//! Tests of guest-heap with real components, which are built from source.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "tests stop at the first surprise, in their own functions too"
+    reason = "tests and their helpers may panic"
 )]
 
-mod books;
+mod accounting;
+mod allocators;
+mod async_stores;
 mod c;
 mod contexts;
+mod control_flow;
 mod fixtures;
 mod guest;
 mod hostile;
+mod invalid_input;
 mod lowering;
+mod modules;
 mod offsets;
-mod refused;
-mod same;
-mod shapes;
-mod stores;
+mod profiler_memory;
+mod refusals;
+mod same_behaviour;
 mod traps;
+mod wat_guest;

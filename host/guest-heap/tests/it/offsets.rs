@@ -1,4 +1,4 @@
-//! The way back from the instrumented component's offsets to the original's.
+//! The map from offsets in the instrumented component to offsets in the original.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use wasmparser::{Parser, Payload};
 
 use crate::fixtures;
 
-/// Each instruction of a component's core modules, by offset.
+/// The instructions of a component's core modules, by offset.
 fn instructions(component: &[u8]) -> HashMap<u32, String> {
     let mut instructions = HashMap::new();
     for payload in Parser::new(0).parse_all(component) {
@@ -22,6 +22,7 @@ fn instructions(component: &[u8]) -> HashMap<u32, String> {
     instructions
 }
 
+/// Checks that every instruction of the original is the image of an equal instruction.
 fn check(name: &str, component: &[u8]) {
     let instrumented = instrument(component, &Options::default()).unwrap();
     let offsets = instrumented.meta.offsets();
@@ -42,14 +43,14 @@ fn check(name: &str, component: &[u8]) {
         .iter()
         .filter(|(at, _)| !reached.contains(at))
         .collect();
-    // A tail call of an import is a call and a return.
+    // A tail call of an import becomes a call and a return.
     let missing: Vec<_> = missing
         .into_iter()
         .filter(|(_, it)| !it.starts_with("ReturnCall"))
         .collect();
     assert!(
         missing.is_empty(),
-        "{name}: {} of {} have no place: {:?}",
+        "{name}: {} of {} instructions are missing: {:?}",
         missing.len(),
         before.len(),
         missing.first()
@@ -57,15 +58,15 @@ fn check(name: &str, component: &[u8]) {
 }
 
 #[test]
-fn every_instruction_of_the_original_has_its_place() {
-    for name in ["workout", "bump"] {
+fn every_instruction_of_the_original_has_an_instrumented_offset() {
+    for name in ["workload", "free_lists"] {
         check(name, &fixtures::rust(name));
     }
 }
 
 #[test]
-fn the_side_data_survives_a_cache_and_damage_is_noticed() {
-    let instrumented = instrument(&fixtures::rust("workout"), &Options::default()).unwrap();
+fn the_side_data_can_be_encoded_and_damage_is_detected() {
+    let instrumented = instrument(&fixtures::rust("workload"), &Options::default()).unwrap();
     let bytes = instrumented.meta.to_bytes();
     assert_eq!(
         InstrumentedMeta::from_bytes(&bytes).unwrap(),
@@ -75,7 +76,7 @@ fn the_side_data_survives_a_cache_and_damage_is_noticed() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x40;
         InstrumentedMeta::from_bytes(&damaged).expect_err("a flipped bit");
-        InstrumentedMeta::from_bytes(&bytes[..at]).expect_err("a part");
+        InstrumentedMeta::from_bytes(&bytes[..at]).expect_err("a cut");
     }
     let started = std::time::Instant::now();
     InstrumentedMeta::from_bytes(&bytes).unwrap();

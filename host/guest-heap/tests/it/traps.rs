@@ -1,4 +1,4 @@
-//! A trap looks the same, and the books can be read after it.
+//! Traps have the same backtrace as in the original, and the counts are readable after them.
 
 use guest_heap::{Context, InstrumentedMeta};
 use wasmtime::WasmBacktrace;
@@ -6,9 +6,9 @@ use wasmtime::WasmBacktrace;
 use crate::fixtures;
 use crate::guest::Guest;
 
-/// Frames of the trap that `die` ends in, as offsets in the original component.
-fn backtrace(guest: &mut Guest, how: u32, meta: Option<&InstrumentedMeta>) -> Vec<Option<u32>> {
-    let error = guest.call::<_, ()>("die", (how,)).unwrap_err();
+/// The frames of a trap of this kind, as offsets in the original component.
+fn backtrace(guest: &mut Guest, kind: u32, meta: Option<&InstrumentedMeta>) -> Vec<Option<u32>> {
+    let error = guest.call::<_, ()>("trap", (kind,)).unwrap_err();
     let backtrace = error.downcast_ref::<WasmBacktrace>().expect("a backtrace");
     let frames = backtrace
         .frames()
@@ -24,34 +24,35 @@ fn backtrace(guest: &mut Guest, how: u32, meta: Option<&InstrumentedMeta>) -> Ve
 }
 
 #[test]
-fn four_kinds_of_trap_have_the_same_backtrace_and_leave_the_books_readable() {
-    let bytes = fixtures::rust("workout");
-    for how in 0..4 {
+fn four_kinds_of_traps_keep_the_backtrace_and_the_counts() {
+    let bytes = fixtures::rust("workload");
+    for kind in 0..4 {
         let mut original = Guest::original(&bytes);
-        let expected = backtrace(&mut original, how, None);
+        let expected = backtrace(&mut original, kind, None);
         assert!(expected.len() > 2, "{expected:?}");
 
         let mut guest = Guest::instrumented(&bytes);
         let meta = guest.store.data().recorder.meta().clone();
         assert_eq!(
-            backtrace(&mut guest, how, Some(&meta)),
+            backtrace(&mut guest, kind, Some(&meta)),
             expected,
-            "how {how}"
+            "kind {kind}"
         );
 
         guest
             .call::<_, ()>("drop-kept", ())
-            .expect_err("a dead guest cannot be called");
+            .expect_err("a trapped guest cannot be called");
         let reading = guest.reading();
         let leaked = reading
             .contexts
             .iter()
             .find(|record| record.live_bytes() == 7777);
-        let context = guest
-            .store
-            .data()
-            .recorder
-            .context(&guest.store, leaked.expect("what it died with").index);
+        let context = guest.store.data().recorder.context(
+            &guest.store,
+            leaked
+                .expect("the block that the guest leaked before the trap")
+                .index,
+        );
         assert!(matches!(context, Context::Stack(frames) if frames.len() > 1));
     }
 }

@@ -1,4 +1,4 @@
-//! The right lines for C, where clang and wasi-libc are installed.
+//! Symbols of a guest in C. The tests are skipped without clang and wasi-libc.
 
 use std::fs;
 use std::path::Path;
@@ -9,19 +9,19 @@ use guest_heap::reading::Context;
 use guest_heap::symbols::{Detail, FrameKind, SymbolOptions, Symbols};
 use wasmtime::{Caller, Engine, Linker, Module, Store, WasmBacktrace};
 
-use crate::fixture::sources;
+use crate::lines_guest::sources;
 
 /// The cases of `lines.c`, by their number.
 pub(crate) const CASES: [&str; 5] = ["plain", "inlined", "macro", "through_libc", "callback"];
 
-/// The guest that tells the host of each allocation.
+/// The files and flags of the guest that reports each allocation to the host.
 const PROBED: [&str; 3] = [
     "lines.c",
     "probe.c",
     "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc",
 ];
 
-/// Compiles a guest with these flags; `None` when the compiler or the C library is missing.
+/// Compiles a guest. `None` when the compiler or the C library is missing.
 pub(crate) fn build(folder: &Path, parts: &[&str], debug: &[&str]) -> Option<Vec<u8>> {
     let guest = folder.join("lines.wasm");
     let output = Command::new("clang")
@@ -94,7 +94,7 @@ fn options() -> SymbolOptions {
 }
 
 #[test]
-fn c_leaks_are_named_by_their_line() {
+fn leaks_in_c_are_attributed_to_their_line() {
     let folder = tempfile::tempdir().unwrap();
     for debug in [
         &["-gline-tables-only"][..],
@@ -127,7 +127,7 @@ fn c_leaks_are_named_by_their_line() {
 }
 
 #[test]
-fn without_debug_information_c_leaks_are_named_by_their_function() {
+fn leaks_in_c_without_debug_information_are_attributed_to_their_function() {
     let folder = tempfile::tempdir().unwrap();
     let Some(guest) = build(folder.path(), &PROBED, &["-g0", "-fno-inline"]) else {
         return;

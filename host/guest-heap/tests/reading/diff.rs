@@ -1,11 +1,11 @@
-//! Growth and shrinking, through new instances and new builds.
+//! Diffs, also between instances and between builds.
 
 use guest_heap::diff::{Baseline, Diff};
 use guest_heap::reading::{Context, Reading};
 use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::symbols::Symbols;
 
-use crate::fixture::{books, options, recorded, symbols};
+use crate::lines_guest::{options, reading_of, recorded, symbols};
 use crate::synthetic::{no_symbols, snapshot};
 
 fn listed(changes: &[guest_heap::diff::Change]) -> Vec<(&str, i64, i64, u64)> {
@@ -23,7 +23,7 @@ fn listed(changes: &[guest_heap::diff::Change]) -> Vec<(&str, i64, i64, u64)> {
 }
 
 #[test]
-fn what_grew_and_what_shrank_comes_largest_first() {
+fn the_largest_changes_come_first() {
     let symbols = no_symbols();
     let before = snapshot(
         &symbols,
@@ -60,12 +60,12 @@ fn what_grew_and_what_shrank_comes_largest_first() {
     assert_eq!(
         (cut.growing.len(), cut.shrinking.len(), cut.bytes),
         (1, 1, 270),
-        "the sum is over everything"
+        "the sum covers all groups"
     );
 }
 
 #[test]
-fn nothing_changed_is_an_empty_diff() {
+fn a_diff_without_changes_is_empty() {
     let snapshot = snapshot(&no_symbols(), &[("a", 100, 1)]);
     let diff = Diff::new(&Baseline::new(&snapshot), &snapshot, GroupBy::Trace, 10);
     assert!(diff.growing.is_empty() && diff.shrinking.is_empty());
@@ -76,20 +76,21 @@ fn nothing_changed_is_an_empty_diff() {
 fn a_baseline_outlives_its_instance() {
     let symbols = symbols();
     let allocations = recorded().all();
-    let (reading, contexts) = books(&allocations);
+    let (reading, contexts) = reading_of(&allocations);
     let before = Snapshot::new(
         &reading,
         |index| contexts.get(index as usize).cloned(),
         symbols.clone(),
     );
-    // The next instance meets the same stacks in another order, so that it numbers them differently.
+    // The next instance allocates at the same stacks in another order, so its contexts have other
+    // numbers.
     let reversed: Vec<_> = allocations
         .iter()
         .rev()
         .cloned()
         .chain(recorded().case("closure").to_vec())
         .collect();
-    let (reading, contexts) = books(&reversed);
+    let (reading, contexts) = reading_of(&reversed);
     let after = Snapshot::new(
         &reading,
         |index| contexts.get(index as usize).cloned(),
@@ -118,7 +119,7 @@ fn a_baseline_outlives_its_instance() {
         );
     }
     let lines = Diff::new(&baseline, &after, GroupBy::Line, 10).growing;
-    assert_eq!(lines.len(), 1, "one line, whatever the stacks");
+    assert_eq!(lines.len(), 1, "different stacks, but one line");
 
     let empty = Snapshot::new(&Reading::default(), |_| None, after.symbols().clone());
     let reset = Diff::new(&baseline, &empty, GroupBy::Line, 100);
@@ -127,11 +128,11 @@ fn a_baseline_outlives_its_instance() {
 }
 
 #[test]
-fn between_builds_lines_are_compared_and_stacks_fall_back_to_them() {
-    let (reading, contexts) = books(&recorded().all());
+fn a_diff_between_builds_compares_lines_instead_of_stacks() {
+    let (reading, contexts) = reading_of(&recorded().all());
     let context_of = |index: u32| contexts.get(index as usize).cloned();
     let before = Snapshot::new(&reading, context_of, symbols());
-    // Another build: the same code behind a custom section, so that every offset moves.
+    // Another build: the same code after a custom section, so that every offset changes.
     let shift = [0, 5, 4, b's', b'h', b'i', b'f'];
     let component = &recorded().component;
     let moved: Vec<u8> = [&component[..8], &shift, &component[8..]].concat();
@@ -143,7 +144,7 @@ fn between_builds_lines_are_compared_and_stacks_fall_back_to_them() {
                 .map(|offset| offset + shift.len() as u32)
                 .collect(),
         )),
-        special => Some(special),
+        synthetic => Some(synthetic),
     };
     let after = Snapshot::new(&reading, shifted, other);
     let baseline = Baseline::new(&before);

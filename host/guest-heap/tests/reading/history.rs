@@ -1,4 +1,4 @@
-//! Fifteen minutes by line within two megabytes, whatever the guest does.
+//! A history covers 15 minutes by line in at most 2 MiB, whatever the guest does.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use guest_heap::snapshot::GroupBy;
 
 use crate::synthetic::{no_symbols, snapshot};
 
-const LIMIT: usize = 2 * 1024 * 1024;
+const MAX_HISTORY_BYTES: usize = 2 * 1024 * 1024;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The points of one line, as seconds and bytes.
+/// The points of one line.
 fn points<'a>(series: &'a [Series], location: &str) -> &'a [(Duration, u64)] {
     &series
         .iter()
@@ -24,7 +24,7 @@ fn points<'a>(series: &'a [Series], location: &str) -> &'a [(Duration, u64)] {
         .points
 }
 
-/// A sequence of numbers that looks random and is the same each time.
+/// A deterministic sequence of pseudo-random numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -38,7 +38,7 @@ impl Numbers {
 }
 
 #[test]
-fn growth_since_any_second_needs_no_baseline() {
+fn growth_since_any_second_is_available_without_a_baseline() {
     let symbols = no_symbols();
     let mut history = History::new();
     assert!(history.since(seconds(5), GroupBy::Line, 10).is_none());
@@ -82,7 +82,7 @@ fn growth_since_any_second_needs_no_baseline() {
             seconds(599),
             6390
         ),
-        "no further than it reaches"
+        "the diff covers no more than the history"
     );
     assert_eq!(history.resolution(), seconds(1));
 }
@@ -107,7 +107,7 @@ fn series_are_the_lines_that_grew_most_and_one_for_the_rest() {
     assert_eq!(
         points(&series, "late")[49],
         (seconds(49), 0),
-        "zeros before it appeared"
+        "a series is zero before its line appears"
     );
     assert_eq!(points(&series, "late")[99], (seconds(99), 9900));
     assert_eq!(points(&series, OTHER)[99], (seconds(99), 9000 + 901));
@@ -133,7 +133,7 @@ fn only_the_window_is_kept() {
         points(&series, "leak")[0],
         (seconds(1999) - WINDOW, 1999 - WINDOW.as_secs())
     );
-    // A clock that stands still or runs backwards adds nothing.
+    // A reading with an earlier time adds nothing.
     history.push(seconds(1000), &snapshot(&symbols, &[("leak", 1, 1)]));
     assert_eq!(
         history
@@ -147,7 +147,7 @@ fn only_the_window_is_kept() {
 }
 
 #[test]
-fn a_new_instance_is_a_fall_to_its_own_size() {
+fn a_new_instance_appears_as_a_reduction_to_its_size() {
     let symbols = no_symbols();
     let mut history = History::new();
     history.push(
@@ -179,21 +179,22 @@ fn call_stacks_are_kept_once_a_minute() {
     assert_eq!(diff.bytes, ago.as_secs() as i64 * 10);
 }
 
-/// Runs an hour of readings and checks the bound, the sums and the cost at every step.
+/// Pushes one reading for each of `readings` seconds. Checks the bound, the sums and the covered
+/// time, and prints the cost.
 fn check_bounds(
     name: &str,
-    hour: u64,
+    readings: u64,
     mut places: impl FnMut(u64) -> Vec<(String, u64, u64)>,
 ) -> History {
     let symbols = no_symbols();
     let mut history = History::new();
     let mut largest = 0;
     let mut spent = Duration::ZERO;
-    for second in 0..hour {
+    for second in 0..readings {
         let snapshot = snapshot(&symbols, &places(second));
-        let begun = Instant::now();
+        let started = Instant::now();
         history.push(seconds(second), &snapshot);
-        spent += begun.elapsed();
+        spent += started.elapsed();
         largest = largest.max(history.memory_bytes());
         if second % 300 == 299 {
             let series = history.series(20, usize::MAX);
@@ -212,9 +213,9 @@ fn check_bounds(
     println!(
         "{name}: at most {largest} bytes, {:?} resolution, {} µs a reading",
         history.resolution(),
-        spent.as_micros() / u128::from(hour)
+        spent.as_micros() / u128::from(readings)
     );
-    assert!(largest <= LIMIT, "{name}: {largest} bytes");
+    assert!(largest <= MAX_HISTORY_BYTES, "{name}: {largest} bytes");
     history
 }
 
@@ -234,7 +235,7 @@ fn thousands_of_lines_that_all_change_stay_within_the_bound() {
     });
     assert!(
         history.resolution() > seconds(1) && history.resolution() <= seconds(30),
-        "time gives way: {:?}",
+        "a merge must reduce the resolution: {:?}",
         history.resolution()
     );
 }
@@ -264,7 +265,7 @@ fn names_of_any_length_stay_within_the_bound() {
 }
 
 #[test]
-fn the_smallest_lines_are_folded_and_a_leak_among_them_comes_up() {
+fn the_smallest_lines_are_merged_and_a_leak_among_them_gets_a_series() {
     let history = check_bounds("a leak among 2,000 lines", 900, |second| {
         let mut places: Vec<_> = (0..2000)
             .map(|line| (format!("steady:{line}"), 2000 + line, 1))
@@ -290,8 +291,8 @@ fn the_smallest_lines_are_folded_and_a_leak_among_them_comes_up() {
 }
 
 #[test]
-fn a_quiet_guest_costs_next_to_nothing() {
-    let history = check_bounds("20 lines of which 3 change", 1800, |second| {
+fn the_history_of_a_quiet_guest_is_small() {
+    let history = check_bounds("20 lines, 3 of them change", 1800, |second| {
         (0..20)
             .map(|line| {
                 (
@@ -311,7 +312,7 @@ fn a_quiet_guest_costs_next_to_nothing() {
 }
 
 #[test]
-fn since_is_right_for_lines_that_rise_and_fall() {
+fn since_is_exact_for_lines_that_rise_and_fall() {
     let symbols = no_symbols();
     let mut history = History::new();
     let mut numbers = Numbers(7);
@@ -321,7 +322,7 @@ fn since_is_right_for_lines_that_rise_and_fall() {
     for second in 0..300 {
         for (line, bytes) in held.iter_mut().enumerate() {
             *bytes = match numbers.below(12) {
-                // A clear, and a burst.
+                // A reset, and a burst.
                 0 => 0,
                 1 => *bytes + 1_000_000,
                 _ if line == 4 => 5000,

@@ -1,4 +1,4 @@
-//! The profile as others read it: by a protobuf decoder and by Go's pprof.
+//! The pprof profile, as a protobuf decoder and Go's pprof read it.
 
 #[path = "../../src/pprof/proto.rs"]
 mod proto;
@@ -15,11 +15,11 @@ use guest_heap::reading::Context;
 use guest_heap::snapshot::Snapshot;
 use prost::Message as _;
 
-use crate::fixture::{books, recorded, symbols};
+use crate::lines_guest::{reading_of, recorded, symbols};
 use crate::synthetic::{no_symbols, snapshot};
 
 fn real() -> Snapshot {
-    let (reading, contexts) = books(&recorded().all());
+    let (reading, contexts) = reading_of(&recorded().all());
     Snapshot::new(
         &reading,
         |index| contexts.get(index as usize).cloned(),
@@ -27,7 +27,7 @@ fn real() -> Snapshot {
     )
 }
 
-/// Two guests: one with stacks, and one without a stack of its own.
+/// A profile of two guests: one with call stacks, and one with a synthetic context.
 fn profile_of_two() -> (Vec<u8>, Snapshot, Snapshot) {
     let (first, second) = (
         real(),
@@ -46,7 +46,7 @@ fn decode(gzipped: &[u8]) -> proto::Profile {
 }
 
 #[test]
-fn the_sums_of_the_profile_are_the_snapshots() {
+fn the_profile_has_the_sums_of_the_snapshots() {
     let (encoded, first, second) = profile_of_two();
     let profile = decode(&encoded);
     let text = |index: i64| profile.string_table[index as usize].as_str();
@@ -95,7 +95,7 @@ fn the_sums_of_the_profile_are_the_snapshots() {
 }
 
 #[test]
-fn the_stacks_of_the_profile_are_the_snapshots() {
+fn the_profile_has_the_stacks_of_the_snapshots() {
     let (encoded, first, _) = profile_of_two();
     let profile = decode(&encoded);
     let text = |index: i64| profile.string_table[index as usize].as_str();
@@ -112,7 +112,7 @@ fn the_stacks_of_the_profile_are_the_snapshots() {
     assert_eq!(
         locations.len(),
         profile.location.len(),
-        "every id is its own"
+        "every id is unique"
     );
     let of_samples = profile.sample.iter().take(first.entries().len());
     for (sample, entry) in of_samples.zip(first.entries()) {
@@ -162,7 +162,7 @@ fn the_stacks_of_the_profile_are_the_snapshots() {
 }
 
 #[test]
-fn an_empty_profile_is_one_too() {
+fn an_empty_profile_is_valid() {
     let profile = decode(&ProfileBuilder::new(SystemTime::now()).encode());
     assert_eq!((profile.sample.len(), profile.sample_type.len()), (0, 4));
 }
@@ -204,11 +204,11 @@ fn go_reads_the_profile() {
         top.contains("lines::plain_vector") && top.contains("arguments of leak#on-request"),
         "{top}"
     );
-    // The allocator's own frames are dropped, so that it is not what holds everything.
+    // pprof drops the allocator's frames: otherwise the allocator would hold everything.
     for allocator in ["__rust_alloc", "grow_impl_runtime", "Global"] {
         assert!(!top.contains(allocator), "{allocator}: {top}");
     }
-    assert!(!top.contains(" ::"), "names keep their types: {top}");
+    assert!(!top.contains(" ::"), "names lose their types: {top}");
 
     let raw = pprof(&["-raw"]).unwrap();
     assert!(

@@ -1,11 +1,11 @@
-//! Groups, their order, and that nothing is lost between a reading and its groups.
+//! Snapshots: groups, their order, and the agreement of their sums with the reading.
 
 use guest_heap::snapshot::{GroupBy, Snapshot, Usage};
 
-use crate::fixture::{books, recorded, symbols};
+use crate::lines_guest::{reading_of, recorded, symbols};
 use crate::synthetic::{no_symbols, snapshot};
 
-const EVERY: [GroupBy; 4] = [
+const ALL_GROUPINGS: [GroupBy; 4] = [
     GroupBy::Line,
     GroupBy::Function,
     GroupBy::File,
@@ -13,7 +13,7 @@ const EVERY: [GroupBy; 4] = [
 ];
 
 fn real() -> Snapshot {
-    let (reading, contexts) = books(&recorded().all());
+    let (reading, contexts) = reading_of(&recorded().all());
     Snapshot::new(
         &reading,
         |index| contexts.get(index as usize).cloned(),
@@ -35,7 +35,7 @@ fn every_grouping_adds_up_to_the_reading() {
         totals.live_bytes > 50_000 && totals.contexts > 30,
         "{totals:?}"
     );
-    for by in EVERY {
+    for by in ALL_GROUPINGS {
         let groups = snapshot.top(by, usize::MAX);
         assert_eq!(
             sum(groups.iter().map(|group| group.usage)),
@@ -55,7 +55,7 @@ fn every_grouping_adds_up_to_the_reading() {
 }
 
 #[test]
-fn files_and_functions_are_the_users_own() {
+fn groups_by_file_and_function_name_the_users_code() {
     let snapshot = real();
     let files: Vec<String> = snapshot
         .top(GroupBy::File, 9)
@@ -64,7 +64,11 @@ fn files_and_functions_are_the_users_own() {
         .collect();
     assert_eq!(
         files,
-        ["src/lib.rs", "depot/src/lib.rs", "shelf/src/lib.rs"]
+        [
+            "src/lib.rs",
+            "inner-crate/src/lib.rs",
+            "middle-crate/src/lib.rs"
+        ]
     );
     let functions = snapshot.top(GroupBy::Function, usize::MAX);
     assert!(
@@ -77,7 +81,7 @@ fn files_and_functions_are_the_users_own() {
 }
 
 #[test]
-fn only_traces_carry_frames_and_the_limit_keeps_the_largest() {
+fn only_traces_have_frames_and_the_limit_keeps_the_largest() {
     let snapshot = real();
     let traces = snapshot.top(GroupBy::Trace, 3);
     assert_eq!(traces.len(), 3);
@@ -91,8 +95,8 @@ fn only_traces_carry_frames_and_the_limit_keeps_the_largest() {
 }
 
 #[test]
-fn what_no_context_accounts_for_is_shown_as_such() {
-    let (mut reading, contexts) = books(recorded().case("plain_vector"));
+fn bytes_without_a_context_are_unattributed() {
+    let (mut reading, contexts) = reading_of(recorded().case("plain_vector"));
     reading.totals.live_bytes += 77;
     reading.totals.live_objects += 2;
     let whole = Snapshot::new(
@@ -107,7 +111,7 @@ fn what_no_context_accounts_for_is_shown_as_such() {
         ("unattributed", 77)
     );
 
-    // A context whose stack was not taken yet.
+    // The stack of the context is not captured yet.
     let unknown = Snapshot::new(&reading, |_| None, symbols());
     let lines = unknown.top(GroupBy::Line, 9);
     assert_eq!(
@@ -117,10 +121,10 @@ fn what_no_context_accounts_for_is_shown_as_such() {
 }
 
 #[test]
-fn what_was_freed_is_allocated_but_not_live() {
+fn freed_blocks_count_as_allocated_but_not_as_live() {
     let snapshot = snapshot(&no_symbols(), &[("a", 50, 2), ("gone", 0, 0)]);
     let lines = snapshot.top(GroupBy::Line, 9);
-    assert_eq!(lines.len(), 1, "a place that holds nothing is not listed");
+    assert_eq!(lines.len(), 1, "a place without live blocks is listed");
     let expected = Usage {
         live_bytes: 50,
         live_objects: 2,
@@ -128,7 +132,11 @@ fn what_was_freed_is_allocated_but_not_live() {
         allocated_objects: 3,
     };
     assert_eq!(lines[0].usage, expected);
-    assert_eq!(snapshot.entries().len(), 2, "but what it allocated is kept");
+    assert_eq!(
+        snapshot.entries().len(),
+        2,
+        "an entry without live blocks is missing"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Books made up by a test, attributed to named places without any guest.
+//! Snapshots without a guest, whose contexts are all synthetic.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use guest_heap::reading::{Context, ContextRecord, Reading, Totals};
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::{SymbolOptions, Symbols};
 
-/// Symbols of a module without code.
+/// The symbols of an empty module.
 pub(crate) fn no_symbols() -> Arc<Symbols> {
     Arc::new(Symbols::new(b"\0asm\x01\0\0\0", SymbolOptions::default()).unwrap())
 }
 
-/// A snapshot in which each place holds so many bytes in so many blocks.
+/// A snapshot of these places, each with its live bytes and its live blocks.
 pub(crate) fn snapshot<Place: AsRef<str>>(
     symbols: &Arc<Symbols>,
     places: &[(Place, u64, u64)],
@@ -20,8 +20,8 @@ pub(crate) fn snapshot<Place: AsRef<str>>(
     let mut reading = Reading::default();
     let mut contexts = HashMap::new();
     for (index, (place, bytes, objects)) in (0..).zip(places) {
-        contexts.insert(index, Context::Special(Arc::from(place.as_ref())));
-        // Something was freed in every context, to tell live from allocated.
+        contexts.insert(index, Context::Synthetic(Arc::from(place.as_ref())));
+        // Every context has also freed a block, so that live and allocated differ.
         reading.contexts.push(ContextRecord {
             index,
             allocated_bytes: bytes + 1000,

@@ -1,175 +1,153 @@
-//! What snapshots are compared with: one baseline without a name, which each diff replaces, and named ones, which
-//! stay, so that several people can compare at once.
+//! Baselines that later heaps are compared with.
+//!
+//! One baseline has no name, and each diff replaces it. Named baselines stay until they are
+//! deleted, so several people can compare at the same time.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use guest_heap::diff::Baseline;
 use jiff::Timestamp;
 
-use super::Attributed;
+use super::PluginHeap;
+use crate::history::PluginSample;
 use plugin_host::driver::handle::Plugin;
 
-/// Named baselines that are kept at once.
-pub const MOST: usize = 32;
+/// The most named baselines that are stored.
+pub const MAX_NAMED_BASELINES: usize = 32;
 
-/// A moment to compare with.
+/// All plugins at one time.
 #[derive(Debug, Clone)]
-pub struct Moment {
+pub struct LabBaseline {
     /// When it was taken.
     pub taken_at: Timestamp,
     /// Requests that the service had served.
     pub requests: u64,
-    /// What each plugin held.
-    pub plugins: BTreeMap<String, PluginMoment>,
+    /// Every plugin by its id.
+    pub plugins: BTreeMap<String, PluginBaseline>,
 }
 
-/// One plugin at that moment.
+/// One plugin at the time of a baseline.
 #[derive(Debug, Clone)]
-pub struct PluginMoment {
-    /// Its heap; none when it kept no books.
+pub struct PluginBaseline {
+    /// Its heap; `None` if the heap was not profiled or could not be read.
     pub heap: Option<Arc<Baseline>>,
     /// Its numbers.
-    pub marks: Marks,
+    pub sample: PluginSample,
 }
 
-/// The numbers of one plugin at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Linear memory in bytes.
-    pub linear_bytes: u64,
-    /// Live bytes.
-    pub heap_live_bytes: u64,
-    /// Objects that the pattern holds.
-    pub retained_objects: u64,
-    /// Whose they are: an id can be given to another plugin.
-    pub life: u64,
-    /// Which instance it was.
-    pub generation: u64,
-    /// Requests that it had been offered.
-    pub requests: u64,
-}
-
-impl Marks {
-    /// The numbers of a plugin now.
-    pub fn of(plugin: &Plugin) -> Self {
-        let reading = plugin.reading();
-        Marks {
-            linear_bytes: reading.linear.bytes,
-            heap_live_bytes: reading.heap_live.unwrap_or(0),
-            retained_objects: reading.retained.objects,
-            life: plugin.life(),
-            generation: reading.generation,
-            requests: reading.requests,
-        }
-    }
-}
-
-impl Moment {
-    /// Now: every plugin, with its heap where it keeps books.
-    pub fn now(plugins: &[Arc<Plugin>], heaps: &[Attributed], requests: u64) -> Self {
-        let of = |plugin: &Arc<Plugin>| {
-            let heap = heaps.iter().find(|a| a.plugin.id() == plugin.id());
-            PluginMoment {
-                heap: heap.map(|a| Arc::new(Baseline::new(&a.snapshot))),
-                marks: Marks::of(plugin),
+impl LabBaseline {
+    /// A baseline of these plugins and heaps. `requests` are those that the service has served.
+    pub fn now(plugins: &[Arc<Plugin>], heaps: &[PluginHeap], requests: u64) -> Self {
+        let plugin_baseline = |plugin: &Arc<Plugin>| {
+            let heap = heaps.iter().find(|h| h.plugin.id() == plugin.id());
+            PluginBaseline {
+                heap: heap.map(|h| Arc::new(Baseline::new(&h.snapshot))),
+                sample: PluginSample::of(plugin),
             }
         };
-        Moment {
+        LabBaseline {
             taken_at: Timestamp::now(),
             requests,
-            plugins: plugins.iter().map(|p| (p.id().to_owned(), of(p))).collect(),
+            plugins: plugins
+                .iter()
+                .map(|p| (p.id().to_owned(), plugin_baseline(p)))
+                .collect(),
         }
     }
 
-    /// What a plugin held; nothing of one that had its id before.
-    pub fn of(&self, plugin: &Plugin) -> Option<&PluginMoment> {
-        let moment = self.plugins.get(plugin.id());
-        moment.filter(|m| m.marks.life == plugin.life())
+    /// The baseline of one plugin. `None` if the id belonged to another plugin then.
+    pub fn of(&self, plugin: &Plugin) -> Option<&PluginBaseline> {
+        let baseline = self.plugins.get(plugin.id());
+        baseline.filter(|b| b.sample.incarnation == plugin.incarnation())
     }
 
-    /// Live bytes of all plugins together.
+    /// Live bytes of all plugins.
     pub fn live_bytes(&self) -> u64 {
-        self.plugins.values().map(|p| p.marks.heap_live_bytes).sum()
+        let live = |plugin: &PluginBaseline| plugin.sample.heap_live_bytes;
+        self.plugins.values().map(live).sum()
     }
 }
 
-/// All baselines.
+/// The stored baselines.
 #[derive(Debug, Default)]
-pub struct Baselines(Mutex<Kept>);
+pub struct Baselines(Mutex<Stored>);
 
 #[derive(Debug, Default)]
-struct Kept {
-    unnamed: Option<Arc<Moment>>,
-    named: BTreeMap<String, Arc<Moment>>,
+struct Stored {
+    unnamed: Option<Arc<LabBaseline>>,
+    named: BTreeMap<String, Arc<LabBaseline>>,
 }
 
-/// There are [`MOST`] named baselines already.
+/// There are [`MAX_NAMED_BASELINES`] named baselines already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub struct TooManyBaselines;
 
 impl Baselines {
-    /// Puts a moment in the place of the baseline without a name, and gives back the one that was there.
-    pub fn replace(&self, moment: Moment) -> Option<Arc<Moment>> {
-        self.lock().unnamed.replace(Arc::new(moment))
+    /// Replaces the baseline without a name, and returns the previous one.
+    pub fn replace(&self, baseline: LabBaseline) -> Option<Arc<LabBaseline>> {
+        self.lock().unnamed.replace(Arc::new(baseline))
     }
 
-    /// The named one.
-    pub fn get(&self, name: &str) -> Option<Arc<Moment>> {
+    /// The baseline of this name.
+    pub fn get(&self, name: &str) -> Option<Arc<LabBaseline>> {
         self.lock().named.get(name).cloned()
     }
 
-    /// All names with their moments.
-    pub fn named(&self) -> BTreeMap<String, Arc<Moment>> {
+    /// All named baselines by name.
+    pub fn named(&self) -> BTreeMap<String, Arc<LabBaseline>> {
         self.lock().named.clone()
     }
 
-    /// Keeps a moment under a name; one of that name is replaced.
+    /// Stores a baseline under a name, in place of an earlier one of that name.
     ///
     /// # Errors
     ///
-    /// [`Full`], and nothing has changed.
-    pub fn put(&self, name: &str, moment: Moment) -> Result<Arc<Moment>, Full> {
-        let mut kept = self.lock();
-        if kept.named.len() >= MOST && !kept.named.contains_key(name) {
-            return Err(Full);
+    /// [`TooManyBaselines`]; then nothing has changed.
+    pub fn put(
+        &self,
+        name: &str,
+        baseline: LabBaseline,
+    ) -> Result<Arc<LabBaseline>, TooManyBaselines> {
+        let mut stored = self.lock();
+        if stored.named.len() >= MAX_NAMED_BASELINES && !stored.named.contains_key(name) {
+            return Err(TooManyBaselines);
         }
-        let moment = Arc::new(moment);
-        kept.named.insert(name.to_owned(), moment.clone());
-        Ok(moment)
+        let baseline = Arc::new(baseline);
+        stored.named.insert(name.to_owned(), baseline.clone());
+        Ok(baseline)
     }
 
-    /// Forgets a named one; says whether there was one.
+    /// Deletes a named baseline. `false` if there is none of this name.
     pub fn remove(&self, name: &str) -> bool {
         self.lock().named.remove(name).is_some()
     }
 
-    /// Forgets what plugins held that are not loaded any more: their symbols with it.
-    pub fn keep_only(&self, plugins: &[Arc<Plugin>]) {
-        let loaded = |id: &String, life: u64| {
-            let at = plugins.binary_search_by(|p| p.id().cmp(id));
-            at.ok()
-                .and_then(|at| plugins.get(at))
-                .is_some_and(|p| p.life() == life)
+    /// Drops all other plugins from the baselines, and their symbols with them. `plugins` are in
+    /// the order of their ids.
+    pub fn retain_loaded(&self, plugins: &[Arc<Plugin>]) {
+        let is_loaded = |id: &String, baseline: &PluginBaseline| {
+            let index = plugins.binary_search_by(|p| p.id().cmp(id));
+            let plugin = index.ok().and_then(|index| plugins.get(index));
+            plugin.is_some_and(|p| p.incarnation() == baseline.sample.incarnation)
         };
-        let mut kept = self.lock();
-        let Kept { unnamed, named } = &mut *kept;
-        for moment in unnamed.iter_mut().chain(named.values_mut()) {
-            let stale = |(id, m): (&String, &PluginMoment)| !loaded(id, m.marks.life);
-            if moment.plugins.iter().any(stale) {
-                Arc::make_mut(moment)
-                    .plugins
-                    .retain(|id, m| loaded(id, m.marks.life));
+        let mut stored = self.lock();
+        let Stored { unnamed, named } = &mut *stored;
+        for baseline in unnamed.iter_mut().chain(named.values_mut()) {
+            let mut plugins = baseline.plugins.iter();
+            if !plugins.all(|(id, plugin)| is_loaded(id, plugin)) {
+                let baseline = Arc::make_mut(baseline);
+                baseline.plugins.retain(|id, plugin| is_loaded(id, plugin));
             }
         }
     }
 
-    /// Forgets all.
+    /// Deletes all baselines.
     pub fn clear(&self) {
-        *self.lock() = Kept::default();
+        *self.lock() = Stored::default();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Stored> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,8 +156,8 @@ impl Baselines {
 mod tests {
     use super::*;
 
-    fn moment(requests: u64) -> Moment {
-        Moment {
+    fn baseline(requests: u64) -> LabBaseline {
+        LabBaseline {
             taken_at: Timestamp::UNIX_EPOCH,
             requests,
             plugins: BTreeMap::new(),
@@ -187,26 +165,49 @@ mod tests {
     }
 
     #[test]
-    fn each_diff_replaces_the_unnamed_one_and_leaves_the_named() {
+    fn a_diff_replaces_the_unnamed_baseline_and_leaves_the_named_ones() {
         let baselines = Baselines::default();
-        assert!(baselines.replace(moment(1)).is_none());
-        baselines.put("mine", moment(2)).unwrap();
-        assert_eq!(baselines.replace(moment(3)).unwrap().requests, 1);
+        assert!(baselines.replace(baseline(1)).is_none());
+        baselines.put("mine", baseline(2)).unwrap();
+        assert_eq!(baselines.replace(baseline(3)).unwrap().requests, 1);
         assert_eq!(baselines.get("mine").unwrap().requests, 2);
         baselines.clear();
         assert!(baselines.get("mine").is_none());
-        assert!(baselines.replace(moment(4)).is_none());
+        assert!(baselines.replace(baseline(4)).is_none());
     }
 
     #[test]
-    fn the_number_of_names_is_bounded() {
+    fn the_number_of_named_baselines_is_bounded() {
         let baselines = Baselines::default();
-        for n in 0..MOST {
-            baselines.put(&n.to_string(), moment(0)).unwrap();
+        for n in 0..MAX_NAMED_BASELINES {
+            baselines.put(&n.to_string(), baseline(0)).unwrap();
         }
-        assert_eq!(baselines.put("one more", moment(0)).unwrap_err(), Full);
-        assert!(baselines.put("0", moment(9)).is_ok());
+        assert_eq!(
+            baselines.put("one more", baseline(0)).unwrap_err(),
+            TooManyBaselines
+        );
+        assert!(baselines.put("0", baseline(9)).is_ok());
         assert!(baselines.remove("0") && !baselines.remove("0"));
-        assert!(baselines.put("one more", moment(0)).is_ok());
+        assert!(baselines.put("one more", baseline(0)).is_ok());
+    }
+
+    #[test]
+    fn plugins_that_are_not_loaded_are_dropped_from_all_baselines() {
+        let with_plugin = |requests| {
+            let mut baseline = baseline(requests);
+            let plugin = PluginBaseline {
+                heap: None,
+                sample: PluginSample::default(),
+            };
+            baseline.plugins.insert("cache".to_owned(), plugin);
+            baseline
+        };
+        let baselines = Baselines::default();
+        baselines.replace(with_plugin(1));
+        let named = baselines.put("mine", with_plugin(2)).unwrap();
+        baselines.retain_loaded(&[]);
+        assert!(baselines.get("mine").unwrap().plugins.is_empty());
+        assert!(baselines.replace(baseline(3)).unwrap().plugins.is_empty());
+        assert_eq!(named.plugins.len(), 1, "a reader keeps its own copy");
     }
 }

@@ -1,158 +1,149 @@
-//! The histories: one reading of every plugin a second, of what has changed.
+//! The histories of the heaps: one point per second for each plugin whose heap has changed.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use guest_heap::snapshot::Snapshot;
 
-use super::{Heaps, Pushed, Unexplained, View, account, read};
+use super::Heaps;
+use super::tracked::{LastPoint, PendingReading};
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
 use plugin_host::registry::Registry;
 use process_memory::allocator;
 
 /// A plugin that does not answer within this time is left out of one sample.
-const PATIENCE: Duration = Duration::from_millis(400);
+const READ_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Plugins that are read at the same time.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_READINGS: usize = 8;
 
-/// A history gets a point at least this often, changed or not.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The most time between two points of a history, whether the heap has changed or not.
+const MAX_POINT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A reading this young answers questions about the history, so that asking often does not fill it.
-const FRESH: Duration = Duration::from_millis(100);
+/// A point this young answers a query, so frequent queries do not fill the history.
+const MAX_REUSED_POINT_AGE: Duration = Duration::from_millis(100);
 
-/// Why a reading goes into the history.
+/// Why a point is added to a history.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Occasion {
+enum Trigger {
     /// A second has passed.
     Clock,
-    /// Somebody asks what the history says.
-    Question,
+    /// A caller is about to read the history.
+    Query,
 }
 
 impl Heaps {
-    /// Takes one reading of every plugin into its history. Meant to be called once a second.
-    pub async fn sample(&self, registry: &Registry) {
+    /// Adds one point to the history of every plugin whose heap has changed. Called once a second.
+    pub(crate) async fn sample(&self, registry: &Registry) {
         let plugins = registry.plugins();
-        self.keep_only(&plugins);
-        // Some are waited for, and those behind them are not to be late for that.
+        self.retain_loaded(&plugins);
+        // Several at a time, so a slow plugin does not delay the ones after it.
         let mut samples = FuturesUnordered::new();
         for plugin in plugins.iter() {
-            samples.push(self.sample_or_say(plugin));
-            if samples.len() == AT_ONCE {
+            samples.push(self.sample_and_log(plugin));
+            if samples.len() == MAX_CONCURRENT_READINGS {
                 samples.next().await;
             }
         }
         while samples.next().await.is_some() {}
-        if self.released.swap(false, Ordering::Relaxed) {
-            // Some milliseconds, and nobody waits for it.
+        if self.dropped_line_tables.swap(false, Ordering::Relaxed) {
+            // Takes some milliseconds, and no caller waits for it.
             tokio::task::spawn_blocking(allocator::release_free_pages);
         }
     }
 
-    async fn sample_or_say(&self, plugin: &Arc<Plugin>) {
-        if let Err(error) = self.sample_one(plugin, Occasion::Clock).await {
-            tracing::debug!(plugin = plugin.id(), %error, "no sample of its heap");
+    async fn sample_and_log(&self, plugin: &Arc<Plugin>) {
+        if let Err(error) = self.sample_one(plugin, Trigger::Clock).await {
+            tracing::debug!(plugin = plugin.id(), %error, "heap not sampled");
         }
     }
 
-    /// Brings a plugin's history up to this moment, before it is asked about.
+    /// Adds a point of the current heap to a plugin's history, before a caller reads it.
     ///
     /// # Errors
     ///
-    /// As [`Heaps::snapshot`].
-    pub async fn freshen(&self, plugin: &Arc<Plugin>) -> Result<(), PluginError> {
-        self.sample_one(plugin, Occasion::Question).await
+    /// Those of [`Heaps::snapshot`].
+    pub async fn update_history(&self, plugin: &Arc<Plugin>) -> Result<(), PluginError> {
+        self.sample_one(plugin, Trigger::Query).await
     }
 
-    async fn sample_one(
-        &self,
-        plugin: &Arc<Plugin>,
-        occasion: Occasion,
-    ) -> Result<(), PluginError> {
-        let view = self.view(plugin);
-        let asked = occasion == Occasion::Question;
-        let mut known = if asked {
-            view.books.lock().await
+    async fn sample_one(&self, plugin: &Arc<Plugin>, trigger: Trigger) -> Result<(), PluginError> {
+        let heap = self.tracked(plugin);
+        let is_query = trigger == Trigger::Query;
+        let mut reader = if is_query {
+            heap.reader.lock().await
         } else {
-            // One that somebody else is reading will be read in a second.
-            match view.books.try_lock() {
-                Ok(known) => known,
+            // A heap that another caller reads at this moment is sampled a second later.
+            match heap.reader.try_lock() {
+                Ok(reader) => reader,
                 Err(_) => return Ok(()),
             }
         };
         let now = self.now();
         let published = plugin.reading();
-        if asked && known.pushed.is_some_and(|last| now < last.at + FRESH) {
+        let last_point = reader.last_point;
+        if is_query && last_point.is_some_and(|last| now < last.at + MAX_REUSED_POINT_AGE) {
             return Ok(());
         }
-        // What the history knows counts here, not what somebody has been told meanwhile.
-        let quiet = published.generation == known.generation
-            && known.pushed.is_some_and(|last| {
-                now < last.at + HEARTBEAT && Some(last.live_bytes) == published.heap_live
+        // Compared with the history's last point: a snapshot for another caller adds no point.
+        let is_unchanged = published.generation == reader.generation
+            && last_point.is_some_and(|last| {
+                now < last.at + MAX_POINT_INTERVAL && Some(last.live_bytes) == published.heap_live
             });
-        if quiet && !asked {
-            // Nobody needs the line tables until something new comes up.
-            if let Some((_, symbols)) = &known.symbols {
+        if is_unchanged && !is_query {
+            // No caller needs the line tables until the heap changes.
+            if let Some((_, symbols)) = &reader.symbols {
                 if symbols.release_parsed() {
-                    self.released.store(true, Ordering::Relaxed);
+                    self.dropped_line_tables.store(true, Ordering::Relaxed);
                 }
-                account(&view, &known, symbols);
+                heap.count_symbols(&reader);
             }
             return Ok(());
         }
-        let idle = !asked && known.symbols.is_none() && published.requests == 0;
-        let unexplained = known.unexplained.as_ref().map(|u| u.generation);
-        if idle && unexplained == Some(published.generation) {
+        let is_idle = !is_query && reader.symbols.is_none() && published.requests == 0;
+        let pending = reader.pending.as_ref().map(|p| p.generation);
+        if is_idle && pending == Some(published.generation) {
             return Ok(());
         }
-        // One that is busy will be read in a second.
-        let Ok(answer) = tokio::time::timeout(PATIENCE, read(plugin, &mut known)).await else {
+        // A busy plugin is sampled a second later.
+        let Ok(read) = tokio::time::timeout(READ_TIMEOUT, reader.read(plugin)).await else {
             return Ok(());
         };
-        let Some((origin, reading)) = answer? else {
+        let Some((origin, reading)) = read? else {
             return Ok(());
         };
-        if idle {
-            known.unexplained = Some(Unexplained {
+        if is_idle {
+            reader.pending = Some(PendingReading {
                 at: now,
-                generation: known.generation,
+                generation: reader.generation,
                 reading,
             });
             return Ok(());
         }
-        // One after the other: each takes a thread, and nobody waits for it.
-        let _turn = if asked {
+        // Samples are symbolized one at a time: each takes a thread, and no caller waits for them.
+        let _turn = if is_query {
             None
         } else {
-            Some(self.explaining.lock().await)
+            Some(self.symbolizing.lock().await)
         };
-        let current = known.generation;
-        let first = known.unexplained.take();
-        if let Some(first) = first.filter(|first| first.generation == current) {
-            let snapshot = self
-                .explain(&view, &mut known, origin.clone(), first.reading)
+        let current = reader.generation;
+        let pending = reader.pending.take();
+        if let Some(first) = pending.filter(|pending| pending.generation == current) {
+            let snapshot = reader
+                .symbolize(&self.loader, origin.clone(), first.reading)
                 .await?;
-            push(&view, first.at, &snapshot);
+            heap.push(first.at, &snapshot);
         }
-        let snapshot = self.explain(&view, &mut known, origin, reading).await?;
-        push(&view, now, &snapshot);
-        known.pushed = Some(Pushed {
+        let snapshot = reader.symbolize(&self.loader, origin, reading).await?;
+        heap.count_symbols(&reader);
+        heap.push(now, &snapshot);
+        reader.last_point = Some(LastPoint {
             at: now,
             live_bytes: snapshot.totals().live_bytes,
         });
         Ok(())
     }
-}
-
-fn push(view: &View, at: Duration, snapshot: &Snapshot) {
-    let mut history = view.history.lock().unwrap_or_else(PoisonError::into_inner);
-    history.push(at, snapshot);
-    let bytes = history.memory_bytes() as u64;
-    view.history_bytes.store(bytes, Ordering::Relaxed);
 }

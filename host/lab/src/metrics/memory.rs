@@ -1,23 +1,26 @@
-//! Growth, forecast and ledger, as the host worked them out.
+//! Metrics of growth, forecast and ledger.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus::{Gauge, IntGauge};
 
-use crate::growth::Growth;
+use crate::forecast::Forecast;
 use crate::ledger::Ledger;
-use telemetry::metrics::family::{About, Family};
+use telemetry::metrics::family::{Family, MetricDesc};
 use telemetry::metrics::{MetricsRegistry, gauge_value};
 
-/// What a growth is of.
+/// The owner of the memory that grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GrowthOf<'a> {
-    /// Resident memory of the process: series without a plugin.
+pub(crate) enum GrowthOf<'a> {
+    /// Resident memory of the process: series without the label `plugin`.
     Process,
-    /// Memory of one plugin.
+    /// Memory of the plugin with this id.
     Plugin(&'a str),
 }
 
 impl<'a> GrowthOf<'a> {
-    /// An empty label is one that is not there.
+    /// Prometheus treats an empty label as a missing one.
     fn label(self) -> [&'a str; 1] {
         match self {
             Self::Process => [""],
@@ -29,87 +32,64 @@ impl<'a> GrowthOf<'a> {
 /// `leak_memory_growth_bytes_per_second`, `leak_memory_bytes_per_request`,
 /// `leak_memory_seconds_to_limit`, `leak_memory_limit_bytes`.
 #[derive(Debug)]
-pub struct GrowthMetrics {
+pub(crate) struct GrowthMetrics {
     bytes_per_second: Family<Gauge>,
     bytes_per_request: Family<Gauge>,
     seconds_to_limit: Family<Gauge>,
     limit_bytes: Family<IntGauge>,
+    /// Ids of the plugins that have series. Locked while series are added or removed.
+    plugins: Mutex<BTreeSet<String>>,
 }
 
 impl GrowthMetrics {
     pub(crate) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let about = |name, help| About::new(name, help).labels(&["plugin"]);
+        let about = |name, help| MetricDesc::new(name, help).labels(&["plugin"]);
         let gauge = |name, help| registry.family(about(name, help));
         let metrics = Self {
             bytes_per_second: gauge(
                 "leak_memory_growth_bytes_per_second",
-                "Slope of memory over the host's last minute of samples; without a plugin, of the process.",
+                "Growth of memory over the last minute; without a plugin, of the process.",
             )?,
             bytes_per_request: gauge(
                 "leak_memory_bytes_per_request",
-                "Slope of memory over requests in the last minute; NaN while there are no requests.",
+                "Growth of memory per request over the last minute; NaN without requests.",
             )?,
             seconds_to_limit: gauge(
                 "leak_memory_seconds_to_limit",
-                "Time until the limit is reached if growth goes on; +Inf when it is not in sight.",
+                "Time until the limit if the growth continues; +Inf when it is not in sight.",
             )?,
             limit_bytes: registry.family(about(
                 "leak_memory_limit_bytes",
                 "The memory limit that applies; absent without one.",
             ))?,
+            plugins: Mutex::default(),
         };
-        metrics.show(GrowthOf::Process, 0.0, None, None, None);
+        metrics.update(GrowthOf::Process, &Forecast::default(), None);
         Ok(metrics)
     }
 
-    /// Shows a growth, and when the limit that applies, in bytes, is reached. Of a plugin that is not the growth's limit:
-    /// what it retains grows, and its linear memory is limited.
-    pub fn update(
-        &self,
-        of: GrowthOf<'_>,
-        growth: &Growth,
-        seconds_to_limit: Option<f64>,
-        limit_bytes: Option<u64>,
-    ) {
-        self.show(
-            of,
-            growth.bytes_per_second,
-            growth.bytes_per_request,
+    /// Sets the series of the process or of one plugin. The forecast of a plugin mixes two
+    /// memories: the growth is that of its retained bytes, the limit is that of its linear memory.
+    pub(crate) fn update(&self, of: GrowthOf<'_>, forecast: &Forecast, limit_bytes: Option<u64>) {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let GrowthOf::Plugin(plugin) = of
+            && !plugins.contains(plugin)
+        {
+            plugins.insert(plugin.to_owned());
+        }
+        let Forecast {
+            growth,
             seconds_to_limit,
-            limit_bytes,
-        );
-    }
-
-    /// Forgets a plugin.
-    pub fn remove_plugin(&self, plugin: &str) {
-        let label = GrowthOf::Plugin(plugin).label();
-        self.bytes_per_second.remove(&label);
-        self.bytes_per_request.remove(&label);
-        self.seconds_to_limit.remove(&label);
-        self.limit_bytes.remove(&label);
-    }
-
-    fn show(
-        &self,
-        of: GrowthOf<'_>,
-        bytes_per_second: f64,
-        bytes_per_request: Option<f64>,
-        seconds_to_limit: Option<f64>,
-        limit_bytes: Option<u64>,
-    ) {
+        } = forecast;
+        let bytes_per_request = growth.bytes_per_request.unwrap_or(f64::NAN);
+        let seconds_to_limit = seconds_to_limit.unwrap_or(f64::INFINITY);
         let label = of.label();
-        for (gauge, value) in [
-            (&self.bytes_per_second, bytes_per_second),
-            (
-                &self.bytes_per_request,
-                bytes_per_request.unwrap_or(f64::NAN),
-            ),
-            (
-                &self.seconds_to_limit,
-                seconds_to_limit.unwrap_or(f64::INFINITY),
-            ),
+        for (family, value) in [
+            (&self.bytes_per_second, growth.bytes_per_second),
+            (&self.bytes_per_request, bytes_per_request),
+            (&self.seconds_to_limit, seconds_to_limit),
         ] {
-            if let Ok(gauge) = gauge.series(&label) {
+            if let Ok(gauge) = family.series(&label) {
                 gauge.set(value);
             }
         }
@@ -122,15 +102,35 @@ impl GrowthMetrics {
             None => self.limit_bytes.remove(&label),
         }
     }
+
+    /// Removes the series of all plugins that are not loaded.
+    pub(crate) fn retain_plugins(&self, is_loaded: impl Fn(&str) -> bool) {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        plugins.retain(|plugin| {
+            let keep = is_loaded(plugin);
+            if !keep {
+                self.remove_series(plugin);
+            }
+            keep
+        });
+    }
+
+    fn remove_series(&self, plugin: &str) {
+        let label = GrowthOf::Plugin(plugin).label();
+        self.bytes_per_second.remove(&label);
+        self.bytes_per_request.remove(&label);
+        self.seconds_to_limit.remove(&label);
+        self.limit_bytes.remove(&label);
+    }
 }
 
 /// `leak_memory_ledger_bytes`, one series per part.
 #[derive(Debug)]
-pub struct LedgerMetrics(Family<IntGauge>);
+pub(crate) struct LedgerMetrics(Family<IntGauge>);
 
 impl LedgerMetrics {
     pub(crate) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let about = About::new(
+        let about = MetricDesc::new(
             "leak_memory_ledger_bytes",
             "Resident memory by part; the parts add up to it. Unattributed may be negative.",
         );
@@ -139,8 +139,8 @@ impl LedgerMetrics {
         Ok(metrics)
     }
 
-    /// Shows a ledger.
-    pub fn update(&self, ledger: &Ledger) {
+    /// Sets the series of all parts.
+    pub(crate) fn update(&self, ledger: &Ledger) {
         for (part, bytes) in ledger.entries() {
             if let Ok(gauge) = self.0.series(&[part.name()]) {
                 gauge.set(bytes);

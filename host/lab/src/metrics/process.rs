@@ -1,14 +1,14 @@
-//! The process: the names that Prometheus's own client libraries use, and one of the host's own.
+//! Metrics of the process: the names of Prometheus's own client libraries, and `leak_host_tasks`.
 
 use prometheus::{Counter, Gauge, IntGauge};
 
 use process_memory::process::ProcessReading;
-use telemetry::metrics::family::About;
+use telemetry::metrics::family::MetricDesc;
 use telemetry::metrics::{MetricsRegistry, gauge_value};
 
-/// `process_*`, `leak_host_tasks`.
+/// `process_*` and `leak_host_tasks`.
 #[derive(Debug)]
-pub struct ProcessMetrics {
+pub(crate) struct ProcessMetrics {
     resident_bytes: IntGauge,
     virtual_bytes: IntGauge,
     cpu_seconds: Counter,
@@ -19,7 +19,7 @@ pub struct ProcessMetrics {
 
 impl ProcessMetrics {
     pub(crate) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
-        let gauge = |name, help| registry.single(About::new(name, help));
+        let gauge = |name, help| registry.single(MetricDesc::new(name, help));
         Ok(Self {
             resident_bytes: gauge(
                 "process_resident_memory_bytes",
@@ -27,26 +27,27 @@ impl ProcessMetrics {
             )?,
             virtual_bytes: gauge(
                 "process_virtual_memory_bytes",
-                "Address space of the process, most of which WebAssembly reserves and never touches.",
+                "Address space of the process; WebAssembly reserves most of it and never touches it.",
             )?,
-            cpu_seconds: registry.single(About::new(
+            cpu_seconds: registry.single(MetricDesc::new(
                 "process_cpu_seconds_total",
-                "User and system CPU time spent.",
+                "User and system CPU time of the process.",
             ))?,
             open_fds: gauge("process_open_fds", "Open file descriptors.")?,
-            start_time_seconds: registry.single(About::new(
+            start_time_seconds: registry.single(MetricDesc::new(
                 "process_start_time_seconds",
-                "When the process started, in seconds since 1970.",
+                "Start time of the process, in seconds since 1970.",
             ))?,
             tasks: gauge(
                 "leak_host_tasks",
-                "Tasks of the host that have not ended: plugins, connections, what runs in the background.",
+                "Running tasks of the host: plugins, connections, background work.",
             )?,
         })
     }
 
-    /// Shows a reading, and the tasks of the runtime that this is called in.
-    pub fn update(&self, reading: &ProcessReading) {
+    /// Sets the gauges from a reading, and the number of tasks from the current runtime, if there
+    /// is one.
+    pub(crate) fn update(&self, reading: &ProcessReading) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.tasks
                 .set(gauge_value(runtime.metrics().num_alive_tasks() as u64));

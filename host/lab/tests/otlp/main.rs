@@ -1,59 +1,57 @@
-//! The whole way, against a collector in this process.
+//! The metrics of the lab and the spans of plugin calls, exported to a collector in this process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails at the first unexpected result"
+)]
 
+#[path = "../../../telemetry/tests/otlp/collector.rs"]
+mod collector;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::http::{Method, Request, StatusCode};
-use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
+use axum::http::{Request, StatusCode};
+use collector::{Collector, Protocol, Received, attribute, hex, settings};
+use lab::metrics::Metrics;
+use opentelemetry_proto::tonic::metrics::v1::{
+    Metric, NumberDataPoint, metric::Data, number_data_point,
+};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode as SpanStatus};
+use plugin_host::dispatch::invocation_span::{InvocationEnd, InvocationSpan};
+use plugin_host::instance::Retained;
+use plugin_host::metrics::InvocationOutcome;
+use telemetry::metrics::family::AnyFamily;
+use telemetry::traces::Tracer;
+use telemetry::{Telemetry, TelemetrySettings};
 use tokio::net::TcpListener;
-
-use super::collector::{Collector, attribute, hex};
-use super::logs::{LogFormat, tests::Lines};
-use super::metrics::{InvocationOutcome, Metrics};
-use super::options::TelemetryOptions;
-use super::settings::Protocol;
-use super::traces::{InvocationEnd, InvocationSpan, RetainedReading};
-use super::*;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const MIB: u64 = 1 << 20;
 
-fn options(protocol: Protocol, address: SocketAddr) -> TelemetryOptions {
-    let text = |text: &str| Some(text.to_owned());
-    TelemetryOptions {
-        otlp_endpoint: Some(format!("http://{address}")),
-        otlp_protocol: text(match protocol {
-            Protocol::Grpc => "grpc",
-            Protocol::HttpProtobuf => "http/protobuf",
-        }),
-        otlp_headers: text("x-lab=leak%20lab"),
-        otlp_timeout: text("1000"),
-        resource_attributes: text("deployment.environment.name=test,service.name=not-me"),
-        bsp_schedule_delay: text("20"),
-        metric_export_interval: text("20"),
-        ..TelemetryOptions::default()
-    }
-}
-
-fn only_traces(options: TelemetryOptions) -> TelemetryOptions {
-    TelemetryOptions {
-        metrics_exporter: Some("none".to_owned()),
-        ..options
-    }
-}
-
-fn start(options: &TelemetryOptions) -> Telemetry {
-    let metrics = Metrics::new("leaky-service", "1", "r").unwrap();
-    start_with(options, move || metrics.families())
-}
-
-fn start_with(
-    options: &TelemetryOptions,
+fn start(
+    settings: TelemetrySettings,
     gather: impl Fn() -> Vec<Arc<dyn AnyFamily>> + Send + Sync + 'static,
 ) -> Telemetry {
-    let settings = options.settings().unwrap();
     Telemetry::start(settings, "leaky-service", "1.2.3", gather).unwrap()
+}
+
+/// Starts the export of traces only.
+fn start_traces(protocol: Protocol, address: SocketAddr) -> Telemetry {
+    let settings = settings(protocol, address, &["--metrics-exporter=none"]);
+    start(settings, Vec::new)
+}
+
+fn latest_metrics(received: &Received) -> Vec<Metric> {
+    let requests = received.metrics.last().into_iter();
+    requests
+        .flat_map(|metrics| &metrics.resource_metrics)
+        .flat_map(|resource| &resource.scope_metrics)
+        .flat_map(|scope| scope.metrics.clone())
+        .collect()
 }
 
 fn request(traceparent: Option<&str>) -> Request<()> {
@@ -69,21 +67,19 @@ fn request(traceparent: Option<&str>) -> Request<()> {
 const LEAKED: InvocationEnd = InvocationEnd {
     outcome: InvocationOutcome::Ok,
     generation: 3,
-    retained: Some((
-        RetainedReading {
-            objects: 9,
-            bytes: 46_080,
-        },
-        RetainedReading {
-            objects: 10,
-            bytes: 51_200,
-        },
-    )),
+    retained_before: Retained {
+        objects: 9,
+        bytes: 46_080,
+    },
+    retained_after: Retained {
+        objects: 10,
+        bytes: 51_200,
+    },
     live_bytes_delta: Some(5_200),
-    waited: Some(Duration::from_micros(250)),
+    waited: Duration::from_micros(250),
 };
 
-/// One request that leaks; answers its trace id.
+/// Records one request with two plugin calls and returns its trace id.
 fn leak_once(tracer: &Tracer, traceparent: Option<&str>) -> String {
     let span = tracer.request(&request(traceparent), "/api/data");
     let trace_id = span.context().trace_id().to_string();
@@ -93,7 +89,6 @@ fn leak_once(tracer: &Tracer, traceparent: Option<&str>) -> String {
     let failed = InvocationSpan::start(span.context(), &Arc::from("history"));
     failed.end(&InvocationEnd {
         outcome: InvocationOutcome::Trap,
-        retained: None,
         live_bytes_delta: None,
         ..LEAKED
     });
@@ -103,16 +98,16 @@ fn leak_once(tracer: &Tracer, traceparent: Option<&str>) -> String {
 
 async fn spans_arrive(protocol: Protocol) {
     let collector = Collector::start(protocol).await;
-    let telemetry = start(&only_traces(options(protocol, collector.address)));
+    let telemetry = start_traces(protocol, collector.address);
     let trace_id = leak_once(
         &telemetry.tracer(),
         Some(&format!("00-{TRACE}-00f067aa0ba902b7-01")),
     );
     assert_eq!(trace_id, TRACE);
     assert!(
-        telemetry.queue().bytes() > 3 * 300,
+        telemetry.queue_usage().bytes() > 3 * 300,
         "{}",
-        telemetry.queue().bytes()
+        telemetry.queue_usage().bytes()
     );
     collector
         .wait_until(|received| received.spans().len() == 3)
@@ -206,14 +201,14 @@ async fn spans_arrive(protocol: Protocol) {
         }
         assert_eq!(received.headers[0].get("x-lab").unwrap(), "leak lab");
     });
-    // What arrived no longer waits.
+    // The queue no longer counts delivered spans.
     for _ in 0..100 {
-        if telemetry.queue().bytes() == 0 {
+        if telemetry.queue_usage().bytes() == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(telemetry.queue().bytes(), 0);
+    assert_eq!(telemetry.queue_usage().bytes(), 0);
     assert!(telemetry.flush().await);
 }
 
@@ -244,23 +239,22 @@ async fn metrics_arrive(protocol: Protocol) {
             metrics.plugins.for_plugin("history").unwrap(),
         );
         move || {
-            // What is only set when somebody looks, is looked at for a push too.
+            // Some gauges are set by the gatherer. A push calls it like a scrape does.
             history.set_retained(2, 4_096);
             metrics.families()
         }
     };
-    let telemetry = start_with(&options(protocol, collector.address), gather);
+    let telemetry = start(settings(protocol, collector.address, &[]), gather);
     collector
         .wait_until(|received| received.metrics.len() >= 2)
         .await;
 
-    let arrived = collector.look(|received| received.latest_metrics());
+    let arrived = collector.look(latest_metrics);
     let scraped = metrics.families();
-    let names =
-        |names: &mut dyn Iterator<Item = String>| names.collect::<std::collections::BTreeSet<_>>();
+    let names = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
     assert_eq!(
         names(&mut arrived.iter().map(|metric| metric.name.clone())),
-        names(&mut scraped.iter().map(|family| family.about().name.to_owned())),
+        names(&mut scraped.iter().map(|family| family.desc().name.to_owned())),
     );
     let named = |name: &str| arrived.iter().find(|metric| metric.name == name).unwrap();
     let retained = named("leak_retained_bytes");
@@ -285,9 +279,8 @@ async fn metrics_arrive(protocol: Protocol) {
         panic!("{invocations:?}")
     };
     assert!(sum.is_monotonic);
-    let ok = |point: &&opentelemetry_proto::tonic::metrics::v1::NumberDataPoint| {
-        attribute(&point.attributes, "outcome").as_deref() == Some("ok")
-    };
+    let ok =
+        |point: &&NumberDataPoint| attribute(&point.attributes, "outcome").as_deref() == Some("ok");
     let point = sum.data_points.iter().find(ok).unwrap();
     assert_eq!(point.value, Some(number_data_point::Value::AsDouble(2.0)));
     assert!(point.start_time_unix_nano > 0 && point.start_time_unix_nano < point.time_unix_nano);
@@ -303,16 +296,16 @@ async fn metrics_arrive(protocol: Protocol) {
         (point.bucket_counts[1], point.bucket_counts.last()),
         (1, Some(&1))
     );
-    // NaN means no value: no point.
+    // A gauge of NaN has no value, so it has no data point.
     let Some(Data::Gauge(gauge)) = &named("leak_memory_bytes_per_request").data else {
         panic!()
     };
     assert!(gauge.data_points.is_empty());
 
-    // What changed last goes out at the end.
+    // The flush sends the last change.
     cache.set_retained(11, 56_320);
     assert!(telemetry.flush().await);
-    let arrived = collector.look(|received| received.latest_metrics());
+    let arrived = collector.look(latest_metrics);
     let retained = arrived
         .iter()
         .find(|metric| metric.name == "leak_retained_bytes")
@@ -336,187 +329,9 @@ async fn metrics_arrive_over_http() {
     metrics_arrive(Protocol::HttpProtobuf).await;
 }
 
-#[tokio::test]
-async fn off_means_a_trace_id_and_nothing_else() {
-    let telemetry = start(&TelemetryOptions::default());
-    let tracer = telemetry.tracer();
-    let span = tracer.request(&request(None), "/api/data");
-    assert_eq!(span.context().trace_id().to_string().len(), 32);
-    assert!(!span.context().is_recorded());
-    assert_eq!(
-        leak_once(&tracer, Some(&format!("00-{TRACE}-00f067aa0ba902b7-01"))),
-        TRACE
-    );
-    assert_eq!(telemetry.queue().bytes(), 0);
-    assert!(telemetry.flush().await);
-}
-
-#[tokio::test]
-async fn what_is_not_sampled_is_not_sent_and_keeps_its_trace_id() {
-    let collector = Collector::start(Protocol::Grpc).await;
-    let telemetry = start(&only_traces(options(Protocol::Grpc, collector.address)));
-    let tracer = telemetry.tracer();
-    let unsampled = leak_once(&tracer, Some(&format!("00-{TRACE}-00f067aa0ba902b7-00")));
-    assert_eq!(unsampled, TRACE);
-    let sampled = leak_once(&tracer, None);
-    assert!(telemetry.flush().await);
-    let spans = collector.look(|received| received.spans());
-    assert_eq!(spans.len(), 3);
-    assert!(spans.iter().all(|span| hex(&span.trace_id) == sampled));
-
-    let sampler = Some("always_off".to_owned());
-    let off = TelemetryOptions {
-        traces_sampler: sampler,
-        ..options(Protocol::Grpc, collector.address)
-    };
-    let telemetry = start(&only_traces(off));
-    let trace_id = leak_once(&telemetry.tracer(), None);
-    assert_ne!(trace_id, "0".repeat(32));
-    assert!(telemetry.flush().await);
-    assert_eq!(collector.look(|received| received.spans().len()), 3);
-}
-
-#[tokio::test]
-async fn a_request_that_was_given_up_is_sent_without_a_status() {
-    let collector = Collector::start(Protocol::Grpc).await;
-    let telemetry = start(&only_traces(options(Protocol::Grpc, collector.address)));
-    drop(telemetry.tracer().request(&request(None), ""));
-    telemetry
-        .tracer()
-        .request(&request(None), "/x")
-        .end(StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(telemetry.flush().await);
-    let spans = collector.look(|received| received.spans());
-    let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
-    assert_eq!(
-        attribute(&named("GET").attributes, "http.response.status_code"),
-        None
-    );
-    assert_eq!(
-        attribute(&named("GET /x").attributes, "error.type").as_deref(),
-        Some("500")
-    );
-    assert_eq!(
-        named("GET /x").status.as_ref().unwrap().code(),
-        SpanStatus::Error
-    );
-}
-
-/// A port on which nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
-async fn an_absent_collector_costs_nothing(protocol: Protocol) {
-    let lines = Lines::default();
-    let _log = tracing::subscriber::set_default(lines.subscriber("info", LogFormat::Text));
-    let telemetry = start(&options(protocol, nobody().await));
-    let tracer = telemetry.tracer();
-    let start = Instant::now();
-    for _ in 0..5_000 {
-        leak_once(&tracer, None);
-    }
-    let spent = start.elapsed();
-    assert!(
-        spent < Duration::from_secs(2),
-        "5000 requests took {spent:?}"
-    );
-    assert!(
-        telemetry.queue().bytes() <= 4 * MIB,
-        "{}",
-        telemetry.queue().bytes()
-    );
-    assert!(
-        telemetry.queue().bytes() > 100_000,
-        "{}",
-        telemetry.queue().bytes()
-    );
-    // Several exports of both signals fail meanwhile.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let start = Instant::now();
-    telemetry.flush().await;
-    assert!(start.elapsed() < guard::FLUSH_TIMEOUT + Duration::from_millis(500));
-    let text = lines.text();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains("WARN") && text.contains("lost="), "{text}");
-}
-
-#[tokio::test]
-async fn an_absent_collector_costs_nothing_over_grpc() {
-    an_absent_collector_costs_nothing(Protocol::Grpc).await;
-}
-
-#[tokio::test]
-async fn an_absent_collector_costs_nothing_over_http() {
-    an_absent_collector_costs_nothing(Protocol::HttpProtobuf).await;
-}
-
-#[tokio::test]
-async fn a_collector_that_never_answers_is_not_waited_for() {
-    // Connections are taken by the kernel, and nobody reads.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
-        let slow = TelemetryOptions {
-            otlp_timeout: Some("60000".to_owned()),
-            ..options(protocol, listener.local_addr().unwrap())
-        };
-        let telemetry = start(&slow);
-        leak_once(&telemetry.tracer(), None);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        leak_once(&telemetry.tracer(), None);
-        assert!(telemetry.queue().bytes() > 0);
-        let start = Instant::now();
-        assert!(!telemetry.flush().await);
-        assert!(start.elapsed() < guard::FLUSH_TIMEOUT + Duration::from_millis(500));
-    }
-}
-
-#[tokio::test]
-async fn spans_wait_for_a_collector_that_restarts() {
-    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
-        let address = nobody().await;
-        let telemetry = start(&only_traces(options(protocol, address)));
-        let trace_id = leak_once(&telemetry.tracer(), None);
-        // The first export fails, a later one succeeds.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let collector = Collector::start_on(protocol, address).await;
-        collector
-            .wait_until(|received| received.spans().len() == 3)
-            .await;
-        assert_eq!(
-            collector.look(|received| hex(&received.spans()[0].trace_id)),
-            trace_id
-        );
-        assert!(telemetry.flush().await);
-    }
-}
-
-#[tokio::test]
-async fn a_full_batch_does_not_wait_for_the_delay() {
-    let collector = Collector::start(Protocol::Grpc).await;
-    let eager = TelemetryOptions {
-        bsp_schedule_delay: Some("60000".to_owned()),
-        bsp_max_export_batch_size: Some("6".to_owned()),
-        ..options(Protocol::Grpc, collector.address)
-    };
-    let telemetry = start(&only_traces(eager));
-    leak_once(&telemetry.tracer(), None);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(collector.look(|received| received.spans().len()), 0);
-    leak_once(&telemetry.tracer(), None);
-    collector
-        .wait_until(|received| received.spans().len() == 6)
-        .await;
-    telemetry.flush().await;
-}
-
 #[test]
-fn tracing_that_is_off_is_cheap() {
-    let tracer = Tracer::off();
+fn disabled_tracing_is_cheap() {
+    let tracer = Tracer::disabled();
     let request = request(None);
     const ROUNDS: u32 = 100_000;
     let start = Instant::now();
@@ -533,8 +348,9 @@ fn tracing_that_is_off_is_cheap() {
 
 #[tokio::test]
 async fn recording_is_cheap() {
-    // Spans go into a queue that nobody empties: the test holds the thread.
-    let telemetry = start(&only_traces(options(Protocol::Grpc, nobody().await)));
+    // The test blocks the runtime's only thread, so no task takes spans out of the queue.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let telemetry = start_traces(Protocol::Grpc, listener.local_addr().unwrap());
     let tracer = telemetry.tracer();
     let request = request(None);
     const ROUNDS: u32 = 1_000;
@@ -545,17 +361,8 @@ async fn recording_is_cheap() {
         span.end(StatusCode::OK);
     }
     let each = start.elapsed() / ROUNDS;
-    let bytes = telemetry.queue().bytes() / (2 * u64::from(ROUNDS));
+    let bytes = telemetry.queue_usage().bytes() / (2 * u64::from(ROUNDS));
     println!("a request with one call, recorded: {each:?}, {bytes} bytes a span");
     assert!(each < Duration::from_micros(100), "{each:?}");
     assert!((300..3_000).contains(&bytes), "{bytes}");
-}
-
-#[test]
-fn the_methods_are_a_closed_set() {
-    assert_eq!(metrics::method_label(&Method::GET), "GET");
-    assert_eq!(
-        metrics::method_label(&Method::from_bytes(b"BREW").unwrap()),
-        "_OTHER"
-    );
 }

@@ -1,17 +1,19 @@
-//! Exercise 3's burst: many requests at once.
+//! Many requests at the same time, as in exercise 3.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::components::LAB;
-use crate::lab::{Answer, Lab, failures, number};
+use crate::lab::{Lab, failures, number};
+use crate::metrics::scrape::Scrape;
 
-/// The answers to so many requests that are sent together.
-async fn at_once(lab: &Arc<Lab>, requests: usize) -> Vec<Value> {
+/// Sends requests at the same time and returns their answers.
+async fn send_burst(lab: &Arc<Lab>, requests: usize) -> Vec<Value> {
     let mut burst = JoinSet::new();
     for _ in 0..requests {
         let lab = Arc::clone(lab);
@@ -20,21 +22,33 @@ async fn at_once(lab: &Arc<Lab>, requests: usize) -> Vec<Value> {
     burst.join_all().await
 }
 
+/// [`send_burst`] in a task of its own.
+fn spawn_burst(lab: &Arc<Lab>, requests: usize) -> JoinHandle<Vec<Value>> {
+    let lab = Arc::clone(lab);
+    tokio::spawn(async move { send_burst(&lab, requests).await })
+}
+
+/// Makes each call of `fixture-slow` take 200 ms. The deadline of a call is 250 ms.
+async fn enable_slow_plugin(lab: &Lab) {
+    let settings = json!({"enabled": true, "busy_ms": 200, "deadline_ms": 250});
+    lab.configure("fixture-slow", settings).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_at_once_are_all_answered_and_all_counted() {
+async fn a_burst_of_500_requests_is_answered_and_counted_completely() {
     let lab = Arc::new(Lab::with(&LAB).start().await);
     for leak in LAB {
         lab.enable(leak).await;
     }
-    let answers = at_once(&lab, 500).await;
+    let answers = send_burst(&lab, 500).await;
     assert_eq!(answers.len(), 500);
-    let mut ids = std::collections::HashSet::new();
+    let mut ids = HashSet::new();
     for answer in &answers {
         assert_eq!(answer["leaks_triggered"], json!(LAB), "{answer}");
         assert_eq!(failures(answer), [] as [Value; 0], "{answer}");
         assert!(
             ids.insert(answer["request_id"].as_str().unwrap().to_owned()),
-            "ids are unique"
+            "request ids are unique: {answer}"
         );
     }
     for leak in LAB {
@@ -43,11 +57,11 @@ async fn five_hundred_at_once_are_all_answered_and_all_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn administering_during_traffic_loses_nothing() {
+async fn admin_calls_during_traffic_lose_no_object() {
     let lab = Arc::new(Lab::with(&LAB).start().await);
-    // However busy the machine is: a call that waits for too long is not made.
-    let patient = json!({"enabled": true, "deadline_ms": 30_000});
-    lab.post("/admin/leaks/cache", patient).await;
+    // On a busy machine a call may wait long, and the host skips a call that has waited too long.
+    let settings = json!({"enabled": true, "deadline_ms": 30_000});
+    lab.configure("cache", settings).await;
     let mut traffic = JoinSet::new();
     for _ in 0..4 {
         let lab = Arc::clone(&lab);
@@ -55,27 +69,24 @@ async fn administering_during_traffic_loses_nothing() {
     }
     let mut removed = 0;
     for _ in 0..10 {
-        let cleared = lab
-            .post("/admin/leaks/clear", json!({"leak_type": "cache"}))
-            .await;
+        let cleared = lab.clear("cache").await;
         removed += cleared["entries_removed"].as_u64().unwrap();
         lab.get("/admin/leaks/status").await;
         lab.get("/admin/memory").await;
         lab.post("/admin/gc", json!({})).await;
     }
     traffic.join_all().await;
-    let left = lab.leak("cache").await["count"].as_u64().unwrap();
-    assert_eq!(removed + left, 800, "what was not cleared is still there");
+    let retained = lab.leak("cache").await["count"].as_u64().unwrap();
+    assert_eq!(removed + retained, 800, "cleared and retained entries");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_that_wait_too_long_for_a_slow_plugin_are_answered_without_it() {
+async fn requests_that_wait_too_long_for_a_slow_plugin_are_answered_without_it() {
     let lab = Arc::new(Lab::with(&["cache", "fixture-slow"]).start().await);
     lab.enable("cache").await;
-    let slow = json!({"enabled": true, "busy_ms": 200, "deadline_ms": 250});
-    lab.post("/admin/leaks/fixture-slow", slow).await;
+    enable_slow_plugin(&lab).await;
     let started = Instant::now();
-    let answers = at_once(&lab, 12).await;
+    let answers = send_burst(&lab, 12).await;
     // Twelve calls take 2.4 seconds.
     let took = started.elapsed();
     assert!(took < Duration::from_millis(2000), "{took:?}");
@@ -91,39 +102,31 @@ async fn those_that_wait_too_long_for_a_slow_plugin_are_answered_without_it() {
                 let reason = failure["reason"].as_str().unwrap();
                 assert_eq!(
                     reason,
-                    "slow: no answer within 300 ms; a call that had begun goes on"
+                    "slow: no answer within 300 ms; a call that has begun runs to its end"
                 );
             }
             more => panic!("{more:?}"),
         }
     }
     assert!(in_time >= 1 && too_late >= 6, "{in_time} and {too_late}");
-    // Calls that had begun are made, the others are counted as those that never were.
-    lab.post("/admin/leaks/fixture-slow", json!({"enabled": false}))
-        .await;
+    // A call that has started runs to its end. The host skips the others and counts them as `busy`.
+    lab.disable("fixture-slow").await;
     let made = number(&lab.leak("fixture-slow").await, "/count");
-    // Some of them too late for their requests.
+    // Some calls end too late for their requests.
     assert!(
         (f64::from(in_time)..12.0).contains(&made),
-        "{made}, {in_time} in time"
+        "{made} calls, {in_time} in time"
     );
-    assert_eq!(busy(&lab).await, 12.0 - made);
+    let busy = [("plugin", "fixture-slow"), ("outcome", "busy")];
+    let scrape = Scrape::of(&lab).await;
+    let skipped = scrape.sum("leak_plugin_invocations_total", &busy);
+    assert_eq!(skipped, 12.0 - made);
     assert_eq!(lab.leak("cache").await["count"], json!(12));
 }
 
-/// Calls of the slow plugin that never reached it.
-async fn busy(lab: &Lab) -> f64 {
-    let page = Answer::of(lab.request(Method::GET, "/metrics")).await.text;
-    let series = ["leak_plugin_invocations_total{", "fixture-slow", "\"busy\""];
-    let of_it = |line: &&str| series.iter().all(|part| line.contains(part));
-    let line = page.lines().find(of_it).expect("the series is there");
-    line.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_plugin_that_many_wait_for_does_at_once_what_it_is_told() {
+async fn admin_calls_to_a_slow_plugin_overtake_its_queued_requests() {
     let lab = Arc::new(Lab::with(&["fixture-slow"]).start().await);
-    let slow = json!({"enabled": true, "busy_ms": 200, "deadline_ms": 250});
     // A hundred calls take twenty seconds.
     let in_time = Duration::from_secs(4);
     let tasks = [
@@ -134,11 +137,8 @@ async fn a_slow_plugin_that_many_wait_for_does_at_once_what_it_is_told() {
         ("/admin/leaks/fixture-slow", json!({"enabled": false})),
     ];
     for (path, body) in tasks {
-        lab.post("/admin/leaks/fixture-slow", slow.clone()).await;
-        let burst = {
-            let lab = Arc::clone(&lab);
-            tokio::spawn(async move { at_once(&lab, 100).await })
-        };
+        enable_slow_plugin(&lab).await;
+        let burst = spawn_burst(&lab, 100);
         tokio::time::sleep(Duration::from_millis(100)).await;
         let started = Instant::now();
         lab.post(path, body).await;
@@ -149,20 +149,16 @@ async fn a_slow_plugin_that_many_wait_for_does_at_once_what_it_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_for_a_slow_plugin_keeps_no_other_one_loaded() {
+async fn requests_queued_for_a_slow_plugin_do_not_delay_the_unload_of_another() {
     let lab = Arc::new(Lab::with(&["cache", "fixture-slow"]).start().await);
     lab.enable("cache").await;
-    let slow = json!({"enabled": true, "busy_ms": 200, "deadline_ms": 250});
-    lab.post("/admin/leaks/fixture-slow", slow).await;
-    let burst = {
-        let lab = Arc::clone(&lab);
-        tokio::spawn(async move { at_once(&lab, 15).await })
-    };
+    enable_slow_plugin(&lab).await;
+    let burst = spawn_burst(&lab, 15);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    // The slow plugin has more than two seconds of calls before it.
+    // More than two seconds of calls are queued for the slow plugin.
     let started = Instant::now();
-    let gone = lab.request(Method::DELETE, "/admin/plugins/cache");
-    assert!(gone.send().await.unwrap().status().is_success());
+    let unloaded = lab.request(Method::DELETE, "/admin/plugins/cache");
+    assert!(unloaded.send().await.unwrap().status().is_success());
     let took = started.elapsed();
     assert!(took < Duration::from_millis(1000), "{took:?}");
     let made = lab.leak("fixture-slow").await["count"].as_u64();

@@ -1,58 +1,60 @@
-//! Clients that mean no good, or know no better: whatever they send, everybody else is served.
+//! Malicious and broken clients: whatever they send, the host serves all other clients.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::components::LAB;
-use crate::lab::Lab;
+use crate::lab::{Lab, WAIT_TIMEOUT, wait_for};
 
-/// What the kernel says the host has open.
+/// Files that may be open or closed by chance: the connections that the test's own client keeps,
+/// and files that were open only while the test counted them.
+const OPEN_FILES_TOLERANCE: usize = 8;
+
+/// The resident memory that an idle connection may use: hyper's buffers and a task.
+const IDLE_BYTES: f64 = 24.0 * 1024.0;
+
+/// The files that the host has open, as the kernel counts them.
 fn open_files(lab: &Lab) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", lab.pid()))
-        .unwrap()
-        .count()
+    fs::read_dir(lab.proc_folder().join("fd")).unwrap().count()
 }
 
 fn connect(lab: &Lab) -> TcpStream {
     let stream = TcpStream::connect(lab.address()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     stream
 }
 
-async fn takes(lab: &Lab, expected: usize) {
-    let started = Instant::now();
-    // What was open for a moment when it was counted before is not any more.
-    while open_files(lab) + 8 < expected {
-        assert!(
-            started.elapsed() < Duration::from_secs(30),
-            "{} files are open, not {expected}",
-            open_files(lab)
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+/// Reads until the host closes the connection. It may do so by a reset.
+fn read_until_closed(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn closes_what_is_gone(lab: &Lab, before: usize) {
-    let started = Instant::now();
-    // The test's own client keeps some connections.
-    while open_files(lab) > before + 8 {
-        assert!(
-            started.elapsed() < Duration::from_secs(30),
-            "{} files are open, {before} were",
-            open_files(lab)
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+async fn wait_for_open_files(lab: &Lab, what: &str, expected: impl Fn(usize) -> bool) {
+    wait_for(what, WAIT_TIMEOUT, async || {
+        let open = open_files(lab);
+        expected(open).then_some(()).ok_or(open)
+    })
+    .await;
+}
+
+async fn wait_until_accepted(lab: &Lab, expected: usize) {
+    let what = format!("{expected} open files");
+    wait_for_open_files(lab, &what, |open| open + OPEN_FILES_TOLERANCE >= expected).await;
+}
+
+async fn wait_until_closed(lab: &Lab, before: usize) {
+    let what = format!("{before} open files, as before");
+    wait_for_open_files(lab, &what, |open| open <= before + OPEN_FILES_TOLERANCE).await;
 }
 
 #[tokio::test]
-async fn half_a_thousand_that_never_finish_their_request_keep_nobody_waiting() {
+async fn unfinished_requests_of_500_clients_delay_no_other_request() {
     let lab = Lab::with(&LAB).start().await;
     lab.enable("cache").await;
     lab.data().await;
@@ -69,34 +71,32 @@ async fn half_a_thousand_that_never_finish_their_request_keep_nobody_waiting() {
         }
         lab.data().await;
     }
-    assert_eq!(lab.leak("cache").await["count"], 21, "and each is counted");
+    let count = &lab.leak("cache").await["count"];
+    assert_eq!(count, 21, "the host counts each finished request");
     drop(slow);
-    closes_what_is_gone(&lab, before).await;
+    wait_until_closed(&lab, before).await;
 }
 
-/// What an idle connection may cost in resident memory: hyper's buffers and a task.
-const IDLE_BYTES: f64 = 24.0 * 1024.0;
-
 #[tokio::test]
-async fn ten_thousand_idle_connections_cost_some_memory_and_nobody_else_a_thing() {
+async fn ten_thousand_idle_connections_use_little_memory_and_delay_no_request() {
     let lab = Lab::with(&LAB).start().await;
     lab.data().await;
     let (before, resident) = (open_files(&lab), lab.resident_bytes());
-    // What this process may open bounds what it can try.
+    // The limit of open files of the test process may allow fewer.
     let mut idle = Vec::new();
     while idle.len() < 10_000 {
-        // No more at once than the kernel keeps for a host that has not accepted them yet: past that it
-        // forgets some, which their client only learns when it sends something.
+        // At most as many at once as the kernel queues for a host that has not accepted them yet.
+        // The kernel drops some of a larger batch, and a client learns that only when it sends.
         let some = (0..250).map_while(|_| TcpStream::connect(lab.address()).ok());
         let some: Vec<TcpStream> = some.collect();
         let all_opened = some.len() == 250;
         idle.extend(some);
-        takes(&lab, before + idle.len()).await;
+        wait_until_accepted(&lab, before + idle.len()).await;
         if !all_opened {
             break;
         }
     }
-    assert!(idle.len() >= 400, "only {} were opened", idle.len());
+    assert!(idle.len() >= 400, "only {} opened", idle.len());
     let started = Instant::now();
     lab.traffic(20).await;
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -107,21 +107,21 @@ async fn ten_thousand_idle_connections_cost_some_memory_and_nobody_else_a_thing(
         idle.len()
     );
     drop(idle);
-    closes_what_is_gone(&lab, before).await;
+    wait_until_closed(&lab, before).await;
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_go_on_is_let_go() {
+async fn a_client_that_stalls_is_disconnected() {
     let lab = Lab::with(&LAB).arg("--client-timeout=500ms").start().await;
     lab.enable("cache").await;
     let body =
         b"POST /admin/leaks/cache HTTP/1.1\r\nHost: lab\r\nContent-Length: 18\r\n\r\n{\"enabled\"";
-    for (what, sent, answered) in [
+    for (what, sent, expected) in [
         ("nothing", &b""[..], ""),
         ("half a header", b"GET /api/data HTTP/1.1\r\nHo", ""),
         ("half a body", body, "HTTP/1.1 400"),
         (
-            "a request, and then nothing",
+            "a request, then nothing",
             b"GET /health HTTP/1.1\r\nHost: lab\r\n\r\n",
             "HTTP/1.1 200",
         ),
@@ -129,22 +129,19 @@ async fn a_client_that_does_not_go_on_is_let_go() {
         let mut stream = connect(&lab);
         stream.write_all(sent).unwrap();
         let started = Instant::now();
-        let mut answer = Vec::new();
-        // Until it closes; that it does so by a reset is as good.
-        let _reset = stream.read_to_end(&mut answer);
+        let answer = read_until_closed(&mut stream);
         let took = started.elapsed();
         assert!(
             (Duration::from_millis(400)..Duration::from_secs(10)).contains(&took),
             "{what}: {took:?}"
         );
-        let answer = String::from_utf8_lossy(&answer);
-        assert!(answer.starts_with(answered), "{what}: {answer}");
-        assert_eq!(answer.is_empty(), answered.is_empty(), "{what}: {answer}");
+        assert!(answer.starts_with(expected), "{what}: {answer}");
+        assert_eq!(answer.is_empty(), expected.is_empty(), "{what}: {answer}");
     }
-    // A client of its own, since the host has closed what the lab's keeps open.
+    // A new client, because the host has closed the connections that the lab's client kept.
     let leak = reqwest::get(lab.url("/admin/leaks/cache")).await.unwrap();
-    let leak: serde_json::Value = leak.json().await.unwrap();
-    assert_eq!(leak["enabled"], true, "half a body did nothing");
+    let leak: Value = leak.json().await.unwrap();
+    assert_eq!(leak["enabled"], true, "half a body changes nothing");
     let mut late = connect(&lab);
     late.write_all(b"GET /api/data HTTP/1.1\r\n").unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -152,11 +149,14 @@ async fn a_client_that_does_not_go_on_is_let_go() {
         .unwrap();
     let mut answer = String::new();
     late.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "in time: {answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "200 ms are in time: {answer}"
+    );
 }
 
 #[tokio::test]
-async fn headers_without_end_are_refused_and_the_connection_closed() {
+async fn too_many_or_too_long_headers_are_refused_and_the_connection_is_closed() {
     let lab = Lab::with(&LAB).start().await;
     for (what, count, length) in [("many", 5_000, 10), ("long", 8, 128 * 1024)] {
         let mut stream = connect(&lab);
@@ -165,11 +165,9 @@ async fn headers_without_end_are_refused_and_the_connection_closed() {
             request.extend(format!("X-{number}: {}\r\n", "a".repeat(length)).bytes());
         }
         request.extend(b"\r\n");
-        // It may close before all has arrived.
-        let _refused = stream.write_all(&request);
-        let mut answer = Vec::new();
-        let _reset = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer);
+        // The host may close the connection before it has received everything.
+        let _closed = stream.write_all(&request);
+        let answer = read_until_closed(&mut stream);
         assert!(
             answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
             "{what}: {answer}"
@@ -179,7 +177,7 @@ async fn headers_without_end_are_refused_and_the_connection_closed() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused() {
+async fn bytes_that_are_not_http_are_refused() {
     let lab = Lab::with(&LAB).start().await;
     for nonsense in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
@@ -190,12 +188,10 @@ async fn what_is_no_http_is_refused() {
         b"POST /admin/leaks/clear HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
     ] {
         let mut stream = connect(&lab);
+        // The host may have closed the connection already.
         let _closed = stream.write_all(nonsense);
-        // It may have closed already.
-        let _closed = stream.shutdown(std::net::Shutdown::Write);
-        let mut answer = Vec::new();
-        let _reset = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer);
+        let _closed = stream.shutdown(Shutdown::Write);
+        let answer = read_until_closed(&mut stream);
         assert!(
             answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
             "{nonsense:?}: {answer}"
@@ -205,17 +201,17 @@ async fn what_is_no_http_is_refused() {
 }
 
 #[tokio::test]
-async fn one_that_goes_away_does_not_end_the_call_that_it_asked_for() {
+async fn a_client_that_disconnects_does_not_cancel_its_call() {
     let lab = Lab::with(&["fixture-sleeps"]).start().await;
     let settings = json!({"enabled": true, "sleep_ms": 150});
-    lab.post("/admin/leaks/fixture-sleeps", settings).await;
+    lab.configure("fixture-sleeps", settings).await;
     let mut client = connect(&lab);
     client
         .write_all(b"GET /api/data HTTP/1.1\r\nHost: lab\r\n\r\n")
         .unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(client);
-    // It waits for its turn behind the call that is still under way.
+    // This request waits for the first call, which is still running.
     let answer = lab.data().await;
     assert_eq!(answer["leaks_triggered"], json!(["fixture-sleeps"]));
     let status = lab.leak("fixture-sleeps").await;

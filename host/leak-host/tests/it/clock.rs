@@ -1,5 +1,5 @@
-//! A wall clock that jumps, as virtual machines that were suspended have: the host goes on, and what it counts in seconds
-//! takes the seconds that really pass.
+//! A wall clock that jumps, as in a virtual machine after a suspend: the host keeps running, and
+//! everything that it measures in seconds follows the time that really passes.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::lab::{Lab, failures, number};
+use crate::lab::{Lab, failures, number, wait_until};
 
-const DAY: i64 = 24 * 60 * 60;
+const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// How long the leak stays on. Longer than what is done on either side of the first jump takes.
+/// The time to live of the leak. Longer than the steps before and after the first jump take.
 const TTL: Duration = Duration::from_secs(12);
 
-/// A wall clock that is set by a file.
+/// A preloaded library that offsets the wall clock by the number of seconds in a file.
 struct Clock {
     folder: TempDir,
     library: PathBuf,
@@ -41,32 +41,34 @@ impl Clock {
             .expect("rustc starts");
         assert!(built.success());
         let clock = Self { folder, library };
-        fs::write(clock.file(), [0; 8]).unwrap();
+        fs::write(clock.offset_file(), [0; 8]).unwrap();
         clock
     }
 
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("ahead")
+    fn offset_file(&self) -> PathBuf {
+        self.folder.path().join("offset")
     }
 
-    /// Seconds that it is ahead from now on.
-    fn set_ahead(&self, seconds: i64) {
-        let file = OpenOptions::new().write(true).open(self.file()).unwrap();
-        file.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
+    /// Sets how many seconds the wall clock is ahead from now on.
+    fn set_offset(&self, seconds: i64) {
+        let file = OpenOptions::new().write(true).open(self.offset_file());
+        file.unwrap()
+            .write_all_at(&seconds.to_ne_bytes(), 0)
+            .unwrap();
     }
 }
 
-/// The day that the host thinks it is.
-async fn day(lab: &Lab) -> String {
+/// The host's date.
+async fn date(lab: &Lab) -> String {
     let data = lab.data().await;
     assert!(failures(&data).is_empty(), "{data}");
     let timestamp = data["data"]["timestamp"].as_str().unwrap();
     timestamp[..10].to_owned()
 }
 
-/// What must be right whatever the clock says.
-async fn goes_on(lab: &Lab, requests: usize) {
-    // So that there are readings on this side of the jump.
+/// Asserts everything that must hold with any wall clock.
+async fn assert_works(lab: &Lab, requests: usize) {
+    // The sampler takes one reading a second, so there are readings after the jump.
     tokio::time::sleep(Duration::from_millis(2200)).await;
     let history = lab.leak("history").await;
     assert_eq!(number(&history, "/count"), requests as f64, "{history}");
@@ -75,53 +77,47 @@ async fn goes_on(lab: &Lab, requests: usize) {
     assert_eq!(gained, requests as f64, "{diff}");
     lab.get("/admin/memory").await;
     lab.get("/admin/memory/history").await;
-    let metrics = lab.http().get(lab.url("/metrics")).send().await.unwrap();
-    assert!(metrics.status().is_success());
+    lab.metrics_page().await;
     assert!(!lab.output().contains("panicked"), "{}", lab.output());
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_jumps_changes_nothing_but_the_date() {
+async fn a_jump_of_the_wall_clock_changes_only_the_date() {
     let clock = Clock::new();
     let lab = Lab::with(&["cache", "history"])
         .env("LD_PRELOAD", clock.library.to_str().unwrap())
-        .env("CLOCK_AHEAD", clock.file().to_str().unwrap())
+        .env("CLOCK_OFFSET", clock.offset_file().to_str().unwrap())
         .start()
         .await;
     lab.enable("history").await;
-    lab.post(
-        "/admin/leaks/cache",
-        json!({"enabled": true, "ttl_seconds": TTL.as_secs()}),
-    )
-    .await;
-    let switched_on = Instant::now();
-    // So that the history begins before the first request.
+    let settings = json!({"enabled": true, "ttl_seconds": TTL.as_secs()});
+    lab.configure("cache", settings).await;
+    let enabled_at = Instant::now();
+    // Sent first, so that the history begins before the first request.
     lab.get("/admin/memory/diff?since=1m").await;
-    let first = day(&lab).await;
+    let first = date(&lab).await;
     lab.traffic(20).await;
-    goes_on(&lab, 21).await;
+    assert_works(&lab, 21).await;
 
-    clock.set_ahead(DAY);
-    let second = day(&lab).await;
+    clock.set_offset(DAY_SECONDS);
+    let second = date(&lab).await;
     assert!(second > first, "{second} is not after {first}");
     lab.traffic(20).await;
-    goes_on(&lab, 42).await;
-    let on = lab.leak("cache").await["enabled"] == json!(true);
-    if switched_on.elapsed() < TTL {
-        assert!(on, "a day has not passed");
+    assert_works(&lab, 42).await;
+    let enabled = lab.leak("cache").await["enabled"] == json!(true);
+    if enabled_at.elapsed() < TTL {
+        assert!(enabled, "the time to live has not passed");
     }
 
-    clock.set_ahead(-DAY);
-    let third = day(&lab).await;
+    clock.set_offset(-DAY_SECONDS);
+    let third = date(&lab).await;
     assert!(third < first, "{third} is not before {first}");
     lab.traffic(20).await;
-    goes_on(&lab, 63).await;
-    while lab.leak("cache").await["enabled"] == json!(true) {
-        assert!(
-            switched_on.elapsed() < TTL + Duration::from_secs(5),
-            "it stays on, although its time to live is over"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(switched_on.elapsed() >= TTL);
+    assert_works(&lab, 63).await;
+    let left = (TTL + Duration::from_secs(5)).saturating_sub(enabled_at.elapsed());
+    wait_until("the leak disables itself", left, async || {
+        lab.leak("cache").await["enabled"] == json!(false)
+    })
+    .await;
+    assert!(enabled_at.elapsed() >= TTL);
 }

@@ -1,5 +1,5 @@
-//! The console without a browser: what is served, under which policy, to whom, and within which bounds. What a person
-//! sees and does is tested in a browser by `cargo xtask test-console`.
+//! The console without a browser: what is served, under which policy, to whom, and within which
+//! bounds. What a person sees and does is tested in a browser by `cargo xtask test-console`.
 
 mod source;
 mod stream;

@@ -1,14 +1,14 @@
-//! The lab's exercises over HTTP: what the text promises a learner is what is asserted.
+//! The exercises over HTTP. The assertions are the promises that their text makes to a learner.
 
 use serde_json::{Value, json};
 
 use crate::components::LAB;
 use crate::lab::{Lab, MIB, assert_close, failures, number};
 
-/// What the text calls "similar" and "flat": noise of the host's own allocator, no growth.
+/// The bound for "similar" and "flat" in the text: noise of the host's own allocator, no growth.
 const FLAT_BYTES: f64 = 1.0 * MIB;
 
-/// The field in which each plugin says how many things it dropped.
+/// The field in which the answer to a clear counts the removed objects of a leak.
 fn removed_field(leak: &str) -> &'static str {
     match leak {
         "cache" => "entries_removed",
@@ -17,13 +17,13 @@ fn removed_field(leak: &str) -> &'static str {
     }
 }
 
-/// Lets the connection pool, the allocator and the first samples settle.
+/// Lets the connection pool, the allocator and the first samples of memory settle.
 async fn warm_up(lab: &Lab) {
     lab.traffic(200).await;
 }
 
 #[tokio::test]
-async fn exercise_1_memory_is_flat_without_leaks() {
+async fn exercise_1_memory_is_flat_while_all_leaks_are_disabled() {
     let lab = Lab::with(&LAB).start().await;
     let status = lab.get("/admin/leaks/status").await;
     for leak in LAB {
@@ -42,7 +42,7 @@ async fn exercise_1_memory_is_flat_without_leaks() {
     let after = lab.get("/admin/memory").await;
     assert!(
         (lab.resident_bytes() - resident).abs() <= FLAT_BYTES,
-        "resident memory stays"
+        "resident memory is flat"
     );
     for leak in LAB {
         let pointer = format!("/plugins/{leak}/linear_memory_bytes");
@@ -60,18 +60,10 @@ async fn exercise_1_memory_is_flat_without_leaks() {
 }
 
 #[tokio::test]
-async fn exercise_1_no_plugin_is_called_while_its_leak_is_off() {
+async fn exercise_1_a_disabled_leak_is_not_called() {
     let lab = Lab::with(&LAB).start().await;
     lab.traffic(50).await;
-    let metrics = lab
-        .http()
-        .get(lab.url("/metrics"))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = lab.metrics_page().await;
     let called = metrics
         .lines()
         .filter(|line| line.starts_with("leak_plugin_invocations_total"))
@@ -79,16 +71,14 @@ async fn exercise_1_no_plugin_is_called_while_its_leak_is_off() {
     assert_eq!(called.collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
-/// Exercises 2 and 6: the thousand requests, for each leak.
-async fn grows_by_what_it_declares(leak: &str) {
+/// Sends the thousand requests of exercises 2 and 6, and compares the growth with `payload_bytes`.
+async fn check_growth(leak: &str) {
     let lab = Lab::with(&LAB).start().await;
     warm_up(&lab).await;
     let resident = lab.resident_bytes();
     let before = lab.leak(leak).await;
 
-    let answer = lab
-        .post(&format!("/admin/leaks/{leak}"), json!({"enabled": true}))
-        .await;
+    let answer = lab.configure(leak, json!({"enabled": true})).await;
     assert_eq!(
         (&answer["leak"], &answer["enabled"]),
         (&json!(leak), &json!(true))
@@ -114,59 +104,50 @@ async fn grows_by_what_it_declares(leak: &str) {
 
     let linear = number(&after, "/linear_memory_bytes") - number(&before, "/linear_memory_bytes");
     assert!(
-        linear >= retained * 0.9 - MIB,
-        "linear memory follows: {linear} for {retained}"
-    );
-    assert!(
-        linear <= retained * 2.0 + MIB,
-        "linear memory follows: {linear} for {retained}"
+        (retained * 0.9 - MIB..=retained * 2.0 + MIB).contains(&linear),
+        "linear memory grew by {linear} for {retained} retained bytes"
     );
     let resident = lab.resident_bytes() - resident;
     assert!(
-        resident >= retained * 0.8 - MIB,
-        "resident memory follows: {resident} for {retained}"
-    );
-    assert!(
-        resident <= retained * 2.0 + 2.0 * MIB,
-        "it follows: {resident} for {retained}"
+        (retained * 0.8 - MIB..=retained * 2.0 + 2.0 * MIB).contains(&resident),
+        "resident memory grew by {resident} for {retained} retained bytes"
     );
 
     for other in LAB.into_iter().filter(|other| *other != leak) {
-        assert_eq!(lab.leak(other).await["count"], json!(0), "{other} is off");
+        assert_eq!(
+            lab.leak(other).await["count"],
+            json!(0),
+            "{other} is disabled"
+        );
     }
 }
 
 #[tokio::test]
-async fn exercise_2_the_cache_grows_by_what_it_declares() {
-    grows_by_what_it_declares("cache").await;
+async fn exercise_2_the_cache_grows_by_its_payload_size() {
+    check_growth("cache").await;
 }
 
 #[tokio::test]
-async fn exercise_6_the_listeners_grow_by_what_they_declare() {
-    grows_by_what_it_declares("listeners").await;
+async fn exercise_6_the_listeners_grow_by_their_payload_size() {
+    check_growth("listeners").await;
 }
 
 #[tokio::test]
-async fn exercise_6_the_history_grows_by_what_it_declares() {
-    grows_by_what_it_declares("history").await;
+async fn exercise_6_the_history_grows_by_its_payload_size() {
+    check_growth("history").await;
 }
 
 #[tokio::test]
 async fn exercise_3_growth_is_proportional_to_requests() {
     let lab = Lab::with(&LAB).start().await;
-    lab.post(
-        "/admin/leaks/cache",
-        json!({"enabled": true, "payload_bytes": 65536}),
-    )
-    .await;
+    let settings = json!({"enabled": true, "payload_bytes": 65536});
+    lab.configure("cache", settings).await;
     warm_up(&lab).await;
-    let start = (lab.leak("cache").await, lab.resident_bytes());
+    let (before, resident_before) = (lab.leak("cache").await, lab.resident_bytes());
+    let count = number(&before, "/count");
+    let bytes = number(&before, "/estimated_size_bytes");
     let mut slopes = Vec::new();
     for requests in [200.0, 400.0, 800.0] {
-        let (count, bytes) = (
-            number(&start.0, "/count"),
-            number(&start.0, "/estimated_size_bytes"),
-        );
         let so_far = number(&lab.leak("cache").await, "/count") - count;
         lab.traffic((requests - so_far) as usize).await;
         let now = lab.leak("cache").await;
@@ -176,7 +157,7 @@ async fn exercise_3_growth_is_proportional_to_requests() {
             "each request leaks once"
         );
         slopes.push((number(&now, "/estimated_size_bytes") - bytes) / requests);
-        let resident = (lab.resident_bytes() - start.1) / requests;
+        let resident = (lab.resident_bytes() - resident_before) / requests;
         assert_close("resident bytes per request", resident, 65536.0, 0.15);
     }
     for slope in &slopes {
@@ -184,28 +165,25 @@ async fn exercise_3_growth_is_proportional_to_requests() {
     }
 }
 
-/// The promise of exercise 5, and with more than the lab's few megabytes.
-async fn gives_back_a_hundred_megabytes(leak: &str) {
-    const PAYLOAD: usize = 100 * 1024;
+/// The promise of exercise 5, for 100 MB instead of the few megabytes of the exercise.
+async fn check_release_of_100_megabytes(leak: &str) {
+    const PAYLOAD_BYTES: usize = 100 * 1024;
     let lab = Lab::with(&LAB).start().await;
     warm_up(&lab).await;
     let before = lab.resident_bytes();
-    let path = format!("/admin/leaks/{leak}");
-    lab.post(&path, json!({"enabled": true, "payload_bytes": PAYLOAD}))
-        .await;
+    let settings = json!({"enabled": true, "payload_bytes": PAYLOAD_BYTES});
+    lab.configure(leak, settings).await;
     lab.traffic(1000).await;
     let leaked = lab.resident_bytes() - before;
-    assert!(leaked >= 95.0 * MIB, "100 MB are leaked: {leaked}");
+    assert!(leaked >= 95.0 * MIB, "100 MB leak: {leaked}");
 
-    let cleared = lab
-        .post("/admin/leaks/clear", json!({"leak_type": leak}))
-        .await;
+    let cleared = lab.clear(leak).await;
     assert_eq!(cleared["cleared"], json!(leak));
     assert_eq!(cleared[removed_field(leak)], json!(1000), "{cleared}");
     assert_close(
         "freed",
         number(&cleared, "/freed_bytes"),
-        1000.0 * PAYLOAD as f64,
+        1000.0 * PAYLOAD_BYTES as f64,
         0.10,
     );
     let status = lab.leak(leak).await;
@@ -213,11 +191,7 @@ async fn gives_back_a_hundred_megabytes(leak: &str) {
     assert_eq!(status["enabled"], json!(true), "clearing does not disable");
 
     let collected = lab.post("/admin/gc", json!({})).await;
-    let result = collected["gc_results"].as_array().unwrap().iter();
-    let result = result
-        .into_iter()
-        .find(|result| result["plugin"] == json!(leak))
-        .unwrap();
+    let result = gc_result(&collected, leak);
     assert_eq!(result["recycled"], json!(true), "{collected}");
     assert!(
         number(&collected, "/freed_bytes") >= 90.0 * MIB,
@@ -226,7 +200,7 @@ async fn gives_back_a_hundred_megabytes(leak: &str) {
     let after = lab.resident_bytes();
     assert!(
         after <= before + 2.0 * MIB + before * 0.02,
-        "back to where it was: {:.1} MB before, {:.1} MB after",
+        "resident memory returns to its start: {:.1} MB before, {:.1} MB after",
         before / MIB,
         after / MIB
     );
@@ -236,38 +210,43 @@ async fn gives_back_a_hundred_megabytes(leak: &str) {
     lab.traffic(500).await;
     assert!(
         (lab.resident_bytes() - settled).abs() <= FLAT_BYTES,
-        "flat after the fix"
+        "resident memory is flat while the leak is disabled"
     );
     assert_eq!(lab.leak(leak).await["count"], json!(0));
 }
 
-#[tokio::test]
-async fn exercise_5_the_cache_gives_everything_back() {
-    gives_back_a_hundred_megabytes("cache").await;
+/// The entry of one plugin in the answer of `/admin/gc`.
+fn gc_result<'a>(answer: &'a Value, plugin: &str) -> &'a Value {
+    let results = answer["gc_results"].as_array().unwrap();
+    let result = results
+        .iter()
+        .find(|entry| entry["plugin"] == json!(plugin));
+    result.unwrap_or_else(|| panic!("no {plugin} in {answer}"))
 }
 
 #[tokio::test]
-async fn exercise_5_the_listeners_give_everything_back() {
-    gives_back_a_hundred_megabytes("listeners").await;
+async fn exercise_5_clear_and_gc_free_all_memory_of_the_cache() {
+    check_release_of_100_megabytes("cache").await;
 }
 
 #[tokio::test]
-async fn exercise_5_the_history_gives_everything_back() {
-    gives_back_a_hundred_megabytes("history").await;
+async fn exercise_5_clear_and_gc_free_all_memory_of_the_listeners() {
+    check_release_of_100_megabytes("listeners").await;
 }
 
 #[tokio::test]
-async fn exercise_5_what_is_still_retained_is_never_collected() {
+async fn exercise_5_clear_and_gc_free_all_memory_of_the_history() {
+    check_release_of_100_megabytes("history").await;
+}
+
+#[tokio::test]
+async fn exercise_5_gc_keeps_what_a_leak_still_retains() {
     let lab = Lab::with(&LAB).start().await;
     lab.enable("cache").await;
     lab.traffic(100).await;
     let before = lab.leak("cache").await;
     let collected = lab.post("/admin/gc", json!({})).await;
-    let results = collected["gc_results"].as_array().unwrap();
-    let cache = results
-        .iter()
-        .find(|result| result["plugin"] == json!("cache"))
-        .unwrap();
+    let cache = gc_result(&collected, "cache");
     assert_eq!(cache["recycled"], json!(false), "{cache}");
     assert!(!cache["reason"].as_str().unwrap().is_empty());
     let after = lab.leak("cache").await;
@@ -276,16 +255,14 @@ async fn exercise_5_what_is_still_retained_is_never_collected() {
 }
 
 #[tokio::test]
-async fn exercise_6_clear_all_names_what_each_leak_held() {
+async fn exercise_6_clear_all_counts_the_removed_objects_of_each_leak() {
     let lab = Lab::with(&LAB).start().await;
     for (requests, leak) in [(5, "cache"), (7, "listeners"), (11, "history")] {
         lab.enable(leak).await;
         lab.traffic(requests).await;
         lab.disable(leak).await;
     }
-    let cleared = lab
-        .post("/admin/leaks/clear", json!({"leak_type": "all"}))
-        .await;
+    let cleared = lab.clear("all").await;
     assert_eq!(cleared["cleared"], json!("all"));
     assert_eq!(
         cleared["removed"],
@@ -299,7 +276,7 @@ async fn exercise_6_clear_all_names_what_each_leak_held() {
 }
 
 #[tokio::test]
-async fn exercise_6_all_leaks_run_in_one_request() {
+async fn exercise_6_one_request_runs_all_leaks_in_the_order_of_their_ids() {
     let lab = Lab::with(&LAB).start().await;
     for leak in LAB {
         lab.enable(leak).await;
@@ -307,8 +284,7 @@ async fn exercise_6_all_leaks_run_in_one_request() {
     let data = lab.data().await;
     assert_eq!(
         data["leaks_triggered"],
-        json!(["cache", "history", "listeners"]),
-        "in id order"
+        json!(["cache", "history", "listeners"])
     );
 }
 
@@ -317,19 +293,13 @@ async fn the_fixed_variants_stop_growing() {
     let lab = Lab::with(&LAB).start().await;
     for leak in LAB {
         let settings = json!({"enabled": true, "variant": "fixed", "payload_bytes": 65536});
-        lab.post(&format!("/admin/leaks/{leak}"), settings).await;
+        lab.configure(leak, settings).await;
     }
     lab.traffic(1500).await;
-    let settled: Vec<_> = [
-        lab.leak("cache").await,
-        lab.leak("listeners").await,
-        lab.leak("history").await,
-    ]
-    .iter()
-    .map(|leak| number(leak, "/linear_memory_bytes"))
-    .collect();
+    let settled = lab.get("/admin/leaks/status").await;
     lab.traffic(1500).await;
-    for (leak, before) in ["cache", "listeners", "history"].into_iter().zip(settled) {
+    for leak in LAB {
+        let before = number(&settled["leaks"][leak], "/linear_memory_bytes");
         let now = lab.leak(leak).await;
         assert_eq!(now["variant"], json!("fixed"));
         assert!(

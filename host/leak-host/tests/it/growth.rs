@@ -1,15 +1,16 @@
-//! How fast a leak grows: the curves, and the target mode.
+//! How fast a leak grows: growth curves and the growth target.
 
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::lab::{Answer, Lab, MIB, assert_close, number};
 
-async fn cache_with(settings: serde_json::Value) -> Lab {
+/// A lab whose only leak is the cache with these settings.
+async fn cache_with(settings: Value) -> Lab {
     let lab = Lab::with(&["cache"]).start().await;
-    lab.post("/admin/leaks/cache", settings).await;
+    lab.configure("cache", settings).await;
     lab
 }
 
@@ -18,7 +19,7 @@ async fn count(lab: &Lab) -> f64 {
 }
 
 #[tokio::test]
-async fn the_target_is_reached_in_time() {
+async fn a_growth_target_is_reached_in_time_and_not_before() {
     let target = json!({"enabled": true, "target_mb": 4, "target_minutes": 0.1});
     let lab = cache_with(target).await;
     let started = Instant::now();
@@ -26,10 +27,10 @@ async fn the_target_is_reached_in_time() {
         lab.data().await;
         let retained = number(&lab.leak("cache").await, "/estimated_size_bytes");
         let seconds = started.elapsed().as_secs_f64();
-        // The line of this moment, and one object that may have come before it.
-        let line = (seconds / 6.0).min(1.0) * 4.0 * MIB;
+        // The straight line to the target, and one object that may be ahead of it.
+        let allowed = (seconds / 6.0).min(1.0) * 4.0 * MIB;
         assert!(
-            retained <= line + 64.0 * 1024.0,
+            retained <= allowed + 64.0 * 1024.0,
             "{retained} at {seconds} s"
         );
         if retained > 3.9 * MIB {
@@ -46,13 +47,11 @@ async fn the_target_is_reached_in_time() {
         4.0 * MIB,
         0.05,
     );
-    assert!(number(&end, "/count") < 1000.0, "few requests, large ones");
+    assert!(number(&end, "/count") < 1000.0, "few large objects: {end}");
 
-    // Without a target a request retains what the setting says.
-    lab.post("/admin/leaks/cache", json!({"target_mb": null}))
-        .await;
-    lab.post("/admin/leaks/clear", json!({"leak_type": "cache"}))
-        .await;
+    // Without a target, a request retains `payload_bytes` again.
+    lab.configure("cache", json!({"target_mb": null})).await;
+    lab.clear("cache").await;
     lab.traffic(100).await;
     let plain = lab.leak("cache").await;
     assert_eq!(plain["count"], json!(100));
@@ -61,7 +60,7 @@ async fn the_target_is_reached_in_time() {
 }
 
 #[tokio::test]
-async fn a_leak_on_the_error_path_grows_with_errors_only() {
+async fn the_on_error_curve_grows_with_failed_requests_only() {
     let lab = cache_with(json!({"enabled": true, "curve": "on-error"})).await;
     lab.traffic(20).await;
     assert_eq!(count(&lab).await, 0.0);
@@ -82,7 +81,7 @@ async fn a_leak_on_the_error_path_grows_with_errors_only() {
 }
 
 #[tokio::test]
-async fn a_leak_of_one_tenant_grows_with_that_tenant_only() {
+async fn the_one_tenant_curve_grows_with_that_tenant_only() {
     let tenant = json!({"enabled": true, "curve": "one-tenant", "curve_every": 10});
     let lab = cache_with(tenant).await;
     for n in 0..40 {
@@ -92,7 +91,7 @@ async fn a_leak_of_one_tenant_grows_with_that_tenant_only() {
 }
 
 #[tokio::test]
-async fn a_sawtooth_has_a_floor_that_rises() {
+async fn the_sawtooth_curve_has_a_rising_floor() {
     let lab = cache_with(json!({"enabled": true, "curve": "sawtooth", "curve_every": 40})).await;
     let mut floors = Vec::new();
     for _ in 0..3 {
@@ -104,7 +103,6 @@ async fn a_sawtooth_has_a_floor_that_rises() {
         floors.push(floor);
     }
     assert_eq!(floors, [10.0, 20.0, 30.0]);
-    lab.post("/admin/leaks/clear", json!({"leak_type": "cache"}))
-        .await;
+    lab.clear("cache").await;
     assert_eq!(count(&lab).await, 0.0);
 }

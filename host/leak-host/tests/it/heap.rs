@@ -1,5 +1,5 @@
-//! Which source line holds the memory: what a learner, a colleague and a tool can ask, and what it
-//! must cost.
+//! The heap profile: which source line holds the memory, in every view that the host offers, and
+//! the cost of the views.
 
 use std::fs;
 use std::path::Path;
@@ -11,24 +11,24 @@ use crate::lab::{Answer, Lab, number};
 
 mod cache;
 mod cost;
-mod dead;
 mod exercise;
+mod failed_plugin;
 mod history;
 mod metrics;
 mod profiles;
 mod queries;
 mod switch;
 
-/// Rows enough for every line of every plugin.
+/// A snapshot with every line of every plugin.
 const ALL_LINES: &str = "/admin/memory/snapshot?limit=1000";
 
-/// `plugins/cache/src/lib.rs:68`: where the cache asks for what it keeps, found in its source.
+/// `plugins/cache/src/lib.rs:67`: the line on which the cache allocates its payload.
 fn cache_payload_line() -> String {
     line_of("cache", "call.payload(")
 }
 
-/// The place of the only line of a plugin's source that says this.
-fn line_of(plugin: &str, says: &str) -> String {
+/// The location of the only line in a plugin's source that contains `code`.
+fn line_of(plugin: &str, code: &str) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../plugins")
         .join(plugin)
@@ -37,33 +37,32 @@ fn line_of(plugin: &str, says: &str) -> String {
     let mut found = source
         .lines()
         .enumerate()
-        .filter(|(_, line)| line.contains(says));
-    let (index, _) = found.next().expect("the source has it");
-    assert_eq!(found.next(), None, "once");
-    let folder = plugin;
-    format!("plugins/{folder}/src/lib.rs:{}", index + 1)
+        .filter(|(_, line)| line.contains(code));
+    let (index, _) = found.next().expect("the source contains the code");
+    assert_eq!(found.next(), None, "only one line contains {code}");
+    format!("plugins/{plugin}/src/lib.rs:{}", index + 1)
 }
 
 /// The rows of a list in an answer.
 fn rows<'a>(answer: &'a Value, list: &str) -> &'a Vec<Value> {
     answer[list]
         .as_array()
-        .unwrap_or_else(|| panic!("{list} is a list in {answer}"))
+        .unwrap_or_else(|| panic!("no list {list} in {answer}"))
 }
 
-/// The sum of one number over the rows.
+/// The sum of one field over the rows.
 fn sum(rows: &[Value], field: &str) -> f64 {
     rows.iter()
         .map(|row| number(row, &format!("/{field}")))
         .sum()
 }
 
-/// The row of one source line, if it is listed.
+/// The row of one source line.
 fn at<'a>(rows: &'a [Value], location: &str) -> Option<&'a Value> {
     rows.iter().find(|row| row["location"] == json!(location))
 }
 
-/// How many objects more there are at the line where the cache asks for what it keeps.
+/// The difference in objects on the line where the cache allocates its payload.
 fn payloads_gained(diff: &Value) -> f64 {
     assert_eq!(diff["status"], json!("diff_computed"), "{diff}");
     let line = cache_payload_line();

@@ -1,31 +1,36 @@
-//! A running host and what can be asked of it.
+//! The test harness: starts the real host with a set of plugins and sends requests to it.
+
+mod answer;
+mod wait;
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub(crate) use self::answer::{Answer, assert_close, failures, number};
+pub(crate) use self::wait::{WAIT_TIMEOUT, wait_for, wait_until};
 use crate::components::component;
 
 pub(crate) const MIB: f64 = 1_048_576.0;
 
-/// Includes compiling the plugins, when no test before did, on a machine with other things to do.
-const STARTS_WITHIN: Duration = Duration::from_secs(120);
+/// Includes the compilation of the plugins if no earlier test compiled them, on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How a lab is to be started.
+/// The options of a host to start.
 pub(crate) struct LabBuilder {
     plugins: TempDir,
     listen: String,
     args: Vec<String>,
     env: Vec<(String, String)>,
-    /// A command that runs the host, if it is not to run as it is.
-    within: Vec<String>,
+    /// A command that executes the host. Empty if the host runs directly.
+    wrapper: Vec<String>,
 }
 
 impl LabBuilder {
@@ -34,7 +39,12 @@ impl LabBuilder {
         self
     }
 
-    /// Instead of a free port.
+    pub(crate) fn args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.args.extend(args.map(str::to_owned));
+        self
+    }
+
+    /// Sets the address to listen on. The default is a free port.
     pub(crate) fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
         self
@@ -45,13 +55,13 @@ impl LabBuilder {
         self
     }
 
-    /// Runs it by a command that ends by executing what follows it.
-    pub(crate) fn within(mut self, command: Vec<String>) -> Self {
-        self.within = command;
+    /// Starts the host through a command that executes the arguments after its own.
+    pub(crate) fn wrapper(mut self, command: Vec<String>) -> Self {
+        self.wrapper = command;
         self
     }
 
-    /// Puts something into the plugins folder beside the components.
+    /// Adds a file to the plugins folder.
     pub(crate) fn file(self, name: &str, content: &[u8]) -> Self {
         fs::write(self.plugins.path().join(name), content).unwrap();
         self
@@ -59,21 +69,21 @@ impl LabBuilder {
 
     fn command(&self) -> Command {
         let host = env!("CARGO_BIN_EXE_leak-host").to_owned();
-        let mut words = self.within.iter().chain([&host]);
+        let mut words = self.wrapper.iter().chain([&host]);
         let mut command = Command::new(words.next().unwrap());
         command
             .args(words)
             .args(["--listen", &self.listen, "--plugins"])
             .arg(self.plugins.path());
         command.args(&self.args);
-        // What the person who runs the tests has set for their own lab.
+        // Variables that the user has set for a lab of their own must not reach the tests.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if name.starts_with("OTEL_") || name.starts_with("LEAK_") {
                 command.env_remove(name);
             }
         }
-        // Compiled components are shared between the tests, but not with the person's own lab.
+        // The tests share compiled components, but not with the user's own lab.
         command.env(
             "XDG_CACHE_HOME",
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
@@ -83,7 +93,7 @@ impl LabBuilder {
         command
     }
 
-    /// Starts a host that is expected to end by itself.
+    /// Runs a host that exits by itself. Returns its status and everything it wrote.
     pub(crate) fn run_to_the_end(self) -> (ExitStatus, String) {
         let output = self.command().output().expect("the host starts");
         let text = [output.stdout, output.stderr].concat();
@@ -92,21 +102,19 @@ impl LabBuilder {
 
     /// Starts the host and waits until it is healthy.
     pub(crate) async fn start(self) -> Lab {
-        let written = Written::new();
+        let output = OutputFiles::new();
         let child = self
             .command()
-            .stdout(written.file("stdout"))
-            .stderr(written.file("stderr"))
+            .stdout(output.create("stdout"))
+            .stderr(output.create("stderr"))
             .spawn()
             .expect("the host starts");
+        let http = Client::builder().timeout(Duration::from_secs(60));
         let mut lab = Lab {
             child,
             base: String::new(),
-            http: Client::builder()
-                .timeout(Duration::from_secs(60))
-                .build()
-                .unwrap(),
-            written,
+            http: http.build().unwrap(),
+            output,
             plugins: self.plugins,
         };
         let line = lab.first_line().await;
@@ -115,36 +123,25 @@ impl LabBuilder {
             .unwrap_or_else(|| panic!("first line on stdout is {line:?}"))
             .trim()
             .to_owned();
-        let started = Instant::now();
-        while !lab
-            .http
-            .get(lab.url("/health"))
-            .send()
-            .await
-            .is_ok_and(|a| a.status().is_success())
-        {
-            assert!(
-                started.elapsed() < STARTS_WITHIN,
-                "not healthy: {}",
-                lab.output()
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        wait_until("the host is healthy", START_TIMEOUT, async || {
+            let health = lab.request(Method::GET, "/health").send().await;
+            health.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
         lab
     }
 }
 
-/// What a host writes. Files, not pipes: what it wrote before it answered is there with the answer,
-/// and no thread has to have read it.
-struct Written(TempDir);
+/// The host's stdout and stderr. Files instead of pipes: the host has written its output before it
+/// answers, so a test reads all of it after the answer, and no thread has to drain a pipe.
+struct OutputFiles(TempDir);
 
-impl Written {
+impl OutputFiles {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// For the host to write to.
-    fn file(&self, stream: &str) -> File {
+    fn create(&self, stream: &str) -> File {
         File::create(self.0.path().join(stream)).unwrap()
     }
 
@@ -154,17 +151,17 @@ impl Written {
     }
 }
 
-/// A host that is killed when the test is over.
+/// A running host. Dropping it kills the host, and prints the host's output if the test failed.
 pub(crate) struct Lab {
     child: Child,
     base: String,
     http: Client,
-    written: Written,
+    output: OutputFiles,
     plugins: TempDir,
 }
 
 impl Lab {
-    /// A lab with these components, by the names of their crates.
+    /// A lab with these components, named after their crates.
     pub(crate) fn with(components: &[&str]) -> LabBuilder {
         let plugins = tempfile::tempdir().unwrap();
         for name in components {
@@ -175,7 +172,7 @@ impl Lab {
             listen: "127.0.0.1:0".to_owned(),
             args: Vec::new(),
             env: Vec::new(),
-            within: Vec::new(),
+            wrapper: Vec::new(),
         }
     }
 
@@ -188,13 +185,13 @@ impl Lab {
         self.base.strip_prefix("http://").unwrap()
     }
 
-    /// The folder that its plugins are loaded from.
+    /// The folder that the host loads its plugins from.
     pub(crate) fn plugins_folder(&self) -> &Path {
         self.plugins.path()
     }
 
-    /// The folder of the kernel's knowledge of this process.
-    pub(crate) fn proc(&self) -> std::path::PathBuf {
+    /// `/proc/PID` of the host.
+    pub(crate) fn proc_folder(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
     }
 
@@ -204,59 +201,68 @@ impl Lab {
 
     /// Everything that the host has written so far, stdout first.
     pub(crate) fn output(&self) -> String {
-        self.written.read("stdout") + &self.written.read("stderr")
+        self.output.read("stdout") + &self.output.read("stderr")
     }
 
-    /// The first line on stdout.
     async fn first_line(&mut self) -> String {
-        let started = Instant::now();
-        loop {
-            // Asked before, so that the last words of one that ended are read.
-            let ended = self.child.try_wait().unwrap();
-            if let Some((line, _)) = self.written.read("stdout").split_once('\n') {
-                return line.to_owned();
+        wait_for("a line on stdout", START_TIMEOUT, async || {
+            // Checked before the read, so that the last output of an exited host is seen.
+            let exited = self.child.try_wait().unwrap();
+            let stdout = self.output.read("stdout");
+            if let (None, Some(status)) = (stdout.find('\n'), exited) {
+                panic!("the host exited with {status}");
             }
-            if let Some(status) = ended {
-                panic!("the host ended with {status}: {}", self.output());
-            }
-            assert!(
-                started.elapsed() < STARTS_WITHIN,
-                "no line on stdout: {}",
-                self.output()
-            );
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+            let line = stdout.split_once('\n').map(|(line, _)| line.to_owned());
+            line.ok_or(stdout)
+        })
+        .await
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, self.url(path))
     }
 
-    /// The answer to a GET, which must be 200.
+    /// The JSON of a GET, which must be answered with 200.
     pub(crate) async fn get(&self, path: &str) -> Value {
         Answer::of(self.request(Method::GET, path)).await.ok(path)
     }
 
-    /// The answer to a POST, which must be 200.
+    /// The JSON of a POST, which must be answered with 200.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let answer = Answer::of(self.request(Method::POST, path).json(&body)).await;
         answer.ok(&format!("{path} {body}"))
     }
 
+    /// The metrics page in the text format of Prometheus.
+    pub(crate) async fn metrics_page(&self) -> String {
+        let answer = Answer::of(self.request(Method::GET, "/metrics")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.text
+    }
+
+    /// Changes the settings of a leak, and its switch if `settings` contains `enabled`.
+    pub(crate) async fn configure(&self, leak: &str, settings: Value) -> Value {
+        self.post(&format!("/admin/leaks/{leak}"), settings).await
+    }
+
     pub(crate) async fn enable(&self, leak: &str) {
-        self.post(
-            &format!("/admin/leaks/{leak}"),
-            serde_json::json!({"enabled": true}),
-        )
-        .await;
+        self.configure(leak, json!({"enabled": true})).await;
     }
 
     pub(crate) async fn disable(&self, leak: &str) {
-        self.post(
-            &format!("/admin/leaks/{leak}"),
-            serde_json::json!({"enabled": false}),
-        )
-        .await;
+        self.configure(leak, json!({"enabled": false})).await;
+    }
+
+    /// Replaces the instance of a plugin with a fresh one.
+    pub(crate) async fn reset(&self, leak: &str) -> Value {
+        self.post(&format!("/admin/leaks/{leak}/reset"), json!({}))
+            .await
+    }
+
+    /// Clears what a leak retains; `all` clears every leak.
+    pub(crate) async fn clear(&self, leak: &str) -> Value {
+        self.post("/admin/leaks/clear", json!({"leak_type": leak}))
+            .await
     }
 
     /// One request of the service, which must be answered with 200.
@@ -264,160 +270,64 @@ impl Lab {
         self.get("/api/data").await
     }
 
+    /// Requests of the service, one after the other.
     pub(crate) async fn traffic(&self, requests: usize) {
         for _ in 0..requests {
             self.data().await;
         }
     }
 
-    /// One leak's part of the status.
+    /// The status of one leak.
     pub(crate) async fn leak(&self, name: &str) -> Value {
         let status = self.get("/admin/leaks/status").await;
         let leak = status["leaks"][name].clone();
-        assert!(leak.is_object(), "status knows {name}: {status}");
+        assert!(leak.is_object(), "the status lacks {name}: {status}");
         leak
     }
 
-    /// What the kernel says, not what the host says of itself.
+    /// The resident memory that the kernel reports, independent of what the host reports itself.
     pub(crate) fn resident_bytes(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("VmRSS");
-        line.split_whitespace()
-            .next()
-            .unwrap()
-            .parse::<f64>()
-            .unwrap()
-            * 1024.0
+        let status = fs::read_to_string(self.proc_folder().join("status")).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.expect("VmRSS").split_whitespace().next().unwrap();
+        kib.parse::<f64>().unwrap() * 1024.0
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
+    /// Sends a signal, given by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args(["-s", name, &self.child.id().to_string()])
             .status();
-        assert!(sent.unwrap().success(), "the signal is sent");
+        assert!(sent.unwrap().success(), "kill sends the signal");
     }
 
-    /// Waits for the host to end, not longer than this.
-    pub(crate) async fn ends_within(&mut self, limit: Duration) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(
-                started.elapsed() < limit,
-                "still running: {}",
-                self.output()
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    /// Waits until the host exits.
+    pub(crate) async fn exits_within(&mut self, timeout: Duration) -> ExitStatus {
+        wait_for("the host exits", timeout, async || {
+            let status = self.child.try_wait().unwrap();
+            status.ok_or("still running")
+        })
+        .await
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        // It may have ended by itself already.
-        let _ended = self.child.kill();
+        // The host may have exited already.
+        let _killed = self.child.kill();
         let _reaped = self.child.wait();
         if thread::panicking() {
-            eprintln!("the host wrote:\n{}", self.output());
+            eprintln!("output of the host:\n{}", self.output());
         }
     }
 }
 
-/// An answer that has arrived completely.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) content_type: String,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) text: String,
-}
-
-impl Answer {
-    pub(crate) async fn of(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("the host answers");
-        let headers = response.headers().clone();
-        let content_type = headers
-            .get("content-type")
-            .and_then(|value| value.to_str().ok());
-        Self {
-            status: response.status(),
-            content_type: content_type.unwrap_or_default().to_owned(),
-            headers: headers.clone(),
-            text: response.text().await.expect("the answer is complete"),
-        }
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        assert!(
-            self.content_type.starts_with("application/json"),
-            "{self:?}"
-        );
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    fn ok(&self, what: &str) -> Value {
-        assert_eq!(self.status, StatusCode::OK, "{what}: {}", self.text);
-        self.json()
-    }
-
-    /// The code of an error, after checking that the error has the form that all errors have.
-    pub(crate) fn error_code(&self, what: &str) -> String {
-        let json = self.json();
-        let error = &json["error"];
-        for field in ["code", "message", "hint"] {
-            let text = error[field].as_str().unwrap_or_default();
-            assert!(
-                !text.is_empty(),
-                "{what}: error.{field} is missing in {json}"
-            );
-        }
-        for inner in ["backtrace", "wasmtime", "host/plugin-host"] {
-            assert!(
-                !self.text.contains(inner),
-                "{what}: {inner} is for the log: {json}"
-            );
-        }
-        error["code"].as_str().unwrap().to_owned()
-    }
-}
-
-/// An address that nobody listens on at this moment.
+/// An address that no process listens on at this moment.
 pub(crate) fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap()
         .to_string()
-}
-
-/// What an answer of the service says of leaks that failed.
-pub(crate) fn failures(data: &Value) -> &[Value] {
-    data["leaks_failed"].as_array().map_or(&[], Vec::as_slice)
-}
-
-/// A number of an answer.
-pub(crate) fn number(value: &Value, pointer: &str) -> f64 {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_f64)
-        .unwrap_or_else(|| panic!("{pointer} in {value}"))
-}
-
-/// Asserts that a number is as expected, give or take a share of it.
-#[track_caller]
-pub(crate) fn assert_close(what: &str, actual: f64, expected: f64, share: f64) {
-    assert!(
-        (actual - expected).abs() <= expected.abs() * share,
-        "{what}: {actual} is not within {:.0} % of {expected}",
-        share * 100.0
-    );
 }

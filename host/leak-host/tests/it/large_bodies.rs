@@ -1,5 +1,5 @@
-//! Bodies over the limit, on a real connection: the client gets its answer whether it has sent the body
-//! or not.
+//! Bodies over the limit, on a real connection: the client gets its answer whether it has sent the
+//! body or not.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

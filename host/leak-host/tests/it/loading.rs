@@ -1,20 +1,16 @@
-//! Plugins that come, change and go while the lab serves: by files in the plugins folder, and by the admin API.
+//! Plugins that are loaded, replaced and unloaded while the host serves requests: through files in
+//! the plugins folder, and through the admin API.
 
+mod admin_api;
 mod folder;
-mod sent;
 mod under_load;
-
-use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::lab::{Answer, Lab};
+use crate::lab::{Answer, Lab, WAIT_TIMEOUT, wait_for};
 
-/// A second is promised; the rest is for a machine with other things to do.
-const SOON: Duration = Duration::from_secs(30);
-
-/// The ids of what is loaded.
+/// The ids of the loaded plugins.
 async fn ids(lab: &Lab) -> Vec<String> {
     let listed = lab.get("/admin/plugins").await;
     let plugins = listed["plugins"].as_array().unwrap().iter();
@@ -23,24 +19,24 @@ async fn ids(lab: &Lab) -> Vec<String> {
         .collect()
 }
 
-/// Waits until what is loaded is this.
-async fn until_loaded(lab: &Lab, expected: &[&str]) {
-    until(lab, &format!("loaded are {expected:?}"), async |lab| {
+/// Waits until exactly these plugins are loaded.
+async fn wait_until_loaded(lab: &Lab, expected: &[&str]) {
+    wait_until(lab, &format!("{expected:?} are loaded"), async |lab| {
         ids(lab).await == expected
     })
     .await;
 }
 
-async fn until(lab: &Lab, what: &str, holds: impl AsyncFn(&Lab) -> bool) {
-    let started = Instant::now();
-    while !holds(lab).await {
-        assert!(
-            started.elapsed() < SOON,
-            "not in time: {what}: {}",
-            lab.get("/admin/plugins").await
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// Waits for a change that the host promises within a second. The timeout is longer, for a busy
+/// machine.
+async fn wait_until(lab: &Lab, what: &str, holds: impl AsyncFn(&Lab) -> bool) {
+    wait_for(what, WAIT_TIMEOUT, async || {
+        if holds(lab).await {
+            return Ok(());
+        }
+        Err(lab.get("/admin/plugins").await)
+    })
+    .await;
 }
 
 async fn put(lab: &Lab, id: &str, component: Vec<u8>) -> Answer {
@@ -52,23 +48,20 @@ async fn delete(lab: &Lab, id: &str) -> Answer {
     Answer::of(lab.request(Method::DELETE, &format!("/admin/plugins/{id}"))).await
 }
 
-/// Lines of the metrics page that name a plugin.
+/// The number of metric series that name a plugin.
 async fn series_of(lab: &Lab, id: &str) -> usize {
-    let page = Answer::of(lab.request(Method::GET, "/metrics")).await.text;
+    let page = lab.metrics_page().await;
     let label = format!("plugin=\"{id}\"");
     page.lines().filter(|line| line.contains(&label)).count()
 }
 
-/// What is wrong in the folder.
+/// The host's list of problems in the plugins folder.
 async fn problems(lab: &Lab) -> Value {
     lab.get("/admin/plugins").await["problems"].clone()
 }
 
-/// Turns the leak on and gives it a setting that is not the default.
+/// Enables the leak with a setting that differs from its default.
 async fn enable_with_payload(lab: &Lab, leak: &str, payload_bytes: u64) {
-    lab.post(
-        &format!("/admin/leaks/{leak}"),
-        json!({"enabled": true, "payload_bytes": payload_bytes}),
-    )
-    .await;
+    let settings = json!({"enabled": true, "payload_bytes": payload_bytes});
+    lab.configure(leak, settings).await;
 }

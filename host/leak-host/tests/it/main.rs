@@ -5,7 +5,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests stop at the first surprise"
+    clippy::disallowed_methods,
+    reason = "a failed test shows by a panic, and tests pass environment variables on"
 )]
 
 mod access;
@@ -26,8 +27,8 @@ mod growth;
 mod heap;
 mod lab;
 mod large_bodies;
-mod limit;
 mod loading;
+mod memory_limit;
 mod metrics;
 mod options;
 mod patterns;

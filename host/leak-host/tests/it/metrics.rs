@@ -1,6 +1,7 @@
-//! The metrics as a scraper reads them: which there are, of which type, with which labels.
+//! The metrics as a scraper reads them: names, types, labels and values.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -10,97 +11,67 @@ use crate::lab::{Answer, Lab};
 
 pub(crate) mod scrape;
 
-/// Name, type and labels of every metric of the host and its plugins.
-const METRICS: &[(&str, &str, &[&str])] = &[
-    ("process_resident_memory_bytes", "gauge", &[]),
-    ("process_virtual_memory_bytes", "gauge", &[]),
-    ("process_cpu_seconds_total", "counter", &[]),
-    ("process_open_fds", "gauge", &[]),
-    ("process_start_time_seconds", "gauge", &[]),
-    ("leak_host_tasks", "gauge", &[]),
-    (
-        "http_requests_total",
-        "counter",
-        &["endpoint", "method", "service", "status"],
-    ),
-    (
-        "http_request_duration_seconds",
-        "histogram",
-        &["endpoint", "method", "service", "status"],
-    ),
-    ("leak_enabled", "gauge", &["plugin"]),
-    ("leak_retained_objects", "gauge", &["plugin"]),
-    ("leak_retained_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_linear_memory_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_linear_memory_peak_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_memory_limit_bytes", "gauge", &["plugin"]),
-    ("leak_plugin_state", "gauge", &["plugin", "state"]),
-    ("leak_plugin_generation", "gauge", &["plugin"]),
-    (
-        "leak_plugin_invocations_total",
-        "counter",
-        &["outcome", "plugin"],
-    ),
-    (
-        "leak_plugin_invocation_duration_seconds",
-        "histogram",
-        &["outcome", "plugin"],
-    ),
-    ("leak_plugin_memory_grow_total", "counter", &["plugin"]),
-    (
-        "leak_plugin_memory_grow_denied_total",
-        "counter",
-        &["plugin"],
-    ),
-    ("leak_plugin_traps_total", "counter", &["plugin", "reason"]),
-    (
-        "leak_plugin_recycles_total",
-        "counter",
-        &["plugin", "reason"],
-    ),
-    ("leak_plugin_clears_total", "counter", &["plugin"]),
-    ("leak_memory_growth_bytes_per_second", "gauge", &[]),
-    ("leak_memory_bytes_per_request", "gauge", &[]),
-    ("leak_memory_seconds_to_limit", "gauge", &[]),
-    ("leak_memory_limit_bytes", "gauge", &[]),
-    ("leak_memory_ledger_bytes", "gauge", &["part"]),
-    ("leak_build_info", "gauge", &["revision", "version"]),
-];
+/// Every metric of the host. The unit tests of the metrics use the same list.
+const METRICS: &str = include_str!("../../../lab/metrics.txt");
 
-/// Labels that a metric may have for some of its series only.
-const OPTIONAL_LABELS: &[&str] = &["plugin", "reason"];
+/// A line of the list.
+struct Listed {
+    name: &'static str,
+    kind: &'static str,
+    required_labels: BTreeSet<&'static str>,
+    allowed_labels: BTreeSet<&'static str>,
+}
 
-/// A lab in which everything that is counted has happened once.
+fn listed_metrics() -> impl Iterator<Item = Listed> {
+    let lines = METRICS.lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| {
+        let mut words = line.split_whitespace();
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        let labels: Vec<_> = words.collect();
+        let required = labels.iter().filter(|label| !label.ends_with('?'));
+        Listed {
+            name,
+            kind,
+            required_labels: required.copied().collect(),
+            allowed_labels: labels
+                .iter()
+                .map(|label| label.trim_end_matches('?'))
+                .collect(),
+        }
+    })
+}
+
+/// A lab in which every counted event has happened at least once.
 async fn eventful_lab() -> Lab {
     let lab = Lab::with(&["cache", "fixture-traps", "fixture-hog"])
-        .arg("--memory-limit")
-        .arg("8GiB")
+        .args(["--memory-limit", "8GiB"])
         .start()
         .await;
     for leak in ["cache", "fixture-traps", "fixture-hog"] {
         lab.enable(leak).await;
     }
     lab.traffic(30).await;
-    lab.post("/admin/leaks/fixture-traps/reset", json!({}))
-        .await;
-    // Growth is a regression over samples of one second.
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    lab.reset("fixture-traps").await;
+    // Growth is a regression over samples that are one second apart.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     lab
 }
 
 #[tokio::test]
-async fn every_metric_is_there_with_its_type_and_labels() {
+async fn every_metric_exists_with_its_type_and_labels() {
     let scrape = Scrape::of(&eventful_lab().await).await;
     let mut wrong = Vec::new();
-    for (name, kind, labels) in METRICS {
-        match scrape.types.get(*name) {
+    for listed in listed_metrics() {
+        let Listed { name, kind, .. } = listed;
+        match scrape.types.get(name) {
             None => wrong.push(format!("{name} is missing")),
             Some(found) if found != kind => {
                 wrong.push(format!("{name} is a {found}, not a {kind}"))
             }
             Some(_) => {}
         }
-        if !scrape.helped.contains(*name) {
+        if !scrape.helped.contains(name) {
             wrong.push(format!("{name} has no help"));
         }
         let mut samples = 0;
@@ -109,18 +80,18 @@ async fn every_metric_is_there_with_its_type_and_labels() {
             let found: BTreeSet<_> = found
                 .keys()
                 .map(String::as_str)
-                .filter(|l| *l != "le")
+                .filter(|label| *label != "le")
                 .collect();
-            let required: BTreeSet<_> = labels.iter().copied().collect();
-            let allowed: BTreeSet<_> = required.iter().chain(OPTIONAL_LABELS).copied().collect();
-            let optional: BTreeSet<_> = ["reason"].into_iter().collect();
-            if !found.is_subset(&allowed)
-                || !required.difference(&optional).all(|l| found.contains(l))
+            if !found.is_subset(&listed.allowed_labels)
+                || !found.is_superset(&listed.required_labels)
             {
-                wrong.push(format!("{name} has the labels {found:?}, not {labels:?}"));
+                wrong.push(format!(
+                    "{name} has the labels {found:?}, not {:?}",
+                    listed.allowed_labels
+                ));
             }
-            // A quotient of nothing by nothing, as its help says.
-            if value.is_nan() && *name != "leak_memory_bytes_per_request" {
+            // Its help says that it is NaN without requests.
+            if value.is_nan() && name != "leak_memory_bytes_per_request" {
                 wrong.push(format!("{name} is not a number"));
             }
         }
@@ -128,12 +99,17 @@ async fn every_metric_is_there_with_its_type_and_labels() {
             wrong.push(format!("{name} has no sample"));
         }
     }
+    for name in scrape.types.keys() {
+        if !listed_metrics().any(|listed| listed.name == name) {
+            wrong.push(format!("{name} is not listed"));
+        }
+    }
     wrong.dedup();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test]
-async fn total_is_for_counters_and_counters_only() {
+async fn exactly_the_counters_end_with_total_and_units_are_base_units() {
     let scrape = Scrape::of(&eventful_lab().await).await;
     for (name, kind) in &scrape.types {
         assert_eq!(
@@ -156,12 +132,12 @@ async fn total_is_for_counters_and_counters_only() {
                     .get(base)
                     .is_some_and(|kind| kind == "histogram")
             });
-        assert!(declared, "{name} has a type");
+        assert!(declared, "{name} has no type");
     }
 }
 
 #[tokio::test]
-async fn metrics_agree_with_the_status() {
+async fn metrics_equal_the_status() {
     let lab = eventful_lab().await;
     let status = lab.leak("cache").await;
     let scrape = Scrape::of(&lab).await;
@@ -195,7 +171,7 @@ async fn metrics_agree_with_the_status() {
     assert_eq!(
         scrape.sum("leak_plugin_state", &cache),
         1.0,
-        "one state at a time"
+        "a plugin is in one state"
     );
     let hog = [("plugin", "fixture-hog")];
     assert!(scrape.sum("leak_plugin_memory_grow_denied_total", &hog) >= 1.0);
@@ -208,32 +184,24 @@ async fn metrics_agree_with_the_status() {
 }
 
 #[tokio::test]
-async fn a_clear_is_counted_and_a_reset_is_not() {
+async fn a_clear_is_counted_but_a_reset_is_not() {
     let lab = Lab::with(&["cache"]).start().await;
-    let cache = [("plugin", "cache")];
-    assert_eq!(
-        Scrape::of(&lab)
-            .await
-            .sum("leak_plugin_clears_total", &cache),
-        0.0,
-        "the series is there from the start"
-    );
+    let scrape = Scrape::of(&lab).await;
+    let clears = scrape.of_metric("leak_plugin_clears_total");
+    let clears: Vec<_> = clears.map(|(_, value)| value).collect();
+    assert_eq!(clears, [0.0], "the series exists before the first clear");
     lab.enable("cache").await;
     lab.traffic(3).await;
-    lab.post("/admin/leaks/cache/reset", json!({})).await;
-    lab.post("/admin/leaks/clear", json!({ "leak_type": "cache" }))
-        .await;
-    lab.post("/admin/leaks/clear", json!({})).await;
-    assert_eq!(
-        Scrape::of(&lab)
-            .await
-            .sum("leak_plugin_clears_total", &cache),
-        2.0
-    );
+    lab.reset("cache").await;
+    lab.clear("cache").await;
+    lab.clear("all").await;
+    let cache = [("plugin", "cache")];
+    let scrape = Scrape::of(&lab).await;
+    assert_eq!(scrape.sum("leak_plugin_clears_total", &cache), 2.0);
 }
 
 #[tokio::test]
-async fn the_build_names_its_revision() {
+async fn the_build_info_contains_the_revision() {
     let lab = Lab::with(&["cache"])
         .env("LEAK_REVISION", "0123456789ab")
         .start()
@@ -246,25 +214,22 @@ async fn the_build_names_its_revision() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_route_and_not_by_path() {
-    let lab = Lab::with(&["cache"])
-        .arg("--service-name")
-        .arg("shop")
-        .start()
-        .await;
+async fn requests_are_counted_by_route_template_not_by_path() {
+    let lab = Lab::with(&["cache"]).args(["--service-name", "shop"]);
+    let lab = lab.start().await;
     lab.traffic(25).await;
-    for made_up in 0..20 {
-        lab.request(Method::GET, &format!("/made/up/{made_up}"))
+    for n in 0..20 {
+        lab.request(Method::GET, &format!("/made/up/{n}"))
             .send()
             .await
             .unwrap();
-        let path = format!("/admin/leaks/made-up-{made_up}");
+        let path = format!("/admin/leaks/made-up-{n}");
         lab.request(Method::POST, &path)
             .body("{}")
             .send()
             .await
             .unwrap();
-        let method = Method::from_bytes(format!("MADEUP{made_up}").as_bytes()).unwrap();
+        let method = Method::from_bytes(format!("MADEUP{n}").as_bytes()).unwrap();
         lab.request(method, "/api/data").send().await.unwrap();
     }
     let scrape = Scrape::of(&lab).await;
@@ -280,20 +245,20 @@ async fn requests_are_counted_by_route_and_not_by_path() {
         25.0
     );
     for (name, labels, _) in &scrape.samples {
-        let grown = labels.values().find(|value| {
+        let from_caller = labels.values().find(|value| {
             let value = value.to_ascii_lowercase();
             ["made", "up-"].iter().any(|part| value.contains(part))
         });
-        assert_eq!(grown, None, "a caller makes up labels of {name}");
+        assert_eq!(from_caller, None, "a caller controls a label of {name}");
     }
     assert!(
         scrape.sum("http_requests_total", &[("status", "404")]) >= 40.0,
-        "they are counted"
+        "unknown routes are counted, too"
     );
 }
 
 #[tokio::test]
-async fn the_histogram_of_requests_has_useful_buckets() {
+async fn the_buckets_of_request_durations_reach_from_50_microseconds_to_5_seconds() {
     let lab = Lab::with(&[]).start().await;
     lab.traffic(5).await;
     let scrape = Scrape::of(&lab).await;
@@ -313,7 +278,7 @@ async fn the_histogram_of_requests_has_useful_buckets() {
 }
 
 #[tokio::test]
-async fn open_metrics_is_spoken_when_asked_for() {
+async fn a_scraper_that_accepts_openmetrics_gets_it() {
     let lab = Lab::with(&["cache"]).start().await;
     lab.enable("cache").await;
     lab.traffic(3).await;
@@ -333,7 +298,7 @@ async fn open_metrics_is_spoken_when_asked_for() {
     for (name, kind) in &scrape.types {
         assert!(
             !name.ends_with("_total"),
-            "a family is named without the suffix: {name}"
+            "the name of a family has no suffix: {name}"
         );
         if kind == "counter" {
             let total = format!("{name}_total");
@@ -360,27 +325,23 @@ async fn open_metrics_is_spoken_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_second_reader_changes_nothing() {
+async fn additional_scrapes_do_not_change_the_growth_rate() {
     let lab = Lab::with(&["cache"]).start().await;
-    lab.post(
-        "/admin/leaks/cache",
-        json!({"enabled": true, "payload_bytes": 65536}),
-    )
-    .await;
+    let settings = json!({"enabled": true, "payload_bytes": 65536});
+    lab.configure("cache", settings).await;
     for _ in 0..40 {
         lab.traffic(5).await;
-        // A scraper that asks far too often.
+        // Far more scrapes than a Prometheus server makes.
         for _ in 0..3 {
             Scrape::of(&lab).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let growth = Scrape::of(&lab)
-        .await
-        .of_process("leak_memory_growth_bytes_per_second");
+    let scrape = Scrape::of(&lab).await;
+    let growth = scrape.of_process("leak_memory_growth_bytes_per_second");
     // 200 requests of 64 KiB in at least four seconds.
     assert!(
         growth > 0.2 * 1024.0 * 1024.0,
-        "growth is not reset by a scrape: {growth}"
+        "a scrape does not reset the growth: {growth}"
     );
 }

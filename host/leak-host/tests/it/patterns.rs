@@ -1,21 +1,23 @@
-//! Every plugin that is shipped does what its page says: a leak is found by its line, is flat when it is fixed,
-//! and gives back what it held; a decoy ends up flat.
+//! Every shipped plugin behaves as its page says. The diff names the line of a leak, the fixed
+//! variant stops growing, and a clear frees what the leak retains. A decoy ends up flat.
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::components::shipped;
 use crate::lab::{Lab, MIB, assert_close, number};
 
-/// What a live heap may differ by when the pattern holds the same: a list that has grown, a string's spare room.
-const SLACK_BYTES: f64 = 8.0 * 1024.0;
+/// The tolerance for the live heap of a pattern that retains the same: a list has grown, or a
+/// string has spare capacity.
+const LIVE_TOLERANCE_BYTES: f64 = 8.0 * 1024.0;
 
-/// Longer than the decoy `in-flight` works on a request.
-const WORKED_ON: Duration = Duration::from_millis(700);
+/// Longer than the decoy `in-flight` keeps a request.
+const IN_FLIGHT_TIME: Duration = Duration::from_millis(700);
 
-/// What a plugin's memory does while its requests go on. A plugin that is not named here leaks.
-fn is_leak(plugin: &str) -> bool {
+/// Returns true if the live heap of a plugin grows with its requests. Every plugin that is not
+/// listed here leaks.
+fn live_heap_grows(plugin: &str) -> bool {
     ![
         "fragmentation",
         "in-flight",
@@ -34,12 +36,8 @@ async fn linear_bytes(lab: &Lab, plugin: &str) -> f64 {
     number(&lab.leak(plugin).await, "/linear_memory_bytes")
 }
 
-async fn set(lab: &Lab, plugin: &str, settings: Value) {
-    lab.post(&format!("/admin/leaks/{plugin}"), settings).await;
-}
-
 #[tokio::test]
-async fn every_shipped_plugin_does_what_it_is_there_for() {
+async fn every_shipped_plugin_behaves_as_documented() {
     let names = shipped();
     assert!(names.len() >= 14, "{names:?}");
     let lab = Lab::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -49,31 +47,31 @@ async fn every_shipped_plugin_does_what_it_is_there_for() {
         let start = live_bytes(&lab, plugin).await;
         lab.enable(plugin).await;
         match plugin.as_str() {
-            "fragmentation" => linear_grows_and_live_does_not(&lab).await,
-            "in-flight" => in_flight_comes_down(&lab).await,
-            "one-off-spike" => the_spike_is_gone(&lab, start).await,
-            "sawtooth" => the_floor_stays(&lab).await,
-            "warm-up" => the_warm_cache_stays(&lab).await,
-            leak => the_diff_names_the_line(&lab, leak).await,
+            "fragmentation" => check_fragmentation(&lab).await,
+            "in-flight" => check_in_flight(&lab).await,
+            "one-off-spike" => check_one_off_spike(&lab, start).await,
+            "sawtooth" => check_sawtooth(&lab).await,
+            "warm-up" => check_warm_up(&lab).await,
+            leak => check_diff_names_the_line(&lab, leak).await,
         }
-        if is_leak(plugin) {
+        if live_heap_grows(plugin) {
             assert!(live_bytes(&lab, plugin).await > start + 100.0 * 1024.0);
         }
         if plugin == "in-flight" {
-            bounded_when_fixed(&lab).await;
+            check_fixed_in_flight_is_bounded(&lab).await;
         } else {
-            flat_when_fixed(&lab, plugin).await;
+            check_fixed_variant_is_flat(&lab, plugin).await;
         }
-        nothing_left_after_clear(&lab, plugin, start).await;
+        check_clear_frees_everything(&lab, plugin, start).await;
         lab.disable(plugin).await;
         let off = live_bytes(&lab, plugin).await;
         lab.traffic(20).await;
-        assert_eq!(live_bytes(&lab, plugin).await, off, "{plugin} is off");
+        assert_eq!(live_bytes(&lab, plugin).await, off, "{plugin} is disabled");
     }
 }
 
-/// The top line of the diff is in the plugin's own source, and makes one block per request.
-async fn the_diff_names_the_line(lab: &Lab, plugin: &str) {
+/// The top line of the diff is in the plugin's own source. It allocates one block per request.
+async fn check_diff_names_the_line(lab: &Lab, plugin: &str) {
     lab.traffic(50).await;
     let baseline = lab.request(reqwest::Method::PUT, "/admin/memory/baselines/before");
     assert!(baseline.send().await.unwrap().status().is_success());
@@ -90,7 +88,7 @@ async fn the_diff_names_the_line(lab: &Lab, plugin: &str) {
     let total = number(&diff, "/total_growth_bytes");
     let of_line = number(top, "/size_diff_bytes");
     assert!(of_line > total / 2.0, "{plugin}: {diff:#}");
-    // The queue's consumer has taken some out meanwhile.
+    // The consumer of `unbounded-queue` has removed some blocks.
     let blocks = number(top, "/count_diff");
     assert!((100.0..=200.0).contains(&blocks), "{plugin}: {top}");
 
@@ -101,35 +99,35 @@ async fn the_diff_names_the_line(lab: &Lab, plugin: &str) {
     assert_close(plugin, number(&leak, "/heap_live_bytes"), retained, 0.02);
 }
 
-async fn flat_when_fixed(lab: &Lab, plugin: &str) {
-    set(lab, plugin, json!({"variant": "fixed"})).await;
+async fn check_fixed_variant_is_flat(lab: &Lab, plugin: &str) {
+    lab.configure(plugin, json!({"variant": "fixed"})).await;
     lab.traffic(150).await;
     let settled = live_bytes(lab, plugin).await;
     lab.traffic(200).await;
     let later = live_bytes(lab, plugin).await;
-    let allowed = SLACK_BYTES + settled * 0.05;
+    let allowed = LIVE_TOLERANCE_BYTES + settled * 0.05;
     assert!(
         later <= settled + allowed,
         "{plugin}: from {settled} to {later}"
     );
 }
 
-async fn nothing_left_after_clear(lab: &Lab, plugin: &str, start: f64) {
-    set(lab, plugin, json!({"variant": "leaky"})).await;
+async fn check_clear_frees_everything(lab: &Lab, plugin: &str, start: f64) {
+    lab.configure(plugin, json!({"variant": "leaky"})).await;
     lab.traffic(120).await;
-    lab.post("/admin/leaks/clear", json!({"leak_type": plugin}))
-        .await;
+    lab.clear(plugin).await;
     let cleared = lab.leak(plugin).await;
     assert_eq!(cleared["count"], json!(0), "{plugin}");
     assert_eq!(cleared["estimated_size_bytes"], json!(0), "{plugin}");
     let live = number(&cleared, "/heap_live_bytes");
     assert!(
-        live <= start + SLACK_BYTES,
+        live <= start + LIVE_TOLERANCE_BYTES,
         "{plugin}: {live} after {start}"
     );
 }
 
-async fn linear_grows_and_live_does_not(lab: &Lab) {
+/// Linear memory grows and the live heap does not. The fixed variant keeps linear memory flat, too.
+async fn check_fragmentation(lab: &Lab) {
     let plugin = "fragmentation";
     lab.traffic(80).await;
     let (live, linear) = (
@@ -141,9 +139,8 @@ async fn linear_grows_and_live_does_not(lab: &Lab) {
     let grown = linear_bytes(lab, plugin).await;
     assert!(grown > linear + 8.0 * MIB, "from {linear} to {grown}");
 
-    lab.post(&format!("/admin/leaks/{plugin}/reset"), json!({}))
-        .await;
-    set(lab, plugin, json!({"variant": "fixed"})).await;
+    lab.reset(plugin).await;
+    lab.configure(plugin, json!({"variant": "fixed"})).await;
     lab.traffic(80).await;
     let linear = linear_bytes(lab, plugin).await;
     lab.traffic(250).await;
@@ -151,37 +148,41 @@ async fn linear_grows_and_live_does_not(lab: &Lab) {
     assert!(fixed <= linear + MIB, "from {linear} to {fixed}");
 }
 
-async fn in_flight_comes_down(lab: &Lab) {
+/// The plugin releases a request after its time in flight.
+async fn check_in_flight(lab: &Lab) {
     lab.traffic(50).await;
-    // Then one that has the others finished.
-    tokio::time::sleep(WORKED_ON).await;
+    // The next request makes the plugin release the finished ones.
+    tokio::time::sleep(IN_FLIGHT_TIME).await;
     lab.traffic(1).await;
     assert_eq!(lab.leak("in-flight").await["count"], json!(1));
 }
 
-/// Within its bound it follows the rate of requests, which is this machine's.
-async fn bounded_when_fixed(lab: &Lab) {
-    set(lab, "in-flight", json!({"variant": "fixed"})).await;
-    tokio::time::sleep(WORKED_ON).await;
+/// The count stays within a bound. Below the bound it depends on the request rate of this machine.
+async fn check_fixed_in_flight_is_bounded(lab: &Lab) {
+    lab.configure("in-flight", json!({"variant": "fixed"}))
+        .await;
+    tokio::time::sleep(IN_FLIGHT_TIME).await;
     lab.traffic(100).await;
     let count = number(&lab.leak("in-flight").await, "/count");
     assert!((1.0..=20.0).contains(&count), "{count}");
 }
 
-async fn the_spike_is_gone(lab: &Lab, start: f64) {
+/// The spike of 8 MiB is freed, but linear memory never shrinks.
+async fn check_one_off_spike(lab: &Lab, start: f64) {
     lab.traffic(50).await;
     let spike = lab.leak("one-off-spike").await;
     assert_close("spike", number(&spike, "/heap_live_bytes"), 8.0 * MIB, 0.02);
     lab.traffic(51).await;
     let gone = lab.leak("one-off-spike").await;
-    assert!(number(&gone, "/heap_live_bytes") < start + SLACK_BYTES);
+    assert!(number(&gone, "/heap_live_bytes") < start + LIVE_TOLERANCE_BYTES);
     assert_eq!(
         gone["linear_memory_bytes"], spike["linear_memory_bytes"],
-        "it looks as if it had stayed"
+        "linear memory still contains the spike"
     );
 }
 
-async fn the_floor_stays(lab: &Lab) {
+/// The floor of the sawtooth does not rise.
+async fn check_sawtooth(lab: &Lab) {
     lab.traffic(100).await;
     let floor = live_bytes(lab, "sawtooth").await;
     for _ in 0..2 {
@@ -193,7 +194,8 @@ async fn the_floor_stays(lab: &Lab) {
     }
 }
 
-async fn the_warm_cache_stays(lab: &Lab) {
+/// The cache fills up to 100 entries and then stays.
+async fn check_warm_up(lab: &Lab) {
     lab.traffic(1200).await;
     let warm = lab.leak("warm-up").await;
     assert_eq!(warm["count"], json!(100));

@@ -1,103 +1,78 @@
-//! After a death: the next host on the address says what held the memory of the last one.
+//! Post-mortem: after a host is killed, the next host on its address reports what retained the
+//! memory.
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::components::LAB;
-use crate::lab::{Lab, LabBuilder, number};
+use crate::lab::{Lab, LabBuilder, WAIT_TIMEOUT, number, wait_until};
 
-const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
-
+/// A lab with the three leaks that writes its post-mortem documents to this folder.
 fn lab(folder: &Path) -> LabBuilder {
-    Lab::with(&LAB)
-        .arg("--post-mortem")
-        .arg(folder.to_str().unwrap())
+    Lab::with(&LAB).args(["--post-mortem", folder.to_str().unwrap()])
 }
 
-/// Waits until the running host has written something down.
-async fn written(folder: &Path, lab: &Lab) {
-    let started = Instant::now();
-    let is_there = || {
-        std::fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|address| address.path().join("running.json").is_file())
-    };
-    while !is_there() {
-        assert!(
-            started.elapsed() < WRITTEN_WITHIN,
-            "nothing is written: {}",
-            lab.output()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// What the running host has written down last.
-async fn until_written(folder: &Path, what: &str, holds: impl Fn(&Value) -> bool) {
-    let started = Instant::now();
-    loop {
-        let addresses = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let files = addresses.filter_map(|a| std::fs::read(a.path().join("running.json")).ok());
+/// Waits until the host has written a document that fulfils `holds`.
+async fn wait_for_document(folder: &Path, what: &str, holds: impl Fn(&Value) -> bool) {
+    wait_until(what, WAIT_TIMEOUT, async || {
+        let addresses = fs::read_dir(folder).into_iter().flatten().flatten();
+        let files = addresses.filter_map(|a| fs::read(a.path().join("running.json")).ok());
         let mut documents = files.filter_map(|f| serde_json::from_slice::<Value>(&f).ok());
-        if documents.any(|document| holds(&document)) {
-            return;
-        }
-        assert!(started.elapsed() < WRITTEN_WITHIN, "not written: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        documents.any(|document| holds(&document))
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn what_is_written_follows_what_is_given_back_and_has_no_symbols_of_the_idle() {
+async fn the_document_follows_clears_and_omits_the_heaps_of_idle_plugins() {
     let folder = tempfile::tempdir().unwrap();
     let lab = lab(folder.path()).start().await;
-    until_written(folder.path(), "the start", |document| {
+    wait_for_document(folder.path(), "a document without requests", |document| {
         document["snapshot"]["plugins"] == json!({})
             && document["memory"]["plugins"]["cache"].is_object()
     })
     .await;
     lab.enable("cache").await;
     lab.traffic(5).await;
-    until_written(folder.path(), "the requests", |document| {
-        let plugins = document["snapshot"]["plugins"].as_object().unwrap();
-        document["requests"] == json!(5) && plugins.keys().eq(["cache"])
-    })
+    wait_for_document(
+        folder.path(),
+        "a document after five requests",
+        |document| {
+            let plugins = document["snapshot"]["plugins"].as_object().unwrap();
+            document["requests"] == json!(5) && plugins.keys().eq(["cache"])
+        },
+    )
     .await;
     lab.post("/admin/reset", json!({})).await;
-    until_written(folder.path(), "the reset", |document| {
+    wait_for_document(folder.path(), "a document after the reset", |document| {
         document["memory"]["plugins"]["cache"]["retained_bytes"] == json!(0)
     })
     .await;
 }
 
+/// The largest source line in the snapshot of the previous run.
 fn top_line(body: &Value) -> &str {
     body["last"]["snapshot"]["by_line"][0]["location"]
         .as_str()
-        .unwrap_or_else(|| panic!("no line: {body}"))
+        .unwrap_or_else(|| panic!("no source line in {body}"))
 }
 
 #[tokio::test]
-async fn after_the_limit_the_next_host_names_the_line() {
+async fn the_next_host_names_the_line_that_reached_the_memory_limit() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = lab(folder.path())
-        .arg("--memory-limit")
-        .arg("96MiB")
+        .args(["--memory-limit", "96MiB"])
         .start()
         .await;
     let before = first.get("/admin/post-mortem").await;
     assert_eq!(before["status"], "none", "{before}");
-    first
-        .post(
-            "/admin/leaks/cache",
-            json!({"enabled": true, "payload_bytes": 64 * 1024}),
-        )
-        .await;
+    let settings = json!({"enabled": true, "payload_bytes": 64 * 1024});
+    first.configure("cache", settings).await;
     let started = Instant::now();
-    // Slow enough to be seen by the clock of one second.
+    // Slow enough for the sampler, which takes one reading a second.
     while first
         .http()
         .get(first.url("/api/data"))
@@ -106,9 +81,10 @@ async fn after_the_limit_the_next_host_names_the_line() {
         .is_ok()
     {
         tokio::time::sleep(Duration::from_millis(8)).await;
-        assert!(started.elapsed() < Duration::from_secs(120), "it lives");
+        let waited = started.elapsed();
+        assert!(waited < Duration::from_secs(120), "the host still runs");
     }
-    let status = first.ends_within(Duration::from_secs(10)).await;
+    let status = first.exits_within(Duration::from_secs(10)).await;
     assert_eq!(status.code(), Some(137));
 
     let second = lab(folder.path()).start().await;
@@ -132,14 +108,14 @@ async fn after_the_limit_the_next_host_names_the_line() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_killed_leaves_its_last_readings() {
+async fn the_next_host_shows_the_last_readings_of_a_killed_host() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = lab(folder.path()).start().await;
     first.enable("history").await;
     first.traffic(50).await;
-    written(folder.path(), &first).await;
+    wait_for_document(folder.path(), "a document", |_| true).await;
     first.signal("KILL");
-    first.ends_within(Duration::from_secs(10)).await;
+    first.exits_within(Duration::from_secs(10)).await;
 
     let second = lab(folder.path()).start().await;
     let body = second.get("/admin/post-mortem").await;
@@ -155,14 +131,14 @@ async fn a_host_that_is_killed_leaves_its_last_readings() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_asked_to_end_is_not_dead() {
+async fn a_host_that_exits_after_sigterm_leaves_no_post_mortem() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = lab(folder.path()).start().await;
     first.enable("history").await;
     first.traffic(20).await;
-    written(folder.path(), &first).await;
+    wait_for_document(folder.path(), "a document", |_| true).await;
     first.signal("TERM");
-    let status = first.ends_within(Duration::from_secs(20)).await;
+    let status = first.exits_within(Duration::from_secs(20)).await;
     assert!(status.success(), "{status}");
     let second = lab(folder.path()).start().await;
     let body = second.get("/admin/post-mortem").await;
@@ -170,7 +146,7 @@ async fn a_host_that_is_asked_to_end_is_not_dead() {
 }
 
 #[tokio::test]
-async fn without_a_folder_nothing_is_kept() {
+async fn no_post_mortem_turns_the_post_mortem_off() {
     let lab = Lab::with(&LAB).arg("--no-post-mortem").start().await;
     let body = lab.get("/admin/post-mortem").await;
     assert_eq!(body["status"], "off", "{body}");
@@ -178,11 +154,11 @@ async fn without_a_folder_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn a_document_that_is_no_document_is_said_to_be_none() {
+async fn an_unreadable_document_is_reported_as_unreadable() {
     let folder = tempfile::tempdir().unwrap();
     let address = folder.path().join("127.0.0.1-0");
-    std::fs::create_dir_all(&address).unwrap();
-    std::fs::write(address.join("running.json"), b"half a docu").unwrap();
+    fs::create_dir_all(&address).unwrap();
+    fs::write(address.join("running.json"), b"half a docu").unwrap();
     let lab = lab(folder.path()).start().await;
     let body = lab.get("/admin/post-mortem").await;
     assert_eq!(body["status"], "found", "{body}");

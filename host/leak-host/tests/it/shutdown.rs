@@ -1,4 +1,4 @@
-//! SIGTERM: requests under way are answered, new ones are not accepted, and the host ends.
+//! SIGTERM and SIGINT: the host answers running requests, accepts no new ones, and exits.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -9,17 +9,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::components::LAB;
-use crate::lab::Lab;
+use crate::lab::{Lab, WAIT_TIMEOUT, wait_until};
 
-const DRAINS_WITHIN: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn ends_cleanly_under_load(signal: &str) {
-    // Requests take long enough that some are under way at any moment.
-    let mut lab = Lab::with(&LAB)
-        .arg("--base-latency")
-        .arg("20ms")
-        .start()
-        .await;
+async fn check_shutdown_under_load(signal: &str) {
+    // With this latency some requests are running at any moment.
+    let lab = Lab::with(&LAB).args(["--base-latency", "20ms"]);
+    let mut lab = lab.start().await;
     for leak in LAB {
         lab.enable(leak).await;
     }
@@ -32,18 +29,18 @@ async fn ends_cleanly_under_load(signal: &str) {
         load.spawn(async move {
             loop {
                 match http.get(&url).send().await {
-                    // An answer that has begun arrives whole.
+                    // An answer that has started arrives completely.
                     Ok(response) => {
                         let status = response.status();
                         response.text().await.expect("the answer is complete");
-                        // 503: the host says on an old connection that it is draining.
+                        // The host answers 503 on an old connection while it drains.
                         assert!(status == 200 || stopping.load(Ordering::SeqCst) && status == 503);
                         answered.fetch_add(1, Ordering::SeqCst);
                     }
                     Err(error) => {
                         assert!(
                             stopping.load(Ordering::SeqCst),
-                            "lost before the end: {error:?}"
+                            "a request is lost before the signal: {error:?}"
                         );
                         return;
                     }
@@ -51,10 +48,11 @@ async fn ends_cleanly_under_load(signal: &str) {
             }
         });
     }
-    while answered.load(Ordering::SeqCst) < 200 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    // Neither an idle connection nor one that never finishes its request may hold up the end.
+    wait_until("200 answers", WAIT_TIMEOUT, async || {
+        answered.load(Ordering::SeqCst) >= 200
+    })
+    .await;
+    // Neither an idle connection nor an unfinished request may delay the exit.
     let _idle = TcpStream::connect(lab.address()).unwrap();
     let mut slow = TcpStream::connect(lab.address()).unwrap();
     slow.write_all(
@@ -64,23 +62,23 @@ async fn ends_cleanly_under_load(signal: &str) {
 
     stopping.store(true, Ordering::SeqCst);
     lab.signal(signal);
-    let status = lab.ends_within(DRAINS_WITHIN).await;
+    let status = lab.exits_within(DRAIN_TIMEOUT).await;
     assert_eq!(status.code(), Some(0), "{}", lab.output());
     load.join_all().await;
 }
 
 #[tokio::test]
-async fn sigterm_drains_and_ends_with_0() {
-    ends_cleanly_under_load("TERM").await;
+async fn after_sigterm_the_host_drains_and_exits_with_0() {
+    check_shutdown_under_load("TERM").await;
 }
 
 #[tokio::test]
-async fn ctrl_c_drains_and_ends_with_0() {
-    ends_cleanly_under_load("INT").await;
+async fn after_ctrl_c_the_host_drains_and_exits_with_0() {
+    check_shutdown_under_load("INT").await;
 }
 
 #[tokio::test]
-async fn a_plugin_that_does_not_return_does_not_hold_up_the_end() {
+async fn a_call_that_does_not_return_does_not_delay_the_exit() {
     let mut lab = Lab::with(&["cache", "fixture-sleeps"]).start().await;
     lab.enable("fixture-sleeps").await;
     let (http, url) = (lab.http().clone(), lab.url("/api/data"));
@@ -88,7 +86,7 @@ async fn a_plugin_that_does_not_return_does_not_hold_up_the_end() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     lab.signal("TERM");
     assert_eq!(
-        lab.ends_within(DRAINS_WITHIN).await.code(),
+        lab.exits_within(DRAIN_TIMEOUT).await.code(),
         Some(0),
         "{}",
         lab.output()
@@ -96,6 +94,6 @@ async fn a_plugin_that_does_not_return_does_not_hold_up_the_end() {
     let answer = request
         .await
         .unwrap()
-        .expect("the request under way is answered");
+        .expect("the running request is answered");
     assert_eq!(answer.status(), 200);
 }

@@ -1,8 +1,8 @@
-//! A caller's trace goes through the service: from `traceparent` to what the collector is told.
+//! Trace propagation: from the caller's `traceparent` header to the spans that the collector
+//! receives.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,29 +15,29 @@ use reqwest::Method;
 use tokio::net::TcpListener;
 
 use crate::components::LAB;
-use crate::lab::Lab;
+use crate::lab::{Lab, WAIT_TIMEOUT, wait_for};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
-const ARRIVE_WITHIN: Duration = Duration::from_secs(30);
 
+/// The spans that the collector has received.
 type Inbox = Arc<Mutex<Vec<Span>>>;
 
-/// Takes OTLP over HTTP, and keeps the spans.
+/// Starts a collector for OTLP over HTTP. Returns its address and the spans that it receives.
 async fn collector() -> (SocketAddr, Inbox) {
     let inbox = Inbox::default();
-    let kept = Arc::clone(&inbox);
-    let take = move |body: Bytes| async move {
-        let request = ExportTraceServiceRequest::decode(body).expect("it is OTLP");
+    let received = Arc::clone(&inbox);
+    let receive = move |body: Bytes| async move {
+        let request = ExportTraceServiceRequest::decode(body).expect("the body is OTLP");
         let spans = request
             .resource_spans
             .into_iter()
             .flat_map(|resource| resource.scope_spans)
             .flat_map(|scope| scope.spans);
-        kept.lock().unwrap().extend(spans);
+        received.lock().unwrap().extend(spans);
     };
     let router = Router::new()
-        .route("/v1/traces", post(take))
+        .route("/v1/traces", post(receive))
         .route("/v1/metrics", post(async || ()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -49,6 +49,7 @@ fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// An integer attribute of a span.
 fn integer(span: &Span, key: &str) -> Option<i64> {
     let attribute = span.attributes.iter().find(|a| a.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
@@ -58,7 +59,7 @@ fn integer(span: &Span, key: &str) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn the_callers_trace_goes_on_through_the_plugins() {
+async fn the_spans_of_the_plugin_calls_belong_to_the_callers_trace() {
     let (address, inbox) = collector().await;
     let lab = Lab::with(&LAB)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}"))
@@ -74,37 +75,24 @@ async fn the_callers_trace_goes_on_through_the_plugins() {
         .send()
         .await
         .unwrap();
-    let given_back = answer.headers().get("traceparent").cloned();
+    let traceparent = answer.headers().get("traceparent").cloned();
     let answer: serde_json::Value = answer.json().await.unwrap();
     assert_eq!(answer["trace_id"], TRACE);
 
-    let started = Instant::now();
-    let spans = loop {
-        let of_trace: Vec<Span> = inbox
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|span| hex(&span.trace_id) == TRACE)
-            .cloned()
-            .collect();
-        if of_trace.len() >= 3 {
-            break of_trace;
-        }
-        assert!(
-            started.elapsed() < ARRIVE_WITHIN,
-            "{} spans of the trace arrived: {}",
-            of_trace.len(),
-            lab.output()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let spans = wait_for("three spans of the trace", WAIT_TIMEOUT, async || {
+        let mut spans = inbox.lock().unwrap().clone();
+        spans.retain(|span| hex(&span.trace_id) == TRACE);
+        let count = spans.len();
+        (count >= 3).then_some(spans).ok_or(count)
+    })
+    .await;
     assert_eq!(spans.len(), 3, "{spans:#?}");
     let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
     let server = named("GET /api/data");
     assert_eq!(hex(&server.parent_span_id), CALLER);
-    let given_back = given_back.expect("the answer names the span");
+    let traceparent = traceparent.expect("the answer has a traceparent");
     assert_eq!(
-        given_back,
+        traceparent,
         format!("00-{TRACE}-{}-01", hex(&server.span_id))
     );
     for plugin in ["cache", "history"] {
@@ -117,9 +105,9 @@ async fn the_callers_trace_goes_on_through_the_plugins() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_no_trace_starts_a_new_one() {
+async fn an_invalid_traceparent_starts_a_new_trace() {
     let lab = Lab::with(&LAB).start().await;
-    for wrong in [
+    for invalid in [
         "",
         "00-0-0-01",
         "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
@@ -127,13 +115,13 @@ async fn a_header_that_is_no_trace_starts_a_new_one() {
     ] {
         let answer = lab
             .request(Method::GET, "/api/data")
-            .header("traceparent", wrong)
+            .header("traceparent", invalid)
             .send()
             .await
             .unwrap();
         let answer: serde_json::Value = answer.json().await.unwrap();
         let id = answer["trace_id"].as_str().unwrap();
-        assert_eq!(id.len(), 32, "{wrong:?}");
+        assert_eq!(id.len(), 32, "{invalid:?}");
         assert!(id != TRACE && id.bytes().any(|byte| byte != b'0'), "{id}");
     }
 }

@@ -2,7 +2,8 @@
 
 import schemathesis
 
-# Half of all calls are about something that is there, or only the error for an unknown name is tested.
+# Half of all calls are about something that is there, or only the error for an unknown name is
+# tested.
 NAMES = {
     "/admin/leaks/{name}": ["cache", "history", "listeners"],
     "/admin/leaks/{name}/reset": ["cache", "history", "listeners"],

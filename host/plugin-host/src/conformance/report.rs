@@ -1,93 +1,78 @@
-//! What a check found, row by row.
+//! The report of a check, row by row.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Terms, rules};
-use crate::error::PluginError;
-
-/// How a promise was kept.
+/// Whether a promise was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum RowStatus {
     /// It was.
     Pass,
     /// It was not.
     Fail,
-    /// There is nothing to be kept, or nothing that could be measured; the row says which.
+    /// There was nothing to keep, or nothing to measure; the row says which.
     NotApplicable,
-    /// Not looked at, since something before it failed.
+    /// Not checked, because something before it failed.
     Skipped,
 }
 
-impl Status {
+impl RowStatus {
     /// One word for it.
     pub fn name(self) -> &'static str {
         match self {
-            Status::Pass => "pass",
-            Status::Fail => "fail",
-            Status::NotApplicable => "n/a",
-            Status::Skipped => "skipped",
+            RowStatus::Pass => "pass",
+            RowStatus::Fail => "fail",
+            RowStatus::NotApplicable => "n/a",
+            RowStatus::Skipped => "skipped",
         }
     }
 }
 
-/// One promise.
+/// One promise and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Its name for programs: `clear`.
     pub check: &'static str,
-    /// What is promised, with its tolerance.
+    /// The promise, with its tolerance.
     pub promise: &'static str,
-    /// How it was kept.
-    pub status: Status,
-    /// What was measured, or why not.
+    /// Whether it was kept.
+    pub status: RowStatus,
+    /// What was measured, or why nothing was.
     pub found: String,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The plugin's id, if it got so far as to say it.
+    /// The plugin's id; `None` when the component could not be called.
     pub id: Option<String>,
-    /// Its version.
+    /// Its version; `None` when the component could not be called.
     pub version: Option<String>,
-    /// SHA-256 of the component, in hex.
+    /// SHA-256 of the component, in hex; `None` when the component could not be called.
     pub digest: Option<String>,
     /// Requests of each run.
     pub requests: u32,
-    /// Time that the check took.
+    /// Duration of the check.
     pub took: Duration,
-    /// One for each promise.
+    /// One for each promise, always in the same order.
     pub rows: Vec<Row>,
 }
 
 impl Report {
-    /// The report on a component that cannot be called at all.
-    pub(crate) fn refused(terms: Terms, error: &PluginError, took: Duration) -> Self {
-        Report {
-            id: None,
-            version: None,
-            digest: None,
-            requests: terms.requests,
-            took,
-            rows: rules::refused(error),
-        }
-    }
-
     /// Whether no promise was broken.
     pub fn passed(&self) -> bool {
-        self.rows.iter().all(|row| row.status != Status::Fail)
+        self.rows.iter().all(|row| row.status != RowStatus::Fail)
     }
 
-    /// A table for people.
+    /// The report as a table for a terminal.
     pub fn table(&self) -> String {
         let mut table = String::new();
         let id = self.id.as_deref().unwrap_or("(no plugin)");
         let version = self.version.as_deref().unwrap_or_default();
-        // Writing into a string does not fail.
+        // A write to a string does not fail.
         let _ = writeln!(
             table,
-            "{id} {version}: {} requests a run, {:.1} s",
+            "{id} {version}: {} requests per run, {:.1} s",
             self.requests,
             self.took.as_secs_f64()
         );
@@ -99,11 +84,11 @@ impl Report {
                 row.check,
                 row.found
             );
-            if row.status == Status::Fail {
+            if row.status == RowStatus::Fail {
                 let _ = writeln!(table, "{:21}promised: {}", "", row.promise);
             }
         }
-        let failed = self.rows.iter().filter(|r| r.status == Status::Fail);
+        let failed = self.rows.iter().filter(|r| r.status == RowStatus::Fail);
         let _ = match failed.count() {
             0 => writeln!(table, "conforms"),
             n => writeln!(table, "does not conform: {n} of {} fail", self.rows.len()),

@@ -1,9 +1,10 @@
-//! The calls of many requests, plugin by plugin.
+//! Groups the calls of many requests by plugin.
 //!
-//! A call takes some microseconds, and a third of that is spent on fetching the plugin's memory from the core that had
-//! it for the call before, if that was another one. So a request does not call: it goes onto the lane of the thread that
-//! it is on, and the first one there starts a task that lets the thread finish what else it has, and then makes the calls
-//! of all that have come meanwhile, one plugin after the other. Where that brings hardly any together, requests make
+//! A call takes some microseconds. A third of that is the transfer of the plugin's memory from the
+//! core that made the previous call, if that was another core. So a request does not call at once.
+//! It joins the queue of its worker thread. The first request in a queue starts a task that yields
+//! once, so that the thread handles its other requests, and then makes the calls of all queued
+//! requests, one plugin after the other. While a yield gathers hardly any requests, requests make
 //! their calls at once.
 
 use std::future::poll_fn;
@@ -17,64 +18,39 @@ use std::thread;
 
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::fan_out::{Call, Round};
+use crate::dispatch::fan_out::{Call, FanOut};
+use crate::dispatch::invoke::{serve_queued, try_serve};
 use crate::driver::handle::Plugin;
 
-/// Where requests wait for their calls.
-pub(crate) struct Lanes {
-    lanes: Box<[Arc<Lane>]>,
+/// Smaller batches are not worth a yield: the yield may wake another thread.
+const MIN_BATCH: usize = 3;
+
+/// The most requests whose calls run before the thread yields again.
+const MAX_BATCH: usize = 64;
+
+/// Consecutive yields that gather less than [`MIN_BATCH`] before the queue stops yielding.
+const MAX_EMPTY_WAITS: u32 = 8;
+
+/// Requests without a yield before the queue tries to yield again.
+const UNBATCHED_REQUESTS: u32 = 1024;
+
+/// Attempts to lock a busy plugin before its calls go on in a task. Most plugins are free again
+/// within this time, some microseconds; a wake-up takes longer.
+const MAX_LOCK_ATTEMPTS: u32 = 64;
+
+/// The queues of all worker threads.
+pub(crate) struct Batcher {
+    queues: Box<[Arc<Queue>]>,
     tasks: TaskTracker,
 }
 
+/// The requests of one worker thread.
 #[derive(Debug)]
-struct Lane {
-    /// Where among the plugins it begins, as a share of them: two lanes are not to want the same plugin.
-    begin: Share,
-    waiting: Mutex<Waiting>,
-}
-
-/// The requests that are on a lane, and whether it is worth it to wait for more.
-#[derive(Debug, Default)]
-struct Waiting {
-    rounds: Vec<Entered>,
-    /// Times in a row that waiting was in vain.
-    in_vain: u32,
-    /// Requests that nobody is to wait for any more.
-    at_once: u32,
-}
-
-/// A plugin that is busy is tried so often before its calls go on in a task of their own. Most are free again within that
-/// time, which is some microseconds; being woken takes longer.
-const SPINS: u32 = 64;
-
-/// Requests whose calls are made before the thread may do something else again.
-const MOST: usize = 64;
-
-/// What a request has to do that has come onto a lane.
-#[derive(Debug, PartialEq, Eq)]
-enum Begin {
-    /// Nothing: another one has.
-    Begun,
-    /// To begin.
-    AtOnce,
-    /// To begin when others have come.
-    Soon,
-}
-
-/// Calls of fewer requests are not worth to be waited for: letting the thread go on may wake another one.
-const WORTH: usize = 3;
-
-/// So often in a row it may be in vain to wait before it is not tried for some time.
-const TRIES: u32 = 8;
-
-/// Requests before it is tried again.
-const AT_ONCE: u32 = 1024;
-
-/// A request on a lane. However it gets off, it does not wait for the lane any longer.
-#[derive(Debug)]
-struct Entered {
-    round: Arc<Round>,
-    plugins: Arc<[Arc<Plugin>]>,
+struct Queue {
+    /// The plugin that a batch starts with, as a share of its plugins: two threads should not need
+    /// the same plugin at the same time.
+    first_plugin: Share,
+    state: Mutex<QueueState>,
 }
 
 /// `part` of `of`.
@@ -84,52 +60,79 @@ struct Share {
     of: usize,
 }
 
-/// What one plugin has to do for the requests of a lane.
-struct Work {
+#[derive(Debug, Default)]
+struct QueueState {
+    requests: Vec<Queued>,
+    /// Consecutive yields that gathered too few requests.
+    empty_waits: u32,
+    /// Requests that go on without a yield.
+    unbatched_left: u32,
+}
+
+/// A request in a queue. Dropping it ends the request's wait for the batcher.
+#[derive(Debug)]
+struct Queued {
+    fan_out: Arc<FanOut>,
+    plugins: Arc<[Arc<Plugin>]>,
+}
+
+/// What a request does after it has joined a queue.
+#[derive(Debug, PartialEq, Eq)]
+enum Schedule {
+    /// Nothing: an earlier request makes the calls.
+    AlreadyScheduled,
+    /// It makes the calls at once.
+    Now,
+    /// It starts a task that yields and then makes the calls.
+    AfterYield,
+}
+
+/// The calls of one plugin for the requests of a batch.
+struct PluginBatch {
     plugin: Arc<Plugin>,
     calls: Vec<Call>,
 }
 
-impl Lanes {
-    /// A lane for each core.
+impl Batcher {
+    /// One queue for each core.
     pub(crate) fn new(tasks: TaskTracker) -> Self {
         let of = thread::available_parallelism().map_or(1, usize::from);
-        let lane = |part| {
-            Arc::new(Lane {
-                begin: Share { part, of },
-                waiting: Mutex::default(),
+        let queue = |part| {
+            Arc::new(Queue {
+                first_plugin: Share { part, of },
+                state: Mutex::default(),
             })
         };
-        Lanes {
-            lanes: (0..of).map(lane).collect(),
+        Batcher {
+            queues: (0..of).map(queue).collect(),
             tasks,
         }
     }
 
-    /// Makes the calls of these plugins for a request, or has them made soon. Waits for nothing: what is begun here is done, whatever
-    /// becomes of the request.
-    pub(crate) async fn enter(&self, round: Arc<Round>, plugins: Arc<[Arc<Plugin>]>) {
-        let entered = Entered { round, plugins };
-        let Some(lane) = self.lanes.get(thread_number() % self.lanes.len()) else {
+    /// Makes the calls of a request, or schedules them. Does not wait for their answers. Calls that
+    /// were started run to their end, even if the request is dropped.
+    pub(crate) async fn submit(&self, fan_out: Arc<FanOut>, plugins: Arc<[Arc<Plugin>]>) {
+        let queued = Queued { fan_out, plugins };
+        let Some(queue) = self.queues.get(thread_number() % self.queues.len()) else {
             return;
         };
-        let begin = lane.waiting().push(entered);
-        match begin {
-            Begin::Begun => {}
-            Begin::AtOnce => {
-                let entered = lane.waiting().take(false);
-                lane.call(&entered, &self.tasks).await;
+        let schedule = queue.state().push(queued);
+        match schedule {
+            Schedule::AlreadyScheduled => {}
+            Schedule::Now => {
+                let batch = queue.state().take(false);
+                queue.run(&batch, &self.tasks).await;
             }
-            Begin::Soon => {
-                let (lane, tasks) = (lane.clone(), self.tasks.clone());
+            Schedule::AfterYield => {
+                let (queue, tasks) = (queue.clone(), self.tasks.clone());
                 self.tasks.spawn(async move {
                     tokio::task::yield_now().await;
-                    let entered = lane.waiting().take(true);
-                    for (n, some) in entered.chunks(MOST).enumerate() {
+                    let requests = queue.state().take(true);
+                    for (n, batch) in requests.chunks(MAX_BATCH).enumerate() {
                         if n > 0 {
                             tokio::task::yield_now().await;
                         }
-                        lane.call(some, &tasks).await;
+                        queue.run(batch, &tasks).await;
                     }
                 });
             }
@@ -137,135 +140,131 @@ impl Lanes {
     }
 }
 
-impl Lane {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the calls of these requests. Ready at once.
-    async fn call(&self, entered: &[Entered], tasks: &TaskTracker) {
-        let mut work = gather(entered);
-        let begin = work.len() * self.begin.part / self.begin.of;
-        work.rotate_left(begin);
+    /// Makes the calls of these requests. It is ready after one poll: calls that must wait go on in
+    /// tasks of their own.
+    async fn run(&self, batch: &[Queued], tasks: &TaskTracker) {
+        let mut batches = group_by_plugin(batch);
+        let first = batches.len() * self.first_plugin.part / self.first_plugin.of;
+        batches.rotate_left(first);
         poll_fn(|context| {
-            make_calls(mem::take(&mut work), tasks, context);
+            run_batches(mem::take(&mut batches), tasks, context);
             Poll::Ready(())
         })
         .await;
-        for one in entered {
-            one.round.leave();
+        for queued in batch {
+            queued.fan_out.hand_off();
         }
     }
 }
 
-impl Drop for Entered {
+impl Drop for Queued {
     fn drop(&mut self) {
-        self.round.leave();
+        self.fan_out.hand_off();
     }
 }
 
-impl Waiting {
-    /// Adds a request, and says what it has to do.
-    fn push(&mut self, entered: Entered) -> Begin {
-        self.rounds.push(entered);
-        if self.rounds.len() > 1 {
-            Begin::Begun
-        } else if self.at_once == 0 {
-            Begin::Soon
+impl QueueState {
+    /// Adds a request and decides what it does next.
+    fn push(&mut self, queued: Queued) -> Schedule {
+        self.requests.push(queued);
+        if self.requests.len() > 1 {
+            Schedule::AlreadyScheduled
+        } else if self.unbatched_left == 0 {
+            Schedule::AfterYield
         } else {
-            self.at_once -= 1;
-            Begin::AtOnce
+            self.unbatched_left -= 1;
+            Schedule::Now
         }
     }
 
-    /// Those that are there, after it has been `waited` for them.
-    fn take(&mut self, waited: bool) -> Vec<Entered> {
-        if waited {
-            let in_vain = self.rounds.len() < WORTH;
-            self.in_vain = if in_vain { self.in_vain + 1 } else { 0 };
-            if self.in_vain == TRIES {
-                (self.in_vain, self.at_once) = (0, AT_ONCE);
+    /// Takes all requests. `yielded` says whether there was a yield to gather them.
+    fn take(&mut self, yielded: bool) -> Vec<Queued> {
+        if yielded {
+            let empty = self.requests.len() < MIN_BATCH;
+            self.empty_waits = if empty { self.empty_waits + 1 } else { 0 };
+            if self.empty_waits == MAX_EMPTY_WAITS {
+                (self.empty_waits, self.unbatched_left) = (0, UNBATCHED_REQUESTS);
             }
         }
-        mem::take(&mut self.rounds)
+        mem::take(&mut self.requests)
     }
 }
 
-/// What each plugin has to do, in the order in which the first request asks for it.
-fn gather(entered: &[Entered]) -> Vec<Work> {
-    let mut work: Vec<Work> = Vec::new();
-    for Entered { round, plugins } in entered {
-        // Requests mostly ask for the same plugins in the same order.
+/// The calls of each plugin, in the order in which the first request names the plugins.
+fn group_by_plugin(requests: &[Queued]) -> Vec<PluginBatch> {
+    let mut batches: Vec<PluginBatch> = Vec::new();
+    for Queued { fan_out, plugins } in requests {
+        // Most requests name the same plugins in the same order.
         let mut expected = 0;
-        for (plugin, call) in plugins.iter().zip(round.calls()) {
-            let here = |work: &Work| Arc::ptr_eq(&work.plugin, plugin);
-            let at = if work.get(expected).is_some_and(here) {
+        for (plugin, call) in plugins.iter().zip(fan_out.calls()) {
+            let is_same = |batch: &PluginBatch| Arc::ptr_eq(&batch.plugin, plugin);
+            let index = if batches.get(expected).is_some_and(is_same) {
                 Some(expected)
             } else {
-                work.iter().position(here)
+                batches.iter().position(is_same)
             };
-            match at.and_then(|at| work.get_mut(at)) {
-                Some(work) => work.calls.push(call),
+            match index.and_then(|index| batches.get_mut(index)) {
+                Some(batch) => batch.calls.push(call),
                 None => {
-                    let mut calls = Vec::with_capacity(entered.len());
+                    let mut calls = Vec::with_capacity(requests.len());
                     calls.push(call);
-                    work.push(Work {
+                    batches.push(PluginBatch {
                         plugin: plugin.clone(),
                         calls,
                     });
                 }
             }
-            expected = at.unwrap_or(expected) + 1;
+            expected = index.unwrap_or(expected) + 1;
         }
     }
-    work
+    batches
 }
 
-/// Makes the calls, those of plugins that are free first. What has to wait goes on in a task of its own.
-fn make_calls(work: Vec<Work>, tasks: &TaskTracker, context: &mut Context<'_>) {
-    let mut go = |mut serving: Pin<Box<dyn Future<Output = ()> + Send>>| {
+/// Makes the calls of free plugins first. Calls that must wait go on in tasks of their own.
+fn run_batches(batches: Vec<PluginBatch>, tasks: &TaskTracker, context: &mut Context<'_>) {
+    let mut start = |mut serving: Pin<Box<dyn Future<Output = ()> + Send>>| {
         if serving.as_mut().poll(context).is_pending() {
             tasks.spawn(serving);
         }
     };
     let mut busy = Vec::new();
-    for work in work {
-        match work.serve_now() {
-            Ok(serving) => go(Box::pin(serving)),
-            Err(work) => busy.push(work),
+    for PluginBatch { plugin, calls } in batches {
+        match try_serve(&plugin, calls) {
+            Ok(serving) => start(Box::pin(serving)),
+            Err(calls) => busy.push(PluginBatch { plugin, calls }),
         }
     }
-    for mut work in busy {
-        // Somebody else has many calls to make, too, when there are many here.
-        let mut spins = if work.calls.len() < WORTH { SPINS } else { 0 };
+    for PluginBatch { plugin, mut calls } in busy {
+        // Under a load that makes many calls here, the other thread has many calls to make too, and
+        // holds the plugin for long.
+        let mut attempts = if calls.len() < MIN_BATCH {
+            MAX_LOCK_ATTEMPTS
+        } else {
+            0
+        };
         loop {
-            match work.serve_now() {
-                Ok(serving) => break go(Box::pin(serving)),
-                Err(same) if spins == 0 => {
-                    if let Some(serving) = same.plugin.serve_in_turn(same.calls) {
-                        go(Box::pin(serving));
+            calls = match try_serve(&plugin, calls) {
+                Ok(serving) => break start(Box::pin(serving)),
+                Err(calls) if attempts == 0 => {
+                    if let Some(serving) = serve_queued(&plugin, calls) {
+                        start(Box::pin(serving));
                     }
                     break;
                 }
-                Err(same) => work = same,
-            }
-            spins -= 1;
+                Err(calls) => calls,
+            };
+            attempts -= 1;
             hint::spin_loop();
         }
     }
 }
 
-impl Work {
-    /// Makes the calls, if the plugin is free.
-    fn serve_now(self) -> Result<impl Future<Output = ()> + use<>, Self> {
-        let Work { plugin, calls } = self;
-        plugin
-            .serve_now(calls)
-            .map_err(|calls| Work { plugin, calls })
-    }
-}
-
-/// A number for each thread that asks, from 0.
+/// A number for each calling thread, from 0.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -276,12 +275,13 @@ fn thread_number() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::dispatch::request::{Head, Request};
     use telemetry::context::TraceContext;
 
-    fn entered() -> Entered {
-        let head = Head {
+    use super::*;
+    use crate::instance::request::{GuestRequest, RequestHead};
+
+    fn queued() -> Queued {
+        let head = RequestHead {
             id: "",
             time_unix_ms: 0,
             method: "GET",
@@ -292,53 +292,53 @@ mod tests {
             elapsed_us: 0,
             trace_id: "",
         };
-        let request = Request::new(&head, std::iter::empty());
+        let request = GuestRequest::new(&head, std::iter::empty());
         let trace = TraceContext::unrecorded(None);
-        Entered {
-            round: Arc::new(Round::new(request, trace, 0)),
+        Queued {
+            fan_out: Arc::new(FanOut::new(request, trace, 0)),
             plugins: Arc::default(),
         }
     }
 
     #[test]
-    fn the_first_one_begins_and_takes_all_that_have_come() {
-        let mut waiting = Waiting::default();
-        assert_eq!(waiting.push(entered()), Begin::Soon);
-        assert_eq!(waiting.push(entered()), Begin::Begun);
-        assert_eq!(waiting.push(entered()), Begin::Begun);
-        assert_eq!(waiting.take(true).len(), 3);
-        assert_eq!(waiting.push(entered()), Begin::Soon);
+    fn the_first_request_takes_all_that_join_it() {
+        let mut state = QueueState::default();
+        assert_eq!(state.push(queued()), Schedule::AfterYield);
+        assert_eq!(state.push(queued()), Schedule::AlreadyScheduled);
+        assert_eq!(state.push(queued()), Schedule::AlreadyScheduled);
+        assert_eq!(state.take(true).len(), 3);
+        assert_eq!(state.push(queued()), Schedule::AfterYield);
     }
 
     #[test]
-    fn nobody_waits_in_vain_for_long_and_it_is_tried_again() {
-        let mut waiting = Waiting::default();
-        let tries = |waiting: &mut Waiting| {
-            for _ in 0..TRIES {
-                assert_eq!(waiting.push(entered()), Begin::Soon);
-                assert_eq!(waiting.take(true).len(), 1);
+    fn after_empty_waits_requests_go_on_at_once_until_the_next_trial() {
+        let mut state = QueueState::default();
+        let empty_waits = |state: &mut QueueState| {
+            for _ in 0..MAX_EMPTY_WAITS {
+                assert_eq!(state.push(queued()), Schedule::AfterYield);
+                assert_eq!(state.take(true).len(), 1);
             }
         };
-        tries(&mut waiting);
-        for _ in 0..AT_ONCE {
-            assert_eq!(waiting.push(entered()), Begin::AtOnce);
-            assert_eq!(waiting.take(false).len(), 1);
+        empty_waits(&mut state);
+        for _ in 0..UNBATCHED_REQUESTS {
+            assert_eq!(state.push(queued()), Schedule::Now);
+            assert_eq!(state.take(false).len(), 1);
         }
-        tries(&mut waiting);
-        assert_eq!(waiting.push(entered()), Begin::AtOnce);
+        empty_waits(&mut state);
+        assert_eq!(state.push(queued()), Schedule::Now);
     }
 
     #[test]
-    fn it_goes_on_waiting_while_that_is_worth_it() {
-        let mut waiting = Waiting::default();
-        for turn in 0..3 * TRIES {
-            assert_eq!(waiting.push(entered()), Begin::Soon);
-            if turn % TRIES == 0 {
-                for _ in 1..WORTH {
-                    assert_eq!(waiting.push(entered()), Begin::Begun);
+    fn a_queue_goes_on_yielding_while_batches_form() {
+        let mut state = QueueState::default();
+        for turn in 0..3 * MAX_EMPTY_WAITS {
+            assert_eq!(state.push(queued()), Schedule::AfterYield);
+            if turn % MAX_EMPTY_WAITS == 0 {
+                for _ in 1..MIN_BATCH {
+                    assert_eq!(state.push(queued()), Schedule::AlreadyScheduled);
                 }
             }
-            waiting.take(true);
+            state.take(true);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One request on its way through the plugins that are on, and what becomes of it in each.
+//! One request to many plugins: its calls, and the wait for their answers.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,111 +7,117 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
+use telemetry::context::TraceContext;
 
-use crate::dispatch::request::Request;
 use crate::driver::InvocationResult;
 use crate::driver::handle::Plugin;
 use crate::error::PluginError;
-use telemetry::context::TraceContext;
+use crate::instance::request::GuestRequest;
 
-/// A request, and the answers to it. It does not hold the plugins: one that is slow would keep the others loaded.
+/// A request and the answers to it. It does not hold the plugins: a slow plugin would keep the
+/// others loaded.
 #[derive(Debug)]
-pub(crate) struct Round {
-    request: Request,
+pub(crate) struct FanOut {
+    request: GuestRequest,
     trace: TraceContext,
     since: Instant,
-    /// One for each plugin; none from one that is gone.
+    /// One slot for each plugin; `None` in a slot means that the plugin is gone.
     answers: Box<[OnceLock<Option<InvocationResult>>]>,
     missing: AtomicUsize,
-    /// Whoever makes the calls has gone on: an answer that is missing now may take its time.
-    left: AtomicBool,
-    waiting: AtomicWaker,
+    /// Whether the batcher has polled all calls. A missing answer comes from another task then, and
+    /// may take long.
+    handed_off: AtomicBool,
+    waiter: AtomicWaker,
 }
 
-/// What one plugin did with a request.
+/// One plugin's result for a request.
 #[derive(Debug)]
-pub struct Handled {
+pub struct PluginAnswer {
     /// The plugin.
     pub plugin: Arc<Plugin>,
-    /// How it went.
+    /// The result of its call.
     pub result: InvocationResult,
 }
 
-/// One plugin's part of a round. Dropped without an answer, it is answered: the plugin is gone.
+/// The call of one plugin for one request. Dropped without an answer, it answers that the plugin is
+/// gone.
 #[derive(Debug)]
-pub struct Call {
-    round: Arc<Round>,
-    place: usize,
+pub(crate) struct Call {
+    fan_out: Arc<FanOut>,
+    index: usize,
 }
 
-impl Round {
-    /// A request that begins to wait now, for so many plugins.
-    pub(crate) fn new(request: Request, trace: TraceContext, plugins: usize) -> Self {
-        Round {
+impl FanOut {
+    /// A request for `plugins` plugins. Its time limit starts now.
+    pub(crate) fn new(request: GuestRequest, trace: TraceContext, plugins: usize) -> Self {
+        FanOut {
             request,
             trace,
             since: Instant::now(),
             missing: AtomicUsize::new(plugins),
             answers: (0..plugins).map(|_| OnceLock::new()).collect(),
-            left: AtomicBool::new(false),
-            waiting: AtomicWaker::new(),
+            handed_off: AtomicBool::new(false),
+            waiter: AtomicWaker::new(),
         }
     }
 
-    /// The calls that it asks for, one for each plugin.
+    /// One call for each plugin, in their order.
     pub(crate) fn calls(self: &Arc<Self>) -> impl Iterator<Item = Call> {
-        let call = |place| Call {
-            round: self.clone(),
-            place,
+        let call = |index| Call {
+            fan_out: self.clone(),
+            index,
         };
         (0..self.answers.len()).map(call)
     }
 
-    /// Tells it that the calls which are not over yet will take their time.
-    pub(crate) fn leave(&self) {
+    /// Records that the batcher has polled all calls. The calls without an answer go on in other
+    /// tasks.
+    pub(crate) fn hand_off(&self) {
         if self.missing() > 0 {
-            self.left.store(true, Ordering::SeqCst);
-            self.waiting.wake();
+            self.handed_off.store(true, Ordering::SeqCst);
+            self.waiter.wake();
         }
     }
 
-    /// Waits until every plugin has answered, or has had the time that it may take. The result is in the order of the
-    /// plugins, which are those that it was made for.
-    pub(crate) async fn handled(&self, plugins: &[Arc<Plugin>]) -> Vec<Handled> {
-        self.until(|| self.left.load(Ordering::SeqCst) || self.missing() == 0)
+    /// Waits until every plugin has answered or has timed out. `plugins` are the ones that the
+    /// request was made for; the answers are in their order.
+    pub(crate) async fn answers(&self, plugins: &[Arc<Plugin>]) -> Vec<PluginAnswer> {
+        self.until(|| self.handed_off.load(Ordering::SeqCst) || self.missing() == 0)
             .await;
         if self.missing() > 0 {
-            // Of its own memory: what is seldom waited for is not to make every request larger.
-            Box::pin(self.be_patient(plugins)).await;
+            // Boxed: this future is rarely needed, and must not make every request larger.
+            Box::pin(self.wait_with_timeout(plugins)).await;
         }
-        let handled = plugins.iter().zip(&self.answers);
-        handled.map(|(p, answer)| Handled::new(p, answer)).collect()
+        let answers = plugins.iter().zip(&self.answers);
+        answers
+            .map(|(plugin, answer)| PluginAnswer::new(plugin, answer))
+            .collect()
     }
 
-    /// Waits for answers until there are all, or those that are missing have had their time. A timer costs something, and
-    /// most answers come before one would be needed.
-    async fn be_patient(&self, plugins: &[Arc<Plugin>]) {
+    /// Waits until all answers are there, or the missing ones have timed out. Separate from the
+    /// wait without a timer, because a timer has a cost and most answers come before it is needed.
+    async fn wait_with_timeout(&self, plugins: &[Arc<Plugin>]) {
         loop {
             let missing = self.missing();
             let Some(until) = self
-                .patience(plugins)
+                .last_timeout(plugins)
                 .filter(|until| *until > Instant::now())
             else {
                 return;
             };
             let answered = self.until(|| self.missing() < missing);
-            // Whether it was the time or an answer, what is still missing decides.
+            // After an answer and after the timeout, the missing answers decide how to go on.
             let _ = tokio::time::timeout_at(until.into(), answered).await;
         }
     }
 
-    /// Waits for something that is true after an answer, or after the calls are left.
+    /// Waits for a condition that becomes true by an answer or by the hand-off.
     async fn until(&self, reached: impl Fn() -> bool) {
         poll_fn(|context: &mut Context<'_>| {
             if reached() {
                 return Poll::Ready(());
             }
-            self.waiting.register(context.waker());
+            self.waiter.register(context.waker());
             if reached() {
                 Poll::Ready(())
             } else {
@@ -125,20 +131,21 @@ impl Round {
         self.missing.load(Ordering::SeqCst)
     }
 
-    /// When the last of the answers that are missing is too late; none when all are there.
-    fn patience(&self, plugins: &[Arc<Plugin>]) -> Option<Instant> {
+    /// When the last missing answer times out; `None` when all are there.
+    fn last_timeout(&self, plugins: &[Arc<Plugin>]) -> Option<Instant> {
         let missing = plugins.iter().zip(&self.answers);
         let missing = missing.filter(|(_, answer)| answer.get().is_none());
-        missing.map(|(p, _)| self.since + patience(p)).max()
+        missing
+            .map(|(plugin, _)| self.since + answer_timeout(plugin))
+            .max()
     }
 }
 
-/// How long a plugin's answer may take.
-fn patience(plugin: &Plugin) -> Duration {
-    plugin.details().settings.policy().patience()
+fn answer_timeout(plugin: &Plugin) -> Duration {
+    plugin.details().settings.policy().answer_timeout()
 }
 
-impl Handled {
+impl PluginAnswer {
     fn new(plugin: &Arc<Plugin>, answer: &OnceLock<Option<InvocationResult>>) -> Self {
         let result = match answer.get() {
             Some(Some(result)) => result.clone(),
@@ -146,11 +153,11 @@ impl Handled {
                 InvocationResult::Failed(PluginError::Gone(plugin.id().to_owned()).to_string())
             }
             None => InvocationResult::Failed(format!(
-                "slow: no answer within {} ms; a call that had begun goes on",
-                patience(plugin).as_millis()
+                "slow: no answer within {} ms; a call that has begun runs to its end",
+                answer_timeout(plugin).as_millis()
             )),
         };
-        Handled {
+        PluginAnswer {
             plugin: plugin.clone(),
             result,
         }
@@ -158,42 +165,43 @@ impl Handled {
 }
 
 impl Call {
-    /// The request.
-    pub fn request(&self) -> &Request {
-        &self.round.request
+    pub(crate) fn request(&self) -> &GuestRequest {
+        &self.fan_out.request
     }
 
-    /// Its place in its trace.
-    pub fn trace(&self) -> &TraceContext {
-        &self.round.trace
+    /// The span of the request.
+    pub(crate) fn trace(&self) -> &TraceContext {
+        &self.fan_out.trace
     }
 
     /// When the request began to wait.
-    pub fn since(&self) -> Instant {
-        self.round.since
+    pub(crate) fn since(&self) -> Instant {
+        self.fan_out.since
     }
 
-    /// The call is over, or was not made.
-    pub fn answer(self, result: InvocationResult) {
+    /// Ends the call, whether it was made or not.
+    pub(crate) fn answer(self, result: InvocationResult) {
         self.settle(Some(result));
     }
 
+    /// Stores an answer, unless there is one, and wakes the request after the last one. After the
+    /// hand-off every answer wakes it, because each may change its timeout.
     fn settle(&self, result: Option<InvocationResult>) {
-        let round = &self.round;
-        let answer = round.answers.get(self.place);
+        let fan_out = &self.fan_out;
+        let answer = fan_out.answers.get(self.index);
         if answer.is_none_or(|answer| answer.set(result).is_err()) {
             return;
         }
-        let last = round.missing.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last || round.left.load(Ordering::SeqCst) {
-            round.waiting.wake();
+        let last = fan_out.missing.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last || fan_out.handed_off.load(Ordering::SeqCst) {
+            fan_out.waiter.wake();
         }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Nothing, if it has been answered.
+        // Does nothing if the call was answered.
         self.settle(None);
     }
 }

@@ -1,7 +1,7 @@
 //! The span of one plugin call.
 //!
-//! A typed function rather than the general API, so that a span always has the same attributes.
-//! Without a recorded parent it does nothing. Attribute names are `leak.*`.
+//! Typed functions instead of the general API, so that each span has the same attributes. They do
+//! nothing without a recorded parent. Attribute names start with `leak.`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,40 +11,34 @@ use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status, Tracer as _
 use opentelemetry_sdk::trace::Span;
 use telemetry::context::TraceContext;
 
+use crate::instance::Retained;
 use crate::metrics::InvocationOutcome;
 
-/// A call of a plugin that is under way; a child of the request's span.
+/// The span of a call in progress; a child of the request's span.
 #[derive(Debug)]
-pub(crate) struct InvocationSpan(Option<Span>);
-
-/// What a plugin's pattern holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct RetainedReading {
-    /// Objects, in the plugin's unit.
-    pub objects: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
+pub struct InvocationSpan(Option<Span>);
 
 /// How a call of a plugin ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct InvocationEnd {
-    /// What became of it.
+pub struct InvocationEnd {
+    /// The outcome that metrics and traces report.
     pub outcome: InvocationOutcome,
-    /// Which instance of the plugin it was.
+    /// The generation of the instance that was called.
     pub generation: u64,
-    /// What the pattern held before and after; `None` when the call did not come back with it.
-    pub retained: Option<(RetainedReading, RetainedReading)>,
-    /// Bytes that the call left behind on the guest's heap, negative when it freed more; `None` when
-    /// unknown.
+    /// What the pattern retained before the call.
+    pub retained_before: Retained,
+    /// What the pattern retains after the call.
+    pub retained_after: Retained,
+    /// Bytes that the call left on the guest's heap, negative when it freed more than it allocated;
+    /// `None` without attribution.
     pub live_bytes_delta: Option<i64>,
-    /// Time from the request's wish for the call to its begin.
-    pub waited: Option<Duration>,
+    /// Time between the start of the request's fan-out and the start of the call.
+    pub waited: Duration,
 }
 
 impl InvocationSpan {
-    /// Starts the call's span, if the request is recorded.
-    pub(crate) fn start(request: &TraceContext, plugin: &Arc<str>) -> Self {
+    /// Starts the span, if the request is recorded.
+    pub fn start(request: &TraceContext, plugin: &Arc<str>) -> Self {
         Self(request.parent().map(|(tracer, parent)| {
             let builder = SpanBuilder::from_name(format!("invoke {plugin}"))
                 .with_kind(SpanKind::Internal)
@@ -53,8 +47,8 @@ impl InvocationSpan {
         }))
     }
 
-    /// Linear memory grew during the call: an event on the span.
-    pub(crate) fn memory_grew(&mut self, before_bytes: u64, after_bytes: u64) {
+    /// Adds an event: linear memory grew during the call.
+    pub fn memory_grew(&mut self, before_bytes: u64, after_bytes: u64) {
         if let Some(span) = &mut self.0 {
             let attributes = vec![
                 KeyValue::new("linear_memory.bytes.before", number(before_bytes)),
@@ -64,35 +58,24 @@ impl InvocationSpan {
         }
     }
 
-    /// The call is over.
-    pub(crate) fn end(mut self, end: &InvocationEnd) {
+    /// Ends the span.
+    pub fn end(mut self, end: &InvocationEnd) {
         let Some(span) = &mut self.0 else { return };
         span.set_attribute(KeyValue::new("leak.outcome", end.outcome.label()));
         span.set_attribute(KeyValue::new("leak.generation", number(end.generation)));
-        if let Some((before, after)) = end.retained {
-            span.set_attribute(KeyValue::new(
-                "leak.retained_bytes.before",
-                number(before.bytes),
-            ));
-            span.set_attribute(KeyValue::new(
-                "leak.retained_bytes.after",
-                number(after.bytes),
-            ));
-            span.set_attribute(KeyValue::new(
-                "leak.retained_objects.before",
-                number(before.objects),
-            ));
-            span.set_attribute(KeyValue::new(
-                "leak.retained_objects.after",
-                number(after.objects),
-            ));
+        for (name, value) in [
+            ("leak.retained_bytes.before", end.retained_before.bytes),
+            ("leak.retained_bytes.after", end.retained_after.bytes),
+            ("leak.retained_objects.before", end.retained_before.objects),
+            ("leak.retained_objects.after", end.retained_after.objects),
+        ] {
+            span.set_attribute(KeyValue::new(name, number(value)));
         }
         if let Some(delta) = end.live_bytes_delta {
             span.set_attribute(KeyValue::new("leak.heap_live_bytes.delta", delta));
         }
-        if let Some(waited) = end.waited {
-            span.set_attribute(KeyValue::new("leak.wait_seconds", waited.as_secs_f64()));
-        }
+        let waited = end.waited.as_secs_f64();
+        span.set_attribute(KeyValue::new("leak.wait_seconds", waited));
         if end.outcome != InvocationOutcome::Ok {
             span.set_attribute(KeyValue::new("error.type", end.outcome.label()));
             span.set_status(Status::error(end.outcome.label()));
@@ -101,7 +84,7 @@ impl InvocationSpan {
     }
 }
 
-/// Attributes are signed.
+/// Attribute values are signed.
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,114 +1,114 @@
-//! What a driver can be asked, and what it answers.
+//! The commands that a driver accepts, and its answers.
 
 use std::sync::Arc;
 
-use guest_heap::Seen;
+use guest_heap::ContextCursor;
 use tokio::sync::oneshot;
 
-use super::replace::{Replaced, Replacement};
 use crate::error::PluginError;
-use crate::instance::{Books, Retained};
-use crate::load::loader::{Loaded, Origin};
-use crate::settings::Value;
+use crate::instance::{HeapTables, Retained};
+use crate::load::loader::{CompiledComponent, Origin};
+use crate::load::started_plugin::StartedPlugin;
+use crate::settings::{SettingReset, Value};
 
-/// What a driver can be asked.
+/// A command to a driver. The driver sends its answer through `reply`.
 #[derive(Debug)]
-pub enum Command {
-    /// Switch the leak, change settings.
-    Switch {
-        /// The switch, if it is to change.
+pub(crate) enum Command {
+    /// Enable or disable the leak, and change settings.
+    Update {
+        /// The new state of the switch, if it changes.
         enabled: Option<bool>,
-        /// New values by name.
+        /// New values by setting name.
         changes: Vec<(String, Value)>,
-        /// The component as the changes want it compiled, if that is another way.
-        compiled: Option<Box<Loaded>>,
-        /// Where the answer goes.
+        /// The component compiled for the changed heap profile, if that changes.
+        compiled: Option<Box<CompiledComponent>>,
         reply: oneshot::Sender<Result<(), PluginError>>,
     },
-    /// Drop what the pattern holds.
+    /// Drop what the pattern retains.
     Clear {
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Clearing, PluginError>>,
+        reply: oneshot::Sender<Result<ClearOutcome, PluginError>>,
     },
     /// Start a fresh instance.
     Reset {
-        /// Whether switch and settings go back too.
+        /// Whether the leak is disabled and all settings go back to their defaults too.
         everything: bool,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Resetting, PluginError>>,
+        reply: oneshot::Sender<Result<ResetOutcome, PluginError>>,
     },
     /// Start a fresh instance if nothing is retained.
     Recycle {
-        /// Where the answer goes.
-        reply: oneshot::Sender<Recycling>,
+        reply: oneshot::Sender<RecycleOutcome>,
     },
-    /// Read the books of the heap.
-    Books {
-        /// The generation and the contexts that the reader knows.
-        known: (u64, Seen),
-        /// Where the answer goes.
-        reply: oneshot::Sender<Option<HeapBooks>>,
+    /// Read the heap tables.
+    HeapTables {
+        /// The generation that the reader knows, and the contexts that it has of it.
+        known: (u64, ContextCursor),
+        reply: oneshot::Sender<Option<PluginHeapTables>>,
     },
     /// Go on with another component.
     Replace {
-        /// The component, with an instance that has described itself.
-        replacement: Box<Replacement>,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Replaced, PluginError>>,
+        started: Box<StartedPlugin>,
+        reply: oneshot::Sender<Result<ReplaceOutcome, PluginError>>,
     },
 }
 
-/// How a call went.
+/// The result of one call for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvocationResult {
     /// The pattern ran.
     Triggered,
-    /// It did not: the probability, the cap, or the plugin itself said no.
+    /// The pattern did not run: the probability, the cap, the target or the plugin decided so.
     Skipped,
-    /// It failed, and why.
+    /// The call failed; with the reason.
     Failed(String),
 }
 
-/// What a clear removed.
+/// The result of a clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clearing {
-    /// What the pattern held, and holds no more.
+pub struct ClearOutcome {
+    /// What the pattern retained before.
     pub removed: Retained,
 }
 
-/// What a reset did.
+/// The result of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resetting {
-    /// The number of the fresh instance.
+pub struct ResetOutcome {
+    /// The generation of the fresh instance.
     pub generation: u64,
     /// Linear memory of the dropped instance, in bytes.
     pub linear_before: u64,
-    /// Linear memory of the fresh one, in bytes.
+    /// Linear memory of the fresh instance, in bytes.
     pub linear_after: u64,
 }
 
-/// What giving back memory did.
+/// The result of an attempt to give linear memory back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recycling {
-    /// Whether there is a fresh instance.
+pub struct RecycleOutcome {
+    /// Whether a fresh instance was started.
     pub recycled: bool,
     /// Linear memory before, in bytes.
     pub linear_before: u64,
     /// Linear memory now, in bytes.
     pub linear_after: u64,
-    /// Why, or why not.
+    /// Why a fresh instance was started, or why not.
     pub reason: String,
 }
 
-/// The books of a plugin's heap.
+/// The result of a replacement by another component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReplaceOutcome {
+    /// Settings that are back at their defaults because the new component refuses their values.
+    pub(crate) settings_reset: Vec<SettingReset>,
+}
+
+/// The heap tables of a plugin.
 #[derive(Debug)]
-pub struct HeapBooks {
-    /// Which instance they are of.
+pub struct PluginHeapTables {
+    /// The generation of the instance that they belong to.
     pub generation: u64,
-    /// The books.
-    pub books: Books,
-    /// The contexts that the reader knows now.
-    pub seen: Seen,
-    /// The component that the contexts' offsets are of.
+    /// The tables.
+    pub tables: HeapTables,
+    /// The contexts that the reader has now; pass it with the next read.
+    pub seen: ContextCursor,
+    /// The component that the offsets in the contexts refer to.
     pub origin: Arc<Origin>,
 }

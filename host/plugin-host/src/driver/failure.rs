@@ -1,152 +1,90 @@
-//! The end of an instance: it is kept, so that its memory stays readable, and its call stack gets its source lines.
+//! Panics as faults, and source lines for the call stack of a fault.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use guest_heap::symbols::Symbols;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use super::Driver;
-use crate::driver::journal::EventKind;
-use crate::driver::published_state::{Failure, State};
 use crate::error::{Fault, FaultKind, Frame, PluginError};
-use crate::instance::backtrace;
+use crate::instance::backtrace::{symbol_options, symbolize};
+use crate::load::loader::{Loader, Origin};
 
-impl Driver {
-    /// Retires the instance, and says so to whoever had asked for something.
-    pub(crate) fn failed(&mut self, fault: Fault) -> PluginError {
-        PluginError::Failed {
-            plugin: self.id().to_owned(),
-            fault: self.retire(fault),
-        }
-    }
-
-    /// Marks the instance as dead: from now on it is only read. Does not panic, since that is where panics lead.
-    pub(crate) fn retire(&mut self, fault: Fault) -> Fault {
-        let failure = Failure {
-            at: Timestamp::now(),
-            fault: fault.clone(),
-        };
-        self.details.state = State::after(fault.clone());
-        self.details.last_failure = Some(Arc::new(failure));
-        self.board.set_details(self.details.clone());
-        if std::panic::catch_unwind(AssertUnwindSafe(|| self.tell_of(&fault))).is_err() {
-            tracing::error!(
-                plugin = self.id(),
-                "the host failed at what follows a fault; the plugin is retired all the same"
-            );
-        }
-        fault
-    }
-
-    /// Says of what the instance died, and begins to look for where.
-    fn tell_of(&mut self, fault: &Fault) {
-        tracing::warn!(
-            plugin = self.id(),
-            reason = fault.reason,
-            at = fault.backtrace.first().map(|f| f.function.as_str()),
-            "plugin retired"
-        );
-        self.metrics.trapped(fault.kind.trap_reason());
-        let reason = fault.reason.clone();
-        self.board.journal().note(match &self.details.state {
-            State::Exhausted(_) => EventKind::Exhausted { reason },
-            _ => EventKind::Trapped { reason },
-        });
-        self.publish();
-        let failure = self.details.last_failure.clone();
-        if let Some(failure) = failure.filter(|_| !fault.backtrace.is_empty()) {
-            let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
-            let frames = fault.backtrace.clone();
-            let look_up = move || backtrace::explain(&loader, &origin, &frames);
-            self.explaining = Some(Explaining {
-                failed_at: failure.at,
-                task: tokio::task::spawn_blocking(look_up),
-            });
-        }
-    }
-
-    /// Shows the source lines of a fault's call stack.
-    pub(crate) fn show_backtrace(&mut self, explained: Explained) {
-        let frames = match explained.frames {
-            Ok(frames) => frames,
-            Err(error) => {
-                tracing::warn!(plugin = self.id(), %error, "no source lines for its call stack");
-                return;
-            }
-        };
-        let shown: Vec<String> = frames.iter().map(ToString::to_string).collect();
-        tracing::warn!(
-            plugin = self.id(),
-            at = backtrace::blamed(&frames).map(ToString::to_string),
-            backtrace = shown.join(" < "),
-            "where it failed"
-        );
-        let last = self.details.last_failure.as_mut();
-        let Some(failure) = last.filter(|failure| failure.at == explained.failed_at) else {
-            // It has failed again meanwhile.
-            return;
-        };
-        Arc::make_mut(failure).fault.backtrace.clone_from(&frames);
-        if let State::Exhausted(fault) | State::Faulted(fault) = &mut self.details.state {
-            fault.backtrace = frames;
-        }
-        self.publish();
-    }
-}
-
-/// A fault's call stack, on its way to source lines.
+/// A fault's call stack while a blocking thread reads its symbols.
 #[derive(Debug)]
-pub(crate) struct Explaining {
+pub(crate) struct PendingBacktrace {
     failed_at: Timestamp,
     task: JoinHandle<Result<Vec<Frame>, PluginError>>,
 }
 
-/// A fault's call stack with its source lines.
+/// A fault's call stack with source lines.
 #[derive(Debug)]
-pub(crate) struct Explained {
-    failed_at: Timestamp,
-    frames: Result<Vec<Frame>, PluginError>,
+pub(crate) struct SymbolizedBacktrace {
+    /// Identifies the fault.
+    pub(crate) failed_at: Timestamp,
+    pub(crate) frames: Result<Vec<Frame>, PluginError>,
 }
 
-/// Waits for a call stack that is being looked up, if one is.
-pub(crate) async fn explained(looking: &mut Option<Explaining>) -> Explained {
-    let Some(Explaining { failed_at, task }) = looking else {
+impl PendingBacktrace {
+    /// Starts to read the symbols of a component. They are dropped after this one backtrace.
+    pub(crate) fn start(
+        failed_at: Timestamp,
+        frames: Vec<Frame>,
+        loader: Loader,
+        origin: Arc<Origin>,
+    ) -> Self {
+        let look_up = move || {
+            let component = loader.original(&origin)?;
+            let symbols = Symbols::new(&component, symbol_options())
+                .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
+            Ok(symbolize(&symbols, &frames))
+        };
+        PendingBacktrace {
+            failed_at,
+            task: tokio::task::spawn_blocking(look_up),
+        }
+    }
+}
+
+/// Waits for a pending backtrace and takes it; waits forever when there is none. Cancel-safe.
+pub(crate) async fn symbolized(pending: &mut Option<PendingBacktrace>) -> SymbolizedBacktrace {
+    let Some(PendingBacktrace { failed_at, task }) = pending else {
         return std::future::pending().await;
     };
     let failed_at = *failed_at;
     let done = task.await;
-    *looking = None;
-    let lost = |e| Err(PluginError::Refused(format!("the look-up failed: {e}")));
-    Explained {
+    *pending = None;
+    let lost = |e| Err(PluginError::Internal(format!("the symbol look-up: {e}")));
+    SymbolizedBacktrace {
         failed_at,
         frames: done.unwrap_or_else(lost),
     }
 }
 
-/// Work that may panic: then its plugin has failed, and the host goes on. An instance that was at work is not to be
-/// called any more.
+/// Runs work that may panic. A panic fails the plugin, and the host goes on. The caller retires the
+/// instance: it was in use during the panic.
 ///
 /// # Errors
 ///
-/// A [`Fault`] with what the panic said.
-pub(crate) async fn surviving<W: Future>(work: W) -> Result<W::Output, Fault> {
+/// A [`Fault`] with the panic's message.
+pub(crate) async fn catch_panic<W: Future>(work: W) -> Result<W::Output, Fault> {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await
         .map_err(|panic| Fault {
             kind: FaultKind::Host,
-            reason: format!("the host failed at it: {}", said(&*panic)),
+            reason: format!("the host panicked: {}", message(&*panic)),
             backtrace: Vec::new(),
         })
 }
 
-fn said(panic: &(dyn Any + Send)) -> &str {
+fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
+        .unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]
@@ -154,18 +92,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_a_fault_of_the_one_who_was_at_it() {
-        assert_eq!(surviving(async { 3 }).await, Ok(3));
-        let (most, asked) = (2, 3);
-        let fault = surviving(async {
+    async fn a_panic_becomes_a_fault() {
+        assert_eq!(catch_panic(async { 3 }).await, Ok(3));
+        let (limit, requested) = (2, 3);
+        let fault = catch_panic(async {
             tokio::task::yield_now().await;
-            assert!(asked <= most, "asked for {asked} of {most}");
+            assert!(requested <= limit, "requested {requested} of {limit}");
         });
         let fault = fault.await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Host);
-        assert_eq!(fault.reason, "the host failed at it: asked for 3 of 2");
-        let silent = surviving(async { std::panic::panic_any(7) }).await;
+        assert_eq!(fault.reason, "the host panicked: requested 3 of 2");
+        let silent = catch_panic(async { std::panic::panic_any(7) }).await;
         let silent: Fault = silent.map(|(): ()| ()).unwrap_err();
-        assert!(silent.reason.ends_with("a panic without words"));
+        assert!(silent.reason.ends_with("a panic without a message"));
     }
 }

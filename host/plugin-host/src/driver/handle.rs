@@ -1,63 +1,127 @@
-//! The cheap handle that everybody holds: the way to the driver, and to what it has published.
+//! The handle of a loaded plugin: its published state, its mailbox and its lock.
 
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::Guard;
-use guest_heap::Seen;
-use tokio::sync::oneshot;
+use guest_heap::ContextCursor;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::dispatch::fan_out::Call;
+use crate::driver::call_queue::CallQueue;
 use crate::driver::journal::Journal;
-use crate::driver::published_state::{Board, Details, Reading, not_running};
+use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState};
+use crate::driver::task;
 use crate::driver::{
-    Clearing, Command, HeapBooks, InvocationResult, Recycling, Replaced, Replacement, Resetting,
-    Shared,
+    ClearOutcome, Command, Driver, PluginHeapTables, RecycleOutcome, ReplaceOutcome, ResetOutcome,
 };
 use crate::error::PluginError;
-use crate::load::loader::Loaded;
-use crate::metrics::{InvocationOutcome, PluginHandles};
-use crate::settings::Value;
+use crate::load::loader::{CompiledComponent, Loader};
+use crate::load::started_plugin::StartedPlugin;
+use crate::metrics::PluginHandles;
+use crate::settings::{Defaults, Value};
+
+/// The most commands in the mailbox of one plugin. A sender waits for a place.
+const MAX_MAILBOX_COMMANDS: usize = 64;
 
 /// A loaded plugin.
-#[derive(Debug)]
 pub struct Plugin {
     id: String,
-    life: u64,
-    board: Arc<Board>,
-    driver: Shared,
-    metrics: Arc<PluginHandles>,
+    incarnation: u64,
+    published: Arc<PublishedState>,
+    driver: Arc<Mutex<Driver>>,
+    mailbox: mpsc::Sender<Command>,
+    backtrace_pending: Arc<Notify>,
+    pub(crate) call_queue: Arc<CallQueue>,
+    pub(crate) metrics: Arc<PluginHandles>,
     ended: CancellationToken,
 }
 
-impl Plugin {
-    /// A handle to the driver that publishes on `board`.
-    pub fn new(
-        id: String,
-        life: u64,
-        board: Arc<Board>,
-        driver: Shared,
-        metrics: Arc<PluginHandles>,
-        ended: CancellationToken,
-    ) -> Self {
-        Plugin {
-            id,
-            life,
-            board,
-            driver,
-            metrics,
-            ended,
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("id", &self.id)
+            .field("incarnation", &self.incarnation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The lock of a driver, for the calls of requests.
+pub(crate) struct DriverGuard {
+    driver: OwnedMutexGuard<Driver>,
+    backtrace_pending: Arc<Notify>,
+}
+
+impl Deref for DriverGuard {
+    type Target = Driver;
+
+    fn deref(&self) -> &Driver {
+        &self.driver
+    }
+}
+
+impl DerefMut for DriverGuard {
+    fn deref_mut(&mut self) -> &mut Driver {
+        &mut self.driver
+    }
+}
+
+impl Drop for DriverGuard {
+    fn drop(&mut self) {
+        if self.driver.has_pending_backtrace() {
+            self.backtrace_pending.notify_one();
         }
     }
+}
 
-    /// Tells it from a plugin that had its id before: generations count from 1 in each life.
-    pub fn life(&self) -> u64 {
-        self.life
+impl Plugin {
+    /// Starts the driver of a plugin on `tasks`. It ends when the handle is dropped and the mailbox
+    /// is empty. `incarnation` distinguishes the plugin from earlier plugins with the same id.
+    pub(crate) fn spawn(
+        started: StartedPlugin,
+        incarnation: u64,
+        defaults: Defaults,
+        loader: Loader,
+        metrics: Arc<PluginHandles>,
+        tasks: &TaskTracker,
+    ) -> Arc<Plugin> {
+        let ended = CancellationToken::new();
+        let drop_guard = ended.clone().drop_guard();
+        let driver = Driver::new(started, defaults, loader, metrics.clone(), drop_guard);
+        let id = driver.id().to_owned();
+        let published = driver.published.clone();
+        let driver = Arc::new(Mutex::new(driver));
+        let backtrace_pending = Arc::new(Notify::new());
+        let (mailbox, commands) = mpsc::channel(MAX_MAILBOX_COMMANDS);
+        tasks.spawn(task::run(
+            driver.clone(),
+            backtrace_pending.clone(),
+            commands,
+        ));
+        Arc::new(Plugin {
+            id,
+            incarnation,
+            published,
+            driver,
+            mailbox,
+            backtrace_pending,
+            call_queue: Arc::default(),
+            metrics,
+            ended,
+        })
     }
 
-    /// Cancelled once the driver has ended and its instance is gone. Does not keep the driver alive.
-    pub fn ended(&self) -> CancellationToken {
+    /// Distinguishes this plugin from earlier plugins with the same id. Generations count from 1 in
+    /// each incarnation.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Cancelled once the driver has ended and its instance is dropped. The token does not keep the
+    /// driver alive.
+    pub(crate) fn ended(&self) -> CancellationToken {
         self.ended.clone()
     }
 
@@ -66,76 +130,61 @@ impl Plugin {
         &self.id
     }
 
-    /// Whether its leak is switched on.
+    /// Whether its leak is enabled.
     pub fn enabled(&self) -> bool {
-        self.board.enabled()
+        self.published.enabled()
     }
 
     /// The last published reading.
-    pub fn reading(&self) -> Reading {
-        self.board.reading()
+    pub fn reading(&self) -> PluginReading {
+        self.published.reading()
     }
 
-    /// What changes seldom.
-    pub fn details(&self) -> Guard<Arc<Details>> {
-        self.board.details()
+    /// The properties that rarely change.
+    pub fn details(&self) -> Guard<Arc<PluginDetails>> {
+        self.published.details()
     }
 
-    /// What happened to it lately.
+    /// Its recent events.
     pub fn journal(&self) -> &Journal {
-        self.board.journal()
+        self.published.journal()
     }
 
-    /// Has it handle requests, if it is free.
-    ///
-    /// # Errors
-    ///
-    /// The calls, when it is not.
-    pub(crate) fn serve_now(
-        &self,
-        calls: Vec<Call>,
-    ) -> Result<impl Future<Output = ()> + use<>, Vec<Call>> {
-        self.driver.serve_now(calls)
+    /// Locks the driver if it is free.
+    pub(crate) fn try_lock(&self) -> Option<DriverGuard> {
+        let driver = self.driver.clone().try_lock_owned().ok()?;
+        Some(DriverGuard {
+            driver,
+            backtrace_pending: self.backtrace_pending.clone(),
+        })
     }
 
-    /// Has it handle requests after what it has been given before. Those that are too many are answered at once, and so
-    /// are all if it does not run; none is left then to be handled.
-    pub(crate) fn serve_in_turn(
-        &self,
-        calls: Vec<Call>,
-    ) -> Option<impl Future<Output = ()> + use<>> {
-        let running = not_running(&self.id, &self.details().state);
-        if let Err(error) = running {
-            self.refuse(calls, InvocationOutcome::Unavailable, &error);
-            return None;
-        }
-        let (serving, refused) = self.driver.serve_in_turn(calls);
-        let overloaded = PluginError::Overloaded(self.id.clone());
-        self.refuse(refused, InvocationOutcome::Busy, &overloaded);
-        serving
-    }
-
-    /// Counts and answers calls that never get to the guest.
-    fn refuse(&self, calls: Vec<Call>, outcome: InvocationOutcome, error: &PluginError) {
-        for call in calls {
-            self.metrics.invoked(outcome, Duration::ZERO, None);
-            call.answer(InvocationResult::Failed(error.to_string()));
+    /// Locks the driver after everything that already waits for it. The future does not keep the
+    /// handle alive.
+    pub(crate) fn lock(&self) -> impl Future<Output = DriverGuard> + use<> {
+        let driver = self.driver.clone();
+        let backtrace_pending = self.backtrace_pending.clone();
+        async move {
+            DriverGuard {
+                driver: driver.lock_owned().await,
+                backtrace_pending,
+            }
         }
     }
 
-    /// Switches the leak and changes settings: all or nothing. If they want another profile, it goes on with the component
-    /// that has been `compiled` for it.
+    /// Enables or disables the leak and changes settings: all or nothing. `compiled` is the
+    /// component for a changed heap profile.
     ///
     /// # Errors
     ///
-    /// What is wrong with a setting, or [`PluginError::NotRunning`] when the guest would have to be told.
-    pub async fn switch(
+    /// A refused setting, or [`PluginError::NotRunning`] when the guest would have to be called.
+    pub(crate) async fn update(
         &self,
         enabled: Option<bool>,
         changes: Vec<(String, Value)>,
-        compiled: Option<Loaded>,
+        compiled: Option<CompiledComponent>,
     ) -> Result<(), PluginError> {
-        self.ask(|reply| Command::Switch {
+        self.ask(|reply| Command::Update {
             enabled,
             changes,
             compiled: compiled.map(Box::new),
@@ -144,55 +193,65 @@ impl Plugin {
         .await?
     }
 
-    /// Drops what the pattern holds, inside the guest.
+    /// Drops what the pattern retains, inside the guest.
     ///
     /// # Errors
     ///
     /// [`PluginError::NotRunning`], or [`PluginError::Failed`] when the guest did not survive it.
-    pub async fn clear(&self) -> Result<Clearing, PluginError> {
+    pub async fn clear(&self) -> Result<ClearOutcome, PluginError> {
         self.ask(|reply| Command::Clear { reply }).await?
     }
 
-    /// Drops the instance and starts a fresh one; `everything` switches the leak off and puts all settings
-    /// back too.
+    /// Drops the instance and starts a fresh one. `everything` disables the leak and resets all
+    /// settings too.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Failed`] when the fresh instance does not start.
-    pub async fn reset(&self, everything: bool) -> Result<Resetting, PluginError> {
+    /// [`PluginError::NotStarted`] when the fresh instance does not start.
+    pub async fn reset(&self, everything: bool) -> Result<ResetOutcome, PluginError> {
         self.ask(|reply| Command::Reset { everything, reply })
             .await?
     }
 
-    /// Gives back the linear memory, if nothing is retained in it.
+    /// Gives linear memory back, if the plugin retains nothing.
     ///
     /// # Errors
     ///
-    /// Only when the plugin is being unloaded.
-    pub async fn recycle(&self) -> Result<Recycling, PluginError> {
+    /// [`PluginError::Gone`] while the plugin is being unloaded.
+    pub async fn recycle(&self) -> Result<RecycleOutcome, PluginError> {
         self.ask(|reply| Command::Recycle { reply }).await
     }
 
-    /// Goes on with another component of the same id; settings that still fit and the switch stay.
+    /// Goes on with another component of the same id. The switch keeps its state, and so do the
+    /// settings whose values the new component accepts.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`] when it does not survive being told its settings: the old one goes on.
-    pub async fn replace(&self, replacement: Replacement) -> Result<Replaced, PluginError> {
+    /// [`PluginError::Refused`] when the new component does not survive its configuration. The old
+    /// one goes on.
+    pub(crate) async fn replace(
+        &self,
+        started: StartedPlugin,
+    ) -> Result<ReplaceOutcome, PluginError> {
         self.ask(|reply| Command::Replace {
-            replacement: Box::new(replacement),
+            started: Box::new(started),
             reply,
         })
         .await?
     }
 
-    /// Reads the books of its heap: all of them when `known` is of another instance.
+    /// Reads the heap tables; `None` without attribution. `known` is the generation of the last
+    /// read and the contexts that it returned: the answer has only new contexts, or all of them
+    /// when the generation has changed.
     ///
     /// # Errors
     ///
-    /// Only when the plugin is being unloaded.
-    pub async fn books(&self, known: (u64, Seen)) -> Result<Option<HeapBooks>, PluginError> {
-        self.ask(|reply| Command::Books { known, reply }).await
+    /// [`PluginError::Gone`] while the plugin is being unloaded.
+    pub async fn heap_tables(
+        &self,
+        known: (u64, ContextCursor),
+    ) -> Result<Option<PluginHeapTables>, PluginError> {
+        self.ask(|reply| Command::HeapTables { known, reply }).await
     }
 
     async fn ask<T>(
@@ -201,7 +260,8 @@ impl Plugin {
     ) -> Result<T, PluginError> {
         let gone = || PluginError::Gone(self.id.clone());
         let (reply, answer) = oneshot::channel();
-        self.driver.send(command(reply)).await.map_err(|_| gone())?;
+        let sent = self.mailbox.send(command(reply)).await;
+        sent.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 }

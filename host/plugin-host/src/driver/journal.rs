@@ -1,7 +1,7 @@
-//! What happened to a plugin lately, for whoever looks at a chart and asks why the line bends there.
+//! Recent events of a plugin. They explain the bends in a chart of its memory.
 //!
-//! Bounded: each plugin keeps its last [`KEPT`] events. Growth of linear memory comes in many small steps, so steps
-//! that follow each other within [`SAME_GROWTH`] are one event.
+//! Each plugin keeps its last `MAX_EVENTS` events. Linear memory grows in many small steps, so
+//! steps less than `GROWTH_MERGE_WINDOW` apart are one event.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -9,46 +9,46 @@ use std::time::Duration;
 
 use crate::timestamp::Timestamp;
 
-/// Events kept for each plugin.
-pub const KEPT: usize = 32;
+/// The most events kept for each plugin.
+const MAX_EVENTS: usize = 32;
 
-/// Steps of growth this close to each other are one.
-const SAME_GROWTH: Duration = Duration::from_secs(20);
+/// Two steps of growth less than this apart are one event.
+const GROWTH_MERGE_WINDOW: Duration = Duration::from_secs(20);
 
-/// Why there is a fresh instance.
+/// Why a fresh instance was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restart {
-    /// Somebody asked for it.
+pub enum RestartReason {
+    /// A client asked for a reset.
     Reset,
-    /// It retained nothing and its memory was given back.
+    /// The old one retained nothing, and its linear memory was given back.
     Collected,
-    /// Its component was loaded again, or another way.
+    /// Its component was loaded again, or with another heap profile.
     Reloaded,
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     /// The plugin was loaded.
     Loaded,
-    /// The leak was switched on.
+    /// The leak was enabled.
     Enabled,
-    /// The leak was switched off.
+    /// The leak was disabled.
     Disabled,
     /// Settings were changed.
     Configured,
-    /// What the pattern held was dropped.
+    /// The pattern dropped what it retained.
     Cleared {
-        /// How many objects.
+        /// Dropped objects, in the manifest's unit.
         objects: u64,
-        /// How many bytes.
+        /// Dropped bytes.
         bytes: u64,
     },
-    /// A fresh instance took the place of the old one.
+    /// A fresh instance replaced the old one.
     Restarted {
         /// Why.
-        why: Restart,
-        /// The number of the fresh instance.
+        why: RestartReason,
+        /// The generation of the fresh instance.
         generation: u64,
     },
     /// Linear memory grew.
@@ -58,52 +58,52 @@ pub enum EventKind {
         /// Bytes after the last one.
         to: u64,
     },
-    /// It was refused memory and died of that.
+    /// The host denied it memory, and its instance was retired.
     Exhausted {
         /// One sentence.
         reason: String,
     },
-    /// It died of anything else.
+    /// Any other fault retired its instance.
     Trapped {
         /// One sentence.
         reason: String,
     },
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// When; of growth, when it began.
+    /// When it happened; for growth, the first step.
     pub at: Timestamp,
-    /// When it was last seen to go on.
+    /// For growth, the last step; else the same as `at`.
     pub until: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 
-/// The last events of one plugin.
+/// The recent events of one plugin.
 #[derive(Debug, Default)]
 pub struct Journal {
     events: Mutex<VecDeque<Event>>,
 }
 
 impl Journal {
-    /// Writes an event down.
-    pub(crate) fn note(&self, kind: EventKind) {
-        self.note_at(Timestamp::now(), kind);
+    /// Records an event that happens now.
+    pub(crate) fn record(&self, kind: EventKind) {
+        self.record_at(Timestamp::now(), kind);
     }
 
-    fn note_at(&self, at: Timestamp, kind: EventKind) {
+    fn record_at(&self, at: Timestamp, kind: EventKind) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(last), EventKind::Grown { to: now, .. }) = (events.back_mut(), &kind)
+        if let (Some(last), EventKind::Grown { to: size, .. }) = (events.back_mut(), &kind)
             && let EventKind::Grown { to, .. } = &mut last.kind
-            && at.instant.saturating_duration_since(last.until.instant) < SAME_GROWTH
+            && at.instant.saturating_duration_since(last.until.instant) < GROWTH_MERGE_WINDOW
         {
-            *to = *now;
+            *to = *size;
             last.until = at;
             return;
         }
-        if events.len() == KEPT {
+        if events.len() == MAX_EVENTS {
             events.pop_front();
         }
         events.push_back(Event {
@@ -132,28 +132,28 @@ mod tests {
     }
 
     #[test]
-    fn steps_of_growth_that_follow_each_other_are_one_event() {
+    fn steps_of_growth_close_to_each_other_are_one_event() {
         let (journal, start) = (Journal::default(), Timestamp::now());
         let grown = |from, to| EventKind::Grown { from, to };
-        journal.note_at(start, grown(1, 2));
-        journal.note_at(later(start, 15), grown(2, 3));
-        journal.note_at(later(start, 30), grown(3, 4));
-        journal.note_at(later(start, 31), EventKind::Disabled);
-        journal.note_at(later(start, 32), grown(4, 5));
-        journal.note_at(later(start, 60), grown(5, 6));
+        journal.record_at(start, grown(1, 2));
+        journal.record_at(later(start, 15), grown(2, 3));
+        journal.record_at(later(start, 30), grown(3, 4));
+        journal.record_at(later(start, 31), EventKind::Disabled);
+        journal.record_at(later(start, 32), grown(4, 5));
+        journal.record_at(later(start, 60), grown(5, 6));
         let kinds: Vec<_> = journal.events().into_iter().map(|e| e.kind).collect();
         let expected = [grown(1, 4), EventKind::Disabled, grown(4, 5), grown(5, 6)];
         assert_eq!(kinds, expected);
     }
 
     #[test]
-    fn a_journal_keeps_the_last() {
+    fn a_journal_keeps_only_the_last_events() {
         let journal = Journal::default();
         for objects in 0..100 {
-            journal.note(EventKind::Cleared { objects, bytes: 0 });
+            journal.record(EventKind::Cleared { objects, bytes: 0 });
         }
         let events = journal.events();
-        assert_eq!(events.len(), KEPT);
+        assert_eq!(events.len(), MAX_EVENTS);
         let last = EventKind::Cleared {
             objects: 99,
             bytes: 0,

@@ -1,4 +1,4 @@
-//! What a driver publishes of its plugin, for everybody to read without asking it.
+//! What a driver publishes about its plugin. Everyone can read it without waiting for the driver.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,106 +14,122 @@ use crate::load::loader::Origin;
 use crate::load::manifest::Manifest;
 use crate::settings::Settings;
 
-/// The published number that stands for none.
-const UNKNOWN: u64 = u64::MAX;
+/// The published number that means `None`.
+const NONE: u64 = u64::MAX;
 
-/// Whether a plugin can be called.
+/// Whether the host can call a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum RunState {
     /// It can.
     Running,
-    /// It died of the memory it was refused.
+    /// The host denied the plugin memory, and its instance was retired.
     Exhausted(Fault),
-    /// It died of anything else.
+    /// Any other fault retired its instance.
     Faulted(Fault),
 }
 
-impl State {
-    /// The state that a fault leads to.
-    pub fn after(fault: Fault) -> Self {
+impl RunState {
+    /// The state after a fault.
+    pub(crate) fn after(fault: Fault) -> Self {
         match fault.kind {
-            FaultKind::MemoryLimit => State::Exhausted(fault),
-            _ => State::Faulted(fault),
+            FaultKind::MemoryLimit => RunState::Exhausted(fault),
+            _ => RunState::Faulted(fault),
         }
     }
 
     /// `running`, `exhausted` or `faulted`.
     pub fn name(&self) -> &'static str {
         match self {
-            State::Running => "running",
-            State::Exhausted(_) => "exhausted",
-            State::Faulted(_) => "faulted",
+            RunState::Running => "running",
+            RunState::Exhausted(_) => "exhausted",
+            RunState::Faulted(_) => "faulted",
         }
     }
 
-    /// What it died of.
+    /// The fault that retired the instance.
     pub fn fault(&self) -> Option<&Fault> {
         match self {
-            State::Running => None,
-            State::Exhausted(fault) | State::Faulted(fault) => Some(fault),
+            RunState::Running => None,
+            RunState::Exhausted(fault) | RunState::Faulted(fault) => Some(fault),
+        }
+    }
+
+    /// Checks that the plugin can be called.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::NotRunning`] with the plugin's id and the reason of its fault.
+    pub(crate) fn ensure_running(&self, plugin: &str) -> Result<(), PluginError> {
+        match self.fault() {
+            None => Ok(()),
+            Some(fault) => Err(PluginError::NotRunning {
+                plugin: plugin.to_owned(),
+                state: self.name(),
+                reason: fault.reason.clone(),
+            }),
         }
     }
 }
 
-/// What changes seldom.
+/// The properties of a plugin that rarely change.
 #[derive(Debug, Clone)]
-pub struct Details {
-    /// What the plugin says it is.
+pub struct PluginDetails {
+    /// What the plugin says about itself.
     pub manifest: Arc<Manifest>,
-    /// Where it comes from.
+    /// Where its component comes from.
     pub origin: Arc<Origin>,
     /// Its settings.
     pub settings: Arc<Settings>,
-    /// Whether it can be called.
-    pub state: State,
-    /// Its last fault, which a reset does not forget.
+    /// Whether the host can call it.
+    pub state: RunState,
+    /// Its last fault. A reset does not remove it.
     pub last_failure: Option<Arc<Failure>>,
-    /// How far its heap can be told by source line.
+    /// How much of its heap the profiler attributes to source lines.
     pub attribution: Attribution,
-    /// When it disables itself.
+    /// When its leak disables itself.
     pub expires_at: Option<Timestamp>,
-    /// When it was loaded.
+    /// When its component was loaded.
     pub loaded_at: Timestamp,
 }
 
-/// A fault and when it happened.
+/// A fault with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What. Its call stack has source lines a moment later than it has functions.
+    /// The fault. Its call stack gets source lines a moment after it gets functions.
     pub fault: Fault,
 }
 
-/// One reading of what changes with each request.
+/// The numbers of a plugin that change with each request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// What the pattern holds, as of its last answer.
+pub struct PluginReading {
+    /// What the pattern retains, from its last answer.
     pub retained: Retained,
     /// The linear memory of the instance.
     pub linear: LinearMemory,
-    /// The most linear memory that any instance has had.
+    /// The most linear memory that any instance of this plugin has had, in bytes.
     pub linear_peak: u64,
-    /// The linear memory right after the instance had started.
+    /// The linear memory right after the start of the instance, in bytes.
     pub linear_start: u64,
-    /// Bytes that the guest's allocator has handed out and not got back; none without attribution.
+    /// Bytes that the guest has allocated and not freed; `None` without attribution.
     pub heap_live: Option<u64>,
-    /// The most of that in the life of this instance.
+    /// The maximum of `heap_live` since the start of the instance.
     pub heap_peak: u64,
     /// Bytes of the profiler's own memory in the guest.
     pub profiler_bytes: u64,
-    /// Allocations that found no context of their own.
+    /// Allocations that found no slot for their call stack in the profiler.
     pub overflowed: u64,
-    /// Which instance this is, from 1.
+    /// The number of the instance, from 1.
     pub generation: u64,
-    /// Requests that this instance was offered while enabled.
+    /// Requests that this instance was offered while its leak was enabled.
     pub requests: u64,
-    /// Those since the last clear.
+    /// The same since the last clear.
     pub(crate) requests_since_clear: u64,
 }
 
-impl Reading {
-    /// Retained bytes per request since the last clear; zero before the first.
+impl PluginReading {
+    /// Retained bytes per request since the last clear; zero before the first request.
     pub fn bytes_per_request(&self) -> f64 {
         match self.requests_since_clear {
             0 => 0.0,
@@ -122,31 +138,29 @@ impl Reading {
     }
 }
 
-/// Where the driver publishes.
+/// What a driver publishes. The driver writes; any thread reads.
 #[derive(Debug)]
-pub struct Board {
+pub(crate) struct PublishedState {
     enabled: AtomicBool,
-    details: ArcSwap<Details>,
+    details: ArcSwap<PluginDetails>,
     numbers: [AtomicU64; 15],
     journal: Journal,
 }
 
-impl Board {
-    /// A board with the first readings.
-    pub(crate) fn new(details: Details, reading: Reading) -> Self {
-        let board = Board {
+impl PublishedState {
+    pub(crate) fn new(details: PluginDetails, reading: PluginReading) -> Self {
+        let published = PublishedState {
             enabled: AtomicBool::new(false),
             details: ArcSwap::from_pointee(details),
             numbers: Default::default(),
             journal: Journal::default(),
         };
-        board.journal.note(EventKind::Loaded);
-        board.publish(&reading);
-        board
+        published.journal.record(EventKind::Loaded);
+        published.set_reading(&reading);
+        published
     }
 
-    /// Publishes what a call has changed.
-    pub(crate) fn publish(&self, r: &Reading) {
+    pub(crate) fn set_reading(&self, r: &PluginReading) {
         let values = [
             r.retained.objects,
             r.retained.bytes,
@@ -159,7 +173,7 @@ impl Board {
             r.generation,
             r.requests,
             r.requests_since_clear,
-            r.heap_live.map_or(UNKNOWN, |bytes| bytes.min(UNKNOWN - 1)),
+            r.heap_live.map_or(NONE, |bytes| bytes.min(NONE - 1)),
             r.heap_peak,
             r.profiler_bytes,
             r.overflowed,
@@ -169,23 +183,20 @@ impl Board {
         }
     }
 
-    /// Publishes what changes seldom.
-    pub(crate) fn set_details(&self, details: Details) {
+    pub(crate) fn set_details(&self, details: PluginDetails) {
         self.details.store(Arc::new(details));
     }
 
-    /// Switches the leak.
     pub(crate) fn set_enabled(&self, enabled: bool) {
         self.enabled.store(enabled, Ordering::Relaxed);
     }
 
-    /// Whether the leak is switched on.
     pub(crate) fn enabled(&self) -> bool {
         self.enabled.load(Ordering::Relaxed)
     }
 
-    /// The last published reading. Its numbers may be of two neighbouring calls.
-    pub(crate) fn reading(&self) -> Reading {
+    /// The last published reading. Its numbers may come from two consecutive calls.
+    pub(crate) fn reading(&self) -> PluginReading {
         let [
             objects,
             bytes,
@@ -203,7 +214,7 @@ impl Board {
             profiler_bytes,
             overflowed,
         ] = self.numbers.each_ref().map(|n| n.load(Ordering::Relaxed));
-        Reading {
+        PluginReading {
             retained: Retained { objects, bytes },
             linear: LinearMemory {
                 bytes: linear,
@@ -216,32 +227,18 @@ impl Board {
             generation,
             requests,
             requests_since_clear: since_clear,
-            heap_live: (heap_live != UNKNOWN).then_some(heap_live),
+            heap_live: (heap_live != NONE).then_some(heap_live),
             heap_peak,
             profiler_bytes,
             overflowed,
         }
     }
 
-    /// What changes seldom.
-    pub(crate) fn details(&self) -> Guard<Arc<Details>> {
+    pub(crate) fn details(&self) -> Guard<Arc<PluginDetails>> {
         self.details.load()
     }
 
-    /// What happened lately.
     pub(crate) fn journal(&self) -> &Journal {
         &self.journal
-    }
-}
-
-/// An error when the state is not running.
-pub(crate) fn not_running(plugin: &str, state: &State) -> Result<(), PluginError> {
-    match state.fault() {
-        None => Ok(()),
-        Some(fault) => Err(PluginError::NotRunning {
-            plugin: plugin.to_owned(),
-            state: state.name(),
-            reason: fault.reason.clone(),
-        }),
     }
 }

@@ -1,36 +1,41 @@
-//! Fresh instances: a reset, a recycling, another profile.
+//! Fresh instances of the same component: after a reset, a recycle, or a change of the heap
+//! profile.
 //!
-//! The fresh one is started and told the settings before the old one is given up: it has hardly any memory of its own
-//! yet, and one that does not start changes nothing.
+//! The fresh instance is started and configured before the old one is dropped. It has hardly any
+//! memory of its own yet, and a fresh instance that does not start changes nothing.
 
 use std::sync::Arc;
 
-use super::replace::tell;
-use super::{Driver, Recycling, Resetting};
-use crate::driver::journal::{EventKind, Restart};
-use crate::driver::published_state::{Reading, State};
-use crate::driver::target::Course;
+use crate::blocking::run_blocking;
+use crate::driver::journal::{EventKind, RestartReason};
+use crate::driver::published_state::{PluginReading, RunState};
+use crate::driver::target::TargetTracker;
+use crate::driver::{Driver, RecycleOutcome, ResetOutcome};
 use crate::error::{Fault, PluginError};
 use crate::instance::Instance;
-use crate::load::loader::{Loaded, Profile};
+use crate::load::loader::CompiledComponent;
 use crate::metrics::RecycleReason;
-use crate::registry::blocking;
-use crate::settings::Settings;
+use crate::settings::{HeapProfile, SettingReset, Settings};
 
 impl Driver {
-    pub(crate) async fn reset(&mut self, everything: bool) -> Result<Resetting, PluginError> {
+    /// Starts a fresh instance. With `everything`, disables the leak and resets all settings too.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::NotStarted`] when the fresh instance does not start.
+    pub(super) async fn reset(&mut self, everything: bool) -> Result<ResetOutcome, PluginError> {
         let linear_before = self.reading.linear.bytes;
-        let mut loaded = self.loaded.clone();
+        let mut component = self.component.clone();
         let mut settings = Settings::clone(&self.details.settings);
         if everything {
             let heap_profile = settings.policy().heap_profile;
             settings = settings.at_defaults();
             if heap_profile != settings.policy().heap_profile {
-                let profile = Profile::wanted(settings.policy().heap_profile);
-                loaded = self.with_profile(profile).await?;
+                component = self.with_profile(settings.policy().heap_profile).await?;
             }
         }
-        self.restart(loaded, settings, RecycleReason::Reset).await?;
+        self.restart(component, settings, RecycleReason::Reset)
+            .await?;
         if everything {
             self.reading.linear_peak = self.reading.linear.bytes;
             self.set_enabled(false);
@@ -40,41 +45,41 @@ impl Driver {
             generation = self.reading.generation,
             "reset"
         );
-        Ok(Resetting {
+        Ok(ResetOutcome {
             generation: self.reading.generation,
             linear_before,
             linear_after: self.reading.linear.bytes,
         })
     }
 
-    pub(crate) async fn recycle(&mut self) -> Recycling {
+    /// Starts a fresh instance if the old one retains nothing and has grown: linear memory can only
+    /// shrink that way.
+    pub(super) async fn recycle(&mut self) -> RecycleOutcome {
         let before = self.reading;
-        let kept = |reason: String| Recycling {
+        let kept = |reason: String| RecycleOutcome {
             recycled: false,
             linear_before: before.linear.bytes,
             linear_after: before.linear.bytes,
             reason,
         };
         if let Some(fault) = self.details.state.fault() {
+            let state = self.details.state.name();
             return kept(format!(
-                "kept as evidence: {} ({fault}); reset starts it anew",
-                self.details.state.name()
+                "kept as evidence: {state} ({fault}); a reset starts a fresh instance"
             ));
         }
         if before.retained.objects > 0 {
             let unit = &self.details.manifest.unit;
-            return kept(format!(
-                "kept: it retains {} {unit}",
-                before.retained.objects
-            ));
+            let objects = before.retained.objects;
+            return kept(format!("kept: it retains {objects} {unit}"));
         }
         if before.linear.bytes <= before.linear_start {
             return kept("nothing to give back".into());
         }
-        let (loaded, settings) = (self.loaded.clone(), self.details.settings.clone());
-        let settings = Settings::clone(&settings);
-        match self.restart(loaded, settings, RecycleReason::Gc).await {
-            Ok(()) => Recycling {
+        let component = self.component.clone();
+        let settings = Settings::clone(&self.details.settings);
+        match self.restart(component, settings, RecycleReason::Gc).await {
+            Ok(()) => RecycleOutcome {
                 recycled: true,
                 linear_before: before.linear.bytes,
                 linear_after: self.reading.linear.bytes,
@@ -84,24 +89,25 @@ impl Driver {
         }
     }
 
-    /// The same component with another profile, instrumented and compiled off the async threads.
-    pub(crate) fn with_profile(
+    /// The same component with another heap profile, compiled on a blocking thread.
+    pub(super) fn with_profile(
         &self,
-        profile: Profile,
-    ) -> impl Future<Output = Result<Arc<Loaded>, PluginError>> + use<> {
+        profile: HeapProfile,
+    ) -> impl Future<Output = Result<Arc<CompiledComponent>, PluginError>> + use<> {
         let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
-        let loading = blocking(move || loader.reload(&origin, profile));
+        let loading = run_blocking(move || loader.reload(&origin, profile));
         async { Ok(Arc::new(loading.await?)) }
     }
 
-    /// Goes on with a fresh instance of a component and with these settings, or with everything as it was.
+    /// Goes on with a fresh instance of a component and with these settings.
     ///
     /// # Errors
     ///
-    /// [`PluginError::NotStarted`] when it does not start or does not survive being told its settings.
-    pub(crate) async fn restart(
+    /// [`PluginError::NotStarted`] when it does not start or does not survive its configuration.
+    /// Nothing has changed then.
+    pub(super) async fn restart(
         &mut self,
-        loaded: Arc<Loaded>,
+        component: Arc<CompiledComponent>,
         mut settings: Settings,
         why: RecycleReason,
     ) -> Result<(), PluginError> {
@@ -113,42 +119,39 @@ impl Driver {
             }
         };
         let limit = settings.policy().memory_limit;
-        let mut fresh = Instance::start(&loaded, &self.name, limit)
+        let mut fresh = component
+            .start_instance(&self.name, limit)
             .await
             .map_err(|fault| not_started(self.id(), fault))?;
-        let reset = tell(&mut fresh, &mut settings)
+        let reset = configure_fresh(&mut fresh, &mut settings)
             .await
             .map_err(|fault| not_started(self.id(), fault))?;
-        self.warn_of(&reset);
+        self.log_reset_settings(&reset);
         self.details.settings = Arc::new(settings);
-        self.take(loaded);
-        self.install(fresh, why);
+        self.details.attribution = component.meta.attribution().clone();
+        self.details.origin = Arc::new(component.origin.clone());
+        self.component = component;
+        self.start_generation(fresh, why);
         Ok(())
     }
 
-    fn take(&mut self, loaded: Arc<Loaded>) {
-        self.details.attribution = loaded.meta.attribution().clone();
-        self.details.origin = Arc::new(loaded.origin.clone());
-        self.loaded = loaded;
-    }
-
-    /// Begins the next generation with this instance.
-    pub(crate) fn install(&mut self, instance: Instance, why: RecycleReason) {
+    /// Starts the next generation with this instance.
+    pub(super) fn start_generation(&mut self, instance: Instance, why: RecycleReason) {
         self.metrics.recycled(why);
-        self.details.state = State::Running;
-        self.course = Course::default();
-        self.reading = Reading {
-            // What it took to start is no growth.
+        self.details.state = RunState::Running;
+        self.target = TargetTracker::default();
+        self.reading = PluginReading {
+            // The memory that the start takes does not count as growth.
             linear: instance.linear_memory(),
             linear_peak: self.reading.linear_peak,
             generation: self.reading.generation + 1,
-            ..Reading::default()
+            ..PluginReading::default()
         };
-        self.board.journal().note(EventKind::Restarted {
+        self.published.journal().record(EventKind::Restarted {
             why: match why {
-                RecycleReason::Reset => Restart::Reset,
-                RecycleReason::Gc => Restart::Collected,
-                RecycleReason::Reload => Restart::Reloaded,
+                RecycleReason::Reset => RestartReason::Reset,
+                RecycleReason::Gc => RestartReason::Collected,
+                RecycleReason::Reload => RestartReason::Reloaded,
             },
             generation: self.reading.generation,
         });
@@ -158,5 +161,57 @@ impl Driver {
         self.read_memory();
         self.reading.linear_start = self.reading.linear.bytes;
         self.publish();
+    }
+
+    pub(super) fn log_reset_settings(&self, reset: &[SettingReset]) {
+        for setting in reset {
+            tracing::warn!(
+                plugin = self.id(),
+                setting = setting.name,
+                reason = setting.reason,
+                "setting back at its default"
+            );
+        }
+    }
+}
+
+/// Passes the current settings to a fresh instance: those that differ from the declared defaults. A
+/// setting that the guest refuses goes back to its default.
+///
+/// # Errors
+///
+/// A [`Fault`] when the guest did not survive it.
+pub(super) async fn configure_fresh(
+    instance: &mut Instance,
+    settings: &mut Settings,
+) -> Result<Vec<SettingReset>, Fault> {
+    let defaults = settings.at_defaults();
+    let deadline = settings.policy().deadline;
+    let mut reset = Vec::new();
+    loop {
+        let configured = instance
+            .configure(settings.plugin_changes(&defaults), deadline)
+            .await?;
+        let Err(refusal) = configured else {
+            return Ok(reset);
+        };
+        let reason = refusal.to_string();
+        let named = match &refusal {
+            PluginError::InvalidValue { name, .. } => settings.reset(name).then(|| name.clone()),
+            _ => None,
+        };
+        match named {
+            Some(name) => reset.push(SettingReset { name, reason }),
+            None => {
+                // The guest does not name a setting, so all of them go back: the plugin must start.
+                let refused = settings.plugin_changes(&defaults);
+                reset.extend(refused.map(|(spec, _)| SettingReset {
+                    name: spec.name.clone(),
+                    reason: reason.clone(),
+                }));
+                *settings = defaults;
+                return Ok(reset);
+            }
+        }
     }
 }

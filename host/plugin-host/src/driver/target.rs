@@ -1,81 +1,79 @@
-//! The target mode, `target_mb` in `target_minutes`: a pattern retains so much by then, whatever the rate of
-//! requests.
+//! The target mode: a pattern retains `target_mb` after `target_minutes`, at any request rate.
 //!
-//! It needs nothing of the plugin but what every plugin has: it says what it retains, and `payload_bytes` can be
-//! set. Before each request the host looks how far behind a straight line the pattern is, and lets it retain as
-//! much, or lets the request pass. What is retained is measured anew each time, so a pattern that retains more or
-//! less than it was told stays on the line too.
+//! It needs only what every plugin has: the report of what it retains, and the setting
+//! `payload_bytes`. Before each request the host computes how many bytes the pattern is behind a
+//! straight line. It lets the pattern retain that many, or skips the request. The host reads what
+//! is retained before each request, so a pattern that retains more or less than requested stays on
+//! the line too.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What is to be reached.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Target {
-    /// Retained bytes at the end.
-    pub bytes: u64,
-    /// Time from the first request to the end.
-    pub within: Duration,
-}
+use crate::settings::Target;
 
-/// What is to become of a request.
+/// What the host does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// The plugin handles it as it is set.
-    AsSet,
-    /// It passes: the pattern is not behind the line.
+pub(crate) enum TargetStep {
+    /// The plugin handles it with the payload that it was configured with last.
+    AsConfigured,
+    /// The plugin does not get it: the pattern is not behind the line.
     Skip,
-    /// The plugin is told to retain so many bytes, and handles it.
+    /// The plugin is configured to retain this many bytes, and handles it.
     Retain(u64),
 }
 
-/// Where a plugin is on its way to a target.
+/// Follows one plugin on its way to a target.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
-    /// The first request of the way, and what was retained then.
-    begun: Option<(Instant, u64)>,
-    /// Whether the guest was told another payload than its setting says.
-    told: bool,
+pub(crate) struct TargetTracker {
+    /// The start of the line: the first request, and the bytes retained then.
+    start: Option<(Instant, u64)>,
+    /// Whether the guest's payload differs from its setting.
+    payload_overridden: bool,
 }
 
-impl Course {
-    /// Begins anew with the next request. The guest still has the payload that it was told last.
-    pub(crate) fn begin_anew(&mut self) {
-        self.begun = None;
+impl TargetTracker {
+    /// Starts a new line at the next request. The guest keeps the payload that it was configured
+    /// with last.
+    pub(crate) fn restart(&mut self) {
+        self.start = None;
     }
 
-    /// What is to become of a request, with `payload` as the setting has it and `retained` as it is. Without a
-    /// target, the first request tells the guest its setting again.
+    /// Decides about a request. `payload` is the value of the setting and `retained` the current
+    /// reading, both in bytes. Without a target, the first request restores the guest's payload.
     pub(crate) fn step(
         &mut self,
         target: Option<Target>,
         payload: u64,
         retained: u64,
         now: Instant,
-    ) -> Step {
+    ) -> TargetStep {
         let Some(target) = target else {
-            self.begun = None;
-            return if std::mem::take(&mut self.told) {
-                Step::Retain(payload)
+            self.start = None;
+            return if std::mem::take(&mut self.payload_overridden) {
+                TargetStep::Retain(payload)
             } else {
-                Step::AsSet
+                TargetStep::AsConfigured
             };
         };
-        let (begun, from) = *self.begun.get_or_insert((now, retained));
-        let part = (now.duration_since(begun).as_secs_f64() / target.within.as_secs_f64()).min(1.0);
-        let line = from as f64 + (target.bytes as f64 - from as f64) * part;
-        // A float below zero becomes zero: it is ahead of the line.
+        let (start, from) = *self.start.get_or_insert((now, retained));
+        let elapsed = now.duration_since(start).as_secs_f64();
+        let share = (elapsed / target.within.as_secs_f64()).min(1.0);
+        let line = from as f64 + (target.bytes as f64 - from as f64) * share;
+        // The cast turns a negative number into zero: the pattern is ahead of the line.
         let behind = (line - retained as f64) as u64;
-        // Less than one payload would be many small objects, which weigh more than their payload.
+        // Less than one payload would make many small objects, which take more memory than their
+        // payloads.
         if behind < payload.max(1) {
-            return Step::Skip;
+            return TargetStep::Skip;
         }
-        self.told = true;
-        Step::Retain(behind)
+        self.payload_overridden = true;
+        TargetStep::Retain(behind)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MIB: u64 = 1 << 20;
@@ -88,16 +86,16 @@ mod tests {
         })
     }
 
-    /// Retained bytes after requests that come at a rate for so long, where a request retains what it is told and
-    /// `overhead` bytes.
+    /// Retained bytes after `seconds` of requests, where each request retains what the tracker says
+    /// plus `overhead` bytes.
     fn follow(per_second: f64, seconds: f64, overhead: u64) -> u64 {
-        let (mut course, start, mut retained) = (Course::default(), Instant::now(), 0);
+        let (mut tracker, start, mut retained) = (TargetTracker::default(), Instant::now(), 0);
         for n in 0..=(per_second * seconds) as u64 {
             let now = start + Duration::from_secs_f64(n as f64 / per_second);
-            match course.step(target(), PAYLOAD, retained, now) {
-                Step::Retain(bytes) => retained += bytes.min(16 * MIB) + overhead,
-                Step::Skip => {}
-                Step::AsSet => panic!("there is a target"),
+            match tracker.step(target(), PAYLOAD, retained, now) {
+                TargetStep::Retain(bytes) => retained += bytes.min(16 * MIB) + overhead,
+                TargetStep::Skip => {}
+                TargetStep::AsConfigured => panic!("there is a target"),
             }
         }
         retained
@@ -118,43 +116,56 @@ mod tests {
     }
 
     #[test]
-    fn the_line_begins_at_what_is_retained_already() {
-        let (mut course, start) = (Course::default(), Instant::now());
+    fn the_line_starts_at_what_is_already_retained() {
+        let (mut tracker, start) = (TargetTracker::default(), Instant::now());
         let mut step = |retained, seconds| {
-            course.step(
+            tracker.step(
                 target(),
                 PAYLOAD,
                 retained,
                 start + Duration::from_secs(seconds),
             )
         };
-        assert_eq!(step(30 * MIB, 0), Step::Skip);
-        assert_eq!(step(30 * MIB, 30), Step::Retain(15 * MIB));
-        assert_eq!(step(70 * MIB, 30), Step::Skip, "it is over the line");
-    }
-
-    #[test]
-    fn a_cleared_pattern_begins_a_line_of_its_own() {
-        let (mut course, start) = (Course::default(), Instant::now());
-        let half = start + Duration::from_secs(30);
-        course.step(target(), PAYLOAD, 0, start);
-        course.begin_anew();
-        assert_eq!(course.step(target(), PAYLOAD, 0, half), Step::Skip);
-        let later = half + Duration::from_secs(6);
+        assert_eq!(step(30 * MIB, 0), TargetStep::Skip);
+        assert_eq!(step(30 * MIB, 30), TargetStep::Retain(15 * MIB));
         assert_eq!(
-            course.step(target(), PAYLOAD, 0, later),
-            Step::Retain(6 * MIB)
+            step(70 * MIB, 30),
+            TargetStep::Skip,
+            "it is ahead of the line"
         );
     }
 
     #[test]
-    fn without_a_target_the_guest_gets_its_own_payload_back_once() {
-        let (mut course, start) = (Course::default(), Instant::now());
-        assert_eq!(course.step(None, PAYLOAD, 0, start), Step::AsSet);
-        course.step(target(), PAYLOAD, 0, start);
+    fn a_clear_starts_a_new_line() {
+        let (mut tracker, start) = (TargetTracker::default(), Instant::now());
+        let half = start + Duration::from_secs(30);
+        tracker.step(target(), PAYLOAD, 0, start);
+        tracker.restart();
+        assert_eq!(tracker.step(target(), PAYLOAD, 0, half), TargetStep::Skip);
+        let later = half + Duration::from_secs(6);
+        assert_eq!(
+            tracker.step(target(), PAYLOAD, 0, later),
+            TargetStep::Retain(6 * MIB)
+        );
+    }
+
+    #[test]
+    fn without_a_target_the_guest_gets_its_configured_payload_back_once() {
+        let (mut tracker, start) = (TargetTracker::default(), Instant::now());
+        assert_eq!(
+            tracker.step(None, PAYLOAD, 0, start),
+            TargetStep::AsConfigured
+        );
+        tracker.step(target(), PAYLOAD, 0, start);
         let later = start + Duration::from_secs(6);
-        course.step(target(), PAYLOAD, 0, later);
-        assert_eq!(course.step(None, PAYLOAD, 0, later), Step::Retain(PAYLOAD));
-        assert_eq!(course.step(None, PAYLOAD, 0, later), Step::AsSet);
+        tracker.step(target(), PAYLOAD, 0, later);
+        assert_eq!(
+            tracker.step(None, PAYLOAD, 0, later),
+            TargetStep::Retain(PAYLOAD)
+        );
+        assert_eq!(
+            tracker.step(None, PAYLOAD, 0, later),
+            TargetStep::AsConfigured
+        );
     }
 }

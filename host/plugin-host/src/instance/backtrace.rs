@@ -1,17 +1,16 @@
-//! Where in its own source a guest failed.
+//! Source lines for the call stack of a fault.
 //!
-//! A fault carries offsets; names and lines are looked up afterwards, on a blocking thread: the request that met the fault
-//! does not wait for line tables to be read. They are read for this one answer and dropped.
+//! A fault carries offsets; names and lines are looked up afterwards on a blocking thread. The
+//! request that met the fault does not wait until line tables are read.
 
 use guest_heap::symbols::{FrameKind, SymbolOptions, Symbols};
 
-use crate::error::{Frame, PluginError};
-use crate::load::loader::{Loader, Origin};
+use crate::error::Frame;
 
-/// Frames that are kept, inlined functions included.
-const FRAMES: usize = 48;
+/// Frames kept of a symbolized call stack, inlined functions included.
+const MAX_FRAMES: usize = 48;
 
-/// The lab's own layers are not where a leak is.
+/// How the lab attributes source lines: the plugin SDK is infrastructure, so no leak is in it.
 pub fn symbol_options() -> SymbolOptions {
     SymbolOptions::default()
         .keep_folder("plugins")
@@ -19,30 +18,14 @@ pub fn symbol_options() -> SymbolOptions {
         .infrastructure_crate("leak-plugin-sdk")
 }
 
-/// The same call stack with functions that were inlined, and with source lines where there are line tables.
-///
-/// # Errors
-///
-/// When the component or its symbols cannot be read any more.
-pub fn explain(
-    loader: &Loader,
-    origin: &Origin,
-    frames: &[Frame],
-) -> Result<Vec<Frame>, PluginError> {
-    let component = loader.original(origin)?;
-    let symbols = Symbols::new(&component, symbol_options())
-        .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
-    Ok(located(&symbols, frames))
-}
-
-/// The same with symbols that have been read.
-pub(crate) fn located(symbols: &Symbols, frames: &[Frame]) -> Vec<Frame> {
-    let mut explained = Vec::new();
+/// The same call stack with inlined functions, and with source lines where there are line tables.
+pub(crate) fn symbolize(symbols: &Symbols, frames: &[Frame]) -> Vec<Frame> {
+    let mut symbolized = Vec::new();
     for frame in frames {
         match frame.offset {
-            None => explained.push(frame.clone()),
+            None => symbolized.push(frame.clone()),
             Some(offset) => {
-                explained.extend(symbols.resolve(offset).iter().map(|found| Frame {
+                symbolized.extend(symbols.resolve(offset).iter().map(|found| Frame {
                     function: found.function.to_string(),
                     offset: Some(offset),
                     location: found.file.as_ref().map(|file| match found.line {
@@ -54,11 +37,11 @@ pub(crate) fn located(symbols: &Symbols, frames: &[Frame]) -> Vec<Frame> {
             }
         }
     }
-    explained.truncate(FRAMES);
-    explained
+    symbolized.truncate(MAX_FRAMES);
+    symbolized
 }
 
-/// The innermost frame of the plugin's own source, else the innermost of all.
+/// The frame to blame: the innermost one in the plugin's own source, else the innermost one.
 pub(crate) fn blamed(frames: &[Frame]) -> Option<&Frame> {
     frames.iter().find(|f| f.own).or_else(|| frames.first())
 }

@@ -1,19 +1,18 @@
-//! What a call that failed died of, and where.
+//! Turns the error of a failed call into a [`Fault`]: its kind, its reason and its call stack.
 
 use std::time::Duration;
 
 use guest_heap::OffsetMap;
 use wasmtime::{Trap, WasmBacktrace};
 
-use super::StoreState;
-use crate::error::{Fault, FaultKind, Frame};
-use crate::load::loader::chain;
+use crate::error::{Fault, FaultKind, Frame, with_causes};
+use crate::instance::store_state::StoreState;
 
-/// Frames of a fault that are kept.
-const FRAMES_MAX: usize = 32;
+/// Frames kept of a fault's call stack, before inlined functions are added.
+const MAX_FRAMES: usize = 32;
 
-/// A call that did not come back in time.
-pub(crate) fn too_long(deadline: Duration) -> Fault {
+/// The fault of a call that did not return in time.
+pub(crate) fn timed_out(deadline: Duration) -> Fault {
     Fault {
         kind: FaultKind::Deadline,
         reason: format!("did not return within {} ms", deadline.as_millis()),
@@ -21,40 +20,45 @@ pub(crate) fn too_long(deadline: Duration) -> Fault {
     }
 }
 
-/// Says in one sentence what a failed call died of.
-pub(crate) fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: Duration) -> Fault {
+/// The fault of a call that ended with an error.
+pub(crate) fn from_error(
+    state: &mut StoreState,
+    error: &wasmtime::Error,
+    deadline: Duration,
+) -> Fault {
     let backtrace = error
         .downcast_ref::<WasmBacktrace>()
         .map(|backtrace| frames(backtrace, state.recorder.meta().offsets()))
         .unwrap_or_default();
     let trap = error.downcast_ref::<Trap>();
-    let last_words = state.log.take_last_stderr();
+    let stderr = state.log.take_last_stderr();
     let (kind, reason) = match (trap, state.limiter.take_denied()) {
         (Some(Trap::Interrupt), _) => {
             return Fault {
                 backtrace,
-                ..too_long(deadline)
+                ..timed_out(deadline)
             };
         }
-        // A guest that is refused memory mostly aborts with a plain `unreachable`: the limiter knows better.
+        // A guest that is denied memory mostly aborts with a plain `unreachable`. Only the limiter
+        // knows the cause.
         (_, Some(denied)) => (
             FaultKind::MemoryLimit,
             format!(
-                "memory limit: had {} of linear memory, wanted {}, may have {}",
+                "memory limit: had {} of linear memory, requested {}, the limit is {}",
                 mebibytes(denied.had),
-                mebibytes(denied.wanted),
+                mebibytes(denied.requested),
                 mebibytes(state.limiter.limit())
             ),
         ),
         (Some(Trap::StackOverflow), None) => (
             FaultKind::StackOverflow,
-            "call stack exhausted: it recursed too deep".into(),
+            "call stack exhausted: the recursion is too deep".into(),
         ),
         (Some(trap @ Trap::UnreachableCodeReached), None) => {
-            (FaultKind::Unreachable, explain(trap, &last_words))
+            (FaultKind::Unreachable, trap_reason(trap, &stderr))
         }
-        (Some(trap), None) => (FaultKind::Trap, explain(trap, &last_words)),
-        (None, None) => (FaultKind::Host, chain(error)),
+        (Some(trap), None) => (FaultKind::Trap, trap_reason(trap, &stderr)),
+        (None, None) => (FaultKind::Host, with_causes(error)),
     };
     Fault {
         kind,
@@ -63,20 +67,22 @@ pub(crate) fn fault(state: &mut StoreState, error: &wasmtime::Error, deadline: D
     }
 }
 
-fn explain(trap: &Trap, last_words: &[String]) -> String {
-    let said = last_words
+/// The trap with the last lines of stderr, where a Rust guest prints its panic message.
+fn trap_reason(trap: &Trap, stderr: &[String]) -> String {
+    let lines = stderr
         .iter()
-        .map(|l| l.trim())
-        .filter(|l| !l.is_empty() && !l.starts_with("note:"));
-    let said = said.collect::<Vec<_>>().join(" ");
-    if said.is_empty() {
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty() && !line.starts_with("note:"));
+    let lines = lines.collect::<Vec<_>>().join(" ");
+    if lines.is_empty() {
         trap.to_string()
     } else {
-        format!("{trap}: {said}")
+        format!("{trap}: {lines}")
     }
 }
 
-/// The guest's call stack with the offsets that its own symbols know. Frames of the profiler are left out.
+/// The guest's call stack with offsets in the original component, which its symbols refer to.
+/// Frames of the profiler have no such offset and are left out.
 fn frames(backtrace: &WasmBacktrace, offsets: &OffsetMap) -> Vec<Frame> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
         Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
@@ -96,7 +102,7 @@ fn frames(backtrace: &WasmBacktrace, offsets: &OffsetMap) -> Vec<Frame> {
         })
     };
     let frames = backtrace.frames().iter().filter_map(frame);
-    frames.take(FRAMES_MAX).collect()
+    frames.take(MAX_FRAMES).collect()
 }
 
 fn mebibytes(bytes: u64) -> String {

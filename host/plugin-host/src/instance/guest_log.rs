@@ -1,4 +1,5 @@
-//! What a guest writes, to the host's log: its log calls, stdout and stderr, cut and rate-limited.
+//! Writes a guest's log calls, stdout and stderr to the host's log. Long lines are truncated, and
+//! the number of lines is limited.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,71 +11,74 @@ use std::time::Instant;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-/// The longest line that is kept, in bytes.
-const LINE_MAX: usize = 8 << 10;
-/// Lines per second that a plugin may write for long, and how many at once.
+/// The longest line, in bytes. The rest of a longer line is dropped.
+const MAX_LINE_BYTES: usize = 8 << 10;
+/// Lines per second that a plugin may write in the long run.
 const LINES_PER_SECOND: f64 = 10.0;
-const BURST: f64 = 50.0;
-/// Lines of stderr kept to explain a trap: a Rust guest's panic message is there.
-const LAST_LINES: usize = 4;
+/// Lines that a plugin may write at once.
+const MAX_BURST: f64 = 50.0;
+/// Last lines of stderr kept for the reason of a trap: a Rust guest prints its panic message there.
+const KEPT_STDERR_LINES: usize = 4;
 
-/// Where a guest's line comes from.
+/// The level of a line in the host's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// A log call, at its level.
     Trace,
-    /// A log call, or stdout.
+    /// Also the level of stdout.
     Debug,
-    /// A log call.
     Info,
-    /// A log call, or stderr.
+    /// Also the level of stderr.
     Warn,
-    /// A log call.
     Error,
 }
 
-/// The log of one plugin's store.
+/// The log of one store. Clones share its rate limit.
 #[derive(Debug, Clone)]
-pub(crate) struct GuestLog(Arc<Mutex<Inner>>);
+pub(crate) struct GuestLog(Arc<Mutex<LogState>>);
 
 #[derive(Debug)]
-struct Inner {
+struct LogState {
     plugin: String,
+    /// Lines that the plugin may write now.
     allowance: f64,
     refilled: Instant,
+    /// Lines dropped since the last written one.
     dropped: u64,
     last_stderr: VecDeque<String>,
 }
 
 impl GuestLog {
-    /// A log whose lines are marked with the plugin's id.
+    /// A log whose lines carry the plugin's id.
     pub(crate) fn new(plugin: &str) -> Self {
-        GuestLog(Arc::new(Mutex::new(Inner {
+        GuestLog(Arc::new(Mutex::new(LogState {
             plugin: plugin.to_owned(),
-            allowance: BURST,
+            allowance: MAX_BURST,
             refilled: Instant::now(),
             dropped: 0,
             last_stderr: VecDeque::new(),
         })))
     }
 
-    /// Writes one line, unless the plugin has written too many.
+    /// Writes one line. A line beyond the rate limit is dropped and counted.
     pub(crate) fn line(&self, level: Level, message: &str) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let refill = now.duration_since(inner.refilled).as_secs_f64() * LINES_PER_SECOND;
-        inner.refilled = now;
-        inner.allowance = (inner.allowance + refill).min(BURST);
-        if inner.allowance < 1.0 {
-            inner.dropped += 1;
+        let refill = now.duration_since(state.refilled).as_secs_f64() * LINES_PER_SECOND;
+        state.refilled = now;
+        state.allowance = (state.allowance + refill).min(MAX_BURST);
+        if state.allowance < 1.0 {
+            state.dropped += 1;
             return;
         }
-        inner.allowance -= 1.0;
-        let plugin = inner.plugin.as_str();
-        if inner.dropped > 0 {
-            tracing::warn!(target: "guest", plugin, lines = inner.dropped, "lines left out: the plugin writes too many");
+        state.allowance -= 1.0;
+        let plugin = state.plugin.as_str();
+        if state.dropped > 0 {
+            tracing::warn!(
+                target: "guest", plugin, lines = state.dropped,
+                "lines dropped: the plugin writes too many"
+            );
         }
-        let message = cut(message);
+        let message = truncated(message);
         match level {
             Level::Trace => tracing::trace!(target: "guest", plugin, "{message}"),
             Level::Debug => tracing::debug!(target: "guest", plugin, "{message}"),
@@ -82,24 +86,24 @@ impl GuestLog {
             Level::Warn => tracing::warn!(target: "guest", plugin, "{message}"),
             Level::Error => tracing::error!(target: "guest", plugin, "{message}"),
         }
-        inner.dropped = 0;
+        state.dropped = 0;
     }
 
     fn stderr_line(&self, line: &str) {
         {
-            let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if inner.last_stderr.len() == LAST_LINES {
-                inner.last_stderr.pop_front();
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.last_stderr.len() == KEPT_STDERR_LINES {
+                state.last_stderr.pop_front();
             }
-            inner.last_stderr.push_back(cut(line).to_owned());
+            state.last_stderr.push_back(truncated(line).to_owned());
         }
         self.line(Level::Warn, line);
     }
 
-    /// The last lines of stderr, and forgets them.
+    /// Returns the last lines of stderr and forgets them.
     pub(crate) fn take_last_stderr(&self) -> Vec<String> {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.last_stderr.drain(..).collect()
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last_stderr.drain(..).collect()
     }
 
     /// A stream for the guest's stdout.
@@ -119,8 +123,8 @@ impl GuestLog {
     }
 }
 
-fn cut(line: &str) -> &str {
-    let mut end = line.len().min(LINE_MAX);
+fn truncated(line: &str) -> &str {
+    let mut end = line.len().min(MAX_LINE_BYTES);
     while !line.is_char_boundary(end) {
         end -= 1;
     }
@@ -149,7 +153,7 @@ impl StdoutStream for GuestStream {
     }
 }
 
-/// Cuts what the guest writes into lines.
+/// Splits the guest's output into lines.
 struct LineWriter {
     log: GuestLog,
     stderr: bool,
@@ -181,7 +185,7 @@ impl AsyncWrite for LineWriter {
         for &byte in bytes {
             if byte == b'\n' {
                 this.emit();
-            } else if this.line.len() < LINE_MAX {
+            } else if this.line.len() < MAX_LINE_BYTES {
                 this.line.push(byte);
             }
         }
@@ -203,10 +207,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floods_are_cut_and_counted() {
+    fn lines_beyond_the_rate_limit_are_dropped_and_counted() {
         let log = GuestLog::new("p");
         for _ in 0..1000 {
-            log.line(Level::Info, "again");
+            log.line(Level::Info, "a line");
         }
         let dropped = log.0.lock().unwrap().dropped;
         assert!((900..1000).contains(&dropped), "{dropped}");
@@ -230,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_between_characters() {
-        let line = "é".repeat(LINE_MAX);
-        assert_eq!(cut(&line).len(), LINE_MAX);
+    fn a_long_line_is_truncated_between_characters() {
+        let line = "é".repeat(MAX_LINE_BYTES);
+        assert_eq!(truncated(&line).len(), MAX_LINE_BYTES);
         let line = format!("a{line}");
-        assert_eq!(cut(&line).len(), LINE_MAX - 1);
+        assert_eq!(truncated(&line).len(), MAX_LINE_BYTES - 1);
     }
 }

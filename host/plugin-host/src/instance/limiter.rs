@@ -1,6 +1,7 @@
-//! Counts the linear memory that a store is given, and refuses what is over its limit.
+//! Counts the linear memory of a store and denies growth beyond its limit.
 //!
-//! Linear memory never shrinks while an instance lives, so this is a high-water mark, not what is live.
+//! Linear memory never shrinks while an instance lives, so the count is a high-water mark, not the
+//! live bytes.
 
 use std::sync::Arc;
 
@@ -9,35 +10,35 @@ use wasmtime::ResourceLimiter;
 
 use crate::settings::WASM32_MEMORY_MAX;
 
-/// Elements that a table may have. One takes 8 bytes of the host.
-const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+/// The most elements of one table. Each takes 8 bytes of the host.
+const MAX_TABLE_ELEMENTS: usize = 1 << 20;
 
-/// One growth that was asked for and refused.
+/// One denied growth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denied {
-    /// Bytes of linear memory that the plugin had.
+    /// Bytes of linear memory before the growth.
     pub had: u64,
-    /// Bytes that it wanted to have.
-    pub wanted: u64,
+    /// Bytes that it requested in total.
+    pub requested: u64,
 }
 
 /// The limiter of one store.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limit: u64,
-    /// Tells the profiler's memory from the plugin's.
+    /// Distinguishes the profiler's memory from the plugin's.
     meta: Arc<InstrumentedMeta>,
     profiler_bytes: u64,
     linear_bytes: u64,
     grows: u64,
     denials: u64,
     denied: Option<Denied>,
-    /// What the growth in progress adds, to be taken back if it fails.
+    /// Bytes that the growth in progress adds; subtracted again if the system denies it.
     pending: u64,
 }
 
 impl Limiter {
-    /// A limiter that lets linear memories grow to `limit` bytes in all.
+    /// A limiter that lets all linear memories together grow to `limit` bytes.
     pub(crate) fn new(limit: u64, meta: Arc<InstrumentedMeta>) -> Self {
         Limiter {
             limit,
@@ -51,7 +52,7 @@ impl Limiter {
         }
     }
 
-    /// Moves the limit. What the plugin already has stays.
+    /// Changes the limit, in bytes. The plugin keeps what it already has.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }
@@ -61,36 +62,37 @@ impl Limiter {
         self.limit
     }
 
-    /// Bytes of linear memory given to the plugin, all its memories together.
+    /// Bytes of linear memory of the plugin, all its memories together.
     pub(crate) fn linear_bytes(&self) -> u64 {
         self.linear_bytes
     }
 
-    /// Bytes of linear memory that the heap profiler has in the guest: the host's expense, not the plugin's.
+    /// Bytes of linear memory of the heap profiler in the guest. They do not count against the
+    /// plugin's limit.
     pub(crate) fn profiler_bytes(&self) -> u64 {
         self.profiler_bytes
     }
 
-    /// Growths granted since the store was made, the first of each memory included.
+    /// Growths granted since the store was created, including the initial size of each memory.
     pub(crate) fn grows(&self) -> u64 {
         self.grows
     }
 
-    /// Growths refused since the store was made.
+    /// Growths denied since the store was created.
     pub(crate) fn denials(&self) -> u64 {
         self.denials
     }
 
-    /// The last refusal, once.
+    /// Returns the last denial and forgets it.
     pub(crate) fn take_denied(&mut self) -> Option<Denied> {
         self.denied.take()
     }
 
-    fn deny(&mut self, wanted: u64) {
+    fn deny(&mut self, requested: u64) {
         self.denials += 1;
         self.denied = Some(Denied {
             had: self.linear_bytes,
-            wanted,
+            requested,
         });
     }
 }
@@ -108,29 +110,29 @@ impl ResourceLimiter for Limiter {
             self.profiler_bytes = self.profiler_bytes.saturating_add(added);
             return Ok(true);
         }
-        let wanted = self.linear_bytes.saturating_add(added);
+        let requested = self.linear_bytes.saturating_add(added);
         self.pending = 0;
-        if wanted > self.limit
+        if requested > self.limit
             || maximum.is_some_and(|m| desired > m)
             || desired as u64 > WASM32_MEMORY_MAX
         {
-            self.deny(wanted);
+            self.deny(requested);
             return Ok(false);
         }
-        self.linear_bytes = wanted;
+        self.linear_bytes = requested;
         self.pending = added;
         self.grows += 1;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        // Granted here, refused by the system: what was booked goes back.
+        // The limiter granted it, but the system denied it.
         if self.pending > 0 {
-            let wanted = self.linear_bytes;
+            let requested = self.linear_bytes;
             self.linear_bytes = self.linear_bytes.saturating_sub(self.pending);
             self.pending = 0;
             self.grows = self.grows.saturating_sub(1);
-            self.deny(wanted);
+            self.deny(requested);
         }
         Ok(())
     }
@@ -141,7 +143,7 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX && maximum.is_none_or(|m| desired <= m))
+        Ok(desired <= MAX_TABLE_ELEMENTS && maximum.is_none_or(|m| desired <= m))
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
     const PAGE: usize = 65_536;
 
     fn limiter(limit: u64) -> Limiter {
-        Limiter::new(limit, Arc::new(InstrumentedMeta::off("not wanted")))
+        Limiter::new(limit, Arc::new(InstrumentedMeta::off("a test")))
     }
 
     #[test]
@@ -166,7 +168,7 @@ mod tests {
             l.take_denied(),
             Some(Denied {
                 had: 8 * PAGE as u64,
-                wanted: 11 * PAGE as u64
+                requested: 11 * PAGE as u64
             })
         );
         assert_eq!(l.take_denied(), None);
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_growth_that_the_system_refuses_is_taken_back() {
+    fn a_growth_that_the_system_denies_is_not_counted() {
         let mut l = limiter(u64::MAX);
         assert!(l.memory_growing(0, PAGE, None).unwrap());
         assert!(l.memory_growing(PAGE, 3 * PAGE, None).unwrap());

@@ -1,8 +1,9 @@
 //! Compiled components on disk, so that a second start instruments and compiles nothing.
 //!
-//! An entry's name holds the component's digest and everything that machine code depends on: the engine's
-//! version, its settings and the processor. An entry that is damaged, or that another version made, is
-//! rebuilt; a cache folder that cannot be written costs a compilation at each start and nothing else.
+//! An entry's name contains the component's digest and everything that machine code depends on: the
+//! engine's version, its settings and the processor. An entry that is damaged, or that another
+//! version wrote, is rebuilt. A cache folder that cannot be written only costs a compilation at
+//! each start.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,10 +13,10 @@ use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// Bytes that the folder may take. The oldest entries go first.
-const SIZE_MAX: u64 = 1 << 30;
+/// The most bytes that the folder keeps after a start. The oldest files are removed first.
+const MAX_SIZE: u64 = 1 << 30;
 
-/// The folder of compiled components, or none.
+/// The folder of compiled components. Without a folder it keeps nothing.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: Option<PathBuf>,
@@ -23,17 +24,21 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache in `folder`, which is made if it is not there; without one nothing is kept.
+    /// A cache in `folder`, which is created if it does not exist. With `None`, or when the folder
+    /// cannot be created, the cache keeps nothing.
     pub fn open(folder: Option<PathBuf>, engine: &Engine) -> Self {
         let folder = folder.filter(|folder| match fs::create_dir_all(folder) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "no cache of compiled plugins: each start compiles them");
+                tracing::warn!(
+                    folder = %folder.display(), %error,
+                    "no cache of compiled plugins: each start compiles them"
+                );
                 false
             }
         });
         if let Some(folder) = &folder {
-            prune(folder, SIZE_MAX);
+            prune(folder, MAX_SIZE);
         }
         let mut hasher = DefaultHasher::new();
         guest_heap::FINGERPRINT.hash(&mut hasher);
@@ -44,7 +49,7 @@ impl Cache {
         }
     }
 
-    /// The same without a folder: nothing is taken from it and nothing kept.
+    /// A cache for the same engine that keeps nothing.
     pub(crate) fn without_folder(&self) -> Self {
         Cache {
             folder: None,
@@ -52,21 +57,21 @@ impl Cache {
         }
     }
 
-    /// The compiled component with what was kept beside it, if both are there and whole.
-    pub fn get(&self, engine: &Engine, key: &str) -> Option<(Component, Vec<u8>)> {
+    /// The compiled component and its side data, if both exist and are undamaged.
+    pub(crate) fn get(&self, engine: &Engine, key: &str) -> Option<(Component, Vec<u8>)> {
         let paths = self.paths(key)?;
         let side = fs::read(&paths.side).ok()?;
         let sums = [
             checksum(&paths.code).ok()?,
-            line(crc32fast::hash(&side), side.len() as u64),
+            checksum_line(crc32fast::hash(&side), side.len() as u64),
         ];
         if fs::read_to_string(&paths.sums).ok()? != sums.concat() {
-            tracing::warn!(entry = %paths.code.display(), "damaged cache entry: compiling anew");
+            tracing::warn!(entry = %paths.code.display(), "damaged cache entry: compiling again");
             return None;
         }
-        // SAFETY: the file's bytes are those that `put` got from `Component::serialize`: the checksum
-        // beside it says so, and its name says that an engine of the same version and settings wrote
-        // it. The folder is the user's own; whoever can write there can replace this program as well.
+        // SAFETY: the file has the bytes that `put` got from `Component::serialize`: its checksum
+        // says so, and its name says that an engine of the same version and settings wrote it. The
+        // folder is the user's own; a process that can write there can replace this program too.
         #[allow(
             unsafe_code,
             reason = "machine code from a file is the purpose of the cache"
@@ -75,14 +80,17 @@ impl Cache {
         match component {
             Ok(component) => Some((component, side)),
             Err(error) => {
-                tracing::warn!(entry = %paths.code.display(), %error, "unusable cache entry: compiling anew");
+                tracing::warn!(
+                    entry = %paths.code.display(), %error,
+                    "unusable cache entry: compiling again"
+                );
                 None
             }
         }
     }
 
-    /// Gives the resident pages of a component's code back to the system. It must be one that [`Cache::get`] has
-    /// made: what is needed of it again is read from the file again.
+    /// Returns the resident pages of a component's code to the system. The component must come from
+    /// [`Cache::get`]: the system reads a page from the file again when the code runs again.
     pub(crate) fn release_pages(component: &Component) {
         let image = component.image_range();
         let page = rustix::param::page_size();
@@ -92,10 +100,11 @@ impl Cache {
             return;
         };
         let start = image.start.wrapping_add(start - image.start as usize);
-        // SAFETY: the range lies within the image, which the component keeps mapped. It is a private mapping of a file
-        // that nobody has written to: wasmtime refuses images with relocations and makes them read-only. So each
-        // page that is dropped is read from the file with the same content, as it was the first time. The file
-        // itself does not change: entries are replaced by renaming.
+        // SAFETY: the range is within the image, which the component keeps mapped. It is a private
+        // mapping of a file, and nothing has written to it: wasmtime refuses images with
+        // relocations and makes them read-only. The system therefore reads each dropped page from
+        // the file with the same content as the first time. The file itself does not change:
+        // entries are replaced by renaming.
         #[allow(unsafe_code, reason = "there is no safe way to drop resident pages")]
         let released = unsafe {
             rustix::mm::madvise(
@@ -109,9 +118,9 @@ impl Cache {
         }
     }
 
-    /// Keeps a compiled component and what belongs to it. A failure is logged and costs a compilation
+    /// Writes a compiled component and its side data. A failure is logged and costs a compilation
     /// at the next start.
-    pub fn put(&self, key: &str, component: &Component, side: &[u8]) {
+    pub(crate) fn put(&self, key: &str, component: &Component, side: &[u8]) {
         let Some(paths) = self.paths(key) else { return };
         let written = component
             .serialize()
@@ -119,7 +128,8 @@ impl Cache {
             .and_then(|code| {
                 replace(&paths.code, &code)?;
                 replace(&paths.side, side)?;
-                let sums = [&code, side].map(|b: &[u8]| line(crc32fast::hash(b), b.len() as u64));
+                let sums =
+                    [&code, side].map(|b: &[u8]| checksum_line(crc32fast::hash(b), b.len() as u64));
                 replace(&paths.sums, sums.concat().as_bytes())
             });
         if let Err(error) = written {
@@ -127,13 +137,13 @@ impl Cache {
         }
     }
 
-    /// The component itself, as it was loaded: its symbols are read later, when the file it came from
-    /// may be another one.
-    pub fn original(&self, digest: &str) -> Option<Vec<u8>> {
+    /// The component before compilation. Its symbols are read later, when its file may have another
+    /// component already.
+    pub(crate) fn original(&self, digest: &str) -> Option<Vec<u8>> {
         fs::read(self.folder.as_ref()?.join(format!("{digest}.wasm"))).ok()
     }
 
-    /// Keeps the component itself.
+    /// Writes the component before compilation.
     pub(crate) fn put_original(&self, digest: &str, bytes: &[u8]) {
         let Some(folder) = &self.folder else { return };
         let path = folder.join(format!("{digest}.wasm"));
@@ -141,7 +151,10 @@ impl Cache {
             return;
         }
         if let Err(error) = replace(&path, bytes) {
-            tracing::warn!(entry = %path.display(), %error, "cannot keep a plugin's symbols");
+            tracing::warn!(
+                entry = %path.display(), %error,
+                "cannot keep a component for its symbols"
+            );
         }
     }
 
@@ -163,7 +176,7 @@ struct Paths {
     sums: PathBuf,
 }
 
-fn line(crc: u32, length: u64) -> String {
+fn checksum_line(crc: u32, length: u64) -> String {
     format!("crc32 {crc:08x} length {length}\n")
 }
 
@@ -180,23 +193,25 @@ fn checksum(path: &Path) -> io::Result<String> {
         hasher.update(bytes);
         length += n as u64;
     }
-    Ok(line(hasher.finalize(), length))
+    Ok(checksum_line(hasher.finalize(), length))
 }
 
-/// Writes beside and renames, so that nobody ever sees half a file, whoever else writes the same at the same time.
+/// Writes a temporary file and renames it. A reader never sees half a file, even when several
+/// writers replace the same file at the same time.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("tmp-{:016x}", rand::random::<u64>()));
-    let written = fs::File::create(&beside)
+    let temporary = path.with_extension(format!("tmp-{:016x}", rand::random::<u64>()));
+    let written = fs::File::create(&temporary)
         .and_then(|mut f| f.write_all(bytes))
-        .and_then(|()| fs::rename(&beside, path));
+        .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The half-written file is of no use to anybody; that it cannot be removed either changes nothing.
-        let _ = fs::remove_file(&beside);
+        // A failure to remove the incomplete file changes nothing: no reader looks at its name.
+        let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-fn prune(folder: &Path, most: u64) {
+/// Removes the oldest files until the folder has at most `max_bytes`.
+fn prune(folder: &Path, max_bytes: u64) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
@@ -210,7 +225,7 @@ fn prune(folder: &Path, most: u64) {
     files.sort();
     let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
     for (_, size, path) in files {
-        if total <= most {
+        if total <= max_bytes {
             break;
         }
         if fs::remove_file(&path).is_ok() {
@@ -230,7 +245,7 @@ mod tests {
         let cache = Cache::open(Some(folder.path().into()), &engine);
         let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
         assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &empty, b"beside");
+        cache.put("d", &empty, b"side data");
         assert!(cache.get(&engine, "d").is_some());
 
         let code = cache.paths("d").unwrap().code;
@@ -239,22 +254,22 @@ mod tests {
         bytes[middle] ^= 1;
         fs::write(&code, bytes).unwrap();
         assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &empty, b"beside");
+        cache.put("d", &empty, b"side data");
         assert!(cache.get(&engine, "d").is_some());
     }
 
     #[test]
-    fn an_entry_that_many_write_at_once_is_whole() {
+    fn an_entry_is_never_torn_while_many_threads_write_it() {
         let folder = tempfile::tempdir().unwrap();
         let engine = crate::engine::start().unwrap();
         let cache = Cache::open(Some(folder.path().into()), &engine);
         let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
-        cache.put("d", &empty, b"beside");
+        cache.put("d", &empty, b"side data");
         std::thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| {
                     for _ in 0..100 {
-                        cache.put("d", &empty, b"beside");
+                        cache.put("d", &empty, b"side data");
                         assert!(cache.get(&engine, "d").is_some());
                     }
                 });
@@ -264,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_entries_make_room() {
+    fn the_oldest_files_are_removed_first() {
         let folder = tempfile::tempdir().unwrap();
         for (name, age) in [("old", 300), ("middle", 200), ("new", 100)] {
             let path = folder.path().join(name);

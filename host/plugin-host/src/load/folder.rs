@@ -1,7 +1,7 @@
-//! The plugins folder: which files are in it, and what has become of each.
+//! The plugins folder: its component files, and the state of each.
 //!
-//! A file counts once it has been the same for a moment, so that one that is still being written is left alone. What
-//! is wrong with a file stays on record until the file is another one.
+//! A file counts only after it has not changed for a settle time, so the host does not load a file
+//! that is still being written. The problem of a file stays on record until the file changes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -16,37 +16,37 @@ use tokio::sync::Notify;
 
 use crate::error::PluginError;
 
-/// The folder and its files.
+/// The folder and the state of its files.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    known: Mutex<Known>,
+    state: Mutex<FolderState>,
     changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    files: BTreeMap<PathBuf, Entry>,
+struct FolderState {
+    files: BTreeMap<PathBuf, FileState>,
     /// Why the folder itself cannot be read.
-    unreadable: Option<Problem>,
+    unreadable: Option<LoadProblem>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    /// How the file looks; none when it is gone.
-    stamp: Option<Stamp>,
-    /// Since when it looks so.
+struct FileState {
+    /// The file's version; `None` when the file is gone.
+    version: Option<FileVersion>,
+    /// When a scan saw this version first.
     since: Instant,
-    /// Whether this state of it has been dealt with.
-    settled: bool,
-    problem: Option<Problem>,
-    /// Whether it waits for its id to become free.
-    waits: bool,
+    /// Whether the host has loaded or refused this version.
+    handled: bool,
+    problem: Option<LoadProblem>,
+    /// Whether it was refused because its id is taken.
+    waits_for_id: bool,
 }
 
-/// What tells one state of a file from another, without reading it.
+/// Identifies one version of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct FileVersion {
     size: u64,
     inode: u64,
     modified_ns: i128,
@@ -55,30 +55,30 @@ pub(crate) struct Stamp {
 
 /// A file that could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Which file, or the folder itself.
+pub struct LoadProblem {
+    /// The file, or the folder itself.
     pub file: PathBuf,
     /// What is wrong with it.
     pub error: String,
-    /// Since when.
+    /// When the host met the problem first.
     pub since: Timestamp,
 }
 
-/// What a look at the folder found.
+/// The result of a scan of the folder.
 #[derive(Debug, Default)]
-pub(crate) struct Look {
-    /// Files that are new or changed and have been the same for long enough.
-    pub ready: Vec<(PathBuf, Stamp)>,
-    /// Files that are gone, and have been for long enough.
-    pub(crate) vanished: Vec<PathBuf>,
-    /// Whether there are others that have changed a moment ago.
+pub(crate) struct Scan {
+    /// New or changed files that have settled.
+    pub ready: Vec<(PathBuf, FileVersion)>,
+    /// Files that have been gone for the settle time.
+    pub removed: Vec<PathBuf>,
+    /// Whether other files have changed too recently to count.
     pub unsettled: bool,
 }
 
-impl Stamp {
+impl FileVersion {
     fn of(metadata: &Metadata) -> Self {
         let ns = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-        Stamp {
+        FileVersion {
             size: metadata.size(),
             inode: metadata.ino(),
             modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
@@ -88,50 +88,50 @@ impl Stamp {
 }
 
 impl Folder {
-    /// A folder that nobody has looked into yet.
+    /// A folder that was not scanned yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         Folder {
             path,
-            known: Mutex::default(),
+            state: Mutex::default(),
             changed: Arc::default(),
         }
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file that a plugin of this id has when it is sent to the admin API.
+    /// The file for a plugin that is uploaded under this id.
     pub(crate) fn file_of(&self, id: &str) -> PathBuf {
         self.path.join(format!("{id}.wasm"))
     }
 
-    /// Told when there may be something to see.
+    /// Notified when the folder may have changed.
     pub(crate) fn changed(&self) -> &Arc<Notify> {
         &self.changed
     }
 
-    /// Whether the last look saw what is in it.
+    /// Whether the last scan could read the folder.
     pub(crate) fn is_readable(&self) -> bool {
         self.lock().unreadable.is_none()
     }
 
-    /// What is new since the last look. A file has to be the same for `patience` before it counts.
+    /// Finds what has changed since the last scan and has not changed again for `settle_time`.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be read. Then nothing counts as gone.
-    pub(crate) fn look(&self, patience: Duration) -> io::Result<Look> {
+    /// When the folder cannot be read. Then no file counts as removed.
+    pub(crate) fn scan(&self, settle_time: Duration) -> io::Result<Scan> {
         let listed = self.list();
-        let mut known = self.lock();
+        let mut state = self.lock();
         let listed = match listed {
             Ok(listed) => {
-                known.unreadable = None;
+                state.unreadable = None;
                 listed
             }
             Err(error) => {
-                known.unreadable.get_or_insert_with(|| Problem {
+                state.unreadable.get_or_insert_with(|| LoadProblem {
                     file: self.path.clone(),
                     error: format!("the plugins folder cannot be read: {error}"),
                     since: Timestamp::now(),
@@ -140,100 +140,107 @@ impl Folder {
             }
         };
         let now = Instant::now();
-        for (path, stamp) in &listed {
-            let entry = known
+        for (path, version) in &listed {
+            let file = state
                 .files
                 .entry(path.clone())
-                .or_insert_with(|| Entry::unseen(now));
-            if entry.stamp != Some(*stamp) {
-                entry.turn(Some(*stamp), now);
+                .or_insert_with(|| FileState::unseen(now));
+            if file.version != Some(*version) {
+                file.change_to(Some(*version), now);
             }
         }
-        let mut look = Look::default();
-        for (path, entry) in &mut known.files {
-            if entry.stamp.is_some() && !listed.contains_key(path) {
-                entry.turn(None, now);
+        let mut scan = Scan::default();
+        for (path, file) in &mut state.files {
+            if file.version.is_some() && !listed.contains_key(path) {
+                file.change_to(None, now);
             }
-            if entry.settled {
+            if file.handled {
                 continue;
             }
-            if now.duration_since(entry.since) < patience {
-                look.unsettled = true;
+            if now.duration_since(file.since) < settle_time {
+                scan.unsettled = true;
                 continue;
             }
-            match entry.stamp {
-                Some(stamp) => look.ready.push((path.clone(), stamp)),
-                None => look.vanished.push(path.clone()),
+            match file.version {
+                Some(version) => scan.ready.push((path.clone(), version)),
+                None => scan.removed.push(path.clone()),
             }
         }
-        Ok(look)
+        Ok(scan)
     }
 
-    fn list(&self) -> io::Result<BTreeMap<PathBuf, Stamp>> {
+    fn list(&self) -> io::Result<BTreeMap<PathBuf, FileVersion>> {
         let mut listed = BTreeMap::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let path = entry.path();
-            // Programs that copy files write to hidden ones first.
+            // Programs that copy files write to a hidden file first.
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             if hidden || path.extension().is_none_or(|e| e != "wasm") {
                 continue;
             }
-            // Follows links. One that went away meanwhile is seen by the next look.
+            // Follows links. The next scan sees a file that was removed meanwhile.
             if let Ok(metadata) = fs::metadata(&path)
                 && metadata.is_file()
             {
-                listed.insert(path, Stamp::of(&metadata));
+                listed.insert(path, FileVersion::of(&metadata));
             }
         }
         Ok(listed)
     }
 
-    /// This state of the file has been dealt with, one way or the other.
-    pub(crate) fn settle(&self, path: &Path, stamp: Stamp, outcome: Result<(), &PluginError>) {
-        let mut known = self.lock();
-        let Some(entry) = known.files.get_mut(path) else {
+    /// Records that the host has loaded or refused this version of a file.
+    pub(crate) fn mark_handled(
+        &self,
+        path: &Path,
+        version: FileVersion,
+        outcome: Result<(), &PluginError>,
+    ) {
+        let mut state = self.lock();
+        let Some(file) = state.files.get_mut(path) else {
             return;
         };
-        entry.settled = entry.stamp == Some(stamp);
-        entry.waits = matches!(outcome, Err(PluginError::IdTaken { .. }));
-        entry.problem = outcome.err().map(|error| Problem {
+        file.handled = file.version == Some(version);
+        file.waits_for_id = matches!(outcome, Err(PluginError::IdTaken { .. }));
+        file.problem = outcome.err().map(|error| LoadProblem {
             file: path.to_owned(),
             error: error.to_string(),
             since: Timestamp::now(),
         });
     }
 
-    /// The host itself has written this file, or is done with it.
-    pub(crate) fn settle_now(&self, path: &Path) {
-        let stamp = fs::metadata(path).map(|metadata| Stamp::of(&metadata));
-        let mut known = self.lock();
-        match stamp {
-            Ok(stamp) => {
-                let entry = Entry {
-                    stamp: Some(stamp),
-                    settled: true,
-                    ..Entry::unseen(Instant::now())
+    /// Records that the host itself has written or removed this file: the next scan finds no
+    /// change.
+    pub(crate) fn mark_current(&self, path: &Path) {
+        let version = fs::metadata(path).map(|metadata| FileVersion::of(&metadata));
+        let mut state = self.lock();
+        match version {
+            Ok(version) => {
+                let file = FileState {
+                    version: Some(version),
+                    handled: true,
+                    ..FileState::unseen(Instant::now())
                 };
-                known.files.insert(path.to_owned(), entry);
+                state.files.insert(path.to_owned(), file);
             }
-            Err(_) => drop(known.files.remove(path)),
+            Err(_) => drop(state.files.remove(path)),
         }
     }
 
-    /// A file that is gone has been dealt with.
+    /// Forgets a file that is gone, after the host has unloaded its plugin.
     pub(crate) fn forget(&self, path: &Path) {
-        let mut known = self.lock();
-        if known.files.get(path).is_some_and(|e| e.stamp.is_none()) {
-            known.files.remove(path);
+        let mut state = self.lock();
+        if state.files.get(path).is_some_and(|f| f.version.is_none()) {
+            state.files.remove(path);
         }
     }
 
-    /// An id has become free: files that wait for one are tried again.
-    pub(crate) fn retry_waiting(&self) {
+    /// Makes the next scan return the files that were refused because their id was taken. The
+    /// caller has just freed an id.
+    pub(crate) fn retry_taken_ids(&self) {
         let mut waiting = false;
-        for entry in self.lock().files.values_mut().filter(|e| e.waits) {
-            entry.settled = false;
+        for file in self.lock().files.values_mut().filter(|f| f.waits_for_id) {
+            file.handled = false;
             waiting = true;
         }
         if waiting {
@@ -241,77 +248,78 @@ impl Folder {
         }
     }
 
-    /// What could not be loaded, in the order of the files' names.
-    pub fn problems(&self) -> Vec<Problem> {
-        let known = self.lock();
-        let of_files = known.files.values().filter_map(|e| e.problem.as_ref());
-        known.unreadable.iter().chain(of_files).cloned().collect()
+    /// The files that could not be loaded, in the order of their names.
+    pub fn problems(&self) -> Vec<LoadProblem> {
+        let state = self.lock();
+        let of_files = state.files.values().filter_map(|f| f.problem.as_ref());
+        state.unreadable.iter().chain(of_files).cloned().collect()
     }
 
-    /// Writes a component beside its place in the folder.
+    /// Writes a component to a hidden file next to `target`.
     ///
     /// # Errors
     ///
-    /// When the folder cannot be written: it may be a read-only one.
-    pub(crate) fn stage(&self, target: PathBuf, bytes: &[u8]) -> io::Result<Staged> {
+    /// When the folder cannot be written, for example when it is read-only.
+    pub(crate) fn stage(&self, target: PathBuf, bytes: &[u8]) -> io::Result<StagedFile> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let staged = Staged {
-            beside: self
+        let staged = StagedFile {
+            temporary: self
                 .path
                 .join(format!(".{name}.{:08x}", rand::random::<u32>())),
             target,
         };
-        let mut file = File::create_new(&staged.beside)?;
+        let mut file = File::create_new(&staged.temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         Ok(staged)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, FolderState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl FileState {
     fn unseen(now: Instant) -> Self {
-        Entry {
-            stamp: None,
+        FileState {
+            version: None,
             since: now,
-            settled: true,
+            handled: true,
             problem: None,
-            waits: false,
+            waits_for_id: false,
         }
     }
 
-    fn turn(&mut self, stamp: Option<Stamp>, now: Instant) {
-        self.stamp = stamp;
+    fn change_to(&mut self, version: Option<FileVersion>, now: Instant) {
+        self.version = version;
         self.since = now;
-        self.settled = false;
+        self.handled = false;
     }
 }
 
-/// A file written beside its place. It goes away unless it is put there.
+/// A component in a hidden file. Dropping it removes the file, unless it was committed.
 #[derive(Debug)]
-pub(crate) struct Staged {
-    beside: PathBuf,
+pub(crate) struct StagedFile {
+    temporary: PathBuf,
     target: PathBuf,
 }
 
-impl Staged {
-    /// Puts it into its place, over what was there.
+impl StagedFile {
+    /// Renames it to its target and replaces the file there.
     ///
     /// # Errors
     ///
-    /// When the system refuses the renaming.
+    /// When the system cannot rename it.
     pub(crate) fn commit(self) -> io::Result<()> {
-        fs::rename(&self.beside, &self.target)
+        fs::rename(&self.temporary, &self.target)
     }
 }
 
-impl Drop for Staged {
+impl Drop for StagedFile {
     fn drop(&mut self) {
-        // After a commit there is nothing to remove; otherwise a file that stays is hidden and harmless.
-        let _ = fs::remove_file(&self.beside);
+        // After a commit the file does not exist. A file that cannot be removed is hidden: no scan
+        // returns it.
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 

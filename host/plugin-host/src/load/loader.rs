@@ -1,4 +1,5 @@
-//! From bytes to a component that is ready to instantiate. Blocking work: never on an async thread.
+//! From bytes to a component that is ready to instantiate. All of it is blocking work: never call
+//! it on an async thread.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,87 +13,82 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use guest_heap::{InstrumentedMeta, Options};
 
 use crate::bindings::{LeakPlugin, LeakPluginPre};
-use crate::error::PluginError;
-use crate::instance::StoreState;
+use crate::error::{Fault, PluginError, with_causes};
+use crate::instance::{Instance, StoreState};
 use crate::load::cache::Cache;
+use crate::settings::HeapProfile;
 
-/// Compiles components, or takes them from the cache.
+/// Compiles components, or reads them from the cache. Clones share the engine and the linker.
 #[derive(Clone)]
 pub struct Loader {
     engine: Engine,
     linker: Arc<Linker<StoreState>>,
     cache: Cache,
-    /// Components larger than this are refused, in bytes.
-    size_max: u64,
+    /// The largest accepted component, in bytes.
+    max_size: u64,
 }
 
-/// A compiled component with what is known of its origin.
-pub struct Loaded {
-    /// Makes instances.
-    pub pre: LeakPluginPre<StoreState>,
+/// A compiled component and its origin.
+pub(crate) struct CompiledComponent {
+    pre: LeakPluginPre<StoreState>,
     /// Where it came from.
-    pub origin: Origin,
-    /// What the heap profiler knows of it.
-    pub meta: Arc<InstrumentedMeta>,
-    /// Whether it keeps books of its heap.
-    pub profile: Profile,
+    pub(crate) origin: Origin,
+    /// What the heap profiler needs to read its instances.
+    pub(crate) meta: Arc<InstrumentedMeta>,
+    /// Whether it is instrumented.
+    pub(crate) profile: HeapProfile,
     /// Whether its code is mapped from a file of the cache.
-    in_file: bool,
+    mapped_from_cache: bool,
 }
 
-impl Loaded {
-    /// Lets go of the code that has run so far: one that only had to say what it is may not run again for long.
+impl CompiledComponent {
+    /// Starts an instance with at most `memory_limit` bytes of linear memory. The guest's output is
+    /// logged under `log_name`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] when it traps, takes too long, or needs more memory.
+    pub(crate) async fn start_instance(
+        &self,
+        log_name: &str,
+        memory_limit: u64,
+    ) -> Result<Instance, Fault> {
+        Instance::start(&self.pre, &self.meta, log_name, memory_limit).await
+    }
+
+    /// Releases the resident pages of the code. A component that has only described itself may not
+    /// run again for a long time.
     pub(crate) fn release_pages(&self) {
-        if self.in_file {
+        if self.mapped_from_cache {
             Cache::release_pages(self.pre.instance_pre().component());
         }
     }
 }
 
-/// Whether a component is to keep books of its heap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// Instrumented: live bytes by source line.
-    Exact,
-    /// As it is.
-    Off,
-}
-
-impl Profile {
-    /// The profile that a setting asks for.
-    pub fn wanted(heap_profile: bool) -> Self {
-        if heap_profile {
-            Profile::Exact
-        } else {
-            Profile::Off
-        }
-    }
-}
-
-/// Where a component came from and what it took to get it ready.
+/// Where a component came from and what its preparation took.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file it was read from; for one that is in no file, the name it was sent under.
+    /// The file it was read from; for a component that is in no file, the name of its upload.
     pub path: PathBuf,
-    /// The component itself, when no file has it.
-    pub kept: Option<Arc<[u8]>>,
+    /// The bytes of a component that is in no file.
+    pub in_memory: Option<Arc<[u8]>>,
     /// SHA-256 of the component, in hex.
     pub digest: String,
     /// Its size in bytes.
     pub size: u64,
-    /// How long compiling took, or taking it from the cache.
+    /// Time to compile it, or to read it from the cache.
     pub compile_time: Duration,
     /// Whether it came from the cache.
     pub cached: bool,
     /// The interfaces that it imports.
     pub imports: Vec<String>,
-    /// Machine code in bytes.
+    /// Size of its machine code in bytes.
     pub code_bytes: u64,
 }
 
-impl fmt::Debug for Loaded {
+impl fmt::Debug for CompiledComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded")
+        f.debug_struct("CompiledComponent")
             .field("origin", &self.origin)
             .field("profile", &self.profile)
             .finish_non_exhaustive()
@@ -100,21 +96,22 @@ impl fmt::Debug for Loaded {
 }
 
 impl Origin {
-    /// Whether it is the same component from the same place.
-    pub(crate) fn is_of(&self, other: &Origin) -> bool {
+    /// Whether `other` is the same component from the same place.
+    pub(crate) fn is_same(&self, other: &Origin) -> bool {
         self.digest == other.digest
             && self.path == other.path
-            && self.kept.is_some() == other.kept.is_some()
+            && self.in_memory.is_some() == other.in_memory.is_some()
     }
 }
 
 impl Loader {
-    /// A loader whose components may import WASI and the lab's logging, nothing else.
+    /// A loader whose components may import WASI and the lab's logging, and nothing else. It
+    /// refuses components of more than `max_size` bytes.
     ///
     /// # Errors
     ///
-    /// Only if two of those definitions clash.
-    pub fn new(engine: Engine, cache: Cache, size_max: u64) -> wasmtime::Result<Self> {
+    /// When two of those definitions have the same name.
+    pub fn new(engine: Engine, cache: Cache, max_size: u64) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         LeakPlugin::add_to_linker::<_, HasSelf<StoreState>>(&mut linker, |state| state)?;
@@ -123,11 +120,11 @@ impl Loader {
             engine,
             linker: Arc::new(linker),
             cache,
-            size_max,
+            max_size,
         })
     }
 
-    /// The same loader for components that nobody will ask for again.
+    /// The same loader without a cache, for components that are loaded once only.
     pub(crate) fn without_cache(&self) -> Self {
         Loader {
             cache: self.cache.without_folder(),
@@ -135,9 +132,9 @@ impl Loader {
         }
     }
 
-    /// The most bytes that a component may have.
-    pub fn size_max(&self) -> u64 {
-        self.size_max
+    /// The largest accepted component, in bytes.
+    pub fn max_size(&self) -> u64 {
+        self.max_size
     }
 
     /// Reads and compiles a file.
@@ -145,7 +142,11 @@ impl Loader {
     /// # Errors
     ///
     /// [`PluginError::Unreadable`], [`PluginError::TooLarge`] and [`PluginError::Refused`].
-    pub(crate) fn load_file(&self, path: &Path, profile: Profile) -> Result<Loaded, PluginError> {
+    pub(crate) fn load_file(
+        &self,
+        path: &Path,
+        profile: HeapProfile,
+    ) -> Result<CompiledComponent, PluginError> {
         let unreadable = |source| PluginError::Unreadable {
             path: path.to_owned(),
             source,
@@ -156,46 +157,51 @@ impl Loader {
         self.load(&bytes, path, profile)
     }
 
-    /// An error when a component of so many bytes is not taken.
+    /// Checks the size of a component, in bytes.
     ///
     /// # Errors
     ///
-    /// [`PluginError::TooLarge`].
+    /// [`PluginError::TooLarge`] when it exceeds the limit.
     pub(crate) fn check_size(&self, bytes: u64) -> Result<(), PluginError> {
-        if bytes > self.size_max {
+        if bytes > self.max_size {
             return Err(PluginError::TooLarge {
                 size: Some(bytes),
-                limit: self.size_max,
+                limit: self.max_size,
             });
         }
         Ok(())
     }
 
-    /// Instruments and compiles a component, or takes it from the cache.
+    /// Instruments and compiles a component, or reads it from the cache.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`], with what is missing from the contract.
-    pub fn load(&self, bytes: &[u8], path: &Path, profile: Profile) -> Result<Loaded, PluginError> {
+    /// [`PluginError::Refused`] with what does not fit the contract.
+    pub(crate) fn load(
+        &self,
+        bytes: &[u8],
+        path: &Path,
+        profile: HeapProfile,
+    ) -> Result<CompiledComponent, PluginError> {
         let started = Instant::now();
         let digest = hex(&Sha256::digest(bytes));
-        let key = match profile {
-            Profile::Exact => format!("{digest}-exact"),
-            Profile::Off => format!("{digest}-off"),
-        };
-        let kept = self.cache.get(&self.engine, &key);
-        let kept = kept.and_then(|(c, side)| Some((c, InstrumentedMeta::from_bytes(&side).ok()?)));
-        let cached = kept.is_some();
-        let mut in_file = cached;
-        let (component, meta) = match kept {
+        let key = format!("{digest}-{}", profile.name());
+        let entry = self.cache.get(&self.engine, &key);
+        let entry = entry.and_then(|(component, side)| {
+            Some((component, InstrumentedMeta::from_bytes(&side).ok()?))
+        });
+        let cached = entry.is_some();
+        let mut mapped_from_cache = cached;
+        let (component, meta) = match entry {
             Some((component, meta)) => (component, Arc::new(meta)),
             None => {
                 let (component, meta) = self.compile(bytes, profile)?;
                 self.cache.put(&key, &component, &meta.to_bytes());
-                // From the file, only what runs becomes resident; what was just compiled is resident as a whole.
+                // Code that was just compiled is resident as a whole. Of code that is mapped from
+                // the file, only what runs becomes resident.
                 match self.cache.get(&self.engine, &key) {
                     Some((mapped, _)) => {
-                        in_file = true;
+                        mapped_from_cache = true;
                         (mapped, meta)
                     }
                     None => (component, meta),
@@ -219,12 +225,12 @@ impl Loader {
             .map_err(|e| {
                 PluginError::Refused(format!(
                     "the component does not fit the contract leak-lab:plugin@0.1.0: {}",
-                    chain(&e)
+                    with_causes(&e)
                 ))
             })?;
         let origin = Origin {
             path: path.to_owned(),
-            kept: None,
+            in_memory: None,
             digest,
             size: bytes.len() as u64,
             compile_time,
@@ -232,12 +238,12 @@ impl Loader {
             imports,
             code_bytes,
         };
-        Ok(Loaded {
+        Ok(CompiledComponent {
             pre,
             origin,
             meta,
             profile,
-            in_file,
+            mapped_from_cache,
         })
     }
 
@@ -246,20 +252,24 @@ impl Loader {
     /// # Errors
     ///
     /// [`PluginError::Unreadable`] when neither its file nor the cache has it any more.
-    pub fn reload(&self, origin: &Origin, profile: Profile) -> Result<Loaded, PluginError> {
-        let mut loaded = self.load(&self.original(origin)?, &origin.path, profile)?;
-        loaded.origin.kept = origin.kept.clone();
-        Ok(loaded)
+    pub(crate) fn reload(
+        &self,
+        origin: &Origin,
+        profile: HeapProfile,
+    ) -> Result<CompiledComponent, PluginError> {
+        let mut component = self.load(&self.original(origin)?, &origin.path, profile)?;
+        component.origin.in_memory = origin.in_memory.clone();
+        Ok(component)
     }
 
-    /// The bytes that a plugin was loaded from.
+    /// The component before instrumentation. Its symbols refer to these bytes.
     ///
     /// # Errors
     ///
     /// [`PluginError::Unreadable`] when neither its file nor the cache has them any more.
     pub fn original(&self, origin: &Origin) -> Result<Vec<u8>, PluginError> {
-        if let Some(kept) = &origin.kept {
-            return Ok(kept.to_vec());
+        if let Some(bytes) = &origin.in_memory {
+            return Ok(bytes.to_vec());
         }
         let same = |bytes: &Vec<u8>| hex(&Sha256::digest(bytes)) == origin.digest;
         let unreadable = |source| PluginError::Unreadable {
@@ -268,23 +278,22 @@ impl Loader {
         };
         match std::fs::read(&origin.path) {
             Ok(bytes) if same(&bytes) => Ok(bytes),
-            read => {
-                self.cache
-                    .original(&origin.digest)
-                    .filter(same)
-                    .ok_or_else(|| {
-                        unreadable(read.err().unwrap_or_else(|| {
-                            std::io::Error::other("it is another component now")
-                        }))
-                    })
-            }
+            read => self
+                .cache
+                .original(&origin.digest)
+                .filter(same)
+                .ok_or_else(|| {
+                    unreadable(read.err().unwrap_or_else(|| {
+                        std::io::Error::other("the file has another component now")
+                    }))
+                }),
         }
     }
 
     fn compile(
         &self,
         bytes: &[u8],
-        profile: Profile,
+        profile: HeapProfile,
     ) -> Result<(Component, Arc<InstrumentedMeta>), PluginError> {
         if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
             return Err(PluginError::Refused(
@@ -295,12 +304,12 @@ impl Loader {
         let compiled = |bytes: &[u8]| {
             Component::from_binary(&self.engine, bytes).map_err(|e| {
                 PluginError::Refused(format!(
-                    "this is no component that can be compiled: {}",
-                    chain(&e)
+                    "this is no component, or it cannot be compiled: {}",
+                    with_causes(&e)
                 ))
             })
         };
-        if profile == Profile::Off {
+        if profile == HeapProfile::Off {
             let meta = InstrumentedMeta::off("switched off: heap_profile is off");
             return Ok((compiled(bytes)?, Arc::new(meta)));
         }
@@ -308,18 +317,6 @@ impl Loader {
             .map_err(|e| PluginError::Refused(format!("this is no component: {e}")))?;
         Ok((compiled(&instrumented.component)?, instrumented.meta))
     }
-}
-
-/// An error with its causes on one line.
-pub fn chain(error: &wasmtime::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
-        if !parts.iter().any(|p| p.contains(&text)) {
-            parts.push(text);
-        }
-    }
-    parts.join(": ")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,35 +1,37 @@
-//! What a plugin says it is, checked before anybody relies on it.
+//! What a plugin says about itself, checked before the host relies on it.
 
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
 use crate::error::PluginError;
-use crate::settings::{Kind, Owner, Spec, Value};
+use crate::settings::names::{FIXED, LEAKY, PAYLOAD_BYTES, VARIANT};
+use crate::settings::wit::from_wit;
+use crate::settings::{Kind, Owner, Spec, is_reserved};
 
-/// Words that stand where an id would in the admin API's paths and bodies.
-const RESERVED: [&str; 4] = ["all", "check", "clear", "status"];
+/// Words of the admin API's paths and bodies in the position of an id.
+const RESERVED_IDS: [&str; 4] = ["all", "check", "clear", "status"];
 
 /// A plugin's checked manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// Kebab-case, unique in the lab.
+    /// Kebab-case, unique among the loaded plugins.
     pub id: String,
     /// The plugin's own version.
     pub version: String,
-    /// For people.
+    /// A name for a person.
     pub title: String,
     /// One sentence.
     pub description: String,
-    /// What it counts: "entries".
+    /// The unit of retained objects: "entries".
     pub unit: String,
-    /// The settings it declares.
+    /// The settings that it declares.
     pub settings: Vec<Spec>,
 }
 
 impl Manifest {
-    /// Checks what the guest answered.
+    /// Checks the guest's answer.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`] with what is wrong and what would be right.
+    /// [`PluginError::Refused`] with what is wrong and what is valid.
     pub(crate) fn check(m: wit::Manifest) -> Result<Self, PluginError> {
         check_id(&m.id)?;
         check_word("unit", &m.unit, 24, |c| c.is_ascii_lowercase() || c == '_')?;
@@ -38,18 +40,16 @@ impl Manifest {
         check_text("description", &m.description, 1000)?;
         if m.settings.len() > 64 {
             return refuse(format!(
-                "the manifest declares {} settings; 64 is the most",
+                "the manifest declares {} settings; the limit is 64",
                 m.settings.len()
             ));
         }
         let mut settings: Vec<Spec> = Vec::with_capacity(m.settings.len());
         for declared in m.settings {
             let spec = check_spec(declared)?;
-            if settings.iter().any(|s| s.name == spec.name)
-                || HOST_SETTINGS.contains(&spec.name.as_str())
-            {
+            if settings.iter().any(|s| s.name == spec.name) || is_reserved(&spec.name) {
                 return refuse(format!(
-                    "the setting {:?} is declared twice, or is the host's own",
+                    "the setting {:?} is declared twice, or its name is the host's own",
                     spec.name
                 ));
             }
@@ -57,11 +57,14 @@ impl Manifest {
         }
         require(
             &settings,
-            "variant",
+            VARIANT,
             "a choice of \"leaky\" and \"fixed\"",
-            |kind| matches!(kind, Kind::Choice(w) if ["leaky", "fixed"].iter().all(|v| w.iter().any(|x| x == v))),
+            |kind| match kind {
+                Kind::Choice(words) => [LEAKY, FIXED].iter().all(|v| words.iter().any(|w| w == v)),
+                _ => false,
+            },
         )?;
-        require(&settings, "payload_bytes", "an integer", |kind| {
+        require(&settings, PAYLOAD_BYTES, "an integer", |kind| {
             matches!(kind, Kind::Integer { .. })
         })?;
         Ok(Manifest {
@@ -75,24 +78,15 @@ impl Manifest {
     }
 }
 
-/// Names that the host's own settings take, and the one word of the switch itself.
-const HOST_SETTINGS: [&str; 9] = [
-    "enabled",
-    "probability",
-    "max_mb",
-    "target_mb",
-    "target_minutes",
-    "ttl_seconds",
-    "deadline_ms",
-    "memory_limit_mb",
-    "heap_profile",
-];
-
 fn refuse<T>(message: String) -> Result<T, PluginError> {
     Err(PluginError::Refused(message))
 }
 
-/// Whether `id` can name a plugin: kebab-case, 1 to 40 characters, not a word of the API's own.
+/// Checks that `id` can name a plugin: kebab-case, 1 to 40 characters, not a word of the admin API.
+///
+/// # Errors
+///
+/// [`PluginError::Refused`] with the rule that it breaks.
 pub fn check_id(id: &str) -> Result<(), PluginError> {
     let kebab = !id.is_empty()
         && id.len() <= 40
@@ -106,10 +100,10 @@ pub fn check_id(id: &str) -> Result<(), PluginError> {
     if !kebab {
         return refuse(format!(
             "the id {:?} is not kebab-case of 1 to 40 characters, like \"session-store\"",
-            cut(id)
+            shorten(id)
         ));
     }
-    if RESERVED.contains(&id) {
+    if RESERVED_IDS.contains(&id) {
         return refuse(format!(
             "the id {id:?} is a word of the admin API; choose another"
         ));
@@ -117,10 +111,10 @@ pub fn check_id(id: &str) -> Result<(), PluginError> {
     Ok(())
 }
 
-fn check_text(field: &str, text: &str, most: usize) -> Result<(), PluginError> {
-    if text.is_empty() || text.chars().count() > most || text.chars().any(char::is_control) {
+fn check_text(field: &str, text: &str, max_chars: usize) -> Result<(), PluginError> {
+    if text.is_empty() || text.chars().count() > max_chars || text.chars().any(char::is_control) {
         return refuse(format!(
-            "the manifest's {field} must have 1 to {most} characters on one line"
+            "the manifest's {field} must have 1 to {max_chars} characters on one line"
         ));
     }
     Ok(())
@@ -129,13 +123,14 @@ fn check_text(field: &str, text: &str, most: usize) -> Result<(), PluginError> {
 fn check_word(
     field: &str,
     text: &str,
-    most: usize,
+    max_bytes: usize,
     allowed: fn(char) -> bool,
 ) -> Result<(), PluginError> {
-    if text.is_empty() || text.len() > most || !text.chars().all(allowed) {
+    if text.is_empty() || text.len() > max_bytes || !text.chars().all(allowed) {
         return refuse(format!(
-            "the manifest's {field} {:?} must be 1 to {most} lower-case letters or underscores",
-            cut(text)
+            "the manifest's {field} {:?} must be 1 to {max_bytes} \
+             lower-case letters or underscores",
+            shorten(text)
         ));
     }
     Ok(())
@@ -166,12 +161,12 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
         }
         _ => {
             return refuse(format!(
-                "the range of the setting {:?} is empty or has no end",
+                "the range of the setting {:?} is empty or infinite",
                 declared.name
             ));
         }
     };
-    let default = value_from_wit(declared.default);
+    let default = from_wit(declared.default);
     let spec = Spec {
         name: declared.name,
         description: declared.description,
@@ -182,7 +177,7 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
     };
     let default = spec.check(default).map_err(|e| {
         PluginError::Refused(format!(
-            "the default of a setting is out of its own range: {e}"
+            "the default of a setting is outside its own range: {e}"
         ))
     })?;
     Ok(Spec { default, ..spec })
@@ -202,28 +197,9 @@ fn require(
     }
 }
 
-fn cut(text: &str) -> String {
+/// The start of a text from the guest, short enough for an error message.
+fn shorten(text: &str) -> String {
     text.chars().take(60).collect()
-}
-
-fn value_from_wit(value: wit::Value) -> Value {
-    match value {
-        wit::Value::Boolean(v) => Value::Boolean(v),
-        wit::Value::Integer(v) => Value::Integer(v),
-        wit::Value::Number(v) => Value::Number(v),
-        wit::Value::Text(v) => Value::Text(v),
-    }
-}
-
-/// The value as the guest takes it; `None` for a setting that is not set, which a plugin's own never is.
-pub(crate) fn value_to_wit(value: &Value) -> Option<wit::Value> {
-    match value {
-        Value::Boolean(v) => Some(wit::Value::Boolean(*v)),
-        Value::Integer(v) => Some(wit::Value::Integer(*v)),
-        Value::Number(v) => Some(wit::Value::Number(*v)),
-        Value::Text(v) => Some(wit::Value::Text(v.clone())),
-        Value::Unset => None,
-    }
 }
 
 #[cfg(test)]
@@ -259,16 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_manifest_is_taken() {
+    fn a_complete_manifest_is_accepted() {
         let checked = Manifest::check(manifest()).unwrap();
         assert_eq!(checked.id, "cache");
         assert_eq!(checked.settings.len(), 2);
     }
 
     #[test]
-    fn each_fault_is_refused_by_name() {
-        type Break = fn(&mut wit::Manifest);
-        let cases: [(Break, &str); 8] = [
+    fn each_mistake_is_refused_by_name() {
+        type Mistake = fn(&mut wit::Manifest);
+        let cases: [(Mistake, &str); 8] = [
             (|m| m.id = "Cache".into(), "kebab-case"),
             (|m| m.id = "a--b".into(), "kebab-case"),
             (|m| m.id = "clear".into(), "admin API"),
@@ -281,9 +257,9 @@ mod tests {
             ),
             (|m| m.settings[1].name = "probability".into(), "host's own"),
         ];
-        for (break_it, word) in cases {
+        for (make, word) in cases {
             let mut m = manifest();
-            break_it(&mut m);
+            make(&mut m);
             let message = Manifest::check(m).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");
         }

@@ -1,78 +1,98 @@
-//! Follows the plugins folder: what appears, changes or vanishes there is loaded, replaced or unloaded.
+//! Waits for changes of the plugins folder.
 //!
-//! The system's file notifications say when to look. A look now and then on top catches what they miss, on file
-//! systems that have none.
+//! The system's file notifications say when to scan. A periodic scan catches what they miss, on
+//! file systems that have none.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecursiveMode, Watcher};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
-use crate::registry::Registry;
+use crate::load::folder::Folder;
 
-/// How long a file has to be the same before it is loaded.
-pub const PATIENCE: Duration = Duration::from_millis(120);
-/// Time between two looks while something is unsettled: notifications come in bursts.
-const BREATH: Duration = Duration::from_millis(40);
-/// Time between two looks when nothing has been heard.
-const LOOK_ANYWAY: Duration = Duration::from_secs(5);
-/// The same where the system gives no notifications.
-const POLL: Duration = Duration::from_millis(400);
+/// Time without a change after which a file is loaded.
+pub(crate) const SETTLE_TIME: Duration = Duration::from_millis(120);
+/// Time between two scans while a file has not settled: notifications come in bursts.
+const DEBOUNCE: Duration = Duration::from_millis(40);
+/// Time between two scans without a notification.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two scans where the system gives no notifications.
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
 
-/// Follows the folder until `stopping`. Without a folder it returns at once.
-pub async fn follow(registry: Arc<Registry>, stopping: CancellationToken) {
-    let Some(folder) = registry.folder() else {
-        return;
-    };
-    let changed = folder.changed().clone();
-    let mut watching = None;
-    let mut warned = false;
-    let mut unsettled = true;
-    loop {
-        if watching.is_none() && folder.is_readable() {
-            match watch(folder.path(), changed.clone()) {
-                Ok(watcher) => {
-                    watching = Some(watcher);
-                    // What happened before is not heard of any more.
-                    unsettled = true;
-                }
-                Err(error) if !warned => {
-                    warned = true;
-                    tracing::warn!(folder = %folder.path().display(), %error,
-                        "no file notifications: looking into the plugins folder every {} ms", POLL.as_millis());
-                }
-                Err(_) => {}
-            }
+/// Follows one folder.
+pub(crate) struct FolderWatch {
+    folder: Arc<Folder>,
+    /// Missing while the system gives no notifications, and while the folder cannot be read.
+    watcher: Option<RecommendedWatcher>,
+    /// Whether the log says already that there are no notifications.
+    warned: bool,
+    /// Whether a scan is due soon without a notification.
+    unsettled: bool,
+}
+
+impl FolderWatch {
+    /// A watch whose first scan is due at once.
+    pub(crate) fn new(folder: Arc<Folder>) -> Self {
+        FolderWatch {
+            folder,
+            watcher: None,
+            warned: false,
+            unsettled: true,
         }
-        let calm = if watching.is_some() {
-            LOOK_ANYWAY
+    }
+
+    /// Waits until the next scan is due.
+    pub(crate) async fn scan_due(&mut self) {
+        if self.watcher.is_none() && self.folder.is_readable() {
+            self.watch();
+        }
+        let quiet = if self.watcher.is_some() {
+            RESCAN_INTERVAL
         } else {
-            POLL
+            POLL_INTERVAL
         };
-        let wait = if unsettled { BREATH } else { calm };
+        let interval = if self.unsettled { DEBOUNCE } else { quiet };
         tokio::select! {
-            () = stopping.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
-            () = changed.notified() => tokio::time::sleep(BREATH).await,
+            () = tokio::time::sleep(interval) => {}
+            () = self.folder.changed().notified() => tokio::time::sleep(DEBOUNCE).await,
         }
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            left = registry.follow_folder(PATIENCE) => unsettled = left,
+    }
+
+    /// Records the result of a scan: whether some files have not settled yet.
+    pub(crate) fn scanned(&mut self, unsettled: bool) {
+        self.unsettled = unsettled;
+        // The system watches a folder, not a name: a new folder in its place needs a new watcher.
+        if !self.folder.is_readable() {
+            self.watcher = None;
         }
-        // The system watches a folder, not a name: another one in its place has to be watched anew.
-        if !folder.is_readable() {
-            watching = None;
+    }
+
+    fn watch(&mut self) {
+        match watcher(self.folder.path(), self.folder.changed().clone()) {
+            Ok(watcher) => {
+                self.watcher = Some(watcher);
+                // The new watcher does not report earlier changes.
+                self.unsettled = true;
+            }
+            Err(error) if !self.warned => {
+                self.warned = true;
+                tracing::warn!(
+                    folder = %self.folder.path().display(), %error,
+                    "no file notifications: scanning the plugins folder every {} ms",
+                    POLL_INTERVAL.as_millis()
+                );
+            }
+            Err(_) => {}
         }
     }
 }
 
-fn watch(folder: &Path, changed: Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
+fn watcher(folder: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.map_or(true, |event| matters(event.kind)) {
+        if event.map_or(true, |event| is_change(event.kind)) {
             changed.notify_one();
         }
     })?;
@@ -80,8 +100,8 @@ fn watch(folder: &Path, changed: Arc<Notify>) -> notify::Result<notify::Recommen
     Ok(watcher)
 }
 
-/// Reading changes nothing, and the host itself reads there.
-fn matters(kind: EventKind) -> bool {
+/// Ignores reads: the host itself reads in the folder.
+fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
         _ => true,

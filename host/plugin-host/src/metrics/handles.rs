@@ -1,4 +1,4 @@
-//! One plugin's instruments, resolved: counting costs an atomic operation and no lookup.
+//! The instruments of one plugin, looked up once: a count then costs one atomic operation.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,8 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use telemetry::metrics::family::Family;
 use telemetry::metrics::gauge_value;
 
-use super::{Families, InvocationOutcome, PluginState, RecycleReason, TrapReason};
+use crate::metrics::families::Families;
+use crate::metrics::labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
 
 /// The instruments of one plugin.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct PluginHandles {
     retained_bytes: IntGauge,
     linear_memory_bytes: IntGauge,
     linear_memory_peak_bytes: IntGauge,
-    /// The family: a plugin whose heap is not known has no series in it.
+    /// The family, because a plugin without attribution has no series in it.
     heap_live_bytes: Family<IntGauge>,
     memory_limit_bytes: IntGauge,
     generation: IntGauge,
@@ -32,14 +33,16 @@ pub struct PluginHandles {
     traps: Vec<IntCounter>,
     recycles: Vec<IntCounter>,
     invocations: Vec<IntCounter>,
-    /// By outcome; made at the first one, since most never happen and each is 18 series.
+    /// By outcome. Each is created at its first call: most outcomes never happen, and each is 18
+    /// series.
     invocation_durations: Vec<OnceLock<Histogram>>,
     durations: Family<Histogram>,
-    /// Whether the plugin is gone: then no series is made any more.
+    /// Whether the plugin was removed: then no series may be created.
     closed: Mutex<bool>,
 }
 
 impl PluginHandles {
+    /// Creates the series of a plugin.
     pub(super) fn resolve(families: &Families, plugin: &str) -> Result<Self, prometheus::Error> {
         let label = [plugin];
         let handles = Self {
@@ -86,29 +89,30 @@ impl PluginHandles {
         Ok(handles)
     }
 
-    /// The plugin is gone. A call that is still in flight counts unseen.
+    /// Prevents new series: the plugin was removed. Counts of calls still in progress are lost.
     pub(crate) fn close(&self) {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
-    /// Whether the leak is switched on.
+    /// Sets whether the leak is enabled.
     pub fn set_enabled(&self, enabled: bool) {
         self.enabled.set(i64::from(enabled));
     }
 
-    /// What the pattern holds.
+    /// Sets what the pattern retains.
     pub fn set_retained(&self, objects: u64, bytes: u64) {
         self.retained_objects.set(gauge_value(objects));
         self.retained_bytes.set(gauge_value(bytes));
     }
 
-    /// Linear memory now and at most, in bytes.
+    /// Sets current and peak linear memory, in bytes.
     pub fn set_linear_memory(&self, bytes: u64, peak_bytes: u64) {
         self.linear_memory_bytes.set(gauge_value(bytes));
         self.linear_memory_peak_bytes.set(gauge_value(peak_bytes));
     }
 
-    /// What the guest's allocator has handed out, in bytes; without attribution nobody knows, and no series says 0.
+    /// Sets the bytes that the guest has allocated and not freed. `None` removes the series:
+    /// without attribution the number is unknown, not 0.
     pub fn set_heap_live(&self, bytes: Option<u64>) {
         let label = [self.plugin.as_str()];
         match bytes {
@@ -121,63 +125,64 @@ impl PluginHandles {
         }
     }
 
-    /// The most linear memory it may have, in bytes: its own limit, else what wasm allows.
+    /// Sets the limit of linear memory, in bytes.
     pub fn set_memory_limit(&self, bytes: u64) {
         self.memory_limit_bytes.set(gauge_value(bytes));
     }
 
-    /// The state it is in.
+    /// Sets the state.
     pub fn set_state(&self, state: PluginState) {
         for (index, gauge) in self.states.iter().enumerate() {
             gauge.set(i64::from(index == state.index()));
         }
     }
 
-    /// Which instance this is.
+    /// Sets the number of the instance, from 1.
     pub fn set_generation(&self, generation: u64) {
         self.generation.set(gauge_value(generation));
     }
 
-    /// Memory of the profiler in this plugin, in bytes.
+    /// Sets the memory of the profiler in this plugin, in bytes.
     pub fn set_profiler(&self, bytes: u64) {
         self.profiler_bytes.set(gauge_value(bytes));
     }
 
-    /// Allocations more that the profiler could not attribute.
+    /// Counts allocations that the profiler could not attribute.
     pub fn attribution_overflowed(&self, allocations: u64) {
         self.attribution_overflow.inc_by(allocations);
     }
 
-    /// Linear memory was grown.
+    /// Counts a growth of linear memory.
     pub fn memory_grew(&self) {
         self.memory_grow.inc();
     }
 
-    /// Growth was refused.
+    /// Counts a denied growth.
     pub fn memory_grow_denied(&self) {
         self.memory_grow_denied.inc();
     }
 
-    /// What the pattern held was dropped on request.
+    /// Counts a clear.
     pub fn cleared(&self) {
         self.clears.inc();
     }
 
-    /// A trap ended the instance.
+    /// Counts a trap that ended the instance.
     pub fn trapped(&self, reason: TrapReason) {
         if let Some(counter) = self.traps.get(reason.index()) {
             counter.inc();
         }
     }
 
-    /// A fresh instance replaced the last.
+    /// Counts a fresh instance.
     pub fn recycled(&self, reason: RecycleReason) {
         if let Some(counter) = self.recycles.get(reason.index()) {
             counter.inc();
         }
     }
 
-    /// A call ended. `live_bytes_delta` is what it left behind on the guest's heap, when that is known.
+    /// Counts a call and its duration. `live_bytes_delta` is what it left on the guest's heap, if
+    /// known.
     pub fn invoked(
         &self,
         outcome: InvocationOutcome,
@@ -191,7 +196,7 @@ impl PluginHandles {
             histogram.observe(took.as_secs_f64());
         }
         if let Some(delta) = live_bytes_delta {
-            // Clamped: the sum of a histogram must not fall.
+            // Clamped, because the sum of a histogram must not decrease.
             self.invocation_live_bytes.observe(delta.max(0) as f64);
         }
     }

@@ -1,6 +1,6 @@
-//! The closed sets of label values. Each is also the word for it in JSON, logs and spans.
+//! The closed sets of label values. JSON, logs and spans use the same words.
 
-/// Gives a closed set its words and its list.
+/// Defines an enum with a label for each value, and the list of its values.
 macro_rules! closed_set {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$doc])*
@@ -13,14 +13,14 @@ macro_rules! closed_set {
             /// Every value.
             pub const ALL: [Self; [$($label),+].len()] = [$(Self::$variant),+];
 
-            /// The word in labels.
+            /// The label value.
             pub const fn label(self) -> &'static str {
                 match self {
                     $(Self::$variant => $label,)+
                 }
             }
 
-            /// The place in [`Self::ALL`].
+            /// The index in [`Self::ALL`].
             pub const fn index(self) -> usize {
                 self as usize
             }
@@ -29,13 +29,13 @@ macro_rules! closed_set {
 }
 
 closed_set! {
-    /// What a plugin can do at the moment.
+    /// The state of a plugin.
     PluginState {
-        /// It answers.
+        /// The host can call it.
         Running = "running",
-        /// Its memory limit was reached; a reset revives it.
+        /// It reached its memory limit. A reset starts a fresh instance.
         Exhausted = "exhausted",
-        /// It trapped or ran out of time; a reset revives it.
+        /// It trapped or timed out. A reset starts a fresh instance.
         Faulted = "faulted",
     }
 }
@@ -45,45 +45,45 @@ closed_set! {
     InvocationOutcome {
         /// The plugin answered.
         Ok = "ok",
-        /// The plugin answered with an error; its instance goes on.
+        /// The plugin answered with an error. Its instance goes on.
         Error = "error",
         /// The deadline passed.
         Timeout = "timeout",
         /// The guest trapped.
         Trap = "trap",
-        /// The guest asked for more memory than it may have, and ended.
+        /// The host denied the guest memory, and its instance was retired.
         MemoryLimit = "memory_limit",
-        /// Too many calls waited for it, or this one for too long: it never reached it.
+        /// Too many calls were queued, or this one for too long. It did not reach the guest.
         Busy = "busy",
-        /// It was not running: the call never reached it.
+        /// The plugin was not running. The call did not reach the guest.
         Unavailable = "unavailable",
     }
 }
 
 closed_set! {
-    /// Why an instance was ended by a trap.
+    /// The kind of trap that ended an instance.
     TrapReason {
-        /// `unreachable`: what a panic or an abort compiles to.
+        /// The instruction `unreachable`, which a panic or an abort compiles to.
         Unreachable = "unreachable",
-        /// The epoch deadline.
+        /// The guest did not return within its deadline.
         Deadline = "deadline",
-        /// Too deep a recursion.
+        /// The recursion was too deep.
         StackOverflow = "stack_overflow",
-        /// Growth of memory was refused, which the guest did not survive.
+        /// The host denied the guest memory, and it did not survive that.
         MemoryLimit = "memory_limit",
-        /// Any other trap or an error of the host's.
+        /// Any other trap, or an error of the host.
         Other = "other",
     }
 }
 
 closed_set! {
-    /// Why a fresh instance replaced one.
+    /// Why a fresh instance replaced an old one.
     RecycleReason {
         /// `POST /admin/leaks/{name}/reset` or `POST /admin/reset`.
         Reset = "reset",
         /// `POST /admin/gc`: the only way for linear memory to shrink.
         Gc = "gc",
-        /// The plugin was loaded anew.
+        /// The component was loaded again, or with another heap profile.
         Reload = "reload",
     }
 }

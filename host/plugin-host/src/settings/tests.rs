@@ -1,4 +1,6 @@
-//! Which settings are taken, and what they lead to.
+//! Which values the settings accept, and the policy that they produce.
+
+use std::time::Duration;
 
 use super::*;
 
@@ -14,9 +16,9 @@ fn settings() -> Settings {
     let defaults = Defaults {
         deadline: Duration::from_millis(250),
         memory_limit: None,
-        heap_profile: true,
+        heap_profile: HeapProfile::Exact,
     };
-    Settings::new("p", declared, defaults)
+    Settings::new("p", declared, &defaults)
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn values_are_checked_against_type_and_range() {
 }
 
 #[test]
-fn a_refused_change_leaves_everything_as_it_was() {
+fn a_refused_change_changes_nothing() {
     let before = settings();
     let changes = vec![
         ("payload_bytes".into(), Value::Integer(20)),
@@ -78,7 +80,7 @@ fn the_policy_follows_the_values() {
 }
 
 #[test]
-fn the_nearest_payload_lies_in_the_range() {
+fn the_nearest_payload_is_within_the_range() {
     let settings = settings();
     let (spec, payload) = settings.payload().unwrap();
     assert_eq!(payload, 10);
@@ -88,7 +90,7 @@ fn the_nearest_payload_lies_in_the_range() {
 }
 
 #[test]
-fn only_changed_settings_of_the_plugin_are_told_to_it() {
+fn only_changed_plugin_settings_are_passed_to_the_guest() {
     let old = settings();
     let new = old
         .with(vec![
@@ -96,16 +98,16 @@ fn only_changed_settings_of_the_plugin_are_told_to_it() {
             ("probability".into(), Value::Number(0.5)),
         ])
         .unwrap();
-    let told: Vec<_> = new
+    let passed: Vec<_> = new
         .plugin_changes(&old)
         .map(|(s, _)| s.name.as_str())
         .collect();
-    assert_eq!(told, ["payload_bytes"]);
+    assert_eq!(passed, ["payload_bytes"]);
     assert!(old.plugin_changes(&old).next().is_none());
 }
 
 #[test]
-fn a_new_version_keeps_what_it_still_takes() {
+fn a_new_version_keeps_the_values_that_it_still_accepts() {
     let old = settings()
         .with(vec![
             ("payload_bytes".into(), Value::Integer(20)),
@@ -129,13 +131,13 @@ fn a_new_version_keeps_what_it_still_takes() {
     assert_eq!(reset[0].name, "payload_bytes");
     assert!(reset[0].reason.contains("to 15"), "{reset:?}");
 
-    assert!(kept.put_back("probability"));
+    assert!(kept.reset("probability"));
     assert_eq!(kept.policy().probability, 1.0);
-    assert!(!kept.put_back("probability") && !kept.put_back("nothing"));
+    assert!(!kept.reset("probability") && !kept.reset("nothing"));
 }
 
 #[test]
-fn a_setting_that_is_gone_is_named_if_it_was_changed() {
+fn a_removed_setting_is_reported_if_it_was_changed() {
     let old = settings()
         .with(vec![("payload_bytes".into(), Value::Integer(20))])
         .unwrap();
@@ -146,4 +148,19 @@ fn a_setting_that_is_gone_is_named_if_it_was_changed() {
     let (_, reset) = without.keeping(&old);
     assert_eq!(reset[0].name, "payload_bytes");
     assert_eq!(without.keeping(&settings()).1, []);
+}
+
+#[test]
+fn every_host_setting_accepts_its_default_and_is_reserved() {
+    let settings = settings();
+    for setting in HostSetting::ALL {
+        let (spec, _) = settings
+            .iter()
+            .find(|(spec, _)| spec.name == setting.name())
+            .unwrap();
+        assert_eq!(spec.check(spec.default.clone()).unwrap(), spec.default);
+        assert!(is_reserved(&spec.name));
+    }
+    assert!(is_reserved(names::ENABLED));
+    assert!(!is_reserved(names::PAYLOAD_BYTES));
 }

@@ -5,8 +5,8 @@ const V2_MOUNT: &str =
     "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 const V1_MOUNT: &str = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
 
-/// A machine's root folder with these files.
-fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+/// A root folder with these files.
+fn root_with(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = root.path().join(path);
@@ -17,7 +17,7 @@ fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn check(files: &[(&str, &str)], expected: Option<(u64, LimitSource)>) {
-    let root = machine(files);
+    let root = root_with(files);
     let expected = expected.map(|(bytes, source)| MemoryLimit { bytes, source });
     assert_eq!(
         MemoryLimit::of_cgroup_under(root.path()),
@@ -27,7 +27,7 @@ fn check(files: &[(&str, &str)], expected: Option<(u64, LimitSource)>) {
 }
 
 #[test]
-fn version_2_in_a_namespace() {
+fn version_2_in_a_namespace_reads_the_mount() {
     check(
         &[
             ("proc/self/cgroup", "0::/\n"),
@@ -39,7 +39,7 @@ fn version_2_in_a_namespace() {
 }
 
 #[test]
-fn version_2_takes_the_smallest_on_the_way_up() {
+fn version_2_takes_the_smallest_limit_of_the_group_and_its_ancestors() {
     let groups = ("proc/self/cgroup", "0::/user.slice/lab.scope\n");
     let mounts = ("proc/self/mountinfo", V2_MOUNT);
     let own = "sys/fs/cgroup/user.slice/lab.scope/memory.max";
@@ -60,7 +60,7 @@ fn version_2_takes_the_smallest_on_the_way_up() {
 }
 
 #[test]
-fn version_1_with_the_full_path_and_only_its_end_mounted() {
+fn version_1_finds_a_group_whose_path_is_only_partly_mounted() {
     check(
         &[
             (
@@ -78,7 +78,7 @@ fn version_1_with_the_full_path_and_only_its_end_mounted() {
 }
 
 #[test]
-fn version_1_without_a_limit_is_a_huge_number() {
+fn version_1_writes_no_limit_as_a_huge_number() {
     for unlimited in [
         "9223372036854771712\n",
         "9223372036854710272\n",
@@ -96,8 +96,8 @@ fn version_1_without_a_limit_is_a_huge_number() {
 }
 
 #[test]
-fn both_mounted_and_memory_in_version_1() {
-    // A hybrid system: version 2 is there without the memory controller.
+fn on_a_hybrid_system_version_1_has_the_memory_limit() {
+    // Version 2 is mounted without the memory controller.
     let mounts = format!(
         "{}{V1_MOUNT}",
         V2_MOUNT.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified ")
@@ -114,7 +114,7 @@ fn both_mounted_and_memory_in_version_1() {
 }
 
 #[test]
-fn a_group_outside_the_mount_reads_the_mount() {
+fn for_a_group_outside_the_mount_the_mount_is_read() {
     for group in ["0::/../../elsewhere\n", "0::/not/there\n"] {
         check(
             &[
@@ -143,7 +143,7 @@ fn mount_points_are_unescaped() {
 }
 
 #[test]
-fn no_groups_no_limit() {
+fn without_a_valid_group_and_mount_there_is_no_limit() {
     check(&[], None);
     check(
         &[
@@ -183,7 +183,7 @@ fn the_smaller_limit_applies() {
 }
 
 #[test]
-fn percent_is_of_the_limit_else_of_the_machine() {
+fn percent_is_of_the_limit_or_else_of_the_machine() {
     let limit = Some(MemoryLimit {
         bytes: 256 * MIB,
         source: LimitSource::Flag,
@@ -208,7 +208,7 @@ fn percent_is_of_the_limit_else_of_the_machine() {
 }
 
 #[test]
-fn the_machine_has_memory() {
+fn the_memory_of_the_machine_is_read_from_meminfo() {
     assert_eq!(
         parse_mem_total("MemTotal:       25165824 kB\nMemFree: 1 kB\n"),
         Some(24 << 30)

@@ -6,12 +6,12 @@ use std::os::unix::fs::FileExt;
 
 use super::ProcessReading;
 
-/// `stat` holds 52 numbers and a name of at most 64 bytes.
+/// Bytes of the buffer for `stat`: 52 numbers and a name of at most 64 bytes.
 const STAT_CAPACITY: usize = 2048;
-/// `statm` holds seven numbers.
+/// Bytes of the buffer for `statm`: seven numbers.
 const STATM_CAPACITY: usize = 256;
 
-/// Keeps the process's procfs files open.
+/// Reads this process's procfs files, which it keeps open.
 #[derive(Debug)]
 pub struct ProcessReader {
     stat: File,
@@ -22,10 +22,11 @@ pub struct ProcessReader {
 }
 
 impl ProcessReader {
-    /// Opens the files and works out when the process started, which never changes.
+    /// Opens the files and computes the start time of the process, which never changes.
     ///
     /// # Errors
-    /// When procfs is not mounted or does not look like proc_pid_stat(5).
+    ///
+    /// When procfs is not mounted, or a file does not match proc_pid_stat(5).
     pub fn new() -> io::Result<Self> {
         let stat = File::open("/proc/self/stat")?;
         let statm = File::open("/proc/self/statm")?;
@@ -41,10 +42,11 @@ impl ProcessReader {
         })
     }
 
-    /// Reads everything.
+    /// Reads everything: three system calls.
     ///
     /// # Errors
-    /// When a file cannot be read or is not as documented.
+    ///
+    /// When a file cannot be read or is malformed.
     pub fn read(&self) -> io::Result<ProcessReading> {
         let stat = Stat::read(&self.stat)?;
         let statm = self.statm()?;
@@ -60,10 +62,11 @@ impl ProcessReader {
         })
     }
 
-    /// Reads the resident bytes alone: one system call.
+    /// Reads only the resident bytes: one system call.
     ///
     /// # Errors
-    /// When the file cannot be read or is not as documented.
+    ///
+    /// When the file cannot be read or is malformed.
     pub fn resident_bytes(&self) -> io::Result<u64> {
         Ok(self.statm()?.resident * self.page_bytes)
     }
@@ -74,7 +77,7 @@ impl ProcessReader {
     }
 }
 
-/// The fields of `statm` that are used, in pages.
+/// The fields of `statm` that the reader uses, in pages.
 #[derive(Debug, PartialEq)]
 struct Statm {
     size: u64,
@@ -96,7 +99,7 @@ impl Statm {
     }
 }
 
-/// The fields of `stat` that are used.
+/// The fields of `stat` that the reader uses.
 #[derive(Debug, PartialEq)]
 struct Stat {
     pid: u32,
@@ -112,7 +115,7 @@ impl Stat {
     }
 
     fn parse(text: &str) -> io::Result<Self> {
-        // The name may hold spaces and brackets, so the fields are counted from its last bracket on.
+        // The name may contain spaces and brackets, so counting starts after its last bracket.
         let (head, tail) = text.rsplit_once(')').ok_or_else(|| malformed("stat"))?;
         let pid = head
             .split_ascii_whitespace()
@@ -144,13 +147,13 @@ fn parse_boot_time(text: &str) -> io::Result<u64> {
         .ok_or_else(|| malformed("btime"))
 }
 
-/// Counts the open descriptors. Since Linux 6.2 the folder's size is their number; before, it is zero
-/// and they are counted one by one.
+/// The number of open descriptors. Since Linux 6.2 it is the size of the folder. Earlier kernels
+/// report a size of zero, and the entries are counted one by one.
 fn open_fds() -> io::Result<u64> {
     match fs::metadata("/proc/self/fd")?.len() {
         0 => {
             let entries = fs::read_dir("/proc/self/fd")?.filter(Result::is_ok).count() as u64;
-            // The listing holds one descriptor of its own.
+            // The listing itself holds one descriptor.
             Ok(entries.saturating_sub(1))
         }
         count => Ok(count),
@@ -165,10 +168,10 @@ fn read_text<'b>(file: &File, buffer: &'b mut [u8]) -> io::Result<&'b str> {
         .ok_or_else(|| malformed("text"))
 }
 
-fn malformed(what: &str) -> io::Error {
+fn malformed(file: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("procfs: {what} is not as documented"),
+        format!("procfs: {file} is malformed"),
     )
 }
 
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_this_process() {
+    fn a_reading_describes_this_process() {
         let reader = ProcessReader::new().unwrap();
         let reading = reader.read().unwrap();
         assert_eq!(reading.pid, std::process::id());
@@ -242,8 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn resident_bytes_follow_what_is_touched() {
-        const TEST: &str = "process::procfs::tests::resident_bytes_follow_what_is_touched";
+    fn resident_bytes_grow_with_touched_pages() {
+        const TEST: &str = "process::procfs::tests::resident_bytes_grow_with_touched_pages";
         subprocess_test::check(TEST, || {
             const BYTES: u64 = 64 << 20;
             let reader = ProcessReader::new().unwrap();
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn processor_time_grows_with_work() {
+    fn cpu_time_grows_with_work() {
         let reader = ProcessReader::new().unwrap();
         let before = reader.read().unwrap().cpu_seconds_total;
         let end = std::time::Instant::now() + std::time::Duration::from_millis(200);

@@ -1,15 +1,16 @@
-//! Systems without procfs: the service runs, and says that it cannot read its own weight.
+//! Systems without procfs. The host runs there, but reports that it cannot read its own memory.
 
 use std::io;
 
 use super::ProcessReading;
 
-/// Cannot be made on this system.
+/// Has no values on this system.
 #[derive(Debug)]
 pub struct ProcessReader(std::convert::Infallible);
 
 impl ProcessReader {
     /// # Errors
+    ///
     /// Always [`io::ErrorKind::Unsupported`].
     pub fn new() -> io::Result<Self> {
         Err(io::Error::new(
@@ -19,13 +20,15 @@ impl ProcessReader {
     }
 
     /// # Errors
-    /// There is no value to call this on.
+    ///
+    /// Never: there is no value to call this on.
     pub fn read(&self) -> io::Result<ProcessReading> {
         match self.0 {}
     }
 
     /// # Errors
-    /// There is no value to call this on.
+    ///
+    /// Never: there is no value to call this on.
     pub fn resident_bytes(&self) -> io::Result<u64> {
         match self.0 {}
     }

@@ -1,4 +1,4 @@
-//! Which text format a scraper gets.
+//! The page of a scrape, in the text format that the scraper accepts.
 
 use std::sync::Arc;
 
@@ -12,23 +12,24 @@ pub(crate) const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf
 pub(crate) const OPENMETRICS_TEXT: &str =
     "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A page of metrics.
+/// A rendered page of metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposition {
     /// The `Content-Type`.
     pub content_type: &'static str,
-    /// The page.
+    /// The text of the page.
     pub body: String,
 }
 
 impl Exposition {
-    /// `about` is the length that the page will have, more or less.
+    /// Renders the families in the format that `accept` prefers. `expected_bytes` is an estimate of
+    /// the page's length.
     pub(super) fn negotiate(
         families: &[Arc<dyn AnyFamily>],
         accept: Option<&str>,
-        about: usize,
+        expected_bytes: usize,
     ) -> Self {
-        let page = String::with_capacity(about + about / 8);
+        let page = String::with_capacity(expected_bytes + expected_bytes / 8);
         if accept.is_some_and(prefers_openmetrics) {
             return Self {
                 content_type: OPENMETRICS_TEXT,
@@ -42,9 +43,10 @@ impl Exposition {
     }
 }
 
-/// Whether OpenMetrics is named and weighs at least as much as plain text (RFC 9110, section 12.5.1).
+/// Whether `accept` names OpenMetrics with at least the quality of plain text (RFC 9110, section
+/// 12.5.1).
 fn prefers_openmetrics(accept: &str) -> bool {
-    let weight_of = |wanted: &str| {
+    let quality_of = |wanted: &str| {
         accept
             .split(',')
             .filter_map(|range| {
@@ -52,14 +54,14 @@ fn prefers_openmetrics(accept: &str) -> bool {
                 if !parts.next()?.eq_ignore_ascii_case(wanted) {
                     return None;
                 }
-                let weight = parts
+                let quality = parts
                     .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-                Some(weight.map_or(1.0, |weight| weight.parse::<f64>().unwrap_or(0.0)))
+                Some(quality.map_or(1.0, |quality| quality.parse::<f64>().unwrap_or(0.0)))
             })
             .fold(0.0, f64::max)
     };
-    let openmetrics = weight_of("application/openmetrics-text");
-    openmetrics > 0.0 && openmetrics >= weight_of("text/plain")
+    let openmetrics = quality_of("application/openmetrics-text");
+    openmetrics > 0.0 && openmetrics >= quality_of("text/plain")
 }
 
 #[cfg(test)]
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_only_for_those_who_ask() {
+    fn openmetrics_only_when_accepted_at_least_like_text() {
         for (accept, openmetrics) in [
             // What Prometheus sends.
             (

@@ -1,9 +1,11 @@
-//! A metric family: its name, and its series in the order of their labels.
+//! A metric family: its description, and its series in the order of their label values.
 //!
-//! The instruments are the library's. Its vectors of them are not used: they keep series in a hash map and copy and
-//! sort all labels of all series for each scrape, which with a thousand plugins (27,000 series) was more than half of
-//! the time that a page takes. Here a series keeps its labels as they stand on the page, and its place.
+//! The instruments are those of the crate `prometheus`. Its `MetricVec` is not used: it keeps the
+//! series in a hash map, and copies and sorts all labels of all series for each scrape. With a
+//! thousand plugins (27,000 series) that took more than half of the time of a page. Here a series
+//! keeps its labels as text, and the map keeps the order.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,52 +13,55 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus::core::Metric as _;
 use prometheus::{Counter, Error, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, proto};
 
-/// Between the values of a series' labels in its key. Not a character of any name of a plugin, a route or a file.
-const BETWEEN: char = '\0';
+use super::format::push_escaped;
 
-/// What a family is.
+/// Joins the label values of a series to its key. Names of plugins, routes and files do not contain
+/// it.
+const KEY_SEPARATOR: &str = "\0";
+
+/// The description of a family.
 #[derive(Debug)]
-pub struct About {
-    /// `leak_plugin_traps_total`.
+pub struct MetricDesc {
+    /// For example `leak_plugin_traps_total`.
     pub name: &'static str,
-    /// A sentence for `# HELP`.
+    /// The sentence of the line `# HELP`.
     pub help: &'static str,
     labels: &'static [&'static str],
-    constant: Vec<(&'static str, String)>,
+    const_labels: Vec<(&'static str, String)>,
     buckets: &'static [f64],
 }
 
-impl About {
-    /// A family whose series have no labels yet.
+impl MetricDesc {
+    /// Describes a family without labels.
     pub fn new(name: &'static str, help: &'static str) -> Self {
         Self {
             name,
             help,
             labels: &[],
-            constant: Vec::new(),
+            const_labels: Vec::new(),
             buckets: &[],
         }
     }
 
-    /// The names of the labels that tell its series apart.
+    /// Sets the names of the labels that distinguish the series.
     pub fn labels(self, labels: &'static [&'static str]) -> Self {
         Self { labels, ..self }
     }
 
-    /// A label with the same value for all of its series.
-    pub fn constant(mut self, name: &'static str, value: &str) -> Self {
-        self.constant.push((name, value.to_owned()));
+    /// Adds a label with the same value for all series.
+    pub fn const_label(mut self, name: &'static str, value: &str) -> Self {
+        self.const_labels.push((name, value.to_owned()));
         self
     }
 
-    /// The upper bounds of a histogram.
+    /// Sets the upper bounds of a histogram.
     pub fn buckets(self, buckets: &'static [f64]) -> Self {
         Self { buckets, ..self }
     }
 }
 
-/// The labels of a series, in the order of their names. One without a value is left out: in Prometheus's data model
-/// that is the same.
+/// The labels of a series, sorted by name. A label with an empty value is omitted: Prometheus's
+/// data model makes no difference.
 #[derive(Debug)]
 pub struct Labels {
     pairs: Vec<(&'static str, String)>,
@@ -64,10 +69,10 @@ pub struct Labels {
 }
 
 impl Labels {
-    fn new(about: &About, values: &[&str]) -> Self {
-        let own = about.labels.iter().copied();
-        let own = own.zip(values.iter().map(|value| (*value).to_owned()));
-        let mut pairs: Vec<_> = own.chain(about.constant.iter().cloned()).collect();
+    fn new(desc: &MetricDesc, values: &[&str]) -> Self {
+        let values = values.iter().map(|value| (*value).to_owned());
+        let variable = desc.labels.iter().copied().zip(values);
+        let mut pairs: Vec<_> = variable.chain(desc.const_labels.iter().cloned()).collect();
         pairs.retain(|(_, value)| !value.is_empty());
         pairs.sort_unstable();
         let mut text = String::new();
@@ -77,14 +82,7 @@ impl Labels {
             }
             text.push_str(name);
             text.push_str("=\"");
-            for c in value.chars() {
-                match c {
-                    '\\' => text.push_str("\\\\"),
-                    '\n' => text.push_str("\\n"),
-                    '"' => text.push_str("\\\""),
-                    c => text.push(c),
-                }
-            }
+            push_escaped(&mut text, value);
             text.push('"');
         }
         pairs.shrink_to_fit();
@@ -92,64 +90,64 @@ impl Labels {
         Self { pairs, text }
     }
 
-    /// Names and values.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The names and values.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let pairs = self.pairs.iter();
         pairs.map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// `plugin="cache",state="running"`: as both text formats write it, within braces.
+    /// The text between the braces in both text formats: `plugin="cache",state="running"`.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// What a family's instruments measure.
+/// The type of a family's instruments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only rises.
+pub enum MetricKind {
+    /// Never decreases.
     Counter,
-    /// Rises and falls.
+    /// Can increase and decrease.
     Gauge,
-    /// Counts by size.
+    /// Counts observations by bucket.
     Histogram,
 }
 
-/// Takes the series of a family one by one.
+/// Receives each series of a family. Every exposition format implements it.
 pub trait Visitor {
-    /// A counter's or a gauge's.
+    /// Receives a series of a counter or a gauge.
     fn number(&mut self, labels: &Labels, value: f64);
 
-    /// A histogram's.
+    /// Receives a series of a histogram.
     fn histogram(&mut self, labels: &Labels, histogram: &proto::Histogram);
 }
 
-/// An instrument of the library's, without labels of its own.
+/// An instrument of the crate `prometheus`, without labels.
 pub trait Instrument: Clone + fmt::Debug + Send + Sync + 'static {
-    /// What it measures.
-    const KIND: Kind;
+    /// The type of a family of these instruments.
+    const KIND: MetricKind;
 
-    /// One that has seen nothing.
+    /// Creates an instrument without observations.
     ///
     /// # Errors
     /// When the name or the buckets are not valid.
-    fn create(about: &About) -> Result<Self, Error>;
+    fn create(desc: &MetricDesc) -> Result<Self, Error>;
 
-    /// Shows what it has seen.
-    fn show(&self, labels: &Labels, to: &mut dyn Visitor);
+    /// Passes the current value to the visitor.
+    fn visit(&self, labels: &Labels, visitor: &mut dyn Visitor);
 }
 
 macro_rules! numbers {
     ($($instrument:ident: $kind:ident,)+) => {
         $(impl Instrument for $instrument {
-            const KIND: Kind = Kind::$kind;
+            const KIND: MetricKind = MetricKind::$kind;
 
-            fn create(about: &About) -> Result<Self, Error> {
-                Self::new(about.name, about.help)
+            fn create(desc: &MetricDesc) -> Result<Self, Error> {
+                Self::new(desc.name, desc.help)
             }
 
-            fn show(&self, labels: &Labels, to: &mut dyn Visitor) {
-                to.number(labels, self.get() as f64);
+            fn visit(&self, labels: &Labels, visitor: &mut dyn Visitor) {
+                visitor.number(labels, self.get() as f64);
             }
         })+
     };
@@ -163,15 +161,15 @@ numbers! {
 }
 
 impl Instrument for Histogram {
-    const KIND: Kind = Kind::Histogram;
+    const KIND: MetricKind = MetricKind::Histogram;
 
-    fn create(about: &About) -> Result<Self, Error> {
-        let opts = HistogramOpts::new(about.name, about.help);
-        Self::with_opts(opts.buckets(about.buckets.to_vec()))
+    fn create(desc: &MetricDesc) -> Result<Self, Error> {
+        let opts = HistogramOpts::new(desc.name, desc.help);
+        Self::with_opts(opts.buckets(desc.buckets.to_vec()))
     }
 
-    fn show(&self, labels: &Labels, to: &mut dyn Visitor) {
-        to.histogram(labels, self.metric().get_histogram());
+    fn visit(&self, labels: &Labels, visitor: &mut dyn Visitor) {
+        visitor.histogram(labels, self.metric().get_histogram());
     }
 }
 
@@ -181,98 +179,84 @@ pub struct Family<M>(Arc<Inner<M>>);
 
 #[derive(Debug)]
 struct Inner<M> {
-    about: About,
+    desc: MetricDesc,
     series: RwLock<BTreeMap<Box<str>, (Labels, M)>>,
 }
 
 impl<M: Instrument> Family<M> {
-    /// A family without series.
+    /// Creates a family without series.
     ///
     /// # Errors
     /// When the name or the buckets are not valid.
-    pub fn new(about: About) -> Result<Self, Error> {
-        M::create(&about)?;
+    pub fn new(desc: MetricDesc) -> Result<Self, Error> {
+        M::create(&desc)?;
         let series = RwLock::default();
-        Ok(Self(Arc::new(Inner { about, series })))
+        Ok(Self(Arc::new(Inner { desc, series })))
     }
 
-    /// The instrument of the series with these labels, which exists from now on.
+    /// Returns the instrument of the series with these label values. Creates the series if it does
+    /// not exist.
     ///
     /// # Errors
-    /// When there are more or fewer values than the family has labels.
+    /// When the number of values is not the number of the family's labels.
     pub fn series(&self, values: &[&str]) -> Result<M, Error> {
-        let Inner { about, series } = &*self.0;
-        if values.len() != about.labels.len() {
+        let Inner { desc, series } = &*self.0;
+        if values.len() != desc.labels.len() {
             return Err(Error::InconsistentCardinality {
-                expect: about.labels.len(),
+                expect: desc.labels.len(),
                 got: values.len(),
             });
         }
-        let key = Key::new(values);
-        let known = series.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, instrument)) = known.get(key.as_ref()) {
+        let key = key(values);
+        let existing = series.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, instrument)) = existing.get(&*key) {
             return Ok(instrument.clone());
         }
-        drop(known);
-        let fresh = (Labels::new(about, values), M::create(about)?);
+        drop(existing);
+        let new = (Labels::new(desc, values), M::create(desc)?);
         let mut series = series.write().unwrap_or_else(PoisonError::into_inner);
-        let (_, instrument) = series.entry(key.as_ref().into()).or_insert(fresh);
+        let (_, instrument) = series.entry(key.into()).or_insert(new);
         Ok(instrument.clone())
     }
 
-    /// Forgets a series, if there is such a one. Whoever holds its instrument counts unseen.
+    /// Removes a series if it exists. Its instrument still counts, but no page shows it.
     pub fn remove(&self, values: &[&str]) {
         let series = &self.0.series;
         let mut series = series.write().unwrap_or_else(PoisonError::into_inner);
-        series.remove(Key::new(values).as_ref());
+        series.remove(&*key(values));
     }
 }
 
-/// The values of a series' labels.
-enum Key<'a> {
-    One(&'a str),
-    Some(String),
-}
-
-impl<'a> Key<'a> {
-    fn new(values: &[&'a str]) -> Self {
-        match values {
-            [one] => Self::One(one),
-            some => Self::Some(some.join(BETWEEN.encode_utf8(&mut [0; 4]))),
-        }
+/// The key of a series: its label values, joined.
+fn key<'a>(values: &[&'a str]) -> Cow<'a, str> {
+    match values {
+        [value] => Cow::Borrowed(value),
+        values => Cow::Owned(values.join(KEY_SEPARATOR)),
     }
 }
 
-impl AsRef<str> for Key<'_> {
-    fn as_ref(&self) -> &str {
-        match self {
-            Self::One(one) => one,
-            Self::Some(some) => some,
-        }
-    }
-}
-
-/// A family, whatever its instruments are.
+/// A family with any type of instrument.
 pub trait AnyFamily: Send + Sync {
-    /// What it is.
-    fn about(&self) -> &About;
+    /// The description of the family.
+    fn desc(&self) -> &MetricDesc;
 
-    /// What its instruments measure.
-    fn kind(&self) -> Kind;
+    /// The type of the instruments.
+    fn kind(&self) -> MetricKind;
 
-    /// Whether it has no series now.
+    /// Whether the family has no series.
     fn is_empty(&self) -> bool;
 
-    /// Each series, in the order of the values of its labels. None is made or removed meanwhile.
+    /// Visits each series in the order of the label values. No series can be created or removed
+    /// during the visit.
     fn visit(&self, visitor: &mut dyn Visitor);
 }
 
 impl<M: Instrument> AnyFamily for Family<M> {
-    fn about(&self) -> &About {
-        &self.0.about
+    fn desc(&self) -> &MetricDesc {
+        &self.0.desc
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> MetricKind {
         M::KIND
     }
 
@@ -285,7 +269,7 @@ impl<M: Instrument> AnyFamily for Family<M> {
         let series = self.0.series.read();
         let series = series.unwrap_or_else(PoisonError::into_inner);
         for (labels, instrument) in series.values() {
-            instrument.show(labels, visitor);
+            instrument.visit(labels, visitor);
         }
     }
 }
@@ -295,9 +279,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Seen(Vec<(String, f64)>);
+    struct Numbers(Vec<(String, f64)>);
 
-    impl Visitor for Seen {
+    impl Visitor for Numbers {
         fn number(&mut self, labels: &Labels, value: f64) {
             self.0.push((labels.text().to_owned(), value));
         }
@@ -305,16 +289,16 @@ mod tests {
         fn histogram(&mut self, _: &Labels, _: &proto::Histogram) {}
     }
 
-    fn seen<M: Instrument>(family: &Family<M>) -> Vec<(String, f64)> {
-        let mut seen = Seen::default();
-        family.visit(&mut seen);
-        seen.0
+    fn numbers<M: Instrument>(family: &Family<M>) -> Vec<(String, f64)> {
+        let mut numbers = Numbers::default();
+        family.visit(&mut numbers);
+        numbers.0
     }
 
     #[test]
-    fn series_come_by_their_values_and_labels_by_their_names() {
-        let about = About::new("turns_total", "Turns.").labels(&["side", "floor"]);
-        let family = Family::<IntCounter>::new(about.constant("house", "a \"b\"\\\n")).unwrap();
+    fn series_are_sorted_by_value_and_labels_by_name() {
+        let desc = MetricDesc::new("turns_total", "Turns.").labels(&["side", "floor"]);
+        let family = Family::<IntCounter>::new(desc.const_label("house", "a \"b\"\\\n")).unwrap();
         family.series(&["west", "2"]).unwrap().inc();
         family.series(&["east", "1"]).unwrap().inc_by(7);
         family.series(&["west", "10"]).unwrap();
@@ -327,32 +311,32 @@ mod tests {
             (format!(r#"floor="10",{house},side="west""#), 0.0),
             (format!(r#"floor="2",{house},side="west""#), 2.0),
         ];
-        assert_eq!(seen(&family), expected);
+        assert_eq!(numbers(&family), expected);
         family.remove(&["west", "10"]);
         family.remove(&["north", "1"]);
-        assert_eq!(seen(&family).len(), 3);
+        assert_eq!(numbers(&family).len(), 3);
     }
 
     #[test]
-    fn a_series_that_was_removed_begins_anew() {
-        let about = About::new("depth", "Depth.").labels(&["well"]);
-        let family = Family::<IntGauge>::new(about).unwrap();
+    fn a_removed_series_starts_again_at_zero() {
+        let desc = MetricDesc::new("depth", "Depth.").labels(&["well"]);
+        let family = Family::<IntGauge>::new(desc).unwrap();
         let old = family.series(&["a"]).unwrap();
         family.remove(&["a"]);
         assert!(family.is_empty());
         old.set(3);
         assert!(family.is_empty());
         family.series(&["a"]).unwrap();
-        assert_eq!(seen(&family), [(r#"well="a""#.to_owned(), 0.0)]);
+        assert_eq!(numbers(&family), [(r#"well="a""#.to_owned(), 0.0)]);
     }
 
     #[test]
-    fn mistakes_are_refused() {
-        let about = |name| About::new(name, "Help.").labels(&["a", "b"]);
-        assert!(Family::<IntGauge>::new(about("no such name")).is_err());
+    fn invalid_descriptions_and_labels_are_errors() {
+        let desc = |name| MetricDesc::new(name, "Help.").labels(&["a", "b"]);
+        assert!(Family::<IntGauge>::new(desc("no such name")).is_err());
         let buckets: &[f64] = &[2.0, 1.0];
-        assert!(Family::<Histogram>::new(about("sizes").buckets(buckets)).is_err());
-        let family = Family::<IntGauge>::new(about("depth")).unwrap();
+        assert!(Family::<Histogram>::new(desc("sizes").buckets(buckets)).is_err());
+        let family = Family::<IntGauge>::new(desc("depth")).unwrap();
         assert!(family.series(&["one"]).is_err());
         assert!(family.is_empty());
     }

@@ -1,4 +1,4 @@
-//! Requests by method, route and status.
+//! HTTP requests by method, route and status.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use arc_swap::ArcSwap;
 use axum::http::{Method, StatusCode};
 use prometheus::{Histogram, IntCounter};
 
-use super::MetricsRegistry;
-use super::family::{About, Family};
+use super::family::{Family, MetricDesc};
+use super::registry::MetricsRegistry;
 
-/// Upper bounds in seconds. An answer without leaks takes some 100 µs; one that waits for a plugin's
-/// deadline, a quarter of a second.
-pub const DURATION_BUCKETS: [f64; 16] = [
+/// Upper bounds in seconds. A response without leaks takes about 100 µs. A response that waits for
+/// the deadline of a plugin takes a quarter of a second.
+pub const DURATION_BUCKETS_SECONDS: [f64; 16] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0,
 ];
 
-/// What stands for a method that HTTP does not define, so that a client cannot make up series.
+/// The label of every method that HTTP does not define, so that a client cannot create series.
 const OTHER_METHOD: &str = "_OTHER";
 
 /// `http_requests_total` and `http_request_duration_seconds`.
@@ -26,7 +26,7 @@ const OTHER_METHOD: &str = "_OTHER";
 pub struct HttpMetrics {
     requests: Family<IntCounter>,
     durations: Family<Histogram>,
-    /// Handles that are resolved, by route. Read without a lock; a new combination replaces the map.
+    /// Resolved handles by route. Reads take no lock. A new combination replaces the map.
     resolved: ArcSwap<HashMap<Box<str>, Arc<RouteHandles>>>,
 }
 
@@ -43,29 +43,30 @@ impl HttpMetrics {
     ///
     /// # Errors
     ///
-    /// When the registry has a family of that name already.
+    /// When the registry already has a family with one of the names.
     pub fn register(registry: &MetricsRegistry, service: &str) -> Result<Self, prometheus::Error> {
-        let about = |name, help| {
-            let about = About::new(name, help).labels(&["method", "endpoint", "status"]);
-            about.constant("service", service)
+        let desc = |name, help| {
+            let desc = MetricDesc::new(name, help).labels(&["method", "endpoint", "status"]);
+            desc.const_label("service", service)
         };
-        let durations = about(
+        let durations = desc(
             "http_request_duration_seconds",
-            "Time from a request's head to its answer's head.",
+            "Time from the head of a request to the head of its response.",
         );
         Ok(Self {
-            requests: registry.family(about("http_requests_total", "Requests answered."))?,
-            durations: registry.family(durations.buckets(&DURATION_BUCKETS))?,
+            requests: registry.family(desc("http_requests_total", "Requests with a response."))?,
+            durations: registry.family(durations.buckets(&DURATION_BUCKETS_SECONDS))?,
             resolved: ArcSwap::default(),
         })
     }
 
-    /// Makes the series of an answer exist before the first one, so that a rate starts at zero.
+    /// Creates the series of a response before the first one, so that a rate starts at zero.
     pub fn prepare(&self, method: &Method, endpoint: &str, status: StatusCode) {
         self.resolve(method_label(method), endpoint, status);
     }
 
-    /// Counts one answer. `endpoint` is the route's template (`/admin/leaks/{name}`), never the path.
+    /// Counts one response. `endpoint` is the route's template (`/admin/leaks/{name}`), never the
+    /// path.
     pub fn observe(&self, method: &Method, endpoint: &str, status: StatusCode, duration: Duration) {
         let method = method_label(method);
         let resolved = self.resolved.load();
@@ -121,5 +122,17 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
         Method::CONNECT => "CONNECT",
         Method::TRACE => "TRACE",
         _ => OTHER_METHOD,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_methods_share_one_label() {
+        let custom = Method::from_bytes(b"BREW").unwrap();
+        assert_eq!(method_label(&Method::GET), "GET");
+        assert_eq!(method_label(&custom), "_OTHER");
     }
 }

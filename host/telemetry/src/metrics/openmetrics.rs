@@ -1,29 +1,30 @@
 //! OpenMetrics 1.0 text (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
 //!
-//! It differs from Prometheus's older format in what a strict parser checks: a counter's family has no
-//! `_total`, a unit is named, numbers that are thresholds are floats in canonical form, and the page
-//! ends with `# EOF`.
+//! A strict parser checks four differences from the Prometheus text format: the family of a counter
+//! has no `_total`, the unit has its own line, bucket bounds are floats in canonical form, and the
+//! page ends with `# EOF`.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use prometheus::proto;
 
-use super::family::{AnyFamily, Kind, Labels, Visitor};
+use super::family::{AnyFamily, Labels, MetricKind, Visitor};
+use super::format::{push_escaped, write_number};
 
 /// Writes the whole page, family by family.
 pub(super) fn encode(mut page: String, families: &[Arc<dyn AnyFamily>]) -> String {
     for family in families {
-        let name = family.about().name;
+        let name = family.desc().name;
         let (name, kind, suffix) = match family.kind() {
-            Kind::Counter => (name.trim_end_matches("_total"), "counter", "_total"),
-            Kind::Gauge => (name, "gauge", ""),
-            Kind::Histogram => (name, "histogram", ""),
+            MetricKind::Counter => (name.trim_end_matches("_total"), "counter", "_total"),
+            MetricKind::Gauge => (name, "gauge", ""),
+            MetricKind::Histogram => (name, "histogram", ""),
         };
         // Writing to a string does not fail.
-        let _ = write_head(&mut page, name, kind, family.about().help);
+        let _ = write_head(&mut page, name, kind, family.desc().help);
         let page = &mut page;
-        family.visit(&mut Series { page, name, suffix });
+        family.visit(&mut SeriesWriter { page, name, suffix });
     }
     page.push_str("# EOF\n");
     page
@@ -35,18 +36,20 @@ fn write_head(page: &mut String, name: &str, kind: &str, help: &str) -> fmt::Res
     if let Some(unit) = units.iter().find(|&&unit| has_unit(name, unit)) {
         writeln!(page, "# UNIT {name} {unit}")?;
     }
-    writeln!(page, "# HELP {name} {}", Escaped(help))
+    write!(page, "# HELP {name} ")?;
+    push_escaped(page, help);
+    page.write_char('\n')
 }
 
-/// Writes the lines of one series after the other.
-struct Series<'a> {
+/// Writes the lines of each series.
+struct SeriesWriter<'a> {
     page: &'a mut String,
     name: &'static str,
-    /// Of a number.
+    /// The suffix of a counter's samples.
     suffix: &'static str,
 }
 
-impl Visitor for Series<'_> {
+impl Visitor for SeriesWriter<'_> {
     fn number(&mut self, labels: &Labels, value: f64) {
         // Writing to a string does not fail.
         let _ = self.sample(self.suffix, labels, None, value);
@@ -57,7 +60,7 @@ impl Visitor for Series<'_> {
     }
 }
 
-impl Series<'_> {
+impl SeriesWriter<'_> {
     fn buckets(&mut self, labels: &Labels, histogram: &proto::Histogram) -> fmt::Result {
         let count = histogram.get_sample_count() as f64;
         for bucket in histogram
@@ -82,15 +85,15 @@ impl Series<'_> {
     ) -> fmt::Result {
         self.page.push_str(self.name);
         self.page.push_str(suffix);
-        match (labels.text(), bound) {
+        match (labels.text(), bound.map(bound_text)) {
             ("", None) => {}
             (labels, None) => write!(self.page, "{{{labels}}}")?,
-            ("", Some(bound)) => write!(self.page, "{{le=\"{}\"}}", Threshold(bound))?,
-            (labels, Some(bound)) => {
-                write!(self.page, "{{{labels},le=\"{}\"}}", Threshold(bound))?;
-            }
+            ("", Some(bound)) => write!(self.page, "{{le=\"{bound}\"}}")?,
+            (labels, Some(bound)) => write!(self.page, "{{{labels},le=\"{bound}\"}}")?,
         }
-        writeln!(self.page, " {}", Number(value))
+        self.page.write_char(' ')?;
+        write_number(self.page, value)?;
+        self.page.write_char('\n')
     }
 }
 
@@ -99,46 +102,13 @@ fn has_unit(name: &str, unit: &str) -> bool {
         .is_some_and(|rest| rest.ends_with('_'))
 }
 
-/// Text with backslash, quote and newline escaped.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                _ => f.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A sample's value.
-struct Number(f64);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            value if value.is_nan() => f.write_str("NaN"),
-            f64::INFINITY => f.write_str("+Inf"),
-            f64::NEG_INFINITY => f.write_str("-Inf"),
-            value => write!(f, "{value}"),
-        }
-    }
-}
-
-/// A bucket's bound: always with a point, `1.0` and not `1`; large ones with an exponent.
-struct Threshold(f64);
-
-impl fmt::Display for Threshold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            value if !value.is_finite() => Number(value).fmt(f),
-            value if value.fract() == 0.0 => write!(f, "{value:.1}"),
-            value => write!(f, "{value}"),
-        }
+/// The bound of a bucket, always with a decimal point: `1.0` and not `1`.
+fn bound_text(bound: f64) -> String {
+    if bound.is_infinite() {
+        "+Inf".to_owned()
+    } else if bound.fract() == 0.0 {
+        format!("{bound:.1}")
+    } else {
+        bound.to_string()
     }
 }

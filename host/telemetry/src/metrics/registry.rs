@@ -1,4 +1,4 @@
-//! Every family by its name.
+//! The registered families, by name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::Error;
 
-use super::Exposition;
-use super::family::{About, AnyFamily, Family, Instrument};
+use super::exposition::Exposition;
+use super::family::{AnyFamily, Family, Instrument, MetricDesc};
 
-/// Families by name.
+/// Families of metrics with unique names.
 #[derive(Default)]
 pub struct MetricsRegistry {
     families: Mutex<BTreeMap<&'static str, Arc<dyn AnyFamily>>>,
-    /// Bytes of the last page: the next one is about as long.
-    page_bytes: AtomicUsize,
+    /// Bytes of the last rendered page. The next page has a similar length.
+    last_page_bytes: AtomicUsize,
 }
 
 impl fmt::Debug for MetricsRegistry {
@@ -26,14 +26,14 @@ impl fmt::Debug for MetricsRegistry {
 }
 
 impl MetricsRegistry {
-    /// A new family.
+    /// Registers a family.
     ///
     /// # Errors
-    /// When its name is taken, or its name or buckets are not valid.
-    pub fn family<M: Instrument>(&self, about: About) -> Result<Family<M>, Error> {
-        let family = Family::new(about)?;
+    /// When the name is taken, or the name or the buckets are not valid.
+    pub fn family<M: Instrument>(&self, desc: MetricDesc) -> Result<Family<M>, Error> {
+        let family = Family::new(desc)?;
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = family.about().name;
+        let name = family.desc().name;
         if families.contains_key(name) {
             return Err(Error::AlreadyReg);
         }
@@ -41,26 +41,27 @@ impl MetricsRegistry {
         Ok(family)
     }
 
-    /// A new family of one series that has no labels but constant ones.
+    /// Registers a family with one series, which has no labels except constant ones.
     ///
     /// # Errors
     /// Those of [`MetricsRegistry::family`].
-    pub fn single<M: Instrument>(&self, about: About) -> Result<M, Error> {
-        self.family(about)?.series(&[])
+    pub fn single<M: Instrument>(&self, desc: MetricDesc) -> Result<M, Error> {
+        self.family(desc)?.series(&[])
     }
 
-    /// Each family that has series now, in the order of their names.
+    /// The families that have series, sorted by name.
     pub fn families(&self) -> Vec<Arc<dyn AnyFamily>> {
         let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let families = families.values().filter(|family| !family.is_empty());
         families.cloned().collect()
     }
 
-    /// Every family in the format that a scraper's `Accept` header asks for.
+    /// Renders every family in the format that a scraper's `Accept` header prefers.
     pub fn render(&self, accept: Option<&str>) -> Exposition {
-        let about = self.page_bytes.load(Ordering::Relaxed);
-        let page = Exposition::negotiate(&self.families(), accept, about);
-        self.page_bytes.store(page.body.len(), Ordering::Relaxed);
+        let expected_bytes = self.last_page_bytes.load(Ordering::Relaxed);
+        let page = Exposition::negotiate(&self.families(), accept, expected_bytes);
+        self.last_page_bytes
+            .store(page.body.len(), Ordering::Relaxed);
         page
     }
 }
@@ -72,16 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_come_by_name_and_a_name_is_taken_once() {
+    fn families_are_sorted_and_names_are_unique() {
         let registered = MetricsRegistry::default();
-        let counter = |name| registered.single::<IntCounter>(About::new(name, "Counts."));
+        let counter = |name| registered.single::<IntCounter>(MetricDesc::new(name, "Counts."));
         counter("b_total").unwrap();
         counter("a_total").unwrap();
         assert!(counter("b_total").is_err());
-        let empty = About::new("c_total", "Counts.").labels(&["label"]);
+        let empty = MetricDesc::new("c_total", "Counts.").labels(&["label"]);
         registered.family::<IntCounter>(empty).unwrap();
         let families = registered.families();
-        let names: Vec<_> = families.iter().map(|family| family.about().name).collect();
+        let names: Vec<_> = families.iter().map(|family| family.desc().name).collect();
         assert_eq!(names, ["a_total", "b_total"]);
     }
 }

@@ -1,50 +1,51 @@
 //! Prometheus's text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! With a thousand plugins a page has 70,000 lines. Whole numbers, which nearly all values are, are written as such, and
-//! a histogram's bounds are turned into text once.
+//! With a thousand plugins a page has 70,000 lines, so the encoder formats whole numbers as
+//! integers, and the bounds of a histogram once per family.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use prometheus::proto;
 
-use super::family::{AnyFamily, Kind, Labels, Visitor};
+use super::family::{AnyFamily, Labels, MetricKind, Visitor};
+use super::format::write_number;
 
 /// Writes the whole page, family by family.
 pub(super) fn encode(mut page: String, families: &[Arc<dyn AnyFamily>]) -> String {
     for family in families {
         // Writing to a string does not fail.
         let _ = write_head(&mut page, &**family);
-        let name = family.about().name;
+        let name = family.desc().name;
         let page = &mut page;
         let bounds = Vec::new();
-        family.visit(&mut Series { page, name, bounds });
+        family.visit(&mut SeriesWriter { page, name, bounds });
     }
     page
 }
 
 fn write_head(page: &mut String, family: &dyn AnyFamily) -> fmt::Result {
-    let name = family.about().name;
+    let name = family.desc().name;
     let kind = match family.kind() {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+        MetricKind::Histogram => "histogram",
     };
-    let help = family.about().help.replace('\\', r"\\");
+    let help = family.desc().help.replace('\\', r"\\");
     let help = help.replace('\n', r"\n");
     writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
-/// Writes the lines of one series after the other.
-struct Series<'a> {
+/// Writes the lines of each series.
+struct SeriesWriter<'a> {
     page: &'a mut String,
     name: &'static str,
-    /// The bounds of a histogram's buckets as text, once there has been one. All of a family have the same.
+    /// The bucket bounds as text, set by the first histogram. All series of a family share them.
     bounds: Vec<String>,
 }
 
-impl Visitor for Series<'_> {
+impl Visitor for SeriesWriter<'_> {
     fn number(&mut self, labels: &Labels, value: f64) {
         // Writing to a string does not fail.
         let _ = self.sample("", labels, value);
@@ -55,7 +56,7 @@ impl Visitor for Series<'_> {
     }
 }
 
-impl Series<'_> {
+impl SeriesWriter<'_> {
     fn buckets(&mut self, labels: &Labels, histogram: &proto::Histogram) -> fmt::Result {
         let finite = || {
             let buckets = histogram.get_bucket().iter();
@@ -69,16 +70,16 @@ impl Series<'_> {
             }
         }
         let count = histogram.get_sample_count();
-        for (at, bucket) in finite().enumerate() {
-            self.bucket(labels, Some(at), bucket.cumulative_count());
+        for (index, bucket) in finite().enumerate() {
+            self.bucket(labels, Some(index), bucket.cumulative_count());
         }
         self.bucket(labels, None, count);
         self.sample("_sum", labels, histogram.get_sample_sum())?;
         self.sample("_count", labels, count as f64)
     }
 
-    /// The bucket up to this bound, or up to infinity.
-    fn bucket(&mut self, labels: &Labels, bound: Option<usize>, count: u64) {
+    /// Writes the bucket with the bound at `index`, or the bucket up to infinity.
+    fn bucket(&mut self, labels: &Labels, index: Option<usize>, count: u64) {
         self.page.push_str(self.name);
         self.page.push_str("_bucket{");
         if !labels.text().is_empty() {
@@ -86,7 +87,7 @@ impl Series<'_> {
             self.page.push(',');
         }
         self.page.push_str("le=\"");
-        let bound = bound.and_then(|at| self.bounds.get(at));
+        let bound = index.and_then(|index| self.bounds.get(index));
         self.page.push_str(bound.map_or("+Inf", String::as_str));
         self.page.push_str("\"} ");
         self.page.push_str(itoa::Buffer::new().format(count));
@@ -108,23 +109,6 @@ impl Series<'_> {
     }
 }
 
-fn write_number(page: &mut String, value: f64) -> fmt::Result {
-    // Up to here every whole number has a float of its own.
-    const WHOLE: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() < WHOLE {
-        page.push_str(itoa::Buffer::new().format(value as i64));
-        Ok(())
-    } else if value.is_nan() {
-        page.push_str("NaN");
-        Ok(())
-    } else if value.is_infinite() {
-        page.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
-        Ok(())
-    } else {
-        write!(page, "{value}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use prometheus::{
@@ -132,12 +116,12 @@ mod tests {
         Registry, TextEncoder,
     };
 
-    use super::super::family::About;
+    use super::super::family::MetricDesc;
     use super::super::registry::MetricsRegistry;
     use super::*;
 
     #[test]
-    fn writes_what_the_librarys_own_encoder_writes() {
+    fn the_page_equals_the_page_of_the_prometheus_encoder() {
         const BUCKETS: [f64; 4] = [0.000_05, 0.1, 1.0, 5.0];
         const HELP: &str = "A gauge.\nWith a \\ and a \".";
         let (theirs, ours) = (Registry::new(), MetricsRegistry::default());
@@ -148,11 +132,11 @@ mod tests {
         theirs.register(Box::new(gauges.clone())).unwrap();
         theirs.register(Box::new(counter.clone())).unwrap();
         theirs.register(Box::new(histograms.clone())).unwrap();
-        let our_gauges = About::new("g", HELP).labels(&["a", "b"]);
+        let our_gauges = MetricDesc::new("g", HELP).labels(&["a", "b"]);
         let our_gauges = ours.family::<Gauge>(our_gauges).unwrap();
-        let our_counter = About::new("c_total", "A counter.");
+        let our_counter = MetricDesc::new("c_total", "A counter.");
         let our_counter = ours.single::<IntCounter>(our_counter).unwrap();
-        let our_histograms = About::new("h_seconds", "A histogram.").labels(&["x"]);
+        let our_histograms = MetricDesc::new("h_seconds", "A histogram.").labels(&["x"]);
         let our_histograms = ours.family::<Histogram>(our_histograms.buckets(&BUCKETS));
         let our_histograms = our_histograms.unwrap();
 
@@ -184,7 +168,7 @@ mod tests {
         let mut expected = Vec::new();
         let encoder = TextEncoder::new();
         encoder.encode(&theirs.gather(), &mut expected).unwrap();
-        // The library writes infinity as Rust does; the format's word for it is another.
+        // The library writes infinity in Rust's format, which is not the format of Prometheus.
         let expected = String::from_utf8(expected).unwrap();
         let expected = expected
             .replace(" inf\n", " +Inf\n")

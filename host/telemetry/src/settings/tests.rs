@@ -1,160 +1,123 @@
-use axum::http::HeaderValue;
+use std::iter::once;
+
+use clap::builder::Resettable;
+use clap::{Args, Command, FromArgMatches};
 
 use super::*;
 
-fn some(text: &str) -> Option<String> {
-    Some(text.to_owned())
+/// Parses flags without the environment.
+fn parse(flags: &[&str]) -> Result<TelemetrySettings, SettingsError> {
+    let command = TelemetryOptions::augment_args(Command::new("test"))
+        .mut_args(|option| option.env(Resettable::Reset));
+    let matches = command.get_matches_from(once(&"test").chain(flags));
+    TelemetryOptions::from_arg_matches(&matches)
+        .unwrap()
+        .settings()
 }
 
-fn with_endpoint(url: &str) -> TelemetryOptions {
-    TelemetryOptions {
-        otlp_endpoint: some(url),
-        ..TelemetryOptions::default()
+/// Parses flags in addition to an endpoint.
+fn with_endpoint(flags: &[&str]) -> Result<TelemetrySettings, SettingsError> {
+    parse(&[&["--otlp-endpoint=http://c:4317"], flags].concat())
+}
+
+/// Checks the URLs of traces and metrics and their protocols.
+fn check(flags: &[&str], traces: Option<(&str, Protocol)>, metrics: Option<(&str, Protocol)>) {
+    let settings = parse(flags).unwrap();
+    let target = |endpoint: OtlpEndpoint| (endpoint.url.to_string(), endpoint.protocol);
+    let expected = |target: Option<(&str, Protocol)>| target.map(|(url, p)| (url.to_owned(), p));
+    let settings = (
+        settings.traces.map(|traces| target(traces.endpoint)),
+        settings.metrics.map(|metrics| target(metrics.endpoint)),
+    );
+    assert_eq!(settings, (expected(traces), expected(metrics)), "{flags:?}");
+}
+
+#[test]
+fn nothing_is_exported_without_an_endpoint() {
+    check(&[], None, None);
+    check(&["--otlp-endpoint="], None, None);
+    check(&["--otlp-endpoint=  "], None, None);
+}
+
+#[test]
+fn nothing_is_exported_when_disabled_or_the_exporter_is_none() {
+    for (disabled, exported) in [
+        ("true", false),
+        ("TRUE", false),
+        ("false", true),
+        ("", true),
+        ("1", true),
+        ("yes", true),
+    ] {
+        let settings = with_endpoint(&[&format!("--otel-disabled={disabled}")]).unwrap();
+        assert_eq!(settings.traces.is_some(), exported, "{disabled}");
+        assert_eq!(settings.metrics.is_some(), exported, "{disabled}");
     }
-}
-
-/// Where a signal goes.
-type Target = Option<(String, Protocol)>;
-
-fn urls(options: &TelemetryOptions) -> (Target, Target) {
-    let settings = options.settings().unwrap();
-    let of = |endpoint: OtlpEndpoint| (endpoint.url.to_string(), endpoint.protocol);
-    (
-        settings.traces.map(|traces| of(traces.endpoint)),
-        settings.metrics.map(|metrics| of(metrics.endpoint)),
-    )
-}
-
-fn refused(options: TelemetryOptions) -> String {
-    options.settings().unwrap_err().to_string()
+    let settings = with_endpoint(&["--traces-exporter=none"]).unwrap();
+    assert!(settings.traces.is_none() && settings.metrics.is_some());
 }
 
 #[test]
-fn off_without_an_endpoint() {
-    assert_eq!(urls(&TelemetryOptions::default()), (None, None));
-    assert_eq!(urls(&with_endpoint("")), (None, None));
-    assert_eq!(urls(&with_endpoint("  ")), (None, None));
-}
-
-#[test]
-fn off_when_disabled_or_the_exporter_is_none() {
-    let disabled = |value| TelemetryOptions {
-        otel_disabled: some(value),
-        ..with_endpoint("http://c:4317")
-    };
-    assert_eq!(urls(&disabled("true")), (None, None));
-    assert_eq!(urls(&disabled("TRUE")), (None, None));
-    for on in ["false", "", "1", "yes"] {
-        assert!(urls(&disabled(on)).0.is_some(), "{on}");
+fn the_port_selects_the_protocol_unless_it_is_set() {
+    const GRPC: &str = "--otlp-protocol=grpc";
+    const HTTP: &str = "--otlp-protocol=http/protobuf";
+    for (flags, url) in [
+        (&["--otlp-endpoint=http://c:4317"][..], "http://c:4317/"),
+        (&["--otlp-endpoint=c:4317"], "http://c:4317/"),
+        (&["--otlp-endpoint=http://c:9", GRPC], "http://c:9/"),
+    ] {
+        let target = Some((url, Protocol::Grpc));
+        check(flags, target, target);
     }
-    let no_traces = TelemetryOptions {
-        traces_exporter: some("none"),
-        ..with_endpoint("http://c:4317")
-    };
-    let (traces, metrics) = urls(&no_traces);
-    assert!(traces.is_none() && metrics.is_some());
-}
-
-#[test]
-fn the_port_tells_the_protocol_unless_it_is_said() {
-    let expect = |options: &TelemetryOptions, traces: &str, metrics: &str, protocol| {
-        let expected = (
-            Some((traces.to_owned(), protocol)),
-            Some((metrics.to_owned(), protocol)),
+    for (flags, base) in [
+        (&["--otlp-endpoint=http://c:4318"][..], "http://c:4318"),
+        (&["--otlp-endpoint=http://c:4318/in/"], "http://c:4318/in"),
+        (&["--otlp-endpoint=http://c:4317", HTTP], "http://c:4317"),
+    ] {
+        let (traces, metrics) = (format!("{base}/v1/traces"), format!("{base}/v1/metrics"));
+        check(
+            flags,
+            Some((&traces, Protocol::HttpProtobuf)),
+            Some((&metrics, Protocol::HttpProtobuf)),
         );
-        assert_eq!(urls(options), expected);
-    };
-    let (grpc, http) = (Protocol::Grpc, Protocol::HttpProtobuf);
-    expect(
-        &with_endpoint("http://c:4317"),
-        "http://c:4317/",
-        "http://c:4317/",
-        grpc,
-    );
-    expect(
-        &with_endpoint("c:4317"),
-        "http://c:4317/",
-        "http://c:4317/",
-        grpc,
-    );
-    expect(
-        &with_endpoint("http://c:4318"),
-        "http://c:4318/v1/traces",
-        "http://c:4318/v1/metrics",
-        http,
-    );
-    expect(
-        &with_endpoint("http://c:4318/in/"),
-        "http://c:4318/in/v1/traces",
-        "http://c:4318/in/v1/metrics",
-        http,
-    );
-    let said = TelemetryOptions {
-        otlp_protocol: some("http/protobuf"),
-        ..with_endpoint("http://c:4317")
-    };
-    expect(
-        &said,
-        "http://c:4317/v1/traces",
-        "http://c:4317/v1/metrics",
-        http,
-    );
-    let said = TelemetryOptions {
-        otlp_protocol: some("grpc"),
-        ..with_endpoint("http://c:9")
-    };
-    expect(&said, "http://c:9/", "http://c:9/", grpc);
+    }
 }
 
 #[test]
-fn a_signal_of_its_own_goes_its_own_way() {
-    let options = TelemetryOptions {
-        otlp_traces_endpoint: some("http://t:4318/as/it/is"),
-        otlp_metrics_protocol: some("grpc"),
-        otlp_headers: some("a=1"),
-        otlp_traces_headers: some("b=2"),
-        otlp_timeout: some("2000"),
-        otlp_metrics_timeout: some("700"),
-        ..with_endpoint("http://c:4318")
-    };
-    let settings = options.settings().unwrap();
-    let (traces, metrics) = (
-        settings.traces.unwrap().endpoint,
-        settings.metrics.unwrap().endpoint,
-    );
-    assert_eq!(traces.url, "http://t:4318/as/it/is");
+fn a_variable_of_one_signal_overrides_the_shared_variable() {
+    let settings = parse(&[
+        "--otlp-endpoint=http://c:4318",
+        "--otlp-traces-endpoint=http://t:4318/the/whole/url",
+        "--otlp-metrics-protocol=grpc",
+        "--otlp-headers=a=1",
+        "--otlp-traces-headers=b=2",
+        "--otlp-timeout=2000",
+        "--otlp-metrics-timeout=700",
+    ]);
+    let settings = settings.unwrap();
+    let traces = settings.traces.unwrap().endpoint;
+    assert_eq!(traces.url, "http://t:4318/the/whole/url");
     assert_eq!(traces.protocol, Protocol::HttpProtobuf);
-    assert_eq!(
-        (traces.headers.get("b").unwrap(), traces.headers.len()),
-        (&HeaderValue::from_static("2"), 1)
-    );
+    assert_eq!(traces.headers.len(), 1);
+    assert_eq!(traces.headers.get("b").unwrap(), "2");
     assert_eq!(traces.timeout, Duration::from_secs(2));
+    let metrics = settings.metrics.unwrap().endpoint;
     assert_eq!(metrics.url, "http://c:4318/");
     assert_eq!(metrics.protocol, Protocol::Grpc);
     assert!(metrics.headers.contains_key("a"));
     assert_eq!(metrics.timeout, Duration::from_millis(700));
-    // Only traces: no shared endpoint.
-    let only = TelemetryOptions {
-        otlp_traces_endpoint: some("http://t:4317"),
-        ..TelemetryOptions::default()
-    };
-    let (traces, metrics) = urls(&only);
-    assert_eq!(
-        (traces, metrics),
-        (Some(("http://t:4317/".to_owned(), Protocol::Grpc)), None)
-    );
+
+    let only_traces = ["--otlp-traces-endpoint=http://t:4317"];
+    check(&only_traces, Some(("http://t:4317/", Protocol::Grpc)), None);
 }
 
 #[test]
 fn lists_are_decoded() {
-    let options = TelemetryOptions {
-        resource_attributes: some(
-            "deployment.environment.name=lab, team=leak%20hunters%2C%20all ,",
-        ),
-        otlp_headers: some("authorization=Bearer%20abc"),
-        ..with_endpoint("http://c:4317")
-    };
-    let settings = options.settings().unwrap();
+    let settings = with_endpoint(&[
+        "--resource-attributes=deployment.environment.name=lab, team=leak%20hunters%2C%20all ,",
+        "--otlp-headers=authorization=Bearer%20abc",
+    ]);
+    let settings = settings.unwrap();
     let expected = [
         ("deployment.environment.name", "lab"),
         ("team", "leak hunters, all"),
@@ -172,163 +135,124 @@ fn lists_are_decoded() {
 }
 
 #[test]
-fn batches_and_intervals() {
-    let defaults = with_endpoint("http://c:4317").settings().unwrap();
-    let batch = defaults.traces.unwrap().batch;
-    assert_eq!(
-        batch,
-        BatchSettings {
-            delay: Duration::from_secs(5),
-            max_queue: 2048,
-            max_batch: 512
-        }
-    );
-    assert_eq!(defaults.metrics.unwrap().interval, Duration::from_secs(15));
-    let options = TelemetryOptions {
-        bsp_schedule_delay: some("200"),
-        bsp_max_queue_size: some("100"),
-        bsp_max_export_batch_size: some("500"),
-        bsp_export_timeout: some("300"),
-        metric_export_interval: some("1000"),
-        ..with_endpoint("http://c:4317")
+fn batches_and_intervals_have_defaults_and_bounds() {
+    let defaults = with_endpoint(&[]).unwrap();
+    let expected = BatchSettings {
+        delay: Duration::from_secs(5),
+        max_queue: 2048,
+        max_batch: 512,
     };
-    let settings = options.settings().unwrap();
+    assert_eq!(defaults.traces.unwrap().batch, expected);
+    assert_eq!(defaults.metrics.unwrap().interval, Duration::from_secs(15));
+
+    let settings = with_endpoint(&[
+        "--bsp-schedule-delay=200",
+        "--bsp-max-queue-size=100",
+        "--bsp-max-export-batch-size=500",
+        "--bsp-export-timeout=300",
+        "--metric-export-interval=1000",
+    ]);
+    let settings = settings.unwrap();
     let traces = settings.traces.unwrap();
-    assert_eq!(
-        traces.batch,
-        BatchSettings {
-            delay: Duration::from_millis(200),
-            max_queue: 100,
-            max_batch: 100
-        }
-    );
+    let expected = BatchSettings {
+        delay: Duration::from_millis(200),
+        max_queue: 100,
+        max_batch: 100,
+    };
+    assert_eq!(traces.batch, expected);
     assert_eq!(traces.endpoint.timeout, Duration::from_millis(300));
     assert_eq!(settings.metrics.unwrap().interval, Duration::from_secs(1));
 }
 
 #[test]
-fn samplers() {
-    for (name, argument, debug) in [
-        (None, None, "ParentBased(AlwaysOn)"),
-        (Some("always_on"), None, "AlwaysOn"),
-        (Some("always_off"), None, "AlwaysOff"),
+fn samplers_have_the_names_of_the_specification() {
+    for (name, ratio, expected) in [
+        ("", "", "ParentBased(AlwaysOn)"),
+        ("always_on", "", "AlwaysOn"),
+        ("always_off", "", "AlwaysOff"),
+        ("traceidratio", "0.25", "TraceIdRatioBased(0.25)"),
+        ("traceidratio", "", "TraceIdRatioBased(1.0)"),
+        ("parentbased_always_off", "", "ParentBased(AlwaysOff)"),
         (
-            Some("traceidratio"),
-            Some("0.25"),
-            "TraceIdRatioBased(0.25)",
-        ),
-        (Some("traceidratio"), None, "TraceIdRatioBased(1.0)"),
-        (
-            Some("parentbased_always_off"),
-            None,
-            "ParentBased(AlwaysOff)",
-        ),
-        (
-            Some("parentbased_traceidratio"),
-            Some("0.5"),
+            "parentbased_traceidratio",
+            "0.5",
             "ParentBased(TraceIdRatioBased(0.5))",
         ),
     ] {
-        let options = TelemetryOptions {
-            traces_sampler: name.and_then(some),
-            traces_sampler_arg: argument.and_then(some),
-            ..with_endpoint("http://c:4317")
-        };
-        assert_eq!(
-            format!("{:?}", options.settings().unwrap().traces.unwrap().sampler),
-            debug
-        );
+        let settings = with_endpoint(&[
+            &format!("--traces-sampler={name}"),
+            &format!("--traces-sampler-arg={ratio}"),
+        ]);
+        let sampler = settings.unwrap().traces.unwrap().sampler;
+        assert_eq!(format!("{sampler:?}"), expected);
     }
 }
 
 #[test]
-fn mistakes_name_their_variable() {
-    let base = || with_endpoint("http://c:4317");
-    for (options, message) in [
+fn errors_name_the_variable() {
+    for (flag, message) in [
         (
-            with_endpoint("https://c:4317"),
-            "OTEL_EXPORTER_OTLP_ENDPOINT: https is not built in: send to a collector nearby over http and let it speak TLS",
+            "--otlp-traces-endpoint=https://c:4317",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: https is not supported: send to a local collector \
+             over http, which can forward over TLS",
         ),
         (
-            with_endpoint("ftp://c"),
-            "OTEL_EXPORTER_OTLP_ENDPOINT: `ftp://c` is not a URL such as http://localhost:4317",
+            "--otlp-metrics-endpoint=ftp://c",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `ftp://c` is not a URL such as \
+             http://localhost:4317",
         ),
         (
-            TelemetryOptions {
-                otlp_protocol: some("http/json"),
-                ..base()
-            },
+            "--otlp-protocol=http/json",
             "OTEL_EXPORTER_OTLP_PROTOCOL: `http/json` is not one of grpc, http/protobuf",
         ),
         (
-            TelemetryOptions {
-                otlp_headers: some("secret"),
-                ..base()
-            },
+            "--otlp-headers=secret",
             "OTEL_EXPORTER_OTLP_HEADERS: is not a list of name=value",
         ),
         (
-            TelemetryOptions {
-                otlp_headers: some("a b=1"),
-                ..base()
-            },
+            "--otlp-headers=a b=1",
             "OTEL_EXPORTER_OTLP_HEADERS: `a b` is not a header or its value is not valid",
         ),
         (
-            TelemetryOptions {
-                bsp_schedule_delay: some("5s"),
-                ..base()
-            },
+            "--bsp-schedule-delay=5s",
             "OTEL_BSP_SCHEDULE_DELAY: `5s` is not a whole number",
         ),
         (
-            TelemetryOptions {
-                bsp_max_queue_size: some("0"),
-                ..base()
-            },
+            "--bsp-max-queue-size=0",
             "OTEL_BSP_MAX_QUEUE_SIZE: must be from 1 to 1000000",
         ),
         (
-            TelemetryOptions {
-                traces_exporter: some("zipkin"),
-                ..base()
-            },
+            "--traces-exporter=zipkin",
             "OTEL_TRACES_EXPORTER: `zipkin` is not one of otlp, none",
         ),
         (
-            TelemetryOptions {
-                traces_sampler: some("traceidratio"),
-                traces_sampler_arg: some("2"),
-                ..base()
-            },
-            "OTEL_TRACES_SAMPLER_ARG: must be a number from 0 to 1",
+            "--traces-sampler=xray",
+            "OTEL_TRACES_SAMPLER: `xray` is not one of always_on, always_off, traceidratio, \
+             parentbased_always_on, parentbased_always_off, parentbased_traceidratio",
         ),
     ] {
-        assert_eq!(refused(options), message);
+        assert_eq!(with_endpoint(&[flag]).unwrap_err().to_string(), message);
     }
-    let sampler = refused(TelemetryOptions {
-        traces_sampler: some("xray"),
-        ..base()
-    });
+    let ratio = ["--traces-sampler=traceidratio", "--traces-sampler-arg=2"];
+    assert_eq!(
+        with_endpoint(&ratio).unwrap_err().to_string(),
+        "OTEL_TRACES_SAMPLER_ARG: must be a number from 0 to 1"
+    );
+    let shared = parse(&["--otlp-endpoint=https://c:4317"]).unwrap_err();
     assert!(
-        sampler.starts_with("OTEL_TRACES_SAMPLER: `xray` is not one of always_on"),
-        "{sampler}"
+        shared
+            .to_string()
+            .starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: ")
     );
 }
 
 #[test]
-fn the_options_parse_as_flags() {
-    #[derive(clap::Parser)]
-    struct Cli {
-        #[command(flatten)]
-        telemetry: TelemetryOptions,
-    }
-    let cli = <Cli as clap::Parser>::parse_from([
-        "x",
-        "--otlp-endpoint",
-        "http://c:4317",
-        "--bsp-max-queue-size=7",
-    ]);
-    let settings = cli.telemetry.settings().unwrap();
-    assert_eq!(settings.traces.unwrap().batch.max_queue, 7);
+fn the_short_help_shows_the_endpoint_and_the_protocol() {
+    let command = TelemetryOptions::augment_args(Command::new("test"));
+    let short = command.clone().render_help().to_string();
+    assert!(short.contains("--otlp-endpoint <URL>"), "{short}");
+    assert!(short.contains("--otlp-protocol <PROTOCOL>"), "{short}");
+    assert!(!short.contains("--otlp-timeout"), "{short}");
+    let long = command.clone().render_long_help().to_string();
+    assert_eq!(long.matches("[env: OTEL_").count(), 24, "{long}");
 }

@@ -64,8 +64,8 @@ pub fn reports_what_is_allocated<P: LeakPlugin, T>(
     }
 }
 
-/// Checks that a plugin sheds its leaked objects in steps: with the first request after the switch to
-/// fixed, the number of objects falls by exactly [`SHRINK_STEP`].
+/// Checks that a plugin sheds its leaked objects in steps: with the first request after the switch
+/// to fixed, the number of objects falls by exactly [`SHRINK_STEP`].
 ///
 /// Before the call, the plugin must hold more than [`SHRINK_STEP`] objects beyond the bound of the
 /// fixed variant.

@@ -1,117 +1,125 @@
 //! How the live table grows.
 //!
-//! It doubles in place, and little by little: a table of a hundred thousand blocks would take milliseconds at
-//! once, in the middle of a request. While it moves, new blocks go where they belong in the doubled table, and only
-//! blocks that are not found there are looked for where they were before. Before it doubles, the memory that comes to it
-//! is written to, a few pages for every [`MOVE_AFTER`] blocks: a page that is looked at before it is written to costs the
-//! host a second page fault, and an interrupt of its other cores.
+//! The table doubles in place and moves its blocks in small steps: to move a hundred thousand
+//! blocks at once would take milliseconds in the middle of a request. While it moves, new blocks go
+//! to their bucket in the doubled table. A search that fails there also looks at the old bucket.
+//!
+//! Before the table doubles, it writes to the pages that the doubling adds, a few pages for every
+//! [`INSERTS_PER_STEP`] inserts. A page that is read before it is written costs the host a second
+//! page fault, and an interrupt of its other cores.
 
 use core::ops::Range;
 
-use super::{Bucket, LAST_BITS, LiveTable, PROBE, Region, WAITING, bytes_for, home_at, limit_for};
+use super::table::{
+    Bucket, LAST_BITS, LiveTable, MAX_WAITING, PROBE_LENGTH, RESERVE_SHARE, Region, bytes_for,
+    capacity_for, home_at,
+};
+use crate::block::LiveEntry;
 use crate::lanes::{LANES, Lanes};
-use crate::recent::Entry;
 
-/// While the table moves or is about to double, so many blocks come before the next part of that is done.
-const MOVE_AFTER: u32 = 64;
+/// Inserts between two steps, while the table moves or prepares to double.
+const INSERTS_PER_STEP: u32 = 64;
 
-/// The part of the blocks of a full table, one in so many, during whose coming it is made ready to double.
-pub(super) const READY_SHARE: u32 = 8;
+/// Pages that one step prefaults: more than twice as many as it takes to finish in time.
+const PAGES_PER_STEP: usize = 4;
 
-/// Pages that are made ready at once: more than twice of what it takes to be done in time.
-const READY_PAGES: usize = 4;
+/// Bytes of a page of the host.
+const HOST_PAGE: usize = 4096;
 
-/// A page of the host.
-const PAGE: usize = 4096;
+/// Buckets that one step moves, in some tens of microseconds. These are eight per insert, so that
+/// the table has moved long before it is full again.
+const BUCKETS_PER_STEP: usize = 512;
 
-/// Buckets of that part: some tens of microseconds. Eight for each new block, so that a table has moved long before it
-/// is full again.
-const MOVE_BUCKETS: usize = 512;
+/// Buckets that move when a search finds a block at its old place.
+pub(super) const BUCKETS_PER_OLD_HIT: usize = 8;
 
-/// Buckets that move when a block was found where it had been before.
-pub(super) const MOVE_ON_SEARCH: usize = 8;
-
-/// After a refused growth it is tried again when this many blocks more are live.
-const RETRY_AFTER: u32 = 8192;
+/// Inserts between a refused growth and the next try.
+const INSERTS_PER_RETRY: u32 = 8192;
 
 impl<R: Region> LiveTable<R> {
-    /// Where a block may be that has not moved since the table doubled.
-    pub(super) fn before_moving(&self, pointer: u32) -> Range<usize> {
+    /// The unmoved buckets that may hold a block since before the table doubled.
+    pub(super) fn old_buckets(&self, pointer: u32) -> Range<usize> {
         let home = home_at(pointer, self.shift + 1);
-        home..(home + PROBE).min(self.unmoved)
+        home..(home + PROBE_LENGTH).min(self.unmoved)
     }
 
     pub(super) fn remove_unmoved(&mut self, pointer: u32) -> Option<u32> {
         let value = self
-            .before_moving(pointer)
+            .old_buckets(pointer)
             .find_map(|number| self.take_from(number, pointer))?;
-        // So that it ends, even if no blocks come any more.
-        self.move_some(MOVE_ON_SEARCH);
+        // The move must also end when the guest allocates no more blocks.
+        self.move_buckets(BUCKETS_PER_OLD_HIT);
         Some(value)
     }
 
-    /// All buckets in reach are full: the table grows if it is at least half as full as allowed,
-    /// else the block waits. While the table moves it waits first, since that may make room.
+    /// Finds a place for a block whose buckets are all full. The table grows if it holds at least
+    /// half of its capacity; otherwise the block waits. While the table moves, the block waits
+    /// first, since the move may free a place.
     pub(super) fn make_room(&mut self, pointer: u32, value: u32) -> bool {
         if self.unmoved > 0 {
-            self.move_some(MOVE_BUCKETS);
+            self.move_buckets(BUCKETS_PER_STEP);
             if self.place(pointer, value) || self.push_waiting(pointer, value) {
                 return true;
             }
-            self.move_some(usize::MAX);
+            self.move_buckets(usize::MAX);
         }
-        // A table that is nearly empty and still has no place in reach would only waste memory.
-        if self.left + self.reserve < self.limit / 2 && self.grow() && self.place(pointer, value) {
+        // To double a table that is nearly empty would only waste memory.
+        if self.inserts_left + self.reserve < self.capacity / 2
+            && self.double()
+            && self.place(pointer, value)
+        {
             return true;
         }
         self.push_waiting(pointer, value)
     }
 
-    /// The next part of what is under way: moving, or making ready to double.
-    pub(super) fn grow_on(&mut self) {
+    /// Takes the next step: moves buckets, or prepares to double.
+    pub(super) fn grow_step(&mut self) {
         if self.unmoved > 0 {
-            self.move_some(MOVE_BUCKETS);
+            self.move_buckets(BUCKETS_PER_STEP);
         } else {
-            self.make_ready();
+            self.prefault();
         }
-        self.allow(MOVE_AFTER);
+        self.release_reserve(INSERTS_PER_STEP);
     }
 
-    /// Doubles the table; what is in it moves later, except that of the last time, which moves now.
+    /// Doubles the table. Blocks move later; a move that is still under way ends first.
     #[cold]
     #[inline(never)]
-    pub(super) fn grow(&mut self) -> bool {
-        self.move_some(usize::MAX);
+    pub(super) fn double(&mut self) -> bool {
+        self.move_buckets(usize::MAX);
         let buckets = 1usize << (32 - self.shift);
         if self.shift <= 32 - LAST_BITS || !self.region.ensure(bytes_for(2 * buckets)) {
-            self.left = self.left.wrapping_add(RETRY_AFTER);
-            self.limit = self.limit.wrapping_add(RETRY_AFTER);
+            self.inserts_left = self.inserts_left.wrapping_add(INSERTS_PER_RETRY);
+            self.capacity = self.capacity.wrapping_add(INSERTS_PER_RETRY);
             return false;
         }
-        let live = self.limit.wrapping_sub(self.left + self.reserve);
+        let live = self.capacity.wrapping_sub(self.inserts_left + self.reserve);
         self.shift -= 1;
-        self.unmoved = buckets + PROBE;
-        let limit = limit_for(2 * buckets);
-        // More than that can be live, if growth has been refused before.
-        self.limit = if limit > live {
-            limit
+        self.unmoved = buckets + PROBE_LENGTH;
+        let capacity = capacity_for(2 * buckets);
+        // After a refused growth more blocks than that can be live.
+        self.capacity = if capacity > live {
+            capacity
         } else {
-            live + RETRY_AFTER
+            live + INSERTS_PER_RETRY
         };
-        self.left = 0;
-        self.reserve = self.limit - live;
-        // Their list may be needed while the table moves.
+        self.inserts_left = 0;
+        self.reserve = self.capacity - live;
+        // The move may need the waiting list for other blocks.
         self.place_waiting();
-        self.move_some(MOVE_BUCKETS);
-        self.allow(MOVE_AFTER);
+        self.move_buckets(BUCKETS_PER_STEP);
+        self.release_reserve(INSERTS_PER_STEP);
         true
     }
 
-    /// Moves the blocks of some buckets to where they belong since the table doubled. Home `h` became `2h` or `2h + 1`:
-    /// from the end, buckets move up into what has moved already; where they do not, into some that will move once more.
+    /// Moves the blocks of some buckets to their places in the doubled table.
+    ///
+    /// Home `h` became `2h` or `2h + 1`. The move begins at the last bucket, so most blocks go up
+    /// into buckets that have moved. The others go into buckets that will move once more.
     #[cold]
     #[inline(never)]
-    pub(super) fn move_some(&mut self, buckets: usize) {
+    pub(super) fn move_buckets(&mut self, buckets: usize) {
         if self.unmoved == 0 {
             return;
         }
@@ -119,58 +127,62 @@ impl<R: Region> LiveTable<R> {
         let start = end.saturating_sub(buckets);
         for number in (start..end).rev() {
             self.unmoved = number;
-            self.empty_bucket(number);
+            self.move_bucket(number);
         }
         if start == 0 {
             self.place_waiting();
-            self.allow(self.reserve.saturating_sub(self.limit / READY_SHARE));
+            self.release_reserve(self.reserve.saturating_sub(self.capacity / RESERVE_SHARE));
         }
     }
 
-    /// Writes to some more pages of the memory that the table takes when it doubles.
-    fn make_ready(&mut self) {
+    /// Writes to some pages of the memory that the doubled table will take.
+    fn prefault(&mut self) {
         let buckets = 1usize << (32 - self.shift);
         let (now, doubled) = (bytes_for(buckets), bytes_for(2 * buckets));
-        if self.shift <= 32 - LAST_BITS || self.ready >= doubled || !self.region.ensure(doubled) {
+        if self.shift <= 32 - LAST_BITS
+            || self.prefaulted >= doubled
+            || !self.region.ensure(doubled)
+        {
             return;
         }
         let base = self.region.base();
-        self.ready = self.ready.max(now);
-        for _ in 0..READY_PAGES {
-            let page = (base as usize + self.ready).next_multiple_of(PAGE) - base as usize;
+        self.prefaulted = self.prefaulted.max(now);
+        for _ in 0..PAGES_PER_STEP {
+            let page =
+                (base as usize + self.prefaulted).next_multiple_of(HOST_PAGE) - base as usize;
             if page < doubled {
-                // SAFETY: `ensure` has made the region so long, and nothing of it has been used from `now` on: zero it
-                // is and zero it stays.
+                // SAFETY: `ensure` has made the region long enough. Nothing from `now` on is in
+                // use, so it is zero and stays zero.
                 unsafe { base.cast::<u8>().add(page).write_volatile(0) };
             }
-            self.ready = doubled.min(page + 1);
+            self.prefaulted = doubled.min(page + 1);
         }
     }
 
-    /// So many more blocks may come before there is something to do.
-    fn allow(&mut self, blocks: u32) {
-        let more = self.reserve.min(blocks);
-        self.left = self.left.wrapping_add(more);
+    /// Moves up to `inserts` from the reserve to the inserts before the next step.
+    fn release_reserve(&mut self, inserts: u32) {
+        let more = self.reserve.min(inserts);
+        self.inserts_left = self.inserts_left.wrapping_add(more);
         self.reserve -= more;
     }
 
-    pub(super) fn place_waiting(&mut self) {
+    fn place_waiting(&mut self) {
         let waiting = core::mem::take(&mut self.waiting);
         for at in 0..waiting {
-            let Entry { pointer, value } = self.spill().waiting[at % WAITING];
+            let LiveEntry { pointer, value } = self.spill().waiting[at % MAX_WAITING];
             if !self.place(pointer, value) && !self.push_waiting(pointer, value) {
                 self.dropped += 1;
             }
         }
     }
 
-    fn empty_bucket(&mut self, number: usize) {
+    fn move_bucket(&mut self, number: usize) {
         let bucket = self.bucket(number);
         let empty = Bucket {
             keys: Lanes::splat(0),
             values: [0; LANES],
         };
-        // SAFETY: a bucket of the region; the reference ends before another one is made.
+        // SAFETY: a bucket of the region; the reference ends before the next one is made.
         let full = unsafe { core::ptr::replace(bucket, empty) };
         for (pointer, value) in full.keys.values().into_iter().zip(full.values) {
             if pointer != 0 && !self.place(pointer, value) && !self.push_waiting(pointer, value) {

@@ -15,25 +15,25 @@ fn classifier() -> Classifier {
 }
 
 #[test]
-fn the_file_says_whose_code_it_is() {
-    let library = |name: &str| Origin::Library(name.to_owned());
+fn a_function_with_a_file_is_classified_by_the_file() {
+    let library = |name: &str| SourceOrigin::Library(name.to_owned());
     let cases = [
         (
             "cache::insert",
             "plugins/cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::User,
         ),
         (
             "leak_sdk::retain",
             "plugins/sdk/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::Infrastructure,
         ),
         (
             "x::y",
             "plugins/sdk-user/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::User,
         ),
         (
@@ -51,63 +51,63 @@ fn the_file_says_whose_code_it_is() {
         (
             "alloc::vec::Vec<T>::push",
             "library/alloc/src/vec/mod.rs",
-            Origin::Standard,
+            SourceOrigin::Standard,
             FrameKind::Std,
         ),
         (
             "wit_bindgen::rt::run",
             "wit-bindgen-0.61.1/src/lib.rs",
-            Origin::Generated,
+            SourceOrigin::Generated,
             FrameKind::Bindings,
         ),
         (
             "alloc::alloc::exchange_malloc",
             "library/alloc/src/alloc.rs",
-            Origin::Allocator,
+            SourceOrigin::Allocator,
             FrameKind::Allocator,
         ),
-        // A name says more than its file for allocators and generated code.
+        // For allocators and generated code the name decides.
         (
             "<cache::Counting as core::alloc::global::GlobalAlloc>::alloc",
             "plugins/cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::Allocator,
         ),
         (
             "cache::exports::leak_lab::plugin::leak::_export_on_request_cabi",
             "cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::Bindings,
         ),
         (
             "cache::leak_lab::plugin::host::now",
             "cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::Bindings,
         ),
         (
             "cache::_rt::string_lift",
             "cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::Bindings,
         ),
-        // The user's implementation of a generated trait is the user's.
+        // An implementation of a generated trait is the user's code.
         (
             "<cache::Cache as cache::exports::leak_lab::plugin::leak::Guest>::on_request",
             "cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::User,
         ),
         (
             "cache::run::{closure#0}",
             "cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::User,
         ),
         (
             "cache::malloc",
             "cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
             FrameKind::User,
         ),
     ];
@@ -125,7 +125,7 @@ fn the_file_says_whose_code_it_is() {
 }
 
 #[test]
-fn without_a_line_the_name_says_whose_code_it_is() {
+fn a_function_without_a_line_is_classified_by_its_name() {
     let cases = [
         ("malloc", false, FrameKind::Allocator),
         ("dlmalloc", true, FrameKind::Allocator),
@@ -157,7 +157,7 @@ fn without_a_line_the_name_says_whose_code_it_is() {
             FrameKind::Bindings,
         ),
         ("keep_for_ever", false, FrameKind::User),
-        // Beside code with lines, a function without is a runtime that was linked in.
+        // If other code has lines, a function without lines belongs to a linked runtime.
         ("keep_for_ever", true, FrameKind::Std),
     ];
     for (function, has_lines, expected) in cases {

@@ -1,7 +1,7 @@
 use super::*;
 
-fn check(folders: &[&str], options: &SymbolOptions, path: &str, shown: &str, origin: Origin) {
-    let roots = Roots::new(
+fn check(folders: &[&str], options: &SymbolOptions, path: &str, shown: &str, origin: SourceOrigin) {
+    let roots = WorkspaceRoots::new(
         folders
             .iter()
             .map(|folder| (folder.to_string(), "src/lib.rs".to_owned())),
@@ -17,7 +17,7 @@ fn check(folders: &[&str], options: &SymbolOptions, path: &str, shown: &str, ori
 }
 
 #[test]
-fn a_workspace_file_is_shown_relative_to_the_folder_that_the_compiler_ran_in() {
+fn a_workspace_file_is_shown_relative_to_the_compilers_working_directory() {
     let options = SymbolOptions::default();
     let own = ["/home/ann/tally"];
     check(
@@ -25,42 +25,42 @@ fn a_workspace_file_is_shown_relative_to_the_folder_that_the_compiler_ran_in() {
         &options,
         "/home/ann/tally/src/lib.rs",
         "src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
     check(
         &own,
         &options,
         "/home/ann/tally/./a/../src/x.rs",
         "src/x.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
     check(
         &["C:\\Users\\ann\\tally"],
         &options,
         "C:\\Users\\ann\\tally\\src\\lib.rs",
         "src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
-    // A folder whose name only begins alike is another folder.
+    // A folder whose name only has the same prefix is a different folder.
     check(
         &own,
         &options,
         "/home/ann/tally-two/src/lib.rs",
         "tally-two/src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
-    // What is relative already stays.
+    // A relative path stays unchanged.
     check(
         &["."],
         &options,
         "src/lib.rs",
         "src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
 }
 
 #[test]
-fn a_kept_folder_stays_whatever_machine_compiled_it() {
+fn a_kept_folder_is_shown_for_every_machine() {
     let options = SymbolOptions::default().keep_folder("plugins");
     for folder in [
         "/home/ann/leak-lab/plugins",
@@ -73,28 +73,28 @@ fn a_kept_folder_stays_whatever_machine_compiled_it() {
             &options,
             &path,
             "plugins/cache/src/lib.rs",
-            Origin::Workspace,
+            SourceOrigin::Workspace,
         );
     }
-    // The compiler may also have run one folder further up, or further down.
+    // The compiler may also run in the parent folder, or in a subfolder.
     check(
         &["/src"],
         &options,
         "/src/plugins/cache/src/lib.rs",
         "plugins/cache/src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
     check(
         &["/src/plugins/cache"],
         &options,
         "/src/plugins/cache/src/lib.rs",
         "plugins/cache/src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
 }
 
 #[test]
-fn several_workspaces_keep_their_names_apart() {
+fn several_workspaces_are_distinguished_by_their_names() {
     let options = SymbolOptions::default();
     let folders = [
         "/home/ann/tally",
@@ -106,19 +106,19 @@ fn several_workspaces_keep_their_names_apart() {
         &options,
         "/home/ann/tally/inner/src/lib.rs",
         "tally/inner/src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
     check(
         &folders,
         &options,
         "/opt/shared/ledger/src/lib.rs",
         "ledger/src/lib.rs",
-        Origin::Workspace,
+        SourceOrigin::Workspace,
     );
 }
 
 #[test]
-fn libraries_lose_the_package_managers_folders() {
+fn the_folders_of_the_package_manager_are_removed() {
     let options = SymbolOptions::default();
     let cases = [
         (
@@ -153,7 +153,7 @@ fn libraries_lose_the_package_managers_folders() {
             &options,
             path,
             shown,
-            Origin::Library(name.to_owned()),
+            SourceOrigin::Library(name.to_owned()),
         );
     }
     let generated = "/h/.cargo/registry/src/index-19/wit-bindgen-0.61.1/src/rt/mod.rs";
@@ -162,55 +162,55 @@ fn libraries_lose_the_package_managers_folders() {
         &options,
         generated,
         "wit-bindgen-0.61.1/src/rt/mod.rs",
-        Origin::Generated,
+        SourceOrigin::Generated,
     );
     check(
         &[],
         &options,
         "/t/release/build/tally-0a1b/out/wire.rs",
         "tally/out/wire.rs",
-        Origin::Generated,
+        SourceOrigin::Generated,
     );
 }
 
 #[test]
-fn standard_libraries_and_allocators_are_known_by_their_folders() {
+fn standard_libraries_and_allocators_are_recognised_by_their_folders() {
     let options = SymbolOptions::default();
     let cases = [
         (
             "/rustc/59807616e1/library/alloc/src/vec/mod.rs",
             "library/alloc/src/vec/mod.rs",
-            Origin::Standard,
+            SourceOrigin::Standard,
         ),
         (
             "/rustc/59807616e1/library/alloc/src/alloc.rs",
             "library/alloc/src/alloc.rs",
-            Origin::Allocator,
+            SourceOrigin::Allocator,
         ),
         (
             "/h/.rustup/toolchains/stable/lib/rustlib/src/rust/library/core/src/fmt/mod.rs",
             "library/core/src/fmt/mod.rs",
-            Origin::Standard,
+            SourceOrigin::Standard,
         ),
         (
             "/rust/deps/hashbrown-0.16.0/src/raw.rs",
             "hashbrown-0.16.0/src/raw.rs",
-            Origin::Standard,
+            SourceOrigin::Standard,
         ),
         (
             "/rust/deps/dlmalloc-0.2.10/src/dlmalloc.rs",
             "dlmalloc-0.2.10/src/dlmalloc.rs",
-            Origin::Allocator,
+            SourceOrigin::Allocator,
         ),
         (
             "/build/wasi-libc-0.0/libc-top-half/musl/src/string/strdup.c",
             "libc-top-half/musl/src/string/strdup.c",
-            Origin::Standard,
+            SourceOrigin::Standard,
         ),
         (
             "/build/wasi-libc/dlmalloc/src/malloc.c",
             "wasi-libc/dlmalloc/src/malloc.c",
-            Origin::Allocator,
+            SourceOrigin::Allocator,
         ),
     ];
     for (path, shown, origin) in cases {
@@ -219,7 +219,7 @@ fn standard_libraries_and_allocators_are_known_by_their_folders() {
 }
 
 #[test]
-fn a_workspace_is_what_is_in_no_library() {
+fn code_outside_of_all_libraries_is_a_workspace() {
     let cases = [
         (
             &[("/home/ann/tally", "src/lib.rs/@/tally.0a1b-cgu.0")][..],
@@ -247,7 +247,7 @@ fn a_workspace_is_what_is_in_no_library() {
         (&[], false),
     ];
     for (units, expected) in cases {
-        let roots = Roots::new(
+        let roots = WorkspaceRoots::new(
             units
                 .iter()
                 .map(|(folder, file)| (folder.to_string(), file.to_string())),

@@ -1,5 +1,6 @@
-//! For a host that it is preloaded into, the wall clock is as many seconds ahead as the first eight bytes of the file
-//! `CLOCK_AHEAD` say, at every moment. The monotonic clock is as it is. Compiled by the test beside it.
+//! A library to preload into the host. It adds an offset in seconds to the wall clock. The first
+//! eight bytes of the file that `CLOCK_OFFSET` names hold the offset, and may change at any time.
+//! The monotonic clock is unchanged. `clock.rs` compiles this file.
 
 use std::env;
 use std::ffi::{c_int, c_long, c_void};
@@ -36,11 +37,12 @@ pub struct Timespec {
     nanoseconds: c_long,
 }
 
-fn ahead() -> i64 {
+/// The current offset in seconds.
+fn offset() -> i64 {
     static MAPPED: OnceLock<usize> = OnceLock::new();
     let address = *MAPPED.get_or_init(|| {
-        let file = File::open(env::var_os("CLOCK_AHEAD").unwrap()).unwrap();
-        // SAFETY: a new mapping of a file, whose first page is there.
+        let file = File::open(env::var_os("CLOCK_OFFSET").unwrap()).unwrap();
+        // SAFETY: a new mapping of a file that has at least the mapped eight bytes.
         unsafe {
             mmap(
                 ptr::null_mut(),
@@ -52,21 +54,21 @@ fn ahead() -> i64 {
             ) as usize
         }
     });
-    // SAFETY: mapped for good, and aligned to a page.
+    // SAFETY: never unmapped, and aligned to a page.
     unsafe { (*(address as *const AtomicI64)).load(Ordering::Relaxed) }
 }
 
-/// As in C.
+/// Replaces the function of the C library.
 ///
 /// # Safety
-/// `time` is valid.
+/// `time` is valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `time` is valid.
     unsafe {
         let result = syscall(CLOCK_GETTIME, c_long::from(clock), time) as c_int;
         if result == 0 && clock == CLOCK_REALTIME {
-            (*time).seconds += ahead();
+            (*time).seconds += offset();
         }
         result
     }

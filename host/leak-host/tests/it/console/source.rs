@@ -1,4 +1,4 @@
-//! The source view: the lines that a heap names, and never another file.
+//! The source view: it shows the lines that a heap profile names, and never another file.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ async fn source(lab: &Lab, plugin: &str, location: &str) -> Answer {
     Answer::of(lab.request(Method::GET, &path)).await
 }
 
-/// The line of the cache that holds most.
+/// The largest line of the cache, after 20 requests.
 async fn leaking_line(lab: &Lab) -> String {
     lab.enable("cache").await;
     lab.traffic(20).await;
@@ -26,17 +26,19 @@ async fn leaking_line(lab: &Lab) -> String {
         .to_owned()
 }
 
+/// The root of the repository.
 fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+async fn with_source_root() -> Lab {
+    let lab = Lab::with(&LAB).args(["--source-root", checkout().to_str().unwrap()]);
+    lab.start().await
+}
+
 #[tokio::test]
-async fn the_line_that_leaks_is_shown_with_what_is_around_it() {
-    let lab = Lab::with(&LAB)
-        .arg("--source-root")
-        .arg(checkout().to_str().unwrap())
-        .start()
-        .await;
+async fn the_leaking_line_is_shown_with_12_lines_before_and_after() {
+    let lab = with_source_root().await;
     let location = leaking_line(&lab).await;
     let answer = source(&lab, "cache", &location).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -52,7 +54,7 @@ async fn the_line_that_leaks_is_shown_with_what_is_around_it() {
     for (index, shown) in lines.iter().enumerate() {
         assert_eq!(shown, text.lines().nth(first - 1 + index).unwrap());
     }
-    // A frame of the call stack that is the SDK's is named too.
+    // The SDK's frames of the call stack are shown, too.
     let traces = lab
         .get("/admin/memory/snapshot?plugin=cache&group_by=trace")
         .await;
@@ -68,11 +70,7 @@ async fn the_line_that_leaks_is_shown_with_what_is_around_it() {
 
 #[tokio::test]
 async fn no_other_file_is_ever_shown() {
-    let lab = Lab::with(&LAB)
-        .arg("--source-root")
-        .arg(checkout().to_str().unwrap())
-        .start()
-        .await;
+    let lab = with_source_root().await;
     let location = leaking_line(&lab).await;
     let absolute = checkout().canonicalize().unwrap().join("Cargo.toml");
     for other in [
@@ -94,12 +92,12 @@ async fn no_other_file_is_ever_shown() {
         assert_eq!(answer.status, 404, "{other}: {}", answer.text);
         assert_eq!(answer.error_code(other), "unknown_source");
     }
-    // The right line, asked of a plugin whose heap does not name it.
+    // The leaking line, requested for a plugin whose heap does not name it.
     assert_eq!(source(&lab, "history", &location).await.status, 404);
 }
 
 #[tokio::test]
-async fn a_host_without_sources_says_how_to_give_it_some() {
+async fn a_host_without_source_root_names_the_option() {
     let lab = Lab::with(&LAB).start().await;
     let location = leaking_line(&lab).await;
     let answer = source(&lab, "cache", &location).await;

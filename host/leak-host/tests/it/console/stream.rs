@@ -1,18 +1,18 @@
-//! The stream of an open page: its frames, its bounds, and what it costs when nobody looks.
+//! The event stream of an open page: its updates and its bounds.
 
 use std::time::Duration;
 
 use reqwest::{Method, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::components::{LAB, renamed};
-use crate::lab::{Answer, Lab, number};
+use crate::lab::{Answer, Lab, number, wait_until};
 
-/// On a machine with other things to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout for one event, and for the end of the stream, on a busy machine.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An open page, as the host sees it.
+/// The event stream of one page.
 struct Page {
     response: Response,
     text: String,
@@ -35,7 +35,7 @@ impl Page {
         }
     }
 
-    /// The next event's lines, or none when the stream has ended.
+    /// The lines of the next event. None if the stream has ended.
     async fn event(&mut self) -> Option<Vec<String>> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -43,17 +43,18 @@ impl Page {
                 self.text = rest.to_owned();
                 return Some(lines);
             }
-            let chunk = timeout(PATIENCE, self.response.chunk())
+            let chunk = timeout(EVENT_TIMEOUT, self.response.chunk())
                 .await
-                .expect("a chunk in time");
-            self.text += std::str::from_utf8(&chunk.ok()??).expect("text");
+                .expect("the next event is in time");
+            self.text += std::str::from_utf8(&chunk.ok()??).expect("the stream is UTF-8");
         }
     }
 
-    async fn frame(&mut self) -> Value {
-        let event = self.event().await.expect("an event");
+    /// The next update of the page.
+    async fn update(&mut self) -> Value {
+        let event = self.event().await.expect("the stream continues");
         let [name, id, data] = event.as_slice() else {
-            panic!("three lines: {event:?}");
+            panic!("not three lines: {event:?}");
         };
         assert_eq!(name, "event: update");
         assert!(
@@ -65,37 +66,37 @@ impl Page {
 }
 
 #[tokio::test]
-async fn a_page_gets_what_the_admin_api_says_and_the_charts() {
+async fn an_update_has_the_readings_of_the_admin_api_and_the_charts() {
     let lab = Lab::with(&LAB).start().await;
     let mut page = Page::open(&lab, "?window=1m&wide=false").await;
-    let first = page.frame().await;
+    let first = page.update().await;
     assert!(
         first["charts"]["plugins"].as_object().unwrap().is_empty(),
-        "nothing has happened"
+        "no chart before the first request"
     );
     lab.enable("cache").await;
     lab.traffic(20).await;
-    let frame = loop {
-        let frame = page.frame().await;
-        if number(&frame, "/leaks/cache/count") == 20.0
-            && frame["charts"]["plugins"]["cache"].is_string()
+    let update = loop {
+        let update = page.update().await;
+        if number(&update, "/leaks/cache/count") == 20.0
+            && update["charts"]["plugins"]["cache"].is_string()
         {
-            break frame;
+            break update;
         }
     };
-    assert_eq!(number(&frame, "/requests"), 20.0);
-    let chart = frame["charts"]["plugins"]["cache"].as_str().unwrap();
+    assert_eq!(number(&update, "/requests"), 20.0);
+    let chart = update["charts"]["plugins"]["cache"].as_str().unwrap();
     assert!(
         chart.starts_with("<svg") && chart.contains("aria-label=\"cache, last 60 s"),
         "{chart}"
     );
     for picture in ["process", "ledger"] {
         assert!(
-            frame["charts"][picture].as_str().unwrap().contains("MiB"),
+            update["charts"][picture].as_str().unwrap().contains("MiB"),
             "{picture}"
         );
     }
-    let kinds: Vec<&str> = frame["events"]
+    let kinds: Vec<&str> = update["events"]
         .as_array()
         .unwrap()
         .iter()
@@ -106,7 +107,7 @@ async fn a_page_gets_what_the_admin_api_says_and_the_charts() {
         kinds.contains(&"enabled") && kinds.contains(&"loaded"),
         "{kinds:?}"
     );
-    let ledger = frame["ledger"].as_object().unwrap();
+    let ledger = update["ledger"].as_object().unwrap();
     let parts = ledger
         .iter()
         .filter(|(name, _)| name.ends_with("_bytes") && *name != "rss_bytes");
@@ -119,24 +120,24 @@ async fn a_page_gets_what_the_admin_api_says_and_the_charts() {
 }
 
 #[tokio::test]
-async fn plugins_that_say_they_hold_more_than_there_is_break_nothing() {
-    let liars = ["fixture-misreports", "fixture-overstates"];
-    let lab = Lab::with(&liars[..1])
-        .file("other.wasm", &renamed(liars[0], liars[1]))
+async fn a_plugin_that_reports_impossible_sizes_breaks_no_view() {
+    let plugins = ["fixture-misreports", "fixture-overstates"];
+    let lab = Lab::with(&plugins[..1])
+        .file("other.wasm", &renamed(plugins[0], plugins[1]))
         .start()
         .await;
-    for liar in liars {
-        let says = serde_json::json!({"enabled": true, "says": "underflow"});
-        lab.post(&format!("/admin/leaks/{liar}"), says).await;
+    for plugin in plugins {
+        let settings = json!({"enabled": true, "says": "underflow"});
+        lab.configure(plugin, settings).await;
     }
     let mut page = Page::open(&lab, "?window=1m&wide=false").await;
     lab.traffic(3).await;
-    for liar in liars {
+    for plugin in plugins {
         loop {
-            let frame = page.frame().await;
-            let bytes = frame.to_string().len();
+            let update = page.update().await;
+            let bytes = update.to_string().len();
             assert!(bytes < 1 << 20, "{bytes} bytes");
-            let chart = frame["charts"]["plugins"][liar].as_str();
+            let chart = update["charts"]["plugins"][plugin].as_str();
             if chart.is_some_and(|chart| chart.contains("PiB")) {
                 break;
             }
@@ -145,7 +146,7 @@ async fn plugins_that_say_they_hold_more_than_there_is_break_nothing() {
     for path in ["/admin/memory", "/admin/memory/diff", "/admin/leaks/status"] {
         lab.get(path).await;
     }
-    let cleared = lab.post("/admin/leaks/clear", serde_json::json!({})).await;
+    let cleared = lab.clear("all").await;
     assert_eq!(
         number(&cleared, "/total_removed"),
         2.0 * 2_f64.powi(53),
@@ -155,28 +156,20 @@ async fn plugins_that_say_they_hold_more_than_there_is_break_nothing() {
 }
 
 #[tokio::test]
-async fn what_happens_to_a_plugin_is_told() {
+async fn an_update_lists_the_events_of_each_plugin() {
     let lab = Lab::with(&LAB).start().await;
-    lab.post(
-        "/admin/leaks/history",
-        serde_json::json!({"enabled": true, "memory_limit_mb": 2}),
-    )
-    .await;
+    let settings = json!({"enabled": true, "memory_limit_mb": 2});
+    lab.configure("history", settings).await;
     while lab.leak("history").await["state"] == "running" {
         lab.traffic(20).await;
     }
-    lab.post("/admin/leaks/history/reset", serde_json::json!({}))
-        .await;
+    lab.reset("history").await;
     lab.enable("listeners").await;
     lab.traffic(1).await;
-    lab.post(
-        "/admin/leaks/clear",
-        serde_json::json!({"leak_type": "listeners"}),
-    )
-    .await;
+    lab.clear("listeners").await;
     lab.disable("listeners").await;
-    let frame = Page::open(&lab, "").await.frame().await;
-    let events = frame["events"].as_array().unwrap();
+    let update = Page::open(&lab, "").await.update().await;
+    let events = update["events"].as_array().unwrap();
     let of = |plugin: &str| -> Vec<&str> {
         let of = events
             .iter()
@@ -204,43 +197,35 @@ async fn what_happens_to_a_plugin_is_told() {
 }
 
 #[tokio::test]
-async fn pages_are_bounded_and_one_that_closes_makes_room() {
+async fn at_most_64_pages_are_open_and_a_closed_page_makes_room() {
     let lab = Lab::with(&[]).start().await;
     let mut pages = Vec::new();
     for _ in 0..64 {
         pages.push(Page::open(&lab, "").await);
     }
-    let more = Answer::of(lab.request(Method::GET, "/console/events")).await;
-    assert_eq!(more.status, 429);
-    assert_eq!(more.error_code("one more"), "too_many_pages");
+    let refused = Answer::of(lab.request(Method::GET, "/console/events")).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.error_code("page 65"), "too_many_pages");
     for page in &mut pages {
-        page.frame().await;
+        page.update().await;
     }
     pages.clear();
-    let opened = async {
-        // The host learns at the next frame that a page has gone.
-        while lab
-            .request(Method::GET, "/console/events")
-            .send()
-            .await
-            .unwrap()
-            .status()
-            != 200
-        {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(PATIENCE, opened).await.expect("room again");
+    // The host notices a closed page when it sends the next update.
+    wait_until("a new page opens", EVENT_TIMEOUT, async || {
+        let page = lab.request(Method::GET, "/console/events").send().await;
+        page.unwrap().status() == 200
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn the_end_of_the_host_ends_the_stream() {
+async fn sigterm_ends_the_stream() {
     let mut lab = Lab::with(&LAB).start().await;
     let mut page = Page::open(&lab, "").await;
-    page.frame().await;
+    page.update().await;
     lab.signal("TERM");
     while page.event().await.is_some() {}
-    assert!(lab.ends_within(PATIENCE).await.success());
+    assert!(lab.exits_within(EVENT_TIMEOUT).await.success());
     assert!(
         !lab.output().contains("connections still open"),
         "{}",

@@ -1,4 +1,4 @@
-//! Instrumented and compiled plugins are kept on disk; what is damaged there is made anew.
+//! The cache of instrumented and compiled plugins on disk. The host compiles a damaged entry again.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,9 @@ use super::payloads_gained;
 use crate::components::LAB;
 use crate::lab::{Lab, number};
 
+/// Starts a lab with its cache in this folder.
 async fn start(components: &[&str], cache: &Path) -> Lab {
-    let lab = Lab::with(components)
-        .arg("--cache")
-        .arg(cache.to_str().unwrap());
+    let lab = Lab::with(components).args(["--cache", cache.to_str().unwrap()]);
     lab.start().await
 }
 
@@ -24,7 +23,8 @@ async fn plugins(lab: &Lab) -> Vec<Value> {
         .clone()
 }
 
-/// The plugin leaks and its books say where: machine code, offset map and symbols are right.
+/// Asserts that the cache leaks and that its heap profile names the line. This holds only if the
+/// machine code, the offset map and the symbols are correct.
 async fn assert_works(lab: &Lab) {
     lab.enable("cache").await;
     lab.get("/admin/memory/diff").await;
@@ -66,11 +66,11 @@ fn damage(folder: &Path, extension: &str) {
             damaged += 1;
         }
     }
-    assert!(damaged > 0, "there are files *.{extension}");
+    assert!(damaged > 0, "the cache contains *.{extension}");
 }
 
 #[tokio::test]
-async fn a_damaged_entry_is_made_anew() {
+async fn a_damaged_entry_is_compiled_again() {
     let folder = tempfile::tempdir().unwrap();
     drop(start(&["cache"], folder.path()).await);
     for kinds in [["cwasm", "side"].as_slice(), &["side"], &["sums"]] {
@@ -85,20 +85,22 @@ async fn a_damaged_entry_is_made_anew() {
         assert_eq!(
             plugins(&lab).await[0]["cached"],
             json!(true),
-            "{kinds:?}: kept again"
+            "{kinds:?}: cached again"
         );
         assert_works(&lab).await;
     }
-    // The component itself is kept for its symbols; the file that it was loaded from is there as well.
+    // The cached component is the source of the symbols. If it is damaged, the host reads the file
+    // that it loaded the plugin from.
     damage(folder.path(), "wasm");
     assert_works(&start(&["cache"], folder.path()).await).await;
 }
 
-/// A folder on a file system of its own that is as good as full; none where this user may not mount one.
-fn full_disk(within: &Path) -> Option<Vec<String>> {
+/// A command that mounts a file system of 16 KiB on `folder` and then executes its arguments. None
+/// if this user cannot mount a file system.
+fn with_full_disk(folder: &Path) -> Option<Vec<String>> {
     let mount = format!(
         "mount -t tmpfs -o size=16k tmpfs '{}' && exec \"$0\" \"$@\"",
-        within.display()
+        folder.display()
     );
     let command = [
         "unshare",
@@ -118,16 +120,15 @@ fn full_disk(within: &Path) -> Option<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_full_disk_costs_compilations_and_nothing_else() {
+async fn with_a_full_disk_the_host_works_and_compiles_every_time() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(on_full_disk) = full_disk(folder.path()) else {
-        println!("skipped: no file system can be mounted here");
+    let Some(wrapper) = with_full_disk(folder.path()) else {
+        println!("skipped: this user cannot mount a file system");
         return;
     };
     let lab = Lab::with(&["cache"])
-        .arg("--cache")
-        .arg(folder.path().to_str().unwrap())
-        .within(on_full_disk)
+        .args(["--cache", folder.path().to_str().unwrap()])
+        .wrapper(wrapper)
         .start()
         .await;
     assert_works(&lab).await;
@@ -137,7 +138,7 @@ async fn a_full_disk_costs_compilations_and_nothing_else() {
         "{}",
         lab.output()
     );
-    // Another version is compiled as well.
+    // A reload compiles the plugin again.
     let reloaded = lab.post("/admin/plugins/cache/reload", json!({})).await;
     assert_eq!(reloaded["cached"], json!(false), "{reloaded}");
 }

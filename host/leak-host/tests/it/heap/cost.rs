@@ -1,4 +1,4 @@
-//! What looking costs: the observer is not to be seen in what is observed.
+//! The cost of reading the heap profile. A reader must not change the readings.
 
 use std::time::Instant;
 
@@ -7,19 +7,19 @@ use serde_json::json;
 use crate::components::LAB;
 use crate::lab::{Lab, MIB, number};
 
-/// What is resident, and what of it looking may take by the host's own account: what it knows of the
-/// plugins, and the pages of its own program that it had not needed before. Of one moment both, since the
-/// host goes on learning between two answers.
-async fn resident_and_accounted(lab: &Lab) -> (f64, f64) {
+/// Resident bytes, and the part of them that the ledger explains and that reading may add: symbols
+/// and histories of the plugins, and pages of the host's own program that it had not used before.
+/// Both numbers are from one answer, since the host reads more symbols between two answers.
+async fn resident_and_explained(lab: &Lab) -> (f64, f64) {
     let memory = lab.get("/admin/memory").await;
-    let accounted = ["symbols", "history", "code"]
+    let explained = ["symbols", "history", "code"]
         .iter()
         .map(|part| number(&memory, &format!("/ledger/{part}_bytes")))
         .sum();
-    (number(&memory, "/ledger/rss_bytes"), accounted)
+    (number(&memory, "/ledger/rss_bytes"), explained)
 }
 
-async fn look(lab: &Lab, times: usize) {
+async fn read_profile(lab: &Lab, times: usize) {
     for _ in 0..times {
         lab.get("/admin/memory/snapshot").await;
         lab.get("/admin/memory/diff").await;
@@ -28,39 +28,37 @@ async fn look(lab: &Lab, times: usize) {
 }
 
 #[tokio::test]
-async fn looking_does_not_grow_what_is_looked_at() {
+async fn reading_the_profile_adds_only_memory_that_the_ledger_explains() {
     let lab = Lab::with(&LAB).start().await;
     lab.traffic(200).await;
-    let (resident, known) = resident_and_accounted(&lab).await;
-    look(&lab, 1).await;
-    let (once, most) = resident_and_accounted(&lab).await;
-    look(&lab, 199).await;
-    let (at_last, accounted) = resident_and_accounted(&lab).await;
-    // What is forgotten again after some seconds stays with the allocator.
-    let (grown, learned) = (at_last - resident, accounted.max(most) - known);
+    let (resident_before, explained_before) = resident_and_explained(&lab).await;
+    read_profile(&lab, 1).await;
+    let (resident_once, explained_once) = resident_and_explained(&lab).await;
+    read_profile(&lab, 199).await;
+    let (resident, explained) = resident_and_explained(&lab).await;
+    let grown = resident - resident_before;
+    // The host frees some of this memory after a few seconds, but the allocator keeps the pages.
+    let explained = explained.max(explained_once) - explained_before;
     println!(
-        "200 looks: RSS grew by {:.2} MiB, {:.2} MiB of it accounted for, {:.2} MiB since the first",
+        "200 reads: RSS grew by {:.2} MiB, {:.2} MiB of it explained, {:.2} MiB since the first",
         grown / MIB,
-        learned / MIB,
-        (at_last - once) / MIB
+        explained / MIB,
+        (resident - resident_once) / MIB
     );
-    assert!(learned > 0.0, "symbols were read and are accounted for");
+    assert!(explained > 0.0, "the ledger contains the symbols");
     assert!(
-        grown <= learned + 2.0 * MIB,
-        "{grown} bytes of growth, {learned} bytes explained"
+        grown <= explained + 2.0 * MIB,
+        "{grown} bytes of growth, {explained} bytes explained"
     );
 }
 
-/// The profiler's tables are neither the plugin's memory nor do they count against its limit.
+/// The heap tables are not part of the plugin's memory and do not count against its limit.
 #[tokio::test]
-async fn the_profiler_takes_nothing_from_the_plugin() {
-    let mut seen = Vec::new();
+async fn the_heap_tables_use_no_memory_of_the_plugin() {
+    let mut readings = Vec::new();
     for profile in ["exact", "off"] {
-        let lab = Lab::with(&LAB)
-            .arg("--heap-profile")
-            .arg(profile)
-            .start()
-            .await;
+        let lab = Lab::with(&LAB).args(["--heap-profile", profile]);
+        let lab = lab.start().await;
         for leak in LAB {
             lab.enable(leak).await;
         }
@@ -75,20 +73,20 @@ async fn the_profiler_takes_nothing_from_the_plugin() {
             let profiler = number(plugin, "/profiler_bytes");
             assert_eq!(profiler > 0.0, profile == "exact", "{leak}: {plugin}");
         }
-        lab.post("/admin/leaks/cache/reset", json!({})).await;
+        lab.reset("cache").await;
         let limit = json!({"memory_limit_mb": 4, "payload_bytes": 16384});
-        lab.post("/admin/leaks/cache", limit).await;
+        lab.configure("cache", limit).await;
         let mut requests = 0.0;
         while lab.leak("cache").await["state"] == json!("running") {
             lab.data().await;
             requests += 1.0;
-            assert!(requests < 1000.0, "the limit is enforced");
+            assert!(requests < 1000.0, "the host enforces the limit");
         }
         sizes.push(requests);
         sizes.push(number(&lab.leak("cache").await, "/linear_memory_bytes"));
-        seen.push(sizes);
+        readings.push(sizes);
     }
-    assert_eq!(seen[0], seen[1], "exact and off");
+    assert_eq!(readings[0], readings[1], "exact and off");
 }
 
 #[tokio::test]
@@ -107,7 +105,7 @@ async fn a_snapshot_is_quick_once_the_symbols_are_known() {
         assert!(number(&snapshot, "/total_traced_bytes") > 0.0);
     }
     took.sort_unstable();
-    // A figure to read, not to fail on: the machine may have other things to do.
+    // Only printed: on a busy machine an assertion would fail.
     println!(
         "GET /admin/memory/snapshot: median {:?}, worst {:?}",
         took[25], took[49]

@@ -1,4 +1,4 @@
-//! Exercise 4 of the lab, as its text goes, and that its numbers add up.
+//! Exercise 4, step by step, and the sums of its numbers.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{ALL_LINES, at, cache_payload_line, rows, sum};
 use crate::components::LAB;
 use crate::lab::{Lab, MIB, assert_close, number};
 
-/// What one entry of the cache is said to retain.
+/// The default `payload_bytes` of the cache.
 const PAYLOAD_BYTES: f64 = 5.0 * 1024.0;
 
 #[tokio::test]
@@ -34,9 +34,9 @@ async fn exercise_4_the_diff_points_at_the_line_that_leaks() {
     assert!(function.contains("on_request"), "{function}");
     assert_eq!(top["count_diff"], json!(200), "{top}");
     let grown = number(top, "/size_diff_kb") * 1024.0;
-    assert_close("the top line", grown, 200.0 * PAYLOAD_BYTES, 0.05);
+    assert_close("growth of the top line", grown, 200.0 * PAYLOAD_BYTES, 0.05);
     assert_close(
-        "all of the line",
+        "size of the top line",
         number(top, "/current_size_kb") * 1024.0,
         300.0 * PAYLOAD_BYTES,
         0.05,
@@ -63,11 +63,11 @@ async fn exercise_4_the_diff_points_at_the_line_that_leaks() {
         assert_eq!(
             number(&diff["plugins"][idle], "/heap_live_diff_bytes"),
             0.0,
-            "{idle} is off"
+            "{idle} is disabled"
         );
     }
 
-    // It has become the baseline, and nothing has happened since.
+    // The second diff is the baseline of the third, and there was no request since.
     let third = lab.get("/admin/memory/diff").await;
     assert_eq!(third["growing_allocations"], json!([]), "{third}");
     assert_eq!(third["shrinking_allocations"], json!([]), "{third}");
@@ -76,7 +76,7 @@ async fn exercise_4_the_diff_points_at_the_line_that_leaks() {
 }
 
 #[tokio::test]
-async fn exercise_4_the_snapshot_names_the_lines_that_hold_most() {
+async fn exercise_4_the_snapshot_names_the_largest_lines() {
     let lab = Lab::with(&LAB).start().await;
     lab.enable("cache").await;
     lab.traffic(200).await;
@@ -113,13 +113,13 @@ async fn exercise_4_the_snapshot_names_the_lines_that_hold_most() {
     assert_eq!(top["attribution"], json!("exact"), "{top}");
     let rows = rows(&top, "top_allocations");
     assert!(rows.len() <= 10);
-    let first = at(rows, &cache_payload_line()).expect("the leaking line is among them");
-    assert_eq!(first, &rows[0], "and on top");
+    let first = at(rows, &cache_payload_line()).expect("the leaking line is listed");
+    assert_eq!(first, &rows[0], "the leaking line is the largest");
     assert_eq!(first["count"], json!(200));
 }
 
 #[tokio::test]
-async fn every_way_to_sum_up_gives_the_same() {
+async fn every_view_has_the_same_total() {
     let lab = Lab::with(&LAB).start().await;
     for leak in LAB {
         lab.enable(leak).await;
@@ -133,7 +133,7 @@ async fn every_way_to_sum_up_gives_the_same() {
         .iter()
         .map(|leak| number(&memory, &format!("/plugins/{leak}/heap_live_bytes")))
         .sum();
-    assert_eq!(total, live, "the plugins' live bytes");
+    assert_eq!(total, live, "live bytes of all plugins");
     assert_eq!(total, number(&memory, "/heap/current_bytes"));
     let objects: f64 = LAB
         .iter()
@@ -158,8 +158,8 @@ async fn every_way_to_sum_up_gives_the_same() {
             (&json!(0), &json!(0))
         );
 
-        // Three measures of one thing: what the pattern counts, what its allocator handed out, and
-        // the memory that holds it.
+        // Three measures of the same memory: the bytes that the pattern counts, the bytes that its
+        // allocator has allocated, and the linear memory that contains them.
         let memory = &memory["plugins"][leak];
         let live = number(memory, "/heap_live_bytes");
         assert_close(leak, live, number(memory, "/retained_bytes"), 0.01);

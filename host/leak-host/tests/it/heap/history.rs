@@ -1,4 +1,4 @@
-//! Live bytes by line over time, from the host's own readings.
+//! Live bytes by line over time, from the readings of the host's sampler.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,6 +8,7 @@ use super::{cache_payload_line, rows};
 use crate::components::LAB;
 use crate::lab::{Lab, number};
 
+/// Unix time in seconds and live bytes of each point.
 fn points(series: &Value) -> Vec<(f64, f64)> {
     rows(series, "points")
         .iter()
@@ -15,27 +16,26 @@ fn points(series: &Value) -> Vec<(f64, f64)> {
         .collect()
 }
 
+fn unix_seconds() -> f64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.unwrap().as_secs_f64()
+}
+
 #[tokio::test]
-async fn history_shows_how_each_line_grew() {
+async fn the_history_shows_the_growth_of_each_line() {
     let lab = Lab::with(&LAB).start().await;
     for leak in LAB {
         lab.enable(leak).await;
     }
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs_f64();
+    let started = unix_seconds();
     for _ in 0..5 {
         lab.traffic(40).await;
         tokio::time::sleep(Duration::from_millis(1000)).await;
     }
-    // The last reading is one of a lab that rests.
+    // After a pause the last reading is later than the last request.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let history = lab.get("/admin/memory/history").await;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs_f64();
+    let now = unix_seconds();
 
     let window = number(&history, "/window_seconds");
     assert!((3.0..=900.0).contains(&window), "{window}");
@@ -46,38 +46,38 @@ async fn history_shows_how_each_line_grew() {
             .iter()
             .filter(|series| series["plugin"] == json!(leak))
             .collect();
-        assert!(of_plugin.len() <= 11, "ten lines and the others");
-        let mut last = 0.0;
+        assert!(of_plugin.len() <= 11, "ten lines and `other`");
+        let mut last_total = 0.0;
         for series in &of_plugin {
             let points = points(series);
-            assert!(points.len() >= 4, "one a second: {series}");
+            assert!(points.len() >= 4, "one point a second: {series}");
             assert!(points.len() <= 300, "{}", points.len());
             assert!(
                 points.is_sorted_by(|a, b| a.0 < b.0),
-                "time goes on: {points:?}"
+                "points are in the order of time: {points:?}"
             );
             assert!(points[0].0 > started - 5.0, "{points:?} {started}");
-            last += points.last().unwrap().1;
+            last_total += points.last().unwrap().1;
             assert!(points.last().unwrap().0 <= now + 0.1, "{points:?} {now}");
         }
         assert_eq!(
-            last,
+            last_total,
             number(&memory, &format!("/plugins/{leak}/heap_live_bytes")),
-            "{leak}: the last points are all that is live"
+            "{leak}: the sum of the last points"
         );
-        let others = of_plugin
+        let other = of_plugin
             .iter()
             .filter(|series| series["location"] == json!("other"));
-        assert_eq!(others.count(), 1, "{leak}");
+        assert_eq!(other.count(), 1, "{leak}");
     }
     let line = rows(&history, "series")
         .iter()
         .find(|series| series["location"] == json!(cache_payload_line()))
-        .expect("the line that leaks has a series");
+        .expect("the leaking line has a series");
     let points = points(line);
     assert!(
         points.is_sorted_by(|a, b| a.1 <= b.1),
-        "it only grows: {points:?}"
+        "the line only grows: {points:?}"
     );
     assert!(points.last().unwrap().1 >= 200.0 * 4500.0, "{points:?}");
 

@@ -1,4 +1,4 @@
-//! The heaps as a scraper sees them.
+//! The heap profile in the metrics.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::lab::{Lab, number};
 use crate::metrics::scrape::Scrape;
 
 #[tokio::test]
-async fn metrics_say_what_the_api_says() {
+async fn heap_metrics_equal_the_answers_of_the_api() {
     let lab = Lab::with(&LAB).start().await;
     for leak in ["cache", "history"] {
         lab.enable(leak).await;
     }
-    // The first reading of the history is one without leaks.
+    // The first reading of the history is from before the first leak.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let before = lab.get("/admin/memory").await;
     lab.traffic(300).await;
@@ -34,7 +34,7 @@ async fn metrics_say_what_the_api_says() {
         );
         assert!(of("leak_plugin_profiler_bytes") > 0.0);
         assert_eq!(of("leak_plugin_attribution_overflow_total"), 0.0, "{leak}");
-        // What the calls left behind, one by one, is what there is more of.
+        // The live bytes that the single calls left behind add up to the growth.
         let calls = if leak == "listeners" { 0.0 } else { 300.0 };
         assert_eq!(
             of("leak_plugin_invocation_live_bytes_count"),

@@ -1,4 +1,4 @@
-//! The same heaps for other tools: a pprof profile and a flame graph.
+//! The heap profile for other tools: a pprof profile and a flame graph.
 
 mod proto;
 
@@ -13,7 +13,7 @@ use super::{ALL_LINES, cache_payload_line, sum};
 use crate::components::LAB;
 use crate::lab::{Answer, Lab, number};
 
-/// A profile as a tool would read it.
+/// A decoded pprof profile.
 pub(super) struct Profile(proto::Profile);
 
 impl Profile {
@@ -31,11 +31,18 @@ impl Profile {
                 .contains("attachment")
         );
         let zipped = response.bytes().await.unwrap();
-        assert_eq!(zipped[..2], [0x1f, 0x8b], "gzip, whatever was accepted");
+        assert_eq!(
+            zipped[..2],
+            [0x1f, 0x8b],
+            "gzip, independent of `Accept-Encoding`"
+        );
         let mut bytes = Vec::new();
         GzDecoder::new(&zipped[..]).read_to_end(&mut bytes).unwrap();
         let profile = proto::Profile::decode(&bytes[..]).unwrap();
-        assert_eq!(profile.string_table[0], "", "the format wants it");
+        assert_eq!(
+            profile.string_table[0], "",
+            "pprof requires an empty first string"
+        );
         Self(profile)
     }
 
@@ -43,13 +50,14 @@ impl Profile {
         &self.0.string_table[usize::try_from(index).unwrap()]
     }
 
+    /// The index of a sample type in the values of each sample.
     fn column(&self, sample_type: &str) -> usize {
         let named = |value_type: &proto::ValueType| self.text(value_type.r#type) == sample_type;
         self.0
             .sample_type
             .iter()
             .position(named)
-            .expect("the sample type")
+            .expect("the profile has the sample type")
     }
 
     pub(super) fn total(&self, sample_type: &str) -> f64 {
@@ -75,10 +83,10 @@ impl Profile {
 
     fn function(&self, id: u64) -> &proto::Function {
         let found = self.0.function.iter().find(|function| function.id == id);
-        found.expect("a line's function is in the profile")
+        found.expect("the profile contains the function of each line")
     }
 
-    /// Whether some call stack goes through this source line.
+    /// Returns true if a call stack contains this source line.
     pub(super) fn has_line(&self, file: &str, line: i64) -> bool {
         let lines = self.0.location.iter().flat_map(|location| &location.line);
         lines.filter(|found| found.line == line).any(|found| {
@@ -89,7 +97,7 @@ impl Profile {
 }
 
 #[tokio::test]
-async fn the_pprof_profile_says_what_the_snapshot_says() {
+async fn the_pprof_profile_has_the_totals_of_the_snapshot() {
     let lab = Lab::with(&LAB).start().await;
     for leak in LAB {
         lab.enable(leak).await;
@@ -124,7 +132,7 @@ async fn the_pprof_profile_says_what_the_snapshot_says() {
     assert!(profile.total("alloc_space") >= profile.total("inuse_space"));
     assert!(
         profile.total("alloc_objects") > profile.total("inuse_objects"),
-        "requests come and go"
+        "a request also allocates blocks that it frees"
     );
     for leak in LAB {
         let live = number(&snapshot, &format!("/plugins/{leak}/heap_live_bytes"));
@@ -132,7 +140,7 @@ async fn the_pprof_profile_says_what_the_snapshot_says() {
         let narrowed = Profile::of(&lab, &format!("?plugin={leak}")).await;
         assert_eq!(narrowed.total("inuse_space"), live, "{leak}");
     }
-    // Every reference leads somewhere, and the leak's line is among them.
+    // Every sample refers to existing locations, and the leaking line is one of them.
     for sample in &profile.0.sample {
         assert_eq!(sample.value.len(), 4);
         assert!(!sample.location_id.is_empty());
@@ -145,7 +153,8 @@ async fn the_pprof_profile_says_what_the_snapshot_says() {
     assert!(profile.has_line(file, line.parse().unwrap()));
 }
 
-/// Every element that is opened is closed, in order. Quotes are honoured, for function names have `<`.
+/// Asserts that every element is closed, in order. Function names contain `<`, so the scan skips
+/// quoted text.
 fn assert_well_formed(svg: &str) {
     let mut open = Vec::new();
     let mut rest = svg;
@@ -158,7 +167,7 @@ fn assert_well_formed(svg: &str) {
             ("<!", ">"),
         ];
         if let Some((_, end)) = special.iter().find(|(begin, _)| rest.starts_with(begin)) {
-            rest = &rest[rest.find(end).expect("it ends") + end.len()..];
+            rest = &rest[rest.find(end).expect("the markup ends") + end.len()..];
             continue;
         }
         let mut quote = None;
@@ -167,7 +176,7 @@ fn assert_well_formed(svg: &str) {
                 quote = Some(*c);
                 false
             }
-            (Some(begun), c) if begun == *c => {
+            (Some(opening), c) if opening == *c => {
                 quote = None;
                 false
             }
@@ -181,15 +190,15 @@ fn assert_well_formed(svg: &str) {
             .next()
             .unwrap();
         if tag.starts_with("</") {
-            assert_eq!(open.pop(), Some(name), "closed in order");
+            assert_eq!(open.pop(), Some(name), "elements are closed in order");
         } else if !tag.ends_with('/') {
             open.push(name);
         }
     }
-    assert_eq!(open, [""; 0], "all are closed");
+    assert_eq!(open, [""; 0], "all elements are closed");
 }
 
-async fn flamegraph(lab: &Lab, query: &str) -> String {
+pub(super) async fn flamegraph(lab: &Lab, query: &str) -> String {
     let path = format!("/admin/memory/flamegraph{query}");
     let answer = Answer::of(lab.request(Method::GET, &path)).await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text);
@@ -199,14 +208,17 @@ async fn flamegraph(lab: &Lab, query: &str) -> String {
     );
     let policy = answer.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("default-src 'none'"), "{policy}");
-    assert!(policy.contains("sandbox"), "it has a script: {policy}");
+    assert!(
+        policy.contains("sandbox"),
+        "the SVG contains a script: {policy}"
+    );
     assert!(answer.text.contains("<svg") && answer.text.trim_end().ends_with("</svg>"));
     assert_well_formed(&answer.text);
     answer.text
 }
 
 #[tokio::test]
-async fn the_flame_graph_shows_who_called_whom() {
+async fn the_flame_graph_shows_the_call_stacks() {
     let lab = Lab::with(&LAB).start().await;
     lab.enable("cache").await;
     super::put_baseline(&lab, "before").await;
@@ -214,18 +226,17 @@ async fn the_flame_graph_shows_who_called_whom() {
     for query in ["", "?plugin=cache", "?baseline=before", "?since=5m"] {
         let svg = flamegraph(&lab, query).await;
         for name in ["on_request", "plugins/cache/src/lib.rs", "alloc"] {
-            assert!(svg.contains(name), "{query}: {name} in the picture");
+            assert!(svg.contains(name), "{query}: the flame graph lacks {name}");
         }
     }
     let other = flamegraph(&lab, "?plugin=history&baseline=before").await;
-    assert!(!other.contains("on_request"), "history has done nothing");
-    lab.post("/admin/leaks/cache", json!({"enabled": false}))
-        .await;
+    assert!(!other.contains("on_request"), "history was not called");
+    lab.disable("cache").await;
     flamegraph(&lab, "").await;
 }
 
 #[tokio::test]
-async fn a_lab_without_plugins_has_pictures_too() {
+async fn every_view_works_without_plugins() {
     let lab = Lab::with(&[]).start().await;
     flamegraph(&lab, "").await;
     flamegraph(&lab, "?since=5m").await;

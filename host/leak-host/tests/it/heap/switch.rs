@@ -1,4 +1,4 @@
-//! Attribution can be switched off, for one plugin or for all, and costs nothing then.
+//! The switch for attribution, for one plugin or for all. Attribution that is off has no cost.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::lab::{Answer, Lab, number};
 use crate::metrics::scrape::Scrape;
 
 #[tokio::test]
-async fn one_plugin_can_do_without_its_books() {
+async fn attribution_can_be_off_for_one_plugin() {
     let lab = Lab::with(&LAB).start().await;
     for leak in LAB {
         lab.enable(leak).await;
@@ -20,15 +20,13 @@ async fn one_plugin_can_do_without_its_books() {
     lab.traffic(30).await;
     let generation = number(&lab.leak("cache").await, "/generation");
 
-    let answer = lab
-        .post("/admin/leaks/cache", json!({"heap_profile": "off"}))
-        .await;
+    let answer = lab.configure("cache", json!({"heap_profile": "off"})).await;
     assert_eq!(answer["settings"]["heap_profile"], json!("off"));
     let status = lab.leak("cache").await;
     assert_eq!(number(&status, "/generation"), generation + 1.0, "{status}");
     assert_eq!(status["entries"], json!(0), "a fresh instance: {status}");
     assert_eq!(number(&status, "/estimated_size_bytes"), 0.0);
-    assert_eq!(status["enabled"], json!(true), "the switch stays");
+    assert_eq!(status["enabled"], json!(true), "the leak stays enabled");
     assert!(status["heap_live_mb"].is_null(), "{status}");
 
     let data = lab.data().await;
@@ -38,7 +36,7 @@ async fn one_plugin_can_do_without_its_books() {
     assert_eq!(
         lab.leak("history").await["entries"],
         json!(40),
-        "the others go on"
+        "other plugins are not restarted"
     );
 
     let memory = lab.get("/admin/memory").await;
@@ -59,7 +57,11 @@ async fn one_plugin_can_do_without_its_books() {
         .of_metric(live)
         .map(|(labels, _)| &labels["plugin"])
         .collect();
-    assert_eq!(of_plugins, ["history", "listeners"], "no series, not 0");
+    assert_eq!(
+        of_plugins,
+        ["history", "listeners"],
+        "the plugin has no series"
+    );
 
     let snapshot = lab.get(ALL_LINES).await;
     let summary = &snapshot["plugins"]["cache"];
@@ -74,7 +76,7 @@ async fn one_plugin_can_do_without_its_books() {
     let diff = lab.get("/admin/memory/diff").await;
     assert_eq!(diff["status"], json!("baseline_set"), "{diff}");
 
-    lab.post("/admin/leaks/cache", json!({"heap_profile": "exact"}))
+    lab.configure("cache", json!({"heap_profile": "exact"}))
         .await;
     lab.traffic(25).await;
     let status = lab.leak("cache").await;
@@ -89,12 +91,12 @@ async fn one_plugin_can_do_without_its_books() {
 }
 
 #[tokio::test]
-async fn the_same_value_starts_nothing_anew() {
+async fn setting_the_current_value_does_not_restart_the_plugin() {
     let lab = Lab::with(&["cache"]).start().await;
     lab.enable("cache").await;
     lab.traffic(5).await;
     let before = lab.leak("cache").await;
-    lab.post("/admin/leaks/cache", json!({"heap_profile": "exact"}))
+    lab.configure("cache", json!({"heap_profile": "exact"}))
         .await;
     let after = lab.leak("cache").await;
     assert_eq!(before["generation"], after["generation"]);
@@ -102,8 +104,8 @@ async fn the_same_value_starts_nothing_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_go_on_while_it_is_compiled_without_them() {
-    // Of its own, so that nobody has compiled it before.
+async fn requests_are_served_while_the_plugin_is_compiled_without_attribution() {
+    // A cache of its own, so that the host has to compile.
     let cache = tempfile::tempdir().unwrap();
     let lab = Lab::with(&["cache"])
         .env("XDG_CACHE_HOME", cache.path().to_str().unwrap())
@@ -113,27 +115,21 @@ async fn requests_go_on_while_it_is_compiled_without_them() {
     lab.enable("cache").await;
     let switching = {
         let lab = Arc::clone(&lab);
-        tokio::spawn(async move {
-            lab.post("/admin/leaks/cache", json!({"heap_profile": "off"}))
-                .await
-        })
+        tokio::spawn(async move { lab.configure("cache", json!({"heap_profile": "off"})).await })
     };
-    let mut meanwhile = 0;
+    let mut requests = 0;
     while !switching.is_finished() {
         lab.data().await;
-        meanwhile += 1;
+        requests += 1;
     }
     assert_eq!(switching.await.unwrap()["restarted"], json!(true));
-    assert!(meanwhile >= 5, "only {meanwhile} requests");
+    assert!(requests >= 5, "only {requests} requests");
 }
 
 #[tokio::test]
-async fn the_host_can_start_without_any_books() {
-    let lab = Lab::with(&LAB)
-        .arg("--heap-profile")
-        .arg("off")
-        .start()
-        .await;
+async fn attribution_can_be_off_from_the_start() {
+    let lab = Lab::with(&LAB).args(["--heap-profile", "off"]);
+    let lab = lab.start().await;
     lab.enable("cache").await;
     lab.traffic(20).await;
     let memory = lab.get("/admin/memory").await;
@@ -151,10 +147,10 @@ async fn the_host_can_start_without_any_books() {
     lab.get("/admin/memory/diff?since=1m").await;
     lab.get("/admin/memory/history").await;
     assert_eq!(Profile::of(&lab, "").await.total("alloc_space"), 0.0);
-    let drawn = Answer::of(lab.request(Method::GET, "/admin/memory/flamegraph")).await;
-    assert_eq!(drawn.status, 200, "{}", drawn.text);
+    let flamegraph = Answer::of(lab.request(Method::GET, "/admin/memory/flamegraph")).await;
+    assert_eq!(flamegraph.status, 200, "{}", flamegraph.text);
 
-    lab.post("/admin/leaks/cache", json!({"heap_profile": "exact"}))
+    lab.configure("cache", json!({"heap_profile": "exact"}))
         .await;
     lab.traffic(20).await;
     let snapshot = lab.get(ALL_LINES).await;

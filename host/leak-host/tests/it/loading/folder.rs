@@ -1,4 +1,4 @@
-//! What happens in the plugins folder happens in the lab.
+//! The host follows the files in the plugins folder.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{enable_with_payload, problems, series_of, until, until_loaded};
+use super::{enable_with_payload, problems, series_of, wait_until, wait_until_loaded};
 use crate::components::component;
 use crate::lab::{Lab, failures, number};
 
 #[tokio::test]
-async fn a_file_that_appears_changes_or_vanishes_is_followed() {
+async fn the_host_loads_a_new_file_reloads_a_changed_one_and_unloads_a_removed_one() {
     let lab = Lab::with(&["cache"]).start().await;
     let file = lab.plugins_folder().join("history.wasm");
     fs::copy(component("history"), &file).unwrap();
-    until_loaded(&lab, &["cache", "history"]).await;
+    wait_until_loaded(&lab, &["cache", "history"]).await;
     enable_with_payload(&lab, "history", 2048).await;
     lab.traffic(3).await;
 
-    // Another component with the same id; the switch and the settings stay.
+    // Another component with the same id: the plugin stays enabled and keeps its settings.
     let digest = lab.get("/admin/plugins/history").await["digest"].clone();
     fs::write(&file, other_version("history")).unwrap();
-    until(&lab, "the new version is loaded", async |lab| {
+    wait_until(&lab, "the new version is loaded", async |lab| {
         lab.get("/admin/plugins/history").await["digest"] != digest
     })
     .await;
@@ -33,20 +33,20 @@ async fn a_file_that_appears_changes_or_vanishes_is_followed() {
     assert!(failures(&lab.data().await).is_empty());
 
     fs::remove_file(&file).unwrap();
-    until_loaded(&lab, &["cache"]).await;
+    wait_until_loaded(&lab, &["cache"]).await;
     assert_eq!(series_of(&lab, "history").await, 0);
     assert!(series_of(&lab, "cache").await > 0);
 }
 
 #[tokio::test]
-async fn a_folder_that_is_gone_changes_nothing_and_may_come_back() {
+async fn a_missing_folder_unloads_nothing_and_may_come_back() {
     let lab = Lab::with(&["cache"]).start().await;
     lab.enable("cache").await;
     lab.traffic(3).await;
-    // At once: a folder that is emptied file by file is a folder without files.
+    // One rename of the whole folder. Removing its files would unload the plugins.
     let aside = lab.plugins_folder().with_extension("aside");
     fs::rename(lab.plugins_folder(), &aside).unwrap();
-    until(&lab, "the folder is on record", async |lab| {
+    wait_until(&lab, "the missing folder is listed", async |lab| {
         problems(lab).await.to_string().contains("cannot be read")
     })
     .await;
@@ -54,7 +54,7 @@ async fn a_folder_that_is_gone_changes_nothing_and_may_come_back() {
     assert_eq!(number(&lab.leak("cache").await, "/count"), 4.0);
 
     fs::rename(&aside, lab.plugins_folder()).unwrap();
-    until(&lab, "the folder is read again", async |lab| {
+    wait_until(&lab, "the problem is solved", async |lab| {
         problems(lab).await == json!([])
     })
     .await;
@@ -63,16 +63,17 @@ async fn a_folder_that_is_gone_changes_nothing_and_may_come_back() {
         4.0,
         "the same instance"
     );
-    // And it is followed again.
+    // The host follows the folder again.
     fs::copy(
         component("history"),
         lab.plugins_folder().join("history.wasm"),
     )
     .unwrap();
-    until_loaded(&lab, &["cache", "history"]).await;
+    wait_until_loaded(&lab, &["cache", "history"]).await;
 }
 
-/// The same plugin with one byte more at its end: an empty custom section.
+/// The same plugin with an additional custom section at its end. The section is named `v` and
+/// empty.
 fn other_version(name: &str) -> Vec<u8> {
     let mut bytes = fs::read(component(name)).unwrap();
     bytes.extend([0, 2, 1, b'v']);
@@ -80,13 +81,13 @@ fn other_version(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_broken_file_changes_nothing_and_says_what_is_wrong() {
+async fn a_broken_file_is_listed_as_a_problem_and_the_old_version_keeps_running() {
     let lab = Lab::with(&["cache"]).start().await;
     lab.enable("cache").await;
     lab.traffic(2).await;
     let file = lab.plugins_folder().join("cache.wasm");
     fs::write(&file, "this is no wasm").unwrap();
-    until(&lab, "the problem is shown", async |lab| {
+    wait_until(&lab, "the problem is listed", async |lab| {
         problems(lab).await.as_array().unwrap().len() == 1
     })
     .await;
@@ -99,7 +100,10 @@ async fn a_broken_file_changes_nothing_and_says_what_is_wrong() {
         problem["error"].as_str().unwrap().contains("no component"),
         "{problem}"
     );
-    assert!(lab.output().contains("plugin refused"), "it is in the log");
+    assert!(
+        lab.output().contains("plugin refused"),
+        "the log contains the problem"
+    );
 
     let leak = lab.leak("cache").await;
     assert_eq!(number(&leak, "/generation"), 1.0, "{leak}");
@@ -107,9 +111,10 @@ async fn a_broken_file_changes_nothing_and_says_what_is_wrong() {
     lab.traffic(1).await;
     assert_eq!(number(&lab.leak("cache").await, "/count"), 3.0);
 
-    // Mended: the problem is gone, and since the component is the one that runs, nothing is restarted.
+    // The original file is back. The problem is solved, and nothing is restarted, because this
+    // component is already running.
     fs::copy(component("cache"), &file).unwrap();
-    until(&lab, "the problem is gone", async |lab| {
+    wait_until(&lab, "the problem is solved", async |lab| {
         problems(lab).await == json!([])
     })
     .await;
@@ -117,7 +122,7 @@ async fn a_broken_file_changes_nothing_and_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_still_being_written_is_loaded_once_it_is_whole() {
+async fn a_file_is_loaded_only_after_it_is_written_completely() {
     let lab = Lab::with(&["cache"]).start().await;
     let whole = fs::read(component("history")).unwrap();
     let mut file = File::create(lab.plugins_folder().join("history.wasm")).unwrap();
@@ -127,12 +132,12 @@ async fn a_file_that_is_still_being_written_is_loaded_once_it_is_whole() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     drop(file);
-    until_loaded(&lab, &["cache", "history"]).await;
+    wait_until_loaded(&lab, &["cache", "history"]).await;
     assert_eq!(problems(&lab).await, json!([]));
 }
 
 #[tokio::test]
-async fn an_id_belongs_to_the_file_that_has_it() {
+async fn an_id_belongs_to_the_first_file_with_it() {
     let lab = Lab::with(&["cache"]).start().await;
     enable_with_payload(&lab, "cache", 1000).await;
     lab.traffic(1).await;
@@ -141,26 +146,27 @@ async fn an_id_belongs_to_the_file_that_has_it() {
         lab.plugins_folder().join("another.wasm"),
     );
     fs::write(&second, other_version("cache")).unwrap();
-    until(&lab, "the second file is refused", async |lab| {
+    wait_until(&lab, "the second file is refused", async |lab| {
         let text = problems(lab).await.to_string();
         text.contains("another.wasm") && text.contains("taken")
     })
     .await;
     assert_eq!(number(&lab.leak("cache").await, "/count"), 1.0);
 
-    // When the first goes, the second has the id; what is said of a plugin's settings is of the plugin.
+    // Without the first file, the id belongs to the second. Settings belong to the id, not to the
+    // file.
     fs::remove_file(&first).unwrap();
-    until(&lab, "the second file has the id", async |lab| {
+    wait_until(&lab, "the id belongs to the second file", async |lab| {
         let listed = lab.get("/admin/plugins").await;
         let file = listed["plugins"][0]["file"].as_str().unwrap_or_default();
         file.ends_with("another.wasm") && listed["problems"] == json!([])
     })
     .await;
 
-    // A file with a new name is the same plugin.
+    // A renamed file is the same plugin.
     enable_with_payload(&lab, "cache", 1234).await;
     fs::rename(&second, &first).unwrap();
-    until(&lab, "the file is known by its new name", async |lab| {
+    wait_until(&lab, "the host knows the new file name", async |lab| {
         let listed = lab.get("/admin/plugins").await;
         let file = listed["plugins"][0]["file"].as_str().unwrap_or_default();
         file.ends_with("cache.wasm")
@@ -172,13 +178,13 @@ async fn an_id_belongs_to_the_file_that_has_it() {
 }
 
 #[tokio::test]
-async fn a_file_with_another_plugin_in_it_is_that_plugin() {
+async fn the_content_of_a_file_not_its_name_decides_which_plugin_it_is() {
     let lab = Lab::with(&["cache"]).start().await;
     fs::copy(
         component("history"),
         lab.plugins_folder().join("cache.wasm"),
     )
     .unwrap();
-    until_loaded(&lab, &["history"]).await;
+    wait_until_loaded(&lab, &["history"]).await;
     assert_eq!(series_of(&lab, "cache").await, 0);
 }

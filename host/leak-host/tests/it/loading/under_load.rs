@@ -1,4 +1,4 @@
-//! Loading and unloading while requests come in: nobody notices, and nothing is left behind.
+//! Loads and unloads during traffic: no request fails, and the host frees everything.
 
 use std::fs;
 use std::sync::Arc;
@@ -6,63 +6,60 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{delete, put, series_of};
 use crate::components::{component, renamed};
-use crate::lab::{Lab, MIB};
+use crate::lab::{Lab, MIB, failures};
 
-/// Loads and unloads before memory is looked at: allocators and caches have what they need then.
+/// Rounds before the first measurement, so that allocators and caches have grown.
 const WARM_UP: usize = 15;
-/// Those that count. `cargo xtask bench reload` does a thousand.
+/// Measured rounds. `cargo xtask bench reload` runs a thousand.
 const ROUNDS: usize = 40;
-/// What resident memory may differ by before and after.
-const RSS_TOLERANCE: f64 = 5.0 * MIB;
+/// The bound for the growth of resident memory over the measured rounds.
+const RSS_TOLERANCE_BYTES: f64 = 5.0 * MIB;
 
 /// Threads, open files and mappings of the host.
-fn held(lab: &Lab) -> [usize; 3] {
-    let entries = |of: &str| fs::read_dir(lab.proc().join(of)).unwrap().count();
-    let maps = fs::read_to_string(lab.proc().join("maps")).unwrap();
+fn resources(lab: &Lab) -> [usize; 3] {
+    let entries = |of: &str| fs::read_dir(lab.proc_folder().join(of)).unwrap().count();
+    let maps = fs::read_to_string(lab.proc_folder().join("maps")).unwrap();
     [entries("task"), entries("fd"), maps.lines().count()]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plugins_come_and_go_under_load() {
+async fn loads_and_unloads_under_load_fail_no_request_and_leak_nothing() {
     let lab = Lab::with(&["cache", "fixture-chatty"]).start().await;
-    lab.post(
-        "/admin/leaks/cache",
-        serde_json::json!({"enabled": true, "variant": "fixed"}),
-    )
-    .await;
+    lab.configure("cache", json!({"enabled": true, "variant": "fixed"}))
+        .await;
     let stop = Arc::new(AtomicBool::new(false));
     let served = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..4)
         .map(|_| tokio::spawn(client(lab.url("/api/data"), stop.clone(), served.clone())))
         .collect();
 
-    let version = [
+    let components = [
         fs::read(component("history")).unwrap(),
         renamed("history", "futures"),
     ];
     let round = async |n: usize| {
         let ids = ["history", "futures"];
-        for (id, component) in ids.iter().zip(&version) {
+        for (id, component) in ids.iter().zip(&components) {
             let loaded = put(&lab, id, component.clone()).await;
             assert!(loaded.status.is_success(), "{n}: {}", loaded.text);
             lab.enable(id).await;
         }
-        // In flight on the old one, and then on the new one.
-        let replaced = put(&lab, "history", version[0].clone()).await;
+        // Requests are running in the old instance, and then in the new one.
+        let replaced = put(&lab, "history", components[0].clone()).await;
         assert_eq!(replaced.status, 200, "{n}: {}", replaced.text);
         for id in ids {
-            let gone = delete(&lab, id).await;
-            assert_eq!(gone.status, 200, "{n}: {}", gone.text);
+            let unloaded = delete(&lab, id).await;
+            assert_eq!(unloaded.status, 200, "{n}: {}", unloaded.text);
         }
     };
     for n in 0..WARM_UP {
         round(n).await;
     }
-    let (before, held_before) = (settled_rss(&lab).await, held(&lab));
+    let (before, resources_before) = (settled_rss(&lab).await, resources(&lab));
     for n in 0..ROUNDS {
         round(n).await;
     }
@@ -71,19 +68,19 @@ async fn plugins_come_and_go_under_load() {
         let failed = client.await.unwrap();
         assert_eq!(failed, Vec::<String>::new());
     }
-    assert!(served.load(Ordering::Relaxed) > 200, "there was load");
-    let (after, held_after) = (settled_rss(&lab).await, held(&lab));
+    assert!(served.load(Ordering::Relaxed) > 200, "too few requests");
+    let (after, resources_after) = (settled_rss(&lab).await, resources(&lab));
     assert!(
-        after - before < RSS_TOLERANCE,
+        after - before < RSS_TOLERANCE_BYTES,
         "resident bytes: {before} before, {after} after"
     );
     for (what, before, after) in [
-        ("threads", held_before[0], held_after[0]),
-        ("open files", held_before[1], held_after[1]),
-        // The allocator makes and drops some of its own.
-        ("mappings", held_before[2] + 40, held_after[2]),
+        ("threads", resources_before[0], resources_after[0]),
+        ("open files", resources_before[1], resources_after[1]),
+        // The allocator adds and removes mappings of its own.
+        ("mappings", resources_before[2] + 40, resources_after[2]),
     ] {
-        // Connections and blocking threads come and go by themselves.
+        // Connections and blocking threads come and go independently.
         assert!(
             after <= before + 8,
             "{what}: {before} before, {after} after"
@@ -94,7 +91,7 @@ async fn plugins_come_and_go_under_load() {
     }
 }
 
-/// Sends requests until told to stop; answers what went wrong.
+/// Sends requests until `stop` is set. Returns every failure.
 async fn client(url: String, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) -> Vec<String> {
     let http = Client::new();
     let mut failed = Vec::new();
@@ -105,13 +102,7 @@ async fn client(url: String, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) ->
         };
         match answer.await {
             Err(error) => failed.push(error.to_string()),
-            Ok(data)
-                if data["leaks_failed"]
-                    .as_array()
-                    .is_some_and(|f| !f.is_empty()) =>
-            {
-                failed.push(data["leaks_failed"].to_string());
-            }
+            Ok(data) if !failures(&data).is_empty() => failed.push(data.to_string()),
             Ok(_) => drop(served.fetch_add(1, Ordering::Relaxed)),
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -119,13 +110,13 @@ async fn client(url: String, stop: Arc<AtomicBool>, served: Arc<AtomicUsize>) ->
     failed
 }
 
-/// Resident memory after what can be given back has been given back; the least of some readings, since the sampler and
-/// the readings themselves take some.
+/// Resident bytes after `/admin/gc`. The minimum of five readings, because the sampler and the
+/// readings themselves use some memory.
 async fn settled_rss(lab: &Lab) -> f64 {
     let mut least = f64::INFINITY;
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        lab.post("/admin/gc", serde_json::json!({})).await;
+        lab.post("/admin/gc", json!({})).await;
         least = least.min(lab.resident_bytes());
     }
     least

@@ -1,4 +1,4 @@
-//! The text format of Prometheus and OpenMetrics, as far as it is needed to look a scrape over.
+//! A parser for the text formats of Prometheus and OpenMetrics, as far as the tests need it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,12 @@ use reqwest::Method;
 
 use crate::lab::{Answer, Lab};
 
-/// A scrape, taken apart.
+/// A parsed scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
     pub(crate) types: BTreeMap<String, String>,
     pub(crate) helped: BTreeSet<String>,
-    /// Name as written, labels, value.
+    /// Name with its suffix, labels, value.
     pub(crate) samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
@@ -24,7 +24,7 @@ impl Scrape {
                 match (words.next(), words.next(), words.next()) {
                     (Some("TYPE"), Some(name), Some(kind)) => {
                         let twice = scrape.types.insert(name.to_owned(), kind.to_owned());
-                        assert_eq!(twice, None, "{name} is declared twice");
+                        assert_eq!(twice, None, "{name} has two types");
                     }
                     (Some("HELP"), Some(name), Some(_)) => {
                         scrape.helped.insert(name.to_owned());
@@ -48,6 +48,7 @@ impl Scrape {
         Self::parse(&answer.text)
     }
 
+    /// All samples of a metric, including those of a histogram.
     pub(crate) fn of_metric(
         &self,
         name: &str,
@@ -64,16 +65,16 @@ impl Scrape {
             .map(|(_, labels, value)| (labels, *value))
     }
 
-    /// The value of the one series that is about no plugin.
+    /// The value of the only series without labels.
     pub(super) fn of_process(&self, name: &str) -> f64 {
         let mut series = self.of_metric(name).filter(|(labels, _)| labels.is_empty());
         series
             .next()
-            .unwrap_or_else(|| panic!("{name} without labels"))
+            .unwrap_or_else(|| panic!("no {name} without labels"))
             .1
     }
 
-    /// The sum of the series that have these labels.
+    /// The sum of the samples with this exact name and these labels. Zero if there is none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.samples
             .iter()
@@ -88,7 +89,7 @@ impl Scrape {
     }
 }
 
-/// `name{label="value",…} 1.5`, with the escapes of the format.
+/// Parses `name{label="value",…} 1.5`. Label values may contain escaped characters.
 fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
     let (series, value) = match line.rfind('}') {
         Some(end) => (&line[..=end], line[end + 1..].trim()),

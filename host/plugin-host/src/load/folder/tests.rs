@@ -1,9 +1,9 @@
-//! Files come, change and go in a real folder.
+//! Files appear, change and vanish in a real folder.
 
 use super::*;
 
-const NONE: Duration = Duration::ZERO;
-const LONG: Duration = Duration::from_secs(3600);
+const NO_SETTLE_TIME: Duration = Duration::ZERO;
+const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 fn folder() -> (tempfile::TempDir, Folder) {
     let temporary = tempfile::tempdir().unwrap();
@@ -11,19 +11,20 @@ fn folder() -> (tempfile::TempDir, Folder) {
     (temporary, folder)
 }
 
-fn settle_all(folder: &Folder) {
-    let look = folder.look(NONE).unwrap();
-    for (path, stamp) in look.ready {
-        folder.settle(&path, stamp, Ok(()));
+fn handle_all(folder: &Folder) {
+    let scan = folder.scan(NO_SETTLE_TIME).unwrap();
+    for (path, version) in scan.ready {
+        folder.mark_handled(&path, version, Ok(()));
     }
-    for path in look.vanished {
+    for path in scan.removed {
         folder.forget(&path);
     }
 }
 
-fn names(look: &Look) -> Vec<String> {
-    let name = |(path, _): &(PathBuf, Stamp)| path.file_name().unwrap().to_string_lossy().into();
-    look.ready.iter().map(name).collect()
+fn names(scan: &Scan) -> Vec<String> {
+    let name =
+        |(path, _): &(PathBuf, FileVersion)| path.file_name().unwrap().to_string_lossy().into();
+    scan.ready.iter().map(name).collect()
 }
 
 #[test]
@@ -33,106 +34,112 @@ fn only_visible_components_count() {
         fs::write(on_disk.path().join(name), name).unwrap();
     }
     fs::create_dir(on_disk.path().join("d.wasm")).unwrap();
-    assert_eq!(names(&folder.look(NONE).unwrap()), ["a.wasm", "b.wasm"]);
+    assert_eq!(
+        names(&folder.scan(NO_SETTLE_TIME).unwrap()),
+        ["a.wasm", "b.wasm"]
+    );
 }
 
 #[test]
-fn a_file_that_changes_is_left_alone_until_it_rests() {
+fn a_changing_file_is_not_loaded_until_it_settles() {
     let (on_disk, folder) = folder();
     let path = on_disk.path().join("a.wasm");
     fs::write(&path, "half").unwrap();
-    let first = folder.look(LONG).unwrap();
+    let first = folder.scan(ONE_HOUR).unwrap();
     assert!(first.ready.is_empty() && first.unsettled);
-    let rested = folder.look(NONE).unwrap();
-    let (_, stamp) = rested.ready[0];
-    fs::write(&path, "the whole of it").unwrap();
-    // What was read is not what is there now.
-    assert!(folder.look(LONG).unwrap().unsettled);
-    folder.settle(&path, stamp, Ok(()));
-    assert_eq!(names(&folder.look(NONE).unwrap()), ["a.wasm"]);
-    settle_all(&folder);
-    let quiet = folder.look(NONE).unwrap();
-    assert!(quiet.ready.is_empty() && quiet.vanished.is_empty() && !quiet.unsettled);
+    let settled = folder.scan(NO_SETTLE_TIME).unwrap();
+    let (_, version) = settled.ready[0];
+    fs::write(&path, "complete").unwrap();
+    // The version that was read is not the current one.
+    assert!(folder.scan(ONE_HOUR).unwrap().unsettled);
+    folder.mark_handled(&path, version, Ok(()));
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);
+    handle_all(&folder);
+    let quiet = folder.scan(NO_SETTLE_TIME).unwrap();
+    assert!(quiet.ready.is_empty() && quiet.removed.is_empty() && !quiet.unsettled);
 }
 
 #[test]
-fn a_file_that_goes_is_told_once_and_one_that_returns_in_time_is_not_gone() {
+fn a_removed_file_is_reported_once_and_one_that_returns_in_time_is_not_removed() {
     let (on_disk, folder) = folder();
     let path = on_disk.path().join("a.wasm");
     fs::write(&path, "1").unwrap();
-    settle_all(&folder);
+    handle_all(&folder);
     fs::remove_file(&path).unwrap();
-    assert!(folder.look(LONG).unwrap().vanished.is_empty());
+    assert!(folder.scan(ONE_HOUR).unwrap().removed.is_empty());
     fs::write(&path, "2").unwrap();
-    assert_eq!(names(&folder.look(NONE).unwrap()), ["a.wasm"]);
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);
     fs::remove_file(&path).unwrap();
     assert_eq!(
-        folder.look(NONE).unwrap().vanished,
+        folder.scan(NO_SETTLE_TIME).unwrap().removed,
         std::slice::from_ref(&path)
     );
-    settle_all(&folder);
-    assert!(folder.look(NONE).unwrap().vanished.is_empty());
+    handle_all(&folder);
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().removed.is_empty());
 }
 
 #[test]
-fn a_problem_stays_until_the_file_is_another_one() {
+fn a_problem_stays_until_the_file_changes() {
     let (on_disk, folder) = folder();
     let path = on_disk.path().join("a.wasm");
     fs::write(&path, "not wasm").unwrap();
-    let (_, stamp) = folder.look(NONE).unwrap().ready[0];
-    folder.settle(&path, stamp, Err(&PluginError::Refused("no".into())));
+    let (_, version) = folder.scan(NO_SETTLE_TIME).unwrap().ready[0];
+    folder.mark_handled(&path, version, Err(&PluginError::Refused("no".into())));
     assert_eq!(folder.problems()[0].error, "no");
-    assert!(folder.look(NONE).unwrap().ready.is_empty());
-    folder.retry_waiting();
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
+    folder.retry_taken_ids();
     assert!(
-        folder.look(NONE).unwrap().ready.is_empty(),
-        "it waits for nothing"
+        folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty(),
+        "its id is not the problem"
     );
     fs::write(&path, "better").unwrap();
-    settle_all(&folder);
+    handle_all(&folder);
     assert_eq!(folder.problems(), []);
 }
 
 #[test]
-fn a_file_whose_id_is_taken_is_tried_again_when_one_becomes_free() {
+fn a_file_whose_id_is_taken_is_retried_after_an_id_is_freed() {
     let (on_disk, folder) = folder();
     let path = on_disk.path().join("a.wasm");
     fs::write(&path, "x").unwrap();
-    let (_, stamp) = folder.look(NONE).unwrap().ready[0];
+    let (_, version) = folder.scan(NO_SETTLE_TIME).unwrap().ready[0];
     let taken = PluginError::IdTaken {
         id: "a".into(),
         owner: "b.wasm".into(),
     };
-    folder.settle(&path, stamp, Err(&taken));
-    assert!(folder.look(NONE).unwrap().ready.is_empty());
-    folder.retry_waiting();
-    assert_eq!(names(&folder.look(NONE).unwrap()), ["a.wasm"]);
+    folder.mark_handled(&path, version, Err(&taken));
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
+    folder.retry_taken_ids();
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);
 }
 
 #[test]
-fn a_folder_that_is_gone_takes_nothing_with_it() {
+fn a_missing_folder_removes_no_plugin() {
     let (on_disk, folder) = folder();
     fs::write(on_disk.path().join("a.wasm"), "1").unwrap();
-    settle_all(&folder);
+    handle_all(&folder);
     fs::remove_dir_all(on_disk.path()).unwrap();
-    assert!(folder.look(NONE).is_err());
+    assert!(folder.scan(NO_SETTLE_TIME).is_err());
     assert_eq!(folder.problems().len(), 1);
     fs::create_dir(on_disk.path()).unwrap();
-    assert_eq!(folder.look(NONE).unwrap().vanished.len(), 1);
+    assert_eq!(folder.scan(NO_SETTLE_TIME).unwrap().removed.len(), 1);
     assert_eq!(folder.problems(), []);
 }
 
 #[test]
-fn what_is_staged_is_hidden_and_goes_unless_it_is_committed() {
+fn a_staged_file_is_hidden_and_is_removed_unless_it_is_committed() {
     let (on_disk, folder) = folder();
     let target = folder.file_of("a");
     drop(folder.stage(target.clone(), b"1").unwrap());
     assert_eq!(fs::read_dir(on_disk.path()).unwrap().count(), 0);
     let staged = folder.stage(target.clone(), b"2").unwrap();
-    assert!(folder.look(NONE).unwrap().ready.is_empty());
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
     staged.commit().unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"2");
-    folder.settle_now(&target);
-    assert!(folder.look(NONE).unwrap().ready.is_empty(), "nothing new");
+    folder.mark_current(&target);
+    assert!(
+        folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty(),
+        "no change"
+    );
     assert_eq!(fs::read_dir(on_disk.path()).unwrap().count(), 1);
 }

@@ -1,4 +1,4 @@
-//! The parts of pprof's `profile.proto` that the tests read, by their field numbers.
+//! The fields of pprof's `profile.proto` that the tests read.
 
 use prost::Message;
 

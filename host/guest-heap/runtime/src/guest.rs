@@ -1,0 +1,37 @@
+//! The imports of the runtime. Linking replaces each call by a call of a guest function, or by one
+//! or two instructions.
+
+#[link(wasm_import_module = "guest")]
+unsafe extern "C" {
+    // The guest's own bodies of its allocator entry points. Linking replaces a call of one that the
+    // guest does not have by a trap; nothing calls the hook of such an entry point.
+    pub(crate) safe fn original_malloc(size: u32) -> u32;
+    pub(crate) safe fn original_calloc(count: u32, size: u32) -> u32;
+    pub(crate) safe fn original_realloc(pointer: u32, size: u32) -> u32;
+    pub(crate) safe fn original_free(pointer: u32);
+    pub(crate) safe fn original_posix_memalign(out: u32, alignment: u32, size: u32) -> u32;
+    pub(crate) safe fn original_aligned_alloc(alignment: u32, size: u32) -> u32;
+    pub(crate) safe fn original_memalign(alignment: u32, size: u32) -> u32;
+    pub(crate) safe fn original_rust_alloc(size: u32, alignment: u32) -> u32;
+    pub(crate) safe fn original_rust_alloc_zeroed(size: u32, alignment: u32) -> u32;
+    pub(crate) safe fn original_rust_realloc(
+        pointer: u32,
+        old_size: u32,
+        alignment: u32,
+        size: u32,
+    ) -> u32;
+    pub(crate) safe fn original_rust_dealloc(pointer: u32, size: u32, alignment: u32);
+
+    /// Reads the global that holds the calling context.
+    pub(crate) safe fn context() -> u64;
+    /// Writes the global that holds the calling context.
+    pub(crate) safe fn set_context(context: u64);
+    /// Reads a 32-bit word of the guest's own memory.
+    pub(crate) safe fn load(address: u32) -> u32;
+    /// A constant: 1 when an allocator entry point may call another one, otherwise 0.
+    pub(crate) safe fn hooks_nest() -> u32;
+    /// A constant: 1 when the host captures the stack of every allocation, to check the contexts.
+    pub(crate) safe fn report_every_event() -> u32;
+    /// Has the host capture the call stack of a context, by the instance's number and its index.
+    pub(crate) safe fn report_context(instance: u32, index: u32);
+}

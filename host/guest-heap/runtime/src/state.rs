@@ -1,0 +1,55 @@
+//! The runtime's statics.
+//!
+//! There is one thread and no re-entrance: a wasm core instance runs one function at a time, and no
+//! function of the runtime is interrupted by another one while it holds a reference to a static.
+
+use crate::argument_blocks::ArgumentBlocks;
+use crate::contexts::Contexts;
+use crate::live::{Bucket, LiveTable, Region, Spill};
+use crate::phase::Phase;
+
+const WASM_PAGE: usize = 65_536;
+
+unsafe extern "C" {
+    static __heap_base: u8;
+}
+
+/// The memory behind the runtime's own data, up to the end of the memory.
+pub(crate) struct HeapRegion;
+
+// SAFETY: nothing else uses the memory from the heap base on, since there is no allocator. The
+// instrumenter gives the memory one page more than the linker asked for; FIRST_BYTES fit into it.
+unsafe impl Region for HeapRegion {
+    #[inline(always)]
+    fn base(&self) -> *mut Bucket {
+        let heap = (&raw const __heap_base).cast_mut();
+        heap.wrapping_add(heap.align_offset(align_of::<Bucket>()))
+            .cast()
+    }
+
+    fn ensure(&mut self, bytes: usize) -> bool {
+        let end = self.base() as usize + bytes;
+        let size = core::arch::wasm32::memory_size(0) * WASM_PAGE;
+        end <= size
+            || core::arch::wasm32::memory_grow(0, (end - size).div_ceil(WASM_PAGE)) != usize::MAX
+    }
+}
+
+pub(crate) static mut CONTEXTS: Contexts = Contexts::new();
+static mut SPILL: Spill = Spill::new();
+// SAFETY: nothing else uses SPILL.
+pub(crate) static mut LIVE: LiveTable<HeapRegion> =
+    unsafe { LiveTable::new(HeapRegion, &raw mut SPILL) };
+pub(crate) static mut ARGUMENT_BLOCKS: ArgumentBlocks = ArgumentBlocks::new();
+pub(crate) static mut PHASE: Phase = Phase::new();
+/// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest.
+pub(crate) static mut HOOK_ACTIVE: u32 = 0;
+
+/// A mutable reference to one of the statics above.
+macro_rules! state {
+    ($name:ident) => {
+        // SAFETY: there is one thread, and no call leaves this module while the reference lives.
+        unsafe { &mut *(&raw mut $crate::state::$name) }
+    };
+}
+pub(crate) use state;

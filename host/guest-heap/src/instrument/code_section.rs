@@ -1,0 +1,133 @@
+//! Builds the code section of an instrumented module.
+
+use std::collections::HashMap;
+
+use wasm_encoder::{Encode, InstructionSink};
+
+use super::allocator::Allocator;
+use super::error::Refusal;
+use super::link_runtime::LinkedRuntime;
+use super::offset_map::OffsetMap;
+use super::scan::{CoreModule, usize_range};
+
+/// Indices of the items that are appended to the module.
+pub(super) struct AppendedIndices {
+    /// Type of the stub.
+    pub(super) stub_type: u32,
+    pub(super) table: u32,
+    pub(super) memory: u32,
+    pub(super) context_global: u32,
+    /// The function that calls the host through the table.
+    pub(super) stub: u32,
+    /// The first of the original bodies of the allocator entry points.
+    pub(super) original_bodies: u32,
+    /// The first function of the runtime.
+    pub(super) runtime: u32,
+}
+
+/// A code section, function by function.
+pub(super) struct CodeSectionBuilder {
+    /// The functions without their number.
+    pub(super) bytes: Vec<u8>,
+    /// Offsets count from the start of `bytes` and from the start of the original module.
+    pub(super) offsets: OffsetMap,
+    /// Number of functions in `bytes`.
+    pub(super) count: u32,
+    /// Type indices of the appended functions, from the stub on.
+    pub(super) appended_types: Vec<u32>,
+    pub(super) runtime: LinkedRuntime,
+    /// Position in the runtime's bodies of the hook for each entry point, by function index.
+    hooks: HashMap<u32, usize>,
+    stub: Vec<u8>,
+}
+
+impl CodeSectionBuilder {
+    pub(super) fn new(
+        module: &CoreModule<'_>,
+        allocator: &Allocator,
+        runtime: LinkedRuntime,
+        indices: &AppendedIndices,
+    ) -> Result<Self, Refusal> {
+        let mut hooks = HashMap::new();
+        let mut appended_types = vec![indices.stub_type];
+        for (entry, function) in &allocator.entries {
+            let hook = runtime.export(&format!("hook_{}", entry.name()))?;
+            hooks.insert(*function, (hook - indices.runtime) as usize);
+            appended_types.extend(module.type_of(*function));
+        }
+        appended_types.extend(&runtime.functions);
+        let mut stub = vec![0];
+        InstructionSink::new(&mut stub)
+            .local_get(0)
+            .local_get(1)
+            .i32_const(0)
+            .call_indirect(indices.table, indices.stub_type)
+            .end();
+        Ok(Self {
+            bytes: Vec::new(),
+            offsets: OffsetMap::default(),
+            count: 0,
+            appended_types,
+            runtime,
+            hooks,
+            stub,
+        })
+    }
+
+    /// Adds a function body. The offsets count from the start of the body.
+    pub(super) fn push(&mut self, body: &[u8], offsets: &OffsetMap) {
+        (body.len() as u32).encode(&mut self.bytes);
+        self.offsets.append(offsets, self.bytes.len(), 0);
+        self.bytes.extend_from_slice(body);
+        self.count += 1;
+    }
+
+    /// Adds a function body of the profiler.
+    pub(super) fn push_profiler(&mut self, body: &[u8]) {
+        let mut offsets = OffsetMap::default();
+        offsets.push_profiler(0);
+        self.push(body, &offsets);
+    }
+
+    /// Adds the hook that replaces the body of an allocator entry point.
+    pub(super) fn push_hook(&mut self, function: u32) -> Result<(), Refusal> {
+        let at = self.hooks.get(&function).copied();
+        let body = at.and_then(|at| self.runtime.bodies.get_mut(at));
+        let body = body.ok_or_else(|| Refusal::internal("the runtime lacks a hook"))?;
+        let body = std::mem::replace(body, trap());
+        self.push_profiler(&body);
+        Ok(())
+    }
+
+    /// Adds the stub, the original bodies of the entry points, and the runtime.
+    pub(super) fn append_runtime(
+        &mut self,
+        module: &CoreModule<'_>,
+        allocator: &Allocator,
+    ) -> Result<(), Refusal> {
+        let stub = std::mem::take(&mut self.stub);
+        self.push_profiler(&stub);
+        for (_, function) in &allocator.entries {
+            let defined = function.saturating_sub(module.first_defined());
+            let body = module.bodies.get(defined as usize);
+            let body = usize_range(
+                body.ok_or_else(|| Refusal::internal("a hook without a body"))?
+                    .range(),
+            );
+            let mut offsets = OffsetMap::default();
+            offsets.push_copy(0, body.start);
+            self.push(module.slice(body)?, &offsets);
+        }
+        for body in std::mem::take(&mut self.runtime.bodies) {
+            self.push_profiler(&body);
+        }
+        Ok(())
+    }
+}
+
+/// The body of a function that nothing calls.
+fn trap() -> Vec<u8> {
+    let mut body = vec![0];
+    InstructionSink::new(&mut body).unreachable().end();
+    body
+}

@@ -1,0 +1,220 @@
+//! Connects the instrumented core instances of a component to the host.
+//!
+//! This stage appends the import of the host's interface and, for each instrumented core instance,
+//! a connector: a small module whose start function registers the instance's heap tables with the
+//! host.
+//!
+//! Imports and definitions may follow at the end of a component, so no index changes. The start
+//! functions of the connectors run last when the component is instantiated. Until then the runtime
+//! counts allocations, but the host cannot capture the call stack of a new context.
+
+use std::borrow::Cow;
+
+use wasm_encoder::{
+    Alias, CanonicalFunctionSection, CanonicalOption, CodeSection, Component,
+    ComponentAliasSection, ComponentExportKind, ComponentImportSection, ComponentTypeRef,
+    ComponentTypeSection, ComponentValType, ConstExpr, ElementSection, Elements, EntityType,
+    ExportKind, Function, FunctionSection, ImportSection, InstanceSection, InstanceType, Module,
+    ModuleArg, ModuleSection, PrimitiveValType, StartSection, TypeSection, ValType,
+};
+use wasmparser::types::TypesRef;
+
+use super::interface;
+
+/// An instrumented core instance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InstrumentedInstance {
+    /// Index of the core instance in the component.
+    pub(super) instance: u32,
+    /// Index of its core module in the component.
+    pub(super) module: u32,
+}
+
+/// The encoded sections to append to a component with these types.
+pub(super) fn connectors(types: TypesRef<'_>, instances: &[InstrumentedInstance]) -> Vec<u8> {
+    let mut component = Component::new();
+    let host = types.component_instance_count();
+    import_host(&mut component, types.component_type_count());
+    let (new_context, register) = (
+        types.component_function_count(),
+        types.component_function_count() + 1,
+    );
+    let mut aliases = ComponentAliasSection::new();
+    for name in [interface::NEW_CONTEXT, interface::REGISTER_INSTANCE] {
+        aliases.alias(Alias::InstanceExport {
+            instance: host,
+            kind: ComponentExportKind::Func,
+            name,
+        });
+    }
+    component.section(&aliases);
+
+    let mut counts = CoreCounts {
+        modules: types.module_count(),
+        functions: types.function_count(),
+        tables: types.table_count(),
+        memories: types.memory_count(),
+        instances: types.core_instance_count(),
+    };
+    for instance in instances {
+        connect(
+            &mut component,
+            &mut counts,
+            *instance,
+            new_context,
+            register,
+        );
+    }
+    let bytes = component.finish();
+    // The component already has a header.
+    bytes.get(8..).unwrap_or_default().to_vec()
+}
+
+/// Number of core items of each kind, which is also the index of the next one.
+struct CoreCounts {
+    modules: u32,
+    functions: u32,
+    tables: u32,
+    memories: u32,
+    instances: u32,
+}
+
+fn import_host(component: &mut Component, ty: u32) {
+    let u32_type = ComponentValType::Primitive(PrimitiveValType::U32);
+    let mut host = InstanceType::new();
+    host.ty()
+        .function()
+        .params([("instance", u32_type), ("index", u32_type)])
+        .result(None);
+    host.export(interface::NEW_CONTEXT, ComponentTypeRef::Func(0));
+    host.ty().defined_type().list(PrimitiveValType::U64);
+    host.ty()
+        .function()
+        .params([
+            ("heap-tables", ComponentValType::Type(1)),
+            ("module", u32_type),
+        ])
+        .result(Some(u32_type));
+    host.export(interface::REGISTER_INSTANCE, ComponentTypeRef::Func(2));
+    let mut types = ComponentTypeSection::new();
+    types.instance(&host);
+    component.section(&types);
+    let mut imports = ComponentImportSection::new();
+    imports.import(interface::HOST, ComponentTypeRef::Instance(ty));
+    component.section(&imports);
+}
+
+/// Lowers the host's functions for an instance and instantiates a connector for it.
+fn connect(
+    component: &mut Component,
+    counts: &mut CoreCounts,
+    target: InstrumentedInstance,
+    new_context: u32,
+    register: u32,
+) {
+    let mut aliases = ComponentAliasSection::new();
+    let mut alias = |kind, name| {
+        aliases.alias(Alias::CoreInstanceExport {
+            instance: target.instance,
+            kind,
+            name,
+        });
+    };
+    alias(ExportKind::Memory, interface::MEMORY);
+    alias(ExportKind::Table, interface::TABLE);
+    for (name, _) in interface::FUNCTIONS {
+        alias(ExportKind::Func, name);
+    }
+    component.section(&aliases);
+    let mut lowered = CanonicalFunctionSection::new();
+    lowered.lower(new_context, []);
+    lowered.lower(register, [CanonicalOption::Memory(counts.memories)]);
+    component.section(&lowered);
+
+    component.section(&ModuleSection(&connector(target.module)));
+    let function = |n: u32| counts.functions + n;
+    let mut instances = InstanceSection::new();
+    instances.export_items([
+        ("heap-tables", ExportKind::Func, function(0)),
+        ("heap-table-words", ExportKind::Func, function(1)),
+        ("registered", ExportKind::Func, function(2)),
+        ("new-context", ExportKind::Func, function(3)),
+        ("register", ExportKind::Func, function(4)),
+        ("table", ExportKind::Table, counts.tables),
+    ]);
+    instances.instantiate(
+        counts.modules,
+        [("", ModuleArg::Instance(counts.instances))],
+    );
+    component.section(&instances);
+    counts.modules += 1;
+    counts.functions += interface::FUNCTIONS.len() as u32 + 2;
+    counts.tables += 1;
+    counts.memories += 1;
+    counts.instances += 2;
+}
+
+/// The module that connects an instance of core module `module` to the host. Its element segment
+/// puts the host's `new-context` into the instance's table. Its start function registers the heap
+/// tables with the host and passes the instance's number, which the host returns, to the runtime.
+fn connector(module: u32) -> Module {
+    const TO_I32: u32 = 0;
+    const I32_TO_NOTHING: u32 = 1;
+    const I32_I32_TO_NOTHING: u32 = 2;
+    const I32_I32_I32_TO_I32: u32 = 3;
+    const TO_NOTHING: u32 = 4;
+    let imports = [
+        ("heap-tables", TO_I32),
+        ("heap-table-words", TO_I32),
+        ("registered", I32_TO_NOTHING),
+        ("new-context", I32_I32_TO_NOTHING),
+        ("register", I32_I32_I32_TO_I32),
+    ];
+    let [
+        heap_tables,
+        heap_table_words,
+        registered,
+        new_context,
+        register,
+    ] = [0, 1, 2, 3, 4];
+
+    let mut types = TypeSection::new();
+    types.ty().function([], [ValType::I32]);
+    types.ty().function([ValType::I32], []);
+    types.ty().function([ValType::I32; 2], []);
+    types.ty().function([ValType::I32; 3], [ValType::I32]);
+    types.ty().function([], []);
+    let mut section = ImportSection::new();
+    for (name, ty) in imports {
+        section.import("", name, EntityType::Function(ty));
+    }
+    section.import("", "table", interface::host_table());
+    let mut functions = FunctionSection::new();
+    functions.function(TO_NOTHING);
+    let mut elements = ElementSection::new();
+    let entries = Elements::Functions(Cow::Borrowed(&[new_context]));
+    elements.active(Some(0), &ConstExpr::i32_const(0), entries);
+    let mut start = Function::new([]);
+    start
+        .instructions()
+        .call(heap_tables)
+        .call(heap_table_words)
+        .i32_const(module as i32)
+        .call(register)
+        .call(registered)
+        .end();
+    let mut code = CodeSection::new();
+    code.function(&start);
+
+    let mut connector = Module::new();
+    connector
+        .section(&types)
+        .section(&section)
+        .section(&functions)
+        .section(&StartSection {
+            function_index: imports.len() as u32,
+        })
+        .section(&elements)
+        .section(&code);
+    connector
+}

@@ -1,0 +1,95 @@
+//! Small components in text format, and checks of their heaps.
+
+use std::collections::BTreeMap;
+
+use guest_heap::{Attribution, Context, Options, instrument};
+
+use crate::guest::Guest;
+
+/// A bump allocator whose functions have names.
+pub(crate) const ALLOCATOR: &str = r#"
+    (memory (export "memory") 2)
+    (global $next (mut i32) (i32.const 4096))
+    (func $malloc (export "malloc") (param $size i32) (result i32)
+        (local $block i32)
+        (local.set $block (global.get $next))
+        (global.set $next (i32.add (global.get $next)
+            (i32.and (i32.add (local.get $size) (i32.const 23)) (i32.const -16))))
+        (local.get $block))
+    (func $free (export "free") (param i32))
+    (func $cabi_realloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (call $malloc (local.get 3)))
+"#;
+
+/// A component with one core module, which has [`ALLOCATOR`] and these functions. The component
+/// lifts the export `run`.
+pub(crate) fn single(functions: &str) -> Vec<u8> {
+    component(&format!(
+        r#"(core module $m {ALLOCATOR} {functions})
+        (core instance $i (instantiate $m))
+        (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#
+    ))
+}
+
+/// A component with these items.
+pub(crate) fn component(items: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component {items})")).unwrap()
+}
+
+pub(crate) fn attribution(component: &[u8]) -> Attribution {
+    instrument(component, &Options::default())
+        .unwrap()
+        .attribution()
+        .clone()
+}
+
+pub(crate) fn run(guest: &mut Guest, n: u32) -> u32 {
+    guest.call::<_, (u32,)>("run", (n,)).unwrap().0
+}
+
+/// Live bytes by the name of the context. A call stack has the name `stack of DEPTH`.
+pub(crate) fn by_name(guest: &Guest) -> BTreeMap<String, u64> {
+    let mut names = BTreeMap::new();
+    for record in guest.reading().contexts {
+        let name = match guest
+            .store
+            .data()
+            .recorder
+            .context(&guest.store, record.index)
+        {
+            Context::Stack(frames) => format!("stack of {}", frames.len()),
+            Context::Synthetic(name) => name.to_string(),
+        };
+        *names.entry(name).or_default() += record.live_bytes();
+    }
+    names
+}
+
+/// The expected result of [`by_name`].
+pub(crate) fn names(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pairs
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), *bytes))
+        .collect()
+}
+
+/// Checks that the instrumented component returns the same result as the original, and that no
+/// context represents two stacks. Returns the instrumented guest after the call.
+pub(crate) fn check_same(component: &[u8], n: u32) -> Guest {
+    let expected = run(&mut Guest::original(component), n);
+    let mut options = Options::default();
+    options.check_contexts = true;
+    let mut checking = Guest::with_options(component, &options);
+    assert_eq!(run(&mut checking, n), expected);
+    assert_eq!(checking.store.data().recorder.checked().mismatches, 0);
+    let mut guest = Guest::instrumented(component);
+    assert_eq!(run(&mut guest, n), expected);
+    guest
+}
+
+/// Live bytes of all contexts with a call stack.
+pub(crate) fn with_stacks(guest: &Guest) -> u64 {
+    let names = by_name(guest);
+    let stacks = names.iter().filter(|(name, _)| name.starts_with("stack"));
+    stacks.map(|(_, bytes)| bytes).sum()
+}

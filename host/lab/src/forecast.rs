@@ -1,0 +1,144 @@
+//! Growth of the process and of plugins, and the time until each reaches its limit.
+
+use std::time::Duration;
+
+use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
+use crate::history::{PluginSample, SampleHistory};
+use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
+use plugin_host::driver::handle::Plugin;
+
+/// Samples in a full growth window, both ends included.
+const WINDOW_SAMPLES: usize = (GROWTH_WINDOW.as_secs() / SAMPLE_INTERVAL.as_secs()) as usize + 1;
+
+/// Growth, and the time until the limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Forecast {
+    /// The regression over the last minute.
+    pub growth: Growth,
+    /// Seconds until the limit if the growth continues; `None` when it is not in sight.
+    pub seconds_to_limit: Option<f64>,
+}
+
+impl Forecast {
+    /// Growth of the process's resident bytes, since plugins or instances changed last.
+    pub(crate) fn of_process(history: &SampleHistory, limit_bytes: Option<u64>) -> Self {
+        let state = history.lock();
+        let points = state.process.window(GROWTH_WINDOW).map(|s| GrowthPoint {
+            at: s.at,
+            bytes: s.value.resident_bytes,
+            requests: s.value.requests,
+        });
+        // The sample of the change itself does not count.
+        let restarted_at = state
+            .last_instance_change
+            .map(|change| change + Duration::from_nanos(1));
+        let growth = Growth::over(points, GROWTH_WINDOW, restarted_at);
+        Forecast {
+            growth,
+            seconds_to_limit: growth.seconds_to_limit(limit_bytes),
+        }
+    }
+
+    /// Growth of a plugin's retained bytes, and the time until its linear memory reaches
+    /// `limit_bytes`. A fresh instance starts a fresh window. `None` before the first sample.
+    pub(crate) fn of_plugin(
+        history: &SampleHistory,
+        plugin: &Plugin,
+        limit_bytes: u64,
+    ) -> Option<Self> {
+        Self::of_samples(history.lock().of_plugin(plugin)?, limit_bytes)
+    }
+
+    fn of_samples(ring: &SampleRing<PluginSample>, limit_bytes: u64) -> Option<Self> {
+        if let Some(sample) = ring.unchanged_for(GROWTH_WINDOW) {
+            // Most plugins are idle most of the time.
+            return Some(Forecast {
+                growth: Growth::flat(sample.retained_bytes, GROWTH_WINDOW, WINDOW_SAMPLES),
+                seconds_to_limit: None,
+            });
+        }
+        let generation = ring.latest()?.value.generation;
+        let growth = |bytes: fn(&PluginSample) -> u64| {
+            let of_instance = |s: &Sample<PluginSample>| s.value.generation == generation;
+            let points = ring.each_second(GROWTH_WINDOW).filter(of_instance);
+            let points = points.map(|s| GrowthPoint {
+                at: s.at,
+                bytes: bytes(&s.value),
+                requests: s.value.requests,
+            });
+            Growth::over(points, GROWTH_WINDOW, None)
+        };
+        Some(Forecast {
+            growth: growth(|s| s.retained_bytes),
+            seconds_to_limit: growth(|s| s.linear_bytes).seconds_to_limit(Some(limit_bytes)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use plugin_host::timestamp::Timestamp;
+
+    use super::*;
+
+    const LIMIT: u64 = 1 << 30;
+
+    fn at(start: Instant, second: u64) -> Timestamp {
+        Timestamp {
+            instant: start + Duration::from_secs(second),
+            unix_seconds: second as f64,
+        }
+    }
+
+    fn sample(generation: u64, bytes: u64, requests: u64) -> PluginSample {
+        PluginSample {
+            generation,
+            linear_bytes: bytes,
+            retained_bytes: bytes,
+            requests,
+            ..PluginSample::default()
+        }
+    }
+
+    #[test]
+    fn an_idle_plugin_has_the_growth_that_its_samples_give() {
+        let start = Instant::now();
+        let mut ring = SampleRing::new(900);
+        for second in 0..100 {
+            ring.push_change(at(start, second), sample(1, second, second));
+        }
+        assert!(ring.unchanged_for(GROWTH_WINDOW).is_none());
+        for second in 100..161 {
+            ring.push_change(at(start, second), sample(1, 7, 3));
+        }
+        let points = ring.each_second(GROWTH_WINDOW).map(|s| GrowthPoint {
+            at: s.at,
+            bytes: s.value.retained_bytes,
+            requests: s.value.requests,
+        });
+        let expected = Growth::over(points, GROWTH_WINDOW, None);
+        assert!(ring.unchanged_for(GROWTH_WINDOW).is_some());
+        let forecast = Forecast::of_samples(&ring, LIMIT).unwrap();
+        assert_eq!(forecast.growth, expected);
+        assert_eq!(forecast.seconds_to_limit, None);
+    }
+
+    #[test]
+    fn a_fresh_instance_starts_a_fresh_window() {
+        let start = Instant::now();
+        let mut ring = SampleRing::new(900);
+        for second in 0..30 {
+            ring.push_change(at(start, second), sample(1, 1000 * second, second));
+        }
+        for second in 30..40 {
+            ring.push_change(at(start, second), sample(2, 10 * second, 100 + second));
+        }
+        let forecast = Forecast::of_samples(&ring, LIMIT).unwrap();
+        assert_eq!(forecast.growth.samples, 10);
+        assert!((forecast.growth.bytes_per_second - 10.0).abs() < 1e-6);
+        let seconds = (LIMIT - 390) as f64 / 10.0;
+        assert!((forecast.seconds_to_limit.unwrap() - seconds).abs() < 1.0);
+    }
+}

@@ -1,0 +1,27 @@
+//! The task that samples process, plugins and heaps once a second.
+
+use std::sync::Arc;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::heap::Heaps;
+use crate::monitor::Monitor;
+use crate::samples::SAMPLE_INTERVAL;
+use plugin_host::registry::Registry;
+
+/// Samples once a second until the future is dropped. `requests` returns the number of requests
+/// that the service has served; it is called before each sample.
+pub async fn run(
+    monitor: Arc<Monitor>,
+    registry: Arc<Registry>,
+    heaps: Arc<Heaps>,
+    requests: impl Fn() -> u64,
+) {
+    let mut ticks = interval(SAMPLE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        monitor.sample(&registry, &heaps, requests());
+        heaps.sample(&registry).await;
+    }
+}

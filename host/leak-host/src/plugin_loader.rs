@@ -1,0 +1,27 @@
+//! The loader of plugins, for serving and for `leak-host check`.
+
+use std::path::PathBuf;
+
+use plugin_host::engine;
+use plugin_host::load::cache::Cache;
+use plugin_host::load::loader::Loader;
+use process_memory::byte_size::ByteSize;
+
+/// Starts the wasm engine and a loader on it. Without `cache_folder`, compiled code is not stored.
+///
+/// # Errors
+///
+/// When the engine does not start on this machine.
+pub(crate) fn start(
+    cache_folder: Option<PathBuf>,
+    max_plugin_size: ByteSize,
+) -> anyhow::Result<Loader> {
+    let engine = engine::start().map_err(to_anyhow)?;
+    let cache = Cache::open(cache_folder, &engine);
+    Loader::new(engine, cache, max_plugin_size.bytes()).map_err(to_anyhow)
+}
+
+/// wasmtime's error type does not implement the standard error trait.
+fn to_anyhow(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}")
+}

@@ -1,0 +1,274 @@
+//! The calls of one plugin: lock the driver, decide which requests reach the guest, call it,
+//! publish and answer.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use crate::dispatch::fan_out::Call;
+use crate::dispatch::invocation_span::{InvocationEnd, InvocationSpan};
+use crate::driver::failure::catch_panic;
+use crate::driver::handle::{DriverGuard, Plugin};
+use crate::driver::published_state::PluginReading;
+use crate::driver::target::TargetStep;
+use crate::driver::{Driver, InvocationResult};
+use crate::error::{Fault, PluginError};
+use crate::instance::request::GuestRequest;
+use crate::metrics::{InvocationOutcome, PluginHandles};
+use crate::settings::names;
+
+/// Makes the calls if the plugin's driver is free.
+///
+/// # Errors
+///
+/// The calls, when another task has the driver.
+pub(super) fn try_serve(
+    plugin: &Plugin,
+    calls: Vec<Call>,
+) -> Result<impl Future<Output = ()> + use<>, Vec<Call>> {
+    match plugin.try_lock() {
+        Some(driver) => Ok(serve(driver, calls, Instant::now())),
+        None => Err(calls),
+    }
+}
+
+/// Makes the calls after everything that already waits for the plugin's driver. Calls beyond the
+/// queue's limit are answered at once, and so are all of them if the plugin does not run. Returns
+/// `None` if no call is left.
+pub(super) fn serve_queued(
+    plugin: &Plugin,
+    mut calls: Vec<Call>,
+) -> Option<impl Future<Output = ()> + use<>> {
+    if let Err(error) = plugin.details().state.ensure_running(plugin.id()) {
+        refuse(
+            &plugin.metrics,
+            calls,
+            InvocationOutcome::Unavailable,
+            &error,
+        );
+        return None;
+    }
+    let places = plugin.call_queue.take(calls.len());
+    let refused = calls.split_off(places.count());
+    let overloaded = PluginError::Overloaded(plugin.id().to_owned());
+    refuse(
+        &plugin.metrics,
+        refused,
+        InvocationOutcome::Busy,
+        &overloaded,
+    );
+    if calls.is_empty() {
+        return None;
+    }
+    let (lock, queued_at) = (plugin.lock(), Instant::now());
+    Some(async move {
+        let driver = lock.await;
+        drop(places);
+        serve(driver, calls, queued_at).await;
+    })
+}
+
+/// Counts and answers calls that never reach the guest.
+fn refuse(
+    metrics: &PluginHandles,
+    calls: Vec<Call>,
+    outcome: InvocationOutcome,
+    error: &PluginError,
+) {
+    for call in calls {
+        metrics.invoked(outcome, Duration::ZERO, None);
+        call.answer(InvocationResult::Failed(error.to_string()));
+    }
+}
+
+/// Makes calls that have waited since `queued_at`, one after the other, and frees the driver.
+async fn serve(mut driver: DriverGuard, calls: Vec<Call>, queued_at: Instant) {
+    for call in calls {
+        let result = {
+            // Pinned where it is created: it is large.
+            let invocation = pin!(catch_panic(driver.invoke(&call, queued_at)));
+            call.trace().with_trace_id(invocation).await
+        };
+        call.answer(result.unwrap_or_else(|fault| {
+            let outcome = fault.kind.outcome();
+            driver.metrics.invoked(outcome, Duration::ZERO, None);
+            driver.retire_for_call(fault)
+        }));
+    }
+}
+
+/// How the guest gets a request.
+struct Admission {
+    deadline: Duration,
+    /// Bytes that the guest retains for this request, if it must be configured first.
+    payload: Option<u64>,
+}
+
+/// A call that is over.
+struct Invocation {
+    outcome: InvocationOutcome,
+    took: Duration,
+    result: InvocationResult,
+}
+
+impl Driver {
+    /// Makes one call, unless the guest must not get it, and records its effects.
+    async fn invoke(&mut self, call: &Call, queued_at: Instant) -> InvocationResult {
+        let before = self.reading;
+        let started = Instant::now();
+        let admission = match self.admit(started, queued_at) {
+            Ok(admission) => admission,
+            Err(result) => return result,
+        };
+        let mut span = InvocationSpan::start(call.trace(), &self.name);
+        let ended = self.call_guest(call.request(), &admission, started).await;
+        self.read_memory();
+        let after = self.reading;
+        let live_bytes_delta = live_bytes_delta(&before, &after);
+        self.metrics
+            .invoked(ended.outcome, ended.took, live_bytes_delta);
+        if after.linear.bytes > before.linear.bytes {
+            span.memory_grew(before.linear.bytes, after.linear.bytes);
+        }
+        span.end(&InvocationEnd {
+            outcome: ended.outcome,
+            generation: before.generation,
+            retained_before: before.retained,
+            retained_after: after.retained,
+            live_bytes_delta,
+            waited: started - call.since(),
+        });
+        self.published.set_reading(&self.reading);
+        ended.result
+    }
+
+    /// Decides whether the guest gets a request: it must run and be enabled, the request must not
+    /// have timed out, and cap, probability and target must allow it.
+    fn admit(&mut self, now: Instant, queued_at: Instant) -> Result<Admission, InvocationResult> {
+        if let Err(error) = self.details.state.ensure_running(self.id()) {
+            self.metrics
+                .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
+            return Err(InvocationResult::Failed(error.to_string()));
+        }
+        if !self.published.enabled() {
+            return Err(InvocationResult::Skipped);
+        }
+        let policy = self.details.settings.policy();
+        if now.saturating_duration_since(queued_at) > policy.answer_timeout() {
+            // Its request was already answered without it. The calls behind it do not wait for it.
+            self.metrics
+                .invoked(InvocationOutcome::Busy, Duration::ZERO, None);
+            let overloaded = PluginError::Overloaded(self.id().to_owned());
+            return Err(InvocationResult::Failed(overloaded.to_string()));
+        }
+        self.reading.requests += 1;
+        self.reading.requests_since_clear += 1;
+        let full = policy
+            .retained_max
+            .is_some_and(|max| self.reading.retained.bytes >= max);
+        if full || (policy.probability < 1.0 && rand::random::<f64>() >= policy.probability) {
+            self.published.set_reading(&self.reading);
+            return Err(InvocationResult::Skipped);
+        }
+        let settings = &self.details.settings;
+        // The fixed variant has no target: it shows a flat line.
+        let target = policy.target.filter(|_| settings.variant() == names::LEAKY);
+        let payload = settings.payload().map_or(0, |(_, bytes)| bytes);
+        let retained = self.reading.retained.bytes;
+        let deadline = policy.deadline;
+        match self.target.step(target, payload, retained, now) {
+            TargetStep::AsConfigured => Ok(Admission {
+                deadline,
+                payload: None,
+            }),
+            TargetStep::Retain(bytes) => Ok(Admission {
+                deadline,
+                payload: Some(bytes),
+            }),
+            TargetStep::Skip => {
+                self.published.set_reading(&self.reading);
+                Err(InvocationResult::Skipped)
+            }
+        }
+    }
+
+    /// Calls the guest, after it was configured with another payload if the admission says so. The
+    /// duration does not include the configuration.
+    async fn call_guest(
+        &mut self,
+        request: &GuestRequest,
+        admission: &Admission,
+        mut started: Instant,
+    ) -> Invocation {
+        let deadline = admission.deadline;
+        if let Some(bytes) = admission.payload {
+            if let Err(failed) = self.configure_payload(bytes, deadline).await {
+                return failed;
+            }
+            started = Instant::now();
+        }
+        let answer = self.instance.on_request(request, deadline).await;
+        let took = started.elapsed();
+        let (outcome, result) = match answer {
+            Ok(Ok(outcome)) => {
+                self.reading.retained = outcome.retained;
+                let result = if outcome.triggered {
+                    InvocationResult::Triggered
+                } else {
+                    InvocationResult::Skipped
+                };
+                (InvocationOutcome::Ok, result)
+            }
+            Ok(Err(message)) => {
+                let message = format!("the plugin answered: {message}");
+                (InvocationOutcome::Error, InvocationResult::Failed(message))
+            }
+            Err(fault) => (fault.kind.outcome(), self.retire_for_call(fault)),
+        };
+        Invocation {
+            outcome,
+            took,
+            result,
+        }
+    }
+
+    /// Configures the guest with the accepted payload that is nearest to `bytes`.
+    async fn configure_payload(
+        &mut self,
+        bytes: u64,
+        deadline: Duration,
+    ) -> Result<(), Invocation> {
+        let settings = self.details.settings.clone();
+        let Some((spec, _)) = settings.payload() else {
+            return Ok(());
+        };
+        let value = spec.nearest(bytes);
+        let configured = self
+            .instance
+            .configure(std::iter::once((spec, &value)), deadline)
+            .await;
+        let (outcome, result) = match configured {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(refusal)) => (
+                InvocationOutcome::Error,
+                InvocationResult::Failed(refusal.to_string()),
+            ),
+            Err(fault) => (fault.kind.outcome(), self.retire_for_call(fault)),
+        };
+        Err(Invocation {
+            outcome,
+            took: Duration::ZERO,
+            result,
+        })
+    }
+
+    fn retire_for_call(&mut self, fault: Fault) -> InvocationResult {
+        InvocationResult::Failed(self.retire(fault).to_string())
+    }
+}
+
+/// Bytes that a call left on the guest's heap, negative when it freed more than it allocated;
+/// `None` without attribution.
+fn live_bytes_delta(before: &PluginReading, after: &PluginReading) -> Option<i64> {
+    let (before, after) = (before.heap_live?, after.heap_live?);
+    i64::try_from(i128::from(after) - i128::from(before)).ok()
+}

@@ -1,0 +1,79 @@
+//! A component that has been started once and has described itself, ready for a driver.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::PluginError;
+use crate::instance::Instance;
+use crate::load::loader::{CompiledComponent, Origin};
+use crate::load::manifest::Manifest;
+use crate::settings::{Defaults, WASM32_MEMORY_MAX};
+
+/// A component with its manifest and its first instance.
+pub(crate) struct StartedPlugin {
+    pub(crate) component: Arc<CompiledComponent>,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) instance: Instance,
+}
+
+impl fmt::Debug for StartedPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartedPlugin")
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StartedPlugin {
+    /// Starts an instance of a component and reads its manifest. The guest's output is logged under
+    /// `log_name`.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] when it does not start, or when its manifest is invalid.
+    pub(crate) async fn start(
+        component: CompiledComponent,
+        log_name: &str,
+        defaults: &Defaults,
+    ) -> Result<Self, PluginError> {
+        let limit = defaults.memory_limit.unwrap_or(WASM32_MEMORY_MAX);
+        let (instance, manifest) = start_and_describe(&component, log_name, limit).await?;
+        component.release_pages();
+        Ok(StartedPlugin {
+            component: Arc::new(component),
+            manifest: Arc::new(manifest),
+            instance,
+        })
+    }
+
+    /// The id in the manifest.
+    pub(crate) fn id(&self) -> &str {
+        &self.manifest.id
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.component.origin
+    }
+}
+
+/// Starts an instance with at most `memory_limit` bytes of linear memory and reads its manifest.
+///
+/// # Errors
+///
+/// [`PluginError::Refused`] when it does not start, or when its manifest is invalid.
+pub(crate) async fn start_and_describe(
+    component: &CompiledComponent,
+    log_name: &str,
+    memory_limit: u64,
+) -> Result<(Instance, Manifest), PluginError> {
+    let mut instance = component
+        .start_instance(log_name, memory_limit)
+        .await
+        .map_err(|fault| PluginError::Refused(format!("the component does not start: {fault}")))?;
+    let manifest = instance.describe().await.map_err(|fault| {
+        PluginError::Refused(format!(
+            "the component failed when the host asked for its manifest: {fault}"
+        ))
+    })?;
+    Ok((instance, Manifest::check(manifest)?))
+}

@@ -1,0 +1,36 @@
+//! Folders and files of the checkout, relative to its root. Other modules name no folder
+//! themselves.
+
+/// The workspace of the guests.
+pub const PLUGINS: &str = "plugins";
+
+/// The contract between host and plugins.
+pub const WIT: &str = "wit";
+
+/// What guest-heap links into guests: a separate workspace without dependencies, built for wasm,
+/// and natively only for its tests.
+pub const PROFILER_RUNTIME: &str = "host/guest-heap/runtime";
+
+/// Guests that guest-heap's tests build themselves, with their own lints.
+pub const PROFILER_FIXTURES: &str = "host/guest-heap/fixtures";
+
+/// The hooks that teach schemathesis this API.
+pub const SCHEMATHESIS_HOOKS: &str = "host/leak-host/tests/schemathesis";
+
+/// The script that drives the console in a browser.
+pub const CONSOLE_SCRIPT: &str = "xtask/console/main.mjs";
+
+/// The pictures of the README.
+pub const PICTURES: &str = "docs/images";
+
+/// Configuration of the stack: Prometheus, the collector, images.
+pub const COMPOSE: &str = "compose";
+
+/// The load scripts.
+pub const K6_SCRIPTS: &str = "k6";
+
+/// The dashboard as Grafana exports it.
+pub const DASHBOARD: &str = "grafana/dashboards/memory-leak-lab.json";
+
+/// The script that reads the dashboard back with Grafana's own model.
+pub const DASHBOARD_READER: &str = "grafana/read_back.py";
