@@ -16,3 +16,4 @@ mod heap;
 mod openapi;
 mod queries;
 mod settings;
+mod source;

@@ -34,7 +34,7 @@ async fn the_admin_token_is_an_environment_variable() {
 }
 
 #[tokio::test]
-async fn the_admin_api_can_have_a_port_of_its_own() {
+async fn admin_listen_moves_the_admin_api_to_its_own_port() {
     let admin = free_address();
     let lab = Lab::with(&LAB)
         .arg("--admin-listen")
@@ -43,10 +43,10 @@ async fn the_admin_api_can_have_a_port_of_its_own() {
         .await;
     for path in ["/admin/leaks/status", "/admin/memory", "/admin/plugins"] {
         let moved = Answer::of(lab.request(Method::GET, path)).await;
-        assert_eq!(moved.status, 404, "{path} is not on the service's port");
+        assert_eq!(moved.status, 404, "{path} is on the service's port");
         assert_eq!(moved.error_code(path), "not_found");
         let there = Answer::of(lab.http().get(format!("http://{admin}{path}"))).await;
-        assert_eq!(there.status, 200, "{path} is on its own: {}", there.text);
+        assert_eq!(there.status, 200, "{path}: {}", there.text);
     }
     lab.data().await;
     let enabled = lab.http().post(format!("http://{admin}/admin/leaks/cache"));

@@ -8,22 +8,21 @@ use serde_json::json;
 use super::payloads_gained;
 use crate::lab::{Answer, Lab, number};
 
-/// No baseline is needed, and what counts is what was held at that moment: neither the minute nor
-/// the last time that something happened.
+/// `since` compares with the state at that second, not with the last minute or the last change.
 #[tokio::test]
-async fn since_is_about_that_moment() {
+async fn since_compares_with_the_state_at_that_second() {
     let lab = Lab::with(&["cache"]).start().await;
     lab.enable("cache").await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
     lab.traffic(100).await;
     let all = lab.get("/admin/memory/diff?since=15m").await;
-    assert_eq!(payloads_gained(&all), 100.0, "of all that is kept: {all}");
+    assert_eq!(payloads_gained(&all), 100.0, "in the whole history: {all}");
     assert_eq!(all["plugins"]["cache"]["retained_objects_diff"], json!(100));
 
     tokio::time::sleep(Duration::from_secs(9)).await;
     lab.traffic(50).await;
     let recent = lab.get("/admin/memory/diff?since=5s").await;
-    assert_eq!(payloads_gained(&recent), 50.0, "of the last 5 s: {recent}");
+    assert_eq!(payloads_gained(&recent), 50.0, "in the last 5 s: {recent}");
     assert_eq!(
         recent["plugins"]["cache"]["retained_objects_diff"],
         json!(50)
@@ -42,16 +41,20 @@ async fn since_is_about_that_moment() {
     let drawn = Answer::of(lab.request(Method::GET, "/admin/memory/flamegraph?since=15m")).await;
     assert!(drawn.text.contains("on_request"), "{}", drawn.text);
     let unnamed = lab.get("/admin/memory/diff").await;
-    assert_eq!(unnamed["status"], json!("baseline_set"), "it was never set");
+    assert_eq!(
+        unnamed["status"],
+        json!("baseline_set"),
+        "`since` sets no baseline"
+    );
 }
 
 #[tokio::test]
-async fn a_plugin_whose_symbols_are_lost_hides_no_other_one() {
+async fn a_plugin_without_symbols_does_not_hide_the_others() {
     let lab = Lab::with(&["cache", "history"])
         .arg("--no-cache")
         .start()
         .await;
-    // The host goes on with what it has compiled, but has not read its symbols yet.
+    // The compiled plugin runs, but the host has not read its symbols yet.
     std::fs::write(lab.plugins_folder().join("cache.wasm"), b"broken").unwrap();
     lab.enable("cache").await;
     assert_eq!(lab.data().await["leaks_triggered"], json!(["cache"]));
@@ -66,7 +69,7 @@ async fn a_plugin_whose_symbols_are_lost_hides_no_other_one() {
         "{snapshot}"
     );
     lab.get("/admin/memory").await;
-    let asked_for = "/admin/memory/snapshot?plugin=cache";
-    let answer = Answer::of(lab.request(Method::GET, asked_for)).await;
+    let path = "/admin/memory/snapshot?plugin=cache";
+    let answer = Answer::of(lab.request(Method::GET, path)).await;
     assert!(answer.status.is_client_error(), "{}", answer.text);
 }

@@ -2,24 +2,23 @@
 
 use std::path::Path;
 
+use axum::http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
 use serde_json::Value;
+use test_support::components::LAB;
+use test_support::{Answer, TestHost};
 
-use crate::components::LAB;
-use crate::lab::{Answer, Lab};
-
-async fn source(lab: &Lab, plugin: &str, location: &str) -> Answer {
+async fn source(host: &TestHost, plugin: &str, location: &str) -> Answer {
     let location = utf8_percent_encode(location, NON_ALPHANUMERIC);
     let path = format!("/admin/memory/source?plugin={plugin}&location={location}");
-    Answer::of(lab.request(Method::GET, &path)).await
+    host.request(Method::GET, &path).send().await
 }
 
 /// The largest line of the cache, after 20 requests.
-async fn leaking_line(lab: &Lab) -> String {
-    lab.enable("cache").await;
-    lab.traffic(20).await;
-    let snapshot = lab.get("/admin/memory/snapshot?plugin=cache").await;
+async fn leaking_line(host: &TestHost) -> String {
+    host.enable("cache").await;
+    host.traffic(20).await;
+    let snapshot = host.get("/admin/memory/snapshot?plugin=cache").await;
     snapshot["by_line"][0]["location"]
         .as_str()
         .unwrap()
@@ -31,16 +30,18 @@ fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-async fn with_source_root() -> Lab {
-    let lab = Lab::with(&LAB).args(["--source-root", checkout().to_str().unwrap()]);
-    lab.start().await
+async fn with_source_root() -> TestHost {
+    TestHost::with(&LAB)
+        .source_root(checkout().to_owned())
+        .start()
+        .await
 }
 
 #[tokio::test]
 async fn the_leaking_line_is_shown_with_12_lines_before_and_after() {
-    let lab = with_source_root().await;
-    let location = leaking_line(&lab).await;
-    let answer = source(&lab, "cache", &location).await;
+    let host = with_source_root().await;
+    let location = leaking_line(&host).await;
+    let answer = source(&host, "cache", &location).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let shown = answer.json();
     let (file, line) = location.rsplit_once(':').unwrap();
@@ -55,7 +56,7 @@ async fn the_leaking_line_is_shown_with_12_lines_before_and_after() {
         assert_eq!(shown, text.lines().nth(first - 1 + index).unwrap());
     }
     // The SDK's frames of the call stack are shown, too.
-    let traces = lab
+    let traces = host
         .get("/admin/memory/snapshot?plugin=cache&group_by=trace")
         .await;
     let frames = traces["by_line"][0]["trace"].as_array().unwrap();
@@ -65,13 +66,13 @@ async fn the_leaking_line_is_shown_with_12_lines_before_and_after() {
         .filter_map(location)
         .find(|l| l.starts_with("plugins/sdk/"))
         .unwrap();
-    assert_eq!(source(&lab, "cache", &sdk).await.status, 200, "{sdk}");
+    assert_eq!(source(&host, "cache", &sdk).await.status, 200, "{sdk}");
 }
 
 #[tokio::test]
 async fn no_other_file_is_ever_shown() {
-    let lab = with_source_root().await;
-    let location = leaking_line(&lab).await;
+    let host = with_source_root().await;
+    let location = leaking_line(&host).await;
     let absolute = checkout().canonicalize().unwrap().join("Cargo.toml");
     for other in [
         "Cargo.toml:1",
@@ -88,19 +89,19 @@ async fn no_other_file_is_ever_shown() {
         &location.replace("plugins/", "./plugins/"),
         &location.replace("plugins/", "%2e/plugins/"),
     ] {
-        let answer = source(&lab, "cache", other).await;
+        let answer = source(&host, "cache", other).await;
         assert_eq!(answer.status, 404, "{other}: {}", answer.text);
         assert_eq!(answer.error_code(other), "unknown_source");
     }
     // The leaking line, requested for a plugin whose heap does not name it.
-    assert_eq!(source(&lab, "history", &location).await.status, 404);
+    assert_eq!(source(&host, "history", &location).await.status, 404);
 }
 
 #[tokio::test]
 async fn a_host_without_source_root_names_the_option() {
-    let lab = Lab::with(&LAB).start().await;
-    let location = leaking_line(&lab).await;
-    let answer = source(&lab, "cache", &location).await;
+    let host = TestHost::with(&LAB).start().await;
+    let location = leaking_line(&host).await;
+    let answer = source(&host, "cache", &location).await;
     assert_eq!(answer.status, 404);
     assert_eq!(answer.error_code("no root"), "unknown_source");
     assert!(answer.text.contains("--source-root"), "{}", answer.text);
