@@ -1,6 +1,10 @@
 //! The console's routes, called in this process without a socket. The page itself is tested in a
 //! browser by `cargo xtask test-console`.
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
 
 use axum::http::Method;
 use test_support::components::LAB;
