@@ -11,7 +11,7 @@ export const TEXTS = {
   dropped: "entries dropped",
   exhaustedEvent: "exhausted: ",
   failedCalls: "plugin calls failed",
-  flameLegend: "red grew, blue shrank",
+  flameLegend: "red: grew, blue: shrank",
   /** At the event in a chart. */
   marker: "enabled",
   matched: "Matched",
