@@ -1,25 +1,25 @@
 // Texts and selectors of the page that its authors may reword. The scenes use no others.
 
 /** The report on the end of the previous run. */
-export const BANNER = "#fate";
-export const BANNER_CLOSE = "#fate-close";
+export const BANNER = "#post-mortem";
+export const BANNER_CLOSE = "#post-mortem-close";
 
 export const TEXTS = {
   applied: "applied",
-  clearEvents: ["cleared: ", "memory given back"],
-  disconnected: "not connected",
+  clearEvents: ["cleared: ", "recycled by gc"],
+  disconnected: "disconnected",
   dropped: "entries dropped",
   exhaustedEvent: "exhausted: ",
-  failedCalls: "calls of plugins failed",
+  failedCalls: "plugin calls failed",
   flameLegend: "red grew, blue shrank",
   /** At the event in a chart. */
   marker: "enabled",
   matched: "Matched",
   newInstance: "instance ",
-  reconnecting: "tries again by itself",
+  reconnecting: "Reconnecting",
   resetHint: "Reset starts a fresh instance",
   /** The number of the steady rate. */
-  steadily: /(\d+) sent steadily/,
+  steadily: /(\d+) sent at a steady rate/,
   switchedOn: "switched on",
-  total: /([\d,]+) in all/,
+  total: /([\d,]+) in total/,
 };

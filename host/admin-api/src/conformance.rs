@@ -20,9 +20,9 @@ use process_memory::allocator;
 pub struct ReportBody {
     /// Whether no check failed.
     passed: bool,
-    /// The plugin's id; null if the component could not be asked.
+    /// The plugin's id; null if the component could not be called.
     id: Option<String>,
-    /// The plugin's version; null if the component could not be asked.
+    /// The plugin's version; null if the component could not be called.
     version: Option<String>,
     /// SHA-256 of the component, in hex.
     digest: Option<String>,
@@ -111,11 +111,11 @@ pub(crate) async fn check(
             "try again in a moment",
         ));
     };
-    let terms = CheckOptions {
+    let options = CheckOptions {
         requests,
         deadline: state.options.plugin_deadline,
     };
-    let report = conformance::check(state.registry.loader(), component, terms).await?;
+    let report = conformance::check(state.registry.loader(), component, options).await?;
     allocator::release_free_pages();
     Ok(Json(report.into()))
 }

@@ -155,16 +155,16 @@ pub(crate) async fn diff(
 ) -> Result<Json<DiffBody>, ApiError> {
     let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
     let comparison = query.comparison(&state)?;
-    let (shown, asked) = (query.plugins(&state)?, query.asked());
+    let (shown, selection) = (query.plugins(&state)?, query.selection());
     let requests = state.requests();
     let computed = match comparison {
         Comparison::Baseline(then) => {
-            let heaps = state.heaps.snapshots(&shown, asked).await?;
+            let heaps = state.heaps.snapshots(&shown, selection).await?;
             let diffs = since_baseline(&heaps, &then, by, limit);
             compare(&shown, diffs, "a named baseline", &then, limit, requests)
         }
         Comparison::Ago(ago) => {
-            let diffs = since_ago(&state, (&shown, asked), ago, by, limit).await?;
+            let diffs = since_ago(&state, (&shown, selection), ago, by, limit).await?;
             let then = readings_before(&state, &shown, ago);
             compare(&shown, diffs, "the host's history", &then, limit, requests)
         }
@@ -195,11 +195,11 @@ pub(crate) async fn diff(
 fn readings_before(state: &ApiState, plugins: &[Arc<Plugin>], ago: Duration) -> LabBaseline {
     let before = |plugin: &Arc<Plugin>| {
         let sample = state.monitor.history().plugin_sample_before(plugin, ago);
-        let moment = PluginBaseline {
+        let baseline = PluginBaseline {
             heap: None,
             sample: sample.unwrap_or_else(|| PluginSample::of(plugin)),
         };
-        (plugin.id().to_owned(), moment)
+        (plugin.id().to_owned(), baseline)
     };
     LabBaseline {
         taken_at: jiff::Timestamp::now(),
@@ -224,7 +224,7 @@ fn since_baseline(heaps: &[PluginHeap], then: &LabBaseline, by: GroupBy, limit: 
 /// stacks only for every minute; for call stacks, the nearest minute counts.
 async fn since_ago(
     state: &ApiState,
-    (shown, asked): (&[Arc<Plugin>], Selection),
+    (shown, selection): (&[Arc<Plugin>], Selection),
     ago: Duration,
     by: GroupBy,
     limit: usize,
@@ -232,13 +232,13 @@ async fn since_ago(
     let mut diffs = Vec::with_capacity(shown.len());
     for plugin in shown {
         let fresh = state.heaps.update_history(plugin).await;
-        if asked.accept(plugin, fresh)?.is_none() {
+        if selection.accept(plugin, fresh)?.is_none() {
             continue;
         }
         let diff = match by {
             GroupBy::Trace => {
                 let snapshot = state.heaps.snapshot(plugin).await;
-                let Some(snapshot) = asked.accept(plugin, snapshot)?.flatten() else {
+                let Some(snapshot) = selection.accept(plugin, snapshot)?.flatten() else {
                     continue;
                 };
                 let earlier = state.heaps.with_history(plugin, |h| h.baseline(ago));

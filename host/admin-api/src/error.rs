@@ -111,6 +111,12 @@ pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(MAX_QUOTED_CHARS).collect()
 }
 
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let error = ErrorDetail {

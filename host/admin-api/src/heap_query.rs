@@ -63,8 +63,8 @@ impl HeapQuery {
         }
     }
 
-    /// Whether the query names a plugin. Then a heap that cannot be read is an error.
-    pub(crate) fn asked(&self) -> Selection {
+    /// Whether the query names a plugin. Only then is a heap that cannot be read an error.
+    pub(crate) fn selection(&self) -> Selection {
         if self.plugin.is_some() {
             Selection::Named
         } else {

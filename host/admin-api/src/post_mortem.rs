@@ -1,5 +1,4 @@
-//! `GET /admin/post-mortem`: the last readings of the previous run, if it did not shut down
-//! cleanly.
+//! `GET /admin/post-mortem`: the last readings of the last run that did not shut down cleanly.
 
 mod recorder;
 
@@ -22,11 +21,11 @@ pub use recorder::record_until_stopped;
 /// With at least this share of the limit in use, the most likely cause of death is the limit.
 const NEAR_LIMIT_PERCENT: f64 = 90.0;
 
-/// The end of the previous run.
+/// The end of the last run on this address that did not shut down cleanly.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PostMortemBody {
-    /// `found`; `none` if the previous run on this address shut down cleanly; `off` if the host
-    /// keeps no readings.
+    /// `found`; `none` if every run on this address shut down cleanly; `off` if the host keeps no
+    /// readings.
     status: &'static str,
     /// The status in one sentence.
     message: String,
@@ -45,8 +44,8 @@ pub(crate) struct PostMortemBody {
     last: Option<Map<String, Json_>>,
 }
 
-/// The last readings of the previous run on this address, if it did not shut down cleanly. A
-/// running host keeps its readings on disk; the next run serves them.
+/// The last readings of the last run on this address that did not shut down cleanly. A running host
+/// keeps its readings on disk; the next run serves them.
 #[utoipa::path(get, path = "/admin/post-mortem", tag = "memory", responses((status = 200, body = PostMortemBody)))]
 pub(crate) async fn post_mortem(
     State(state): State<Arc<ApiState>>,
@@ -70,7 +69,7 @@ pub(crate) async fn post_mortem(
     let Some(previous) = previous.map_err(|error| ApiError::internal(&error))? else {
         return Ok(Json(nothing(
             "none",
-            "The previous run on this address shut down cleanly.",
+            "Every run on this address shut down cleanly.",
         )));
     };
     // A damaged document still proves that the run did not shut down cleanly.
@@ -83,13 +82,13 @@ pub(crate) async fn post_mortem(
         .unwrap_or(0.0);
     let message = match &previous.cause {
         _ if last.is_none() => {
-            "The previous run was killed or crashed. Its last readings are damaged.".to_owned()
+            "A previous run was killed or crashed. Its last readings cannot be read.".to_owned()
         }
-        Some(cause) => format!("The previous run ended: {cause}"),
+        Some(cause) => format!("A previous run ended: {cause}"),
         None if percent >= NEAR_LIMIT_PERCENT => format!(
-            "The previous run was killed, most likely for its memory: {percent:.0} % was in use."
+            "A previous run was killed, most likely for its memory: {percent:.0} % was in use."
         ),
-        None => "The previous run was killed or crashed.".to_owned(),
+        None => "A previous run was killed or crashed.".to_owned(),
     };
     Ok(Json(PostMortemBody {
         status: "found",

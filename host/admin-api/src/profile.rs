@@ -43,7 +43,7 @@ pub(crate) async fn flamegraph(
 pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiError> {
     let comparison = query.comparison(state)?;
     let plugins = query.plugins(state)?;
-    let heaps = state.heaps.snapshots(&plugins, query.asked()).await?;
+    let heaps = state.heaps.snapshots(&plugins, query.selection()).await?;
     let mut then: Vec<(String, Arc<Baseline>, Arc<Snapshot>)> = Vec::new();
     for heap in &heaps {
         let id = heap.plugin.id();
@@ -90,7 +90,7 @@ pub(crate) async fn pprof(
 ) -> Result<Response, ApiError> {
     query.reject_comparison()?;
     let plugins = query.plugins(&state)?;
-    let heaps = state.heaps.snapshots(&plugins, query.asked()).await?;
+    let heaps = state.heaps.snapshots(&plugins, query.selection()).await?;
     let encoded = tokio::task::spawn_blocking(move || {
         let mut profile = ProfileBuilder::new(SystemTime::now());
         for heap in &heaps {

@@ -131,18 +131,18 @@ pub(crate) async fn snapshot(
     let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
     let plugins = query.plugins(&state)?;
     Ok(Json(
-        of_plugins(&state, (&plugins, query.asked()), by, limit).await?,
+        of_plugins(&state, (&plugins, query.selection()), by, limit).await?,
     ))
 }
 
 /// A snapshot of these plugins.
 pub(crate) async fn of_plugins(
     state: &ApiState,
-    (plugins, asked): (&[Arc<Plugin>], Selection),
+    (plugins, selection): (&[Arc<Plugin>], Selection),
     by: GroupBy,
     limit: usize,
 ) -> Result<SnapshotBody, ApiError> {
-    let heaps = state.heaps.snapshots(plugins, asked).await?;
+    let heaps = state.heaps.snapshots(plugins, selection).await?;
     let mut by_file = Vec::new();
     let mut by_line = Vec::new();
     for heap in &heaps {

@@ -42,7 +42,7 @@ pub struct ApiState {
     pub monitor: Arc<Monitor>,
     /// The plugins' heaps by source line.
     pub heaps: Arc<Heaps>,
-    /// The readings that survive this process, and those of the previous run.
+    /// The readings that survive this process, and those of the last run that was killed.
     pub post_mortem: PostMortem,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tracer: Tracer,

@@ -78,7 +78,7 @@ fn top() -> Markup {
     }
 }
 
-/// The end of the previous run, if it was killed or crashed.
+/// The end of the last run that was killed or crashed.
 fn post_mortem_banner() -> Markup {
     html! {
         section #post-mortem .banner aria-label="Previous run" hidden {

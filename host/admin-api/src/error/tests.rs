@@ -17,8 +17,9 @@ fn fault() -> Fault {
 }
 
 /// One error of every kind that a `PluginError` becomes.
-fn plugin_errors() -> [PluginError; 14] {
+fn plugin_errors() -> [PluginError; 15] {
     [
+        PluginError::Internal("a cause that only the log has".into()),
         PluginError::Refused("it exports no leak".into()),
         PluginError::TooLarge {
             size: Some(2048),

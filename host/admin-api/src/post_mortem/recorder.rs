@@ -49,7 +49,7 @@ pub async fn record_until_stopped(state: Arc<ApiState>) {
         }
         let outcome = match document(&state, started, now.requests).await {
             Ok(document) => record(state.post_mortem.clone(), document).await,
-            Err(error) => Err(format!("{error:?}")),
+            Err(error) => Err(error.to_string()),
         };
         written = Some((Instant::now(), outcome.is_ok().then_some(now)));
         // A full disk stays full for a while, so the warning is logged once.

@@ -1,4 +1,4 @@
-// The banner about the previous run, if it was killed or crashed: the lines that held its memory.
+// The banner about the last run that was killed or crashed, with the lines that held its memory.
 
 import { call } from "./api.js";
 import { make, one, setText } from "./dom.js";
