@@ -290,3 +290,56 @@ impl SampleHistory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A history of one sample per second. Sample `n` has 1000 + n resident bytes and n requests.
+    fn history_of(samples: u64) -> SampleHistory {
+        let start = Timestamp::now();
+        let history = SampleHistory::new(1);
+        for second in 0..samples {
+            let at = Timestamp {
+                instant: start.instant + Duration::from_secs(second),
+                unix_seconds: second as f64,
+            };
+            let process = ProcessSample {
+                resident_bytes: 1000 + second,
+                requests: second,
+                parts: [0; LedgerPart::ALL.len()],
+            };
+            history.record(at, Some(process), &[]);
+        }
+        history
+    }
+
+    #[test]
+    fn the_start_is_the_sample_after_which_the_process_has_settled() {
+        for (samples, start_bytes) in [(0, 1), (1, 1000), (2, 1001), (5, 1001)] {
+            let history = history_of(samples);
+            assert_eq!(history.start_resident_bytes(), start_bytes, "{samples}");
+        }
+    }
+
+    #[test]
+    fn process_samples_are_spread_evenly_and_end_with_the_newest() {
+        let history = history_of(10);
+        let requests = |max| -> Vec<u64> {
+            let samples = history.process_samples(max);
+            samples.iter().map(|(_, _, requests)| *requests).collect()
+        };
+        assert_eq!(requests(100), (0..10).collect::<Vec<_>>());
+        assert_eq!(requests(5), [1, 3, 5, 7, 9]);
+        assert_eq!(requests(1), [9]);
+        assert_eq!(history.process_samples(1), [(9.0, 1009, 9)]);
+    }
+
+    #[test]
+    fn instances_that_do_not_change_leave_the_last_change_at_the_start() {
+        let history = history_of(10);
+        let state = history.lock();
+        let second = state.process.iter().nth(1).unwrap();
+        assert_eq!(state.last_instance_change, Some(second.at.instant));
+    }
+}

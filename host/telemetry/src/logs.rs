@@ -15,7 +15,7 @@ use super::log_trace_id::{JsonLines, TextFields};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogOptions {
-    /// Filter of the log: a level, or directives such as `info,leak_host=debug`
+    /// Filter of the log: a level, or directives such as `info,plugin_host=debug`
     #[arg(
         long = "log",
         env = "RUST_LOG",

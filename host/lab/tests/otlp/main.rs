@@ -178,7 +178,7 @@ async fn spans_arrive(protocol: Protocol) {
         Some("trap")
     );
     assert_eq!(
-        attribute(&history.attributes, "leak.retained_bytes.after"),
+        attribute(&history.attributes, "leak.heap_live_bytes.delta"),
         None
     );
     assert_eq!(history.status.as_ref().unwrap().code(), SpanStatus::Error);

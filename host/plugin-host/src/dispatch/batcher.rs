@@ -34,9 +34,9 @@ const MAX_EMPTY_WAITS: u32 = 8;
 /// Requests without a yield before the queue tries to yield again.
 const UNBATCHED_REQUESTS: u32 = 1024;
 
-/// Attempts to lock a busy plugin before its calls go on in a task. Most plugins are free again
-/// within this time, some microseconds; a wake-up takes longer.
-const MAX_LOCK_ATTEMPTS: u32 = 64;
+/// Looks at a busy plugin before its calls go on in a task. Most plugins are free again within this
+/// time, some microseconds; a wake-up takes longer.
+const MAX_SPINS: u32 = 256;
 
 /// The queues of all worker threads.
 pub(crate) struct Batcher {
@@ -188,7 +188,9 @@ impl QueueState {
             let empty = self.requests.len() < MIN_BATCH;
             self.empty_waits = if empty { self.empty_waits + 1 } else { 0 };
             if self.empty_waits == MAX_EMPTY_WAITS {
-                (self.empty_waits, self.unbatched_left) = (0, UNBATCHED_REQUESTS);
+                // The next trial is one yield: it delays one request of a thousand, not eight.
+                self.empty_waits = MAX_EMPTY_WAITS - 1;
+                self.unbatched_left = UNBATCHED_REQUESTS;
             }
         }
         mem::take(&mut self.requests)
@@ -239,28 +241,31 @@ fn run_batches(batches: Vec<PluginBatch>, tasks: &TaskTracker, context: &mut Con
             Err(calls) => busy.push(PluginBatch { plugin, calls }),
         }
     }
-    for PluginBatch { plugin, mut calls } in busy {
+    for PluginBatch { plugin, calls } in busy {
         // Under a load that makes many calls here, the other thread has many calls to make too, and
         // holds the plugin for long.
-        let mut attempts = if calls.len() < MIN_BATCH {
-            MAX_LOCK_ATTEMPTS
-        } else {
-            0
-        };
-        loop {
-            calls = match try_serve(&plugin, calls) {
-                Ok(serving) => break start(Box::pin(serving)),
-                Err(calls) if attempts == 0 => {
-                    if let Some(serving) = serve_queued(&plugin, calls) {
-                        start(Box::pin(serving));
-                    }
-                    break;
-                }
-                Err(calls) => calls,
-            };
-            attempts -= 1;
-            hint::spin_loop();
+        if calls.len() < MIN_BATCH {
+            spin_until_free(&plugin);
         }
+        match try_serve(&plugin, calls) {
+            Ok(serving) => start(Box::pin(serving)),
+            Err(calls) => {
+                if let Some(serving) = serve_queued(&plugin, calls) {
+                    start(Box::pin(serving));
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the plugin is free, for at most [`MAX_SPINS`]. It only reads, so that the cache lines
+/// of the plugin stay with the core that has it.
+fn spin_until_free(plugin: &Plugin) {
+    for _ in 0..MAX_SPINS {
+        if plugin.is_free() {
+            return;
+        }
+        hint::spin_loop();
     }
 }
 
@@ -313,18 +318,18 @@ mod tests {
     #[test]
     fn after_empty_waits_requests_go_on_at_once_until_the_next_trial() {
         let mut state = QueueState::default();
-        let empty_waits = |state: &mut QueueState| {
-            for _ in 0..MAX_EMPTY_WAITS {
-                assert_eq!(state.push(queued()), Schedule::AfterYield);
-                assert_eq!(state.take(true).len(), 1);
-            }
+        let empty_wait = |state: &mut QueueState| {
+            assert_eq!(state.push(queued()), Schedule::AfterYield);
+            assert_eq!(state.take(true).len(), 1);
         };
-        empty_waits(&mut state);
+        for _ in 0..MAX_EMPTY_WAITS {
+            empty_wait(&mut state);
+        }
         for _ in 0..UNBATCHED_REQUESTS {
             assert_eq!(state.push(queued()), Schedule::Now);
             assert_eq!(state.take(false).len(), 1);
         }
-        empty_waits(&mut state);
+        empty_wait(&mut state);
         assert_eq!(state.push(queued()), Schedule::Now);
     }
 

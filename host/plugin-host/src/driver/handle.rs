@@ -150,6 +150,11 @@ impl Plugin {
         self.published.journal()
     }
 
+    /// Whether the driver is free. A busy driver is only read.
+    pub(crate) fn is_free(&self) -> bool {
+        self.driver.try_lock().is_ok()
+    }
+
     /// Locks the driver if it is free.
     pub(crate) fn try_lock(&self) -> Option<DriverGuard> {
         let driver = self.driver.clone().try_lock_owned().ok()?;
