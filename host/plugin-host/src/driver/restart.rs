@@ -64,8 +64,10 @@ impl Driver {
         };
         if let Some(fault) = self.details.state.fault() {
             let state = self.details.state.name();
+            let id = &self.details.manifest.id;
             return kept(format!(
-                "kept as evidence: {state} ({fault}); a reset starts a fresh instance"
+                "kept for inspection: {state} ({fault}); \
+                 POST /admin/leaks/{id}/reset starts a fresh instance"
             ));
         }
         if before.retained.objects > 0 {
@@ -74,7 +76,7 @@ impl Driver {
             return kept(format!("kept: it retains {objects} {unit}"));
         }
         if before.linear.bytes <= before.linear_start {
-            return kept("nothing to give back".into());
+            return kept("kept: its linear memory has not grown since the start".into());
         }
         let component = self.component.clone();
         let settings = Settings::clone(&self.details.settings);
