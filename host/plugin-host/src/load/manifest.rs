@@ -47,9 +47,12 @@ impl Manifest {
         let mut settings: Vec<Spec> = Vec::with_capacity(m.settings.len());
         for declared in m.settings {
             let spec = check_spec(declared)?;
-            if settings.iter().any(|s| s.name == spec.name) || is_reserved(&spec.name) {
+            if settings.iter().any(|s| s.name == spec.name) {
+                return refuse(format!("the setting {:?} is declared twice", spec.name));
+            }
+            if is_reserved(&spec.name) {
                 return refuse(format!(
-                    "the setting {:?} is declared twice, or its name is the host's own",
+                    "the setting {:?} is reserved for the host",
                     spec.name
                 ));
             }
@@ -82,7 +85,8 @@ fn refuse<T>(message: String) -> Result<T, PluginError> {
     Err(PluginError::Refused(message))
 }
 
-/// Checks that `id` can name a plugin: kebab-case, 1 to 40 characters, not a word of the admin API.
+/// Checks that `id` can name a plugin: kebab-case, 1 to 40 characters, not reserved by the admin
+/// API.
 ///
 /// # Errors
 ///
@@ -105,7 +109,7 @@ pub fn check_id(id: &str) -> Result<(), PluginError> {
     }
     if RESERVED_IDS.contains(&id) {
         return refuse(format!(
-            "the id {id:?} is a word of the admin API; choose another"
+            "the id {id:?} is reserved by the admin API; choose another"
         ));
     }
     Ok(())
