@@ -1,6 +1,7 @@
 //! The settings that the host adds to every plugin. A plugin need not know them.
 //!
-//! [`HostSetting`] is the only list of their names.
+//! [`HostSetting`] is the host's list of their names. Plugin authors read the same names in
+//! `wit/leak-plugin.wit`, and the SDK rejects them at compile time (`RESERVED` in its `settings`).
 
 use std::time::Duration;
 
@@ -171,5 +172,23 @@ impl HostSetting {
                 | HostSetting::TtlSeconds
                 | HostSetting::MemoryLimitMb
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wit_lists_the_reserved_names() {
+        let wit = include_str!("../../../../wit/leak-plugin.wit").replace("///", "");
+        let (_, sentence) = wit.split_once("The host reserves").unwrap();
+        let (sentence, _) = sentence.split_once("name: string").unwrap();
+        let mut listed: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+        let mut reserved = HostSetting::ALL.map(HostSetting::name).to_vec();
+        reserved.push(names::ENABLED);
+        listed.sort_unstable();
+        reserved.sort_unstable();
+        assert_eq!(listed, reserved);
     }
 }
