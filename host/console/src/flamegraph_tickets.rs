@@ -103,7 +103,7 @@ pub(crate) async fn order(
     State(tickets): State<Arc<Tickets>>,
     ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Json<Ordered>, ApiError> {
-    // An unknown plugin or baseline is an error of the order: the frame cannot show an error.
+    // Reject an unknown plugin or baseline here: the frame cannot show an error.
     query.plugins(&tickets.state)?;
     query.comparison(&tickets.state)?;
     let ticket = tickets.orders.add(query);
@@ -120,8 +120,8 @@ pub(crate) async fn show(
     let Some(query) = tickets.orders.find(&ticket) else {
         return Err(ApiError::new(
             ErrorCode::UnknownPicture,
-            "this flame graph was not ordered, or its order is older than 15 minutes",
-            "order it again in the console",
+            "this flame graph link is unknown or older than 15 minutes",
+            "open the flame graph again",
         ));
     };
     let svg = profile::render(&tickets.state, &query).await?;
