@@ -15,7 +15,8 @@ const WINDOW_SAMPLES: usize = (GROWTH_WINDOW.as_secs() / SAMPLE_INTERVAL.as_secs
 pub struct Forecast {
     /// The regression over the last minute.
     pub growth: Growth,
-    /// Seconds until the limit if the growth continues; `None` when it is not in sight.
+    /// Seconds until the limit if the growth continues. `None` without a limit or without
+    /// significant growth.
     pub seconds_to_limit: Option<f64>,
 }
 
@@ -28,7 +29,7 @@ impl Forecast {
             bytes: s.value.resident_bytes,
             requests: s.value.requests,
         });
-        // The sample of the change itself does not count.
+        // `Growth::over` includes a sample at `restarted_at`; 1 ns excludes it.
         let restarted_at = state
             .last_instance_change
             .map(|change| change + Duration::from_nanos(1));
