@@ -1,7 +1,6 @@
 //! Samples of the process and of every plugin over the last 15 minutes, one per second.
 //!
-//! Growth, forecasts and charts use these samples only. A read changes nothing, however many
-//! readers there are.
+//! Growth, forecasts and charts use these samples only. Reading has no side effects.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,8 +13,8 @@ use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::contains_in_order;
 use plugin_host::timestamp::Timestamp;
 
-/// Samples after the start until the process has settled: memory that only the start needed is
-/// freed, and pages that are always needed are resident.
+/// The first samples, which do not count as growth. After them, start-up memory is freed, and
+/// pages that are always needed are resident.
 const SETTLING_SAMPLES: u64 = 2;
 
 /// The process at one time.
