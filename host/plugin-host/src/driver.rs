@@ -5,8 +5,8 @@
 //! - The driver's task takes commands from the mailbox. The request path locks the driver and makes
 //!   calls itself (see [`dispatch`](crate::dispatch)). The lock is first come, first served.
 //! - A call that has begun runs to its end, even if its request was dropped. A call that was queued
-//!   for longer than its request waits is skipped. So nothing waits for the driver for longer than
-//!   that time and two calls.
+//!   for longer than its request waits is skipped. A command waits for at most the answer timeout
+//!   plus two calls.
 //! - A fault retires the instance. The host keeps it, so that its memory stays readable, and never
 //!   calls it again. A reset starts the next generation.
 

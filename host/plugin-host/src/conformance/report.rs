@@ -6,11 +6,11 @@ use std::time::Duration;
 /// Whether a promise was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowStatus {
-    /// It was.
+    /// The promise was kept.
     Pass,
-    /// It was not.
+    /// It was broken.
     Fail,
-    /// There was nothing to keep, or nothing to measure; the row says which.
+    /// It does not apply or cannot be measured; the row says which.
     NotApplicable,
     /// Not checked, because something before it failed.
     Skipped,

@@ -20,7 +20,7 @@ const NONE: u64 = u64::MAX;
 /// Whether the host can call a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunState {
-    /// It can.
+    /// The host can call it.
     Running,
     /// The host denied the plugin memory, and its instance was retired.
     Exhausted(Fault),
@@ -97,7 +97,8 @@ pub struct PluginDetails {
 pub struct Failure {
     /// When it happened.
     pub at: Timestamp,
-    /// The fault. Its call stack gets source lines a moment after it gets functions.
+    /// The fault. Function names are available at once; source lines follow when the symbols are
+    /// read.
     pub fault: Fault,
 }
 
