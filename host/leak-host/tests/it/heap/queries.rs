@@ -8,8 +8,8 @@ use serde_json::json;
 use super::payloads_gained;
 use crate::lab::{Answer, Lab, number};
 
-/// No baseline is needed, and what counts is what was held at that moment: neither the minute nor
-/// the last time that something happened.
+/// `since` needs no baseline. It compares with the heap at exactly that time, not with the nearest
+/// minute or the last change.
 #[tokio::test]
 async fn since_is_about_that_moment() {
     let lab = Lab::with(&["cache"]).start().await;
