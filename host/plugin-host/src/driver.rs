@@ -37,7 +37,7 @@ use crate::driver::target::TargetTracker;
 use crate::instance::Instance;
 use crate::load::loader::{CompiledComponent, Loader};
 use crate::load::started_plugin::StartedPlugin;
-use crate::metrics::PluginHandles;
+use crate::metrics::PluginSeries;
 use crate::settings::{Defaults, Settings};
 
 pub use self::command::{
@@ -57,7 +57,7 @@ pub(crate) struct Driver {
     pub(crate) reading: PluginReading,
     expiry: Option<Instant>,
     pub(crate) target: TargetTracker,
-    pub(crate) metrics: Arc<PluginHandles>,
+    pub(crate) metrics: Arc<PluginSeries>,
     /// The call stack of the last fault while its symbols are read.
     pending_backtrace: Option<PendingBacktrace>,
     pub(crate) published: Arc<PublishedState>,
@@ -71,7 +71,7 @@ impl Driver {
         started: StartedPlugin,
         defaults: Defaults,
         loader: Loader,
-        metrics: Arc<PluginHandles>,
+        metrics: Arc<PluginSeries>,
         ended: DropGuard,
     ) -> Self {
         let StartedPlugin {

@@ -13,7 +13,7 @@ use crate::driver::target::TargetStep;
 use crate::driver::{Driver, InvocationResult};
 use crate::error::{Fault, PluginError};
 use crate::instance::request::GuestRequest;
-use crate::metrics::{InvocationOutcome, PluginHandles};
+use crate::metrics::{InvocationOutcome, PluginSeries};
 use crate::settings::names;
 
 /// Makes the calls if the plugin's driver is free.
@@ -69,7 +69,7 @@ pub(super) fn serve_queued(
 
 /// Counts and answers calls that never reach the guest.
 fn refuse(
-    metrics: &PluginHandles,
+    metrics: &PluginSeries,
     calls: Vec<Call>,
     outcome: InvocationOutcome,
     error: &PluginError,

@@ -20,7 +20,7 @@ use crate::driver::{
 use crate::error::PluginError;
 use crate::load::loader::{CompiledComponent, Loader};
 use crate::load::started_plugin::StartedPlugin;
-use crate::metrics::PluginHandles;
+use crate::metrics::PluginSeries;
 use crate::settings::{Defaults, Value};
 
 /// The most commands in the mailbox of one plugin. A sender waits for a place.
@@ -35,7 +35,7 @@ pub struct Plugin {
     mailbox: mpsc::Sender<Command>,
     backtrace_pending: Arc<Notify>,
     pub(crate) call_queue: Arc<CallQueue>,
-    pub(crate) metrics: Arc<PluginHandles>,
+    pub(crate) metrics: Arc<PluginSeries>,
     ended: CancellationToken,
 }
 
@@ -84,7 +84,7 @@ impl Plugin {
         incarnation: u64,
         defaults: Defaults,
         loader: Loader,
-        metrics: Arc<PluginHandles>,
+        metrics: Arc<PluginSeries>,
         tasks: &TaskTracker,
     ) -> Arc<Plugin> {
         let ended = CancellationToken::new();
