@@ -10,7 +10,7 @@
 //! - A fault retires the instance. The host keeps it, so that its memory stays readable, and never
 //!   calls it again. A reset starts the next generation.
 
-pub(crate) mod call_queue;
+pub(crate) mod call_limit;
 mod command;
 pub(crate) mod failure;
 pub mod handle;

@@ -47,8 +47,8 @@ pub(super) fn serve_queued(
         );
         return None;
     }
-    let places = plugin.call_queue.take(calls.len());
-    let refused = calls.split_off(places.count());
+    let permits = plugin.call_limit.take(calls.len());
+    let refused = calls.split_off(permits.count());
     let overloaded = PluginError::Overloaded(plugin.id().to_owned());
     refuse(
         &plugin.metrics,
@@ -62,7 +62,7 @@ pub(super) fn serve_queued(
     let (lock, queued_at) = (plugin.lock(), Instant::now());
     Some(async move {
         let driver = lock.await;
-        drop(places);
+        drop(permits);
         serve(driver, calls, queued_at).await;
     })
 }

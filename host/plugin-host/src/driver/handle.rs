@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::driver::call_queue::CallQueue;
+use crate::driver::call_limit::CallLimit;
 use crate::driver::journal::Journal;
 use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState};
 use crate::driver::task;
@@ -34,7 +34,7 @@ pub struct Plugin {
     driver: Arc<Mutex<Driver>>,
     mailbox: mpsc::Sender<Command>,
     backtrace_pending: Arc<Notify>,
-    pub(crate) call_queue: Arc<CallQueue>,
+    pub(crate) call_limit: Arc<CallLimit>,
     pub(crate) metrics: Arc<PluginSeries>,
     ended: CancellationToken,
 }
@@ -107,7 +107,7 @@ impl Plugin {
             driver,
             mailbox,
             backtrace_pending,
-            call_queue: Arc::default(),
+            call_limit: Arc::default(),
             metrics,
             ended,
         })
