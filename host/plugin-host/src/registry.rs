@@ -3,8 +3,8 @@
 //! Readers take the list without a lock. Changes to it are rare and run one at a time, so two
 //! plugins never get the same id.
 
+mod admin_changes;
 mod folder_sync;
-mod upload;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -231,13 +231,13 @@ impl Registry {
     }
 
     /// The file in the folder that a plugin was loaded from, if there is one.
-    fn file_of(&self, plugin: &Plugin) -> Option<PathBuf> {
+    fn loaded_file(&self, plugin: &Plugin) -> Option<PathBuf> {
         let origin = &plugin.details().origin;
         (self.folder.is_some() && origin.in_memory.is_none()).then(|| origin.path.clone())
     }
 
     fn was_loaded_from(&self, plugin: &Plugin, file: &Path) -> bool {
-        self.file_of(plugin).is_some_and(|path| path == file)
+        self.loaded_file(plugin).is_some_and(|path| path == file)
     }
 
     /// The heap profile for a component that replaces `current`, or that is new.

@@ -91,8 +91,8 @@ impl Registry {
             let none = io::Error::other("the host was started without a plugins folder");
             return Ok((PathBuf::from(format!("{id}.wasm")), Err(none)));
         };
-        let current = self.get(id).and_then(|plugin| self.file_of(&plugin));
-        let path = current.unwrap_or_else(|| folder.file_of(id));
+        let current = self.get(id).and_then(|plugin| self.loaded_file(&plugin));
+        let path = current.unwrap_or_else(|| folder.upload_path(id));
         self.check_file_free(&path, id)?;
         let staging = {
             let (folder, target) = (folder.clone(), path.clone());
@@ -157,7 +157,7 @@ impl Registry {
         let (unloaded, ended) = {
             let _changing = self.changing.lock().await;
             let plugin = self.find(id)?;
-            let file = self.file_of(&plugin);
+            let file = self.loaded_file(&plugin);
             let removed = file.as_ref().map(fs::remove_file);
             self.remove(id);
             if let (Some(folder), Some(file)) = (&self.folder, &file) {
