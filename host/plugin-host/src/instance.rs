@@ -31,7 +31,7 @@ use crate::instance::guest_log::GuestLog;
 use crate::instance::limiter::Limiter;
 use crate::instance::request::GuestRequest;
 use crate::settings::wit::to_wit;
-use crate::settings::{Spec, Value};
+use crate::settings::{SettingSpec, Value};
 
 pub(crate) use self::readings::{HeapSummary, RequestOutcome};
 pub use self::readings::{HeapTables, LinearMemory, Retained};
@@ -110,7 +110,7 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn configure<'a>(
         &mut self,
-        values: impl Iterator<Item = (&'a Spec, &'a Value)>,
+        values: impl Iterator<Item = (&'a SettingSpec, &'a Value)>,
         deadline: Duration,
     ) -> Result<Result<(), PluginError>, Fault> {
         let values: Vec<(&str, wit::Value)> = values

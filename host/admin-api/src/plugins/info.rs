@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::leak_status::{FailureInfo, failure, to_json};
 use plugin_host::driver::handle::Plugin;
-use plugin_host::settings::{Kind, Owner, Spec, Value};
+use plugin_host::settings::{AppliedBy, SettingSpec, SettingType, Value};
 
 /// A loaded plugin.
 #[derive(Debug, Serialize, ToSchema)]
@@ -117,14 +117,16 @@ impl PluginInfo {
 }
 
 impl SettingInfo {
-    fn of(spec: &Spec, value: &Value) -> Self {
+    fn of(spec: &SettingSpec, value: &Value) -> Self {
         let (kind, min, max, choices) = match &spec.kind {
-            Kind::Boolean => ("boolean", None, None, None),
-            Kind::Integer { min, max } => {
+            SettingType::Boolean => ("boolean", None, None, None),
+            SettingType::Integer { min, max } => {
                 ("integer", Some((*min).into()), Some((*max).into()), None)
             }
-            Kind::Number { min, max } => ("number", Some((*min).into()), Some((*max).into()), None),
-            Kind::Choice(words) => ("choice", None, None, Some(words.clone())),
+            SettingType::Number { min, max } => {
+                ("number", Some((*min).into()), Some((*max).into()), None)
+            }
+            SettingType::Choice(words) => ("choice", None, None, Some(words.clone())),
         };
         SettingInfo {
             name: spec.name.clone(),
@@ -136,9 +138,9 @@ impl SettingInfo {
             nullable: spec.optional,
             default: to_json(&spec.default),
             value: to_json(value),
-            owner: match spec.owner {
-                Owner::Host => "host",
-                Owner::Plugin => "plugin",
+            owner: match spec.applied_by {
+                AppliedBy::Host => "host",
+                AppliedBy::Plugin => "plugin",
             },
         }
     }

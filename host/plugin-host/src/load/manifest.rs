@@ -4,7 +4,7 @@ use crate::bindings::exports::leak_lab::plugin::leak as wit;
 use crate::error::PluginError;
 use crate::settings::names::{FIXED, LEAKY, PAYLOAD_BYTES, VARIANT};
 use crate::settings::wit::from_wit;
-use crate::settings::{Kind, Owner, Spec, is_reserved};
+use crate::settings::{AppliedBy, SettingSpec, SettingType, is_reserved};
 
 /// Words of the admin API's paths and bodies in the position of an id.
 const RESERVED_IDS: [&str; 4] = ["all", "check", "clear", "status"];
@@ -23,7 +23,7 @@ pub struct Manifest {
     /// The unit of retained objects: "entries".
     pub unit: String,
     /// The settings that it declares.
-    pub settings: Vec<Spec>,
+    pub settings: Vec<SettingSpec>,
 }
 
 impl Manifest {
@@ -44,7 +44,7 @@ impl Manifest {
                 m.settings.len()
             ));
         }
-        let mut settings: Vec<Spec> = Vec::with_capacity(m.settings.len());
+        let mut settings: Vec<SettingSpec> = Vec::with_capacity(m.settings.len());
         for declared in m.settings {
             let spec = check_spec(declared)?;
             if settings.iter().any(|s| s.name == spec.name) {
@@ -63,12 +63,14 @@ impl Manifest {
             VARIANT,
             "a choice of \"leaky\" and \"fixed\"",
             |kind| match kind {
-                Kind::Choice(words) => [LEAKY, FIXED].iter().all(|v| words.iter().any(|w| w == v)),
+                SettingType::Choice(words) => {
+                    [LEAKY, FIXED].iter().all(|v| words.iter().any(|w| w == v))
+                }
                 _ => false,
             },
         )?;
         require(&settings, PAYLOAD_BYTES, "an integer", |kind| {
-            matches!(kind, Kind::Integer { .. })
+            matches!(kind, SettingType::Integer { .. })
         })?;
         Ok(Manifest {
             id: m.id,
@@ -140,19 +142,19 @@ fn check_word(
     Ok(())
 }
 
-fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
+fn check_spec(declared: wit::SettingSpec) -> Result<SettingSpec, PluginError> {
     check_word("setting name", &declared.name, 40, |c| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
     })?;
     check_text("setting description", &declared.description, 300)?;
     let kind = match declared.type_ {
-        wit::SettingType::Boolean => Kind::Boolean,
-        wit::SettingType::Integer(r) if r.min <= r.max => Kind::Integer {
+        wit::SettingType::Boolean => SettingType::Boolean,
+        wit::SettingType::Integer(r) if r.min <= r.max => SettingType::Integer {
             min: r.min,
             max: r.max,
         },
         wit::SettingType::Number(r) if r.min <= r.max && r.min.is_finite() && r.max.is_finite() => {
-            Kind::Number {
+            SettingType::Number {
                 min: r.min,
                 max: r.max,
             }
@@ -161,7 +163,7 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
             for word in &words {
                 check_text("choice", word, 40)?;
             }
-            Kind::Choice(words)
+            SettingType::Choice(words)
         }
         _ => {
             return refuse(format!(
@@ -171,27 +173,27 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
         }
     };
     let default = from_wit(declared.default);
-    let spec = Spec {
+    let spec = SettingSpec {
         name: declared.name,
         description: declared.description,
         kind,
         optional: false,
         default: default.clone(),
-        owner: Owner::Plugin,
+        applied_by: AppliedBy::Plugin,
     };
     let default = spec.check(default).map_err(|e| {
         PluginError::Refused(format!(
             "the default of a setting is outside its own range: {e}"
         ))
     })?;
-    Ok(Spec { default, ..spec })
+    Ok(SettingSpec { default, ..spec })
 }
 
 fn require(
-    settings: &[Spec],
+    settings: &[SettingSpec],
     name: &str,
     what: &str,
-    fits: fn(&Kind) -> bool,
+    fits: fn(&SettingType) -> bool,
 ) -> Result<(), PluginError> {
     match settings.iter().find(|s| s.name == name) {
         Some(spec) if fits(&spec.kind) => Ok(()),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::settings::names;
-use crate::settings::spec::{Kind, Owner, Spec, Value};
+use crate::settings::spec::{AppliedBy, SettingSpec, SettingType, Value};
 
 /// Bytes in one unit of the API's `*_mb` fields: 2^20.
 pub(crate) const MEBIBYTE: f64 = 1_048_576.0;
@@ -97,15 +97,15 @@ impl HostSetting {
         }
     }
 
-    pub(crate) fn spec(self, defaults: &Defaults) -> Spec {
-        let (kind, default) = self.kind_and_default(defaults);
-        Spec {
+    pub(crate) fn spec(self, defaults: &Defaults) -> SettingSpec {
+        let (kind, default) = self.type_and_default(defaults);
+        SettingSpec {
             name: self.name().into(),
             description: self.description().into(),
             kind,
             optional: self.is_optional(),
             default,
-            owner: Owner::Host,
+            applied_by: AppliedBy::Host,
         }
     }
 
@@ -132,8 +132,8 @@ impl HostSetting {
         }
     }
 
-    fn kind_and_default(self, defaults: &Defaults) -> (Kind, Value) {
-        let number = |min, max, default| (Kind::Number { min, max }, default);
+    fn type_and_default(self, defaults: &Defaults) -> (SettingType, Value) {
+        let number = |min, max, default| (SettingType::Number { min, max }, default);
         match self {
             HostSetting::Probability => number(0.0, 1.0, Value::Number(1.0)),
             HostSetting::MaxMb => number(0.0, 4096.0, Value::Unset),
@@ -141,7 +141,7 @@ impl HostSetting {
             HostSetting::TargetMinutes => number(0.1, 1440.0, Value::Number(10.0)),
             HostSetting::TtlSeconds => number(0.0, 604_800.0, Value::Unset),
             HostSetting::DeadlineMs => {
-                let kind = Kind::Integer {
+                let kind = SettingType::Integer {
                     min: 10,
                     max: 60_000,
                 };
@@ -159,7 +159,10 @@ impl HostSetting {
             HostSetting::HeapProfile => {
                 let names = HeapProfile::ALL.map(|profile| profile.name().to_owned());
                 let default = defaults.heap_profile.name();
-                (Kind::Choice(names.into()), Value::Text(default.into()))
+                (
+                    SettingType::Choice(names.into()),
+                    Value::Text(default.into()),
+                )
             }
         }
     }
