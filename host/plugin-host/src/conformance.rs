@@ -75,7 +75,7 @@ pub async fn check(
     Ok(CheckReport {
         id: Some(manifest.id.clone()),
         version: Some(manifest.version.clone()),
-        digest: Some(compiled.origin.digest.clone()),
+        digest: Some(compiled.source.digest.clone()),
         requests: options.requests,
         took: started.elapsed(),
         rows,

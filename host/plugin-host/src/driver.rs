@@ -90,7 +90,7 @@ impl Driver {
         let settings = Settings::new(&manifest.id, manifest.settings.clone(), &defaults);
         let details = PluginDetails {
             manifest,
-            origin: Arc::new(component.origin.clone()),
+            source: Arc::new(component.source.clone()),
             settings: Arc::new(settings),
             state: RunState::Running,
             last_failure: None,
@@ -139,7 +139,7 @@ impl Driver {
             generation: current,
             tables,
             seen,
-            origin: self.details.origin.clone(),
+            source: self.details.source.clone(),
         })
     }
 

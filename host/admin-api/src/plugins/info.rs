@@ -86,21 +86,21 @@ pub(crate) struct SettingInfo {
 impl PluginInfo {
     pub(super) fn of(plugin: &Plugin) -> Self {
         let details = plugin.details();
-        let (manifest, origin) = (&details.manifest, &details.origin);
+        let (manifest, source) = (&details.manifest, &details.source);
         PluginInfo {
             id: manifest.id.clone(),
             version: manifest.version.clone(),
             title: manifest.title.clone(),
             description: manifest.description.clone(),
             unit: manifest.unit.clone(),
-            digest: origin.digest.clone(),
-            size_bytes: origin.size,
-            file: origin.path.display().to_string(),
-            persisted: origin.in_memory.is_none(),
-            compile_time_ms: origin.compile_time.as_secs_f64() * 1e3,
-            cached: origin.cached,
-            code_bytes: origin.code_bytes,
-            imports: origin.imports.clone(),
+            digest: source.digest.clone(),
+            size_bytes: source.size,
+            file: source.path.display().to_string(),
+            persisted: source.in_memory.is_none(),
+            compile_time_ms: source.compile_time.as_secs_f64() * 1e3,
+            cached: source.cached,
+            code_bytes: source.code_bytes,
+            imports: source.imports.clone(),
             settings: details
                 .settings
                 .iter()

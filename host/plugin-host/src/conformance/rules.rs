@@ -49,7 +49,7 @@ const RULES: [Rule; 10] = [
         check: "imports",
         promise: "imports only logging and what a language runtime needs: no files, no network",
         needs_heap: false,
-        judge: |e| component::imports(&e.component.origin.imports),
+        judge: |e| component::imports(&e.component.source.imports),
     },
     Rule {
         check: "calls",

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Fault, FaultKind, Frame, PluginError};
 use crate::instance::backtrace::{symbol_options, symbolize};
-use crate::load::loader::{Loader, Origin};
+use crate::load::loader::{ComponentSource, Loader};
 
 /// A fault's call stack while a blocking thread reads its symbols.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ impl PendingBacktrace {
         failed_at: Timestamp,
         frames: Vec<Frame>,
         loader: Loader,
-        origin: Arc<Origin>,
+        source: Arc<ComponentSource>,
     ) -> Self {
         let look_up = move || {
-            let component = loader.original(&origin)?;
+            let component = loader.original(&source)?;
             let symbols = Symbols::new(&component, symbol_options())
                 .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
             Ok(symbolize(&symbols, &frames))

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::driver::journal::{EventKind, Journal};
 use crate::error::{Fault, FaultKind, PluginError};
 use crate::instance::{LinearMemory, Retained};
-use crate::load::loader::Origin;
+use crate::load::loader::ComponentSource;
 use crate::load::manifest::Manifest;
 use crate::settings::Settings;
 
@@ -77,7 +77,7 @@ pub struct PluginDetails {
     /// What the plugin says about itself.
     pub manifest: Arc<Manifest>,
     /// Where its component comes from.
-    pub origin: Arc<Origin>,
+    pub source: Arc<ComponentSource>,
     /// Its settings.
     pub settings: Arc<Settings>,
     /// Whether the host can call it.

@@ -96,8 +96,8 @@ impl Driver {
         &self,
         profile: HeapProfile,
     ) -> impl Future<Output = Result<Arc<CompiledComponent>, PluginError>> + use<> {
-        let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
-        let loading = run_blocking(move || loader.reload(&origin, profile));
+        let (loader, source) = (self.loader.clone(), self.details.source.clone());
+        let loading = run_blocking(move || loader.reload(&source, profile));
         async { Ok(Arc::new(loading.await?)) }
     }
 
@@ -131,7 +131,7 @@ impl Driver {
         self.log_reset_settings(&reset);
         self.details.settings = Arc::new(settings);
         self.details.attribution = component.meta.attribution().clone();
-        self.details.origin = Arc::new(component.origin.clone());
+        self.details.source = Arc::new(component.source.clone());
         self.component = component;
         self.start_generation(fresh, why);
         Ok(())

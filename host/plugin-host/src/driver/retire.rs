@@ -61,7 +61,7 @@ impl Driver {
                 failure.at,
                 fault.backtrace.clone(),
                 self.loader.clone(),
-                self.details.origin.clone(),
+                self.details.source.clone(),
             ));
         }
     }

@@ -41,7 +41,7 @@ impl Registry {
         };
         let mut component = compiled.await?;
         if staged.is_err() {
-            component.origin.in_memory = Some(bytes);
+            component.source.in_memory = Some(bytes);
         }
         let started = StartedPlugin::start(component, id, &self.defaults).await?;
         check_id_matches(&started, id)?;
@@ -128,20 +128,20 @@ impl Registry {
     pub async fn reload(&self, id: &str) -> Result<Installed, PluginError> {
         loop {
             let plugin = self.find(id)?;
-            let origin = plugin.details().origin.clone();
+            let source = plugin.details().source.clone();
             let (loader, profile) = (self.loader.clone(), self.heap_profile_for(Some(&plugin)));
             drop(plugin);
-            let source = origin.clone();
-            let compiled = run_blocking(move || match &source.in_memory {
-                Some(_) => loader.reload(&source, profile),
-                None => loader.load_file(&source.path, profile),
+            let reloaded = source.clone();
+            let compiled = run_blocking(move || match &reloaded.in_memory {
+                Some(_) => loader.reload(&reloaded, profile),
+                None => loader.load_file(&reloaded.path, profile),
             });
             let started = StartedPlugin::start(compiled.await?, id, &self.defaults).await?;
             check_id_matches(&started, id)?;
             let _changing = self.changing.lock().await;
             // Tries again if the plugin was replaced during the compilation: this component may be
             // older than the one that it has now.
-            if self.find(id)?.details().origin.is_same(&origin) {
+            if self.find(id)?.details().source.is_same(&source) {
                 return self.install(started).await;
             }
         }
