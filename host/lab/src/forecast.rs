@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
-use crate::history::{PluginSample, SampleHistory};
+use crate::sample_history::{PluginSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
 use plugin_host::driver::handle::Plugin;
 

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use crate::forecast::Forecast;
 use crate::heap::Heaps;
-use crate::history::{ProcessSample, SampleHistory};
 use crate::ledger::Ledger;
 use crate::ledger_reader::LedgerReader;
+use crate::sample_history::{ProcessSample, SampleHistory};
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::Registry;
 use plugin_host::timestamp::Timestamp;
