@@ -80,14 +80,14 @@ impl Forecast {
 mod tests {
     use std::time::Instant;
 
-    use plugin_host::timestamp::Timestamp;
+    use plugin_host::clock_reading::ClockReading;
 
     use super::*;
 
     const LIMIT: u64 = 1 << 30;
 
-    fn at(start: Instant, second: u64) -> Timestamp {
-        Timestamp {
+    fn at(start: Instant, second: u64) -> ClockReading {
+        ClockReading {
             instant: start + Duration::from_secs(second),
             unix_seconds: second as f64,
         }

@@ -19,7 +19,7 @@
 
 use std::time::{Duration, Instant};
 
-use plugin_host::timestamp::Timestamp;
+use plugin_host::clock_reading::ClockReading;
 
 /// The window of every growth figure.
 pub(crate) const GROWTH_WINDOW: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ const NOISE_DEVIATIONS: f64 = 3.0;
 /// One sample for the regression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GrowthPoint {
-    pub(crate) at: Timestamp,
+    pub(crate) at: ClockReading,
     /// The measured memory, in bytes.
     pub(crate) bytes: u64,
     /// Requests served by this instance or process. A lower count means a fresh one.

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::LedgerPart;
 use crate::samples::{MAX_SAMPLES, Sample, SampleRing};
+use plugin_host::clock_reading::ClockReading;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::contains_in_order;
-use plugin_host::timestamp::Timestamp;
 
 /// The first samples, which do not count as growth. After them, start-up memory is freed, and
 /// pages that are always needed are resident.
@@ -149,7 +149,7 @@ impl HistoryState {
         self.instances = instances;
     }
 
-    fn record_plugins(&mut self, at: Timestamp, plugins: &[Arc<Plugin>]) {
+    fn record_plugins(&mut self, at: ClockReading, plugins: &[Arc<Plugin>]) {
         let mut loaded = contains_in_order(plugins);
         self.plugins.retain(|id, _| loaded(id));
         for plugin in plugins {
@@ -191,7 +191,7 @@ impl SampleHistory {
     /// the order of their ids.
     pub(crate) fn record(
         &self,
-        at: Timestamp,
+        at: ClockReading,
         process: Option<ProcessSample>,
         plugins: &[Arc<Plugin>],
     ) {
@@ -296,10 +296,10 @@ mod tests {
 
     /// A history of one sample per second. Sample `n` has 1000 + n resident bytes and n requests.
     fn history_of(samples: u64) -> SampleHistory {
-        let start = Timestamp::now();
+        let start = ClockReading::now();
         let history = SampleHistory::new(1);
         for second in 0..samples {
-            let at = Timestamp {
+            let at = ClockReading {
                 instant: start.instant + Duration::from_secs(second),
                 unix_seconds: second as f64,
             };

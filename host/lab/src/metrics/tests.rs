@@ -6,8 +6,8 @@ use axum::http::{Method, StatusCode};
 use super::*;
 use crate::forecast::Forecast;
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
+use plugin_host::clock_reading::ClockReading;
 use plugin_host::metrics::{InvocationOutcome, PluginState, RecycleReason, SiteBytes, TrapReason};
-use plugin_host::timestamp::Timestamp;
 
 mod http;
 mod memory;
@@ -48,7 +48,7 @@ fn grows(metrics: &Metrics, of: GrowthOf<'_>, limit_bytes: Option<u64>) {
 fn steady_growth() -> Growth {
     let start = Instant::now();
     let points = (0..61).map(|second| GrowthPoint {
-        at: Timestamp {
+        at: ClockReading {
             instant: start + Duration::from_secs(second),
             unix_seconds: 0.0,
         },
