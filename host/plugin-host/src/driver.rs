@@ -11,10 +11,11 @@
 //!   calls it again. A reset starts the next generation.
 
 pub(crate) mod call_limit;
+pub(crate) mod catch_panic;
 mod command;
-pub(crate) mod failure;
 pub mod handle;
 pub mod journal;
+mod pending_backtrace;
 pub mod published_state;
 mod replace;
 mod restart;
@@ -30,8 +31,8 @@ use guest_heap::ContextCursor;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::DropGuard;
 
-use crate::driver::failure::PendingBacktrace;
 use crate::driver::journal::EventKind;
+use crate::driver::pending_backtrace::PendingBacktrace;
 use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState, RunState};
 use crate::driver::target::TargetTracker;
 use crate::instance::Instance;

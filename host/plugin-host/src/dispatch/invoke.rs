@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::dispatch::fan_out::Call;
 use crate::dispatch::invocation_span::{InvocationEnd, InvocationSpan};
-use crate::driver::failure::catch_panic;
+use crate::driver::catch_panic::catch_panic;
 use crate::driver::handle::{DriverGuard, Plugin};
 use crate::driver::published_state::PluginReading;
 use crate::driver::target::TargetStep;
