@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn each_mistake_is_refused_by_name() {
         type Mistake = fn(&mut wit::Manifest);
-        let cases: [(Mistake, &str); 8] = [
+        let cases: [(Mistake, &str); 9] = [
             (|m| m.id = "Cache".into(), "kebab-case"),
             (|m| m.id = "a--b".into(), "kebab-case"),
             (|m| m.id = "clear".into(), "admin API"),
@@ -261,7 +261,11 @@ mod tests {
                 |m| m.settings[1].default = wit::Value::Integer(11),
                 "default",
             ),
-            (|m| m.settings[1].name = "probability".into(), "host's own"),
+            (|m| m.settings[1].name = "variant".into(), "declared twice"),
+            (
+                |m| m.settings[1].name = "probability".into(),
+                "reserved for the host",
+            ),
         ];
         for (make, word) in cases {
             let mut m = manifest();
