@@ -1,9 +1,9 @@
 //! Flame graphs for the page's frame, at `/console/pictures`.
 //!
 //! A frame cannot send the admin token. A page therefore asks for a ticket with its token. The
-//! ticket is an address that cannot be guessed, valid for [`VALIDITY`]. The SVG has an inline script and
-//! an inline style for zoom and search. Its content policy allows these two by their hashes and
-//! nothing else.
+//! ticket is an address that cannot be guessed, valid for [`VALIDITY`]. The SVG has an inline
+//! script and an inline style for zoom and search. Its content policy allows these two by their
+//! hashes and nothing else.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -119,10 +119,10 @@ async fn with_a_token_the_page_is_there_and_its_data_are_not() {
         assert_eq!(answer.status, 401, "{path}: {}", answer.text);
         assert_eq!(answer.error_code(path), "unauthorized");
     }
-    let order = lab
+    let request = lab
         .request(Method::POST, "/console/pictures")
         .bearer_auth(TOKEN);
-    let path = Answer::of(order).await.json()["path"]
+    let path = Answer::of(request).await.json()["path"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -153,10 +153,10 @@ async fn a_flame_graph_runs_its_own_script_and_nothing_else() {
     let lab = Lab::with(&LAB).start().await;
     lab.enable("cache").await;
     lab.traffic(20).await;
-    let order = lab
+    let request = lab
         .request(Method::POST, "/console/pictures?plugin=cache")
         .json(&json!({}));
-    let path = Answer::of(order).await.json()["path"]
+    let path = Answer::of(request).await.json()["path"]
         .as_str()
         .unwrap()
         .to_owned();

@@ -258,8 +258,8 @@ fn run_batches(batches: Vec<PluginBatch>, tasks: &TaskTracker, context: &mut Con
     }
 }
 
-/// Waits until the plugin is free, for at most [`MAX_SPINS`]. It only reads, so that the cache lines
-/// of the plugin stay with the core that has it.
+/// Waits until the plugin is free, for at most [`MAX_SPINS`]. It only reads, so that the cache
+/// lines of the plugin stay with the core that has it.
 fn spin_until_free(plugin: &Plugin) {
     for _ in 0..MAX_SPINS {
         if plugin.is_free() {
