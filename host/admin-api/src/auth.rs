@@ -1,9 +1,9 @@
 //! Access to the admin API.
 //!
-//! With an admin token, a call must bring it. Without one, everyone who reaches the API may use it,
-//! except pages of another origin. A browser sends some requests for any page without a preflight.
-//! Bodies are JSON whatever their content type, so such a request could switch leaks. The `Origin`
-//! header gives it away.
+//! If the host has a token, every call must send it. Without one, everyone who reaches the API may
+//! use it, except pages of another origin. A browser sends simple requests without a preflight, and
+//! the API reads every body as JSON, whatever its content type. So a page of another origin could
+//! switch leaks. The `Origin` header identifies such requests.
 
 use std::sync::Arc;
 

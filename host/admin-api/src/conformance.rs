@@ -12,7 +12,9 @@ use crate::body::ComponentBody;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::query::{ApiQuery, QueryParameters};
 use crate::state::ApiState;
-use plugin_host::conformance::{self, CheckOptions, REQUESTS, REQUESTS_RANGE, Report, Row};
+use plugin_host::conformance::{
+    self, CheckOptions, CheckReport, CheckRow, REQUESTS, REQUESTS_RANGE,
+};
 use process_memory::allocator;
 
 /// The result of a check.
@@ -61,9 +63,9 @@ impl QueryParameters for CheckQuery {
     const NAMES: &str = "requests";
 }
 
-impl From<Report> for ReportBody {
-    fn from(report: Report) -> Self {
-        let row = |row: &Row| RowBody {
+impl From<CheckReport> for ReportBody {
+    fn from(report: CheckReport) -> Self {
+        let row = |row: &CheckRow| RowBody {
             check: row.check,
             status: row.status.name(),
             promise: row.promise,

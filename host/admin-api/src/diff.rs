@@ -19,7 +19,7 @@ use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
 use lab::heap::baselines::{LabBaseline, PluginBaseline};
 use lab::heap::{PluginHeap, Selection};
-use lab::history::PluginSample;
+use lab::sample_history::PluginSample;
 use plugin_host::driver::handle::Plugin;
 
 /// Rows of each list, unless the query has a `limit`.

@@ -1,4 +1,4 @@
-//! Errors of the API. This is the only module that picks a status.
+//! Errors of the API. This is the only module that maps errors to statuses.
 //!
 //! Every error leaves as `{"error": {"code", "message", "hint"}}`. The layers below know no HTTP:
 //! their [`PluginError`] becomes an [`ApiError`] here.

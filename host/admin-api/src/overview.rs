@@ -114,7 +114,7 @@ fn outlook(state: &ApiState, plugin: &Plugin) -> Outlook {
     Outlook {
         growth_bytes_per_second: forecast.map_or(0.0, |f| f.growth.bytes_per_second),
         seconds_to_limit: forecast.and_then(|f| f.seconds_to_limit),
-        digest: details.origin.digest.clone(),
+        digest: details.source.digest.clone(),
     }
 }
 

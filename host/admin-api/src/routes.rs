@@ -33,12 +33,12 @@ struct Description;
 
 /// The service and the admin API on one listener, with the console's routes in `page`.
 pub fn app(state: &Arc<ApiState>, page: Router) -> Router {
-    finish(service(state).merge(admin(state)).merge(page.into()), state)
+    with_common_layers(service(state).merge(admin(state)).merge(page.into()), state)
 }
 
 /// Only the service, for a host whose admin API has its own listener.
 pub fn service_app(state: &Arc<ApiState>) -> Router {
-    finish(service(state), state)
+    with_common_layers(service(state), state)
 }
 
 /// Only the admin API, with the console's routes in `page`. `/api/data` is here too: the console
@@ -47,7 +47,7 @@ pub fn admin_app(state: &Arc<ApiState>, page: Router) -> Router {
     let traffic = OpenApiRouter::new()
         .routes(routes!(data::data))
         .with_state(state.clone());
-    finish(admin(state).merge(traffic).merge(page.into()), state)
+    with_common_layers(admin(state).merge(traffic).merge(page.into()), state)
 }
 
 fn service(state: &Arc<ApiState>) -> OpenApiRouter {
@@ -92,7 +92,7 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
 }
 
 /// Adds the parts that every listener has: the API's description, JSON errors and measurement.
-fn finish(routes: OpenApiRouter, state: &Arc<ApiState>) -> Router {
+fn with_common_layers(routes: OpenApiRouter, state: &Arc<ApiState>) -> Router {
     let (router, description) = routes.split_for_parts();
     router
         .merge(docs::routes(description))

@@ -90,7 +90,7 @@ pub(crate) async fn source(
              cargo xtask run does so",
         ));
     };
-    let (name, component) = (file.to_owned(), plugin.details().origin.path.clone());
+    let (name, component) = (file.to_owned(), plugin.details().source.path.clone());
     let read = tokio::task::spawn_blocking(move || read(&root, &name, &component));
     let (text, changed_since_build) = match read.await.map_err(|e| ApiError::internal(&e))? {
         Ok(read) => read,

@@ -14,8 +14,8 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use axis::{ByteAxis, TimeAxis, format_bytes, format_window};
-use lab::history::{PluginPoint, ProcessPoint};
 use lab::ledger::LedgerPart;
+use lab::sample_history::{PluginPoint, ProcessPoint};
 pub(super) use markers::Marker;
 use markers::{LABEL_WIDTH, MarkerGroup, group};
 use series_style::SeriesStyle;

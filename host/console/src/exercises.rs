@@ -1,4 +1,4 @@
-//! The exercises next to the lab: the text of the README, with commands that the page can run.
+//! The exercises panel: the README's exercises as HTML, with commands that the page can run.
 
 mod commands;
 

@@ -1,9 +1,9 @@
 //! Flame graphs for the page's frame, at `/console/pictures`.
 //!
-//! A frame cannot send the admin token. A page therefore orders a flame graph with its token and
-//! gets an address that cannot be guessed, valid for [`VALIDITY`]. The SVG has an inline script and
-//! an inline style for zoom and search. Its content policy allows these two by their hashes and
-//! nothing else.
+//! A frame cannot send the admin token. A page therefore asks for a ticket with its token. The
+//! ticket is an address that cannot be guessed, valid for [`VALIDITY`]. The SVG has an inline
+//! script and an inline style for zoom and search. Its content policy allows these two by their
+//! hashes and nothing else.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,101 +27,100 @@ use admin_api::path_name::PathName;
 use admin_api::profile;
 use admin_api::query::ApiQuery;
 
-/// How long an ordered flame graph can be fetched.
+/// How long a flame graph can be fetched with its ticket.
 const VALIDITY: Duration = Duration::from_secs(15 * 60);
 
-/// The most orders that are kept. A new order drops the oldest.
-const MAX_ORDERS: usize = 128;
+/// The most tickets that are kept. A new ticket drops the oldest.
+const MAX_TICKETS: usize = 128;
 
-/// One ordered flame graph.
-struct Order {
-    ticket: Uuid,
-    ordered_at: Instant,
+/// The permission to fetch one flame graph.
+struct FlamegraphTicket {
+    id: Uuid,
+    issued_at: Instant,
     query: HeapQuery,
 }
 
-impl Order {
+impl FlamegraphTicket {
     fn is_valid(&self) -> bool {
-        self.ordered_at.elapsed() < VALIDITY
+        self.issued_at.elapsed() < VALIDITY
     }
 }
 
-/// The orders, oldest first.
+/// The tickets, oldest first.
 #[derive(Default)]
-struct Orders(Mutex<VecDeque<Order>>);
+struct IssuedTickets(Mutex<VecDeque<FlamegraphTicket>>);
 
-impl Orders {
+impl IssuedTickets {
     fn add(&self, query: HeapQuery) -> Uuid {
-        let ticket = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-        let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.retain(Order::is_valid);
-        if orders.len() == MAX_ORDERS {
-            orders.pop_front();
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.retain(FlamegraphTicket::is_valid);
+        if tickets.len() == MAX_TICKETS {
+            tickets.pop_front();
         }
-        orders.push_back(Order {
-            ticket,
-            ordered_at: Instant::now(),
+        tickets.push_back(FlamegraphTicket {
+            id,
+            issued_at: Instant::now(),
             query,
         });
+        id
+    }
+
+    fn find(&self, id: &str) -> Option<HeapQuery> {
+        let id = Uuid::parse_str(id).ok()?;
+        let tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = tickets.iter().find(|ticket| ticket.id == id);
         ticket
-    }
-
-    fn find(&self, ticket: &str) -> Option<HeapQuery> {
-        let ticket = Uuid::parse_str(ticket).ok()?;
-        let orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = orders.iter().find(|order| order.ticket == ticket);
-        order
-            .filter(|order| order.is_valid())
-            .map(|order| order.query.clone())
+            .filter(|ticket| ticket.is_valid())
+            .map(|ticket| ticket.query.clone())
     }
 }
 
-/// The tickets of ordered flame graphs.
-pub(crate) struct Tickets {
+/// The state of the two handlers.
+pub(crate) struct FlamegraphTickets {
     state: Arc<ApiState>,
-    orders: Orders,
+    issued: IssuedTickets,
 }
 
-impl Tickets {
+impl FlamegraphTickets {
     pub(crate) fn new(state: Arc<ApiState>) -> Self {
-        Tickets {
+        FlamegraphTickets {
             state,
-            orders: Orders::default(),
+            issued: IssuedTickets::default(),
         }
     }
 }
 
-/// The answer to an order.
 #[derive(Serialize)]
-pub(crate) struct Ordered {
+pub(crate) struct TicketLink {
     /// The address of the flame graph.
     path: String,
 }
 
-/// Takes an order. The query is that of `/admin/memory/flamegraph`.
-pub(crate) async fn order(
-    State(tickets): State<Arc<Tickets>>,
+/// Issues a ticket. The query is that of `/admin/memory/flamegraph`.
+pub(crate) async fn issue(
+    State(tickets): State<Arc<FlamegraphTickets>>,
     ApiQuery(query): ApiQuery<HeapQuery>,
-) -> Result<Json<Ordered>, ApiError> {
-    // An unknown plugin or baseline is an error of the order: the frame cannot show an error.
+) -> Result<Json<TicketLink>, ApiError> {
+    // Reject an unknown plugin or baseline here: the frame cannot show an error.
     query.plugins(&tickets.state)?;
     query.comparison(&tickets.state)?;
-    let ticket = tickets.orders.add(query);
-    Ok(Json(Ordered {
+    let ticket = tickets.issued.add(query);
+    Ok(Json(TicketLink {
         path: format!("/console/pictures/{ticket}"),
     }))
 }
 
-/// Renders an ordered flame graph.
+/// Renders the flame graph of a ticket.
 pub(crate) async fn show(
-    State(tickets): State<Arc<Tickets>>,
+    State(tickets): State<Arc<FlamegraphTickets>>,
     PathName(ticket): PathName,
 ) -> Result<Response, ApiError> {
-    let Some(query) = tickets.orders.find(&ticket) else {
+    let Some(query) = tickets.issued.find(&ticket) else {
         return Err(ApiError::new(
             ErrorCode::UnknownPicture,
-            "this flame graph was not ordered, or its order is older than 15 minutes",
-            "order it again in the console",
+            "this flame graph link is unknown or older than 15 minutes",
+            "open the flame graph again",
         ));
     };
     let svg = profile::render(&tickets.state, &query).await?;
@@ -191,16 +190,19 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_found_until_newer_orders_replace_it() {
-        let orders = Orders::default();
-        let first = orders.add(HeapQuery::default()).to_string();
-        assert!(orders.find(&first).is_some());
-        for _ in 0..MAX_ORDERS {
-            orders.add(HeapQuery::default());
+    fn a_ticket_is_found_until_newer_tickets_replace_it() {
+        let tickets = IssuedTickets::default();
+        let first = tickets.add(HeapQuery::default()).to_string();
+        assert!(tickets.find(&first).is_some());
+        for _ in 0..MAX_TICKETS {
+            tickets.add(HeapQuery::default());
         }
-        assert!(orders.find(&first).is_none(), "the oldest order is dropped");
+        assert!(
+            tickets.find(&first).is_none(),
+            "the oldest ticket is dropped"
+        );
         for wrong in ["", "../../etc/passwd", "0", &Uuid::nil().to_string()] {
-            assert!(orders.find(wrong).is_none(), "{wrong:?}");
+            assert!(tickets.find(wrong).is_none(), "{wrong:?}");
         }
     }
 }

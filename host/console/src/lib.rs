@@ -31,16 +31,16 @@ use tokio_util::task::TaskTracker;
 
 use admin_api::{ApiState, auth};
 use event_stream::EventStreams;
-use flamegraph_tickets::Tickets;
+use flamegraph_tickets::FlamegraphTickets;
 
 /// The console's routes. The streams of open pages run in `tasks` and end with `stopping`.
 ///
 /// The page and its files have no data, so they need no admin token. Everything with data does.
 pub fn routes(state: Arc<ApiState>, tasks: TaskTracker, stopping: CancellationToken) -> Router {
-    let tickets = Arc::new(Tickets::new(state.clone()));
+    let tickets = Arc::new(FlamegraphTickets::new(state.clone()));
     let streams = Arc::new(EventStreams::new(state.clone(), tasks, stopping));
     let protected = Router::new()
-        .route("/console/pictures", post(flamegraph_tickets::order))
+        .route("/console/pictures", post(flamegraph_tickets::issue))
         .with_state(tickets.clone())
         .route("/console/events", get(event_stream::open))
         .with_state(streams)

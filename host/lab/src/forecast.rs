@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
-use crate::history::{PluginSample, SampleHistory};
+use crate::sample_history::{PluginSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
 use plugin_host::driver::handle::Plugin;
 
@@ -15,7 +15,8 @@ const WINDOW_SAMPLES: usize = (GROWTH_WINDOW.as_secs() / SAMPLE_INTERVAL.as_secs
 pub struct Forecast {
     /// The regression over the last minute.
     pub growth: Growth,
-    /// Seconds until the limit if the growth continues; `None` when it is not in sight.
+    /// Seconds until the limit if the growth continues. `None` without a limit or without
+    /// significant growth.
     pub seconds_to_limit: Option<f64>,
 }
 
@@ -28,7 +29,7 @@ impl Forecast {
             bytes: s.value.resident_bytes,
             requests: s.value.requests,
         });
-        // The sample of the change itself does not count.
+        // `Growth::over` includes a sample at `restarted_at`; 1 ns excludes it.
         let restarted_at = state
             .last_instance_change
             .map(|change| change + Duration::from_nanos(1));
@@ -79,14 +80,14 @@ impl Forecast {
 mod tests {
     use std::time::Instant;
 
-    use plugin_host::timestamp::Timestamp;
+    use plugin_host::clock_reading::ClockReading;
 
     use super::*;
 
     const LIMIT: u64 = 1 << 30;
 
-    fn at(start: Instant, second: u64) -> Timestamp {
-        Timestamp {
+    fn at(start: Instant, second: u64) -> ClockReading {
+        ClockReading {
             instant: start + Duration::from_secs(second),
             unix_seconds: second as f64,
         }

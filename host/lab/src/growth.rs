@@ -9,18 +9,17 @@
 //! **Confidence** is R² × fill. R² = Sxy² / (Sxx · Syy) is the share of the variance that the line
 //! explains; it is 1 where nothing varies. Fill is the part of the window that the samples span. A
 //! steady leak over a full window has a confidence of 1, pure noise about 0, one step in the middle
-//! of a window 0.75. A straight line is a fair but not a good model of a step, and the step leaves
-//! the window after a while.
+//! of a window 0.75. A line fits a step only moderately. The step leaves the window after a minute.
 //!
 //! **Noise** is three times the residual standard deviation s = √(SSE / (n − 2)), SSE = (1 − R²) ·
 //! Syy. Growth is significant when the line rises by more than the noise between the first and the
 //! last sample. For evenly spaced samples this means R² > 0.43. A t-test on the slope would be more
-//! sensitive, but successive memory readings are correlated, and it would take every wave for a
-//! trend.
+//! sensitive. But successive readings are correlated, so it would report ordinary fluctuation as
+//! growth.
 
 use std::time::{Duration, Instant};
 
-use plugin_host::timestamp::Timestamp;
+use plugin_host::clock_reading::ClockReading;
 
 /// The window of every growth figure.
 pub(crate) const GROWTH_WINDOW: Duration = Duration::from_secs(60);
@@ -34,10 +33,10 @@ const NOISE_DEVIATIONS: f64 = 3.0;
 /// One sample for the regression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GrowthPoint {
-    pub(crate) at: Timestamp,
+    pub(crate) at: ClockReading,
     /// The measured memory, in bytes.
     pub(crate) bytes: u64,
-    /// Requests served since a start. A count that falls marks a new start.
+    /// Requests served by this instance or process. A lower count means a fresh one.
     pub(crate) requests: u64,
 }
 
@@ -63,8 +62,8 @@ impl Growth {
     /// Growth of the points within `window` of the newest one. `points` are oldest first.
     ///
     /// Only points after the last restart count. A restart is `restarted_at` (memory was freed on
-    /// purpose, and the drop is not growth) or a fall of the request count (a fresh instance). The
-    /// sample taken at the time of the restart counts.
+    /// purpose, and the drop is not growth) or a fall of the request count (a fresh instance). A
+    /// sample at exactly `restarted_at` is included.
     pub(crate) fn over(
         points: impl IntoIterator<Item = GrowthPoint>,
         window: Duration,

@@ -113,10 +113,10 @@ impl Heaps {
     ) -> Result<Option<Arc<Snapshot>>, PluginError> {
         let heap = self.tracked(plugin);
         let mut reader = heap.reader.lock().await;
-        let Some((origin, reading)) = reader.read(plugin).await? else {
+        let Some((source, reading)) = reader.read(plugin).await? else {
             return Ok(None);
         };
-        let snapshot = reader.symbolize(&self.loader, origin, reading).await?;
+        let snapshot = reader.symbolize(&self.loader, source, reading).await?;
         heap.count_symbols(&reader);
         Ok(Some(snapshot))
     }

@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`sampler`] | the task that samples once a second |
-//! | [`history`] | the samples of process and plugins, over 15 minutes |
+//! | [`sample_history`] | the samples of process and plugins, over 15 minutes |
 //! | [`forecast`], [`growth`] | growth by regression, and the time until a limit |
 //! | [`ledger`] | resident memory split into parts |
 //! | [`monitor`] | the shared handle to all of these |
@@ -14,12 +14,12 @@
 pub mod forecast;
 pub mod growth;
 pub mod heap;
-pub mod history;
 pub mod ledger;
 mod ledger_reader;
 pub mod metrics;
 pub mod metrics_refresh;
 pub mod monitor;
 pub mod post_mortem;
+pub mod sample_history;
 pub mod sampler;
 mod samples;

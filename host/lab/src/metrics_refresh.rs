@@ -63,19 +63,19 @@ fn refresh_process(
 }
 
 fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
-    let Some(handles) = metrics.plugins.of_plugin(plugin.id()) else {
+    let Some(series) = metrics.plugins.of_plugin(plugin.id()) else {
         return;
     };
     let (reading, details) = (plugin.reading(), plugin.details());
     let limit = details.settings.policy().memory_limit;
-    handles.set_enabled(plugin.enabled());
-    handles.set_retained(reading.retained.objects, reading.retained.bytes);
-    handles.set_linear_memory(reading.linear.bytes, reading.linear_peak);
-    handles.set_memory_limit(limit);
-    handles.set_heap_live(reading.heap_live);
-    handles.set_profiler(reading.profiler_bytes);
-    handles.set_generation(reading.generation);
-    handles.set_state(match details.state {
+    series.set_enabled(plugin.enabled());
+    series.set_retained(reading.retained.objects, reading.retained.bytes);
+    series.set_linear_memory(reading.linear.bytes, reading.linear_peak);
+    series.set_memory_limit(limit);
+    series.set_heap_live(reading.heap_live);
+    series.set_profiler(reading.profiler_bytes);
+    series.set_generation(reading.generation);
+    series.set_state(match details.state {
         RunState::Running => PluginState::Running,
         RunState::Exhausted(_) => PluginState::Exhausted,
         RunState::Faulted(_) => PluginState::Faulted,

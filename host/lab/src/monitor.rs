@@ -10,12 +10,12 @@ use tokio::sync::watch;
 
 use crate::forecast::Forecast;
 use crate::heap::Heaps;
-use crate::history::{ProcessSample, SampleHistory};
 use crate::ledger::Ledger;
 use crate::ledger_reader::LedgerReader;
+use crate::sample_history::{ProcessSample, SampleHistory};
+use plugin_host::clock_reading::ClockReading;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::Registry;
-use plugin_host::timestamp::Timestamp;
 use process_memory::limit::MemoryBudget;
 use process_memory::process::{ProcessReader, ProcessReading};
 use telemetry::QueueUsage;
@@ -104,7 +104,7 @@ impl Monitor {
 
     /// Adds one sample of the process and of every plugin to the history.
     pub(crate) fn sample(&self, registry: &Registry, heaps: &Heaps, requests: u64) {
-        let at = Timestamp::now();
+        let at = ClockReading::now();
         let plugins = registry.plugins();
         let process = self.process().ok().map(|process| {
             let ledger = self.ledger(&process, registry, heaps);

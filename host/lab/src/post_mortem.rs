@@ -5,8 +5,8 @@
 //! and removes the file when it exits cleanly. A host that finds such a file at its start knows
 //! that the previous run was killed, and keeps the file until the next kill.
 //!
-//! There are at most two documents of [`MAX_DOCUMENT_BYTES`] each, in one folder per address. So
-//! two hosts on one machine do not take each other for killed.
+//! There are at most two documents of [`MAX_DOCUMENT_BYTES`] each, in one folder per address. So a
+//! host never mistakes a running host's file for a killed run's.
 
 use std::fs;
 use std::io::{self, Read};
@@ -178,7 +178,7 @@ fn archive_previous_run(folder: &Path) -> io::Result<()> {
     } else {
         let _absent = fs::remove_file(cause);
     }
-    // Finds out now, and not at the next write, whether the folder can be written.
+    // Checks at the start whether the folder is writable.
     let probe = folder.join("probe");
     fs::write(&probe, [])?;
     fs::remove_file(probe)

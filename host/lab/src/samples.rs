@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use plugin_host::timestamp::Timestamp;
+use plugin_host::clock_reading::ClockReading;
 
 /// The time between two samples.
 pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ pub(crate) const MAX_SAMPLES: usize =
 /// A value and its time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Sample<T> {
-    pub(crate) at: Timestamp,
+    pub(crate) at: ClockReading,
     pub(crate) value: T,
 }
 
@@ -43,7 +43,7 @@ impl<T> SampleRing<T> {
     }
 
     /// Adds a sample. A sample that is older than the newest one is dropped, to keep the order.
-    pub(crate) fn push(&mut self, at: Timestamp, value: T) {
+    pub(crate) fn push(&mut self, at: ClockReading, value: T) {
         if self
             .latest()
             .is_some_and(|latest| latest.at.instant > at.instant)
@@ -58,7 +58,7 @@ impl<T> SampleRing<T> {
 
     /// Adds a sample, or moves the newest sample to `at` if the last two have this value already. A
     /// value that stays the same takes two samples: for the start and the end of its time.
-    pub(crate) fn push_change(&mut self, at: Timestamp, value: T)
+    pub(crate) fn push_change(&mut self, at: ClockReading, value: T)
     where
         T: PartialEq,
     {
@@ -152,7 +152,7 @@ impl<T: Copy + PartialEq> SampleRing<T> {
             let filling = left_out.rev().filter_map(move |intervals| {
                 let ago = SAMPLE_INTERVAL * intervals;
                 Some(Sample {
-                    at: Timestamp {
+                    at: ClockReading {
                         instant: sample.at.instant.checked_sub(ago)?,
                         unix_seconds: sample.at.unix_seconds - ago.as_secs_f64(),
                     },
@@ -187,8 +187,8 @@ mod tests {
         assert_eq!(ring.unchanged_for(minute), None);
     }
 
-    fn at(start: Instant, second: u64) -> Timestamp {
-        Timestamp {
+    fn at(start: Instant, second: u64) -> ClockReading {
+        ClockReading {
             instant: start + Duration::from_secs(second),
             unix_seconds: 1e9 + second as f64,
         }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::config::CheckArgs;
 use crate::plugin_loader;
 use admin_api::conformance::ReportBody;
-use plugin_host::conformance::{self, CheckOptions, Report};
+use plugin_host::conformance::{self, CheckOptions, CheckReport};
 
 /// The exit code if the component cannot be checked.
 const EXIT_NOT_CHECKED: u8 = 2;
@@ -35,14 +35,14 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn print_json(report: Report) {
+fn print_json(report: CheckReport) {
     match serde_json::to_string_pretty(&ReportBody::from(report)) {
         Ok(json) => println!("{json}"),
         Err(error) => eprintln!("leak-host check: {error}"),
     }
 }
 
-fn check(args: &CheckArgs) -> anyhow::Result<Report> {
+fn check(args: &CheckArgs) -> anyhow::Result<CheckReport> {
     let component = std::fs::read(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     let terms = CheckOptions {

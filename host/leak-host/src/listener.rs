@@ -1,9 +1,9 @@
 //! The connections of one listener: accepts them, serves them, and closes them when a client
 //! stalls.
 //!
-//! This module uses hyper directly. `axum::serve` has no time limits, and a server that has them
-//! and counts each request served a fifth fewer requests than this one. It speaks HTTP/1.1 only,
-//! which is enough behind a proxy and in a lab.
+//! This module uses hyper directly, because `axum::serve` has no timeouts. The alternative with
+//! timeouts and a request count served 20 % fewer requests. This server speaks HTTP/1.1 only, which
+//! is enough behind a proxy and in a lab.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ use crate::load::started_plugin::start_and_describe;
 use crate::settings::HeapProfile;
 
 pub use self::options::{CheckOptions, REQUESTS, REQUESTS_RANGE};
-pub use self::report::{Report, Row, RowStatus};
+pub use self::report::{CheckReport, CheckRow, RowStatus};
 
 /// Checks a component. The report contains whatever the component does wrong. Nothing of the
 /// component is left when this returns.
@@ -39,14 +39,14 @@ pub async fn check(
     loader: &Loader,
     component: Arc<[u8]>,
     options: CheckOptions,
-) -> Result<Report, PluginError> {
+) -> Result<CheckReport, PluginError> {
     loader.check_size(component.len() as u64)?;
     let started = Instant::now();
     let prepared = match prepare(loader, &component).await {
         Ok(prepared) => prepared,
         Err(error @ PluginError::Internal(_)) => return Err(error),
         Err(error) => {
-            return Ok(Report {
+            return Ok(CheckReport {
                 id: None,
                 version: None,
                 digest: None,
@@ -72,10 +72,10 @@ pub async fn check(
         observations: &observations,
         deadline: options.deadline,
     });
-    Ok(Report {
+    Ok(CheckReport {
         id: Some(manifest.id.clone()),
         version: Some(manifest.version.clone()),
-        digest: Some(compiled.origin.digest.clone()),
+        digest: Some(compiled.source.digest.clone()),
         requests: options.requests,
         took: started.elapsed(),
         rows,

@@ -5,16 +5,17 @@
 //! - The driver's task takes commands from the mailbox. The request path locks the driver and makes
 //!   calls itself (see [`dispatch`](crate::dispatch)). The lock is first come, first served.
 //! - A call that has begun runs to its end, even if its request was dropped. A call that was queued
-//!   for longer than its request waits is skipped. So nothing waits for the driver for longer than
-//!   that time and two calls.
+//!   for longer than its request waits is skipped. A command waits for at most the answer timeout
+//!   plus two calls.
 //! - A fault retires the instance. The host keeps it, so that its memory stays readable, and never
 //!   calls it again. A reset starts the next generation.
 
-pub(crate) mod call_queue;
+pub(crate) mod call_limit;
+pub(crate) mod catch_panic;
 mod command;
-pub(crate) mod failure;
 pub mod handle;
 pub mod journal;
+mod pending_backtrace;
 pub mod published_state;
 mod replace;
 mod restart;
@@ -30,14 +31,14 @@ use guest_heap::ContextCursor;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::DropGuard;
 
-use crate::driver::failure::PendingBacktrace;
 use crate::driver::journal::EventKind;
+use crate::driver::pending_backtrace::PendingBacktrace;
 use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState, RunState};
 use crate::driver::target::TargetTracker;
 use crate::instance::Instance;
 use crate::load::loader::{CompiledComponent, Loader};
 use crate::load::started_plugin::StartedPlugin;
-use crate::metrics::PluginHandles;
+use crate::metrics::PluginSeries;
 use crate::settings::{Defaults, Settings};
 
 pub use self::command::{
@@ -57,7 +58,7 @@ pub(crate) struct Driver {
     pub(crate) reading: PluginReading,
     expiry: Option<Instant>,
     pub(crate) target: TargetTracker,
-    pub(crate) metrics: Arc<PluginHandles>,
+    pub(crate) metrics: Arc<PluginSeries>,
     /// The call stack of the last fault while its symbols are read.
     pending_backtrace: Option<PendingBacktrace>,
     pub(crate) published: Arc<PublishedState>,
@@ -71,7 +72,7 @@ impl Driver {
         started: StartedPlugin,
         defaults: Defaults,
         loader: Loader,
-        metrics: Arc<PluginHandles>,
+        metrics: Arc<PluginSeries>,
         ended: DropGuard,
     ) -> Self {
         let StartedPlugin {
@@ -90,7 +91,7 @@ impl Driver {
         let settings = Settings::new(&manifest.id, manifest.settings.clone(), &defaults);
         let details = PluginDetails {
             manifest,
-            origin: Arc::new(component.origin.clone()),
+            source: Arc::new(component.source.clone()),
             settings: Arc::new(settings),
             state: RunState::Running,
             last_failure: None,
@@ -139,7 +140,7 @@ impl Driver {
             generation: current,
             tables,
             seen,
-            origin: self.details.origin.clone(),
+            source: self.details.source.clone(),
         })
     }
 

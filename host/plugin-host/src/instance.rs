@@ -31,7 +31,7 @@ use crate::instance::guest_log::GuestLog;
 use crate::instance::limiter::Limiter;
 use crate::instance::request::GuestRequest;
 use crate::settings::wit::to_wit;
-use crate::settings::{Spec, Value};
+use crate::settings::{SettingSpec, Value};
 
 pub(crate) use self::readings::{HeapSummary, RequestOutcome};
 pub use self::readings::{HeapTables, LinearMemory, Retained};
@@ -39,7 +39,7 @@ pub(crate) use self::store_state::StoreState;
 
 /// A call that waits in the host, or is never scheduled, ends after this many deadlines of real
 /// time.
-const WAIT_FACTOR: u32 = 2;
+const HOST_WAIT_DEADLINES: u32 = 2;
 
 /// The longest that the start of an instance may take: a language runtime may have much to do.
 const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ impl Instance {
     /// A [`Fault`] when the guest did not survive it.
     pub(crate) async fn configure<'a>(
         &mut self,
-        values: impl Iterator<Item = (&'a Spec, &'a Value)>,
+        values: impl Iterator<Item = (&'a SettingSpec, &'a Value)>,
         deadline: Duration,
     ) -> Result<Result<(), PluginError>, Fault> {
         let values: Vec<(&str, wit::Value)> = values
@@ -126,7 +126,7 @@ impl Instance {
         let store = begin_call(&mut self.store, deadline);
         let guest = self.guest.leak_lab_plugin_leak();
         let call = guest.call_configure(store, &settings);
-        let answer = with_timeout(deadline * WAIT_FACTOR, call).await;
+        let answer = with_timeout(deadline * HOST_WAIT_DEADLINES, call).await;
         let refusal = self.end_call(answer, deadline)?;
         Ok(refusal.map_err(|e| PluginError::InvalidValue {
             name: e.name,
@@ -150,7 +150,7 @@ impl Instance {
         let answer = {
             // Pinned where it is created: it is large, and a move would cost a part of the call.
             let call = pin!(guest.call_on_request(store, request.to_wit(&headers)));
-            with_timeout(deadline * WAIT_FACTOR, call).await
+            with_timeout(deadline * HOST_WAIT_DEADLINES, call).await
         };
         let outcome = self.end_call(answer, deadline)?;
         Ok(outcome.map(|outcome| RequestOutcome {
@@ -167,7 +167,7 @@ impl Instance {
     pub(crate) async fn retained(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin_call(&mut self.store, deadline);
         let call = self.guest.leak_lab_plugin_leak().call_retained(store);
-        let answer = with_timeout(deadline * WAIT_FACTOR, call).await;
+        let answer = with_timeout(deadline * HOST_WAIT_DEADLINES, call).await;
         self.end_call(answer, deadline).map(Retained::from)
     }
 
@@ -179,7 +179,7 @@ impl Instance {
     pub(crate) async fn clear(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin_call(&mut self.store, deadline);
         let call = self.guest.leak_lab_plugin_leak().call_clear(store);
-        let answer = with_timeout(deadline * WAIT_FACTOR, call).await;
+        let answer = with_timeout(deadline * HOST_WAIT_DEADLINES, call).await;
         self.end_call(answer, deadline).map(Retained::from)
     }
 
@@ -198,10 +198,10 @@ impl Instance {
     /// Readable after a fault too.
     pub(crate) fn heap_summary(&self) -> Option<HeapSummary> {
         let state = self.attributed()?;
-        let glance = state.recorder.live_summary(&self.store);
+        let summary = state.recorder.live_summary(&self.store);
         Some(HeapSummary {
-            live_bytes: glance.live_bytes,
-            overflowed: glance.overflowed,
+            live_bytes: summary.live_bytes,
+            overflowed: summary.overflowed,
             profiler_bytes: state.limiter.profiler_bytes(),
         })
     }

@@ -12,13 +12,14 @@
 //! driver    conformance  the owner of an instance; the check of a component
 //! load                   cache, loader, manifest, plugins folder
 //! instance               a store and its typed calls
-//! settings  metrics  error  engine  blocking  timestamp
+//! settings  metrics  error  engine  blocking  clock_reading
 //! ```
 //!
 //! Nothing here knows HTTP.
 
 mod bindings;
 pub mod blocking;
+pub mod clock_reading;
 pub mod conformance;
 pub mod dispatch;
 pub mod driver;
@@ -29,4 +30,3 @@ pub mod load;
 pub mod metrics;
 pub mod registry;
 pub mod settings;
-pub mod timestamp;

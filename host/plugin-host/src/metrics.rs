@@ -1,8 +1,8 @@
 //! The metrics of plugins: what they retain, their calls, and the outcomes.
 
 mod families;
-mod handles;
 mod labels;
+mod plugin_series;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +11,8 @@ use telemetry::metrics::{MetricsRegistry, gauge_value};
 
 use crate::metrics::families::Families;
 
-pub use self::handles::PluginHandles;
 pub use self::labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
+pub use self::plugin_series::PluginSeries;
 
 /// The live bytes of one source line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct SiteBytes<'a> {
 #[derive(Debug)]
 pub struct PluginMetrics {
     families: Families,
-    plugins: Mutex<HashMap<String, Arc<PluginHandles>>>,
+    plugins: Mutex<HashMap<String, Arc<PluginSeries>>>,
     /// The source lines that have a series now.
     sites: Mutex<HashSet<(String, String)>>,
 }
@@ -54,18 +54,18 @@ impl PluginMetrics {
     /// # Errors
     ///
     /// When a family does not accept its labels, which is a bug.
-    pub fn for_plugin(&self, plugin: &str) -> Result<Arc<PluginHandles>, prometheus::Error> {
+    pub fn for_plugin(&self, plugin: &str) -> Result<Arc<PluginSeries>, prometheus::Error> {
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handles) = plugins.get(plugin) {
-            return Ok(Arc::clone(handles));
+        if let Some(series) = plugins.get(plugin) {
+            return Ok(Arc::clone(series));
         }
-        let handles = Arc::new(PluginHandles::resolve(&self.families, plugin)?);
-        plugins.insert(plugin.to_owned(), Arc::clone(&handles));
-        Ok(handles)
+        let series = Arc::new(PluginSeries::resolve(&self.families, plugin)?);
+        plugins.insert(plugin.to_owned(), Arc::clone(&series));
+        Ok(series)
     }
 
     /// The instruments of a loaded plugin.
-    pub fn of_plugin(&self, plugin: &str) -> Option<Arc<PluginHandles>> {
+    pub fn of_plugin(&self, plugin: &str) -> Option<Arc<PluginSeries>> {
         let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
         plugins.get(plugin).map(Arc::clone)
     }
@@ -73,13 +73,13 @@ impl PluginMetrics {
     /// Removes a plugin and all its series. Counts through instruments that are still held are
     /// lost.
     pub fn remove_plugin(&self, plugin: &str) {
-        let handles = self
+        let series = self
             .plugins
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(plugin);
-        if let Some(handles) = handles {
-            handles.close();
+        if let Some(series) = series {
+            series.close();
         }
         self.families.remove(plugin);
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,8 +3,8 @@
 //! Readers take the list without a lock. Changes to it are rare and run one at a time, so two
 //! plugins never get the same id.
 
+mod admin_changes;
 mod folder_sync;
-mod upload;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,9 +151,9 @@ impl Registry {
         enabled: Option<bool>,
         changes: Vec<(String, Value)>,
     ) -> Result<(), PluginError> {
-        let (settings, origin) = {
+        let (settings, source) = {
             let details = plugin.details();
-            (details.settings.clone(), details.origin.clone())
+            (details.settings.clone(), details.source.clone())
         };
         let heap_profile = settings.with(changes.clone())?.policy().heap_profile;
         let compiled = if heap_profile == settings.policy().heap_profile {
@@ -161,7 +161,7 @@ impl Registry {
         } else {
             // Compiled before the driver gets the command, so that no request waits for it.
             let loader = self.loader.clone();
-            Some(run_blocking(move || loader.reload(&origin, heap_profile)).await?)
+            Some(run_blocking(move || loader.reload(&source, heap_profile)).await?)
         };
         plugin.update(enabled, changes, compiled).await
     }
@@ -205,8 +205,8 @@ impl Registry {
         tracing::info!(
             plugin = plugin.id(),
             version = details.manifest.version,
-            compile_ms = details.origin.compile_time.as_secs_f64() * 1e3,
-            cached = details.origin.cached,
+            compile_ms = details.source.compile_time.as_secs_f64() * 1e3,
+            cached = details.source.cached,
             "plugin loaded"
         );
         drop(details);
@@ -231,13 +231,13 @@ impl Registry {
     }
 
     /// The file in the folder that a plugin was loaded from, if there is one.
-    fn file_of(&self, plugin: &Plugin) -> Option<PathBuf> {
-        let origin = &plugin.details().origin;
-        (self.folder.is_some() && origin.in_memory.is_none()).then(|| origin.path.clone())
+    fn loaded_file(&self, plugin: &Plugin) -> Option<PathBuf> {
+        let source = &plugin.details().source;
+        (self.folder.is_some() && source.in_memory.is_none()).then(|| source.path.clone())
     }
 
     fn was_loaded_from(&self, plugin: &Plugin, file: &Path) -> bool {
-        self.file_of(plugin).is_some_and(|path| path == file)
+        self.loaded_file(plugin).is_some_and(|path| path == file)
     }
 
     /// The heap profile for a component that replaces `current`, or that is new.

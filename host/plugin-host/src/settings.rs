@@ -15,13 +15,13 @@ use crate::settings::host::HostSetting;
 pub use self::host::{Defaults, HeapProfile};
 pub(crate) use self::host::{WASM32_MEMORY_MAX, is_reserved};
 pub use self::policy::{Policy, Target};
-pub use self::spec::{Kind, Owner, Spec, Value};
+pub use self::spec::{AppliedBy, SettingSpec, SettingType, Value};
 
 /// The settings of one plugin with their current values.
 #[derive(Debug, Clone)]
 pub struct Settings {
     plugin: String,
-    specs: Vec<Spec>,
+    specs: Vec<SettingSpec>,
     /// One for each spec, in the same order.
     values: Vec<Value>,
     policy: Policy,
@@ -38,7 +38,7 @@ pub struct SettingReset {
 
 impl Settings {
     /// The declared settings and the host's, all at their defaults.
-    pub fn new(plugin: &str, declared: Vec<Spec>, defaults: &Defaults) -> Self {
+    pub fn new(plugin: &str, declared: Vec<SettingSpec>, defaults: &Defaults) -> Self {
         let mut specs = declared;
         specs.extend(HostSetting::ALL.map(|setting| setting.spec(defaults)));
         let values: Vec<Value> = specs.iter().map(|spec| spec.default.clone()).collect();
@@ -53,7 +53,7 @@ impl Settings {
     }
 
     /// Each setting with its current value.
-    pub fn iter(&self) -> impl Iterator<Item = (&Spec, &Value)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&SettingSpec, &Value)> {
         self.specs.iter().zip(&self.values)
     }
 
@@ -78,7 +78,7 @@ impl Settings {
     }
 
     /// The setting `payload_bytes` and its value.
-    pub fn payload(&self) -> Option<(&Spec, u64)> {
+    pub fn payload(&self) -> Option<(&SettingSpec, u64)> {
         self.iter().find_map(|(spec, value)| match value {
             Value::Integer(bytes) if spec.name == names::PAYLOAD_BYTES => {
                 Some((spec, u64::try_from(*bytes).unwrap_or(0)))
@@ -165,10 +165,10 @@ impl Settings {
     pub(crate) fn plugin_changes<'a>(
         &'a self,
         old: &'a Settings,
-    ) -> impl Iterator<Item = (&'a Spec, &'a Value)> {
+    ) -> impl Iterator<Item = (&'a SettingSpec, &'a Value)> {
         self.iter()
             .zip(&old.values)
-            .filter(|((spec, value), old)| spec.owner == Owner::Plugin && value != old)
+            .filter(|((spec, value), old)| spec.applied_by == AppliedBy::Plugin && value != old)
             .map(|(pair, _)| pair)
     }
 

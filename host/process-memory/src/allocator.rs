@@ -10,10 +10,9 @@ use std::thread::available_parallelism;
 
 /// Limits the allocator to one arena per core. Must run before the process starts threads.
 ///
-/// By default glibc makes up to eight arenas per core, and each arena keeps the pages of the
-/// largest answer that was ever built in it. With threads that come and go, that is tens of
-/// megabytes that belong to nothing, and they grow whenever a thread uses an arena for the first
-/// time.
+/// By default glibc creates up to eight arenas per core. Each arena keeps the pages of its peak.
+/// Short-lived threads leave tens of megabytes of unused pages, and more whenever a thread uses an
+/// arena for the first time.
 pub fn limit_arenas() {
     glibc::limit_arenas(available_parallelism().map_or(1, NonZero::get));
 }

@@ -30,7 +30,7 @@ pub enum ByteSizeError {
         /// The text after the number.
         suffix: String,
     },
-    /// Zero bytes: no process runs in them.
+    /// The size is zero.
     #[error("a size must be greater than zero")]
     Zero,
     /// More than 2^64 − 1 bytes.

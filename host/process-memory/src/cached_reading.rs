@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A reading stays valid for this many times the time that it took.
-const REST_FACTOR: u32 = 100;
+const VALIDITY_FACTOR: u32 = 100;
 
 /// The last reading, with its time and duration.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl<T> CachedReading<T> {
         then: impl FnOnce(&T) -> R,
     ) -> Option<R> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_stale = |last: &Last<T>| last.at.elapsed() > last.took * REST_FACTOR;
+        let is_stale = |last: &Last<T>| last.at.elapsed() > last.took * VALIDITY_FACTOR;
         if last.as_ref().is_none_or(is_stale) {
             let started = Instant::now();
             let value = read()?;

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Seconds with many pages.
     #[arg(long, default_value_t = 120)]
     many_seconds: u64,
-    /// How many pages are many.
+    /// Pages to open in the second measurement.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=64))]
     many: u64,
 }

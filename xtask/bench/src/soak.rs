@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: a host whose leaks are off, or fixed, must not leak itself, and
 //! administration under load must leave it as it was.
 //!
-//! The load is `wrk` over every GET of the API. Memory, threads and files are read from `/proc`,
+//! The load is `wrk` over most GETs of the API. Memory, threads and files are read from `/proc`,
 //! not from the host. Only the host can count its tasks.
 
 use std::fs;

@@ -15,7 +15,7 @@ pub(crate) const BASE_VARIABLE: &str = "LINT_COMMITS_SINCE";
 /// Characters of a subject line.
 const MAX_SUBJECT: usize = 60;
 
-/// Imperatives with an ending that usually belongs to another form.
+/// Imperatives that end in -s, -ed or -ing.
 const IMPERATIVES: [&str; 12] = [
     "Address", "Bring", "Compress", "Discuss", "Embed", "Express", "Feed", "Focus", "Need", "Pass",
     "Process", "Speed",

@@ -18,7 +18,7 @@ mod files;
 mod k6;
 mod process;
 mod prometheus;
-mod scenes;
+mod scenarios;
 mod service;
 mod stack;
 mod tools;
@@ -34,7 +34,7 @@ enum Cli {
     /// End what `up` runs, from another terminal.
     Down,
     /// Check every file of the stack, then the running stack, k6 included.
-    Test(scenes::Args),
+    Test(scenarios::Args),
     /// Build the programs ahead of time.
     Tools,
 }
@@ -87,7 +87,7 @@ fn main() -> Result<ExitCode> {
     match cli {
         Cli::Up(args) => up::up(&workspace, &args),
         Cli::Down => up::down(&workspace),
-        Cli::Test(args) => scenes::run(&workspace, &args),
+        Cli::Test(args) => scenarios::run(&workspace, &args),
         Cli::Tools => {
             build_tools();
             Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Between two attempts, where a request or more belongs to each.
+/// Pause between two attempts. Each attempt makes a request or more.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Repeats `attempt` until it succeeds, at most for `limit`. There is always one attempt.

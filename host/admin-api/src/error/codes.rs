@@ -93,7 +93,7 @@ error_codes! {
     TooManyPages = "too_many_pages", TOO_MANY_REQUESTS;
     /// The host itself failed.
     Internal = "internal", INTERNAL_SERVER_ERROR;
-    /// The request asked for a failure; its query sets the status, this one is a default.
+    /// The client asked for a failure. `fail=` overrides this default status.
     AskedToFail = "asked_to_fail", INTERNAL_SERVER_ERROR;
     /// Too many calls are queued for the plugin.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;

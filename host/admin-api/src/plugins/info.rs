@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::leak_status::{FailureInfo, failure, to_json};
 use plugin_host::driver::handle::Plugin;
-use plugin_host::settings::{Kind, Owner, Spec, Value};
+use plugin_host::settings::{AppliedBy, SettingSpec, SettingType, Value};
 
 /// A loaded plugin.
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,21 +86,21 @@ pub(crate) struct SettingInfo {
 impl PluginInfo {
     pub(super) fn of(plugin: &Plugin) -> Self {
         let details = plugin.details();
-        let (manifest, origin) = (&details.manifest, &details.origin);
+        let (manifest, source) = (&details.manifest, &details.source);
         PluginInfo {
             id: manifest.id.clone(),
             version: manifest.version.clone(),
             title: manifest.title.clone(),
             description: manifest.description.clone(),
             unit: manifest.unit.clone(),
-            digest: origin.digest.clone(),
-            size_bytes: origin.size,
-            file: origin.path.display().to_string(),
-            persisted: origin.in_memory.is_none(),
-            compile_time_ms: origin.compile_time.as_secs_f64() * 1e3,
-            cached: origin.cached,
-            code_bytes: origin.code_bytes,
-            imports: origin.imports.clone(),
+            digest: source.digest.clone(),
+            size_bytes: source.size,
+            file: source.path.display().to_string(),
+            persisted: source.in_memory.is_none(),
+            compile_time_ms: source.compile_time.as_secs_f64() * 1e3,
+            cached: source.cached,
+            code_bytes: source.code_bytes,
+            imports: source.imports.clone(),
             settings: details
                 .settings
                 .iter()
@@ -117,14 +117,16 @@ impl PluginInfo {
 }
 
 impl SettingInfo {
-    fn of(spec: &Spec, value: &Value) -> Self {
+    fn of(spec: &SettingSpec, value: &Value) -> Self {
         let (kind, min, max, choices) = match &spec.kind {
-            Kind::Boolean => ("boolean", None, None, None),
-            Kind::Integer { min, max } => {
+            SettingType::Boolean => ("boolean", None, None, None),
+            SettingType::Integer { min, max } => {
                 ("integer", Some((*min).into()), Some((*max).into()), None)
             }
-            Kind::Number { min, max } => ("number", Some((*min).into()), Some((*max).into()), None),
-            Kind::Choice(words) => ("choice", None, None, Some(words.clone())),
+            SettingType::Number { min, max } => {
+                ("number", Some((*min).into()), Some((*max).into()), None)
+            }
+            SettingType::Choice(words) => ("choice", None, None, Some(words.clone())),
         };
         SettingInfo {
             name: spec.name.clone(),
@@ -136,9 +138,9 @@ impl SettingInfo {
             nullable: spec.optional,
             default: to_json(&spec.default),
             value: to_json(value),
-            owner: match spec.owner {
-                Owner::Host => "host",
-                Owner::Plugin => "plugin",
+            owner: match spec.applied_by {
+                AppliedBy::Host => "host",
+                AppliedBy::Plugin => "plugin",
             },
         }
     }

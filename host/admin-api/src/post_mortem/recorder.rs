@@ -21,8 +21,8 @@ use plugin_host::blocking::run_blocking;
 /// The most samples of the process's memory in a document.
 const MAX_SAMPLES: usize = 300;
 
-/// A document is outdated when the resident memory has changed by more than one part in this many.
-const RESIDENT_CHANGE_PARTS: u64 = 32;
+/// A document is outdated when resident memory has changed by more than this fraction.
+const MIN_RESIDENT_CHANGE: f64 = 1.0 / 32.0;
 
 /// Writes the readings every few seconds if they have changed, until the task is dropped.
 pub async fn record_until_stopped(state: Arc<ApiState>) {
@@ -92,7 +92,7 @@ impl Fingerprint {
     fn is_outdated_by(&self, now: &Self) -> bool {
         let moved = self.resident_bytes.abs_diff(now.resident_bytes);
         (self.requests, self.instances) != (now.requests, now.instances)
-            || moved > self.resident_bytes / RESIDENT_CHANGE_PARTS
+            || moved as f64 > self.resident_bytes as f64 * MIN_RESIDENT_CHANGE
     }
 }
 

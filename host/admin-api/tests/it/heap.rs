@@ -7,7 +7,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use test_support::{TestHost, number};
 
-/// `plugins/cache/src/lib.rs:68`: the line where the cache allocates what it keeps.
+/// `plugins/cache/src/lib.rs:67`: the line where the cache allocates what it keeps.
 pub(crate) fn cache_payload_line() -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/cache/src/lib.rs");
     let source = fs::read_to_string(source).unwrap();

@@ -18,7 +18,7 @@ export function closeFlame() {
   frame().replaceWith(empty);
 }
 
-/** Orders the SVG and shows it. */
+/** Requests the SVG and shows it. */
 export async function drawFlame() {
   const error = one("#flame-error");
   setText(error, "");

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use guest_heap_runtime::block::Block;
 use guest_heap_runtime::live::{Bucket, FIRST_BYTES, LiveTable, Region, Spill};
 
-/// TestMemory that grows up to a limit in bytes.
+/// A memory region that grows up to a limit in bytes.
 struct TestMemory {
     bytes: Vec<Aligned>,
     limit: usize,

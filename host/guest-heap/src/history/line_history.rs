@@ -22,7 +22,7 @@ const UNMERGED_INTERVALS: usize = 30;
 /// Bytes of a text. Longer texts are cut, because the guest chooses them.
 const MAX_SITE_TEXT_BYTES: usize = 160;
 /// Minimum time between two merges of lines, because a merge rewrites the whole window.
-const FOLD_INTERVAL: Duration = Duration::from_secs(10);
+const MIN_LINE_MERGE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Live bytes and blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +74,7 @@ pub(super) struct LineHistory {
     /// Bytes of the encoded differences of all intervals.
     delta_bytes: usize,
     /// Lines are not merged before this time.
-    next_fold: Duration,
+    next_line_merge: Duration,
 }
 
 impl LineHistory {
@@ -90,7 +90,7 @@ impl LineHistory {
             base_at: None,
             intervals: VecDeque::new(),
             delta_bytes: 0,
-            next_fold: Duration::ZERO,
+            next_line_merge: Duration::ZERO,
         }
     }
 
@@ -187,9 +187,9 @@ impl LineHistory {
             return;
         }
         new.sort_by_key(|(_, amount)| Reverse(amount.bytes));
-        if self.table.len() + new.len() > MAX_LINES && now >= self.next_fold {
-            self.next_fold = now + FOLD_INTERVAL;
-            self.fold_lines(&new);
+        if self.table.len() + new.len() > MAX_LINES && now >= self.next_line_merge {
+            self.next_line_merge = now + MIN_LINE_MERGE_INTERVAL;
+            self.merge_lines(&new);
         }
         for (site, _) in new {
             if self.table.len() == MAX_LINES {
@@ -211,7 +211,7 @@ impl LineHistory {
 
     /// Merges lines into [`OTHER`](super::OTHER), over the whole window: lines without live bytes,
     /// and the lines that larger new lines replace.
-    fn fold_lines(&mut self, new: &[&(Arc<Site>, Amount)]) {
+    fn merge_lines(&mut self, new: &[&(Arc<Site>, Amount)]) {
         let weight = |line: &TrackedLine| line.base.bytes.max(line.now.bytes);
         let mut by_weight: Vec<(usize, u64)> =
             self.table.iter().map(weight).enumerate().skip(1).collect();
@@ -220,13 +220,13 @@ impl LineHistory {
             .iter()
             .map(|(_, amount)| amount.bytes)
             .chain(std::iter::repeat(0));
-        let mut folded = vec![false; self.table.len()];
+        let mut merged = vec![false; self.table.len()];
         let mut any = false;
         for ((line, weight), new) in by_weight.into_iter().zip(new_bytes) {
             if (weight == 0 || weight < new)
-                && let Some(fold) = folded.get_mut(line)
+                && let Some(merge) = merged.get_mut(line)
             {
-                *fold = true;
+                *merge = true;
                 any = true;
             }
         }
@@ -235,8 +235,8 @@ impl LineHistory {
         }
         let mut kept: Vec<TrackedLine> = Vec::with_capacity(MAX_LINES);
         let mut moved: Vec<u16> = Vec::with_capacity(self.table.len());
-        for (line, fold) in std::mem::take(&mut self.table).into_iter().zip(folded) {
-            match kept.first_mut().filter(|_| fold) {
+        for (line, merge) in std::mem::take(&mut self.table).into_iter().zip(merged) {
+            match kept.first_mut().filter(|_| merge) {
                 Some(other) => {
                     other.base.add(line.base);
                     other.now.add(line.now);

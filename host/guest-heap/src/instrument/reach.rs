@@ -1,8 +1,8 @@
 //! Finds the functions that may allocate, directly or through calls.
 //!
-//! Only these functions are instrumented. The answer may be yes for a function that never
-//! allocates: a call through a table counts as a call of every referenced function of its type, and
-//! a call of an import counts as a call of `cabi_realloc`.
+//! Only these functions are instrumented. The analysis is conservative: if it cannot decide, it
+//! instruments the function. A call through a table counts as a call of every referenced function
+//! of its type, and a call of an import counts as a call of `cabi_realloc`.
 
 use std::collections::{HashMap, HashSet};
 

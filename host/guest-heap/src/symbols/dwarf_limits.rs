@@ -14,7 +14,7 @@ const MAX_INLINE_DEPTH: usize = 500;
 
 /// How many times all units together may refer to the bytes of a section. Compilers write
 /// separate data for each unit, which needs a factor of one.
-const MAX_SHARING: u64 = 4;
+const MAX_SECTION_REREADS: u64 = 4;
 
 /// Bytes of a text. Longer texts are ignored.
 pub(super) const MAX_DWARF_TEXT_BYTES: usize = 16 << 10;
@@ -29,7 +29,11 @@ struct Budget(u64);
 impl Budget {
     /// The budget for a section of this many bytes.
     fn for_section(bytes: u64) -> Self {
-        Self(bytes.saturating_mul(MAX_SHARING).saturating_add(1 << 16))
+        Self(
+            bytes
+                .saturating_mul(MAX_SECTION_REREADS)
+                .saturating_add(1 << 16),
+        )
     }
 
     fn spend(&mut self, bytes: u64) -> Result<(), DwarfTooComplex> {

@@ -8,7 +8,7 @@ fn points(seconds: u64, of: impl Fn(u64) -> (f64, u64)) -> Vec<GrowthPoint> {
     (0..seconds)
         .map(|second| {
             let (bytes, requests) = of(second);
-            let at = Timestamp {
+            let at = ClockReading {
                 instant: start + Duration::from_secs(second),
                 unix_seconds: 1e9 + second as f64,
             };

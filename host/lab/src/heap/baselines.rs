@@ -10,7 +10,7 @@ use guest_heap::diff::Baseline;
 use jiff::Timestamp;
 
 use super::PluginHeap;
-use crate::history::PluginSample;
+use crate::sample_history::PluginSample;
 use plugin_host::driver::handle::Plugin;
 
 /// The most named baselines that are stored.

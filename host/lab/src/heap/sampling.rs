@@ -112,7 +112,7 @@ impl Heaps {
         let Ok(read) = tokio::time::timeout(READ_TIMEOUT, reader.read(plugin)).await else {
             return Ok(());
         };
-        let Some((origin, reading)) = read? else {
+        let Some((source, reading)) = read? else {
             return Ok(());
         };
         if is_idle {
@@ -133,11 +133,11 @@ impl Heaps {
         let pending = reader.pending.take();
         if let Some(first) = pending.filter(|pending| pending.generation == current) {
             let snapshot = reader
-                .symbolize(&self.loader, origin.clone(), first.reading)
+                .symbolize(&self.loader, source.clone(), first.reading)
                 .await?;
             heap.push(first.at, &snapshot);
         }
-        let snapshot = reader.symbolize(&self.loader, origin, reading).await?;
+        let snapshot = reader.symbolize(&self.loader, source, reading).await?;
         heap.count_symbols(&reader);
         heap.push(now, &snapshot);
         reader.last_point = Some(LastPoint {

@@ -16,7 +16,7 @@ use plugin_host::driver::PluginHeapTables;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
 use plugin_host::instance::backtrace::symbol_options;
-use plugin_host::load::loader::{Loader, Origin};
+use plugin_host::load::loader::{ComponentSource, Loader};
 use process_memory::allocator;
 
 /// The reader and the history of one plugin's heap.
@@ -69,7 +69,7 @@ pub(super) struct HeapReader {
     /// Bytes of the recorder's call stacks.
     recorder_bytes: usize,
     /// The symbols, and the component that they are of.
-    pub(super) symbols: Option<(Arc<Origin>, Arc<Symbols>)>,
+    pub(super) symbols: Option<(Arc<ComponentSource>, Arc<Symbols>)>,
     pub(super) pending: Option<PendingReading>,
     pub(super) last_point: Option<LastPoint>,
 }
@@ -100,7 +100,7 @@ impl HeapReader {
     pub(super) async fn read(
         &mut self,
         plugin: &Plugin,
-    ) -> Result<Option<(Arc<Origin>, Reading)>, PluginError> {
+    ) -> Result<Option<(Arc<ComponentSource>, Reading)>, PluginError> {
         // If the answer is lost, the next reading asks for all contexts again.
         let cursor = std::mem::take(&mut self.cursor);
         let generation = std::mem::take(&mut self.generation);
@@ -111,7 +111,7 @@ impl HeapReader {
             generation: current,
             tables,
             seen: cursor,
-            origin,
+            source,
         } = answer;
         if current != generation {
             self.contexts.clear();
@@ -120,7 +120,7 @@ impl HeapReader {
         self.contexts.extend(tables.contexts);
         self.generation = current;
         self.cursor = cursor;
-        Ok(Some((origin, tables.reading)))
+        Ok(Some((source, tables.reading)))
     }
 
     /// Combines a reading with the symbols, on a blocking thread.
@@ -131,17 +131,17 @@ impl HeapReader {
     pub(super) async fn symbolize(
         &mut self,
         loader: &Loader,
-        origin: Arc<Origin>,
+        source: Arc<ComponentSource>,
         reading: Reading,
     ) -> Result<Arc<Snapshot>, PluginError> {
         let known = self.symbols.as_ref();
-        let known = known.filter(|(known, _)| known.digest == origin.digest);
+        let known = known.filter(|(known, _)| known.digest == source.digest);
         let is_first = known.is_none();
         let symbols = match known {
             Some((_, symbols)) => symbols.clone(),
             None => {
-                let symbols = read_symbols(loader, &origin).await?;
-                self.symbols = Some((origin, symbols.clone()));
+                let symbols = read_symbols(loader, &source).await?;
+                self.symbols = Some((source, symbols.clone()));
                 symbols
             }
         };
@@ -170,10 +170,13 @@ impl HeapReader {
     }
 }
 
-async fn read_symbols(loader: &Loader, origin: &Arc<Origin>) -> Result<Arc<Symbols>, PluginError> {
-    let (loader, origin) = (loader.clone(), origin.clone());
+async fn read_symbols(
+    loader: &Loader,
+    source: &Arc<ComponentSource>,
+) -> Result<Arc<Symbols>, PluginError> {
+    let (loader, source) = (loader.clone(), source.clone());
     run_blocking(move || {
-        let component = loader.original(&origin)?;
+        let component = loader.original(&source)?;
         let symbols = Symbols::new(&component, symbol_options())
             .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
         Ok(Arc::new(symbols))

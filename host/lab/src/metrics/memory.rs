@@ -56,7 +56,7 @@ impl GrowthMetrics {
             )?,
             seconds_to_limit: gauge(
                 "leak_memory_seconds_to_limit",
-                "Time until the limit if the growth continues; +Inf when it is not in sight.",
+                "Time until the limit if the growth continues; +Inf without a limit or without significant growth.",
             )?,
             limit_bytes: registry.family(about(
                 "leak_memory_limit_bytes",
@@ -68,8 +68,8 @@ impl GrowthMetrics {
         Ok(metrics)
     }
 
-    /// Sets the series of the process or of one plugin. The forecast of a plugin mixes two
-    /// memories: the growth is that of its retained bytes, the limit is that of its linear memory.
+    /// Sets the series of the process or of one plugin. A plugin's growth is that of its retained
+    /// bytes. Its time to the limit uses the growth of linear memory.
     pub(crate) fn update(&self, of: GrowthOf<'_>, forecast: &Forecast, limit_bytes: Option<u64>) {
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
         if let GrowthOf::Plugin(plugin) = of

@@ -6,8 +6,8 @@ use axum::http::{Method, StatusCode};
 use super::*;
 use crate::forecast::Forecast;
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
+use plugin_host::clock_reading::ClockReading;
 use plugin_host::metrics::{InvocationOutcome, PluginState, RecycleReason, SiteBytes, TrapReason};
-use plugin_host::timestamp::Timestamp;
 
 mod http;
 mod memory;
@@ -48,7 +48,7 @@ fn grows(metrics: &Metrics, of: GrowthOf<'_>, limit_bytes: Option<u64>) {
 fn steady_growth() -> Growth {
     let start = Instant::now();
     let points = (0..61).map(|second| GrowthPoint {
-        at: Timestamp {
+        at: ClockReading {
             instant: start + Duration::from_secs(second),
             unix_seconds: 0.0,
         },
@@ -196,7 +196,7 @@ fn prometheus_text_is_the_default_format() {
 #[test]
 fn counting_a_request_is_cheap() {
     let metrics = metrics();
-    let handles = metrics.plugins.for_plugin("cache").unwrap();
+    let series = metrics.plugins.for_plugin("cache").unwrap();
     const ROUNDS: u32 = 100_000;
     let start = Instant::now();
     for _ in 0..ROUNDS {
@@ -206,7 +206,7 @@ fn counting_a_request_is_cheap() {
             StatusCode::OK,
             Duration::from_micros(90),
         );
-        handles.invoked(InvocationOutcome::Ok, Duration::from_micros(9), Some(5120));
+        series.invoked(InvocationOutcome::Ok, Duration::from_micros(9), Some(5120));
     }
     let each = start.elapsed() / ROUNDS;
     println!("one request and one invocation counted in {each:?}");

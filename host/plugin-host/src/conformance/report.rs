@@ -6,11 +6,11 @@ use std::time::Duration;
 /// Whether a promise was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowStatus {
-    /// It was.
+    /// The promise was kept.
     Pass,
-    /// It was not.
+    /// It was broken.
     Fail,
-    /// There was nothing to keep, or nothing to measure; the row says which.
+    /// It does not apply or cannot be measured; the row says which.
     NotApplicable,
     /// Not checked, because something before it failed.
     Skipped,
@@ -30,7 +30,7 @@ impl RowStatus {
 
 /// One promise and its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct CheckRow {
     /// Its name for programs: `clear`.
     pub check: &'static str,
     /// The promise, with its tolerance.
@@ -43,7 +43,7 @@ pub struct Row {
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     /// The plugin's id; `None` when the component could not be called.
     pub id: Option<String>,
     /// Its version; `None` when the component could not be called.
@@ -55,10 +55,10 @@ pub struct Report {
     /// Duration of the check.
     pub took: Duration,
     /// One for each promise, always in the same order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<CheckRow>,
 }
 
-impl Report {
+impl CheckReport {
     /// Whether no promise was broken.
     pub fn passed(&self) -> bool {
         self.rows.iter().all(|row| row.status != RowStatus::Fail)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use guest_heap::Attribution;
 
-use crate::conformance::report::{Row, RowStatus};
+use crate::conformance::report::{CheckRow, RowStatus};
 use crate::conformance::rules::verdict::{Verdict, of_run};
 use crate::conformance::runs::Observations;
 use crate::error::PluginError;
@@ -49,7 +49,7 @@ const RULES: [Rule; 10] = [
         check: "imports",
         promise: "imports only logging and what a language runtime needs: no files, no network",
         needs_heap: false,
-        judge: |e| component::imports(&e.component.origin.imports),
+        judge: |e| component::imports(&e.component.source.imports),
     },
     Rule {
         check: "calls",
@@ -107,8 +107,8 @@ const RULES: [Rule; 10] = [
 ];
 
 impl Rule {
-    fn row(&self, (status, found): Verdict) -> Row {
-        Row {
+    fn row(&self, (status, found): Verdict) -> CheckRow {
+        CheckRow {
             check: self.check,
             promise: self.promise,
             status,
@@ -118,7 +118,7 @@ impl Rule {
 }
 
 /// The rows of a component that cannot be called.
-pub(crate) fn refused(error: &PluginError) -> Vec<Row> {
+pub(crate) fn refused(error: &PluginError) -> Vec<CheckRow> {
     let row = |rule: &Rule| {
         rule.row(match rule.check {
             CONTRACT => (RowStatus::Fail, error.to_string()),
@@ -129,7 +129,7 @@ pub(crate) fn refused(error: &PluginError) -> Vec<Row> {
 }
 
 /// The rows of a component that was driven through its runs.
-pub(crate) fn judge(evidence: &Evidence) -> Vec<Row> {
+pub(crate) fn judge(evidence: &Evidence) -> Vec<CheckRow> {
     let no_heap = match evidence.component.meta.attribution() {
         Attribution::Off { why } => Some(why.as_str()),
         Attribution::Exact | Attribution::Partial { .. } => None,

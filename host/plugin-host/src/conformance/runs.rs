@@ -19,7 +19,7 @@ use crate::instance::{Instance, Retained};
 use crate::load::loader::CompiledComponent;
 use crate::load::manifest::Manifest;
 use crate::settings::names::{FIXED, PAYLOAD_BYTES, VARIANT};
-use crate::settings::{Spec, Value};
+use crate::settings::{SettingSpec, Value};
 
 /// Requests before the first reading: a plugin has allocated by then what it allocates once.
 const WARM_UP: u32 = 8;
@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
     /// Makes the calls that the host makes without a request.
     async fn idle_calls(&mut self, times: u32) -> Result<(), RunError> {
         let declared = |name: &str| self.manifest.settings.iter().find(|s| s.name == name);
-        let settings: Vec<&Spec> = [declared(VARIANT), declared(PAYLOAD_BYTES)]
+        let settings: Vec<&SettingSpec> = [declared(VARIANT), declared(PAYLOAD_BYTES)]
             .into_iter()
             .flatten()
             .collect();

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::dispatch::fan_out::Call;
 use crate::dispatch::invocation_span::{InvocationEnd, InvocationSpan};
-use crate::driver::failure::catch_panic;
+use crate::driver::catch_panic::catch_panic;
 use crate::driver::handle::{DriverGuard, Plugin};
 use crate::driver::published_state::PluginReading;
 use crate::driver::target::TargetStep;
 use crate::driver::{Driver, InvocationResult};
 use crate::error::{Fault, PluginError};
 use crate::instance::request::GuestRequest;
-use crate::metrics::{InvocationOutcome, PluginHandles};
+use crate::metrics::{InvocationOutcome, PluginSeries};
 use crate::settings::names;
 
 /// Makes the calls if the plugin's driver is free.
@@ -47,8 +47,8 @@ pub(super) fn serve_queued(
         );
         return None;
     }
-    let places = plugin.call_queue.take(calls.len());
-    let refused = calls.split_off(places.count());
+    let permits = plugin.call_limit.take(calls.len());
+    let refused = calls.split_off(permits.count());
     let overloaded = PluginError::Overloaded(plugin.id().to_owned());
     refuse(
         &plugin.metrics,
@@ -62,14 +62,14 @@ pub(super) fn serve_queued(
     let (lock, queued_at) = (plugin.lock(), Instant::now());
     Some(async move {
         let driver = lock.await;
-        drop(places);
+        drop(permits);
         serve(driver, calls, queued_at).await;
     })
 }
 
 /// Counts and answers calls that never reach the guest.
 fn refuse(
-    metrics: &PluginHandles,
+    metrics: &PluginSeries,
     calls: Vec<Call>,
     outcome: InvocationOutcome,
     error: &PluginError,

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::error::PluginError;
 use crate::instance::{HeapTables, Retained};
-use crate::load::loader::{CompiledComponent, Origin};
+use crate::load::loader::{CompiledComponent, ComponentSource};
 use crate::load::started_plugin::StartedPlugin;
 use crate::settings::{SettingReset, Value};
 
@@ -110,5 +110,5 @@ pub struct PluginHeapTables {
     /// The contexts that the reader has now; pass it with the next read.
     pub seen: ContextCursor,
     /// The component that the offsets in the contexts refer to.
-    pub origin: Arc<Origin>,
+    pub source: Arc<ComponentSource>,
 }

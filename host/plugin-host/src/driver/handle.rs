@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::driver::call_queue::CallQueue;
+use crate::driver::call_limit::CallLimit;
 use crate::driver::journal::Journal;
 use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState};
 use crate::driver::task;
@@ -20,7 +20,7 @@ use crate::driver::{
 use crate::error::PluginError;
 use crate::load::loader::{CompiledComponent, Loader};
 use crate::load::started_plugin::StartedPlugin;
-use crate::metrics::PluginHandles;
+use crate::metrics::PluginSeries;
 use crate::settings::{Defaults, Value};
 
 /// The most commands in the mailbox of one plugin. A sender waits for a place.
@@ -34,8 +34,8 @@ pub struct Plugin {
     driver: Arc<Mutex<Driver>>,
     mailbox: mpsc::Sender<Command>,
     backtrace_pending: Arc<Notify>,
-    pub(crate) call_queue: Arc<CallQueue>,
-    pub(crate) metrics: Arc<PluginHandles>,
+    pub(crate) call_limit: Arc<CallLimit>,
+    pub(crate) metrics: Arc<PluginSeries>,
     ended: CancellationToken,
 }
 
@@ -84,7 +84,7 @@ impl Plugin {
         incarnation: u64,
         defaults: Defaults,
         loader: Loader,
-        metrics: Arc<PluginHandles>,
+        metrics: Arc<PluginSeries>,
         tasks: &TaskTracker,
     ) -> Arc<Plugin> {
         let ended = CancellationToken::new();
@@ -107,7 +107,7 @@ impl Plugin {
             driver,
             mailbox,
             backtrace_pending,
-            call_queue: Arc::default(),
+            call_limit: Arc::default(),
             metrics,
             ended,
         })

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::timestamp::Timestamp;
+use crate::clock_reading::ClockReading;
 
 /// The most events kept for each plugin.
 const MAX_EVENTS: usize = 32;
@@ -74,9 +74,9 @@ pub enum EventKind {
 #[derive(Debug, Clone)]
 pub struct Event {
     /// When it happened; for growth, the first step.
-    pub at: Timestamp,
+    pub at: ClockReading,
     /// For growth, the last step; else the same as `at`.
-    pub until: Timestamp,
+    pub until: ClockReading,
     /// What happened.
     pub kind: EventKind,
 }
@@ -90,10 +90,10 @@ pub struct Journal {
 impl Journal {
     /// Records an event that happens now.
     pub(crate) fn record(&self, kind: EventKind) {
-        self.record_at(Timestamp::now(), kind);
+        self.record_at(ClockReading::now(), kind);
     }
 
-    fn record_at(&self, at: Timestamp, kind: EventKind) {
+    fn record_at(&self, at: ClockReading, kind: EventKind) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(last), EventKind::Grown { to: size, .. }) = (events.back_mut(), &kind)
             && let EventKind::Grown { to, .. } = &mut last.kind
@@ -124,8 +124,8 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn later(start: Timestamp, seconds: u64) -> Timestamp {
-        Timestamp {
+    fn later(start: ClockReading, seconds: u64) -> ClockReading {
+        ClockReading {
             instant: start.instant + Duration::from_secs(seconds),
             unix_seconds: start.unix_seconds + seconds as f64,
         }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn steps_of_growth_close_to_each_other_are_one_event() {
-        let (journal, start) = (Journal::default(), Timestamp::now());
+        let (journal, start) = (Journal::default(), ClockReading::now());
         let grown = |from, to| EventKind::Grown { from, to };
         journal.record_at(start, grown(1, 2));
         journal.record_at(later(start, 15), grown(2, 3));

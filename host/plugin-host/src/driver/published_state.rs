@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::driver::journal::{EventKind, Journal};
 use crate::error::{Fault, FaultKind, PluginError};
 use crate::instance::{LinearMemory, Retained};
-use crate::load::loader::Origin;
+use crate::load::loader::ComponentSource;
 use crate::load::manifest::Manifest;
 use crate::settings::Settings;
 
@@ -20,7 +20,7 @@ const NONE: u64 = u64::MAX;
 /// Whether the host can call a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunState {
-    /// It can.
+    /// The host can call it.
     Running,
     /// The host denied the plugin memory, and its instance was retired.
     Exhausted(Fault),
@@ -77,7 +77,7 @@ pub struct PluginDetails {
     /// What the plugin says about itself.
     pub manifest: Arc<Manifest>,
     /// Where its component comes from.
-    pub origin: Arc<Origin>,
+    pub source: Arc<ComponentSource>,
     /// Its settings.
     pub settings: Arc<Settings>,
     /// Whether the host can call it.
@@ -97,7 +97,8 @@ pub struct PluginDetails {
 pub struct Failure {
     /// When it happened.
     pub at: Timestamp,
-    /// The fault. Its call stack gets source lines a moment after it gets functions.
+    /// The fault. Function names are available at once; source lines follow when the symbols are
+    /// read.
     pub fault: Fault,
 }
 

@@ -34,8 +34,8 @@ impl Driver {
         let mut fresh = started;
         if fresh.component.profile != profile {
             // The profile changed during the compilation of the new component.
-            let (loader, origin) = (self.loader.clone(), fresh.origin().clone());
-            let component = run_blocking(move || loader.reload(&origin, profile)).await?;
+            let (loader, source) = (self.loader.clone(), fresh.source().clone());
+            let component = run_blocking(move || loader.reload(&source, profile)).await?;
             fresh = StartedPlugin::start(component, &self.name, &self.defaults).await?;
         }
         fresh
@@ -58,7 +58,7 @@ impl Driver {
             attribution: component.meta.attribution().clone(),
             settings: Arc::new(settings),
             manifest,
-            origin: Arc::new(component.origin.clone()),
+            source: Arc::new(component.source.clone()),
             state: RunState::Running,
             loaded_at: Timestamp::now(),
             ..self.details.clone()
@@ -71,13 +71,13 @@ impl Driver {
             self.publish();
         }
         self.log_reset_settings(&reset);
-        let origin = &self.details.origin;
+        let source = &self.details.source;
         tracing::info!(
             plugin = self.id(),
             version = self.details.manifest.version,
-            digest = origin.digest,
-            compile_ms = origin.compile_time.as_secs_f64() * 1e3,
-            cached = origin.cached,
+            digest = source.digest,
+            compile_ms = source.compile_time.as_secs_f64() * 1e3,
+            cached = source.cached,
             "plugin replaced"
         );
         Ok(ReplaceOutcome {

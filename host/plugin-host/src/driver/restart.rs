@@ -64,8 +64,10 @@ impl Driver {
         };
         if let Some(fault) = self.details.state.fault() {
             let state = self.details.state.name();
+            let id = &self.details.manifest.id;
             return kept(format!(
-                "kept as evidence: {state} ({fault}); a reset starts a fresh instance"
+                "kept for inspection: {state} ({fault}); \
+                 POST /admin/leaks/{id}/reset starts a fresh instance"
             ));
         }
         if before.retained.objects > 0 {
@@ -74,7 +76,7 @@ impl Driver {
             return kept(format!("kept: it retains {objects} {unit}"));
         }
         if before.linear.bytes <= before.linear_start {
-            return kept("nothing to give back".into());
+            return kept("kept: its linear memory has not grown since the start".into());
         }
         let component = self.component.clone();
         let settings = Settings::clone(&self.details.settings);
@@ -94,8 +96,8 @@ impl Driver {
         &self,
         profile: HeapProfile,
     ) -> impl Future<Output = Result<Arc<CompiledComponent>, PluginError>> + use<> {
-        let (loader, origin) = (self.loader.clone(), self.details.origin.clone());
-        let loading = run_blocking(move || loader.reload(&origin, profile));
+        let (loader, source) = (self.loader.clone(), self.details.source.clone());
+        let loading = run_blocking(move || loader.reload(&source, profile));
         async { Ok(Arc::new(loading.await?)) }
     }
 
@@ -129,7 +131,7 @@ impl Driver {
         self.log_reset_settings(&reset);
         self.details.settings = Arc::new(settings);
         self.details.attribution = component.meta.attribution().clone();
-        self.details.origin = Arc::new(component.origin.clone());
+        self.details.source = Arc::new(component.source.clone());
         self.component = component;
         self.start_generation(fresh, why);
         Ok(())

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::driver::Driver;
-use crate::driver::failure::{PendingBacktrace, SymbolizedBacktrace};
 use crate::driver::journal::EventKind;
+use crate::driver::pending_backtrace::{PendingBacktrace, SymbolizedBacktrace};
 use crate::driver::published_state::{Failure, RunState};
 use crate::error::{Fault, PluginError};
 use crate::instance::backtrace;
@@ -61,7 +61,7 @@ impl Driver {
                 failure.at,
                 fault.backtrace.clone(),
                 self.loader.clone(),
-                self.details.origin.clone(),
+                self.details.source.clone(),
             ));
         }
     }

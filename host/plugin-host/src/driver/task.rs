@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex, Notify, mpsc};
 
-use crate::driver::failure::{SymbolizedBacktrace, catch_panic, symbolized};
+use crate::driver::catch_panic::catch_panic;
+use crate::driver::pending_backtrace::{SymbolizedBacktrace, symbolized};
 use crate::driver::{Command, Driver};
 
 /// Why the task woke up.

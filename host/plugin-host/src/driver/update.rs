@@ -36,9 +36,9 @@ impl Driver {
         if before.heap_profile != after.heap_profile {
             // The fresh instance receives all settings at its start.
             let profile = after.heap_profile;
-            let origin = &self.component.origin;
+            let source = &self.component.source;
             let compiled =
-                compiled.filter(|other| other.profile == profile && other.origin.is_same(origin));
+                compiled.filter(|other| other.profile == profile && other.source.is_same(source));
             let component = match compiled {
                 Some(component) => Arc::from(component),
                 // The component or its profile changed during the compilation.

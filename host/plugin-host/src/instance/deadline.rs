@@ -31,9 +31,9 @@ impl TickBudget {
     /// Decides what the guest does at a tick: it goes on, it lets other tasks run, or it is
     /// interrupted.
     ///
-    /// At the first tick it goes on, because a tick may come right after the start of a call. A
-    /// call that takes some microseconds would otherwise pay for a task, a timer and a wake-up with
-    /// the driver locked. A longer call lets other tasks run at each further tick.
+    /// The first tick may come right after the start. Yielding there would cost a short call a task
+    /// switch while it holds the driver lock. So a call goes on at the first tick and yields at
+    /// each further one.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {

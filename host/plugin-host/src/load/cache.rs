@@ -14,7 +14,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The most bytes that the folder keeps after a start. The oldest files are removed first.
-const MAX_SIZE: u64 = 1 << 30;
+const MAX_FOLDER_BYTES: u64 = 1 << 30;
 
 /// The folder of compiled components. Without a folder it keeps nothing.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl Cache {
             }
         });
         if let Some(folder) = &folder {
-            prune(folder, MAX_SIZE);
+            prune(folder, MAX_FOLDER_BYTES);
         }
         let mut hasher = DefaultHasher::new();
         guest_heap::FINGERPRINT.hash(&mut hasher);

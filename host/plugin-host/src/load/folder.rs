@@ -103,7 +103,7 @@ impl Folder {
     }
 
     /// The file for a plugin that is uploaded under this id.
-    pub(crate) fn file_of(&self, id: &str) -> PathBuf {
+    pub(crate) fn upload_path(&self, id: &str) -> PathBuf {
         self.path.join(format!("{id}.wasm"))
     }
 

@@ -28,11 +28,11 @@ pub struct Loader {
     max_size: u64,
 }
 
-/// A compiled component and its origin.
+/// A compiled component and its source.
 pub(crate) struct CompiledComponent {
     pre: LeakPluginPre<StoreState>,
     /// Where it came from.
-    pub(crate) origin: Origin,
+    pub(crate) source: ComponentSource,
     /// What the heap profiler needs to read its instances.
     pub(crate) meta: Arc<InstrumentedMeta>,
     /// Whether it is instrumented.
@@ -67,7 +67,7 @@ impl CompiledComponent {
 
 /// Where a component came from and what its preparation took.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct ComponentSource {
     /// The file it was read from; for a component that is in no file, the name of its upload.
     pub path: PathBuf,
     /// The bytes of a component that is in no file.
@@ -89,15 +89,15 @@ pub struct Origin {
 impl fmt::Debug for CompiledComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CompiledComponent")
-            .field("origin", &self.origin)
+            .field("source", &self.source)
             .field("profile", &self.profile)
             .finish_non_exhaustive()
     }
 }
 
-impl Origin {
+impl ComponentSource {
     /// Whether `other` is the same component from the same place.
-    pub(crate) fn is_same(&self, other: &Origin) -> bool {
+    pub(crate) fn is_same(&self, other: &ComponentSource) -> bool {
         self.digest == other.digest
             && self.path == other.path
             && self.in_memory.is_some() == other.in_memory.is_some()
@@ -228,7 +228,7 @@ impl Loader {
                     with_causes(&e)
                 ))
             })?;
-        let origin = Origin {
+        let source = ComponentSource {
             path: path.to_owned(),
             in_memory: None,
             digest,
@@ -240,7 +240,7 @@ impl Loader {
         };
         Ok(CompiledComponent {
             pre,
-            origin,
+            source,
             meta,
             profile,
             mapped_from_cache,
@@ -254,11 +254,11 @@ impl Loader {
     /// [`PluginError::Unreadable`] when neither its file nor the cache has it any more.
     pub(crate) fn reload(
         &self,
-        origin: &Origin,
+        source: &ComponentSource,
         profile: HeapProfile,
     ) -> Result<CompiledComponent, PluginError> {
-        let mut component = self.load(&self.original(origin)?, &origin.path, profile)?;
-        component.origin.in_memory = origin.in_memory.clone();
+        let mut component = self.load(&self.original(source)?, &source.path, profile)?;
+        component.source.in_memory = source.in_memory.clone();
         Ok(component)
     }
 
@@ -267,20 +267,20 @@ impl Loader {
     /// # Errors
     ///
     /// [`PluginError::Unreadable`] when neither its file nor the cache has them any more.
-    pub fn original(&self, origin: &Origin) -> Result<Vec<u8>, PluginError> {
-        if let Some(bytes) = &origin.in_memory {
+    pub fn original(&self, source: &ComponentSource) -> Result<Vec<u8>, PluginError> {
+        if let Some(bytes) = &source.in_memory {
             return Ok(bytes.to_vec());
         }
-        let same = |bytes: &Vec<u8>| hex(&Sha256::digest(bytes)) == origin.digest;
-        let unreadable = |source| PluginError::Unreadable {
-            path: origin.path.clone(),
-            source,
+        let same = |bytes: &Vec<u8>| hex(&Sha256::digest(bytes)) == source.digest;
+        let unreadable = |error| PluginError::Unreadable {
+            path: source.path.clone(),
+            source: error,
         };
-        match std::fs::read(&origin.path) {
+        match std::fs::read(&source.path) {
             Ok(bytes) if same(&bytes) => Ok(bytes),
             read => self
                 .cache
-                .original(&origin.digest)
+                .original(&source.digest)
                 .filter(same)
                 .ok_or_else(|| {
                     unreadable(read.err().unwrap_or_else(|| {

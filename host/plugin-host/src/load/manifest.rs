@@ -4,7 +4,7 @@ use crate::bindings::exports::leak_lab::plugin::leak as wit;
 use crate::error::PluginError;
 use crate::settings::names::{FIXED, LEAKY, PAYLOAD_BYTES, VARIANT};
 use crate::settings::wit::from_wit;
-use crate::settings::{Kind, Owner, Spec, is_reserved};
+use crate::settings::{AppliedBy, SettingSpec, SettingType, is_reserved};
 
 /// Words of the admin API's paths and bodies in the position of an id.
 const RESERVED_IDS: [&str; 4] = ["all", "check", "clear", "status"];
@@ -23,7 +23,7 @@ pub struct Manifest {
     /// The unit of retained objects: "entries".
     pub unit: String,
     /// The settings that it declares.
-    pub settings: Vec<Spec>,
+    pub settings: Vec<SettingSpec>,
 }
 
 impl Manifest {
@@ -44,12 +44,15 @@ impl Manifest {
                 m.settings.len()
             ));
         }
-        let mut settings: Vec<Spec> = Vec::with_capacity(m.settings.len());
+        let mut settings: Vec<SettingSpec> = Vec::with_capacity(m.settings.len());
         for declared in m.settings {
             let spec = check_spec(declared)?;
-            if settings.iter().any(|s| s.name == spec.name) || is_reserved(&spec.name) {
+            if settings.iter().any(|s| s.name == spec.name) {
+                return refuse(format!("the setting {:?} is declared twice", spec.name));
+            }
+            if is_reserved(&spec.name) {
                 return refuse(format!(
-                    "the setting {:?} is declared twice, or its name is the host's own",
+                    "the setting {:?} is reserved for the host",
                     spec.name
                 ));
             }
@@ -60,12 +63,14 @@ impl Manifest {
             VARIANT,
             "a choice of \"leaky\" and \"fixed\"",
             |kind| match kind {
-                Kind::Choice(words) => [LEAKY, FIXED].iter().all(|v| words.iter().any(|w| w == v)),
+                SettingType::Choice(words) => {
+                    [LEAKY, FIXED].iter().all(|v| words.iter().any(|w| w == v))
+                }
                 _ => false,
             },
         )?;
         require(&settings, PAYLOAD_BYTES, "an integer", |kind| {
-            matches!(kind, Kind::Integer { .. })
+            matches!(kind, SettingType::Integer { .. })
         })?;
         Ok(Manifest {
             id: m.id,
@@ -82,7 +87,8 @@ fn refuse<T>(message: String) -> Result<T, PluginError> {
     Err(PluginError::Refused(message))
 }
 
-/// Checks that `id` can name a plugin: kebab-case, 1 to 40 characters, not a word of the admin API.
+/// Checks that `id` can name a plugin: kebab-case, 1 to 40 characters, not reserved by the admin
+/// API.
 ///
 /// # Errors
 ///
@@ -105,7 +111,7 @@ pub fn check_id(id: &str) -> Result<(), PluginError> {
     }
     if RESERVED_IDS.contains(&id) {
         return refuse(format!(
-            "the id {id:?} is a word of the admin API; choose another"
+            "the id {id:?} is reserved by the admin API; choose another"
         ));
     }
     Ok(())
@@ -136,19 +142,19 @@ fn check_word(
     Ok(())
 }
 
-fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
+fn check_spec(declared: wit::SettingSpec) -> Result<SettingSpec, PluginError> {
     check_word("setting name", &declared.name, 40, |c| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
     })?;
     check_text("setting description", &declared.description, 300)?;
     let kind = match declared.type_ {
-        wit::SettingType::Boolean => Kind::Boolean,
-        wit::SettingType::Integer(r) if r.min <= r.max => Kind::Integer {
+        wit::SettingType::Boolean => SettingType::Boolean,
+        wit::SettingType::Integer(r) if r.min <= r.max => SettingType::Integer {
             min: r.min,
             max: r.max,
         },
         wit::SettingType::Number(r) if r.min <= r.max && r.min.is_finite() && r.max.is_finite() => {
-            Kind::Number {
+            SettingType::Number {
                 min: r.min,
                 max: r.max,
             }
@@ -157,7 +163,7 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
             for word in &words {
                 check_text("choice", word, 40)?;
             }
-            Kind::Choice(words)
+            SettingType::Choice(words)
         }
         _ => {
             return refuse(format!(
@@ -167,27 +173,27 @@ fn check_spec(declared: wit::SettingSpec) -> Result<Spec, PluginError> {
         }
     };
     let default = from_wit(declared.default);
-    let spec = Spec {
+    let spec = SettingSpec {
         name: declared.name,
         description: declared.description,
         kind,
         optional: false,
         default: default.clone(),
-        owner: Owner::Plugin,
+        applied_by: AppliedBy::Plugin,
     };
     let default = spec.check(default).map_err(|e| {
         PluginError::Refused(format!(
             "the default of a setting is outside its own range: {e}"
         ))
     })?;
-    Ok(Spec { default, ..spec })
+    Ok(SettingSpec { default, ..spec })
 }
 
 fn require(
-    settings: &[Spec],
+    settings: &[SettingSpec],
     name: &str,
     what: &str,
-    fits: fn(&Kind) -> bool,
+    fits: fn(&SettingType) -> bool,
 ) -> Result<(), PluginError> {
     match settings.iter().find(|s| s.name == name) {
         Some(spec) if fits(&spec.kind) => Ok(()),
@@ -244,7 +250,7 @@ mod tests {
     #[test]
     fn each_mistake_is_refused_by_name() {
         type Mistake = fn(&mut wit::Manifest);
-        let cases: [(Mistake, &str); 8] = [
+        let cases: [(Mistake, &str); 9] = [
             (|m| m.id = "Cache".into(), "kebab-case"),
             (|m| m.id = "a--b".into(), "kebab-case"),
             (|m| m.id = "clear".into(), "admin API"),
@@ -255,7 +261,11 @@ mod tests {
                 |m| m.settings[1].default = wit::Value::Integer(11),
                 "default",
             ),
-            (|m| m.settings[1].name = "probability".into(), "host's own"),
+            (|m| m.settings[1].name = "variant".into(), "declared twice"),
+            (
+                |m| m.settings[1].name = "probability".into(),
+                "reserved for the host",
+            ),
         ];
         for (make, word) in cases {
             let mut m = manifest();

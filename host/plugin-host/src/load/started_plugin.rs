@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::PluginError;
 use crate::instance::Instance;
-use crate::load::loader::{CompiledComponent, Origin};
+use crate::load::loader::{CompiledComponent, ComponentSource};
 use crate::load::manifest::Manifest;
 use crate::settings::{Defaults, WASM32_MEMORY_MAX};
 
@@ -51,8 +51,8 @@ impl StartedPlugin {
         &self.manifest.id
     }
 
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.component.origin
+    pub(crate) fn source(&self) -> &ComponentSource {
+        &self.component.source
     }
 }
 

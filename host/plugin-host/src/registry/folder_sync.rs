@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::run_blocking;
 use crate::error::PluginError;
 use crate::load::folder::{FileVersion, Folder};
-use crate::load::loader::{CompiledComponent, Origin};
+use crate::load::loader::{CompiledComponent, ComponentSource};
 use crate::load::started_plugin::StartedPlugin;
 use crate::load::watch::{FolderWatch, SETTLE_TIME};
 use crate::registry::Registry;
@@ -111,7 +111,7 @@ impl Registry {
     }
 
     async fn install_from_file(&self, component: CompiledComponent) -> Result<(), PluginError> {
-        let path = component.origin.path.clone();
+        let path = component.source.path.clone();
         let log_name = path
             .file_stem()
             .map_or("plugin".into(), |s| s.to_string_lossy().into_owned());
@@ -122,9 +122,9 @@ impl Registry {
             return Ok(());
         }
         if let Some(plugin) = self.get(started.id()) {
-            let owner = plugin.details().origin.clone();
+            let owner = plugin.details().source.clone();
             if owner.path == path && owner.in_memory.is_none() {
-                if owner.digest == started.origin().digest {
+                if owner.digest == started.source().digest {
                     return Ok(());
                 }
             } else if owner.in_memory.is_some() || owner.path.exists() {
@@ -149,9 +149,9 @@ impl Registry {
     }
 }
 
-fn source_of(origin: &Origin) -> String {
-    match origin.in_memory {
+fn source_of(source: &ComponentSource) -> String {
+    match source.in_memory {
         Some(_) => "a component that was uploaded to the admin API".to_owned(),
-        None => origin.path.display().to_string(),
+        None => source.path.display().to_string(),
     }
 }

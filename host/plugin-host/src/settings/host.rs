@@ -1,11 +1,12 @@
 //! The settings that the host adds to every plugin. A plugin need not know them.
 //!
-//! [`HostSetting`] is the only list of their names.
+//! [`HostSetting`] is the host's list of their names. Plugin authors read the same names in
+//! `wit/leak-plugin.wit`, and the SDK rejects them at compile time (`RESERVED` in its `settings`).
 
 use std::time::Duration;
 
 use crate::settings::names;
-use crate::settings::spec::{Kind, Owner, Spec, Value};
+use crate::settings::spec::{AppliedBy, SettingSpec, SettingType, Value};
 
 /// Bytes in one unit of the API's `*_mb` fields: 2^20.
 pub(crate) const MEBIBYTE: f64 = 1_048_576.0;
@@ -96,15 +97,15 @@ impl HostSetting {
         }
     }
 
-    pub(crate) fn spec(self, defaults: &Defaults) -> Spec {
-        let (kind, default) = self.kind_and_default(defaults);
-        Spec {
+    pub(crate) fn spec(self, defaults: &Defaults) -> SettingSpec {
+        let (kind, default) = self.type_and_default(defaults);
+        SettingSpec {
             name: self.name().into(),
             description: self.description().into(),
             kind,
             optional: self.is_optional(),
             default,
-            owner: Owner::Host,
+            applied_by: AppliedBy::Host,
         }
     }
 
@@ -131,8 +132,8 @@ impl HostSetting {
         }
     }
 
-    fn kind_and_default(self, defaults: &Defaults) -> (Kind, Value) {
-        let number = |min, max, default| (Kind::Number { min, max }, default);
+    fn type_and_default(self, defaults: &Defaults) -> (SettingType, Value) {
+        let number = |min, max, default| (SettingType::Number { min, max }, default);
         match self {
             HostSetting::Probability => number(0.0, 1.0, Value::Number(1.0)),
             HostSetting::MaxMb => number(0.0, 4096.0, Value::Unset),
@@ -140,7 +141,7 @@ impl HostSetting {
             HostSetting::TargetMinutes => number(0.1, 1440.0, Value::Number(10.0)),
             HostSetting::TtlSeconds => number(0.0, 604_800.0, Value::Unset),
             HostSetting::DeadlineMs => {
-                let kind = Kind::Integer {
+                let kind = SettingType::Integer {
                     min: 10,
                     max: 60_000,
                 };
@@ -158,7 +159,10 @@ impl HostSetting {
             HostSetting::HeapProfile => {
                 let names = HeapProfile::ALL.map(|profile| profile.name().to_owned());
                 let default = defaults.heap_profile.name();
-                (Kind::Choice(names.into()), Value::Text(default.into()))
+                (
+                    SettingType::Choice(names.into()),
+                    Value::Text(default.into()),
+                )
             }
         }
     }
@@ -171,5 +175,23 @@ impl HostSetting {
                 | HostSetting::TtlSeconds
                 | HostSetting::MemoryLimitMb
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wit_lists_the_reserved_names() {
+        let wit = include_str!("../../../../wit/leak-plugin.wit").replace("///", "");
+        let (_, sentence) = wit.split_once("The host reserves").unwrap();
+        let (sentence, _) = sentence.split_once("name: string").unwrap();
+        let mut listed: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+        let mut reserved = HostSetting::ALL.map(HostSetting::name).to_vec();
+        reserved.push(names::ENABLED);
+        listed.sort_unstable();
+        reserved.sort_unstable();
+        assert_eq!(listed, reserved);
     }
 }

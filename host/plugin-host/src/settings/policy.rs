@@ -9,7 +9,7 @@ use crate::settings::spec::Value;
 /// are queued before it.
 const QUEUE_GRACE: Duration = Duration::from_millis(50);
 
-/// What a pattern retains by when.
+/// A target: how many bytes to retain, and by when.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
     /// Retained bytes at the end.
@@ -25,7 +25,7 @@ pub struct Policy {
     pub probability: f64,
     /// Retained bytes at which the pattern stops running.
     pub(crate) retained_max: Option<u64>,
-    /// What the pattern retains by when; `None` means that each request retains its payload.
+    /// How many bytes to retain, and by when. `None` means that each request retains its payload.
     pub target: Option<Target>,
     /// Time after which an enabled leak disables itself.
     pub(crate) time_to_live: Option<Duration>,

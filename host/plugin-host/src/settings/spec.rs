@@ -11,7 +11,7 @@ pub enum Value {
     Integer(i64),
     /// A finite number.
     Number(f64),
-    /// One of the words of a [`Kind::Choice`].
+    /// One of the words of a [`SettingType::Choice`].
     Text(String),
     /// No value; only for optional settings.
     Unset,
@@ -19,7 +19,7 @@ pub enum Value {
 
 /// The values that a setting accepts.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
+pub enum SettingType {
     /// `true` or `false`.
     Boolean,
     /// A whole number in an inclusive range.
@@ -42,7 +42,7 @@ pub enum Kind {
 
 /// The side that acts on a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub enum AppliedBy {
     /// The host; it never passes the value to the plugin.
     Host,
     /// The plugin; the host passes each new value through `configure`.
@@ -51,29 +51,29 @@ pub enum Owner {
 
 /// One setting with its type, range and default.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Spec {
+pub struct SettingSpec {
     /// In snake_case.
     pub name: String,
     /// One sentence.
     pub description: String,
     /// The values it accepts.
-    pub kind: Kind,
+    pub kind: SettingType,
     /// Whether it accepts [`Value::Unset`].
     pub optional: bool,
     /// The value of a plugin that was just loaded.
     pub default: Value,
     /// The side that acts on it.
-    pub owner: Owner,
+    pub applied_by: AppliedBy,
 }
 
-impl Kind {
+impl SettingType {
     /// The accepted values in words: `a whole number from 0 to 10`.
     pub fn describe(&self) -> String {
         match self {
-            Kind::Boolean => "true or false".into(),
-            Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
-            Kind::Number { min, max } => format!("a number from {min} to {max}"),
-            Kind::Choice(words) => {
+            SettingType::Boolean => "true or false".into(),
+            SettingType::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            SettingType::Number { min, max } => format!("a number from {min} to {max}"),
+            SettingType::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 format!("one of {}", quoted.join(", "))
             }
@@ -82,22 +82,22 @@ impl Kind {
 
     fn accepts(&self, value: &Value) -> bool {
         match (self, value) {
-            (Kind::Boolean, Value::Boolean(_)) => true,
-            (Kind::Integer { min, max }, Value::Integer(v)) => (min..=max).contains(&v),
-            (Kind::Number { min, max }, Value::Number(v)) => (min..=max).contains(&v),
-            (Kind::Choice(words), Value::Text(v)) => words.contains(v),
+            (SettingType::Boolean, Value::Boolean(_)) => true,
+            (SettingType::Integer { min, max }, Value::Integer(v)) => (min..=max).contains(&v),
+            (SettingType::Number { min, max }, Value::Number(v)) => (min..=max).contains(&v),
+            (SettingType::Choice(words), Value::Text(v)) => words.contains(v),
             _ => false,
         }
     }
 }
 
-impl Spec {
+impl SettingSpec {
     /// The accepted value that is nearest to a number of bytes.
     pub(crate) fn nearest(&self, bytes: u64) -> Value {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         Value::Integer(match self.kind {
             // `clamp` panics on an empty range.
-            Kind::Integer { min, max } => bytes.max(min).min(max),
+            SettingType::Integer { min, max } => bytes.max(min).min(max),
             _ => bytes,
         })
     }
@@ -110,8 +110,10 @@ impl Spec {
     pub(crate) fn check(&self, value: Value) -> Result<Value, PluginError> {
         // JSON has one type of number: 3 is valid where 3.0 is expected.
         let value = match (&self.kind, value) {
-            (Kind::Number { .. }, Value::Integer(v)) => Value::Number(v as f64),
-            (Kind::Integer { .. }, Value::Number(v)) if v.fract() == 0.0 && v.abs() < 9e15 => {
+            (SettingType::Number { .. }, Value::Integer(v)) => Value::Number(v as f64),
+            (SettingType::Integer { .. }, Value::Number(v))
+                if v.fract() == 0.0 && v.abs() < 9e15 =>
+            {
                 Value::Integer(v as i64)
             }
             (_, v) => v,

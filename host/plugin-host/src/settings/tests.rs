@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::*;
 
 fn settings() -> Settings {
-    let declared = vec![Spec {
+    let declared = vec![SettingSpec {
         name: "payload_bytes".into(),
         description: String::new(),
-        kind: Kind::Integer { min: 0, max: 1000 },
+        kind: SettingType::Integer { min: 0, max: 1000 },
         optional: false,
         default: Value::Integer(10),
-        owner: Owner::Plugin,
+        applied_by: AppliedBy::Plugin,
     }];
     let defaults = Defaults {
         deadline: Duration::from_millis(250),
@@ -122,7 +122,7 @@ fn a_new_version_keeps_the_values_that_it_still_accepts() {
     let mut narrow = settings();
     for spec in &mut narrow.specs {
         if spec.name == "payload_bytes" {
-            spec.kind = Kind::Integer { min: 0, max: 15 };
+            spec.kind = SettingType::Integer { min: 0, max: 15 };
         }
     }
     let (mut kept, reset) = narrow.keeping(&old);

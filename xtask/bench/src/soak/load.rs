@@ -1,4 +1,4 @@
-//! BackgroundLoad over every endpoint, in the background.
+//! Runs `wrk` over most GET endpoints in the background.
 
 use std::io::Read;
 use std::path::Path;

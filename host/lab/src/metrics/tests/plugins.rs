@@ -38,7 +38,7 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
     cache.invoked(InvocationOutcome::Ok, took, Some(5120));
     cache.invoked(InvocationOutcome::Ok, took, Some(-800));
     cache.invoked(InvocationOutcome::Timeout, took, None);
-    // Asking again returns the same handles.
+    // Asking again returns the same series.
     metrics
         .plugins
         .for_plugin("cache")
@@ -137,9 +137,9 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
 fn an_unloaded_plugin_has_no_series() {
     let metrics = metrics();
     for plugin in ["cache", "history"] {
-        let handles = metrics.plugins.for_plugin(plugin).unwrap();
+        let series = metrics.plugins.for_plugin(plugin).unwrap();
         for outcome in InvocationOutcome::ALL {
-            handles.invoked(outcome, Duration::ZERO, Some(1));
+            series.invoked(outcome, Duration::ZERO, Some(1));
         }
         grows(&metrics, GrowthOf::Plugin(plugin), Some(1 << 30));
     }

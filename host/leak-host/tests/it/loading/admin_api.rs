@@ -232,7 +232,7 @@ async fn a_refused_upload_or_delete_changes_nothing() {
             bytes("cache"),
             422,
             "invalid_value",
-            "word of the admin API",
+            "reserved by the admin API",
         ),
     ] {
         let answer = put(&lab, id, body).await;

@@ -35,7 +35,7 @@ pub(super) fn contract(component: &CompiledComponent, manifest: &Manifest) -> Ve
             manifest.id,
             manifest.version,
             manifest.settings.len(),
-            component.origin.size
+            component.source.size
         ),
     )
 }

@@ -129,7 +129,7 @@ fn a_missing_folder_removes_no_plugin() {
 #[test]
 fn a_staged_file_is_hidden_and_is_removed_unless_it_is_committed() {
     let (on_disk, folder) = folder();
-    let target = folder.file_of("a");
+    let target = folder.upload_path("a");
     drop(folder.stage(target.clone(), b"1").unwrap());
     assert_eq!(fs::read_dir(on_disk.path()).unwrap().count(), 0);
     let staged = folder.stage(target.clone(), b"2").unwrap();

@@ -41,7 +41,7 @@ impl Registry {
         };
         let mut component = compiled.await?;
         if staged.is_err() {
-            component.origin.in_memory = Some(bytes);
+            component.source.in_memory = Some(bytes);
         }
         let started = StartedPlugin::start(component, id, &self.defaults).await?;
         check_id_matches(&started, id)?;
@@ -91,8 +91,8 @@ impl Registry {
             let none = io::Error::other("the host was started without a plugins folder");
             return Ok((PathBuf::from(format!("{id}.wasm")), Err(none)));
         };
-        let current = self.get(id).and_then(|plugin| self.file_of(&plugin));
-        let path = current.unwrap_or_else(|| folder.file_of(id));
+        let current = self.get(id).and_then(|plugin| self.loaded_file(&plugin));
+        let path = current.unwrap_or_else(|| folder.upload_path(id));
         self.check_file_free(&path, id)?;
         let staging = {
             let (folder, target) = (folder.clone(), path.clone());
@@ -128,20 +128,20 @@ impl Registry {
     pub async fn reload(&self, id: &str) -> Result<Installed, PluginError> {
         loop {
             let plugin = self.find(id)?;
-            let origin = plugin.details().origin.clone();
+            let source = plugin.details().source.clone();
             let (loader, profile) = (self.loader.clone(), self.heap_profile_for(Some(&plugin)));
             drop(plugin);
-            let source = origin.clone();
-            let compiled = run_blocking(move || match &source.in_memory {
-                Some(_) => loader.reload(&source, profile),
-                None => loader.load_file(&source.path, profile),
+            let reloaded = source.clone();
+            let compiled = run_blocking(move || match &reloaded.in_memory {
+                Some(_) => loader.reload(&reloaded, profile),
+                None => loader.load_file(&reloaded.path, profile),
             });
             let started = StartedPlugin::start(compiled.await?, id, &self.defaults).await?;
             check_id_matches(&started, id)?;
             let _changing = self.changing.lock().await;
             // Tries again if the plugin was replaced during the compilation: this component may be
             // older than the one that it has now.
-            if self.find(id)?.details().origin.is_same(&origin) {
+            if self.find(id)?.details().source.is_same(&source) {
                 return self.install(started).await;
             }
         }
@@ -157,7 +157,7 @@ impl Registry {
         let (unloaded, ended) = {
             let _changing = self.changing.lock().await;
             let plugin = self.find(id)?;
-            let file = self.file_of(&plugin);
+            let file = self.loaded_file(&plugin);
             let removed = file.as_ref().map(fs::remove_file);
             self.remove(id);
             if let (Some(folder), Some(file)) = (&self.folder, &file) {

@@ -30,7 +30,7 @@ pub(super) fn run(bed: &TestBed<'_>, report: &mut Report) -> Result<()> {
     };
     let addresses = bed.stack.addresses;
     let run = bed.stack.run.clone();
-    // The service of the last scene has ended: a scrape must record that.
+    // The service of the last scenario has ended: a scrape must record that.
     if let Some(prometheus) = &bed.prometheus {
         prometheus.wait_for_scrape();
     }

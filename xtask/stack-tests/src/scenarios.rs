@@ -1,4 +1,4 @@
-//! `stack test`: the files, then the running stack in three scenes, then the queries of the
+//! `stack test`: the files, then the running stack in three scenarios, then the queries of the
 //! dashboard and the rules over everything that happened.
 
 use std::path::Path;
@@ -61,7 +61,7 @@ enum Suite {
     Away,
 }
 
-/// The running stack that the scenes share.
+/// The running stack that the scenarios share.
 struct TestBed<'a> {
     stack: Stack,
     programs: &'a Programs,
@@ -73,7 +73,7 @@ struct TestBed<'a> {
     load: LeakLoad,
 }
 
-/// The load of the first scene.
+/// The load of the first scenario.
 #[derive(Debug, Clone, Copy)]
 struct LeakLoad {
     seconds: u32,
@@ -93,7 +93,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         .into_iter()
         .any(wanted)
     {
-        run_scenes(workspace, args, wanted, &mut report)?;
+        run_scenarios(workspace, args, wanted, &mut report)?;
     }
     if args.docker {
         containers::quick_start(workspace, &mut report);
@@ -101,7 +101,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     Ok(report.finish())
 }
 
-fn run_scenes(
+fn run_scenarios(
     workspace: &Workspace,
     args: &Args,
     wanted: impl Fn(Suite) -> bool,
@@ -132,7 +132,7 @@ fn run_scenes(
     let name = format!("test-{}", std::process::id());
     let run = Run::new(runs_folder(workspace).join(name))?;
     run.end_on_signals()?;
-    // Copies, because the scenes load and unload plugins.
+    // Copies, because the scenarios load and unload plugins.
     let plugins = run.folder().join("plugins");
     components::copy_all(&found.plugins, &plugins)?;
     let files = ServiceFiles { plugins, ..found };
@@ -163,7 +163,7 @@ fn run_scenes(
     if wanted(Suite::Away) {
         collector_outage::run(&mut bed, report)?;
     }
-    let every_scene = wanted(Suite::Leaks) && wanted(Suite::Limit);
-    queries::run(workspace, &bed, every_scene, report);
+    let every_scenario = wanted(Suite::Leaks) && wanted(Suite::Limit);
+    queries::run(workspace, &bed, every_scenario, report);
     Ok(())
 }

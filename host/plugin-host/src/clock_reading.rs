@@ -7,14 +7,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A point in time on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Timestamp {
+pub struct ClockReading {
     /// For durations.
     pub instant: Instant,
     /// For display: seconds since 1970-01-01T00:00:00Z.
     pub unix_seconds: f64,
 }
 
-impl Timestamp {
+impl ClockReading {
     /// The current time on both clocks.
     pub fn now() -> Self {
         let since_epoch = SystemTime::now()

@@ -1,7 +1,6 @@
 //! Samples of the process and of every plugin over the last 15 minutes, one per second.
 //!
-//! Growth, forecasts and charts use these samples only. A read changes nothing, however many
-//! readers there are.
+//! Growth, forecasts and charts use these samples only. Reading has no side effects.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::LedgerPart;
 use crate::samples::{MAX_SAMPLES, Sample, SampleRing};
+use plugin_host::clock_reading::ClockReading;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::contains_in_order;
-use plugin_host::timestamp::Timestamp;
 
-/// Samples after the start until the process has settled: memory that only the start needed is
-/// freed, and pages that are always needed are resident.
+/// The first samples, which do not count as growth. After them, start-up memory is freed, and
+/// pages that are always needed are resident.
 const SETTLING_SAMPLES: u64 = 2;
 
 /// The process at one time.
@@ -150,7 +149,7 @@ impl HistoryState {
         self.instances = instances;
     }
 
-    fn record_plugins(&mut self, at: Timestamp, plugins: &[Arc<Plugin>]) {
+    fn record_plugins(&mut self, at: ClockReading, plugins: &[Arc<Plugin>]) {
         let mut loaded = contains_in_order(plugins);
         self.plugins.retain(|id, _| loaded(id));
         for plugin in plugins {
@@ -192,7 +191,7 @@ impl SampleHistory {
     /// the order of their ids.
     pub(crate) fn record(
         &self,
-        at: Timestamp,
+        at: ClockReading,
         process: Option<ProcessSample>,
         plugins: &[Arc<Plugin>],
     ) {
@@ -297,10 +296,10 @@ mod tests {
 
     /// A history of one sample per second. Sample `n` has 1000 + n resident bytes and n requests.
     fn history_of(samples: u64) -> SampleHistory {
-        let start = Timestamp::now();
+        let start = ClockReading::now();
         let history = SampleHistory::new(1);
         for second in 0..samples {
-            let at = Timestamp {
+            let at = ClockReading {
                 instant: start.instant + Duration::from_secs(second),
                 unix_seconds: second as f64,
             };

@@ -15,7 +15,7 @@ use super::series::{LABELLED, SERIES};
 use super::{LOOPING_FIXTURE, LeakLoad, TestBed};
 use crate::service::Service;
 
-/// The limit of the containers. It is twice what the load retains, so that only the scene of the
+/// The limit of the containers. It is twice what the load retains, so that only the scenario of the
 /// memory limit reaches it, and near enough for the forecast of the lab's windows to warn.
 const LIMIT: &str = "256MiB";
 

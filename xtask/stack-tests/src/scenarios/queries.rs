@@ -1,4 +1,4 @@
-//! The queries of the dashboard and of the rules, after all scenes.
+//! The queries of the dashboard and of the rules, after all scenarios.
 
 use std::collections::BTreeSet;
 
@@ -26,14 +26,14 @@ const RARE: [&str; 6] = [
 pub(super) fn run(
     workspace: &Workspace,
     bed: &TestBed<'_>,
-    every_scene: bool,
+    every_scenario: bool,
     report: &mut Report,
 ) {
     println!("\nthe queries of the dashboard and the rules");
     let reason = match (&bed.prometheus, &bed.k6) {
         (None, _) => "there is no Prometheus",
         (_, None) => "there is no k6, so the events that they show did not happen",
-        _ if !every_scene => "they show events of parts that were left out",
+        _ if !every_scenario => "they show events of parts that were left out",
         (Some(prometheus), Some(_)) => return run_against(prometheus, workspace, report),
     };
     report.skip("queries of dashboard and rules", reason);

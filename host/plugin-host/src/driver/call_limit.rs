@@ -9,37 +9,37 @@ const MAX_QUEUED_CALLS: usize = 2048;
 
 /// The number of calls that wait for one driver.
 #[derive(Debug, Default)]
-pub(crate) struct CallQueue(AtomicUsize);
+pub(crate) struct CallLimit(AtomicUsize);
 
-/// Places in a [`CallQueue`]. Dropping it frees them.
+/// Permits of a [`CallLimit`]. Dropping it returns them.
 #[derive(Debug)]
-pub(crate) struct QueuePlaces {
-    queue: Arc<CallQueue>,
+pub(crate) struct CallPermits {
+    limit: Arc<CallLimit>,
     count: usize,
 }
 
-impl CallQueue {
-    /// Takes as many of the `wanted` places as there are.
-    pub(crate) fn take(self: &Arc<Self>, wanted: usize) -> QueuePlaces {
+impl CallLimit {
+    /// Takes as many of the `wanted` permits as there are.
+    pub(crate) fn take(self: &Arc<Self>, wanted: usize) -> CallPermits {
         let before = self.0.fetch_add(wanted, Ordering::Relaxed);
         let count = MAX_QUEUED_CALLS.saturating_sub(before).min(wanted);
         self.0.fetch_sub(wanted - count, Ordering::Relaxed);
-        QueuePlaces {
-            queue: self.clone(),
+        CallPermits {
+            limit: self.clone(),
             count,
         }
     }
 }
 
-impl QueuePlaces {
+impl CallPermits {
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 }
 
-impl Drop for QueuePlaces {
+impl Drop for CallPermits {
     fn drop(&mut self) {
-        self.queue.0.fetch_sub(self.count, Ordering::Relaxed);
+        self.limit.0.fetch_sub(self.count, Ordering::Relaxed);
     }
 }
 
@@ -48,17 +48,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_queue_never_has_more_places_than_its_limit() {
-        let queue = Arc::new(CallQueue::default());
-        let most = queue.take(MAX_QUEUED_CALLS - 3);
+    fn there_are_never_more_permits_than_the_limit() {
+        let limit = Arc::new(CallLimit::default());
+        let most = limit.take(MAX_QUEUED_CALLS - 3);
         assert_eq!(most.count(), MAX_QUEUED_CALLS - 3);
-        let rest = queue.take(5);
+        let rest = limit.take(5);
         assert_eq!(rest.count(), 3);
-        assert_eq!(queue.take(5).count(), 0);
+        assert_eq!(limit.take(5).count(), 0);
         drop(most);
-        let one = queue.take(1);
+        let one = limit.take(1);
         assert_eq!(one.count(), 1);
         drop((rest, one));
-        assert_eq!(queue.take(MAX_QUEUED_CALLS + 1).count(), MAX_QUEUED_CALLS);
+        assert_eq!(limit.take(MAX_QUEUED_CALLS + 1).count(), MAX_QUEUED_CALLS);
     }
 }

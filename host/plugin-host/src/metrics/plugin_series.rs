@@ -12,7 +12,7 @@ use crate::metrics::labels::{InvocationOutcome, PluginState, RecycleReason, Trap
 
 /// The instruments of one plugin.
 #[derive(Debug)]
-pub struct PluginHandles {
+pub struct PluginSeries {
     plugin: String,
     enabled: IntGauge,
     retained_objects: IntGauge,
@@ -41,11 +41,11 @@ pub struct PluginHandles {
     closed: Mutex<bool>,
 }
 
-impl PluginHandles {
+impl PluginSeries {
     /// Creates the series of a plugin.
     pub(super) fn resolve(families: &Families, plugin: &str) -> Result<Self, prometheus::Error> {
         let label = [plugin];
-        let handles = Self {
+        let series = Self {
             plugin: plugin.to_owned(),
             enabled: families.enabled.series(&label)?,
             retained_objects: families.retained_objects.series(&label)?,
@@ -84,9 +84,9 @@ impl PluginHandles {
             durations: families.invocation_durations.clone(),
             closed: Mutex::new(false),
         };
-        handles.duration_of(InvocationOutcome::Ok);
-        handles.set_state(PluginState::Running);
-        Ok(handles)
+        series.duration_of(InvocationOutcome::Ok);
+        series.set_state(PluginState::Running);
+        Ok(series)
     }
 
     /// Prevents new series: the plugin was removed. Counts of calls still in progress are lost.
