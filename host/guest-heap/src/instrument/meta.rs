@@ -11,13 +11,17 @@ use super::error::MetaError;
 use super::offset_map::OffsetMap;
 
 /// The first bytes of the encoded form. The last one is its version.
-const MAGIC: &[u8; 8] = b"gheap\0\0\x01";
+const MAGIC: &[u8; 8] = b"gheap\0\0\x02";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleSpan {
-    /// Index of the core module in the component.
+    /// Position of the core module among all core modules of the component, those of nested
+    /// components included, in the order of the file.
     pub index: u32,
+    /// The module that holds the heap tables of this one: itself, or one with which it shares a
+    /// memory.
+    pub tables: u32,
     /// Byte range of the module in the original component.
     pub original: Range<u32>,
 }
@@ -98,7 +102,12 @@ impl InstrumentedMeta {
             .for_each(|name| name.encode(&mut bytes));
         (self.modules.len() as u32).encode(&mut bytes);
         for module in &self.modules {
-            for number in [module.index, module.original.start, module.original.end] {
+            for number in [
+                module.index,
+                module.tables,
+                module.original.start,
+                module.original.end,
+            ] {
                 number.encode(&mut bytes);
             }
         }
@@ -141,6 +150,7 @@ impl InstrumentedMeta {
         for _ in 0..reader.read_var_u32()? {
             modules.push(ModuleSpan {
                 index: reader.read_var_u32()?,
+                tables: reader.read_var_u32()?,
                 original: reader.read_var_u32()?..reader.read_var_u32()?,
             });
         }
