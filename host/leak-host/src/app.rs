@@ -81,6 +81,9 @@ impl App {
     async fn serve(self) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
         let post_mortem_writer = self.start_background_tasks();
+        if let Err(error) = process_memory::code_pages::release() {
+            tracing::debug!(%error, "the code that only the start needs stays resident");
+        }
         self.listeners.announce()?;
         let App {
             state,
