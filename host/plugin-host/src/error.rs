@@ -23,6 +23,12 @@ pub enum PluginError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Compiling the component takes more than the host spends on one component.
+    #[error("the component is too costly to compile: {0}")]
+    TooCostly(String),
+    /// Too many clients wait for a compilation.
+    #[error("the host compiles other components")]
+    CompilerBusy,
     /// The component has another id than the request named.
     #[error("the component is the plugin {found:?}, not {wanted:?}")]
     IdMismatch {
