@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::guest_text;
 use crate::metrics::{InvocationOutcome, TrapReason};
 
 /// Why the host did not do what was asked of a plugin.
@@ -198,10 +199,10 @@ impl fmt::Display for Fault {
 pub(crate) fn with_causes(error: &wasmtime::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
+        let text = guest_text::keep(&cause.to_string().replace('\n', " "));
         if !parts.iter().any(|part| part.contains(&text)) {
             parts.push(text);
         }
     }
-    parts.join(": ")
+    guest_text::keep(&parts.join(": "))
 }
