@@ -46,6 +46,7 @@
 //! - [`history`]: the last 15 minutes in at most 2 MiB;
 //! - [`flamegraph`], [`folded`] and [`pprof`]: output formats.
 
+pub mod coverage;
 pub mod diff;
 pub mod flamegraph;
 pub mod folded;
@@ -70,6 +71,7 @@ pub fn is_profiler_interface(import: &str) -> bool {
     import.starts_with(instrument::interface::PACKAGE)
 }
 
+pub use coverage::Coverage;
 pub use instrument::{
     Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,
     ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,

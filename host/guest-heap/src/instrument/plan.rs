@@ -188,6 +188,12 @@ impl Plan {
                 index: member.position as u32,
                 tables: owner_module,
                 original: range.start as u32..range.end as u32,
+                entry_points: module
+                    .report
+                    .entry_points
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect(),
             });
             self.reports.push(module.report.clone());
             self.modules.insert(member.position, module);
