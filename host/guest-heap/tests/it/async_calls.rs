@@ -1,5 +1,5 @@
-//! Asynchronous guests with several calls in flight: every block has the call stack of the call that
-//! allocated it.
+//! Asynchronous guests with several calls in flight: every block has the call stack of the call
+//! that allocated it.
 //!
 //! The tests need the feature `async-guests`, for which cargo compiles the wasm engine again.
 

@@ -1,5 +1,5 @@
-//! Generated programs in components of other shapes: several core modules, nested components, 64-bit
-//! memories. An instrumented program behaves like the original.
+//! Generated programs in components of other shapes: several core modules, nested components,
+//! 64-bit memories. An instrumented program behaves like the original.
 
 use std::sync::Arc;
 
