@@ -10,11 +10,13 @@ use tokio::sync::Semaphore;
 use crate::error::ApiError;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
+use lab::ledger::Ledger;
 use lab::metrics::Metrics;
 use lab::monitor::Monitor;
 use lab::post_mortem::PostMortem;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::Registry;
+use process_memory::process::ProcessReading;
 use telemetry::traces::Tracer;
 
 /// The command-line options that the API needs.
@@ -95,6 +97,16 @@ impl ApiState {
     /// The longest pause between two parts of a request.
     pub fn client_timeout(&self) -> Duration {
         self.options.client_timeout
+    }
+
+    /// A reading of the process's memory, and the ledger of what takes it.
+    pub(crate) fn process_and_ledger(&self) -> Result<(ProcessReading, Ledger), ApiError> {
+        let process = self
+            .monitor
+            .process()
+            .map_err(|error| ApiError::internal(&error))?;
+        let ledger = self.monitor.ledger(&process, &self.registry, &self.heaps);
+        Ok((process, ledger))
     }
 
     /// Requests to `/api/data` since the start.

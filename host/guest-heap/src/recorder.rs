@@ -8,6 +8,7 @@ use std::sync::Arc;
 use wasmtime::component::{Linker, WasmList};
 use wasmtime::{AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceDetails};
 
+use crate::coverage::Coverage;
 use crate::instance_tables::{INDEX_BITS, InstanceTables};
 use crate::instrument::{InstrumentedMeta, interface};
 use crate::reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
@@ -111,6 +112,7 @@ impl Recorder {
         for summary in self.tables(&store).map(|tables| tables.live_summary()) {
             sum.live_bytes = sum.live_bytes.saturating_add(summary.live_bytes);
             sum.overflowed = sum.overflowed.saturating_add(summary.overflowed);
+            sum.coverage.add(&summary.coverage);
         }
         sum
     }
@@ -127,7 +129,16 @@ impl Recorder {
     pub fn read(&self, store: impl AsContext) -> Reading {
         let mut contexts = Vec::new();
         let totals = self.sum(&store, |record| contexts.push(record));
-        Reading { totals, contexts }
+        Reading {
+            totals,
+            contexts,
+            coverage: self.coverage(&store),
+        }
+    }
+
+    /// What the profiler has seen of the guest's memory. This takes some nanoseconds.
+    pub fn coverage(&self, store: impl AsContext) -> Coverage {
+        self.live_summary(store).coverage
     }
 
     fn sum(&self, store: &impl AsContext, mut each: impl FnMut(ContextRecord)) -> Totals {

@@ -195,25 +195,7 @@ impl TestHost {
 
     /// The part of `/admin/leaks/status` that a failed call must not change.
     pub async fn leak_states(&self) -> Value {
-        let status = self.get("/admin/leaks/status").await;
-        let leaks = status["leaks"].as_object().unwrap().iter();
-        let fields = [
-            "enabled",
-            "state",
-            "variant",
-            "count",
-            "generation",
-            "settings",
-            "expires_at",
-        ];
-        leaks
-            .map(|(name, leak)| {
-                let kept = fields.iter();
-                let kept = kept.map(|field| ((*field).to_owned(), leak[*field].clone()));
-                (name.clone(), Value::Object(kept.collect()))
-            })
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+        leak_states(&self.get("/admin/leaks/status").await)
     }
 }
 
@@ -221,4 +203,26 @@ impl Drop for TestHost {
     fn drop(&mut self) {
         self.stopping.cancel();
     }
+}
+
+/// The part of the answer of `/admin/leaks/status` that a failed call must not change.
+pub fn leak_states(status: &Value) -> Value {
+    let leaks = status["leaks"].as_object().unwrap().iter();
+    let fields = [
+        "enabled",
+        "state",
+        "variant",
+        "count",
+        "generation",
+        "settings",
+        "expires_at",
+    ];
+    leaks
+        .map(|(name, leak)| {
+            let kept = fields.iter();
+            let kept = kept.map(|field| ((*field).to_owned(), leak[*field].clone()));
+            (name.clone(), Value::Object(kept.collect()))
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
