@@ -9,6 +9,8 @@
 
 mod accounting;
 mod allocators;
+#[cfg(feature = "async-guests")]
+mod async_calls;
 mod async_stores;
 mod c;
 mod contexts;
