@@ -9,11 +9,14 @@
 
 mod accounting;
 mod allocators;
+#[cfg(feature = "async-guests")]
+mod async_calls;
 mod async_stores;
 mod c;
 mod contexts;
 mod control_flow;
 mod fixtures;
+mod generated_shapes;
 mod guest;
 mod hostile;
 mod invalid_input;
