@@ -54,6 +54,8 @@ use exports::SyntheticNames;
 use module::{RewriteSettings, rewrite};
 use scan::CoreModule;
 
+pub(crate) use context::{MULTIPLIER, module_salt, site_id};
+
 pub use attribution::Attribution;
 pub use error::{InstrumentError, MetaError};
 pub use meta::{InstrumentedMeta, ModuleSpan};

@@ -84,8 +84,12 @@ fn import_host(component: &mut Component, ty: u32) {
     let mut host = InstanceType::new();
     host.ty()
         .function()
-        .params([("instance", u32_type), ("index", u32_type)])
-        .result(None);
+        .params([
+            ("instance", u32_type),
+            ("index", u32_type),
+            ("context", ComponentValType::Primitive(PrimitiveValType::U64)),
+        ])
+        .result(Some(u32_type));
     host.export(interface::NEW_CONTEXT, ComponentTypeRef::Func(0));
     host.ty().defined_type().list(PrimitiveValType::U64);
     host.ty()
@@ -160,14 +164,14 @@ fn connect(
 fn connector(module: u32) -> Module {
     const TO_I32: u32 = 0;
     const I32_TO_NOTHING: u32 = 1;
-    const I32_I32_TO_NOTHING: u32 = 2;
+    const I32_I32_I64_TO_I32: u32 = 2;
     const I32_I32_I32_TO_I32: u32 = 3;
     const TO_NOTHING: u32 = 4;
     let imports = [
         ("heap-tables", TO_I32),
         ("heap-table-words", TO_I32),
         ("registered", I32_TO_NOTHING),
-        ("new-context", I32_I32_TO_NOTHING),
+        ("new-context", I32_I32_I64_TO_I32),
         ("register", I32_I32_I32_TO_I32),
     ];
     let [
@@ -181,7 +185,8 @@ fn connector(module: u32) -> Module {
     let mut types = TypeSection::new();
     types.ty().function([], [ValType::I32]);
     types.ty().function([ValType::I32], []);
-    types.ty().function([ValType::I32; 2], []);
+    let context = [ValType::I32, ValType::I32, ValType::I64];
+    types.ty().function(context, [ValType::I32]);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
     types.ty().function([], []);
     let mut section = ImportSection::new();

@@ -8,7 +8,7 @@ use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
 use super::calls::{Callee, Calls};
 use super::code_section::{AppendedIndices, CodeSectionBuilder};
-use super::context::{ContextTracking, mix};
+use super::context::{ContextTracking, module_salt};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
 use super::interface;
@@ -232,6 +232,6 @@ fn tracking<'m>(
         context_global: indices.context_global,
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
-        salt: mix(u64::from(index) + 1),
+        salt: module_salt(index),
     })
 }

@@ -20,6 +20,7 @@ mod invalid_input;
 mod lowering;
 mod modules;
 mod offsets;
+mod overflow;
 mod profiler_memory;
 mod refusals;
 mod same_behaviour;

@@ -1,0 +1,130 @@
+//! Guests with more call stacks than an instance has room for, and the cost of new call stacks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use guest_heap::{Context, ContextCursor, Options};
+
+use crate::fixtures;
+use crate::guest::Guest;
+
+/// Call stacks that an instance has room for, before it folds them.
+const UNFOLDED: u64 = 14_207;
+
+/// The call stacks that hold exactly this many bytes.
+fn holders(guest: &Guest, bytes: u64) -> Vec<Arc<[u32]>> {
+    let reading = guest.reading();
+    let records = reading.contexts.iter();
+    let holders = records.filter(|record| record.live_bytes() == bytes);
+    let recorder = &guest.store.data().recorder;
+    let stacks = holders.map(|record| match recorder.context(&guest.store, record.index) {
+        Context::Stack(stack) => stack,
+        Context::Synthetic(name) => panic!("{bytes} bytes belong to {name}"),
+    });
+    stacks.collect()
+}
+
+/// What `leak-deep` holds, as a guest without other call stacks shows it.
+fn leak_stack(bytes: &[u8]) -> Arc<[u32]> {
+    let mut guest = Guest::instrumented(bytes);
+    guest.call::<_, ()>("leak-deep", (0_u32, 999_u32)).unwrap();
+    let [stack] = holders(&guest, 64 * 999).try_into().unwrap();
+    stack
+}
+
+#[test]
+fn a_leak_after_too_many_call_stacks_keeps_its_own() {
+    let bytes = fixtures::rust("workload");
+    let expected = leak_stack(&bytes);
+    let mut guest = Guest::instrumented(&bytes);
+    let before = guest.live();
+    guest.call::<_, ()>("tree", (16_u32,)).unwrap();
+    let totals = guest.totals();
+    assert_eq!(totals.contexts, UNFOLDED);
+    assert!(totals.overflowed > 50_000, "{totals:?}");
+    assert_eq!((guest.live(), totals.unknown_frees), (before, 0));
+
+    guest.call::<_, ()>("leak-deep", (0_u32, 999_u32)).unwrap();
+    assert_eq!(holders(&guest, 64 * 999), [expected]);
+    // Each function of the tree appears once in the folded call stack, so all of it is one.
+    let mut cursor = ContextCursor::default();
+    let recorder = &guest.store.data().recorder;
+    let all = recorder.new_contexts(&guest.store, &mut cursor);
+    let folded: Vec<_> = all.iter().skip(UNFOLDED as usize + 1).collect();
+    assert!((2..20).contains(&folded.len()), "{folded:?}");
+    for record in guest.reading().contexts.iter().filter(|r| r.index as u64 > UNFOLDED) {
+        let known = folded.iter().find(|(index, _)| *index == record.index);
+        assert_eq!(known.unwrap().1, recorder.context(&guest.store, record.index));
+    }
+    // Nothing is left for the context that has no call stack at all.
+    assert!(guest.reading().contexts.iter().all(|record| record.index != 0));
+    assert!(recorder.new_contexts(&guest.store, &mut cursor).is_empty());
+}
+
+#[test]
+fn results_and_arguments_keep_their_place_when_the_table_is_full() {
+    let mut guest = Guest::instrumented(&fixtures::rust("workload"));
+    guest.call::<_, ()>("tree", (15_u32,)).unwrap();
+    let before = guest.totals();
+    for _ in 0..3 {
+        guest.call::<_, ()>("keep", ("x".repeat(3001),)).unwrap();
+        guest.call::<_, ()>("fetch-and-keep", (5003_u32,)).unwrap();
+    }
+    assert!(guest.totals().overflowed > before.overflowed);
+    let recorder = &guest.store.data().recorder;
+    let reading = guest.reading();
+    let named = |name: &str| {
+        let mut records = reading.contexts.iter();
+        let record = records.find(|record| {
+            recorder.context(&guest.store, record.index) == Context::Synthetic(name.into())
+        });
+        record.map_or(0, |record| record.live_bytes())
+    };
+    assert_eq!(named("arguments of keep"), 3 * 3001);
+    // The host can capture the first call only after the block is counted.
+    assert_eq!(named("overflow"), 5003);
+    assert_eq!(holders(&guest, 2 * 5003).len(), 1);
+}
+
+#[test]
+fn folded_call_stacks_agree_with_backtraces() {
+    let mut options = Options::default();
+    options.check_contexts = true;
+    let mut guest = Guest::with_options(&fixtures::rust("workload"), &options);
+    guest.call::<_, ()>("tree", (15_u32,)).unwrap();
+    guest.call::<_, ()>("leak-deep", (70_u32, 10_u32)).unwrap();
+    guest.call::<_, ()>("tree", (15_u32,)).unwrap();
+    assert!(guest.totals().overflowed > 30_000);
+    let checked = guest.store.data().recorder.checked(&guest.store);
+    assert_eq!(checked.mismatches, 0, "{checked:x?}");
+    assert!(checked.events > 60_000, "{checked:x?}");
+}
+
+/// A tree has a call stack for each leaf. All of them consist of the same few calls, so the host
+/// needs a backtrace only for some.
+#[test]
+fn few_new_call_stacks_need_a_backtrace() {
+    let bytes = fixtures::rust("workload");
+    for depth in [12_u32, 13, 16] {
+        let mut original = Guest::original(&bytes);
+        let mut guest = Guest::instrumented(&bytes);
+        let first = guest.store.data().recorder.captures();
+        let time = |guest: &mut Guest| {
+            let started = Instant::now();
+            guest.call::<_, ()>("tree", (depth,)).unwrap();
+            started.elapsed()
+        };
+        let (plain, new, again) = (time(&mut original), time(&mut guest), time(&mut guest));
+        let captures = guest.store.data().recorder.captures() - first;
+        println!(
+            "{} new call stacks: {captures} backtraces, {} ns each (without the profiler {} ns, \
+             when they are known {} ns), {} bytes",
+            1 << depth,
+            new.as_nanos() >> depth,
+            plain.as_nanos() >> depth,
+            again.as_nanos() >> depth,
+            guest.store.data().recorder.memory_bytes(),
+        );
+        assert!(captures <= 1 << depth >> 4, "{captures} backtraces");
+    }
+}
