@@ -86,7 +86,9 @@ impl<'a> InstanceTables<'a> {
         let resizes = resizes.as_chunks::<RESIZE_WORDS>().0.get(index);
         let [objects, taken_over_bytes, kept_bytes, from] =
             resizes.map_or([0; RESIZE_WORDS], |resizes| resizes.map(u64::from_le));
-        let from = from.checked_sub(1).and_then(|from| u32::try_from(from).ok());
+        let from = from
+            .checked_sub(1)
+            .and_then(|from| u32::try_from(from).ok());
         let from = from.filter(|from| (*from as usize) < MAX_CONTEXTS);
         Resizes {
             objects,

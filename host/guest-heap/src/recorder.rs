@@ -248,8 +248,12 @@ impl Recorder {
         for instance in &mut self.instances {
             instance.set_max_bytes(share);
         }
-        self.instances
-            .push(RecordedInstance::new(tables, module, module_salt(index), share));
+        self.instances.push(RecordedInstance::new(
+            tables,
+            module,
+            module_salt(index),
+            share,
+        ));
         number
     }
 

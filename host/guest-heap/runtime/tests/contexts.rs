@@ -32,7 +32,11 @@ fn indices_ascend_and_are_found_again() {
     assert!(last as usize > FIRST_FOLDED - 256 && (last as usize) < FIRST_FOLDED);
     for i in 1..=last {
         assert_eq!(contexts.search(value(i)), i as u32);
-        assert!(contexts.find(value(i)).is_none_or(|found| found == i as u32));
+        assert!(
+            contexts
+                .find(value(i))
+                .is_none_or(|found| found == i as u32)
+        );
         assert_eq!(contexts.record(i as u32).context, value(i));
     }
     assert_eq!(contexts.search(1), FULL);

@@ -87,7 +87,10 @@ fn import_host(component: &mut Component, ty: u32) {
         .params([
             ("instance", u32_type),
             ("index", u32_type),
-            ("context", ComponentValType::Primitive(PrimitiveValType::U64)),
+            (
+                "context",
+                ComponentValType::Primitive(PrimitiveValType::U64),
+            ),
         ])
         .result(Some(u32_type));
     host.export(interface::NEW_CONTEXT, ComponentTypeRef::Func(0));

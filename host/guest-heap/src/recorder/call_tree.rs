@@ -324,8 +324,8 @@ impl CallTree {
             activation.parent = parent;
             activation.site = site;
         }
-        let is_known = (activation.function, activation.parent, activation.site)
-            == (function, parent, site);
+        let is_known =
+            (activation.function, activation.parent, activation.site) == (function, parent, site);
         is_known.then_some(known)
     }
 

@@ -84,7 +84,9 @@ impl RecordedInstance {
     pub(super) fn is_known(&self, index: u32) -> bool {
         index != 0
             && ((index as usize) < self.stacks.len()
-                || self.folded_number(index).is_some_and(|number| number < self.folds.len()))
+                || self
+                    .folded_number(index)
+                    .is_some_and(|number| number < self.folds.len()))
     }
 
     /// Searches the call stack of a context that is not known. Index 0 folds the call stack.

@@ -170,4 +170,3 @@ fn new_contexts_returns_every_context_once() {
             .all(|(index, context)| recorder.context(&guest.store, *index) == *context)
     );
 }
-
