@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -53,6 +53,7 @@ pub struct ApiState {
     pub(crate) check_permit: Semaphore,
     pub(crate) options: ApiOptions,
     requests: AtomicU64,
+    ready: AtomicBool,
 }
 
 impl ApiState {
@@ -80,7 +81,17 @@ impl ApiState {
                 ..options
             },
             requests: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
         }
+    }
+
+    /// Records that the plugins are loaded: `/health/ready` answers 200 from now on.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
     }
 
     /// The longest pause between two parts of a request.

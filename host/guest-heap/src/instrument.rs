@@ -332,6 +332,12 @@ fn assemble_component(
         modules.push(ModuleSpan {
             index,
             original: range.start as u32..range.end as u32,
+            entry_points: module
+                .report
+                .entry_points
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect(),
         });
         report.modules.push(module.report);
     }

@@ -46,6 +46,7 @@
 //! - [`history`]: the last 15 minutes in at most 2 MiB;
 //! - [`flamegraph`], [`folded`] and [`pprof`]: output formats.
 
+pub mod coverage;
 pub mod diff;
 pub mod flamegraph;
 pub mod folded;
@@ -61,6 +62,7 @@ pub mod symbols;
 /// Name of the interface that instrumented components import in addition to their own imports.
 pub const HOST_INTERFACE: &str = instrument::interface::HOST;
 
+pub use coverage::Coverage;
 pub use instrument::{
     Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,
     ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use wasmtime::component::{Linker, WasmList};
 use wasmtime::{AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceDetails};
 
+use crate::coverage::Coverage;
 use crate::instance_tables::{FIRST_FOLDED, INDEX_BITS, InstanceTables};
 use crate::instrument::{InstrumentedMeta, interface, module_salt};
 use crate::reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
@@ -129,6 +130,7 @@ impl Recorder {
         for summary in self.tables(&store).map(|tables| tables.live_summary()) {
             sum.live_bytes = sum.live_bytes.saturating_add(summary.live_bytes);
             sum.overflowed = sum.overflowed.saturating_add(summary.overflowed);
+            sum.coverage.add(&summary.coverage);
         }
         sum
     }
@@ -145,7 +147,16 @@ impl Recorder {
     pub fn read(&self, store: impl AsContext) -> Reading {
         let mut contexts = Vec::new();
         let totals = self.sum(&store, |record| contexts.push(record));
-        Reading { totals, contexts }
+        Reading {
+            totals,
+            contexts,
+            coverage: self.coverage(&store),
+        }
+    }
+
+    /// What the profiler has seen of the guest's memory. This takes some nanoseconds.
+    pub fn coverage(&self, store: impl AsContext) -> Coverage {
+        self.live_summary(store).coverage
     }
 
     fn sum(&self, store: &impl AsContext, mut each: impl FnMut(ContextRecord)) -> Totals {

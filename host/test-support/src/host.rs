@@ -22,6 +22,7 @@ use lab::post_mortem::PostMortem;
 use lab::sampler;
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
+use plugin_host::load::compiler::Compiler;
 use plugin_host::load::loader::Loader;
 use plugin_host::registry::Registry;
 use plugin_host::settings::{Defaults, HeapProfile};
@@ -66,7 +67,7 @@ impl TestHostBuilder {
     ) -> TestHost {
         let engine = engine::start().unwrap();
         let cache = Cache::open(Some(compiled_folder()), &engine);
-        let loader = Loader::new(engine, cache, MAX_PLUGIN_BYTES).unwrap();
+        let loader = Loader::new(engine, cache, Compiler::in_process(), MAX_PLUGIN_BYTES).unwrap();
         let tasks = TaskTracker::new();
         let metrics = Metrics::new(&self.options.service_name, "0.0.0", "test").unwrap();
         let metrics = Arc::new(metrics);
@@ -93,6 +94,7 @@ impl TestHostBuilder {
             PostMortem::disabled(),
             Tracer::disabled(),
         ));
+        state.set_ready();
         let stopping = CancellationToken::new();
         let sampler = {
             let sampled = state.clone();

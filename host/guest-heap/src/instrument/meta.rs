@@ -11,7 +11,7 @@ use super::error::MetaError;
 use super::offset_map::OffsetMap;
 
 /// The first bytes of the encoded form. The last one is its version.
-const MAGIC: &[u8; 8] = b"gheap\0\0\x01";
+const MAGIC: &[u8; 8] = b"gheap\0\0\x02";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub struct ModuleSpan {
     pub index: u32,
     /// Byte range of the module in the original component.
     pub original: Range<u32>,
+    /// The allocator entry points that hooks replace, such as `malloc`. Empty in a module whose
+    /// allocator is not known: the profiler counts only the pages by which its memory grows.
+    pub entry_points: Vec<String>,
 }
 
 /// The side data of an instrumented component, which a [`Recorder`](crate::Recorder) needs.
@@ -49,9 +52,16 @@ impl InstrumentedMeta {
         }
     }
 
-    /// How precisely the heap is attributed to call stacks.
+    /// How precisely the heap is attributed to call stacks, as far as it is known before the
+    /// component runs. [`Reading::attribution`](crate::Reading::attribution) also considers what
+    /// has happened since.
     pub fn attribution(&self) -> &Attribution {
         &self.attribution
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_attribution(&mut self, attribution: Attribution) {
+        self.attribution = attribution;
     }
 
     /// The map from offsets in the instrumented component to offsets in the original.
@@ -62,6 +72,14 @@ impl InstrumentedMeta {
     /// The instrumented core modules.
     pub fn modules(&self) -> &[ModuleSpan] {
         &self.modules
+    }
+
+    /// Whether the profiler counts blocks: an instrumented module has allocator entry points. If
+    /// not, readings have only growths of memory by call stack.
+    pub fn counts_blocks(&self) -> bool {
+        self.modules
+            .iter()
+            .any(|module| !module.entry_points.is_empty())
     }
 
     /// The name of the synthetic context with this number.
@@ -101,6 +119,11 @@ impl InstrumentedMeta {
             for number in [module.index, module.original.start, module.original.end] {
                 number.encode(&mut bytes);
             }
+            (module.entry_points.len() as u32).encode(&mut bytes);
+            module
+                .entry_points
+                .iter()
+                .for_each(|name| name.encode(&mut bytes));
         }
         self.maximum_bytes.unwrap_or_default().encode(&mut bytes);
         self.offsets.encode(&mut bytes);
@@ -139,9 +162,16 @@ impl InstrumentedMeta {
         }
         let mut modules = Vec::new();
         for _ in 0..reader.read_var_u32()? {
+            let index = reader.read_var_u32()?;
+            let original = reader.read_var_u32()?..reader.read_var_u32()?;
+            let mut entry_points = Vec::new();
+            for _ in 0..reader.read_var_u32()? {
+                entry_points.push(reader.read_unlimited_string()?.to_owned());
+            }
             modules.push(ModuleSpan {
-                index: reader.read_var_u32()?,
-                original: reader.read_var_u32()?..reader.read_var_u32()?,
+                index,
+                original,
+                entry_points,
             });
         }
         let maximum = reader.read_var_u64()?;
