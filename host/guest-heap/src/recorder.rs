@@ -13,10 +13,12 @@ use wasmtime::{AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceD
 
 use crate::coverage::Coverage;
 use crate::instance_tables::{FIRST_FOLDED, INDEX_BITS, InstanceTables};
-use crate::instrument::{InstrumentedMeta, interface, module_salt};
+use crate::instrument::{InstrumentedMeta, interface};
 use crate::reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
-use call_tree::Frame;
-use instance::{MAX_FRAMES, RecordedInstance};
+use instance::{CapturedStack, MAX_FRAMES, RecordedInstance};
+
+/// Frames that a backtrace has at most: those of a call stack, and the profiler's own.
+const BACKTRACE_FRAMES: usize = MAX_FRAMES + 8;
 
 /// Instances that a recorder records at most. Further ones have no call stacks.
 const MAX_INSTANCES: usize = 256;
@@ -66,10 +68,10 @@ pub struct Recorder {
 
 /// Sets the options that an engine needs for the profiler.
 ///
-/// Backtraces get up to 64 frames. They do not use line tables, which instrumented components do
+/// Backtraces get up to 72 frames. They do not use line tables, which instrumented components do
 /// not have.
 pub fn configure(config: &mut Config) {
-    config.wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES));
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES));
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
 }
 
@@ -248,23 +250,21 @@ impl Recorder {
         })
     }
 
-    fn register_instance(&mut self, tables: WasmList<u64>, index: u32) -> u32 {
-        let span = self.meta.modules().iter().find(|span| span.index == index);
-        if self.instances.len() >= MAX_INSTANCES {
+    fn register_instance(&mut self, tables: WasmList<u64>, module: u32) -> u32 {
+        if self.meta.modules().is_empty() || self.instances.len() >= MAX_INSTANCES {
+            // A component without side data imports the interface by itself, so nothing of what it
+            // says is kept.
             return u32::MAX;
         }
+        let spans = self.meta.modules().iter();
+        let modules = spans.filter(|span| span.tables == module).collect();
         let number = self.instances.len() as u32;
-        let module = span.map_or(0..0, |span| span.original.clone());
         let share = MAX_BYTES / (self.instances.len() + 1);
         for instance in &mut self.instances {
             instance.set_max_bytes(share);
         }
-        self.instances.push(RecordedInstance::new(
-            tables,
-            module,
-            module_salt(index),
-            share,
-        ));
+        self.instances
+            .push(RecordedInstance::new(tables, modules, share));
         number
     }
 
@@ -290,32 +290,47 @@ impl Recorder {
             return 0;
         };
         self.captures += 1;
-        let frames = frames(&self.meta, instance, backtrace);
-        match instance.compare(index, &frames) {
+        let captured = captured_stack(&self.meta, instance, backtrace);
+        match instance.compare(index, &captured) {
             Some(Ok(())) => self.checked.events += 1,
             Some(Err(known)) => {
                 self.checked.events += 1;
                 self.checked.mismatches += 1;
-                let stack = frames.iter().map(|frame| frame.site).collect();
+                let stack = captured.sites();
                 self.checked.first_mismatch.get_or_insert([known, stack]);
             }
-            None => return instance.add(index, context, &frames),
+            None => return instance.add(index, context, &captured),
         }
         index
     }
 }
 
-/// The frames of a backtrace that belong to the instance's module, innermost first.
-fn frames(
+/// The frames of a backtrace that belong to the instance's modules, innermost first.
+///
+/// The frames behind the base of the stack belong to other components and to the host's own
+/// adapters, whose offsets count from elsewhere.
+fn captured_stack(
     meta: &InstrumentedMeta,
     instance: &RecordedInstance,
     backtrace: &WasmBacktrace,
-) -> Vec<Frame> {
+) -> CapturedStack {
     let offsets = meta.offsets();
-    let frames = backtrace.frames().iter().filter_map(|frame| {
-        let offset = u32::try_from(frame.module_offset()?).ok()?;
-        let function = offset.saturating_sub(u32::try_from(frame.func_offset()?).ok()?);
-        instance.frame(offsets.original(offset)?, function)
-    });
-    frames.collect()
+    let mut is_cut = backtrace.frames().len() >= BACKTRACE_FRAMES;
+    let mut frames = Vec::with_capacity(backtrace.frames().len());
+    for frame in backtrace.frames() {
+        let Some(offset) = frame.module_offset().and_then(|at| u32::try_from(at).ok()) else {
+            continue;
+        };
+        if offsets.begins_stack(offset) {
+            is_cut = false;
+            break;
+        }
+        let in_function = frame.func_offset().and_then(|at| u32::try_from(at).ok());
+        let function = offset.saturating_sub(in_function.unwrap_or(0));
+        let original = offsets.original(offset);
+        frames.extend(original.and_then(|site| instance.frame(site, function)));
+    }
+    is_cut |= frames.len() > MAX_FRAMES;
+    frames.truncate(MAX_FRAMES);
+    CapturedStack { frames, is_cut }
 }

@@ -8,7 +8,7 @@ use crate::state::state;
 /// The index of the current context. A new context gets a record, and [`NEW`] is set in its index.
 /// If the table is full, the context is folded.
 #[inline(always)]
-fn current_context() -> u32 {
+pub(crate) fn current_context() -> u32 {
     let context = context();
     match state!(CONTEXTS).find(context) {
         Some(index) => index,
@@ -121,9 +121,12 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
 
 #[cold]
 #[inline(never)]
-fn report(found: u32) {
+pub(crate) fn report(found: u32) {
     let index = found & !NEW;
     let is_new = found != index;
+    if !is_new && report_every_event() == 0 {
+        return;
+    }
     match state!(PHASE).new_context() {
         // The overflow has no call stack.
         NewContext::Capture if index != 0 => {

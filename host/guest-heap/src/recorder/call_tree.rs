@@ -90,12 +90,12 @@ pub(super) struct CallTree {
     callers: HashMap<u32, Vec<Caller>, BuildHasherDefault<EntryHasher>>,
     /// Activations below this number belong to a [`Position`] that is in use.
     permanent: usize,
-    /// Frames of a call stack, from which on it is cut.
+    /// Frames of a call stack at most; further outer ones are omitted.
     max_frames: usize,
 }
 
 impl CallTree {
-    /// An empty tree. Call stacks of `max_frames` frames may lack their outermost frames.
+    /// An empty tree, whose call stacks have at most `max_frames` frames.
     pub(super) fn new(max_frames: usize) -> Self {
         Self {
             activations: Vec::new(),
@@ -245,15 +245,16 @@ impl CallTree {
         })
     }
 
-    /// Adds a captured call stack, innermost frame first. `None`, and nothing is added, if there is
+    /// Adds a captured call stack, innermost frame first. It is cut if outer frames may be missing. `None`, and nothing is added, if there is
     /// no room or if the tree has another call stack with the same contexts.
     pub(super) fn insert(
         &mut self,
         context: u64,
         frames: &[Frame],
+        is_cut: bool,
         limit: usize,
     ) -> Option<Position> {
-        let position = self.insert_temporarily(context, frames, limit)?;
+        let position = self.insert_temporarily(context, frames, is_cut, limit)?;
         self.permanent = self.activations.len();
         Some(position)
     }
@@ -263,6 +264,7 @@ impl CallTree {
         &mut self,
         context: u64,
         frames: &[Frame],
+        is_cut: bool,
         limit: usize,
     ) -> Option<Position> {
         self.make_room(frames.len(), limit)?;
@@ -280,7 +282,6 @@ impl CallTree {
             self.add_caller(callee, caller);
             callee = frame.function;
         }
-        let is_cut = frames.len() >= self.max_frames;
         let mut outer: Option<(u32, u32)> = None;
         for (frame, entry) in frames.iter().zip(&entries).rev() {
             let activation = match outer {

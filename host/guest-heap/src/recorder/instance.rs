@@ -8,9 +8,9 @@ use wasmtime::component::WasmList;
 use super::call_tree::{CallTree, Frame, Position};
 use super::folds::Folds;
 use crate::instance_tables::FIRST_FOLDED;
-use crate::instrument::site_id;
+use crate::instrument::{ModuleSpan, module_salt, site_id};
 
-/// Frames that a backtrace has at most. Deeper stacks lose their outermost frames.
+/// Frames that a call stack has at most. Deeper ones lose their outermost frames.
 pub(super) const MAX_FRAMES: usize = 64;
 
 /// Bytes of memory that an activation of the call tree takes, with its place in a map.
@@ -19,10 +19,8 @@ const ACTIVATION_BYTES: usize = 64;
 /// An instrumented core instance.
 pub(super) struct RecordedInstance {
     pub(super) tables: WasmList<u64>,
-    /// Byte range of its core module in the original component.
-    module: Range<u32>,
-    /// See [`site_id`].
-    salt: u64,
+    /// Its core module, and those that share its heap tables.
+    modules: Vec<RecordedModule>,
     /// By the index of a context, for the contexts that the runtime has reported.
     stacks: Vec<Stack>,
     tree: CallTree,
@@ -30,6 +28,31 @@ pub(super) struct RecordedInstance {
     /// Bytes of the call stacks that are not in the tree.
     captured_bytes: usize,
     max_bytes: usize,
+}
+
+struct RecordedModule {
+    /// Byte range in the original component.
+    range: Range<u32>,
+    salt: u64,
+}
+
+/// A call stack from a backtrace.
+pub(super) struct CapturedStack {
+    /// Innermost first, at most [`MAX_FRAMES`].
+    pub(super) frames: Vec<Frame>,
+    /// Whether outer frames may be missing.
+    pub(super) is_cut: bool,
+}
+
+impl CapturedStack {
+    pub(super) fn sites(&self) -> Arc<[u32]> {
+        self.frames.iter().map(|frame| frame.site).collect()
+    }
+
+    fn functions(&self) -> Vec<(u32, u32)> {
+        let frames = self.frames.iter();
+        frames.map(|frame| (frame.site, frame.function)).collect()
+    }
 }
 
 /// The call stack of a context.
@@ -46,18 +69,15 @@ enum Stack {
 type Comparison = Result<(), Arc<[u32]>>;
 
 impl RecordedInstance {
-    /// An instance of the module at this range of the original component. `salt` belongs to the
-    /// module. The call stacks take at most `max_bytes`.
-    pub(super) fn new(
-        tables: WasmList<u64>,
-        module: Range<u32>,
-        salt: u64,
-        max_bytes: usize,
-    ) -> Self {
+    /// An instance with these modules. The call stacks take at most `max_bytes`.
+    pub(super) fn new(tables: WasmList<u64>, modules: Vec<&ModuleSpan>, max_bytes: usize) -> Self {
+        let module = |span: &ModuleSpan| RecordedModule {
+            range: span.original.clone(),
+            salt: module_salt(span.index),
+        };
         Self {
             tables,
-            module,
-            salt,
+            modules: modules.into_iter().map(module).collect(),
             stacks: Vec::new(),
             tree: CallTree::new(MAX_FRAMES),
             folds: Folds::default(),
@@ -73,10 +93,13 @@ impl RecordedInstance {
     /// The frame for a call site, which is an offset in the original component. `None` in another
     /// module.
     pub(super) fn frame(&self, site: u32, function: u32) -> Option<Frame> {
-        self.module.contains(&site).then(|| Frame {
+        let mut modules = self.modules.iter();
+        let module = modules.find(|module| module.range.contains(&site))?;
+        let start = u64::from(site - module.range.start);
+        Some(Frame {
             site,
             function,
-            id: site_id(u64::from(site - self.module.start), self.salt),
+            id: site_id(start, module.salt),
         })
     }
 
@@ -111,31 +134,35 @@ impl RecordedInstance {
     }
 
     /// Compares a captured call stack with the one of a context that is known.
-    pub(super) fn compare(&self, index: u32, frames: &[Frame]) -> Option<Comparison> {
+    pub(super) fn compare(&self, index: u32, captured: &CapturedStack) -> Option<Comparison> {
         if !self.is_known(index) {
             return None;
         }
         let known = self.stack(index as usize)?;
         let is_same = match self.folded_number(index) {
-            Some(number) => self.folds.includes(number, &functions(frames)),
-            None => known.iter().eq(frames.iter().map(|frame| &frame.site)),
+            Some(number) => self.folds.includes(number, &captured.functions()),
+            None => known == captured.sites(),
         };
         Some(if is_same { Ok(()) } else { Err(known) })
     }
 
     /// Adds a captured call stack. Index 0 folds it. Returns the index of the context's record.
-    pub(super) fn add(&mut self, index: u32, context: u64, frames: &[Frame]) -> u32 {
+    pub(super) fn add(&mut self, index: u32, context: u64, captured: &CapturedStack) -> u32 {
         let limit = self.max_activations();
         if index == 0 {
             if context != 0 {
-                self.tree.insert_temporarily(context, frames, limit);
+                self.tree
+                    .insert_temporarily(context, &captured.frames, captured.is_cut, limit);
             }
-            return self.fold(&functions(frames));
+            return self.fold(&captured.functions());
         }
-        let position = (context != 0).then(|| self.tree.insert(context, frames, limit));
+        let position = (context != 0).then(|| {
+            self.tree
+                .insert(context, &captured.frames, captured.is_cut, limit)
+        });
         let stack = match position.flatten() {
             Some(position) => Stack::InTree(position),
-            None => self.captured(frames.iter().map(|frame| frame.site).collect()),
+            None => self.captured(captured.sites()),
         };
         self.set_stack(index, stack);
         index
@@ -197,9 +224,4 @@ impl RecordedInstance {
             + self.tree.memory_bytes()
             + self.folds.memory_bytes()
     }
-}
-
-fn functions(frames: &[Frame]) -> Vec<(u32, u32)> {
-    let functions = frames.iter().map(|frame| (frame.site, frame.function));
-    functions.collect()
 }
