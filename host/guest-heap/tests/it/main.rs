@@ -14,6 +14,7 @@ mod c;
 mod contexts;
 mod control_flow;
 mod fixtures;
+mod generated_shapes;
 mod guest;
 mod hostile;
 mod invalid_input;
