@@ -24,6 +24,7 @@ mod offsets;
 mod overflow;
 mod profiler_memory;
 mod refusals;
+mod resizes;
 mod same_behaviour;
 mod shared_tables;
 mod traps;

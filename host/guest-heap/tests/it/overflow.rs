@@ -1,11 +1,13 @@
 //! Guests with more call stacks than an instance has room for, and the cost of new call stacks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guest_heap::{Context, ContextCursor, Options};
 
 use crate::fixtures;
 use crate::guest::Guest;
+use crate::wat_guest::{run, single};
 
 /// Call stacks that an instance has room for, before it folds them.
 const UNFOLDED: u64 = 14_207;
@@ -113,6 +115,41 @@ fn folded_call_stacks_agree_with_backtraces() {
     let checked = guest.store.data().recorder.checked(&guest.store);
     assert_eq!(checked.mismatches, 0, "{checked:x?}");
     assert!(checked.events > 60_000, "{checked:x?}");
+}
+
+/// A tree whose blocks stay live, and then a leak in another function: each line keeps all of its
+/// bytes, though the tree has more call stacks than there is room for.
+#[test]
+fn lines_keep_all_of_their_bytes_when_call_stacks_are_folded() {
+    let mut guest = Guest::instrumented(&single(
+        r#"(func $build (param $depth i32)
+            (drop (call $malloc (i32.const 8)))
+            (if (local.get $depth) (then
+                (call $build (i32.sub (local.get $depth) (i32.const 1)))
+                (call $build (i32.sub (local.get $depth) (i32.const 1))))))
+        (func $leak (drop (call $malloc (i32.const 10000))))
+        (func (export "run") (param $leaks i32) (result i32)
+            (call $build (i32.const 16))
+            (loop $again
+                (call $leak)
+                (br_if $again (local.tee $leaks (i32.sub (local.get $leaks) (i32.const 1)))))
+            (i32.const 0))"#,
+    ));
+    run(&mut guest, 1000);
+    let recorder = &guest.store.data().recorder;
+    let mut by_call_site: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for record in guest.reading().contexts {
+        let context = recorder.context(&guest.store, record.index);
+        let Context::Stack(stack) = context else {
+            panic!("{record:?} belongs to {context:?}");
+        };
+        let sum = by_call_site.entry(stack[0]).or_default();
+        sum.0 += record.live_bytes();
+        sum.1 += record.live_objects();
+    }
+    let tree = (1 << 17) - 1;
+    let sums: Vec<_> = by_call_site.into_values().collect();
+    assert_eq!(sums, [(8 * tree, tree), (10_000_000, 1000)]);
 }
 
 /// Processor time of this thread in nanoseconds, so that other processes do not count. 0 where the
