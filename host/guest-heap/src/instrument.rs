@@ -60,6 +60,8 @@ use error::Refusal;
 use plan::Plan;
 use write_component::ComponentWriter;
 
+pub(crate) use context::{MULTIPLIER, module_salt, site_id};
+
 pub use attribution::Attribution;
 pub use error::{InstrumentError, MetaError};
 pub use meta::{InstrumentedMeta, ModuleSpan};
