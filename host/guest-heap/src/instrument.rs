@@ -26,14 +26,19 @@ mod code_section;
 mod component;
 mod connector;
 mod context;
+mod declaration_file;
+mod declared;
+mod entry_names;
 mod entry_point;
 mod error;
 mod exports;
+mod hook_body;
 pub(crate) mod interface;
 mod link_runtime;
 mod meta;
 mod module;
 mod offset_map;
+mod options;
 mod reach;
 mod report;
 mod scan;
@@ -49,15 +54,19 @@ use allocator::Allocator;
 use assemble::RewrittenModule;
 use component::ComponentStructure;
 use connector::{InstrumentedInstance, connectors};
+use declared::DeclaredEntries;
 use error::Refusal;
 use exports::SyntheticNames;
 use module::{RewriteSettings, rewrite};
 use scan::CoreModule;
 
 pub use attribution::Attribution;
+pub use declaration_file::DeclarationError;
+pub use declared::EntryKind;
 pub use error::{InstrumentError, MetaError};
 pub use meta::{InstrumentedMeta, ModuleSpan};
 pub use offset_map::OffsetMap;
+pub use options::Options;
 pub use report::{ModuleReport, Report};
 
 /// Declared maximum of the profiler's memories, in wasm pages: room for 94 million live blocks. The
@@ -71,18 +80,6 @@ pub const FINGERPRINT: &str = env!("GUEST_HEAP_FINGERPRINT");
 
 /// Bytes of a wasm page.
 const WASM_PAGE: u64 = 65_536;
-
-/// Options of [`instrument()`].
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Options {
-    /// Has the host capture the call stack at every allocation, not only at the first one of a
-    /// context, and compare it with the stack of the context.
-    ///
-    /// This makes the guest a hundred times slower. It proves for a run that no context represents
-    /// two call stacks. [`Recorder::checked`](crate::Recorder::checked) returns the outcome.
-    pub check_contexts: bool,
-}
 
 /// An instrumented component.
 #[derive(Clone, Debug)]
@@ -116,6 +113,7 @@ pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, I
     // global that the module does not have could otherwise become valid: the profiler's own items
     // would get these indices.
     let types = Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
+    check_declared(component, &options.entry_points)?;
     Ok(
         try_instrument(component, &types, options).unwrap_or_else(|Refusal(why)| Instrumented {
             component: component.to_vec(),
@@ -123,6 +121,23 @@ pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, I
             report: Report::default(),
         }),
     )
+}
+
+/// Checks that the declared entry points exist. A component whose structure cannot be read is
+/// refused later, with the reason.
+fn check_declared(bytes: &[u8], declared: &DeclaredEntries) -> Result<(), InstrumentError> {
+    if declared.0.is_empty() {
+        return Ok(());
+    }
+    let Ok(component) = ComponentStructure::read(bytes) else {
+        return Ok(());
+    };
+    let inline = component.modules.iter().map(|inline| &inline.bytes);
+    let modules: Vec<CoreModule<'_>> = inline
+        .chain(&component.nested)
+        .filter_map(|range| CoreModule::scan(bytes.get(range.clone())?).ok())
+        .collect();
+    declared.check(&modules)
 }
 
 fn check_encoding(bytes: &[u8]) -> Result<(), InstrumentError> {
@@ -171,7 +186,7 @@ fn try_instrument(bytes: &[u8], types: &Types, options: &Options) -> Result<Inst
         mut modules,
         mut gaps,
         maximum_pages,
-    } = candidates(bytes, &component)?;
+    } = candidates(bytes, &component, &options.entry_points)?;
     let settings = RewriteSettings {
         maximum_pages,
         report_every_event: options.check_contexts,
@@ -222,6 +237,7 @@ fn try_instrument(bytes: &[u8], types: &Types, options: &Options) -> Result<Inst
 fn candidates<'a>(
     bytes: &'a [u8],
     component: &ComponentStructure,
+    declared: &DeclaredEntries,
 ) -> Result<Candidates<'a>, Refusal> {
     let slice = |range: &Range<usize>| {
         let module = bytes.get(range.clone());
@@ -236,7 +252,7 @@ fn candidates<'a>(
         let module = CoreModule::scan(slice(&inline.bytes)?)?;
         guest_maxima.extend(module.memories.iter().filter_map(|memory| memory.maximum));
         let instances = component.instances_of(index);
-        match Allocator::find(&module) {
+        match Allocator::find(&module, declared) {
             Ok(_) if instances.is_empty() => gaps.push(format!(
                 "core module {index} allocates, but only a nested component instantiates it"
             )),
@@ -260,7 +276,7 @@ fn candidates<'a>(
     for nested in &component.nested {
         let module = CoreModule::scan(slice(nested)?)?;
         guest_maxima.extend(module.memories.iter().filter_map(|memory| memory.maximum));
-        if Allocator::find(&module).is_ok() {
+        if Allocator::find(&module, declared).is_ok() {
             gaps.push(
                 "a nested component allocates, and nested components are not instrumented"
                     .to_owned(),

@@ -62,8 +62,8 @@ pub mod symbols;
 pub const HOST_INTERFACE: &str = instrument::interface::HOST;
 
 pub use instrument::{
-    Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,
-    ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,
+    Attribution, DeclarationError, EntryKind, FINGERPRINT, InstrumentError, Instrumented,
+    InstrumentedMeta, MetaError, ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,
 };
 pub use reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
 pub use recorder::{Checked, ContextCursor, Recorder, add_to_linker, configure};

@@ -78,7 +78,12 @@ pub(super) fn rewrite(
         )
     })?;
     let tracking = tracking(module, index, allocator, &calls, &indices, &runtime)?;
-    let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices)?;
+    let originals: Vec<u32> = (indices.original_bodies..)
+        .zip(&allocator.entries)
+        .map(|(body, (_, function))| forwards_to(module, &calls, *function).unwrap_or(body))
+        .collect();
+    let mut code =
+        CodeSectionBuilder::new(module, allocator, runtime, &indices, &originals, hooks_nest)?;
 
     let mut report = ModuleReport::new(index, allocator);
     for (function, calls) in (module.first_defined()..).zip(&calls) {
@@ -174,7 +179,8 @@ fn resolve(
         _ => {
             let name = import.strip_prefix("original_")?;
             let mut bodies = (indices.original_bodies..).zip(&allocator.entries);
-            let (body, (_, function)) = bodies.find(|(_, (entry, _))| entry.name() == name)?;
+            let (body, (_, function)) =
+                bodies.find(|(_, (entry, _))| entry.has_runtime_hook() && entry.name() == name)?;
             ResolvedImport::Function(forwards_to(module, calls, *function).unwrap_or(body))
         }
     })

@@ -19,6 +19,7 @@ mod hostile;
 mod invalid_input;
 mod lowering;
 mod modules;
+mod named_allocators;
 mod offsets;
 mod profiler_memory;
 mod refusals;

@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
-use guest_heap::{InstrumentedMeta, Options};
+use guest_heap::{InstrumentError, InstrumentedMeta, Options};
 
 use crate::bindings::{LeakPlugin, LeakPluginPre};
 use crate::error::{Fault, PluginError, with_causes};
 use crate::instance::{Instance, StoreState};
 use crate::load::cache::Cache;
+use crate::load::declarations::Declarations;
 use crate::settings::HeapProfile;
 
 /// Compiles components, or reads them from the cache. Clones share the engine and the linker.
@@ -74,6 +75,8 @@ pub struct ComponentSource {
     pub in_memory: Option<Arc<[u8]>>,
     /// SHA-256 of the component, in hex.
     pub digest: String,
+    /// Identifies the declarations of its allocator; empty without any.
+    pub declarations: String,
     /// Its size in bytes.
     pub size: u64,
     /// Time to compile it, or to read it from the cache.
@@ -99,6 +102,7 @@ impl ComponentSource {
     /// Whether `other` is the same component from the same place.
     pub(crate) fn is_same(&self, other: &ComponentSource) -> bool {
         self.digest == other.digest
+            && self.declarations == other.declarations
             && self.path == other.path
             && self.in_memory.is_some() == other.in_memory.is_some()
     }
@@ -185,7 +189,8 @@ impl Loader {
     ) -> Result<CompiledComponent, PluginError> {
         let started = Instant::now();
         let digest = hex(&Sha256::digest(bytes));
-        let key = format!("{digest}-{}", profile.name());
+        let declarations = Declarations::beside(path)?;
+        let key = format!("{digest}-{}{}", profile.name(), declarations.key());
         let entry = self.cache.get(&self.engine, &key);
         let entry = entry.and_then(|(component, side)| {
             Some((component, InstrumentedMeta::from_bytes(&side).ok()?))
@@ -195,7 +200,7 @@ impl Loader {
         let (component, meta) = match entry {
             Some((component, meta)) => (component, Arc::new(meta)),
             None => {
-                let (component, meta) = self.compile(bytes, profile)?;
+                let (component, meta) = self.compile(bytes, profile, &declarations.options)?;
                 self.cache.put(&key, &component, &meta.to_bytes());
                 // Code that was just compiled is resident as a whole. Of code that is mapped from
                 // the file, only what runs becomes resident.
@@ -232,6 +237,7 @@ impl Loader {
             path: path.to_owned(),
             in_memory: None,
             digest,
+            declarations: declarations.key(),
             size: bytes.len() as u64,
             compile_time,
             cached,
@@ -294,6 +300,7 @@ impl Loader {
         &self,
         bytes: &[u8],
         profile: HeapProfile,
+        options: &Options,
     ) -> Result<(Component, Arc<InstrumentedMeta>), PluginError> {
         if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
             return Err(PluginError::Refused(
@@ -313,8 +320,14 @@ impl Loader {
             let meta = InstrumentedMeta::off("switched off: heap_profile is off");
             return Ok((compiled(bytes)?, Arc::new(meta)));
         }
-        let instrumented = guest_heap::instrument(bytes, &Options::default())
-            .map_err(|e| PluginError::Refused(format!("this is no component: {e}")))?;
+        let instrumented = guest_heap::instrument(bytes, options).map_err(|e| {
+            PluginError::Refused(match e {
+                InstrumentError::NotAComponent(_) | InstrumentError::Invalid(_) => {
+                    format!("this is no component: {e}")
+                }
+                _ => e.to_string(),
+            })
+        })?;
         Ok((compiled(&instrumented.component)?, instrumented.meta))
     }
 }
