@@ -193,6 +193,7 @@ fn synthetic_reading(offsets: &[u32]) -> (Reading, Vec<Context>) {
                 allocated_objects: 2,
                 freed_bytes: 50,
                 freed_objects: 1,
+                ..ContextRecord::default()
             });
             Context::Stack(frames.take(DEPTH).copied().collect())
         })

@@ -1,13 +1,14 @@
 //! Reads the heap tables of one core instance in place, in the instance's memory.
 //!
-//! `runtime/src/contexts.rs` defines the layout: 64-bit words, eight for the header and eight for
-//! each context.
+//! `runtime/src/contexts.rs` defines the layout: 64-bit words, 24 for the header and eight for each
+//! context.
 
+use crate::coverage::{Coverage, WASM_PAGE};
 use crate::reading::{ContextRecord, LiveSummary, Totals};
 
 /// Version of the layout.
-const LAYOUT_VERSION: u64 = 2;
-const HEADER_WORDS: usize = 8;
+const LAYOUT_VERSION: u64 = 3;
+const HEADER_WORDS: usize = 24;
 const RECORD_WORDS: usize = 8;
 
 /// Bits of a context's index within its instance. The bits above are the instance's number.
@@ -45,7 +46,8 @@ impl<'a> InstanceTables<'a> {
             .map_or(0, |[_, synthetic, ..]| u64::from_le(*synthetic))
     }
 
-    /// The records of all contexts that have ever allocated.
+    /// The records of all contexts that have ever allocated, or in which memory grew without an
+    /// entry point.
     pub(crate) fn records(self) -> impl Iterator<Item = ContextRecord> + use<'a> {
         let records = self.words.get(HEADER_WORDS..).unwrap_or_default();
         let records = records.as_chunks::<RECORD_WORDS>().0.iter();
@@ -61,15 +63,17 @@ impl<'a> InstanceTables<'a> {
                     allocated_objects,
                     freed_bytes,
                     freed_objects,
-                    _,
-                    _,
+                    unseen_bytes,
+                    unseen_growths,
                 ] = record.map(u64::from_le);
-                (allocated_objects > 0).then_some(ContextRecord {
+                (allocated_objects > 0 || unseen_growths > 0).then_some(ContextRecord {
                     index,
                     allocated_bytes,
                     freed_bytes,
                     allocated_objects,
                     freed_objects,
+                    unseen_bytes,
+                    unseen_growths,
                 })
             })
     }
@@ -80,7 +84,7 @@ impl<'a> InstanceTables<'a> {
         totals.overflowed += self.header(2);
         totals.lost += self.header(3);
         totals.lost_bytes += self.header(4);
-        totals.unknown_frees += self.header(5);
+        totals.unknown_frees += self.header(5) + self.header(14);
         totals.table_bytes += self.header(6);
     }
 
@@ -88,6 +92,27 @@ impl<'a> InstanceTables<'a> {
     pub(crate) fn live_summary(&self) -> LiveSummary {
         LiveSummary {
             live_bytes: self.header(7),
+            overflowed: self.header(2),
+            coverage: self.coverage(),
+        }
+    }
+
+    /// What the profiler has seen of this instance's memory.
+    pub(crate) fn coverage(&self) -> Coverage {
+        let bytes = |word| self.header(word).saturating_mul(WASM_PAGE);
+        let [memory, initial, grown, seen] = [8, 9, 11, 12].map(bytes);
+        let static_bytes = self.header(10);
+        Coverage {
+            memory_bytes: memory,
+            static_bytes,
+            initial_heap_bytes: initial.saturating_sub(static_bytes),
+            heap_seen_bytes: seen,
+            heap_unseen_bytes: grown.saturating_sub(seen),
+            unknown_frees: self.header(5),
+            snapshot_frees: self.header(14),
+            reused_blocks: self.header(13),
+            lost_blocks: self.header(3),
+            lost_bytes: self.header(4),
             overflowed: self.header(2),
         }
     }

@@ -46,6 +46,7 @@
 //! - [`history`]: the last 15 minutes in at most 2 MiB;
 //! - [`flamegraph`], [`folded`] and [`pprof`]: output formats.
 
+pub mod coverage;
 pub mod diff;
 pub mod flamegraph;
 pub mod folded;
@@ -61,6 +62,16 @@ pub mod symbols;
 /// Name of the interface that instrumented components import in addition to their own imports.
 pub const HOST_INTERFACE: &str = instrument::interface::HOST;
 
+/// Whether an import is an interface of the profiler, of any version.
+///
+/// Only instrumented components may import one. A component that imports one by itself could fill
+/// the host's memory or report a false heap: [`instrument()`] leaves it unchanged with
+/// [`Attribution::Off`], and a host should refuse it.
+pub fn is_profiler_interface(import: &str) -> bool {
+    import.starts_with(instrument::interface::PACKAGE)
+}
+
+pub use coverage::Coverage;
 pub use instrument::{
     Attribution, DeclarationError, EntryKind, FINGERPRINT, InstrumentError, Instrumented,
     InstrumentedMeta, MetaError, ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::coverage::Coverage;
+use crate::instrument::{Attribution, InstrumentedMeta};
+
 /// What a calling context is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
@@ -29,6 +32,11 @@ pub struct ContextRecord {
     pub allocated_objects: u64,
     /// Blocks freed.
     pub freed_objects: u64,
+    /// Bytes by which linear memory grew in this context while no allocator entry point ran. They
+    /// are no block and in no other count.
+    pub unseen_bytes: u64,
+    /// Number of these growths.
+    pub unseen_growths: u64,
 }
 
 impl ContextRecord {
@@ -64,9 +72,9 @@ pub struct Totals {
     pub lost: u64,
     /// Bytes of the lost blocks.
     pub lost_bytes: u64,
-    /// Frees of unknown blocks. Either the profiler has lost the block, or the guest allocated it
-    /// before the component was instrumented, as in a snapshot of an initialised program. These
-    /// frees change no other count.
+    /// Frees of unknown blocks. The profiler has lost the block, or did not see its allocation, or
+    /// the guest allocated it before the component was instrumented, as in a snapshot of an
+    /// initialised program. These frees change no other count. [`Coverage`] tells them apart.
     pub unknown_frees: u64,
     /// Bytes of the tables of live blocks, in the profiler's memories.
     pub table_bytes: u64,
@@ -91,6 +99,15 @@ pub struct LiveSummary {
     pub live_bytes: u64,
     /// Same as [`Totals::overflowed`].
     pub overflowed: u64,
+    /// Same as [`Reading::coverage`].
+    pub coverage: Coverage,
+}
+
+impl LiveSummary {
+    /// How precisely the heap is attributed now: see [`Coverage::attribution`].
+    pub fn attribution(&self, meta: &InstrumentedMeta) -> Attribution {
+        self.coverage.attribution(meta)
+    }
 }
 
 /// The counts of a guest at one time.
@@ -98,6 +115,16 @@ pub struct LiveSummary {
 pub struct Reading {
     /// Sums over all contexts.
     pub totals: Totals,
-    /// Every context that has ever allocated, by ascending index.
+    /// Every context that has ever allocated, or in which memory grew without an entry point, by
+    /// ascending index.
     pub contexts: Vec<ContextRecord>,
+    /// How much of the guest's memory the profiler has seen.
+    pub coverage: Coverage,
+}
+
+impl Reading {
+    /// How precisely the heap is attributed now: see [`Coverage::attribution`].
+    pub fn attribution(&self, meta: &InstrumentedMeta) -> Attribution {
+        self.coverage.attribution(meta)
+    }
 }

@@ -13,6 +13,7 @@ pub use entry::{Entry, Usage};
 pub(crate) use group::GroupKey;
 pub use group::{Group, GroupBy};
 
+use crate::coverage::Coverage;
 use crate::reading::{Context, Reading, Totals};
 use crate::symbols::{Frame, Site, Symbols};
 
@@ -24,6 +25,7 @@ const UNATTRIBUTED: &str = "unattributed";
 #[derive(Clone)]
 pub struct Snapshot {
     totals: Totals,
+    coverage: Coverage,
     entries: Vec<Entry>,
     symbols: Arc<Symbols>,
 }
@@ -90,6 +92,7 @@ impl Snapshot {
             .collect();
         Self {
             totals: reading.totals,
+            coverage: reading.coverage,
             entries,
             symbols,
         }
@@ -98,6 +101,11 @@ impl Snapshot {
     /// The totals of the reading.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// How much of the guest's memory the profiler had seen.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
     /// One entry for each context that has ever allocated, in no particular order.

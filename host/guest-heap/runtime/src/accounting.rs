@@ -90,7 +90,7 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
 
 #[cold]
 #[inline(never)]
-fn report(found: u32) {
+pub(crate) fn report(found: u32) {
     let index = found & !NEW;
     match state!(PHASE).new_context() {
         NewContext::Capture => report_context(state!(PHASE).instance, index),

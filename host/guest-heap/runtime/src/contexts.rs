@@ -1,11 +1,11 @@
 //! The context table: calling contexts, and what each has allocated and freed.
 //!
-//! The host reads [`Contexts`] in place as 64-bit words: eight words of [`Header`], then
+//! The host reads [`Contexts`] in place as 64-bit words: 24 words of [`Header`], then
 //! [`MAX_CONTEXTS`] records of eight words each. A change of this layout also changes
 //! `src/instance_tables.rs` of guest-heap, and needs a new [`LAYOUT_VERSION`].
 
 /// Version of the layout, the first word that the host reads.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 
 /// Records of the table. When they are all in use, further contexts share index 0, the overflow.
 pub const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
@@ -35,13 +35,33 @@ pub struct Header {
     pub lost_objects: u64,
     /// Bytes of the lost blocks.
     pub lost_bytes: u64,
-    /// Frees of unknown blocks: lost ones, or ones that were allocated before instrumentation.
+    /// Frees of unknown blocks outside of the data segments: lost blocks, or blocks whose
+    /// allocation no hook has seen.
     pub unknown_frees: u64,
     /// Bytes of the live table.
     pub table_bytes: u64,
     /// Live bytes of all records. The table keeps this sum because the host reads it before and
     /// after each call.
     pub live_bytes: u64,
+    /// Pages of the guest's memories; 0 if another module defines them. Up to date after each
+    /// growth and each export.
+    pub memory_pages: u64,
+    /// Pages that these memories had at first.
+    pub initial_pages: u64,
+    /// Bytes of static data and stack, at least.
+    pub static_bytes: u64,
+    /// Pages by which this module's code has grown its memories.
+    pub grown_pages: u64,
+    /// Of these, pages that an entry point has taken.
+    pub seen_pages: u64,
+    /// Blocks that an entry point has handed out again while they were live: no hook has seen how
+    /// they were freed.
+    pub reused_blocks: u64,
+    /// Frees of unknown blocks in the data segments: a snapshot of an initialised program has its
+    /// heap there.
+    pub snapshot_frees: u64,
+    /// Always 0.
+    pub reserved: [u64; 9],
 }
 
 /// One context. It fills a cache line, so that an allocation touches one line.
@@ -56,8 +76,8 @@ pub struct Record {
     pub allocated: [u64; 2],
     /// Bytes and blocks ever freed.
     pub freed: [u64; 2],
-    /// Always 0.
-    pub reserved: [u64; 2],
+    /// Bytes by which memory has grown without an entry point, and the number of these growths.
+    pub unseen: [u64; 2],
 }
 
 /// The context table.
@@ -83,7 +103,7 @@ impl Contexts {
             synthetic: 0,
             allocated: [0; 2],
             freed: [0; 2],
-            reserved: [0; 2],
+            unseen: [0; 2],
         };
         Self {
             header: Header {
@@ -95,6 +115,14 @@ impl Contexts {
                 unknown_frees: 0,
                 table_bytes: 0,
                 live_bytes: 0,
+                memory_pages: 0,
+                initial_pages: 0,
+                static_bytes: 0,
+                grown_pages: 0,
+                seen_pages: 0,
+                reused_blocks: 0,
+                snapshot_frees: 0,
+                reserved: [0; 9],
             },
             records: [EMPTY; MAX_CONTEXTS],
             grown_mask: 0,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use wasm_encoder::{Encode, InstructionSink};
 
 use super::allocator::Allocator;
+use super::context::ContextPlace;
 use super::entry_point::EntryPoint;
 use super::error::Refusal;
 use super::hook_body::{HookedFunction, RuntimeCalls, hook_body};
@@ -12,12 +13,26 @@ use super::link_runtime::LinkedRuntime;
 use super::offset_map::OffsetMap;
 use super::scan::{CoreModule, usize_range};
 
+/// Where the heap tables of a module are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// In the module's own profiler memory, for this module only.
+    Own,
+    /// In the module's own profiler memory, which other modules import.
+    Shared,
+    /// In the profiler memory of another module. The number counts the modules that import it,
+    /// from 1.
+    Imported(u32),
+}
+
 /// Indices of the items that are appended to the module.
 pub(super) struct AppendedIndices {
+    pub(super) tables: Tables,
     /// Type of the stub.
     pub(super) stub_type: u32,
     pub(super) table: u32,
     pub(super) memory: u32,
+    /// The global with the calling context, if the module has heap tables of its own.
     pub(super) context_global: u32,
     /// The function that calls the host through the table.
     pub(super) stub: u32,
@@ -25,6 +40,16 @@ pub(super) struct AppendedIndices {
     pub(super) original_bodies: u32,
     /// The first function of the runtime.
     pub(super) runtime: u32,
+}
+
+/// How the hooks reach the original bodies of the entry points.
+#[derive(Clone, Copy)]
+pub(super) struct Originals<'a> {
+    /// The function with the original body of each entry point, in their order.
+    pub(super) functions: &'a [u32],
+    pub(super) place: ContextPlace,
+    /// Whether entry points may call each other.
+    pub(super) hooks_nest: bool,
 }
 
 /// A code section, function by function.
@@ -51,13 +76,12 @@ impl CodeSectionBuilder {
         allocator: &Allocator,
         runtime: LinkedRuntime,
         indices: &AppendedIndices,
-        originals: &[u32],
-        hooks_nest: bool,
+        originals: Originals<'_>,
     ) -> Result<Self, Refusal> {
         let mut hooks = HashMap::new();
         let mut shaped_hooks = HashMap::new();
         let mut appended_types = vec![indices.stub_type];
-        for ((entry, function), original) in allocator.entries.iter().zip(originals) {
+        for ((entry, function), original) in allocator.entries.iter().zip(originals.functions) {
             appended_types.extend(module.type_of(*function));
             let EntryPoint::Shaped(shape) = entry else {
                 let hook = runtime.export(&format!("hook_{}", entry.name()))?;
@@ -70,8 +94,8 @@ impl CodeSectionBuilder {
                 params: ty.params().len() as u32,
                 has_result: !ty.results().is_empty(),
                 original: *original,
-                context_global: indices.context_global,
-                hooks_nest,
+                place: originals.place,
+                hooks_nest: originals.hooks_nest,
             };
             let body = hook_body(shape, &hooked, &RuntimeCalls::of(&runtime)?);
             shaped_hooks.insert(*function, body);
@@ -108,6 +132,17 @@ impl CodeSectionBuilder {
     pub(super) fn push_profiler(&mut self, body: &[u8]) {
         let mut offsets = OffsetMap::default();
         offsets.push_profiler(0);
+        self.push(body, &offsets);
+    }
+
+    /// Adds the wrapper of an export. `begins_stack` says whether each call begins a call stack.
+    pub(super) fn push_wrapper(&mut self, body: &[u8], begins_stack: bool) {
+        let mut offsets = OffsetMap::default();
+        if begins_stack {
+            offsets.push_stack_base(0);
+        } else {
+            offsets.push_profiler(0);
+        }
         self.push(body, &offsets);
     }
 

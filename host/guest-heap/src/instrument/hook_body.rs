@@ -5,6 +5,7 @@
 
 use wasm_encoder::{BlockType, Encode, InstructionSink};
 
+use super::context::ContextPlace;
 use super::entry_point::{Pointer, Role, Shape, Size};
 use super::error::Refusal;
 use super::link_runtime::LinkedRuntime;
@@ -15,7 +16,8 @@ pub(super) struct HookedFunction {
     pub(super) has_result: bool,
     /// The function that has the original body.
     pub(super) original: u32,
-    pub(super) context_global: u32,
+    /// Where the calling context is.
+    pub(super) place: ContextPlace,
     /// Whether another entry point may call this one, or the other way round.
     pub(super) hooks_nest: bool,
 }
@@ -145,9 +147,8 @@ impl HookWriter<'_, '_> {
     /// Runs the original body. The functions that it calls may change the calling context, so the
     /// hook restores it.
     fn run_original(&mut self) {
-        self.code
-            .global_get(self.function.context_global)
-            .local_set(self.context);
+        self.function.place.get(&mut self.code);
+        self.code.local_set(self.context);
         if self.function.hooks_nest {
             self.code.call(self.runtime.enter);
         }
@@ -158,9 +159,10 @@ impl HookWriter<'_, '_> {
         if self.function.hooks_nest {
             self.code.call(self.runtime.leave);
         }
-        self.code
-            .local_get(self.context)
-            .global_set(self.function.context_global);
+        let context = self.context;
+        self.function.place.set(&mut self.code, |code| {
+            code.local_get(context);
+        });
     }
 
     /// Pushes the address of the block that a parameter points to; 0 for a null pointer.

@@ -11,15 +11,22 @@ use super::error::MetaError;
 use super::offset_map::OffsetMap;
 
 /// The first bytes of the encoded form. The last one is its version.
-const MAGIC: &[u8; 8] = b"gheap\0\0\x01";
+const MAGIC: &[u8; 8] = b"gheap\0\0\x03";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleSpan {
-    /// Index of the core module in the component.
+    /// Position of the core module among all core modules of the component, those of nested
+    /// components included, in the order of the file.
     pub index: u32,
+    /// The module that holds the heap tables of this one: itself, or one with which it shares a
+    /// memory.
+    pub tables: u32,
     /// Byte range of the module in the original component.
     pub original: Range<u32>,
+    /// The allocator entry points that hooks replace, such as `malloc`. Empty in a module whose
+    /// allocator is not known: the profiler counts only the pages by which its memory grows.
+    pub entry_points: Vec<String>,
 }
 
 /// The side data of an instrumented component, which a [`Recorder`](crate::Recorder) needs.
@@ -49,9 +56,16 @@ impl InstrumentedMeta {
         }
     }
 
-    /// How precisely the heap is attributed to call stacks.
+    /// How precisely the heap is attributed to call stacks, as far as it is known before the
+    /// component runs. [`Reading::attribution`](crate::Reading::attribution) also considers what
+    /// has happened since.
     pub fn attribution(&self) -> &Attribution {
         &self.attribution
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_attribution(&mut self, attribution: Attribution) {
+        self.attribution = attribution;
     }
 
     /// The map from offsets in the instrumented component to offsets in the original.
@@ -62,6 +76,14 @@ impl InstrumentedMeta {
     /// The instrumented core modules.
     pub fn modules(&self) -> &[ModuleSpan] {
         &self.modules
+    }
+
+    /// Whether the profiler counts blocks: an instrumented module has allocator entry points. If
+    /// not, readings have only growths of memory by call stack.
+    pub fn counts_blocks(&self) -> bool {
+        self.modules
+            .iter()
+            .any(|module| !module.entry_points.is_empty())
     }
 
     /// The name of the synthetic context with this number.
@@ -98,9 +120,19 @@ impl InstrumentedMeta {
             .for_each(|name| name.encode(&mut bytes));
         (self.modules.len() as u32).encode(&mut bytes);
         for module in &self.modules {
-            for number in [module.index, module.original.start, module.original.end] {
+            for number in [
+                module.index,
+                module.tables,
+                module.original.start,
+                module.original.end,
+            ] {
                 number.encode(&mut bytes);
             }
+            (module.entry_points.len() as u32).encode(&mut bytes);
+            module
+                .entry_points
+                .iter()
+                .for_each(|name| name.encode(&mut bytes));
         }
         self.maximum_bytes.unwrap_or_default().encode(&mut bytes);
         self.offsets.encode(&mut bytes);
@@ -139,9 +171,18 @@ impl InstrumentedMeta {
         }
         let mut modules = Vec::new();
         for _ in 0..reader.read_var_u32()? {
+            let index = reader.read_var_u32()?;
+            let tables = reader.read_var_u32()?;
+            let original = reader.read_var_u32()?..reader.read_var_u32()?;
+            let mut entry_points = Vec::new();
+            for _ in 0..reader.read_var_u32()? {
+                entry_points.push(reader.read_unlimited_string()?.to_owned());
+            }
             modules.push(ModuleSpan {
-                index: reader.read_var_u32()?,
-                original: reader.read_var_u32()?..reader.read_var_u32()?,
+                index,
+                tables,
+                original,
+                entry_points,
             });
         }
         let maximum = reader.read_var_u64()?;

@@ -1,6 +1,6 @@
 //! Reads everything of a core module that the later stages need, except the instructions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use wasmparser::{
@@ -20,11 +20,21 @@ pub(super) struct CoreModule<'a> {
     pub(super) types: Vec<Option<FuncType>>,
     /// Type indices of the imported functions.
     pub(super) imported: Vec<u32>,
+    /// Module names and names of the imported functions.
+    pub(super) imported_names: Vec<(&'a str, &'a str)>,
+    /// Module names and names of the imported memories.
+    pub(super) imported_memories: Vec<(&'a str, &'a str)>,
+    /// Whether the module imports or exports a table, so that other modules may change it.
+    pub(super) has_open_table: bool,
     /// Type indices of the defined functions.
     pub(super) defined: Vec<u32>,
     pub(super) bodies: Vec<FunctionBody<'a>>,
     /// Names and indices of the exported functions.
     pub(super) exports: Vec<(&'a str, u32)>,
+    /// The same by name.
+    pub(super) export_indices: HashMap<&'a str, u32>,
+    /// Names and indices of the exported memories.
+    pub(super) exported_memories: Vec<(&'a str, u32)>,
     /// Functions that the module takes references to, except in its function bodies.
     pub(super) referenced: HashSet<u32>,
     /// Number of tables.
@@ -64,6 +74,7 @@ impl<'a> CoreModule<'a> {
             module.payload(payload?)?;
         }
         module.read_names();
+        module.export_indices = module.exports.iter().copied().collect();
         Ok(module)
     }
 
@@ -118,10 +129,17 @@ impl<'a> CoreModule<'a> {
                     match import.ty {
                         TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
                             self.imported.push(ty);
+                            self.imported_names.push((import.module, import.name));
                             self.imports_allocator |= entry_names::exported(import.name).is_some();
                         }
-                        TypeRef::Table(_) => self.tables += 1,
-                        TypeRef::Memory(ty) => self.memories.push(ty),
+                        TypeRef::Table(_) => {
+                            self.has_open_table = true;
+                            self.tables += 1;
+                        }
+                        TypeRef::Memory(ty) => {
+                            self.imported_memories.push((import.module, import.name));
+                            self.memories.push(ty);
+                        }
                         TypeRef::Global(_) => self.globals += 1,
                         TypeRef::Tag(_) => self.has_exceptions = true,
                     }
@@ -155,8 +173,15 @@ impl<'a> CoreModule<'a> {
             Payload::ExportSection(exports) => {
                 for export in exports {
                     let export = export?;
-                    if export.kind == ExternalKind::Func {
-                        self.exports.push((export.name, export.index));
+                    match export.kind {
+                        ExternalKind::Func | ExternalKind::FuncExact => {
+                            self.exports.push((export.name, export.index));
+                        }
+                        ExternalKind::Memory => {
+                            self.exported_memories.push((export.name, export.index));
+                        }
+                        ExternalKind::Table => self.has_open_table = true,
+                        _ => {}
                     }
                 }
             }

@@ -28,6 +28,7 @@ pub(crate) fn snapshot<Place: AsRef<str>>(
             freed_bytes: 1000,
             allocated_objects: objects + 1,
             freed_objects: 1,
+            ..ContextRecord::default()
         });
         reading.totals.live_bytes += bytes;
         reading.totals.live_objects += objects;

@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::error::PluginError;
-use crate::load::declarations;
 
 /// The folder and the state of its files.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ struct FileState {
     version: Option<FileVersion>,
     /// When a scan saw this version first.
     since: Instant,
-    /// Whether the host has loaded or refused this version.
+    /// Whether a scan has returned this version.
     handled: bool,
     problem: Option<LoadProblem>,
     /// Whether it was refused because its id is taken.
@@ -52,8 +51,6 @@ pub(crate) struct FileVersion {
     inode: u64,
     modified_ns: i128,
     changed_ns: i128,
-    /// Size and time of change of the file that declares its allocator.
-    declarations: Option<(u64, i128)>,
 }
 
 /// A file that could not be loaded.
@@ -86,16 +83,7 @@ impl FileVersion {
             inode: metadata.ino(),
             modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
             changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
-            declarations: None,
         }
-    }
-
-    /// With the version of the file beside the component that declares its allocator.
-    fn with_declarations(mut self, component: &Path) -> Self {
-        let file = component.with_extension(declarations::EXTENSION);
-        let version = fs::metadata(file).ok().map(|file| Self::of(&file));
-        self.declarations = version.map(|version| (version.size, version.changed_ns));
-        self
     }
 }
 
@@ -129,7 +117,8 @@ impl Folder {
         self.lock().unreadable.is_none()
     }
 
-    /// Finds what has changed since the last scan and has not changed again for `settle_time`.
+    /// Finds what has changed since the last scan and has not changed again for `settle_time`. The
+    /// caller handles what is returned: the next scan does not return it again.
     ///
     /// # Errors
     ///
@@ -173,6 +162,7 @@ impl Folder {
                 scan.unsettled = true;
                 continue;
             }
+            file.handled = true;
             match file.version {
                 Some(version) => scan.ready.push((path.clone(), version)),
                 None => scan.removed.push(path.clone()),
@@ -195,25 +185,34 @@ impl Folder {
             if let Ok(metadata) = fs::metadata(&path)
                 && metadata.is_file()
             {
-                let version = FileVersion::of(&metadata).with_declarations(&path);
-                listed.insert(path, version);
+                listed.insert(path, FileVersion::of(&metadata));
             }
         }
         Ok(listed)
     }
 
-    /// Records that the host has loaded or refused this version of a file.
-    pub(crate) fn mark_handled(
+    /// Whether this is still the version of the file that the last scan saw.
+    pub(crate) fn is_current(&self, path: &Path, version: FileVersion) -> bool {
+        let state = self.lock();
+        state
+            .files
+            .get(path)
+            .is_some_and(|file| file.version == Some(version))
+    }
+
+    /// Records that the host has loaded or refused this version of a file. Of a version that is not
+    /// current any more, nothing is recorded.
+    pub(crate) fn record_outcome(
         &self,
         path: &Path,
         version: FileVersion,
         outcome: Result<(), &PluginError>,
     ) {
         let mut state = self.lock();
-        let Some(file) = state.files.get_mut(path) else {
+        let file = state.files.get_mut(path);
+        let Some(file) = file.filter(|file| file.version == Some(version)) else {
             return;
         };
-        file.handled = file.version == Some(version);
         file.waits_for_id = matches!(outcome, Err(PluginError::IdTaken { .. }));
         file.problem = outcome.err().map(|error| LoadProblem {
             file: path.to_owned(),
@@ -225,8 +224,7 @@ impl Folder {
     /// Records that the host itself has written or removed this file: the next scan finds no
     /// change.
     pub(crate) fn mark_current(&self, path: &Path) {
-        let version =
-            fs::metadata(path).map(|metadata| FileVersion::of(&metadata).with_declarations(path));
+        let version = fs::metadata(path).map(|metadata| FileVersion::of(&metadata));
         let mut state = self.lock();
         match version {
             Ok(version) => {

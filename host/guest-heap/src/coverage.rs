@@ -1,0 +1,285 @@
+//! How much of a guest's memory the profiler has seen, and what follows for its attribution.
+//!
+//! What is known before the guest runs is in [`InstrumentedMeta::attribution`]. What shows only
+//! while it runs is in [`Coverage`]. [`Coverage::attribution`] combines both.
+
+use crate::instrument::{Attribution, InstrumentedMeta};
+
+/// Bytes of a wasm page.
+pub(crate) const WASM_PAGE: u64 = 65_536;
+
+/// Bytes by which modules without an instrumented allocator may grow memory before the attribution
+/// is partial. The adapter between WASI versions takes one page for its state and one for a stack.
+const ADAPTER_BYTES: u64 = 2 * WASM_PAGE;
+
+/// What the profiler has seen of a guest's linear memory since instantiation, and what it has not.
+///
+/// The sizes are sums over the instrumented core instances, in bytes. Growth counts in whole pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Linear memory, without the profiler's own. Up to date after each growth and each export.
+    pub memory_bytes: u64,
+    /// Static data and stack in the initial memory, at least. Data that is zero at first may lie
+    /// behind it.
+    pub static_bytes: u64,
+    /// Initial memory behind the static data: the largest heap that the guest can have without a
+    /// growth. How much of it is heap cannot be known.
+    pub initial_heap_bytes: u64,
+    /// Bytes by which memory grew for an allocator entry point.
+    pub heap_seen_bytes: u64,
+    /// Bytes by which memory grew in instrumented code while no entry point ran. The records of the
+    /// contexts have the call stacks: see [`ContextRecord`](crate::ContextRecord).
+    pub heap_unseen_bytes: u64,
+    /// Frees of blocks whose allocation no hook has seen. The frees of lost blocks are among them.
+    pub unknown_frees: u64,
+    /// Frees of unknown blocks inside the data segments. A snapshot of an initialised program has
+    /// its heap there, so these frees are expected.
+    pub snapshot_frees: u64,
+    /// Blocks that an entry point handed out again while they were live: no hook has seen how they
+    /// were freed. A lower bound. The profiler counts them as freed when it notices.
+    pub reused_blocks: u64,
+    /// Blocks for which the profiler got no memory.
+    pub lost_blocks: u64,
+    /// Bytes of the lost blocks.
+    pub lost_bytes: u64,
+    /// Allocations that share the context `overflow`.
+    pub overflowed: u64,
+}
+
+impl Coverage {
+    /// Bytes by which memory grew in core modules that are not instrumented, such as the adapter
+    /// between WASI versions.
+    pub fn other_bytes(&self) -> u64 {
+        let initial = self.static_bytes.saturating_add(self.initial_heap_bytes);
+        let grown = self.heap_seen_bytes.saturating_add(self.heap_unseen_bytes);
+        self.memory_bytes
+            .saturating_sub(initial.saturating_add(grown))
+    }
+
+    /// Whether nothing has happened that makes the attribution partial.
+    pub fn is_complete(&self) -> bool {
+        self.heap_unseen_bytes == 0
+            && self.unknown_frees == 0
+            && self.reused_blocks == 0
+            && self.lost_blocks == 0
+            && self.overflowed == 0
+            && self.other_bytes() <= ADAPTER_BYTES
+    }
+
+    /// How precisely the heap is attributed, by what was known before the guest ran and by what
+    /// the profiler has seen since.
+    ///
+    /// It is [`Attribution::Exact`] only while both are complete. The reasons give numbers.
+    pub fn attribution(&self, meta: &InstrumentedMeta) -> Attribution {
+        let known = match meta.attribution() {
+            Attribution::Off { .. } => return meta.attribution().clone(),
+            Attribution::Exact if self.is_complete() => return Attribution::Exact,
+            Attribution::Exact => None,
+            Attribution::Partial { why } => Some(why.clone()),
+        };
+        let reasons: Vec<String> = known.into_iter().chain(self.gaps()).collect();
+        Attribution::Partial {
+            why: reasons.join("; "),
+        }
+    }
+
+    /// What the attribution is based on, in a sentence with numbers. It is true for an exact
+    /// attribution, too: it says how much of the heap cannot be known, and that blocks of a
+    /// snapshot were freed.
+    pub fn evidence(&self) -> String {
+        let mut evidence = format!(
+            "allocator entry points made {} of {} bytes of growth; at most {} bytes of heap were \
+             there at the start",
+            grouped(self.heap_seen_bytes),
+            grouped(self.heap_seen_bytes.saturating_add(self.heap_unseen_bytes)),
+            grouped(self.initial_heap_bytes),
+        );
+        if self.snapshot_frees > 0 {
+            evidence.push_str(&format!(
+                "; {} freed blocks come from the snapshot that the guest started from",
+                grouped(self.snapshot_frees)
+            ));
+        }
+        evidence
+    }
+
+    /// Why the attribution is partial, as far as it shows while the guest runs.
+    fn gaps(&self) -> Vec<String> {
+        let mut gaps = Vec::new();
+        if self.heap_unseen_bytes > 0 {
+            gaps.push(format!(
+                "{} of {} bytes over static data came by growth that no entry point made, at most \
+                 {} at the start",
+                grouped(self.heap_unseen_bytes),
+                grouped(self.memory_bytes.saturating_sub(self.static_bytes)),
+                grouped(self.initial_heap_bytes),
+            ));
+        }
+        if self.other_bytes() > ADAPTER_BYTES {
+            gaps.push(format!(
+                "{} bytes came by growth in modules that are not instrumented",
+                grouped(self.other_bytes())
+            ));
+        }
+        let counts = [
+            (
+                self.unknown_frees,
+                "frees of blocks whose allocation was not seen",
+            ),
+            (
+                self.reused_blocks,
+                "blocks were handed out again before a free was seen",
+            ),
+            (
+                self.overflowed,
+                "allocations had no room for their call stacks",
+            ),
+        ];
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            gaps.push(format!("{} {what}", grouped(count)));
+        }
+        if self.lost_blocks > 0 {
+            gaps.push(format!(
+                "{} blocks of {} bytes in total are not tracked, because the profiler got no memory",
+                grouped(self.lost_blocks),
+                grouped(self.lost_bytes)
+            ));
+        }
+        gaps
+    }
+
+    /// Adds the coverage of another core instance.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self {
+            memory_bytes,
+            static_bytes,
+            initial_heap_bytes,
+            heap_seen_bytes,
+            heap_unseen_bytes,
+            unknown_frees,
+            snapshot_frees,
+            reused_blocks,
+            lost_blocks,
+            lost_bytes,
+            overflowed,
+        } = other;
+        for (sum, more) in [
+            (&mut self.memory_bytes, memory_bytes),
+            (&mut self.static_bytes, static_bytes),
+            (&mut self.initial_heap_bytes, initial_heap_bytes),
+            (&mut self.heap_seen_bytes, heap_seen_bytes),
+            (&mut self.heap_unseen_bytes, heap_unseen_bytes),
+            (&mut self.unknown_frees, unknown_frees),
+            (&mut self.snapshot_frees, snapshot_frees),
+            (&mut self.reused_blocks, reused_blocks),
+            (&mut self.lost_blocks, lost_blocks),
+            (&mut self.lost_bytes, lost_bytes),
+            (&mut self.overflowed, overflowed),
+        ] {
+            *sum = sum.saturating_add(*more);
+        }
+    }
+}
+
+/// A number with a comma between groups of three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three_digits() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn each_signal_alone_makes_an_exact_attribution_partial() {
+        let mut meta = InstrumentedMeta::off("");
+        meta.set_attribution(Attribution::Exact);
+        assert_eq!(Coverage::default().attribution(&meta), Attribution::Exact);
+        let snapshot = Coverage {
+            snapshot_frees: 8,
+            ..Coverage::default()
+        };
+        assert_eq!(snapshot.attribution(&meta), Attribution::Exact);
+        assert!(snapshot.evidence().contains("8 freed blocks"));
+        let signals: [(fn(&mut Coverage), &str); 6] = [
+            (
+                |it| {
+                    it.heap_unseen_bytes = 3 * WASM_PAGE;
+                    it.memory_bytes = 5 * WASM_PAGE;
+                    it.static_bytes = WASM_PAGE + 36;
+                    it.initial_heap_bytes = WASM_PAGE - 36;
+                },
+                "196,608 of 262,108 bytes over static data came by growth that no entry point \
+                 made, at most 65,500 at the start",
+            ),
+            (
+                |it| it.memory_bytes = 3 * WASM_PAGE,
+                "196,608 bytes came by growth in modules that are not instrumented",
+            ),
+            (
+                |it| it.unknown_frees = 326,
+                "326 frees of blocks whose allocation was not seen",
+            ),
+            (
+                |it| it.reused_blocks = 99,
+                "99 blocks were handed out again before a free was seen",
+            ),
+            (
+                |it| it.overflowed = 1,
+                "1 allocations had no room for their call stacks",
+            ),
+            (
+                |it| (it.lost_blocks, it.lost_bytes) = (2, 80),
+                "2 blocks of 80 bytes in total are not tracked, because the profiler got no memory",
+            ),
+        ];
+        for (set, why) in signals {
+            let mut coverage = Coverage::default();
+            set(&mut coverage);
+            let expected = Attribution::Partial {
+                why: why.to_owned(),
+            };
+            assert_eq!(coverage.attribution(&meta), expected);
+        }
+    }
+
+    #[test]
+    fn the_reasons_from_before_and_after_the_start_are_both_given() {
+        let mut meta = InstrumentedMeta::off("");
+        meta.set_attribution(Attribution::Partial {
+            why: "before".to_owned(),
+        });
+        let coverage = Coverage {
+            overflowed: 7,
+            ..Coverage::default()
+        };
+        assert_eq!(
+            coverage.attribution(&meta),
+            Attribution::Partial {
+                why: "before; 7 allocations had no room for their call stacks".to_owned()
+            }
+        );
+        let off = InstrumentedMeta::off("no names");
+        assert_eq!(coverage.attribution(&off), *off.attribution());
+    }
+}
