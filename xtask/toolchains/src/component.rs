@@ -34,7 +34,7 @@ pub(crate) fn of_world(module: &[u8], world: &str) -> Result<Vec<u8>> {
     let package = resolve.push_str("worlds.wit", WORLDS)?;
     let world = resolve.select_world(&[package], Some(world))?;
     let mut module = module.to_vec();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
     encode(&module, adapters::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
 }
 

@@ -84,8 +84,8 @@ pub(crate) fn compare(component: &[u8], operations: u32, options: &Options) -> R
     let instrumented = instrument(component, options)?;
     let mut config = Config::new();
     guest_heap::configure(&mut config);
-    let engine = Engine::new(&config).map_err(anyhow::Error::from)?;
-    let compiled = Component::new(&engine, &instrumented.component).map_err(anyhow::Error::from)?;
+    let engine = Engine::new(&config).map_err(engine_error)?;
+    let compiled = Component::new(&engine, &instrumented.component).map_err(engine_error)?;
     let exports = compiled.component_type();
     let command = exports
         .exports(&engine)
@@ -122,6 +122,11 @@ pub(crate) fn compare(component: &[u8], operations: u32, options: &Options) -> R
     })
 }
 
+/// The engine has an error type of its own.
+fn engine_error(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:#}")
+}
+
 struct Measured {
     ledger: u64,
     counted: u64,
@@ -144,9 +149,8 @@ impl Program {
         operations: u32,
     ) -> Result<Self> {
         let mut linker: Linker<Data> = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(anyhow::Error::from)?;
-        guest_heap::add_to_linker(&mut linker, |data| &mut data.recorder)
-            .map_err(anyhow::Error::from)?;
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(engine_error)?;
+        guest_heap::add_to_linker(&mut linker, |data| &mut data.recorder).map_err(engine_error)?;
         let output = MemoryOutputPipe::new(MAX_OUTPUT);
         let data = Data {
             wasi: WasiCtx::builder()
@@ -160,7 +164,7 @@ impl Program {
         let mut store = Store::new(engine, data);
         let instance = linker
             .instantiate(&mut store, component)
-            .map_err(anyhow::Error::from)?;
+            .map_err(engine_error)?;
         Ok(Self {
             store,
             instance,
@@ -174,10 +178,10 @@ impl Program {
         let run = self
             .instance
             .get_typed_func::<(u32,), (u64,)>(&mut self.store, "run")
-            .map_err(anyhow::Error::from)?;
+            .map_err(engine_error)?;
         let (ledger,) = run
             .call(&mut self.store, (operations,))
-            .map_err(anyhow::Error::from)?;
+            .map_err(engine_error)?;
         Ok(ledger)
     }
 
@@ -192,7 +196,7 @@ impl Program {
         let run = self
             .instance
             .get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)
-            .map_err(anyhow::Error::from)?;
+            .map_err(engine_error)?;
         let outcome = run.call(&mut *store, ());
         let output = String::from_utf8_lossy(&self.output.contents()).into_owned();
         match outcome {

@@ -96,12 +96,11 @@ impl Allocator {
     /// beside the one of C, so both are counted.
     pub(super) fn select(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
         let custom = self.has_rust() && !module.has_default_rust_allocator;
-        let through_c = self.has_rust()
-            && self.has_c()
-            && (!custom || self.reaches_c(module, calls, Family::Rust));
+        let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
         if through_c {
             self.entries.retain(|(entry, _)| !entry.is_rust());
         }
+        self.add_implementations(module, calls);
         if self.has_c() && self.reaches_c(module, calls, Family::Cxx) {
             self.entries
                 .retain(|(entry, _)| entry.family() != Family::Cxx);
@@ -119,6 +118,57 @@ impl Allocator {
         } else {
             self.incomplete(custom)
         };
+    }
+
+    /// Adds the implementations of entry points that other functions call directly. The blocks of
+    /// these calls do not come through the entry point.
+    fn add_implementations(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
+        let hooked: HashSet<u32> = self.functions(|_| true).collect();
+        let is_part =
+            |function: u32| hooked.contains(&function) || module.is_part_of_allocator(function);
+        let callers = (module.first_defined()..).zip(calls);
+        let sites = callers
+            .filter(|(caller, _)| !is_part(*caller))
+            .flat_map(|(_, calls)| &calls.sites);
+        let called: HashSet<u32> = sites
+            .filter_map(|site| match site.callee {
+                Callee::Function(function) => Some(function),
+                _ => None,
+            })
+            .collect();
+        let called: Vec<_> = module
+            .implementations
+            .iter()
+            .copied()
+            .filter(|(_, function)| called.contains(function))
+            .collect();
+        add(module, &mut self.entries, &called);
+    }
+
+    /// Whether Rust's entry points call C's, directly or through functions that they call directly.
+    /// A call through a table says nothing: it could reach any function of its type.
+    fn calls_c(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
+        let c: HashSet<u32> = self
+            .functions(|entry| entry.family() == Family::C)
+            .collect();
+        let mut open: Vec<u32> = self.functions(EntryPoint::is_rust).collect();
+        let mut seen = HashSet::new();
+        while let Some(function) = open.pop() {
+            if c.contains(&function) {
+                return true;
+            }
+            let defined = function.checked_sub(module.first_defined());
+            let calls = defined.and_then(|defined| calls.get(defined as usize));
+            let Some(calls) = calls.filter(|_| seen.insert(function)) else {
+                continue;
+            };
+            let sites = calls.sites.iter().filter(|site| !site.diverges);
+            open.extend(sites.filter_map(|site| match site.callee {
+                Callee::Function(callee) => Some(callee),
+                _ => None,
+            }));
+        }
+        false
     }
 
     /// Why the set of entry points is not complete, by its own account.
@@ -169,7 +219,9 @@ impl Allocator {
             module.allocator_internals.contains(&function) && !hooked.contains(&function)
         };
         let callers = (module.first_defined()..).zip(calls);
-        let outside = callers.filter(|(caller, _)| !hooked.contains(caller) && !is_part(*caller));
+        let outside = callers.filter(|(caller, _)| {
+            !hooked.contains(caller) && !module.is_part_of_allocator(*caller)
+        });
         let mut sites = outside.flat_map(|(_, calls)| &calls.sites);
         sites.any(|site| matches!(site.callee, Callee::Function(callee) if is_part(callee)))
     }

@@ -249,6 +249,13 @@ impl<'a> CoreModule<'a> {
         (self.first_defined()..self.function_count()).contains(&function)
     }
 
+    /// Whether a function is a part of an allocator that others do not call: it implements an entry
+    /// point, or entry points call it.
+    pub(super) fn is_part_of_allocator(&self, function: u32) -> bool {
+        self.allocator_internals.contains(&function)
+            || self.implementations.iter().any(|(_, it)| *it == function)
+    }
+
     /// The type index of a function.
     pub(super) fn type_of(&self, function: u32) -> Option<u32> {
         match function.checked_sub(self.first_defined()) {

@@ -44,9 +44,9 @@ fn programs(sources: &Sources, compiler: &Path) -> Vec<Program> {
                 let compiler = compiler.to_path_buf();
                 let runtime = (*runtime).to_owned();
                 programs.push(Program {
-                    name: format!("assemblyscript {runtime} {level} {name}"),
+                    name: format!("assemblyscript {runtime} {label} {name}"),
                     build: Box::new(move |folder| {
-                        build(folder, &compiler, &source, &runtime, level)
+                        build(folder, &compiler, &source, &runtime, arguments)
                     }),
                     options: guest_heap::Options::default(),
                 });
@@ -67,15 +67,8 @@ fn build(
     toolchain::run(
         Command::new(compiler.join("node_modules/.bin/asc"))
             .arg(source)
-            .args([
-                level,
-                "--debug",
-                "--runtime",
-                runtime,
-                "--use",
-                "abort=",
-                "-o",
-            ])
+            .args(arguments)
+            .args(["--runtime", runtime, "--use", "abort=", "-o"])
             .arg(&out),
     )?;
     component::library(&std::fs::read(out)?)
