@@ -22,6 +22,7 @@ mod hostile;
 mod invalid_input;
 mod lowering;
 mod modules;
+mod named_allocators;
 mod offsets;
 mod overflow;
 mod profiler_memory;
