@@ -9,7 +9,7 @@ use xtask_hostile::{Plugin, many_functions, module, nested_loops, slow_to_compil
 pub(crate) struct Input {
     pub(crate) name: &'static str,
     /// The plugin's id, in the path of the upload.
-    pub(crate) id: &'static str,
+    pub(crate) id: String,
     pub(crate) component: Vec<u8>,
     pub(crate) expected: Expected,
 }
@@ -159,7 +159,7 @@ pub(crate) fn inputs(wit: &Path) -> Result<Vec<Input>> {
     for (name, expected, plugin) in plugins {
         inputs.push(Input {
             name,
-            id: plugin.id,
+            id: plugin.id.to_owned(),
             component: plugin.build(wit)?,
             expected,
         });
@@ -188,7 +188,7 @@ fn bombs() -> Vec<Input> {
     inputs
         .map(|(name, expected, component)| Input {
             name,
-            id: "bomb",
+            id: "bomb".to_owned(),
             component,
             expected,
         })

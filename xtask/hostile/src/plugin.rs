@@ -43,7 +43,7 @@ impl Plugin<'_> {
         let mut resolve = wit_parser::Resolve::default();
         let (package, _) = resolve.push_path(wit)?;
         let world = resolve.select_world(&[package], Some("leak-plugin"))?;
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
         ComponentEncoder::default().module(&module)?.encode()
     }
 

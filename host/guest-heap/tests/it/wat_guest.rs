@@ -119,7 +119,15 @@ pub(crate) fn check_same(component: &[u8], n: u32) -> Guest {
     options.check_contexts = true;
     let mut checking = Guest::with_options(component, &options);
     assert_eq!(run(&mut checking, n), expected);
-    assert_eq!(checking.store.data().recorder.checked().mismatches, 0);
+    assert_eq!(
+        checking
+            .store
+            .data()
+            .recorder
+            .checked(&checking.store)
+            .mismatches,
+        0
+    );
     let mut guest = Guest::instrumented(component);
     assert_eq!(run(&mut guest, n), expected);
     guest
