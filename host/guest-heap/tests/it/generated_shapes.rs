@@ -44,6 +44,8 @@ fn generate(seed: u64, imports: Option<&str>, memory64: bool) -> Option<Vec<u8>>
         max_memory32_bytes: 4 << 16,
         max_memory64_bytes: 4 << 16,
         memory64_enabled: memory64,
+        // The wasm engine does not support them yet.
+        compact_imports_enabled: false,
         canonicalize_nans: true,
         exceptions_enabled: false,
         gc_enabled: false,
