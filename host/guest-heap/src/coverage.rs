@@ -221,7 +221,8 @@ mod tests {
         };
         assert_eq!(snapshot.attribution(&meta), Attribution::Exact);
         assert!(snapshot.evidence().contains("8 freed blocks"));
-        let signals: [(fn(&mut Coverage), &str); 6] = [
+        type Set = fn(&mut Coverage);
+        let signals: [(Set, &str); 6] = [
             (
                 |it| {
                     it.heap_unseen_bytes = 3 * WASM_PAGE;
