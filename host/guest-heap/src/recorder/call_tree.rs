@@ -245,8 +245,9 @@ impl CallTree {
         })
     }
 
-    /// Adds a captured call stack, innermost frame first. It is cut if outer frames may be missing. `None`, and nothing is added, if there is
-    /// no room or if the tree has another call stack with the same contexts.
+    /// Adds a captured call stack, innermost frame first. It is cut if outer frames may be missing.
+    /// `None`, and nothing is added, if there is no room or if the tree has another call stack with
+    /// the same contexts.
     pub(super) fn insert(
         &mut self,
         context: u64,
