@@ -70,6 +70,15 @@ fn insert_live_slow(pointer: u32, size: u32, index: u32) {
     }
 }
 
+/// Whether the live table has a block at this address.
+pub(crate) fn is_live(pointer: u32) -> bool {
+    let Some(block) = state!(LIVE).remove(pointer) else {
+        return false;
+    };
+    insert_live(pointer, block.size, block.context);
+    true
+}
+
 /// Counts a new block in the current context.
 #[inline(always)]
 pub(crate) fn count_allocation(pointer: u32, size: u32) {

@@ -13,6 +13,7 @@ use wasm_encoder::{
 
 use crate::fixtures;
 use crate::guest::Guest;
+use crate::wat_guest::component_with;
 
 /// Compilers that may be installed, with their arguments.
 const COMPILERS: [(&str, &[&str]); 3] = [
@@ -141,24 +142,15 @@ fn a_program_in_c_is_attributed_exactly() {
     assert_eq!(guest.totals().unknown_frees, 0);
 }
 
-/// A module as a text literal.
-fn literal(module: &[u8]) -> String {
-    use std::fmt::Write;
-    module.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "\\{byte:02x}");
-        text
-    })
-}
-
 #[test]
 fn both_halves_of_a_composed_program_in_c_are_attributed_exactly() {
     let (Some(store), Some(client)) = (compile("store"), compile("client")) else {
         println!("skipped: 1 test of composed guests in C (no compiler for wasm is installed)");
         return;
     };
-    let bytes = crate::wat_guest::component(&format!(
+    let bytes = component_with(
         r#"(component $store
-            (core module $m binary "{}")
+            (core module $m)
             (core instance $i (instantiate $m))
             (func $put (param "size" s32) (result s32) (canon lift (core func $i "put")))
             (instance $store (export "put" (func $put)))
@@ -168,7 +160,7 @@ fn both_halves_of_a_composed_program_in_c_are_attributed_exactly() {
                 (export "put" (func (param "size" s32) (result s32)))))
             (core func $put (canon lower (func $store "put")))
             (core instance $imports (export "put" (func $put)))
-            (core module $m binary "{}")
+            (core module $m)
             (core instance $i (instantiate $m (with "store" (instance $imports))))
             (func (export "run") (param "count" s32) (result s32)
                 (canon lift (core func $i "run"))))
@@ -176,9 +168,8 @@ fn both_halves_of_a_composed_program_in_c_are_attributed_exactly() {
         (instance $outer (instantiate $client
             (with "x:y/store" (instance $inner "x:y/store"))))
         (export "run" (func $outer "run"))"#,
-        literal(&store),
-        literal(&client)
-    ));
+        &[&store, &client],
+    );
     let instrumented = instrument(&bytes, &Options::default()).unwrap();
     assert_eq!(*instrumented.attribution(), Attribution::Exact);
     let mut guest = Guest::instrumented(&bytes);

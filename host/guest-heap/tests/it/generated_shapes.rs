@@ -11,7 +11,7 @@ use wasmtime::Engine;
 
 use crate::guest::config;
 use crate::hostile::{behaviour, check_instruments, lifted, with_names};
-use crate::wat_guest::{ALLOCATOR, component};
+use crate::wat_guest::{ALLOCATOR, component_with};
 
 /// The module whose functions and memory the generated one imports.
 const LIBC: &str = r#"(module
@@ -60,21 +60,16 @@ fn generate(seed: u64, imports: Option<&str>, memory64: bool) -> Option<Vec<u8>>
     Some(with_names(module.to_bytes()))
 }
 
-/// A module as a text literal.
-fn literal(module: &[u8]) -> String {
-    module.iter().map(|byte| format!("\\{byte:02x}")).collect()
-}
-
 /// A component in which the generated module is one of two that share a memory.
 fn linked(module: &[u8]) -> Vec<u8> {
-    component(&format!(
+    let items = format!(
         r#"(core module $libc {ALLOCATOR})
         (core instance $libc (instantiate $libc))
-        (core module $app binary "{}")
+        (core module $app)
         (core instance $app (instantiate $app (with "libc" (instance $libc))))
-        (func (export "run") (param "n" u32) (result u32) (canon lift (core func $app "run")))"#,
-        literal(module)
-    ))
+        (func (export "run") (param "n" u32) (result u32) (canon lift (core func $app "run")))"#
+    );
+    component_with(&items, &[module])
 }
 
 /// A component in which this component is inside another one, and that inside the outermost one.

@@ -9,6 +9,8 @@
 
 mod accounting;
 mod allocators;
+#[cfg(feature = "async-guests")]
+mod async_calls;
 mod async_stores;
 mod c;
 mod contexts;
@@ -20,6 +22,7 @@ mod hostile;
 mod invalid_input;
 mod lowering;
 mod modules;
+mod named_allocators;
 mod offsets;
 mod overflow;
 mod profiler_memory;
