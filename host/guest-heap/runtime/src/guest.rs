@@ -22,9 +22,9 @@ unsafe extern "C" {
     ) -> u32;
     pub(crate) safe fn original_rust_dealloc(pointer: u32, size: u32, alignment: u32);
 
-    /// Reads the global that holds the calling context.
+    /// Reads the calling context, from a global or from `SHARED_CONTEXT`.
     pub(crate) safe fn context() -> u64;
-    /// Writes the global that holds the calling context.
+    /// Writes the calling context.
     pub(crate) safe fn set_context(context: u64);
     /// Reads a 32-bit word of the guest's own memory.
     pub(crate) safe fn load(address: u32) -> u32;
@@ -32,6 +32,13 @@ unsafe extern "C" {
     pub(crate) safe fn hooks_nest() -> u32;
     /// A constant: 1 when the host captures the stack of every allocation, to check the contexts.
     pub(crate) safe fn report_every_event() -> u32;
-    /// Has the host capture the call stack of a context, by the instance's number and its index.
-    pub(crate) safe fn report_context(instance: u32, index: u32);
+    /// A constant: 1 when calls may be suspended on stacks of their own while others run.
+    pub(crate) safe fn suspends_calls() -> u32;
+    /// Has the host find or capture the call stack of a context, by the instance's number and the
+    /// context's index. The host may find the call stack by `context`, unless that is 0; then it
+    /// captures the call stack and, for a known index, compares both.
+    ///
+    /// Index 0 asks the host to fold the call stack. The host returns the index of the record for
+    /// it, and 0 if it has none.
+    pub(crate) safe fn report_context(instance: u32, index: u32, context: u64) -> u32;
 }

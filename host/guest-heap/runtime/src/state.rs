@@ -5,6 +5,7 @@
 
 use crate::argument_blocks::ArgumentBlocks;
 use crate::contexts::Contexts;
+use crate::folds::Folds;
 use crate::live::{Bucket, LiveTable, Region, Spill};
 use crate::phase::Phase;
 
@@ -36,12 +37,17 @@ unsafe impl Region for HeapRegion {
 }
 
 pub(crate) static mut CONTEXTS: Contexts = Contexts::new();
+pub(crate) static mut FOLDS: Folds = Folds::new();
 static mut SPILL: Spill = Spill::new();
 // SAFETY: nothing else uses SPILL.
 pub(crate) static mut LIVE: LiveTable<HeapRegion> =
     unsafe { LiveTable::new(HeapRegion, &raw mut SPILL) };
 pub(crate) static mut ARGUMENT_BLOCKS: ArgumentBlocks = ArgumentBlocks::new();
 pub(crate) static mut PHASE: Phase = Phase::new();
+/// The calling context of modules that share the heap tables. A single module keeps it in a global.
+/// It is not 0 until the host has registered the instance.
+#[unsafe(no_mangle)]
+pub static mut SHARED_CONTEXT: u64 = 1;
 /// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest.
 pub(crate) static mut HOOK_ACTIVE: u32 = 0;
 

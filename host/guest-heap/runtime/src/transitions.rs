@@ -1,10 +1,10 @@
 //! The functions that the instrumented module calls at its borders: the connector once, export
 //! wrappers around each export, and instrumented code around each call of an import.
 
-use crate::accounting::insert_live;
+use crate::accounting::{current_context, insert_live, report};
 use crate::contexts::{Contexts, LAYOUT_VERSION, MAX_CONTEXTS, NEW};
-use crate::guest::{report_context, set_context};
-use crate::phase::{ARGUMENTS, INITIALISING, OUTSIDE, RUNNING};
+use crate::guest::{report_context, set_context, suspends_calls};
+use crate::phase::{ARGUMENTS, INITIALISING, OUTSIDE, RUNNING, synthetic_context};
 use crate::state::state;
 
 /// Address of the context table in the runtime's memory.
@@ -35,11 +35,17 @@ extern "C" fn registered(instance: u32) {
     state!(ARGUMENT_BLOCKS).take();
 }
 
+/// Sets the calling context that modules with the same heap tables share.
+#[unsafe(no_mangle)]
+extern "C" fn set_shared_context(context: u64) {
+    *state!(SHARED_CONTEXT) = context;
+}
+
 /// The host has called an export. `arguments` is the synthetic context of its arguments.
 #[unsafe(no_mangle)]
 extern "C" fn export_begins(arguments: u32) {
     let phase = state!(PHASE);
-    if phase.enter(RUNNING) == OUTSIDE {
+    if phase.enter(RUNNING) == OUTSIDE || suspends_calls() != 0 {
         // An import that ended in an exception has not returned.
         phase.active_imports = 0;
     }
@@ -51,12 +57,17 @@ extern "C" fn export_begins(arguments: u32) {
 #[cold]
 #[inline(never)]
 fn attribute_arguments(synthetic: u32) {
-    let found = state!(CONTEXTS).find(synthetic_context(synthetic));
+    let found = state!(CONTEXTS).search_synthetic(synthetic_context(synthetic));
     let index = found & !NEW;
     if index != 0 {
         // Index 0 is the overflow, which has a name of its own.
         state!(CONTEXTS).record(index).synthetic = u64::from(synthetic);
     }
+    move_lowered_blocks(index);
+}
+
+/// Moves all blocks that the host has lowered since the last event to a context.
+fn move_lowered_blocks(index: u32) {
     for &pointer in state!(ARGUMENT_BLOCKS).take() {
         if let Some(block) = state!(LIVE).set_context_of_recent(pointer, index) {
             state!(CONTEXTS).move_block(block.context, index, block.size);
@@ -65,13 +76,6 @@ fn attribute_arguments(synthetic: u32) {
             insert_live(pointer, block.size, index);
         }
     }
-}
-
-/// The calling context of a synthetic context. Its upper half is zero, which call stacks hardly
-/// ever have.
-#[inline(always)]
-fn synthetic_context(synthetic: u32) -> u64 {
-    u64::from(synthetic.wrapping_mul(0x9E37_79B1))
 }
 
 /// Enters the synthetic context of a post-return function. Returns the previous phase for
@@ -116,10 +120,59 @@ extern "C" fn import_begins() {
 extern "C" fn import_ends() {
     let phase = state!(PHASE);
     phase.active_imports = phase.active_imports.wrapping_sub(1);
-    if phase.pending != 0 && phase.active_imports == 0 {
-        let index = core::mem::take(&mut phase.pending) - 1;
-        report_context(phase.instance, index);
+    if (phase.pending != 0 || phase.pending_fold != 0) && phase.active_imports == 0 {
+        report_pending();
     }
+}
+
+/// Reports the contexts that were new during a call of an import. The host captures the call stack
+/// of the call: it cannot find it by the context, which includes the frames of `cabi_realloc`.
+#[cold]
+#[inline(never)]
+fn report_pending() {
+    let phase = state!(PHASE);
+    let index = core::mem::take(&mut phase.pending);
+    if index != 0 {
+        report_context(phase.instance, index - 1, 0);
+    }
+    let context = core::mem::take(&mut phase.pending_fold);
+    if context != 0 {
+        let index = report_context(phase.instance, 0, 0);
+        state!(FOLDS).insert(context, index);
+    }
+}
+
+/// Bit of the phase in the result of [`import_suspends`]. The bits below are the active imports.
+const PHASE_SHIFT: u32 = 16;
+
+/// The guest is about to call an import, and other calls may run before it returns. Returns the
+/// state for [`import_resumes`].
+#[unsafe(no_mangle)]
+extern "C" fn import_suspends() -> u32 {
+    let phase = state!(PHASE);
+    let state = phase.current << PHASE_SHIFT | phase.active_imports & ((1 << PHASE_SHIFT) - 1);
+    phase.active_imports += 1;
+    state
+}
+
+/// The import of [`import_suspends`] has returned, and the calling context is that of its call. All
+/// blocks that the host has lowered since the last event belong to it.
+#[unsafe(no_mangle)]
+extern "C" fn import_resumes(state: u32) {
+    let phase = state!(PHASE);
+    phase.current = state >> PHASE_SHIFT;
+    phase.active_imports = state & ((1 << PHASE_SHIFT) - 1);
+    if !state!(ARGUMENT_BLOCKS).is_empty() {
+        attribute_results();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn attribute_results() {
+    let found = current_context();
+    move_lowered_blocks(found & !NEW);
+    report(found);
 }
 
 /// Result of [`lowering_begins`]: the host lowers results of a known call of an import, or the
@@ -130,11 +183,19 @@ const CALL_ARGUMENTS: u32 = 1;
 /// Result of [`lowering_begins`]: the host lowers results of an import whose call the instrumenter
 /// could not see.
 const UNSEEN_RESULTS: u32 = 2;
+/// Bit in the result of [`lowering_begins`]: calls may be suspended, so the next event tells which
+/// call the block belongs to. The bits below are the phase to return to.
+const NEXT_EVENT: u32 = 1 << 31;
 
 /// `cabi_realloc` is about to run for the host. Returns the purpose for [`lowering_ends`].
 #[unsafe(no_mangle)]
 extern "C" fn lowering_begins() -> u32 {
     let phase = state!(PHASE);
+    if suspends_calls() != 0 && phase.current != INITIALISING {
+        let before = core::mem::replace(&mut phase.current, ARGUMENTS);
+        set_context(synthetic_context(ARGUMENTS));
+        return NEXT_EVENT | before;
+    }
     match (phase.current, phase.active_imports) {
         (OUTSIDE, _) => {
             phase.current = ARGUMENTS;
@@ -163,6 +224,12 @@ extern "C" fn lowering_ends(pointer: u32, purpose: u32) {
             }
         }
         UNSEEN_RESULTS => state!(PHASE).current = RUNNING,
+        _ if purpose & NEXT_EVENT != 0 => {
+            state!(PHASE).current = purpose & !NEXT_EVENT;
+            if pointer != 0 {
+                state!(ARGUMENT_BLOCKS).push(pointer);
+            }
+        }
         _ => {}
     }
 }

@@ -6,37 +6,94 @@
 //! call site. Nothing restores `V` after the call. A function in which more than one site may run
 //! per activation keeps `V · K` in an additional local.
 
-use wasm_encoder::{Encode, InstructionSink};
+use wasm_encoder::{Encode, InstructionSink, MemArg, MemArgTarget};
 
 use super::calls::{CallSite, Calls};
 use super::error::Refusal;
 use super::offset_map::OffsetMap;
-use super::reach::{Reach, ReferencedImports};
+use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
 
 /// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern.
-pub(super) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
+pub(crate) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
 
 /// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;
 
 const I64: u8 = 0x7E;
+const I32: u8 = 0x7F;
 const RETURN: u8 = 0x0F;
+
+/// Where the calling context is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ContextPlace {
+    /// In the global with this index.
+    Global(u32),
+    /// In the profiler's memory, at an address that all modules with the same heap tables share. An
+    /// imported global would move the indices of the module's own globals.
+    Memory {
+        /// Index of the memory in the module.
+        memory: u32,
+        address: u32,
+    },
+}
+
+impl ContextPlace {
+    fn argument(memory: u32, address: u32) -> MemArg {
+        MemArg {
+            offset: u64::from(address),
+            align: 3,
+            target: MemArgTarget::Memory(memory),
+            ordering: None,
+        }
+    }
+
+    pub(super) fn get(self, code: &mut InstructionSink<'_>) {
+        match self {
+            Self::Global(global) => code.global_get(global),
+            Self::Memory { memory, address } => {
+                code.i32_const(0).i64_load(Self::argument(memory, address))
+            }
+        };
+    }
+
+    /// Sets the context to the value that `value` pushes.
+    pub(super) fn set(
+        self,
+        code: &mut InstructionSink<'_>,
+        value: impl FnOnce(&mut InstructionSink<'_>),
+    ) {
+        match self {
+            Self::Global(global) => {
+                value(code);
+                code.global_set(global);
+            }
+            Self::Memory { memory, address } => {
+                code.i32_const(0);
+                value(code);
+                code.i64_store(Self::argument(memory, address));
+            }
+        }
+    }
+}
 
 /// Selects the call sites that set the context, and inserts the code.
 pub(super) struct ContextTracking<'m> {
     pub(super) module: &'m CoreModule<'m>,
     /// Functions that may allocate. If `ignores_diverging`, calls that do not return do not count.
-    pub(super) reach: Reach,
+    pub(super) reach: &'m Reach,
     /// Functions that may allocate. Calls that do not return count.
-    pub(super) full_reach: Reach,
+    pub(super) full_reach: &'m Reach,
     /// True unless the module may catch exceptions.
     pub(super) ignores_diverging: bool,
-    pub(super) imports: ReferencedImports,
-    pub(super) context_global: u32,
+    pub(super) imports: &'m HostImports,
+    pub(super) place: ContextPlace,
     /// Functions of the runtime to call before and after a call of an import.
     pub(super) import_begins: u32,
     pub(super) import_ends: u32,
+    /// The functions to call instead if other calls may run while an import has not returned. The
+    /// first one returns a state, which the second one takes.
+    pub(super) suspending: Option<(u32, u32)>,
     /// Makes the call sites of different modules different.
     pub(super) salt: u64,
 }
@@ -83,13 +140,11 @@ impl ContextTracking<'_> {
             .iter()
             .any(|(_, update)| *update == ContextUpdate::FromLocal)
         {
-            out.add_local(calls)?;
+            out.add_locals(calls, self.suspending.is_some())?;
             out.offsets.push_inserted(out.bytes.len(), calls.code);
-            InstructionSink::new(&mut out.bytes)
-                .global_get(self.context_global)
-                .i64_const(MULTIPLIER as i64)
-                .i64_mul()
-                .local_set(local);
+            let mut code = InstructionSink::new(&mut out.bytes);
+            self.place.get(&mut code);
+            code.i64_const(MULTIPLIER as i64).i64_mul().local_set(local);
             out.offsets.push_copy(out.bytes.len(), calls.code);
         }
         for (site, update) in &updates {
@@ -124,7 +179,7 @@ impl ContextTracking<'_> {
             .sites
             .iter()
             .zip(&changed)
-            .any(|(site, changed)| *changed && is_tracked(site));
+            .any(|(site, changed)| (*changed || self.suspends(site)) && is_tracked(site));
         let update = |site: &CallSite| {
             if is_constant(site) {
                 Some(ContextUpdate::Constant)
@@ -143,6 +198,11 @@ impl ContextTracking<'_> {
             .collect()
     }
 
+    /// Whether other calls may run before the call at this site returns.
+    fn suspends(&self, site: &CallSite) -> bool {
+        self.suspending.is_some() && self.imports.may_be_called_at(site)
+    }
+
     /// Copies the body up to and including a call, with the code that sets the context.
     fn write_call(
         &self,
@@ -153,23 +213,36 @@ impl ContextTracking<'_> {
     ) -> Result<(), Refusal> {
         out.copy_to(site.start)?;
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        // A 32-bit id makes the instruction short, in wasm and in machine code.
-        let id = mix(site.start as u64 ^ self.salt) as i32;
-        let mut code = InstructionSink::new(&mut out.bytes);
-        match update {
-            ContextUpdate::FromEntry => code
-                .global_get(self.context_global)
-                .i64_const(MULTIPLIER as i64)
-                .i64_mul()
-                .i64_const(i64::from(id))
-                .i64_add(),
-            ContextUpdate::FromLocal => code.local_get(local).i64_const(i64::from(id)).i64_add(),
-            ContextUpdate::Constant => code.i64_const((DIVERGING | u64::from(id as u32)) as i64),
+        let id = site_id(site.start as u64, self.salt);
+        let from_local = |code: &mut InstructionSink<'_>| {
+            code.local_get(local).i64_const(i64::from(id)).i64_add();
         };
-        code.global_set(self.context_global);
-        let may_import = self.imports.may_be_called_at(self.module, site);
-        if may_import {
-            code.call(self.import_begins);
+        let mut code = InstructionSink::new(&mut out.bytes);
+        self.place.set(&mut code, |code| match update {
+            ContextUpdate::FromEntry => {
+                self.place.get(code);
+                code.i64_const(MULTIPLIER as i64)
+                    .i64_mul()
+                    .i64_const(i64::from(id))
+                    .i64_add();
+            }
+            ContextUpdate::FromLocal => from_local(code),
+            ContextUpdate::Constant => {
+                code.i64_const((DIVERGING | u64::from(id as u32)) as i64);
+            }
+        });
+        let may_import = self.imports.may_be_called_at(site);
+        let suspending = self
+            .suspending
+            .filter(|_| update == ContextUpdate::FromLocal);
+        match suspending {
+            _ if !may_import => {}
+            Some((suspends, _)) => {
+                code.call(suspends).local_set(local + 1);
+            }
+            None => {
+                code.call(self.import_begins);
+            }
         }
         out.offsets.push_copy(out.bytes.len(), site.start);
         if !may_import || update == ContextUpdate::Constant {
@@ -186,7 +259,16 @@ impl ContextTracking<'_> {
                 .for_each(|opcode| *opcode = without_tail(*opcode));
         }
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        InstructionSink::new(&mut out.bytes).call(self.import_ends);
+        let mut code = InstructionSink::new(&mut out.bytes);
+        match suspending {
+            Some((_, resumes)) => {
+                self.place.set(&mut code, from_local);
+                code.local_get(local + 1).call(resumes);
+            }
+            None => {
+                code.call(self.import_ends);
+            }
+        }
         if site.tail {
             out.bytes.push(RETURN);
         }
@@ -221,17 +303,33 @@ impl BodyWriter<'_> {
         Ok(())
     }
 
-    /// Copies the declarations of locals and appends one: an i64, which gets the last index.
-    fn add_local(&mut self, calls: &Calls) -> Result<(), Refusal> {
+    /// Copies the declarations of locals and appends an i64, and an i32 if `state`. They get the
+    /// last indices.
+    fn add_locals(&mut self, calls: &Calls, state: bool) -> Result<(), Refusal> {
         let declarations = self.module.slice(self.copied..calls.code)?;
         let mut reader = wasmparser::BinaryReader::new(declarations, 0);
         let groups = reader.read_var_u32()?;
-        (groups + 1).encode(&mut self.bytes);
+        (groups + 1 + u32::from(state)).encode(&mut self.bytes);
         self.copied += reader.current_position();
         self.copy_to(calls.code)?;
         self.bytes.extend([1, I64]);
+        if state {
+            self.bytes.extend([1, I32]);
+        }
         Ok(())
     }
+}
+
+/// The id of the call site at an offset in its original module. 32 bits make the instruction short,
+/// in wasm and in machine code.
+pub(crate) fn site_id(start: u64, salt: u64) -> i32 {
+    mix(start ^ salt) as i32
+}
+
+/// Makes the call sites of a module different from those of other modules. `index` is the module's
+/// index in the component.
+pub(crate) fn module_salt(index: u32) -> u64 {
+    mix(u64::from(index) + 1)
 }
 
 /// The finaliser of splitmix64: each input bit changes about half of the output bits.

@@ -3,19 +3,21 @@
 use std::collections::HashMap;
 
 use wasm_encoder::InstructionSink;
+use wasmparser::Operator;
 
 use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
 use super::calls::{Callee, Calls};
-use super::code_section::{AppendedIndices, CodeSectionBuilder};
-use super::context::{ContextTracking, mix};
+use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
+use super::context::{ContextPlace, ContextTracking, module_salt};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
 use super::interface;
 use super::link_runtime::{LinkedRuntime, ResolvedImport, RuntimeBase, link_runtime};
-use super::reach::{Diverging, Reach, ReferencedImports};
+use super::reach::{Diverging, HostImports, Reach};
 use super::report::ModuleReport;
 use super::scan::{CoreModule, usize_range};
+use super::sharing::Connections;
 
 const END: u8 = 0x0B;
 
@@ -28,28 +30,109 @@ pub(super) struct RewriteSettings {
     pub(super) report_every_event: bool,
 }
 
-/// Instruments `module`, the core module with this index in the component.
-pub(super) fn rewrite(
-    module: &CoreModule<'_>,
+/// What is known of a module before it is instrumented.
+pub(super) struct ModuleAnalysis<'m> {
+    module: &'m CoreModule<'m>,
+    /// Position in the list of all modules of the file.
     index: u32,
-    allocator: &mut Allocator,
+    calls: Vec<Calls>,
+    pub(super) allocator: Allocator,
+    reach: Reach,
+    full_reach: Reach,
+    host_imports: HostImports,
+    ignores_diverging: bool,
+    connections: Connections,
+}
+
+impl<'m> ModuleAnalysis<'m> {
+    /// Analyses a module. `catches` says whether another module may catch an exception that passes
+    /// through this one.
+    pub(super) fn new(
+        module: &'m CoreModule<'m>,
+        index: usize,
+        mut allocator: Allocator,
+        connections: Connections,
+        catches: bool,
+    ) -> Result<Self, Refusal> {
+        let calls = read_calls(module)?;
+        allocator.select(module, &calls);
+        let hooks = hooks(&allocator);
+        let allocating = allocator.entries.iter().filter(|(entry, _)| !entry.frees());
+        let imports = (0..).zip(&connections.allocates);
+        let seeds: Vec<u32> = allocating
+            .map(|(_, function)| *function)
+            .chain(imports.filter_map(|(import, allocates)| allocates.then_some(import)))
+            .collect();
+        let open_table = connections.open_table;
+        let reach =
+            |diverging| Reach::compute(module, &calls, &seeds, &hooks, open_table, diverging);
+        let ignores_diverging = !module.has_exceptions && !catches;
+        let host_imports = HostImports::of(module, &calls, |import| {
+            connections.leaves.get(import) == Some(&true)
+        });
+        Ok(Self {
+            module,
+            index: index as u32,
+            reach: reach(if ignores_diverging {
+                Diverging::Ignored
+            } else {
+                Diverging::Counts
+            }),
+            full_reach: reach(Diverging::Counts),
+            calls,
+            allocator,
+            host_imports,
+            ignores_diverging,
+            connections,
+        })
+    }
+
+    /// The functions that may allocate.
+    pub(super) fn allocating(&self) -> impl Iterator<Item = u32> {
+        let functions = 0..self.module.function_count();
+        functions.filter(|function| self.reach.function(*function))
+    }
+
+    /// The functions that only forward to a function in a table: see [`forwards_through_table`].
+    pub(super) fn forwarding(&self) -> impl Iterator<Item = u32> {
+        let functions = self.module.first_defined()..self.module.function_count();
+        functions.filter(|function| forwards_through_table(self.module, *function))
+    }
+
+    /// Whether the module has to be instrumented: it has an allocator, the host calls it, or it has
+    /// calls that set the calling context. A function that only forwards through a table leaves the
+    /// context of its caller.
+    pub(super) fn is_needed(&self, roles: &ExportRoles) -> bool {
+        let allocates = || {
+            let mut functions = self.module.first_defined()..self.module.function_count();
+            functions.any(|function| {
+                self.reach.function(function) && !forwards_through_table(self.module, function)
+            })
+        };
+        !self.allocator.entries.is_empty()
+            || self
+                .module
+                .exports
+                .iter()
+                .any(|(name, _)| roles.contains(name))
+            || allocates()
+    }
+}
+
+/// Instruments a module.
+pub(super) fn rewrite(
+    analysis: &ModuleAnalysis<'_>,
     roles: &ExportRoles,
     settings: RewriteSettings,
+    tables: Tables,
     synthetic_names: &mut SyntheticNames,
 ) -> Result<RewrittenModule, Refusal> {
-    check(module)?;
-    let mut calls = Vec::with_capacity(module.bodies.len());
-    for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
-        let params = module
-            .signature(function)
-            .map_or(0, |ty| ty.params().len() as u32);
-        calls.push(Calls::read(body, params)?);
-    }
-    allocator.select(module, &calls);
-    let allocator = &*allocator;
-
+    let ModuleAnalysis {
+        module, allocator, ..
+    } = analysis;
     let functions = module.function_count();
     let indices = AppendedIndices {
+        tables,
         stub_type: module.types.len() as u32,
         table: module.tables,
         memory: module.memories.len() as u32,
@@ -61,27 +144,52 @@ pub(super) fn rewrite(
     let base = RuntimeBase {
         types: indices.stub_type + 1,
         functions: indices.runtime,
-        globals: indices.context_global + 1,
+        globals: indices.context_global + u32::from(tables == Tables::Own),
         memory: indices.memory,
         maximum_pages: settings.maximum_pages,
+        imports_memory: matches!(tables, Tables::Imported(_)),
+        copy: match tables {
+            Tables::Imported(number) => number,
+            Tables::Own | Tables::Shared => 0,
+        },
     };
-    let hooks_nest = may_nest(module, &calls, allocator);
+    let constants = RuntimeConstants {
+        // An allocator may call one of another module that shares the heap tables.
+        hooks_nest: tables != Tables::Own || may_nest(module, &analysis.calls, allocator),
+        report_every_event: settings.report_every_event,
+        suspends_calls: roles.suspends_calls,
+        shared_context: tables != Tables::Own,
+    };
     let runtime = link_runtime(base, |import| {
         resolve(
             import,
             module,
-            &calls,
+            &analysis.calls,
             allocator,
             &indices,
-            hooks_nest,
-            settings.report_every_event,
+            constants,
         )
     })?;
-    let tracking = tracking(module, index, allocator, &calls, &indices, &runtime)?;
-    let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices)?;
+    let place = match tables {
+        Tables::Own => ContextPlace::Global(indices.context_global),
+        Tables::Shared | Tables::Imported(_) => runtime.shared_context(indices.memory)?,
+    };
+    let tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
+    let originals: Vec<u32> = (indices.original_bodies..)
+        .zip(&allocator.entries)
+        .map(|(body, (_, function))| {
+            forwards_to(module, &analysis.calls, *function).unwrap_or(body)
+        })
+        .collect();
+    let originals = Originals {
+        functions: &originals,
+        place,
+        hooks_nest: constants.hooks_nest,
+    };
+    let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices, originals)?;
 
-    let mut report = ModuleReport::new(index, allocator);
-    for (function, calls) in (module.first_defined()..).zip(&calls) {
+    let mut report = ModuleReport::new(analysis.index, allocator);
+    for (function, calls) in (module.first_defined()..).zip(&analysis.calls) {
         if allocator
             .entries
             .iter()
@@ -102,56 +210,102 @@ pub(super) fn rewrite(
         module,
         runtime: &code.runtime,
         roles,
-        context_global: indices.context_global,
+        place,
+        called_from_outside: analysis.connections.called_from_outside.as_ref(),
     };
     let mut wrapped = HashMap::new();
     let mut wrappers = Vec::new();
     for &(name, function) in &module.exports {
-        let may_allocate = tracking.reach.function(function);
+        let may_allocate = analysis.reach.function(function);
         if let Some(wrapper) = wrapping.wrap(name, function, may_allocate, synthetic_names)? {
             let index = indices.stub + code.appended_types.len() as u32;
             wrapped.insert(name, index);
             code.appended_types.push(wrapper.ty);
-            wrappers.push(wrapper.body);
+            wrappers.push(wrapper);
         }
     }
-    for body in wrappers {
-        code.push_profiler(&body);
+    for wrapper in wrappers {
+        code.push_wrapper(&wrapper.body, wrapper.begins_stack);
     }
     assemble(module, code, &indices, &wrapped, report)
 }
 
-/// Refuses modules that cannot be instrumented.
-fn check(module: &CoreModule<'_>) -> Result<(), Refusal> {
-    let reason = if module
-        .exports
-        .iter()
-        .any(|(name, _)| *name == interface::HEAP_TABLES)
-    {
-        "is instrumented already"
+fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
+    let mut calls = Vec::with_capacity(module.bodies.len());
+    for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
+        let params = module
+            .signature(function)
+            .map_or(0, |ty| ty.params().len() as u32);
+        calls.push(Calls::read(body, params)?);
+    }
+    Ok(calls)
+}
+
+/// The functions that hooks replace.
+fn hooks(allocator: &Allocator) -> Vec<u32> {
+    let entries = allocator.entries.iter();
+    entries.map(|(_, function)| *function).collect()
+}
+
+/// Why a module cannot be instrumented, as a clause whose subject is the module.
+pub(super) fn refusal(module: &CoreModule<'_>) -> Option<&'static str> {
+    if module.export_indices.contains_key(interface::HEAP_TABLES) {
+        Some("is instrumented already")
     } else if module.memories.iter().any(|memory| memory.memory64) {
-        "has a 64-bit memory"
+        Some("has a 64-bit memory")
     } else if module.memories.iter().any(|memory| memory.shared) {
-        "shares its memory between threads"
+        Some("shares its memory between threads")
     } else {
-        return Ok(());
+        None
+    }
+}
+
+/// Whether a function does nothing but call a function in a table with its own arguments. The module
+/// with the memory of dynamically linked components exports such functions for functions of modules
+/// that are instantiated later, under the same names.
+pub(super) fn forwards_through_table(module: &CoreModule<'_>, function: u32) -> bool {
+    let body = function
+        .checked_sub(module.first_defined())
+        .and_then(|defined| module.bodies.get(defined as usize));
+    let Some(Ok(operators)) = body.map(|body| body.get_operators_reader()) else {
+        return false;
     };
-    Err(Refusal(reason.to_owned()))
+    let mut calls = 0;
+    for operator in operators {
+        match operator {
+            Ok(Operator::CallIndirect { .. } | Operator::ReturnCallIndirect { .. }) => calls += 1,
+            Ok(
+                Operator::LocalGet { .. }
+                | Operator::I32Const { .. }
+                | Operator::GlobalGet { .. }
+                | Operator::I32Add
+                | Operator::Return
+                | Operator::End,
+            ) => {}
+            _ => return false,
+        }
+    }
+    calls == 1
 }
 
 /// Whether the original body of an entry point may call another entry point.
 fn may_nest(module: &CoreModule<'_>, calls: &[Calls], allocator: &Allocator) -> bool {
-    let hooks: Vec<u32> = allocator
-        .entries
-        .iter()
-        .map(|(_, function)| *function)
-        .collect();
+    let hooks = hooks(allocator);
     let reach = Reach::compute(module, calls, &hooks, &hooks, false, Diverging::Ignored);
     let of = |function: &u32| calls.get(function.saturating_sub(module.first_defined()) as usize);
     let sites = hooks.iter().filter_map(of).flat_map(|calls| &calls.sites);
     sites
         .filter(|site| !site.diverges)
         .any(|site| reach.site(site))
+}
+
+/// What decides the runtime's constants.
+#[derive(Clone, Copy)]
+struct RuntimeConstants {
+    hooks_nest: bool,
+    report_every_event: bool,
+    suspends_calls: bool,
+    shared_context: bool,
 }
 
 /// What an import of the runtime becomes in this module.
@@ -161,20 +315,24 @@ fn resolve(
     calls: &[Calls],
     allocator: &Allocator,
     indices: &AppendedIndices,
-    hooks_nest: bool,
-    report_every_event: bool,
+    constants: RuntimeConstants,
 ) -> Option<ResolvedImport> {
+    let constant = |value: bool| ResolvedImport::Constant(i32::from(value));
     Some(match import {
-        "context" => ResolvedImport::GetGlobal(indices.context_global),
-        "set_context" => ResolvedImport::SetGlobal(indices.context_global),
+        "context" if constants.shared_context => ResolvedImport::GetSharedContext,
+        "set_context" if constants.shared_context => ResolvedImport::SetSharedContext,
+        "context" => ResolvedImport::GetContext(indices.context_global),
+        "set_context" => ResolvedImport::SetContext(indices.context_global),
         "load" => ResolvedImport::Load,
-        "hooks_nest" => ResolvedImport::Constant(i32::from(hooks_nest)),
-        "report_every_event" => ResolvedImport::Constant(i32::from(report_every_event)),
+        "hooks_nest" => constant(constants.hooks_nest),
+        "report_every_event" => constant(constants.report_every_event),
+        "suspends_calls" => constant(constants.suspends_calls),
         "report_context" => ResolvedImport::Function(indices.stub),
         _ => {
             let name = import.strip_prefix("original_")?;
             let mut bodies = (indices.original_bodies..).zip(&allocator.entries);
-            let (body, (_, function)) = bodies.find(|(_, (entry, _))| entry.name() == name)?;
+            let (body, (_, function)) =
+                bodies.find(|(_, (entry, _))| entry.has_runtime_hook() && entry.name() == name)?;
             ResolvedImport::Function(forwards_to(module, calls, *function).unwrap_or(body))
         }
     })
@@ -202,36 +360,26 @@ fn forwards_to(module: &CoreModule<'_>, calls: &[Calls], function: u32) -> Optio
     (before == expected && after == [END] && module.is_defined(callee)).then_some(callee)
 }
 
-fn tracking<'m>(
-    module: &'m CoreModule<'m>,
-    index: u32,
-    allocator: &Allocator,
-    calls: &[Calls],
-    indices: &AppendedIndices,
+fn tracking<'a>(
+    analysis: &'a ModuleAnalysis<'a>,
+    place: ContextPlace,
+    suspends_calls: bool,
     runtime: &LinkedRuntime,
-) -> Result<ContextTracking<'m>, Refusal> {
-    let hooks: Vec<u32> = allocator
-        .entries
-        .iter()
-        .map(|(_, function)| *function)
-        .collect();
-    let allocating = allocator.entries.iter().filter(|(entry, _)| !entry.frees());
-    let seeds: Vec<u32> = allocating.map(|(_, function)| *function).collect();
-    let reach = |diverging| Reach::compute(module, calls, &seeds, &hooks, true, diverging);
-    let ignores_diverging = !module.has_exceptions;
+) -> Result<ContextTracking<'a>, Refusal> {
+    let suspending = suspends_calls.then(|| {
+        let suspends = runtime.export("import_suspends")?;
+        Ok::<_, Refusal>((suspends, runtime.export("import_resumes")?))
+    });
     Ok(ContextTracking {
-        module,
-        reach: reach(if ignores_diverging {
-            Diverging::Ignored
-        } else {
-            Diverging::Counts
-        }),
-        full_reach: reach(Diverging::Counts),
-        ignores_diverging,
-        imports: ReferencedImports::of(module, calls),
-        context_global: indices.context_global,
+        module: analysis.module,
+        reach: &analysis.reach,
+        full_reach: &analysis.full_reach,
+        ignores_diverging: analysis.ignores_diverging,
+        imports: &analysis.host_imports,
+        place,
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
-        salt: mix(u64::from(index) + 1),
+        suspending: suspending.transpose()?,
+        salt: module_salt(analysis.index),
     })
 }

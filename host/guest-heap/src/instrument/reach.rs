@@ -29,14 +29,15 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Finds the functions that may reach one of `seeds`, or any import if `imports` is true. The
-    /// calls inside a function of `barriers` do not count.
+    /// Finds the functions that may reach one of `seeds`, which may be imports. With `open_table`, a
+    /// call through a table or a reference reaches them, too. The calls inside a function of
+    /// `barriers` do not count.
     pub(super) fn compute(
         module: &CoreModule<'_>,
         calls: &[Calls],
         seeds: &[u32],
         barriers: &[u32],
-        imports: bool,
+        open_table: bool,
         diverging: Diverging,
     ) -> Self {
         let classes = TypeClasses::of(module);
@@ -77,11 +78,10 @@ impl Reach {
         }
 
         let mut reached = vec![false; callers.len()];
-        let imports = if imports { first } else { 0 };
-        let mut work: Vec<usize> = (0..imports)
-            .chain(seeds.iter().copied())
-            .map(|f| f as usize)
-            .collect();
+        let mut work: Vec<usize> = seeds.iter().map(|function| *function as usize).collect();
+        if open_table {
+            work.extend(count..=any);
+        }
         while let Some(node) = work.pop() {
             match reached.get_mut(node) {
                 Some(reached) if !*reached => *reached = true,
@@ -126,22 +126,32 @@ impl Reach {
     }
 }
 
-/// The imported functions that may be called by reference.
-pub(super) struct ReferencedImports {
+/// The imported functions that may lead to the host, and the types of those that may be called by
+/// reference.
+pub(super) struct HostImports {
+    /// By imported function.
+    leaving: Vec<bool>,
     /// By type index: whether an import of this type is referenced.
     types: Vec<bool>,
     any: bool,
 }
 
-impl ReferencedImports {
-    pub(super) fn of(module: &CoreModule<'_>, calls: &[Calls]) -> Self {
+impl HostImports {
+    /// `leaves` says which imports may lead to the host.
+    pub(super) fn of(
+        module: &CoreModule<'_>,
+        calls: &[Calls],
+        leaves: impl Fn(usize) -> bool,
+    ) -> Self {
+        let first = 0..module.imported.len();
+        let leaving: Vec<bool> = first.map(leaves).collect();
         let classes = TypeClasses::of(module);
         let referenced = referenced(module, calls, module.imported.len());
         let of_imports: HashSet<_> = module
             .imported
             .iter()
-            .zip(&referenced)
-            .filter(|(_, referenced)| **referenced)
+            .zip(referenced.iter().zip(&leaving))
+            .filter(|(_, (referenced, leaving))| **referenced && **leaving)
             .map(|(ty, _)| classes.of_type(*ty))
             .collect();
         Self {
@@ -149,13 +159,14 @@ impl ReferencedImports {
                 .map(|ty| of_imports.contains(&classes.of_type(ty)))
                 .collect(),
             any: !of_imports.is_empty(),
+            leaving,
         }
     }
 
-    /// Whether a site may call an import.
-    pub(super) fn may_be_called_at(&self, module: &CoreModule<'_>, site: &CallSite) -> bool {
+    /// Whether a site may call such an import.
+    pub(super) fn may_be_called_at(&self, site: &CallSite) -> bool {
         match site.callee {
-            Callee::Function(function) => function < module.first_defined(),
+            Callee::Function(function) => self.leaving.get(function as usize) == Some(&true),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
             Callee::Reference => self.any,
         }

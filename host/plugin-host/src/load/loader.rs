@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
-use guest_heap::InstrumentedMeta;
+use guest_heap::{Attribution, InstrumentedMeta};
 
 use crate::bindings::{LeakPlugin, LeakPluginPre};
 use crate::blocking::run_blocking;
@@ -279,12 +279,18 @@ impl Loader {
         profile: HeapProfile,
         mut source: ComponentSource,
     ) -> Result<CompiledComponent, PluginError> {
-        source.imports = component
+        let (of_profiler, imports): (Vec<String>, _) = component
             .component_type()
             .imports(&self.engine)
             .map(|(name, _)| name.to_owned())
-            .filter(|name| name != guest_heap::HOST_INTERFACE)
-            .collect();
+            .partition(|name| guest_heap::is_profiler_interface(name));
+        // An instrumented component imports the interface because the host has instrumented it.
+        if let (Attribution::Off { .. }, Some(import)) = (meta.attribution(), of_profiler.first()) {
+            return Err(PluginError::Refused(format!(
+                "the component imports {import}, which only the heap profiler may import"
+            )));
+        }
+        source.imports = imports;
         let code = component.image_range();
         source.code_bytes = (code.end as u64).saturating_sub(code.start as u64);
         let pre = self
