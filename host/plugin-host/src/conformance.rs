@@ -5,6 +5,7 @@
 //! The runs are in `runs`. The rules are in `rules`, one for each row of the report, with their
 //! tolerances.
 
+mod generated_request;
 mod options;
 mod report;
 mod rules;

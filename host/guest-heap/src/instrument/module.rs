@@ -8,8 +8,8 @@ use wasmparser::Operator;
 use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
 use super::calls::{Callee, Calls};
-use super::code_section::{AppendedIndices, CodeSectionBuilder, Tables};
-use super::context::{ContextPlace, ContextTracking, mix};
+use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
+use super::context::{ContextPlace, ContextTracking, module_salt};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
 use super::interface;
@@ -175,7 +175,18 @@ pub(super) fn rewrite(
         Tables::Shared | Tables::Imported(_) => runtime.shared_context(indices.memory)?,
     };
     let tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
-    let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices)?;
+    let originals: Vec<u32> = (indices.original_bodies..)
+        .zip(&allocator.entries)
+        .map(|(body, (_, function))| {
+            forwards_to(module, &analysis.calls, *function).unwrap_or(body)
+        })
+        .collect();
+    let originals = Originals {
+        functions: &originals,
+        place,
+        hooks_nest: constants.hooks_nest,
+    };
+    let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices, originals)?;
 
     let mut report = ModuleReport::new(analysis.index, allocator);
     for (function, calls) in (module.first_defined()..).zip(&analysis.calls) {
@@ -320,7 +331,8 @@ fn resolve(
         _ => {
             let name = import.strip_prefix("original_")?;
             let mut bodies = (indices.original_bodies..).zip(&allocator.entries);
-            let (body, (_, function)) = bodies.find(|(_, (entry, _))| entry.name() == name)?;
+            let (body, (_, function)) =
+                bodies.find(|(_, (entry, _))| entry.has_runtime_hook() && entry.name() == name)?;
             ResolvedImport::Function(forwards_to(module, calls, *function).unwrap_or(body))
         }
     })
@@ -368,6 +380,6 @@ fn tracking<'a>(
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
         suspending: suspending.transpose()?,
-        salt: mix(u64::from(analysis.index) + 1),
+        salt: module_salt(analysis.index),
     })
 }

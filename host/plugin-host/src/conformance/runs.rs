@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use guest_heap::diff::{Baseline, Diff};
 use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::symbols::{FrameKind, Symbols};
-use guest_heap::{Context, ContextCursor};
+use guest_heap::{Context, ContextCursor, Coverage};
 
+use crate::conformance::generated_request::generate_request;
 use crate::conformance::options::{CheckOptions, MAX_MEMORY_BYTES};
 use crate::error::Fault;
-use crate::instance::request::{GuestRequest, RequestHead};
 use crate::instance::{Instance, Retained};
 use crate::load::loader::CompiledComponent;
 use crate::load::manifest::Manifest;
@@ -29,8 +29,6 @@ const RETAINED_PER_CONFIGURE: u32 = 4;
 const COMPARE_EVERY: u32 = 10;
 /// Time that the fixed variant has to drop old objects, on the clock of the requests.
 const FIXED_RUN_TIME: Duration = Duration::from_secs(3600);
-/// Time of the first request: 2026-01-01T00:00:00Z. It is fixed, so each check sees the same dates.
-const FIRST_REQUEST_UNIX_MS: u64 = 1_767_225_600_000;
 
 /// Why a run did not finish.
 #[derive(Debug, Clone)]
@@ -81,6 +79,8 @@ pub(crate) struct LeakyRun {
     pub(crate) cleared: Retained,
     pub(crate) after_clear: HeapLevel,
     pub(crate) top_line: Option<TopLine>,
+    /// What the profiler has seen, at the end.
+    pub(crate) coverage: Coverage,
 }
 
 /// The source line that grew most.
@@ -98,6 +98,8 @@ pub(crate) struct IdleRun {
     pub(crate) before: HeapLevel,
     pub(crate) after: HeapLevel,
     pub(crate) calls: u32,
+    /// What the profiler has seen, at the end.
+    pub(crate) coverage: Coverage,
 }
 
 /// A run of the fixed variant: the peaks of live bytes in two windows after the warm-up.
@@ -105,6 +107,8 @@ pub(crate) struct IdleRun {
 pub(crate) struct FixedRun {
     pub(crate) first_peak: Option<u64>,
     pub(crate) second_peak: Option<u64>,
+    /// What the profiler has seen, at the end.
+    pub(crate) coverage: Coverage,
 }
 
 /// All runs.
@@ -118,6 +122,16 @@ pub(crate) struct Observations {
 }
 
 impl Observations {
+    /// What the profiler had seen at the end of each run that finished.
+    pub(crate) fn coverages(&self) -> impl Iterator<Item = Coverage> {
+        let coverages = [
+            self.leaky.as_ref().ok().map(|run| run.coverage),
+            self.idle.as_ref().ok().map(|run| run.coverage),
+            self.fixed.as_ref().ok().map(|run| run.coverage),
+        ];
+        coverages.into_iter().flatten()
+    }
+
     /// The faults that ended runs.
     pub(crate) fn faults_mut(&mut self) -> impl Iterator<Item = &mut Fault> {
         let errors = [
@@ -215,6 +229,7 @@ impl<'a> Run<'a> {
             cleared,
             after_clear: self.level().await?,
             top_line,
+            coverage: self.coverage(),
         })
     }
 
@@ -227,6 +242,7 @@ impl<'a> Run<'a> {
             before,
             after: self.level().await?,
             calls: self.options.requests,
+            coverage: self.coverage(),
         })
     }
 
@@ -239,7 +255,13 @@ impl<'a> Run<'a> {
         Ok(FixedRun {
             first_peak: peak(self.requests(self.options.requests, apart).await?),
             second_peak: peak(self.requests(self.options.requests, apart).await?),
+            coverage: self.coverage(),
         })
+    }
+
+    fn coverage(&self) -> Coverage {
+        let heap = self.instance.heap_summary();
+        heap.map(|heap| heap.coverage).unwrap_or_default()
     }
 
     async fn warm_up(&mut self) -> Result<(), RunError> {
@@ -369,28 +391,4 @@ fn top_line(before: &Snapshot, after: &Snapshot) -> Option<TopLine> {
         bytes: change.bytes,
         own,
     })
-}
-
-fn generate_request(number: u64, clock: Duration) -> GuestRequest {
-    let cookie = format!("session={number:08x}");
-    let headers = [
-        ("host", "localhost:8080"),
-        ("user-agent", "leak-host check"),
-        ("accept", "*/*"),
-        ("cookie", &cookie),
-    ];
-    let head = RequestHead {
-        id: &format!("00000000-0000-4000-8000-{number:012x}"),
-        time_unix_ms: FIRST_REQUEST_UNIX_MS
-            + u64::try_from(clock.as_millis()).unwrap_or(u64::MAX / 2),
-        method: "GET",
-        path: "/api/data",
-        query: &format!("user={}&page={}", number % 50, number % 7),
-        body_preview: "",
-        status: if number % 10 == 9 { 500 } else { 200 },
-        elapsed_us: 100 + number % 10,
-        trace_id: &format!("{:032x}", u128::from(number) + 1),
-    };
-    let headers = headers.into_iter();
-    GuestRequest::new(&head, headers.map(|(name, value)| (name, value.into())))
 }
