@@ -96,6 +96,7 @@ pub(crate) fn flame() -> Markup {
                 input #flame-term type="search" placeholder="on_request";
                 button type="submit" { "Find" }
                 button #flame-reset type="button" { "Reset zoom" }
+                label { input #flame-libraries type="checkbox"; " library frames" }
                 output #flame-matched {}
             }
             p #flame-legend .hint {}
