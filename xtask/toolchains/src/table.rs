@@ -5,7 +5,7 @@ use guest_heap::Attribution;
 use crate::profile::{Comparison, Verdict};
 
 /// Characters of a reason that the table shows.
-const MAX_REASON: usize = 110;
+const MAX_REASON: usize = 400;
 
 /// What became of a row.
 #[derive(Debug)]
