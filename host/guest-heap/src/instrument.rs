@@ -67,6 +67,8 @@ use plan::Plan;
 use scan::CoreModule;
 use write_component::ComponentWriter;
 
+pub(crate) use context::{MULTIPLIER, module_salt, site_id};
+
 pub use attribution::Attribution;
 pub use declaration_file::DeclarationError;
 pub use declared::EntryKind;

@@ -105,6 +105,7 @@ impl CodeSectionBuilder {
         InstructionSink::new(&mut stub)
             .local_get(0)
             .local_get(1)
+            .local_get(2)
             .i32_const(0)
             .call_indirect(indices.table, indices.stub_type)
             .end();

@@ -15,7 +15,7 @@ use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
 
 /// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern.
-pub(super) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
+pub(crate) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
 
 /// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;
@@ -213,8 +213,7 @@ impl ContextTracking<'_> {
     ) -> Result<(), Refusal> {
         out.copy_to(site.start)?;
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        // A 32-bit id makes the instruction short, in wasm and in machine code.
-        let id = mix(site.start as u64 ^ self.salt) as i32;
+        let id = site_id(site.start as u64, self.salt);
         let from_local = |code: &mut InstructionSink<'_>| {
             code.local_get(local).i64_const(i64::from(id)).i64_add();
         };
@@ -319,6 +318,18 @@ impl BodyWriter<'_> {
         }
         Ok(())
     }
+}
+
+/// The id of the call site at an offset in its original module. 32 bits make the instruction short,
+/// in wasm and in machine code.
+pub(crate) fn site_id(start: u64, salt: u64) -> i32 {
+    mix(start ^ salt) as i32
+}
+
+/// Makes the call sites of a module different from those of other modules. `index` is the module's
+/// index in the component.
+pub(crate) fn module_salt(index: u32) -> u64 {
+    mix(u64::from(index) + 1)
 }
 
 /// The finaliser of splitmix64: each input bit changes about half of the output bits.

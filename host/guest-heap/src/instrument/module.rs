@@ -9,7 +9,7 @@ use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
 use super::calls::{Callee, Calls};
 use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
-use super::context::{ContextPlace, ContextTracking, mix};
+use super::context::{ContextPlace, ContextTracking, module_salt};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
 use super::interface;
@@ -380,6 +380,6 @@ fn tracking<'a>(
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
         suspending: suspending.transpose()?,
-        salt: mix(u64::from(analysis.index) + 1),
+        salt: module_salt(analysis.index),
     })
 }

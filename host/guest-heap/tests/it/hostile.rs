@@ -26,7 +26,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reads the symbols of a component and instruments it. Returns the instrumented component, or
 /// `None` if it is not attributed. `name` is for failures.
-fn check_instruments(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
+pub(crate) fn check_instruments(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
     let started = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // A host resolves symbols later, from the same bytes.
@@ -170,7 +170,7 @@ fn generate(seed: u64) -> Option<Vec<u8>> {
 }
 
 /// Adds a name section with a name for each exported function.
-fn with_names(mut module: Vec<u8>) -> Vec<u8> {
+pub(crate) fn with_names(mut module: Vec<u8>) -> Vec<u8> {
     let mut functions = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(&module) {
         if let wasmparser::Payload::ExportSection(exports) = payload.unwrap() {
@@ -198,7 +198,7 @@ fn with_names(mut module: Vec<u8>) -> Vec<u8> {
 }
 
 /// A component around this module. It lifts the export `run`.
-fn lifted(module: &[u8]) -> Vec<u8> {
+pub(crate) fn lifted(module: &[u8]) -> Vec<u8> {
     let mut component = ComponentBuilder::default();
     let module = component.core_module_raw(None, module);
     let instance =
@@ -213,7 +213,7 @@ fn lifted(module: &[u8]) -> Vec<u8> {
 }
 
 /// The behaviour of a program: its results up to the first trap, or the trap at its start.
-fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Vec<String> {
+pub(crate) fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Vec<String> {
     let component = match Component::new(engine, bytes) {
         Ok(component) => component,
         Err(error) => panic!("a valid component does not compile: {error:#}"),

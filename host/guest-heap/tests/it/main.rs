@@ -9,11 +9,14 @@
 
 mod accounting;
 mod allocators;
+#[cfg(feature = "async-guests")]
+mod async_calls;
 mod async_stores;
 mod c;
 mod contexts;
 mod control_flow;
 mod fixtures;
+mod generated_shapes;
 mod guest;
 mod hostile;
 mod invalid_input;
@@ -21,8 +24,10 @@ mod lowering;
 mod modules;
 mod named_allocators;
 mod offsets;
+mod overflow;
 mod profiler_memory;
 mod refusals;
+mod resizes;
 mod same_behaviour;
 mod shared_tables;
 mod traps;
