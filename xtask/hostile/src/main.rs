@@ -34,8 +34,9 @@ const MAX_DATA: Duration = Duration::from_millis(250 + 50 + 200);
 const MAX_LEFT_REFUSED: u64 = 2 << 20;
 const MAX_LEFT_LOADED: u64 = 8 << 20;
 
-/// Requests before the first input, until the plugins drop as much as they take.
-const WARM_UP_REQUESTS: usize = 3000;
+/// Time with requests before the first input, until the plugins drop as much as they take and the
+/// host has read their symbols for its histories.
+const WARM_UP: Duration = Duration::from_secs(15);
 
 /// Requests to a plugin that was loaded.
 const REQUESTS: usize = 12;
@@ -94,7 +95,8 @@ fn main() -> Result<ExitCode> {
         let settings = json!({"enabled": true, "variant": "fixed", "payload_bytes": 64});
         admin.post(&format!("{base}/admin/leaks/{id}"), &settings)?;
     }
-    for _ in 0..WARM_UP_REQUESTS {
+    let warm = Instant::now() + WARM_UP;
+    while Instant::now() < warm {
         admin.json(&format!("{base}/api/data"))?;
     }
     // The first upload creates what all later ones use.
