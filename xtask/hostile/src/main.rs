@@ -30,9 +30,9 @@ const MAX_HEALTH: Duration = Duration::from_millis(200);
 const MAX_DATA: Duration = Duration::from_millis(250 + 50 + 200);
 
 /// What a component that was refused, or unloaded, may leave behind, in bytes. A plugin that ran
-/// leaves symbols and series, which later plugins use again.
+/// leaves symbols, series and free pages of the allocator, which later plugins use again.
 const MAX_LEFT_REFUSED: u64 = 2 << 20;
-const MAX_LEFT_LOADED: u64 = 8 << 20;
+const MAX_LEFT_LOADED: u64 = 12 << 20;
 
 /// Time with requests before the first input, until the plugins drop as much as they take and the
 /// host has read their symbols for its histories.
