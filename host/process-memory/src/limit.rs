@@ -38,9 +38,9 @@ pub struct MemoryLimit {
 const V1_UNLIMITED: u64 = 0x7FFF_FFFF_FFFF_0000;
 
 impl MemoryLimit {
-    /// The limit of this process's control group, and the usage of the group that sets it. Version 2
-    /// is searched first. `None` when no group sets a limit, or there are no groups. Every path is
-    /// below `root`, for tests.
+    /// The limit of this process's control group, and the usage of the group that sets it. Version
+    /// 2 is searched first. `None` when no group sets a limit, or there are no groups. Every path
+    /// is below `root`, for tests.
     fn of_cgroup_under(root: &Path) -> Option<(Self, GroupUsage)> {
         let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
         let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
