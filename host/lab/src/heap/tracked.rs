@@ -151,6 +151,8 @@ impl HeapReader {
         let (snapshot, contexts) = run_blocking(move || {
             let snapshot = Snapshot::new(&reading, |index| contexts.get(&index).cloned(), symbols);
             if is_first {
+                // Reads the list of compilation units while this thread may block.
+                snapshot.symbols().line_tables();
                 // The first use of line tables takes many times the memory that is kept of them.
                 allocator::release_free_pages();
             }
