@@ -92,7 +92,7 @@ pub(super) fn rust_method(symbol: &str, params: u32) -> Option<Named> {
         all if all == full => Pointer::At(1),
         _ => Pointer::FirstOrSecond,
     };
-    let last = params.checked_sub(1)?;
+    let last = params.saturating_sub(1);
     let allocates = Role::Allocates {
         size: Size::At(last),
     };
