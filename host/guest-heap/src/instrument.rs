@@ -70,9 +70,9 @@ use write_component::ComponentWriter;
 pub(crate) use context::{MULTIPLIER, module_salt, site_id};
 
 pub use attribution::Attribution;
-pub use declaration_file::DeclarationError;
+pub use declaration_file::embed_declarations;
 pub use declared::EntryKind;
-pub use error::{InstrumentError, MetaError};
+pub use error::{DeclarationError, InstrumentError, MetaError};
 pub use meta::{InstrumentedMeta, ModuleSpan};
 pub use offset_map::OffsetMap;
 pub use options::Options;
@@ -110,16 +110,17 @@ impl Instrumented {
 ///
 /// # Errors
 ///
-/// The bytes are not a valid component.
+/// The bytes are not a valid component, or a declared entry point does not exist or does not fit.
 pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, InstrumentError> {
     check_encoding(component)?;
     // The validation includes the function bodies. A body that refers to a memory, function or
     // global that the module does not have could otherwise become valid: the profiler's own items
     // would get these indices.
     let counts = validate(component)?;
+    let options = options.with_embedded(component)?;
     check_declared(component, &options.entry_points)?;
     Ok(
-        try_instrument(component, &counts, options).unwrap_or_else(|Refusal(why)| Instrumented {
+        try_instrument(component, &counts, &options).unwrap_or_else(|Refusal(why)| Instrumented {
             component: component.to_vec(),
             meta: Arc::new(InstrumentedMeta::off(why)),
             report: Report::default(),

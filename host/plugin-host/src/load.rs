@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod compiler;
+mod declarations;
 pub mod folder;
 pub mod loader;
 pub mod manifest;

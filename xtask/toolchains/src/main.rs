@@ -2,8 +2,8 @@
 //! and compares each profile with the program's own ledger.
 //!
 //! The command fails if a profile says that it is exact and differs from the ledger by one byte. A
-//! profile that is not exact says how much it may miss. If the true number is outside of that by more
-//! than 64 KiB, the row is "rough".
+//! profile that is not exact says how much it may miss. If the true number is outside of that by
+//! more than 64 KiB, the row is "rough".
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ pub(crate) struct Program {
     options: Options,
 }
 
-/// A group of programs of one compiler, or the reason why it cannot be had.
+/// A group of programs of one compiler, or the reason why it is not available.
 pub(crate) struct Group {
     name: &'static str,
     programs: Result<Vec<Program>>,

@@ -11,7 +11,7 @@ const MAX_REASON: usize = 200;
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Compared(Comparison),
-    /// The compiler cannot be had here.
+    /// The compiler is not available here.
     Skipped(String),
     /// The program does not build or run.
     Failed(String),

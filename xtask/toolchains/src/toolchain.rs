@@ -35,7 +35,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// A Python environment with one package of PyPI.
 ///
 /// # Errors
-/// When Python or the package cannot be had.
+/// When Python or the package is not available.
 pub(crate) fn python_package(fetch: Fetch, package: &str, version: &str) -> Result<PathBuf> {
     let python = tools::on_path("python3")?;
     let folder = tools::obtain(fetch, package, version, "ready", |folder| {
@@ -58,7 +58,7 @@ pub(crate) fn python_package(fetch: Fetch, package: &str, version: &str) -> Resu
 /// A folder with packages of npm.
 ///
 /// # Errors
-/// When npm or the packages cannot be had.
+/// When npm or the packages are not available.
 pub(crate) fn npm_package(fetch: Fetch, package: &str, version: &str) -> Result<PathBuf> {
     let npm = tools::on_path("npm")?;
     tools::obtain(fetch, package, version, "node_modules", |folder| {
@@ -87,7 +87,7 @@ pub(crate) struct Zig {
 
 impl Zig {
     /// # Errors
-    /// When the package cannot be had.
+    /// When the package is not available.
     pub(crate) fn obtain(fetch: Fetch, version: &str) -> Result<Self> {
         let packages = python_package(fetch, "ziglang", version)?;
         Ok(Self { packages })

@@ -93,7 +93,7 @@ impl Allocator {
     /// Rust's default allocator calls `malloc`. An allocator of the program's own may call it, too.
     /// Then the entry points of C are the reliable ones, because the compiler often inlines the
     /// calls of Rust's. An allocator of the program's own that does not call `malloc` has a heap
-    /// beside the one of C, so both are counted.
+    /// of its own, so both heaps are counted.
     pub(super) fn select(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
         let custom = self.has_rust() && !module.has_default_rust_allocator;
         let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
@@ -112,7 +112,7 @@ impl Allocator {
             )
         } else if self.is_bypassed(module, calls) {
             Some(
-                "has an allocator of which the compiler has inlined parts into its callers: the \
+                "has an allocator whose parts the compiler has inlined into their callers: the \
                  profiler misses what these do",
             )
         } else {
@@ -200,7 +200,7 @@ impl Allocator {
                 && self.has_one_parameter(*entry)
         });
         ambiguous.then_some(
-            "has an allocator of whose parameters the compiler has left one: it may be the \
+            "has an allocator with one parameter left, which may be the \
              alignment",
         )
     }

@@ -1,46 +1,17 @@
 //! Reads declarations of allocator entry points from TOML.
 
+use std::borrow::Cow;
+
 use toml::{Table, Value};
+use wasm_encoder::{ComponentSection, CustomSection};
+use wasmparser::{Parser, Payload};
 
 use super::declared::EntryKind;
+use super::error::{DeclarationError, MAX_ENTRY_POINTS, MAX_POSITION};
 use super::options::Options;
 
-/// The most entry points that a file may declare.
-const MAX_ENTRY_POINTS: usize = 64;
-
-/// The highest position of a parameter.
-const MAX_POSITION: u32 = 15;
-
-/// A file of declarations cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DeclarationError {
-    /// It is not valid TOML.
-    #[error("{0}")]
-    Malformed(#[from] toml::de::Error),
-    /// It declares nothing.
-    #[error("it has no [[entry-point]]")]
-    Empty,
-    /// It declares more than 64 entry points.
-    #[error("it has {0} entry points, and at most {MAX_ENTRY_POINTS} are possible")]
-    TooMany(usize),
-    /// It declares a function twice.
-    #[error("it declares the function {0:?} twice")]
-    Twice(String),
-    /// An entry point names no function.
-    #[error("an entry point has no function: its name, as text")]
-    Unnamed,
-    /// The file has a key at the top that means nothing.
-    #[error("{0} is not a key of this file: it has tables [[entry-point]] only")]
-    UnknownKey(String),
-    /// An entry point has a key or a value that does not fit.
-    #[error("the entry point {function:?} is wrong: {what}")]
-    Wrong {
-        /// The name of the function.
-        function: String,
-        /// The key, and what its value must be.
-        what: String,
-    },
-}
+/// The custom section of a component that holds its declarations.
+const SECTION: &str = "guest-heap.entry-points";
 
 /// Reads one table `[[entry-point]]`.
 fn declaration(table: &Table) -> Result<(String, EntryKind), DeclarationError> {
@@ -162,4 +133,45 @@ impl Options {
         }
         Ok(self)
     }
+
+    /// These options with the declarations that the component itself has: see
+    /// [`embed_declarations`].
+    pub(super) fn with_embedded(
+        &self,
+        component: &[u8],
+    ) -> Result<Cow<'_, Self>, DeclarationError> {
+        match embedded(component) {
+            Some(toml) => Ok(Cow::Owned(self.clone().declarations(&toml)?)),
+            None => Ok(Cow::Borrowed(self)),
+        }
+    }
+}
+
+/// The component with declarations in a custom section, where
+/// [`instrument()`](super::instrument()) finds them. Nothing else in the component changes.
+#[must_use]
+pub fn embed_declarations(component: &[u8], toml: &str) -> Vec<u8> {
+    let mut out = component.to_vec();
+    let section = CustomSection {
+        name: SECTION.into(),
+        data: toml.as_bytes().into(),
+    };
+    section.append_to_component(&mut out);
+    out
+}
+
+/// The declarations in the component's own custom sections, not in those of its modules.
+fn embedded(component: &[u8]) -> Option<String> {
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.ok()? {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 1 && section.name() == SECTION => {
+                return Some(String::from_utf8_lossy(section.data()).into_owned());
+            }
+            _ => {}
+        }
+    }
+    None
 }

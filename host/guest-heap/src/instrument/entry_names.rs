@@ -3,14 +3,17 @@
 //! A name alone does not say where the parameters are: an optimiser removes the ones that it does
 //! not need. So the shapes here depend on the signature that is left.
 
+mod rust;
+
 use wasmparser::FuncType;
 
 use super::entry_point::EntryPoint::{self, Shaped};
 use super::entry_point::{Family, Pointer, Role, Shape, Size};
+use rust::{mentions_rust_allocator, rust_entry, rust_method, rust_symbol};
 
 /// What the name of a function says about an allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
+pub(in crate::instrument) enum Named {
     /// An entry point.
     Entry(EntryPoint),
     /// The function that an entry point only calls, such as `dlmalloc`: an optimiser replaces calls
@@ -19,6 +22,8 @@ pub(super) enum Named {
     /// A part of an allocator that only its own functions call. If other functions call it, the
     /// compiler has inlined entry points there.
     Internal,
+    /// A part of an allocator that others may call, too.
+    Shared,
 }
 
 /// Prefixes of names of C's entry points. Functions with such a name may have callers that do not
@@ -70,7 +75,7 @@ pub(super) fn read(symbol: &str, ty: Option<&FuncType>) -> Option<Named> {
     if symbol.starts_with('_') && mentions_rust_allocator(symbol) {
         return rust_method(symbol, params as u32);
     }
-    if let Some(item) = symbol.strip_prefix("~lib/rt/") {
+    if let Some(item) = symbol.strip_prefix("~lib/") {
         return assembly_script(item, params as u32);
     }
     if let Some(item) = symbol.strip_prefix("heap.") {
@@ -133,171 +138,23 @@ fn shaped(family: Family, role: Role, label: &'static str) -> EntryPoint {
     })
 }
 
-/// The plain name of a function by which Rust code allocates, such as `__rust_alloc`. Accepts
-/// mangled names.
-fn rust_symbol(symbol: &str) -> Option<&str> {
-    if let Some((_, item)) = symbol.split_once("_7___rustc") {
-        // v0 mangling: the item's length, an underscore because the item begins with one, the item.
-        return item
-            .trim_start_matches(|c: char| c.is_ascii_digit())
-            .strip_prefix('_');
-    }
-    if let Some(item) = symbol.strip_prefix("_ZN7__rustc") {
-        let item = item.trim_start_matches(|c: char| c.is_ascii_digit());
-        return item.find("17h").and_then(|end| item.get(..end));
-    }
-    let plain = ["__rust_", "__rg_", "__rdl_"];
-    let plain = plain.iter().any(|prefix| symbol.starts_with(prefix));
-    plain.then_some(symbol)
-}
-
-/// The functions behind `alloc::alloc`: their parameters are (size, align), (pointer, size, align)
-/// and (pointer, size, align, new size), of which an optimiser may remove all but the pointer and
-/// the last size.
-fn rust_entry(item: &str, params: u32) -> Option<EntryPoint> {
-    let name = ["__rust_", "__rg_", "__rdl_"]
-        .iter()
-        .find_map(|prefix| item.strip_prefix(prefix))?;
-    let plain = item.starts_with("__rust_");
-    let first = Pointer::At(0);
-    let last = params.saturating_sub(1);
-    let (entry, full, role, label) = match name {
-        "alloc" => (
-            EntryPoint::RustAlloc,
-            2,
-            Role::Allocates { size: Size::At(0) },
-            "rust_alloc",
-        ),
-        "alloc_zeroed" => (
-            EntryPoint::RustAllocZeroed,
-            2,
-            Role::Allocates { size: Size::At(0) },
-            "rust_alloc_zeroed",
-        ),
-        "dealloc" => (
-            EntryPoint::RustDealloc,
-            3,
-            Role::Frees { pointer: first },
-            "rust_dealloc",
-        ),
-        "realloc" => (
-            EntryPoint::RustRealloc,
-            4,
-            Role::Reallocates {
-                pointer: first,
-                size: last,
-            },
-            "rust_realloc",
-        ),
-        _ => return None,
-    };
-    if plain && (params == full || params == 0) {
-        return Some(entry);
-    }
-    Some(shaped(Family::Rust, role, label))
-}
-
-fn mentions_rust_allocator(symbol: &str) -> bool {
-    [
-        "GlobalAlloc",
-        "4talc",
-        "4rlsf",
-        "8dlmalloc",
-        "9wee_alloc",
-        "9lol_alloc",
-    ]
-    .iter()
-    .any(|part| symbol.contains(part))
-}
-
-/// The methods of Rust's allocators. They take `self`, then the pointer, then the alignment and the
-/// size of the layout, then the new size.
-fn rust_method(symbol: &str, params: u32) -> Option<Named> {
-    let name = format!("{:#}", rustc_demangle::try_demangle(symbol).ok()?);
-    let (path, method) = name.rsplit_once("::")?;
-    let is_trait = path.contains("GlobalAlloc");
-    // Without `self`, the pointer is the first parameter, and in a short signature it may be.
-    let pointer = |full: u32| match params {
-        1 => Pointer::At(0),
-        all if all == full => Pointer::At(1),
-        _ => Pointer::FirstOrSecond,
-    };
-    let last = params.checked_sub(1)?;
-    let allocates = Role::Allocates {
-        size: Size::At(last),
-    };
-    let reallocates = |full| Role::Reallocates {
-        pointer: pointer(full),
-        size: last,
-    };
-    let frees = |full| Role::Frees {
-        pointer: pointer(full),
-    };
-    let crate_name = path.trim_start_matches('<');
-    let starts = |name: &str| crate_name.starts_with(name);
-    let (role, label) = if is_trait {
-        match method {
-            "alloc" => (allocates, "GlobalAlloc::alloc"),
-            "alloc_zeroed" => (allocates, "GlobalAlloc::alloc_zeroed"),
-            "realloc" => (reallocates(5), "GlobalAlloc::realloc"),
-            "dealloc" => (frees(4), "GlobalAlloc::dealloc"),
-            _ => return None,
-        }
-    } else if starts("talc::talc::Talc") && !path.contains("::tag") {
-        match method {
-            "malloc" => (allocates, "Talc::malloc"),
-            "free" => (frees(4), "Talc::free"),
-            "grow_in_place" => (reallocates(5), "Talc::grow_in_place"),
-            "shrink" | "realloc_in_place" => (
-                Role::Resizes {
-                    pointer: pointer(5),
-                    size: last,
-                },
-                "Talc::shrink",
-            ),
-            _ => return internal(method),
-        }
-    } else if starts("dlmalloc::dlmalloc::Dlmalloc") {
-        match method {
-            "malloc" => (allocates, "Dlmalloc::malloc"),
-            "memalign" => (allocates, "Dlmalloc::memalign"),
-            "realloc" => (reallocates(3), "Dlmalloc::realloc"),
-            "free" => (frees(2), "Dlmalloc::free"),
-            _ => return internal(method),
-        }
-    } else if starts("rlsf::") && (path.contains("FlexTlsf") || path.contains("Tlsf")) {
-        match method {
-            "allocate" => (allocates, "Tlsf::allocate"),
-            "reallocate" => (reallocates(4), "Tlsf::reallocate"),
-            "deallocate" => (frees(3), "Tlsf::deallocate"),
-            _ => return internal(method),
-        }
-    } else if [
-        "talc::",
-        "rlsf::",
-        "dlmalloc::",
-        "wee_alloc::",
-        "lol_alloc::",
-    ]
-    .into_iter()
-    .any(starts)
-    {
-        return internal(method);
-    } else {
-        return None;
-    };
-    Some(Named::Entry(shaped(Family::Rust, role, label)))
-}
-
 fn internal(method: &str) -> Option<Named> {
-    (!SHARED.contains(&method)).then_some(Named::Internal)
+    Some(if SHARED.contains(&method) {
+        Named::Shared
+    } else {
+        Named::Internal
+    })
 }
 
 /// The lowest layer of AssemblyScript's runtime, below its collector: blocks with a header of four
 /// bytes, in front of the pointer that `__alloc` returns.
-fn assembly_script(item: &str, params: u32) -> Option<Named> {
-    let (module, function) = item.split_once('/')?;
-    if !matches!(module, "tlsf" | "stub") {
+fn assembly_script(path: &str, params: u32) -> Option<Named> {
+    // The program's own access to the blocks, into which the optimiser inlines the functions below.
+    let item = path
+        .strip_prefix("memory/heap.")
+        .map(|function| ("memory", function));
+    let (module, function) = item.or_else(|| path.strip_prefix("rt/")?.split_once('/'))?;
+    if !matches!(module, "tlsf" | "stub" | "memory") {
         return None;
     }
     let last = params.checked_sub(1);
@@ -320,12 +177,13 @@ fn assembly_script(item: &str, params: u32) -> Option<Named> {
         })
     };
     let (role, bias, label) = match function {
-        "__alloc" => (allocates(), 0, "__alloc"),
-        "__realloc" => (reallocates(), 0, "__realloc"),
-        "__free" => (frees(), 0, "__free"),
+        "__alloc" | "alloc" => (allocates(), 0, "__alloc"),
+        "__realloc" | "realloc" => (reallocates(), 0, "__realloc"),
+        "__free" | "free" => (frees(), 0, "__free"),
         "allocateBlock" => (allocates(), BLOCK_HEADER, "allocateBlock"),
         "reallocateBlock" => (reallocates(), BLOCK_HEADER, "reallocateBlock"),
         "freeBlock" => (frees(), BLOCK_HEADER, "freeBlock"),
+        _ if module == "memory" => return None,
         _ => return internal(function),
     };
     Some(Named::Entry(Shaped(Shape {

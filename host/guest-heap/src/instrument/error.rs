@@ -14,6 +14,9 @@ pub enum InstrumentError {
     /// The bytes begin like a component, but are not a valid one.
     #[error("not a valid component: {0}")]
     Invalid(#[from] wasmparser::Error),
+    /// The component has declarations of entry points, and they are wrong.
+    #[error("the declared entry points are wrong: {0}")]
+    Declarations(#[from] DeclarationError),
     /// No core module has a function of this name, which was declared as an entry point.
     #[error("no function is named {0:?}, which is declared as an entry point of an allocator")]
     UnknownEntryPoint(String),
@@ -27,6 +30,43 @@ pub enum InstrumentError {
         function: String,
         /// The signature that it has.
         signature: String,
+    },
+}
+
+/// The most entry points that a file may declare.
+pub(super) const MAX_ENTRY_POINTS: usize = 64;
+
+/// The highest position of a parameter.
+pub(super) const MAX_POSITION: u32 = 15;
+
+/// A file of declarations cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeclarationError {
+    /// It is not valid TOML.
+    #[error("{0}")]
+    Malformed(#[from] toml::de::Error),
+    /// It declares nothing.
+    #[error("it has no [[entry-point]]")]
+    Empty,
+    /// It declares more than 64 entry points.
+    #[error("it has {0} entry points, and at most {MAX_ENTRY_POINTS} are possible")]
+    TooMany(usize),
+    /// It declares a function twice.
+    #[error("it declares the function {0:?} twice")]
+    Twice(String),
+    /// An entry point names no function.
+    #[error("an entry point has no function: its name, as text")]
+    Unnamed,
+    /// The file has a key at the top that means nothing.
+    #[error("{0} is not a key of this file: it has tables [[entry-point]] only")]
+    UnknownKey(String),
+    /// An entry point has a key or a value that does not fit.
+    #[error("the entry point {function:?} is wrong: {what}")]
+    Wrong {
+        /// The name of the function.
+        function: String,
+        /// The key, and what its value must be.
+        what: String,
     },
 }
 

@@ -57,6 +57,8 @@ pub(super) struct CoreModule<'a> {
     pub(super) implementations: Vec<(EntryPoint, u32)>,
     /// Parts of an allocator that only its entry points call.
     pub(super) allocator_internals: HashSet<u32>,
+    /// Parts of an allocator that others may call, too.
+    pub(super) allocator_shared: HashSet<u32>,
     /// Whether the module has the allocator of Go's runtime.
     pub(super) has_go_runtime: bool,
     /// The functions of the name section.
@@ -90,6 +92,9 @@ impl<'a> CoreModule<'a> {
                 Some(Named::Implementation(entry)) => self.implementations.push((entry, function)),
                 Some(Named::Internal) => {
                     self.allocator_internals.insert(function);
+                }
+                Some(Named::Shared) => {
+                    self.allocator_shared.insert(function);
                 }
                 None => {}
             }
@@ -249,10 +254,11 @@ impl<'a> CoreModule<'a> {
         (self.first_defined()..self.function_count()).contains(&function)
     }
 
-    /// Whether a function is a part of an allocator that others do not call: it implements an entry
-    /// point, or entry points call it.
+    /// Whether a function is a part of an allocator: it implements an entry point, or entry points
+    /// call it.
     pub(super) fn is_part_of_allocator(&self, function: u32) -> bool {
         self.allocator_internals.contains(&function)
+            || self.allocator_shared.contains(&function)
             || self.implementations.iter().any(|(_, it)| *it == function)
     }
 

@@ -1,6 +1,8 @@
 //! Allocators that toolchains name in their own way, and declared ones.
 
-use guest_heap::{Attribution, EntryKind, InstrumentError, Options, instrument};
+use guest_heap::{
+    Attribution, EntryKind, InstrumentError, Options, embed_declarations, instrument,
+};
 
 use crate::guest::Guest;
 use crate::wat_guest::{attribution, check_same, component, run};
@@ -265,11 +267,17 @@ fn declared_entry_points_are_counted() {
         kind = "free"
         pointer = 1
     "#;
-    for options in [declared(), Options::default().declarations(toml).unwrap()] {
-        let instrumented = instrument(&bytes, &options).unwrap();
+    let embedded = embed_declarations(&bytes, toml);
+    let plain = Options::default();
+    for (bytes, options) in [
+        (&bytes, declared()),
+        (&bytes, Options::default().declarations(toml).unwrap()),
+        (&embedded, plain),
+    ] {
+        let instrumented = instrument(bytes, &options).unwrap();
         assert_eq!(*instrumented.attribution(), Attribution::Exact);
-        let mut guest = Guest::with_options(&bytes, &options);
-        let mut original = Guest::original(&bytes);
+        let mut guest = Guest::with_options(bytes, &options);
+        let mut original = Guest::original(bytes);
         assert_eq!(run(&mut guest, 10), run(&mut original, 10));
         assert_eq!(guest.live(), (70, 2));
         assert_eq!(guest.totals().unknown_frees, 0);
@@ -341,6 +349,9 @@ fn a_file_of_declarations_is_checked() {
             .to_string();
         assert!(error.contains(expected), "{toml}: {error}");
     }
+    let embedded = embed_declarations(&guest(POOL), "other = 1");
+    let error = instrument(&embedded, &Options::default()).unwrap_err();
+    assert!(matches!(error, InstrumentError::Declarations(_)), "{error}");
     let twice = "[[entry-point]]\nfunction = \"f\"\nkind = \"free\"\npointer = 0\n".repeat(2);
     let error = Options::default().declarations(&twice).unwrap_err();
     assert_eq!(error.to_string(), "it declares the function \"f\" twice");

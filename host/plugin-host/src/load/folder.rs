@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::error::PluginError;
+use crate::load::declarations;
 
 /// The folder and the state of its files.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(crate) struct FileVersion {
     inode: u64,
     modified_ns: i128,
     changed_ns: i128,
+    /// Size and time of change of the file that declares its allocator.
+    declarations: Option<(u64, i128)>,
 }
 
 /// A file that could not be loaded.
@@ -83,7 +86,16 @@ impl FileVersion {
             inode: metadata.ino(),
             modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
             changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            declarations: None,
         }
+    }
+
+    /// With the version of the file next to the component that declares its allocator.
+    fn with_declarations(mut self, component: &Path) -> Self {
+        let file = component.with_extension(declarations::EXTENSION);
+        let version = fs::metadata(file).ok().map(|file| Self::of(&file));
+        self.declarations = version.map(|version| (version.size, version.changed_ns));
+        self
     }
 }
 
@@ -185,7 +197,8 @@ impl Folder {
             if let Ok(metadata) = fs::metadata(&path)
                 && metadata.is_file()
             {
-                listed.insert(path, FileVersion::of(&metadata));
+                let version = FileVersion::of(&metadata).with_declarations(&path);
+                listed.insert(path, version);
             }
         }
         Ok(listed)
@@ -224,7 +237,8 @@ impl Folder {
     /// Records that the host itself has written or removed this file: the next scan finds no
     /// change.
     pub(crate) fn mark_current(&self, path: &Path) {
-        let version = fs::metadata(path).map(|metadata| FileVersion::of(&metadata));
+        let version =
+            fs::metadata(path).map(|metadata| FileVersion::of(&metadata).with_declarations(path));
         let mut state = self.lock();
         match version {
             Ok(version) => {

@@ -18,6 +18,7 @@ use crate::error::{Fault, PluginError, with_causes};
 use crate::instance::{Instance, StoreState};
 use crate::load::cache::Cache;
 use crate::load::compiler::{CompiledCode, Compiler, Urgency};
+use crate::load::declarations::Declarations;
 use crate::load::symbol_options::symbol_options;
 use crate::settings::HeapProfile;
 
@@ -75,6 +76,8 @@ pub struct ComponentSource {
     pub in_memory: Option<Arc<[u8]>>,
     /// SHA-256 of the component, in hex.
     pub digest: String,
+    /// Identifies the declarations of its allocator; empty without any.
+    pub declarations: String,
     /// Its size in bytes.
     pub size: u64,
     /// Time to compile it, or to read it from the cache.
@@ -100,6 +103,7 @@ impl ComponentSource {
     /// Whether `other` is the same component from the same place.
     pub(crate) fn is_same(&self, other: &ComponentSource) -> bool {
         self.digest == other.digest
+            && self.declarations == other.declarations
             && self.path == other.path
             && self.in_memory.is_some() == other.in_memory.is_some()
     }
@@ -221,16 +225,19 @@ impl Loader {
     ) -> Result<CompiledComponent, PluginError> {
         let started = Instant::now();
         let looked_up = {
-            let (loader, bytes) = (self.clone(), bytes.clone());
-            run_blocking(move || Ok(loader.look_up(&bytes, profile)))
+            let (loader, bytes, path) = (self.clone(), bytes.clone(), path.to_owned());
+            run_blocking(move || {
+                let declarations = Declarations::next_to(&path)?;
+                let (digest, entry) = loader.look_up(&bytes, profile, &declarations);
+                Ok((digest, entry, declarations))
+            })
         };
-        let (digest, entry) = looked_up.await?;
+        let (digest, entry, declarations) = looked_up.await?;
         let compiled = match entry {
             Some(_) => None,
             None => {
-                let compiling =
-                    self.compiler
-                        .compile(&self.engine, bytes.clone(), profile, urgency);
+                let bytes = declarations.embed(bytes.clone());
+                let compiling = self.compiler.compile(&self.engine, bytes, profile, urgency);
                 Some(compiling.await?)
             }
         };
@@ -239,7 +246,9 @@ impl Loader {
             let cached = entry.is_some();
             let (component, meta) = match (entry, compiled) {
                 (Some(entry), _) => entry,
-                (None, Some(code)) => loader.keep(&digest, profile, code)?,
+                (None, Some(code)) => {
+                    loader.keep(&cache_key(&digest, profile, &declarations), code)?
+                }
                 (None, None) => return Err(PluginError::Internal("nothing was compiled".into())),
             };
             loader.cache.put_original(&digest, &bytes);
@@ -247,6 +256,7 @@ impl Loader {
                 path,
                 in_memory: None,
                 digest,
+                declarations: declarations.key(),
                 size: bytes.len() as u64,
                 compile_time: started.elapsed(),
                 cached,
@@ -259,9 +269,15 @@ impl Loader {
     }
 
     /// The digest of a component, and its entry in the cache if there is one.
-    fn look_up(&self, bytes: &[u8], profile: HeapProfile) -> (String, Option<CacheEntry>) {
+    fn look_up(
+        &self,
+        bytes: &[u8],
+        profile: HeapProfile,
+        declarations: &Declarations,
+    ) -> (String, Option<CacheEntry>) {
         let digest = hex(&Sha256::digest(bytes));
-        let entry = self.cache.get(&self.engine, &cache_key(&digest, profile));
+        let key = cache_key(&digest, profile, declarations);
+        let entry = self.cache.get(&self.engine, &key);
         let entry = entry.and_then(|(component, side)| {
             let meta = InstrumentedMeta::from_bytes(&side).ok()?;
             Some((component, Arc::new(meta)))
@@ -270,21 +286,15 @@ impl Loader {
     }
 
     /// Keeps code that was just compiled in the cache, and maps it: from the cache if it is there.
-    fn keep(
-        &self,
-        digest: &str,
-        profile: HeapProfile,
-        compiled: CompiledCode,
-    ) -> Result<CacheEntry, PluginError> {
+    fn keep(&self, key: &str, compiled: CompiledCode) -> Result<CacheEntry, PluginError> {
         let CompiledCode { mut code, side } = compiled;
         let broken = |error: &dyn fmt::Display| {
             PluginError::Internal(format!("cannot use compiled code: {error}"))
         };
         let meta = InstrumentedMeta::from_bytes(&side).map_err(|e| broken(&e))?;
-        let key = cache_key(digest, profile);
         let file = code.reader().map_err(|e| broken(&e))?;
-        self.cache.put(&key, file, &side);
-        let component = match self.cache.get(&self.engine, &key) {
+        self.cache.put(key, file, &side);
+        let component = match self.cache.get(&self.engine, key) {
             Some((mapped, _)) => mapped,
             None => code
                 .map(&self.engine)
@@ -385,8 +395,8 @@ impl Loader {
 /// A component's machine code and the profiler's data about it.
 type CacheEntry = (Component, Arc<InstrumentedMeta>);
 
-fn cache_key(digest: &str, profile: HeapProfile) -> String {
-    format!("{digest}-{}", profile.name())
+fn cache_key(digest: &str, profile: HeapProfile, declarations: &Declarations) -> String {
+    format!("{digest}-{}{}", profile.name(), declarations.key())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-// A leak by calloc beside malloc and free that are paired.
+// A leak by calloc, and calls of malloc and free that are paired.
 #include <stdint.h>
 #include <stdlib.h>
 

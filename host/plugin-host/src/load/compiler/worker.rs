@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
-use guest_heap::{InstrumentedMeta, Options};
+use guest_heap::{InstrumentError, InstrumentedMeta, Options};
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
@@ -144,8 +144,14 @@ pub(super) fn instrument_and_compile(
             side: meta.to_bytes(),
         });
     }
-    let instrumented = guest_heap::instrument(component, &Options::default())
-        .map_err(|e| PluginError::Refused(format!("this is no component: {e}")))?;
+    let instrumented = guest_heap::instrument(component, &Options::default()).map_err(|e| {
+        PluginError::Refused(match e {
+            InstrumentError::NotAComponent(_) | InstrumentError::Invalid(_) => {
+                format!("this is no component: {e}")
+            }
+            _ => e.to_string(),
+        })
+    })?;
     Ok(WorkerOutput {
         code: compile(&instrumented.component)?,
         side: instrumented.meta.to_bytes(),
