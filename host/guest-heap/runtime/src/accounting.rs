@@ -19,6 +19,10 @@ fn insert_live_slow(pointer: u32, size: u32, index: u32) {
     let live = state!(LIVE);
     let contexts = state!(CONTEXTS);
     let kept = live.insert_slow(pointer, size, index);
+    while let Some(block) = live.take_reused() {
+        contexts.free(block.context, block.size);
+        contexts.header.reused_blocks += 1;
+    }
     contexts.header.table_bytes = live.bytes() as u64;
     contexts.header.lost_objects += live.take_dropped();
     if !kept {
