@@ -96,7 +96,7 @@ impl Coverage {
         );
         if self.snapshot_frees > 0 {
             evidence.push_str(&format!(
-                "; {} freed blocks come from the snapshot that the guest started from",
+                "; freed blocks of the snapshot that the guest started from: {}",
                 grouped(self.snapshot_frees)
             ));
         }
@@ -128,19 +128,19 @@ impl Coverage {
             ),
             (
                 self.reused_blocks,
-                "blocks were handed out again before a free was seen",
+                "blocks handed out again before a free was seen",
             ),
             (
                 self.overflowed,
-                "allocations had no room for their call stacks",
+                "allocations without room for their call stacks",
             ),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            gaps.push(format!("{} {what}", grouped(count)));
+            gaps.push(format!("{what}: {}", grouped(count)));
         }
         if self.lost_blocks > 0 {
             gaps.push(format!(
-                "{} blocks of {} bytes in total are not tracked, because the profiler got no memory",
+                "blocks that are not tracked, because the profiler got no memory: {}, with {} bytes",
                 grouped(self.lost_blocks),
                 grouped(self.lost_bytes)
             ));
@@ -220,7 +220,7 @@ mod tests {
             ..Coverage::default()
         };
         assert_eq!(snapshot.attribution(&meta), Attribution::Exact);
-        assert!(snapshot.evidence().contains("8 freed blocks"));
+        assert!(snapshot.evidence().ends_with("started from: 8"));
         let signals: [(fn(&mut Coverage), &str); 6] = [
             (
                 |it| {
@@ -238,19 +238,19 @@ mod tests {
             ),
             (
                 |it| it.unknown_frees = 326,
-                "326 frees of blocks whose allocation was not seen",
+                "frees of blocks whose allocation was not seen: 326",
             ),
             (
                 |it| it.reused_blocks = 99,
-                "99 blocks were handed out again before a free was seen",
+                "blocks handed out again before a free was seen: 99",
             ),
             (
                 |it| it.overflowed = 1,
-                "1 allocations had no room for their call stacks",
+                "allocations without room for their call stacks: 1",
             ),
             (
                 |it| (it.lost_blocks, it.lost_bytes) = (2, 80),
-                "2 blocks of 80 bytes in total are not tracked, because the profiler got no memory",
+                "blocks that are not tracked, because the profiler got no memory: 2, with 80 bytes",
             ),
         ];
         for (set, why) in signals {
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(
             coverage.attribution(&meta),
             Attribution::Partial {
-                why: "before; 7 allocations had no room for their call stacks".to_owned()
+                why: "before; allocations without room for their call stacks: 7".to_owned()
             }
         );
         let off = InstrumentedMeta::off("no names");

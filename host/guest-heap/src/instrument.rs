@@ -21,10 +21,12 @@
 mod allocator;
 mod assemble;
 mod attribution;
+mod audit;
 mod calls;
 mod code_section;
 mod component;
 mod connector;
+mod constants;
 mod context;
 mod entry_point;
 mod error;
@@ -35,8 +37,11 @@ mod meta;
 mod module;
 mod offset_map;
 mod reach;
+mod repair;
 mod report;
+mod runtime_imports;
 mod scan;
+mod static_data;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -195,10 +200,8 @@ fn try_instrument(bytes: &[u8], types: &Types, options: &Options) -> Result<Inst
                         module: *index,
                     }
                 }));
-                let caveat = allocator
-                    .caveat
-                    .map(|caveat| format!("core module {index} {caveat}"));
-                gaps.extend(caveat);
+                let of_module = module.gaps.iter();
+                gaps.extend(of_module.map(|gap| format!("core module {index} {gap}")));
                 rewritten.push((*index, module));
             }
             Err(Refusal(why)) => gaps.push(format!("core module {index} {why}")),
@@ -250,6 +253,19 @@ fn candidates<'a>(
                 "core module {index} uses the allocator of another core module: its blocks are \
                  named after the function that it calls there"
             )),
+            // Pages can be counted in every language.
+            Err(why) if !module.imports_memory && !instances.is_empty() && module.grows() => {
+                gaps.push(format!(
+                    "core module {index}: {why}, so only the growth of its memory is counted, in \
+                     pages of 64 KiB by call stack"
+                ));
+                modules.push(Candidate {
+                    index,
+                    module,
+                    allocator: Allocator::default(),
+                    instances,
+                });
+            }
             // Adapters have no heap of their own, so this is a reason only if no module allocates.
             Err(why) if !module.defined.is_empty() => {
                 without_allocator.push(format!("core module {index}: {why}"))

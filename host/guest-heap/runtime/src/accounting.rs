@@ -1,7 +1,7 @@
 //! Counts allocations and frees in the context table and in the live table.
 
 use crate::contexts::NEW;
-use crate::guest::{context, report_context, report_every_event};
+use crate::guest::{context, report_context, report_every_event, segments_end};
 use crate::phase::NewContext;
 use crate::state::state;
 
@@ -49,7 +49,18 @@ pub(crate) fn count_allocation(pointer: u32, size: u32) {
 pub(crate) fn count_free(pointer: u32) {
     match state!(LIVE).remove(pointer) {
         Some(block) => state!(CONTEXTS).free(block.context, block.size),
-        None => state!(CONTEXTS).header.unknown_frees += 1,
+        None => count_unknown_free(pointer),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn count_unknown_free(pointer: u32) {
+    let header = &mut state!(CONTEXTS).header;
+    if pointer < segments_end() {
+        header.snapshot_frees += 1;
+    } else {
+        header.unknown_frees += 1;
     }
 }
 
@@ -70,10 +81,8 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
     match in_place {
         Some(block) => state!(CONTEXTS).free(block.context, block.size),
         None => {
-            if old == new
-                && let Some(block) = state!(LIVE).remove(new)
-            {
-                state!(CONTEXTS).free(block.context, block.size);
+            if old == new {
+                count_free(new);
             }
             insert_live(new, size, index);
         }
@@ -83,9 +92,11 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
     }
 }
 
+/// Reports a new context to the host, or notes its name. `found` is the result of
+/// [`find`](crate::contexts::Contexts::find).
 #[cold]
 #[inline(never)]
-fn report(found: u32) {
+pub(crate) fn report(found: u32) {
     let index = found & !NEW;
     match state!(PHASE).new_context() {
         NewContext::Capture => report_context(state!(PHASE).instance, index),

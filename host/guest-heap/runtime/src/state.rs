@@ -42,8 +42,11 @@ pub(crate) static mut LIVE: LiveTable<HeapRegion> =
     unsafe { LiveTable::new(HeapRegion, &raw mut SPILL) };
 pub(crate) static mut ARGUMENT_BLOCKS: ArgumentBlocks = ArgumentBlocks::new();
 pub(crate) static mut PHASE: Phase = Phase::new();
-/// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest.
+/// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest, or if
+/// memory may grow without one.
 pub(crate) static mut HOOK_ACTIVE: u32 = 0;
+/// Pages of the guest's memories before the growth that is under way.
+pub(crate) static mut PAGES_BEFORE_GROWTH: u32 = 0;
 
 /// A mutable reference to one of the statics above.
 macro_rules! state {

@@ -8,7 +8,7 @@
 
 use wasm_encoder::{Encode, InstructionSink};
 
-use super::calls::{CallSite, Calls};
+use super::calls::{CallSite, Callee, Calls};
 use super::error::Refusal;
 use super::offset_map::OffsetMap;
 use super::reach::{Reach, ReferencedImports};
@@ -30,6 +30,8 @@ pub(super) struct ContextTracking<'m> {
     pub(super) reach: Reach,
     /// Functions that may allocate. Calls that do not return count.
     pub(super) full_reach: Reach,
+    /// Where memory may grow while no entry point runs; `None` if that is impossible.
+    pub(super) growth: Option<GrowthTracking>,
     /// True unless the module may catch exceptions.
     pub(super) ignores_diverging: bool,
     pub(super) imports: ReferencedImports,
@@ -37,8 +39,27 @@ pub(super) struct ContextTracking<'m> {
     /// Functions of the runtime to call before and after a call of an import.
     pub(super) import_begins: u32,
     pub(super) import_ends: u32,
+    /// Functions of the runtime to call before and after the growth of a memory.
+    pub(super) growth_begins: u32,
+    pub(super) growth_ends: u32,
     /// Makes the call sites of different modules different.
     pub(super) salt: u64,
+}
+
+/// Where memory may grow while no entry point runs.
+pub(super) struct GrowthTracking {
+    /// Functions from which the growth of memory may be reached without an entry point.
+    pub(super) reach: Reach,
+    /// The same. Calls that do not return count.
+    pub(super) full_reach: Reach,
+    /// By function index: functions that may run while no entry point runs.
+    pub(super) outside: Vec<bool>,
+}
+
+impl GrowthTracking {
+    fn is_outside(&self, function: u32) -> bool {
+        self.outside.get(function as usize) == Some(&true)
+    }
 }
 
 /// A rewritten function body. Offsets count from its start and from the start of the original
@@ -62,15 +83,43 @@ enum ContextUpdate {
 }
 
 impl ContextTracking<'_> {
+    /// Whether a function may allocate, or grow memory without an entry point.
+    pub(super) fn may_change_heap(&self, function: u32) -> bool {
+        let growth = self.growth.as_ref();
+        self.reach.function(function)
+            || growth.is_some_and(|growth| growth.reach.function(function))
+    }
+
     /// Rewrites the body of a defined function.
     pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<RewrittenBody, Refusal> {
+        self.write_body(function, calls, &self.updates(function, calls))
+    }
+
+    /// Rewrites the original body of an entry point. It does not track the context, which the hook
+    /// has read already, but reports the growth of memory.
+    pub(super) fn rewrite_original(
+        &self,
+        function: u32,
+        calls: &Calls,
+    ) -> Result<RewrittenBody, Refusal> {
+        let growths = calls.sites.iter().filter(|site| grows(site));
+        let growths: Vec<_> = growths.map(|site| (site, None)).collect();
+        self.write_body(function, calls, &growths)
+    }
+
+    /// Writes a body with code at these sites.
+    fn write_body(
+        &self,
+        function: u32,
+        calls: &Calls,
+        updates: &[(&CallSite, Option<ContextUpdate>)],
+    ) -> Result<RewrittenBody, Refusal> {
         let defined = function.saturating_sub(self.module.first_defined());
         let body = self.module.bodies.get(defined as usize);
         let body = usize_range(
             body.ok_or_else(|| Refusal::internal("a function without a body"))?
                 .range(),
         );
-        let updates = self.updates(function, calls);
         let mut out = BodyWriter {
             module: self.module,
             bytes: Vec::with_capacity(body.len() * 5 / 4),
@@ -81,7 +130,7 @@ impl ContextTracking<'_> {
         let local = calls.locals;
         if updates
             .iter()
-            .any(|(_, update)| *update == ContextUpdate::FromLocal)
+            .any(|(_, update)| *update == Some(ContextUpdate::FromLocal))
         {
             out.add_local(calls)?;
             out.offsets.push_inserted(out.bytes.len(), calls.code);
@@ -92,29 +141,51 @@ impl ContextTracking<'_> {
                 .local_set(local);
             out.offsets.push_copy(out.bytes.len(), calls.code);
         }
-        for (site, update) in &updates {
-            self.write_call(&mut out, site, *update, local)?;
+        for (site, update) in updates {
+            if let Some(update) = update {
+                self.write_update(&mut out, site, *update, local)?;
+            }
+            if grows(site) {
+                self.write_growth(&mut out, site)?;
+            } else {
+                self.write_call(&mut out, site, *update == Some(ContextUpdate::Constant))?;
+            }
         }
         out.copy_to(body.end)?;
         Ok(RewrittenBody {
             bytes: out.bytes,
             offsets: out.offsets,
-            sites: updates.len(),
+            sites: updates
+                .iter()
+                .filter(|(_, update)| update.is_some())
+                .count(),
         })
     }
 
-    /// The sites that set the context, in order.
-    fn updates<'c>(&self, function: u32, calls: &'c Calls) -> Vec<(&'c CallSite, ContextUpdate)> {
-        let tracked = self.reach.function(function);
-        let is_constant =
-            |site: &CallSite| site.diverges && self.ignores_diverging && self.full_reach.site(site);
+    /// The sites that set the context or grow memory, in order.
+    fn updates<'c>(
+        &self,
+        function: u32,
+        calls: &'c Calls,
+    ) -> Vec<(&'c CallSite, Option<ContextUpdate>)> {
+        let allocates = self.reach.function(function);
+        let growth = self.growth.as_ref();
+        let growth = growth.filter(|growth| growth.is_outside(function));
+        let is_constant = |site: &CallSite| {
+            site.diverges
+                && self.ignores_diverging
+                && (self.full_reach.site(site)
+                    || growth.is_some_and(|growth| growth.full_reach.site(site)))
+        };
         let is_tracked = |site: &CallSite| {
-            tracked && !(site.diverges && self.ignores_diverging) && self.reach.site(site)
+            !(site.diverges && self.ignores_diverging)
+                && (allocates && self.reach.site(site)
+                    || growth.is_some_and(|growth| growth.reach.site(site)))
         };
         if !calls
             .sites
             .iter()
-            .any(|site| is_constant(site) || is_tracked(site))
+            .any(|site| is_constant(site) || is_tracked(site) || grows(site))
         {
             return Vec::new();
         }
@@ -139,12 +210,13 @@ impl ContextTracking<'_> {
         calls
             .sites
             .iter()
-            .filter_map(|site| Some((site, update(site)?)))
+            .map(|site| (site, update(site)))
+            .filter(|(site, update)| update.is_some() || grows(site))
             .collect()
     }
 
-    /// Copies the body up to and including a call, with the code that sets the context.
-    fn write_call(
+    /// Copies the body up to a site, and adds the code that sets the context.
+    fn write_update(
         &self,
         out: &mut BodyWriter<'_>,
         site: &CallSite,
@@ -167,12 +239,39 @@ impl ContextTracking<'_> {
             ContextUpdate::Constant => code.i64_const((DIVERGING | u64::from(id as u32)) as i64),
         };
         code.global_set(self.context_global);
-        let may_import = self.imports.may_be_called_at(self.module, site);
-        if may_import {
-            code.call(self.import_begins);
-        }
         out.offsets.push_copy(out.bytes.len(), site.start);
-        if !may_import || update == ContextUpdate::Constant {
+        Ok(())
+    }
+
+    /// Copies the body up to and including the growth of a memory, and reports it to the runtime.
+    fn write_growth(&self, out: &mut BodyWriter<'_>, site: &CallSite) -> Result<(), Refusal> {
+        out.copy_to(site.start)?;
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        InstructionSink::new(&mut out.bytes).call(self.growth_begins);
+        out.offsets.push_copy(out.bytes.len(), site.start);
+        out.copy_to(site.end)?;
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        InstructionSink::new(&mut out.bytes).call(self.growth_ends);
+        out.offsets.push_copy(out.bytes.len(), site.end);
+        Ok(())
+    }
+
+    /// Copies the body up to and including a call. If it may call an import, and returns, the
+    /// runtime learns when the import begins and ends.
+    fn write_call(
+        &self,
+        out: &mut BodyWriter<'_>,
+        site: &CallSite,
+        never_returns: bool,
+    ) -> Result<(), Refusal> {
+        if !self.imports.may_be_called_at(self.module, site) {
+            return out.copy_to(site.end);
+        }
+        out.copy_to(site.start)?;
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        InstructionSink::new(&mut out.bytes).call(self.import_begins);
+        out.offsets.push_copy(out.bytes.len(), site.start);
+        if never_returns {
             return out.copy_to(site.end);
         }
         // The runtime reports the context of lowered results after the import has returned. So the
@@ -193,6 +292,10 @@ impl ContextTracking<'_> {
         out.offsets.push_copy(out.bytes.len(), site.end);
         Ok(())
     }
+}
+
+fn grows(site: &CallSite) -> bool {
+    matches!(site.callee, Callee::Growth)
 }
 
 /// The opcode of the plain call for a tail call: `return_call` → `call`, and so on.

@@ -31,17 +31,21 @@ pub(super) enum ResolvedImport {
     SetGlobal(u32),
     /// A 32-bit load from the guest's memory, which is the first memory of the module.
     Load,
+    /// The sum of the sizes of the guest's memories, in pages.
+    Pages,
     /// A constant.
     Constant(i32),
 }
 
 /// The indices that the first items of the runtime get in the module.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RuntimeBase {
+#[derive(Clone, Debug)]
+pub(super) struct RuntimeBase<'m> {
     pub(super) types: u32,
     pub(super) functions: u32,
     pub(super) globals: u32,
     pub(super) memory: u32,
+    /// The guest's memories, whose indices are below `memory`.
+    pub(super) guest_memories: &'m [wasmparser::MemoryType],
     /// Declared maximum of the runtime's memory in wasm pages, by which the host recognises it.
     pub(super) maximum_pages: u64,
 }
@@ -90,7 +94,7 @@ impl LinkedRuntime {
 /// Links the runtime. A call of an import that `resolve` does not know becomes a trap: only hooks
 /// of entry points that the module does not have contain such calls.
 pub(super) fn link_runtime(
-    base: RuntimeBase,
+    base: RuntimeBase<'_>,
     resolve: impl Fn(&str) -> Option<ResolvedImport>,
 ) -> Result<LinkedRuntime, Refusal> {
     let mut linker = RuntimeLinker {
@@ -112,12 +116,12 @@ pub(super) fn link_runtime(
     Ok(linked)
 }
 
-struct RuntimeLinker {
-    base: RuntimeBase,
+struct RuntimeLinker<'m> {
+    base: RuntimeBase<'m>,
     imports: Vec<Option<ResolvedImport>>,
 }
 
-impl RuntimeLinker {
+impl RuntimeLinker<'_> {
     fn payload(
         &mut self,
         payload: Payload<'static>,
@@ -209,13 +213,39 @@ impl RuntimeLinker {
                 _ => None,
             };
             match import {
+                Some(Some(ResolvedImport::Pages)) => {
+                    for instruction in self.pages() {
+                        function.instruction(&instruction);
+                    }
+                    continue;
+                }
                 Some(import) => function.instruction(&replacement(*import)),
                 None => function.instruction(&self.instruction(operator).map_err(refusal)?),
             };
         }
         Ok(function.into_raw_body())
     }
+
+    /// The instructions that compute [`ResolvedImport::Pages`].
+    fn pages(&self) -> Vec<Instruction<'static>> {
+        let mut code = vec![Instruction::I32Const(0)];
+        for (index, memory) in (0..).zip(self.base.guest_memories) {
+            code.push(Instruction::MemorySize(index));
+            if memory.memory64 {
+                code.push(Instruction::I32WrapI64);
+            }
+            if let Some(log2) = memory.page_size_log2 {
+                let shift = PAGE_LOG2.saturating_sub(log2);
+                code.extend([Instruction::I32Const(shift as i32), Instruction::I32ShrU]);
+            }
+            code.push(Instruction::I32Add);
+        }
+        code
+    }
 }
+
+/// Bytes of a page, as exponent of two.
+const PAGE_LOG2: u32 = 16;
 
 fn replacement(import: Option<ResolvedImport>) -> Instruction<'static> {
     match import {
@@ -229,7 +259,7 @@ fn replacement(import: Option<ResolvedImport>) -> Instruction<'static> {
             ordering: None,
         }),
         Some(ResolvedImport::Constant(value)) => Instruction::I32Const(value),
-        None => Instruction::Unreachable,
+        Some(ResolvedImport::Pages) | None => Instruction::Unreachable,
     }
 }
 
@@ -237,7 +267,7 @@ fn refusal(error: reencode::Error<Infallible>) -> Refusal {
     Refusal::internal(&format!("the runtime cannot be linked: {error}"))
 }
 
-impl Reencode for RuntimeLinker {
+impl Reencode for RuntimeLinker<'_> {
     type Error = Infallible;
 
     fn type_index(&mut self, ty: u32) -> Result<u32, reencode::Error> {

@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 
-use wasm_encoder::InstructionSink;
-
 use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
-use super::calls::{Callee, Calls};
+use super::audit::Audit;
+use super::calls::Calls;
 use super::code_section::{AppendedIndices, CodeSectionBuilder};
-use super::context::{ContextTracking, mix};
+use super::context::{ContextTracking, GrowthTracking, mix};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
 use super::interface;
-use super::link_runtime::{LinkedRuntime, ResolvedImport, RuntimeBase, link_runtime};
+use super::link_runtime::{LinkedRuntime, RuntimeBase, link_runtime};
 use super::reach::{Diverging, Reach, ReferencedImports};
+use super::repair::repair;
 use super::report::ModuleReport;
-use super::scan::{CoreModule, usize_range};
-
-const END: u8 = 0x0B;
+use super::runtime_imports::RuntimeImports;
+use super::scan::CoreModule;
+use super::static_data::StaticData;
 
 /// Settings that are the same for all modules of a component.
 #[derive(Clone, Copy)]
@@ -43,10 +43,12 @@ pub(super) fn rewrite(
         let params = module
             .signature(function)
             .map_or(0, |ty| ty.params().len() as u32);
-        calls.push(Calls::read(body, params)?);
+        calls.push(Calls::read(module, body, params)?);
     }
     allocator.select(module, &calls);
+    repair(module, &calls, allocator);
     let allocator = &*allocator;
+    let audit = Audit::of(module, &calls, allocator);
 
     let functions = module.function_count();
     let indices = AppendedIndices {
@@ -63,21 +65,20 @@ pub(super) fn rewrite(
         functions: indices.runtime,
         globals: indices.context_global + 1,
         memory: indices.memory,
+        guest_memories: &module.memories,
         maximum_pages: settings.maximum_pages,
     };
-    let hooks_nest = may_nest(module, &calls, allocator);
-    let runtime = link_runtime(base, |import| {
-        resolve(
-            import,
-            module,
-            &calls,
-            allocator,
-            &indices,
-            hooks_nest,
-            settings.report_every_event,
-        )
-    })?;
-    let tracking = tracking(module, index, allocator, &calls, &indices, &runtime)?;
+    let imports = RuntimeImports {
+        module,
+        calls: &calls,
+        allocator,
+        audit: &audit,
+        static_data: StaticData::of(module),
+        indices: &indices,
+        report_every_event: settings.report_every_event,
+    };
+    let runtime = link_runtime(base, |import| imports.resolve(import))?;
+    let tracking = tracking(&imports, index, roles, &runtime)?;
     let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices)?;
 
     let mut report = ModuleReport::new(index, allocator);
@@ -96,7 +97,14 @@ pub(super) fn rewrite(
         report.call_sites += body.sites;
         code.push(&body.bytes, &body.offsets);
     }
-    code.append_runtime(module, allocator)?;
+    let mut originals = Vec::new();
+    for (_, function) in &allocator.entries {
+        let defined = function.saturating_sub(module.first_defined()) as usize;
+        let calls = calls.get(defined);
+        let calls = calls.ok_or_else(|| Refusal::internal("a hook without a body"))?;
+        originals.push(tracking.rewrite_original(*function, calls)?);
+    }
+    code.append_runtime(&originals);
 
     let wrapping = ExportWrapping {
         module,
@@ -107,7 +115,7 @@ pub(super) fn rewrite(
     let mut wrapped = HashMap::new();
     let mut wrappers = Vec::new();
     for &(name, function) in &module.exports {
-        let may_allocate = tracking.reach.function(function);
+        let may_allocate = tracking.may_change_heap(function);
         if let Some(wrapper) = wrapping.wrap(name, function, may_allocate, synthetic_names)? {
             let index = indices.stub + code.appended_types.len() as u32;
             wrapped.insert(name, index);
@@ -118,7 +126,10 @@ pub(super) fn rewrite(
     for body in wrappers {
         code.push_profiler(&body);
     }
-    assemble(module, code, &indices, &wrapped, report)
+    let mut rewritten = assemble(module, code, &indices, &wrapped, report)?;
+    rewritten.gaps.extend(allocator.caveat.map(str::to_owned));
+    rewritten.gaps.extend(audit.findings);
+    Ok(rewritten)
 }
 
 /// Refuses modules that cannot be instrumented.
@@ -139,77 +150,20 @@ fn check(module: &CoreModule<'_>) -> Result<(), Refusal> {
     Err(Refusal(reason.to_owned()))
 }
 
-/// Whether the original body of an entry point may call another entry point.
-fn may_nest(module: &CoreModule<'_>, calls: &[Calls], allocator: &Allocator) -> bool {
-    let hooks: Vec<u32> = allocator
-        .entries
-        .iter()
-        .map(|(_, function)| *function)
-        .collect();
-    let reach = Reach::compute(module, calls, &hooks, &hooks, false, Diverging::Ignored);
-    let of = |function: &u32| calls.get(function.saturating_sub(module.first_defined()) as usize);
-    let sites = hooks.iter().filter_map(of).flat_map(|calls| &calls.sites);
-    sites
-        .filter(|site| !site.diverges)
-        .any(|site| reach.site(site))
-}
-
-/// What an import of the runtime becomes in this module.
-fn resolve(
-    import: &str,
-    module: &CoreModule<'_>,
-    calls: &[Calls],
-    allocator: &Allocator,
-    indices: &AppendedIndices,
-    hooks_nest: bool,
-    report_every_event: bool,
-) -> Option<ResolvedImport> {
-    Some(match import {
-        "context" => ResolvedImport::GetGlobal(indices.context_global),
-        "set_context" => ResolvedImport::SetGlobal(indices.context_global),
-        "load" => ResolvedImport::Load,
-        "hooks_nest" => ResolvedImport::Constant(i32::from(hooks_nest)),
-        "report_every_event" => ResolvedImport::Constant(i32::from(report_every_event)),
-        "report_context" => ResolvedImport::Function(indices.stub),
-        _ => {
-            let name = import.strip_prefix("original_")?;
-            let mut bodies = (indices.original_bodies..).zip(&allocator.entries);
-            let (body, (_, function)) = bodies.find(|(_, (entry, _))| entry.name() == name)?;
-            ResolvedImport::Function(forwards_to(module, calls, *function).unwrap_or(body))
-        }
-    })
-}
-
-/// The function that an entry point forwards to: its body only calls that function with its own
-/// arguments. The hook can call that function directly.
-fn forwards_to(module: &CoreModule<'_>, calls: &[Calls], function: u32) -> Option<u32> {
-    let defined = function.checked_sub(module.first_defined())? as usize;
-    let [site] = calls.get(defined)?.sites.as_slice() else {
-        return None;
-    };
-    let Callee::Function(callee) = site.callee else {
-        return None;
-    };
-    let params = module.signature(function)?.params().len() as u32;
-    let mut expected = Vec::new();
-    let mut code = InstructionSink::new(&mut expected);
-    for param in 0..params {
-        code.local_get(param);
-    }
-    let body = usize_range(module.bodies.get(defined)?.range());
-    let before = module.bytes.get(calls.get(defined)?.code..site.start)?;
-    let after = module.bytes.get(site.end..body.end)?;
-    (before == expected && after == [END] && module.is_defined(callee)).then_some(callee)
-}
-
 fn tracking<'m>(
-    module: &'m CoreModule<'m>,
+    imports: &RuntimeImports<'m>,
     index: u32,
-    allocator: &Allocator,
-    calls: &[Calls],
-    indices: &AppendedIndices,
+    roles: &ExportRoles,
     runtime: &LinkedRuntime,
 ) -> Result<ContextTracking<'m>, Refusal> {
+    let RuntimeImports {
+        module,
+        calls,
+        allocator,
+        audit,
+        indices,
+        ..
+    } = *imports;
     let hooks: Vec<u32> = allocator
         .entries
         .iter()
@@ -217,8 +171,31 @@ fn tracking<'m>(
         .collect();
     let allocating = allocator.entries.iter().filter(|(entry, _)| !entry.frees());
     let seeds: Vec<u32> = allocating.map(|(_, function)| *function).collect();
-    let reach = |diverging| Reach::compute(module, calls, &seeds, &hooks, true, diverging);
+    // The host lowers the results of imports through the allocator.
+    let lowers = !hooks.is_empty();
+    let reach = |diverging| Reach::compute(module, calls, &seeds, &hooks, lowers, diverging);
     let ignores_diverging = !module.has_exceptions;
+    let growth = || {
+        let diverging = if ignores_diverging {
+            Diverging::Ignored
+        } else {
+            Diverging::Counts
+        };
+        let reach = |imports, diverging| Reach::growth(module, calls, &hooks, imports, diverging);
+        let direct = reach(false, diverging);
+        let mut reallocs = module.exports.iter();
+        let lowering_grows = reallocs
+            .any(|(name, function)| roles.reallocs.contains(*name) && direct.function(*function));
+        GrowthTracking {
+            reach: if lowering_grows {
+                reach(true, diverging)
+            } else {
+                direct
+            },
+            full_reach: reach(lowering_grows, Diverging::Counts),
+            outside: audit.outside.clone(),
+        }
+    };
     Ok(ContextTracking {
         module,
         reach: reach(if ignores_diverging {
@@ -227,11 +204,14 @@ fn tracking<'m>(
             Diverging::Counts
         }),
         full_reach: reach(Diverging::Counts),
+        growth: audit.may_grow_outside.then(growth),
         ignores_diverging,
         imports: ReferencedImports::of(module, calls),
         context_global: indices.context_global,
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
+        growth_begins: runtime.export("growth_begins")?,
+        growth_ends: runtime.export("growth_ends")?,
         salt: mix(u64::from(index) + 1),
     })
 }

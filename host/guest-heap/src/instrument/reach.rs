@@ -1,4 +1,4 @@
-//! Finds the functions that may allocate, directly or through calls.
+//! Finds the functions that may allocate or grow memory, directly or through calls.
 //!
 //! Only these functions are instrumented. The analysis is conservative: if it cannot decide, it
 //! instruments the function. A call through a table counts as a call of every referenced function
@@ -26,6 +26,16 @@ pub(super) struct Reach {
     types: Vec<bool>,
     /// Whether any reaching function is referenced.
     any_reference: bool,
+    /// Whether the growth of a memory is what functions reach.
+    growth: bool,
+}
+
+/// What functions may reach.
+#[derive(Clone, Copy)]
+struct Goal<'a> {
+    functions: &'a [u32],
+    imports: bool,
+    growth: bool,
 }
 
 impl Reach {
@@ -37,6 +47,38 @@ impl Reach {
         seeds: &[u32],
         barriers: &[u32],
         imports: bool,
+        diverging: Diverging,
+    ) -> Self {
+        let goal = Goal {
+            functions: seeds,
+            imports,
+            growth: false,
+        };
+        Self::search(module, calls, goal, barriers, diverging)
+    }
+
+    /// Finds the functions that may reach the growth of a memory, or any import if `imports` is
+    /// true. The calls inside a function of `barriers` do not count.
+    pub(super) fn growth(
+        module: &CoreModule<'_>,
+        calls: &[Calls],
+        barriers: &[u32],
+        imports: bool,
+        diverging: Diverging,
+    ) -> Self {
+        let goal = Goal {
+            functions: &[],
+            imports,
+            growth: true,
+        };
+        Self::search(module, calls, goal, barriers, diverging)
+    }
+
+    fn search(
+        module: &CoreModule<'_>,
+        calls: &[Calls],
+        goal: Goal<'_>,
+        barriers: &[u32],
         diverging: Diverging,
     ) -> Self {
         let classes = TypeClasses::of(module);
@@ -52,9 +94,10 @@ impl Reach {
         }
 
         // The reversed call graph. Its nodes are the functions, then the type classes, then one
-        // node for "any reference".
-        let mut callers: Vec<Vec<u32>> = vec![Vec::new(); count + classes.count + 1];
+        // node for "any reference" and one for the growth of memory.
+        let mut callers: Vec<Vec<u32>> = vec![Vec::new(); count + classes.count + 2];
         let any = count + classes.count;
+        let growth = any + 1;
         for (caller, calls) in (first..).zip(calls) {
             if barrier.get(caller as usize) == Some(&true) {
                 continue;
@@ -67,6 +110,7 @@ impl Reach {
                     Callee::Function(callee) => callee as usize,
                     Callee::Type(ty) => classes.of_type(ty).map_or(any, |class| count + class),
                     Callee::Reference => any,
+                    Callee::Growth => growth,
                 };
                 if let Some(callers) = callers.get_mut(node)
                     && callers.last() != Some(&caller)
@@ -77,10 +121,11 @@ impl Reach {
         }
 
         let mut reached = vec![false; callers.len()];
-        let imports = if imports { first } else { 0 };
+        let imports = if goal.imports { first } else { 0 };
         let mut work: Vec<usize> = (0..imports)
-            .chain(seeds.iter().copied())
+            .chain(goal.functions.iter().copied())
             .map(|f| f as usize)
+            .chain(goal.growth.then_some(growth))
             .collect();
         while let Some(node) = work.pop() {
             match reached.get_mut(node) {
@@ -109,6 +154,7 @@ impl Reach {
         Self {
             types: types.collect(),
             any_reference: reached.get(any) == Some(&true),
+            growth: goal.growth,
             functions: reached.into_iter().take(count).collect(),
         }
     }
@@ -122,8 +168,65 @@ impl Reach {
             Callee::Function(function) => self.function(function),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
             Callee::Reference => self.any_reference,
+            Callee::Growth => self.growth,
         }
     }
+}
+
+/// For each function, whether it may be reached from one of `roots`. The search does not enter the
+/// functions of `barriers`, and does not follow the sites that `ignored` selects.
+pub(super) fn reached_from(
+    module: &CoreModule<'_>,
+    calls: &[Calls],
+    roots: &[u32],
+    barriers: &HashSet<u32>,
+    ignored: impl Fn(&CallSite) -> bool,
+) -> Vec<bool> {
+    let classes = TypeClasses::of(module);
+    let count = module.function_count() as usize;
+    let mut all_referenced = Vec::new();
+    let mut referenced_by_class: Vec<Vec<u32>> = vec![Vec::new(); classes.count];
+    for (function, _) in (0..)
+        .zip(referenced(module, calls, count))
+        .filter(|(_, referenced)| *referenced)
+    {
+        all_referenced.push(function);
+        let class = module
+            .type_of(function)
+            .and_then(|ty| classes.of_type(ty))
+            .and_then(|class| referenced_by_class.get_mut(class));
+        class.into_iter().for_each(|class| class.push(function));
+    }
+    let mut reached = vec![false; count];
+    // Whether the functions of a class, or all referenced functions, are in the work list already.
+    let mut followed = vec![false; classes.count + 1];
+    let mut work = roots.to_vec();
+    while let Some(function) = work.pop() {
+        match reached.get_mut(function as usize) {
+            Some(reached) if !*reached && !barriers.contains(&function) => *reached = true,
+            _ => continue,
+        }
+        let defined = function.checked_sub(module.first_defined());
+        let calls = defined.and_then(|defined| calls.get(defined as usize));
+        let sites = calls.into_iter().flat_map(|calls| &calls.sites);
+        for site in sites.filter(|site| !ignored(site)) {
+            let class = match site.callee {
+                Callee::Function(callee) => {
+                    work.push(callee);
+                    continue;
+                }
+                Callee::Growth => continue,
+                Callee::Type(ty) => classes.of_type(ty),
+                Callee::Reference => None,
+            };
+            let followed = followed.get_mut(class.unwrap_or(classes.count));
+            if followed.is_some_and(|followed| !std::mem::replace(followed, true)) {
+                let callees = class.and_then(|class| referenced_by_class.get(class));
+                work.extend(callees.unwrap_or(&all_referenced));
+            }
+        }
+    }
+    reached
 }
 
 /// The imported functions that may be called by reference.
@@ -158,6 +261,7 @@ impl ReferencedImports {
             Callee::Function(function) => function < module.first_defined(),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
             Callee::Reference => self.any,
+            Callee::Growth => false,
         }
     }
 }

@@ -10,9 +10,11 @@
 mod accounting;
 mod allocators;
 mod async_stores;
+mod audit;
 mod c;
 mod contexts;
 mod control_flow;
+mod coverage;
 mod fixtures;
 mod guest;
 mod hostile;

@@ -1,0 +1,68 @@
+//! Resolves the imports of the profiler's runtime for one module.
+
+use super::allocator::Allocator;
+use super::audit::Audit;
+use super::calls::Calls;
+use super::code_section::AppendedIndices;
+use super::link_runtime::ResolvedImport;
+use super::reach::{Diverging, Reach};
+use super::repair::forwards_to;
+use super::scan::CoreModule;
+use super::static_data::StaticData;
+
+/// What the imports of the runtime stand for in one module.
+pub(super) struct RuntimeImports<'m> {
+    pub(super) module: &'m CoreModule<'m>,
+    pub(super) calls: &'m [Calls],
+    pub(super) allocator: &'m Allocator,
+    pub(super) audit: &'m Audit,
+    pub(super) static_data: StaticData,
+    pub(super) indices: &'m AppendedIndices,
+    pub(super) report_every_event: bool,
+}
+
+impl RuntimeImports<'_> {
+    /// What an import becomes; `None` for the body of an entry point that the module does not have.
+    pub(super) fn resolve(&self, import: &str) -> Option<ResolvedImport> {
+        let flag = |flag| ResolvedImport::Constant(i32::from(flag));
+        let number = |number: u32| ResolvedImport::Constant(number as i32);
+        Some(match import {
+            "context" => ResolvedImport::GetGlobal(self.indices.context_global),
+            "set_context" => ResolvedImport::SetGlobal(self.indices.context_global),
+            "load" => ResolvedImport::Load,
+            "hooks_nest" => flag(self.hooks_nest()),
+            "guards" => flag(self.audit.may_grow_outside),
+            "frees_grow" => flag(self.audit.frees_grow),
+            "guest_pages" => ResolvedImport::Pages,
+            "owns_memory" => flag(!self.module.imports_memory),
+            "initial_pages" => number(self.static_data.initial_pages),
+            "static_bytes" => number(self.static_data.bytes),
+            "segments_end" => number(self.static_data.segments_end),
+            "report_every_event" => flag(self.report_every_event),
+            "report_context" => ResolvedImport::Function(self.indices.stub),
+            _ => ResolvedImport::Function(self.original(import.strip_prefix("original_")?)?),
+        })
+    }
+
+    /// The function with the original body of an entry point. If the entry point only forwards to
+    /// another function, the hook can call that function directly.
+    fn original(&self, name: &str) -> Option<u32> {
+        let mut bodies = (self.indices.original_bodies..).zip(&self.allocator.entries);
+        let (body, (_, function)) = bodies.find(|(_, (entry, _))| entry.name() == name)?;
+        Some(forwards_to(self.module, self.calls, *function).unwrap_or(body))
+    }
+
+    /// Whether the original body of an entry point may call another entry point.
+    fn hooks_nest(&self) -> bool {
+        let Self { module, calls, .. } = *self;
+        let entries = &self.allocator.entries;
+        let hooks: Vec<u32> = entries.iter().map(|(_, function)| *function).collect();
+        let reach = Reach::compute(module, calls, &hooks, &hooks, false, Diverging::Ignored);
+        let of =
+            |function: &u32| calls.get(function.saturating_sub(module.first_defined()) as usize);
+        let sites = hooks.iter().filter_map(of).flat_map(|calls| &calls.sites);
+        sites
+            .filter(|site| !site.diverges)
+            .any(|site| reach.site(site))
+    }
+}
