@@ -130,8 +130,10 @@ pub(crate) fn refused(error: &PluginError) -> Vec<CheckRow> {
 
 /// The rows of a component that was driven through its runs.
 pub(crate) fn judge(evidence: &Evidence) -> Vec<CheckRow> {
-    let no_heap = match evidence.component.meta.attribution() {
+    let meta = &evidence.component.meta;
+    let no_heap = match meta.attribution() {
         Attribution::Off { why } => Some(why.as_str()),
+        Attribution::Partial { why } if !meta.counts_blocks() => Some(why.as_str()),
         Attribution::Exact | Attribution::Partial { .. } => None,
     };
     let row = |rule: &Rule| {
