@@ -40,8 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .args(["-C", "panic=abort", "-C", "strip=symbols"])
         .args(["-C", "target-feature=+bulk-memory,+simd128"])
-        // A small stack is enough: nothing recurses or keeps arrays on the stack.
-        .args(["-C", "link-arg=-zstack-size=4096"])
+        // Room for 32 copies of the runtime that share a memory: see `STACK_SLICE`. Nothing recurses
+        // or keeps arrays on the stack.
+        .args(["-C", "link-arg=-zstack-size=32768"])
         .arg("-o")
         .arg(&runtime)
         .arg("runtime/src/lib.rs")

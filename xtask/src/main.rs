@@ -1,6 +1,6 @@
 //! The commands of this repository: `cargo xtask run`, `test`, `test-console`, `test-api`, `lint`,
-//! `plugins`, `new-plugin`, `check-plugin`, `languages`; and, in separate crates, `bench`,
-//! `soak` and `stack`.
+//! `plugins`, `new-plugin`, `check-plugin`, `languages`; and, in separate crates, `test-hostile`,
+//! `bench`, `soak` and `stack`.
 //!
 //! They are written in Rust rather than as scripts, so that they behave the same on every machine
 //! with the toolchain, and can say what a step of several minutes is doing.
@@ -37,6 +37,9 @@ enum Task {
     Test(test::Args),
     /// Try the API with requests that schemathesis generates from its description. Needs Python.
     TestApi(test_api::Args),
+    /// Upload components that are made to hurt the host, and measure what others notice of it.
+    #[command(disable_help_flag = true)]
+    TestHostile(delegate::Args),
     /// Drive the console with a real browser; or remake its pictures.
     TestConsole(test_console::Args),
     /// Build the plugins as WebAssembly components.
@@ -67,6 +70,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Run(args) => run::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::TestApi(args) => test_api::run(&workspace, &args),
+        Task::TestHostile(args) => delegate::exec(&workspace, "xtask-hostile", None, &args),
         Task::TestConsole(args) => test_console::run(&workspace, &args),
         Task::Plugins(args) => plugins::run(&workspace, &args),
         Task::NewPlugin(args) => new_plugin::run(&workspace, &args),

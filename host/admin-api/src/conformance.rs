@@ -89,7 +89,7 @@ impl From<CheckReport> for ReportBody {
 #[utoipa::path(post, path = "/admin/plugins/check", tag = "plugins", params(CheckQuery),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A component of the world leak-plugin"),
     responses((status = 200, body = ReportBody), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
-        (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+        (status = 422, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn check(
     State(state): State<Arc<ApiState>>,
     uri: Uri,
@@ -117,7 +117,7 @@ pub(crate) async fn check(
         requests,
         deadline: state.options.plugin_deadline,
     };
-    let report = conformance::check(state.registry.loader(), component, options).await?;
+    let report = conformance::check(state.registry.loader(), component, options).await;
     allocator::release_free_pages();
-    Ok(Json(report.into()))
+    Ok(Json(report?.into()))
 }

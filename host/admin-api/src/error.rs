@@ -10,7 +10,7 @@ mod tests;
 use std::any::Any;
 
 use axum::Json;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,6 +21,10 @@ use plugin_host::error::PluginError;
 /// The longest part of a client's text that an error repeats, in characters.
 const MAX_QUOTED_CHARS: usize = 60;
 
+/// When a client may try again whose component found no place in the queue of the compiler. Most
+/// components take less than a second.
+const COMPILER_RETRY_SECONDS: u32 = 5;
+
 /// The answer to a call that failed.
 #[derive(Debug)]
 pub struct ApiError {
@@ -28,6 +32,8 @@ pub struct ApiError {
     code: ErrorCode,
     message: String,
     hint: String,
+    /// The `Retry-After` header, in seconds.
+    retry_after: Option<u32>,
 }
 
 /// The body of every error.
@@ -55,6 +61,7 @@ impl ApiError {
             code,
             message: message.into(),
             hint: hint.into(),
+            retry_after: None,
         }
     }
 
@@ -124,7 +131,12 @@ impl IntoResponse for ApiError {
             message: self.message,
             hint: self.hint,
         };
-        (self.status, Json(ErrorBody { error })).into_response()
+        let mut response = (self.status, Json(ErrorBody { error })).into_response();
+        if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -140,6 +152,22 @@ impl From<PluginError> for ApiError {
                 "build it against wit/leak-plugin.wit for wasm32-wasip2; nothing was changed"
                     .into(),
             ),
+            PluginError::TooCostly(_) => (
+                ErrorCode::PluginTooCostly,
+                "the limits are in docs/operations.md, and --compile-timeout and --compile-memory \
+                 of the host raise two of them; nothing was changed"
+                    .into(),
+            ),
+            PluginError::CompilerBusy => {
+                return ApiError {
+                    retry_after: Some(COMPILER_RETRY_SECONDS),
+                    ..ApiError::new(
+                        ErrorCode::CompilerBusy,
+                        message,
+                        "try again in some seconds; nothing was changed",
+                    )
+                };
+            }
             PluginError::Internal(cause) => return ApiError::internal(&cause),
             PluginError::Unreadable { .. } => (
                 ErrorCode::PluginUnreadable,

@@ -2,7 +2,7 @@
 //!
 //! | path | module |
 //! |---|---|
-//! | `GET /health` | `health` |
+//! | `GET /health`, `GET /health/ready` | `health` |
 //! | `GET /api/data` | `data` |
 //! | `GET /metrics` | `metrics` |
 //! | `GET /openapi.json`, `GET /docs` | `docs` |

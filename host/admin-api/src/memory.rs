@@ -146,13 +146,7 @@ pub(crate) async fn memory(State(state): State<Arc<ApiState>>) -> Result<Json<Me
 }
 
 pub(crate) async fn read(state: &ApiState) -> Result<Memory, ApiError> {
-    let process = state
-        .monitor
-        .process()
-        .map_err(|e| ApiError::internal(&e))?;
-    let ledger = state
-        .monitor
-        .ledger(&process, &state.registry, &state.heaps);
+    let (process, ledger) = state.process_and_ledger()?;
     let plugins = state.registry.plugins();
     Ok(Memory {
         process: process_body(state, &process),

@@ -75,13 +75,7 @@ impl Overview {
     ///
     /// 500 if the process's memory cannot be read from `/proc`.
     pub fn read(state: &ApiState) -> Result<Self, ApiError> {
-        let process = state
-            .monitor
-            .process()
-            .map_err(|e| ApiError::internal(&e))?;
-        let ledger = state
-            .monitor
-            .ledger(&process, &state.registry, &state.heaps);
+        let (process, ledger) = state.process_and_ledger()?;
         let plugins = state.registry.plugins();
         let mut events: Vec<(&str, Event)> = plugins
             .iter()

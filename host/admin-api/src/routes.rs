@@ -53,6 +53,7 @@ pub fn admin_app(state: &Arc<ApiState>, page: Router) -> Router {
 fn service(state: &Arc<ApiState>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(health::health))
+        .routes(routes!(health::ready))
         .routes(routes!(data::data))
         .routes(routes!(metrics::metrics))
         .with_state(state.clone())

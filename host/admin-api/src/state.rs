@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -10,11 +10,13 @@ use tokio::sync::Semaphore;
 use crate::error::ApiError;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
+use lab::ledger::Ledger;
 use lab::metrics::Metrics;
 use lab::monitor::Monitor;
 use lab::post_mortem::PostMortem;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::Registry;
+use process_memory::process::ProcessReading;
 use telemetry::traces::Tracer;
 
 /// The command-line options that the API needs.
@@ -51,6 +53,7 @@ pub struct ApiState {
     pub(crate) check_permit: Semaphore,
     pub(crate) options: ApiOptions,
     requests: AtomicU64,
+    ready: AtomicBool,
 }
 
 impl ApiState {
@@ -78,12 +81,32 @@ impl ApiState {
                 ..options
             },
             requests: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
         }
+    }
+
+    /// Records that the plugins are loaded: `/health/ready` answers 200 from now on.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
     }
 
     /// The longest pause between two parts of a request.
     pub fn client_timeout(&self) -> Duration {
         self.options.client_timeout
+    }
+
+    /// A reading of the process's memory, and the ledger of what takes it.
+    pub(crate) fn process_and_ledger(&self) -> Result<(ProcessReading, Ledger), ApiError> {
+        let process = self
+            .monitor
+            .process()
+            .map_err(|error| ApiError::internal(&error))?;
+        let ledger = self.monitor.ledger(&process, &self.registry, &self.heaps);
+        Ok((process, ledger))
     }
 
     /// Requests to `/api/data` since the start.

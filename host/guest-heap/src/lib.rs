@@ -62,6 +62,15 @@ pub mod symbols;
 /// Name of the interface that instrumented components import in addition to their own imports.
 pub const HOST_INTERFACE: &str = instrument::interface::HOST;
 
+/// Whether an import is an interface of the profiler, of any version.
+///
+/// Only instrumented components may import one. A component that imports one by itself could fill
+/// the host's memory or report a false heap: [`instrument()`] leaves it unchanged with
+/// [`Attribution::Off`], and a host should refuse it.
+pub fn is_profiler_interface(import: &str) -> bool {
+    import.starts_with(instrument::interface::PACKAGE)
+}
+
 pub use coverage::Coverage;
 pub use instrument::{
     Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,

@@ -44,8 +44,9 @@ pub struct Recorder {
 /// An instrumented core instance.
 struct RecordedInstance {
     tables: WasmList<u64>,
-    /// Byte range of its core module in the original component.
-    module: Range<u32>,
+    /// Byte ranges in the original component of its core module, and of the modules that share its
+    /// heap tables.
+    modules: Vec<Range<u32>>,
     /// By the index of a context, for the contexts that the runtime has reported.
     stacks: Vec<Arc<[u32]>>,
 }
@@ -221,11 +222,17 @@ impl Recorder {
     }
 
     fn register_instance(&mut self, tables: WasmList<u64>, module: u32) -> u32 {
-        let span = self.meta.modules().iter().find(|span| span.index == module);
+        let spans = self.meta.modules().iter();
+        let spans = spans.filter(|span| span.tables == module);
         let number = self.instances.len() as u32;
+        if self.meta.modules().is_empty() {
+            // The component is not instrumented with this side data. It imports the interface by
+            // itself, so nothing of what it says is kept.
+            return number;
+        }
         self.instances.push(RecordedInstance {
             tables,
-            module: span.map_or(0..0, |span| span.original.clone()),
+            modules: spans.map(|span| span.original.clone()).collect(),
             stacks: Vec::new(),
         });
         number
@@ -236,13 +243,17 @@ impl Recorder {
             return;
         };
         let offsets = self.meta.offsets();
-        let frames = backtrace.frames().iter().filter_map(|frame| {
-            let offset = u32::try_from(frame.module_offset()?).ok()?;
-            offsets
-                .original(offset)
-                .filter(|original| instance.module.contains(original))
-        });
-        let stack: Arc<[u32]> = frames.collect();
+        let at = |frame: &wasmtime::FrameInfo| u32::try_from(frame.module_offset()?).ok();
+        // The frames behind the base of the stack belong to other components and to the host's own
+        // adapters, whose offsets count from elsewhere.
+        let stack: Arc<[u32]> = backtrace
+            .frames()
+            .iter()
+            .filter_map(at)
+            .take_while(|offset| !offsets.begins_stack(*offset))
+            .filter_map(|offset| offsets.original(offset))
+            .filter(|original| instance.modules.iter().any(|it| it.contains(original)))
+            .collect();
         let index = (index as usize).min((1 << INDEX_BITS) - 1);
         if let Some(known) = instance.stacks.get(index) {
             self.checked.events += 1;

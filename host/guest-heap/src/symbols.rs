@@ -13,12 +13,16 @@ mod classify;
 mod compressed_section;
 mod dwarf;
 mod dwarf_limits;
+mod entry_points;
 mod error;
 mod frame;
 mod function_name;
+mod layout;
 mod module;
 mod options;
+mod packages;
 mod source_path;
+mod units;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -99,7 +103,7 @@ impl Symbols {
         let of_module = |(index, module): (usize, &ModuleSymbols)| {
             let dwarf = Self::dwarf(&mut parsed, index, module);
             match (
-                dwarf.is_some_and(|dwarf| dwarf.roots.has_workspace()),
+                dwarf.is_some_and(|dwarf| dwarf.packages.has_own()),
                 module.has_names(),
             ) {
                 (true, _) => Detail::Lines,
@@ -215,7 +219,7 @@ impl Symbols {
         };
         let chain = dwarf.frames(u64::from(offset - module.code.start));
         if chain.is_empty() {
-            return vec![self.frame_without_line(symbol, offset, dwarf.roots.has_workspace())];
+            return vec![self.frame_without_line(symbol, offset, dwarf.packages.has_own())];
         }
         // The symbol names the outermost frame; the others are inlined in it.
         let outermost = chain.len() - 1;
@@ -285,7 +289,7 @@ impl Symbols {
             FrameKind::Bindings
         } else {
             self.classifier
-                .kind(&function, source.as_ref(), dwarf.roots.has_workspace())
+                .kind(&function, source.as_ref(), dwarf.packages.has_own())
         };
         NewFrame {
             function,

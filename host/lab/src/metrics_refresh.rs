@@ -131,6 +131,7 @@ fn fastest_growing_sites(plugins: &[Arc<Plugin>], heaps: &Heaps) -> Vec<Site> {
 mod tests {
     use plugin_host::engine;
     use plugin_host::load::cache::Cache;
+    use plugin_host::load::compiler::Compiler;
     use plugin_host::load::loader::Loader;
     use plugin_host::settings::{Defaults, HeapProfile};
     use process_memory::limit::MemoryBudget;
@@ -144,7 +145,7 @@ mod tests {
         let metrics = Metrics::new("leaky-service", "1.2.3", "abcdef0").unwrap();
         let engine = engine::start().unwrap();
         let cache = Cache::open(None, &engine);
-        let loader = Loader::new(engine, cache, 1 << 20).unwrap();
+        let loader = Loader::new(engine, cache, Compiler::in_process(), 1 << 20).unwrap();
         let defaults = Defaults {
             deadline: std::time::Duration::from_millis(250),
             memory_limit: None,

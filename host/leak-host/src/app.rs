@@ -1,9 +1,11 @@
 //! The running host: starts its parts, serves until a signal, and shuts down.
 //!
 //! [`App::build`] starts every part that can fail, in the file `build.rs`. [`App::serve`] starts
-//! the background tasks and the servers, and stops them in the reverse order.
+//! the background tasks and the servers, and stops them in the reverse order. The plugins are loaded
+//! while the host serves, in `startup.rs`.
 
 mod build;
+mod startup;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +47,12 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
+        // First of all: without a handler, process 1 of a container ignores SIGTERM.
+        let signals = Signals::listen()?;
         let app = App::build(config).await?;
-        app.serve().await
+        app.serve(signals).await
     });
-    // The compilation of a component cannot be interrupted; the host exits without waiting for it.
+    // A guest within one long instruction cannot be interrupted: the host exits without waiting.
     runtime.shutdown_timeout(SHUTDOWN_STEP_TIMEOUT);
     result
 }
@@ -55,6 +60,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 /// Every part of the host, started and not serving yet.
 struct App {
     state: Arc<ApiState>,
+    /// The leaks that are enabled once they are loaded.
+    enable: Vec<String>,
     telemetry: Telemetry,
     listeners: Listeners,
     /// Plugins, event streams and background tasks.
@@ -78,12 +85,13 @@ struct Signals {
 }
 
 impl App {
-    async fn serve(self) -> anyhow::Result<()> {
-        let mut signals = Signals::listen()?;
+    async fn serve(self, mut signals: Signals) -> anyhow::Result<()> {
         let post_mortem_writer = self.start_background_tasks();
+        let mut startup = self.start_loading();
         self.listeners.announce()?;
         let App {
             state,
+            enable: _,
             telemetry,
             listeners,
             tasks,
@@ -93,9 +101,11 @@ impl App {
         let console = console::routes(state.clone(), tasks.clone(), stopping.clone());
         let mut servers = listeners.serve(&state, console, &stopping);
 
+        let mut result = Ok(());
         tokio::select! {
             name = signals.recv() => tracing::info!("{name}: draining"),
             Some(ended) = servers.join_next() => ended?,
+            Ok(error) = &mut startup => result = Err(error),
         }
 
         stopping.cancel();
@@ -108,7 +118,28 @@ impl App {
         let _timed_out = timeout(SHUTDOWN_STEP_TIMEOUT, tasks.wait()).await;
         state.post_mortem.record_clean_exit();
         telemetry.flush().await;
-        Ok(())
+        result
+    }
+
+    /// Loads the plugins in a task, until the host stops. The receiver gets the error if that fails.
+    fn start_loading(&self) -> oneshot::Receiver<anyhow::Error> {
+        let (failed, receiver) = oneshot::channel();
+        let (state, stopping) = (self.state.clone(), self.stopping.clone());
+        let enable = self.enable.clone();
+        self.tasks.spawn(async move {
+            let loaded = tokio::select! {
+                loaded = startup::load_plugins(&state, &enable) => loaded,
+                () = stopping.cancelled() => Ok(()),
+            };
+            if let Err(error) = loaded {
+                // Nobody receives it when the host stops already.
+                let _ = failed.send(error);
+            }
+            if let Err(error) = process_memory::code_pages::release() {
+                tracing::debug!(%error, "the code that only the start needs stays resident");
+            }
+        });
+        receiver
     }
 
     /// Starts the tasks that run next to the servers: the sampler, the watch of the plugins folder

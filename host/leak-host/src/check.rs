@@ -53,7 +53,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<CheckReport> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let loader = plugin_loader::start(None, args.max_plugin_size)?;
+        let loader = plugin_loader::start(None, args.max_plugin_size, args.compile.limits())?;
         Ok(conformance::check(&loader, component.into(), terms).await?)
     })
 }

@@ -10,6 +10,8 @@ use admin_api::ApiOptions;
 use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
+use plugin_host::load::compiler::CompileLimits;
+use plugin_host::load::compiler::worker::WorkerOptions;
 use plugin_host::settings::{Defaults, HeapProfile};
 use process_memory::byte_size::ByteSize;
 use telemetry::logs::LogOptions;
@@ -36,7 +38,7 @@ pub(crate) enum Action {
     Check(CheckArgs),
     /// Ask a running host for its health, for containers without a shell
     ///
-    /// Exits with 0 if the host is healthy, else with 1.
+    /// Exits with 0 if the host serves and has loaded its plugins, else with 1.
     Health {
         /// Address that the host listens on
         #[arg(
@@ -46,7 +48,57 @@ pub(crate) enum Action {
             default_value = "127.0.0.1:8080"
         )]
         listen: SocketAddr,
+
+        /// Count a host that still loads its plugins as healthy
+        #[arg(long)]
+        alive: bool,
     },
+    /// Compile the component on stdin for the host that starts this command
+    #[command(hide = true)]
+    Compile(CompileArgs),
+}
+
+/// What the host tells the process that compiles for it.
+#[derive(Debug, Args)]
+pub(crate) struct CompileArgs {
+    #[arg(long, value_parser = values::heap_profile())]
+    heap_profile: HeapProfile,
+    #[arg(long)]
+    parent: i32,
+    /// Bytes
+    #[arg(long)]
+    memory: u64,
+}
+
+impl CompileArgs {
+    pub(crate) fn options(&self) -> WorkerOptions {
+        WorkerOptions {
+            profile: self.heap_profile,
+            parent: self.parent,
+            memory: self.memory,
+        }
+    }
+}
+
+/// What compiling one component may take.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct CompileOptions {
+    /// Longest time that one component may take to compile, 100ms to 600s
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::compile_timeout)]
+    compile_timeout: Duration,
+
+    /// Most memory that compiling one component may take, 32MiB to 16GiB
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = values::compile_memory)]
+    compile_memory: ByteSize,
+}
+
+impl CompileOptions {
+    pub(crate) fn limits(self) -> CompileLimits {
+        CompileLimits {
+            time: self.compile_timeout,
+            memory: self.compile_memory.bytes(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +131,10 @@ pub(crate) struct CheckArgs {
         value_parser = values::component_size
     )]
     pub(crate) max_plugin_size: ByteSize,
+
+    /// The compiler.
+    #[command(flatten)]
+    pub(crate) compile: CompileOptions,
 }
 
 #[derive(Debug, Args)]
@@ -188,6 +244,10 @@ pub(crate) struct Config {
     /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
     #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
+
+    /// The compiler.
+    #[command(flatten)]
+    pub(crate) compile: CompileOptions,
 
     /// The log.
     #[command(flatten)]

@@ -12,12 +12,14 @@ const IO_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes of the response that are read.
 const MAX_RESPONSE_BYTES: u64 = 64 << 10;
 
-/// Sends `GET /health` to the host that listens on `listen`.
+/// Sends `GET /health/ready` to the host that listens on `listen`, or `GET /health` if a host that
+/// still loads its plugins counts as healthy.
 ///
 /// # Errors
 ///
 /// When there is no response with status 200 in time.
-pub(crate) fn check(listen: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn check(listen: SocketAddr, alive: bool) -> anyhow::Result<()> {
+    let path = if alive { "/health" } else { "/health/ready" };
     let address = reachable(listen);
     let mut connection = TcpStream::connect_timeout(&address, IO_TIMEOUT)
         .with_context(|| format!("cannot connect to {address}"))?;
@@ -25,7 +27,7 @@ pub(crate) fn check(listen: SocketAddr) -> anyhow::Result<()> {
     connection.set_write_timeout(Some(IO_TIMEOUT))?;
     write!(
         connection,
-        "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
     let mut response = Vec::new();
     connection

@@ -12,12 +12,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use config::{Action, CommandLine};
+use plugin_host::load::compiler::worker;
+use process_memory::allocator;
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let result = match command_line.action {
         Some(Action::Check(args)) => return check::run(&args),
-        Some(Action::Health { listen }) => health_check::check(listen),
+        Some(Action::Health { listen, alive }) => health_check::check(listen, alive),
+        Some(Action::Compile(args)) => {
+            allocator::limit_arenas();
+            return ExitCode::from(worker::run(args.options()));
+        }
         None => app::run(&command_line.config),
     };
     match result {

@@ -4,10 +4,15 @@ use std::path::PathBuf;
 
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
+use plugin_host::load::compiler::{CompileLimits, Compiler};
 use plugin_host::load::loader::Loader;
 use process_memory::byte_size::ByteSize;
 
+/// This program, even after its file was replaced or removed.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// Starts the wasm engine and a loader on it. Without `cache_folder`, compiled code is not stored.
+/// Components are compiled in child processes of this one.
 ///
 /// # Errors
 ///
@@ -15,10 +20,12 @@ use process_memory::byte_size::ByteSize;
 pub(crate) fn start(
     cache_folder: Option<PathBuf>,
     max_plugin_size: ByteSize,
+    limits: CompileLimits,
 ) -> anyhow::Result<Loader> {
     let engine = engine::start().map_err(to_anyhow)?;
     let cache = Cache::open(cache_folder, &engine);
-    Loader::new(engine, cache, max_plugin_size.bytes()).map_err(to_anyhow)
+    let compiler = Compiler::in_child_process(PathBuf::from(THIS_PROGRAM), limits);
+    Loader::new(engine, cache, compiler, max_plugin_size.bytes()).map_err(to_anyhow)
 }
 
 /// wasmtime's error type does not implement the standard error trait.

@@ -10,17 +10,18 @@ mod report;
 mod rules;
 mod runs;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use guest_heap::symbols::Symbols;
 
-use crate::blocking::run_blocking;
+use crate::blocking::{on_own_thread, run_blocking};
 use crate::conformance::options::{MAX_DURATION, MAX_MEMORY_BYTES};
 use crate::conformance::rules::Evidence;
 use crate::error::PluginError;
 use crate::instance::backtrace::{symbol_options, symbolize};
+use crate::load::compiler::Urgency;
 use crate::load::loader::{CompiledComponent, Loader};
 use crate::load::manifest::Manifest;
 use crate::load::started_plugin::start_and_describe;
@@ -34,7 +35,8 @@ pub use self::report::{CheckReport, CheckRow, RowStatus};
 ///
 /// # Errors
 ///
-/// [`PluginError::TooLarge`] and [`PluginError::Internal`]: the component was not checked.
+/// [`PluginError::TooLarge`], [`PluginError::TooCostly`], [`PluginError::CompilerBusy`] and
+/// [`PluginError::Internal`]: the component was not checked.
 pub async fn check(
     loader: &Loader,
     component: Arc<[u8]>,
@@ -44,7 +46,11 @@ pub async fn check(
     let started = Instant::now();
     let prepared = match prepare(loader, &component).await {
         Ok(prepared) => prepared,
-        Err(error @ PluginError::Internal(_)) => return Err(error),
+        Err(
+            error @ (PluginError::Internal(_)
+            | PluginError::CompilerBusy
+            | PluginError::TooCostly(_)),
+        ) => return Err(error),
         Err(error) => {
             return Ok(CheckReport {
                 id: None,
@@ -62,7 +68,11 @@ pub async fn check(
         symbols,
     } = prepared;
     let until = started + MAX_DURATION;
-    let mut observations = runs::observe(&compiled, &manifest, &symbols, options, until).await;
+    let running = on_own_thread(async move {
+        let observed = runs::observe(&compiled, &manifest, &symbols, options, until).await;
+        (compiled, manifest, symbols, observed)
+    });
+    let (compiled, manifest, symbols, mut observations) = running.await?;
     for fault in observations.faults_mut() {
         fault.backtrace = symbolize(&symbols, &fault.backtrace);
     }
@@ -90,12 +100,20 @@ struct Prepared {
 }
 
 async fn prepare(loader: &Loader, component: &Arc<[u8]>) -> Result<Prepared, PluginError> {
-    let compiled = {
-        let (loader, component) = (loader.without_cache(), component.clone());
-        let path = PathBuf::from("the component");
-        run_blocking(move || loader.load(&component, &path, HeapProfile::Exact)).await?
-    };
-    let manifest = describe_twice(&compiled).await?;
+    let compiled = loader
+        .without_cache()
+        .load(
+            component.clone(),
+            Path::new("the component"),
+            HeapProfile::Exact,
+            Urgency::Client,
+        )
+        .await?;
+    let describing = on_own_thread(async move {
+        let described = describe_twice(&compiled).await;
+        described.map(|manifest| (compiled, manifest))
+    });
+    let (compiled, manifest) = describing.await??;
     let component = component.clone();
     let symbols = run_blocking(move || {
         Symbols::new(&component, symbol_options())

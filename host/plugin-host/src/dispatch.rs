@@ -34,6 +34,7 @@
 //! - `batcher` groups the calls of many requests by plugin, and decides when and where they run.
 //! - `invoke` is the part with a locked driver: which requests reach the guest, the call itself,
 //!   and what is recorded of it.
+//! - `own_thread` has the calls that may keep their thread for long.
 //! - `invocation_span` is the trace span of a call.
 //!
 //! What bounds the path: a request waits for a plugin for at most the deadline of one call plus a
@@ -44,6 +45,7 @@ mod batcher;
 pub mod fan_out;
 pub mod invocation_span;
 mod invoke;
+mod own_thread;
 
 use std::sync::Arc;
 

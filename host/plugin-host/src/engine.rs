@@ -37,6 +37,15 @@ pub fn start() -> wasmtime::Result<Engine> {
     Ok(engine)
 }
 
+/// Builds an engine that compiles for the one of [`start`] and runs nothing: it has no clock.
+///
+/// # Errors
+///
+/// When the machine has no code generator.
+pub(crate) fn for_compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&config())
+}
+
 fn config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::guest_text;
 use crate::metrics::{InvocationOutcome, TrapReason};
 
 /// Why the host did not do what was asked of a plugin.
@@ -23,6 +24,12 @@ pub enum PluginError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Compiling the component takes more than the host spends on one component.
+    #[error("the component is too costly to compile: {0}")]
+    TooCostly(String),
+    /// Too many clients wait for a compilation.
+    #[error("the host compiles other components")]
+    CompilerBusy,
     /// The component has another id than the request named.
     #[error("the component is the plugin {found:?}, not {wanted:?}")]
     IdMismatch {
@@ -192,10 +199,10 @@ impl fmt::Display for Fault {
 pub(crate) fn with_causes(error: &wasmtime::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
+        let text = guest_text::keep(&cause.to_string().replace('\n', " "));
         if !parts.iter().any(|part| part.contains(&text)) {
             parts.push(text);
         }
     }
-    parts.join(": ")
+    guest_text::keep(&parts.join(": "))
 }

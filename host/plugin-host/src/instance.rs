@@ -26,6 +26,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use crate::bindings::exports::leak_lab::plugin::leak as wit;
 use crate::bindings::{LeakPlugin, LeakPluginPre};
 use crate::error::{Fault, PluginError};
+use crate::guest_text;
 use crate::instance::deadline::{TickBudget, TimedOut, with_timeout};
 use crate::instance::guest_log::GuestLog;
 use crate::instance::limiter::Limiter;
@@ -33,16 +34,25 @@ use crate::instance::request::GuestRequest;
 use crate::settings::wit::to_wit;
 use crate::settings::{SettingSpec, Value};
 
+pub(crate) use self::fault::timed_out;
 pub(crate) use self::readings::{HeapSummary, RequestOutcome};
 pub use self::readings::{HeapTables, LinearMemory, Retained};
 pub(crate) use self::store_state::StoreState;
 
 /// A call that waits in the host, or is never scheduled, ends after this many deadlines of real
 /// time.
-const HOST_WAIT_DEADLINES: u32 = 2;
+pub(crate) const MAX_CALL_DEADLINES: u32 = 2;
 
 /// The longest that the start of an instance may take: a language runtime may have much to do.
 const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The most bytes that one call passes from the guest to the host. Only texts are that long, and
+/// the host keeps 8 KiB of each.
+const MAX_HOSTCALL_BYTES: usize = 16 << 20;
+
+/// The most handles of a guest: streams, clocks and its own resources. Each takes some 100 bytes of
+/// the host.
+const MAX_HANDLES: usize = 10_000;
 
 /// A live instance.
 pub(crate) struct Instance {
@@ -72,16 +82,20 @@ impl Instance {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
         let state = StoreState {
             wasi,
-            table: ResourceTable::new(),
+            table,
             limiter: Limiter::new(memory_limit, meta.clone()),
             log,
             recorder: Recorder::new(meta.clone()),
             ticks: TickBudget::new(START_DEADLINE),
         };
         let mut store = Store::new(pre.engine(), state);
-        store.limiter(|state| &mut state.limiter);
+        store.limiter_async(|state| &mut state.limiter);
+        store.set_hostcall_fuel(MAX_HOSTCALL_BYTES);
+        store.set_max_component_handles(MAX_HANDLES);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().ticks.tick()));
         match with_timeout(START_DEADLINE, pre.instantiate_async(&mut store)).await {
@@ -126,11 +140,11 @@ impl Instance {
         let store = begin_call(&mut self.store, deadline);
         let guest = self.guest.leak_lab_plugin_leak();
         let call = guest.call_configure(store, &settings);
-        let answer = with_timeout(deadline * HOST_WAIT_DEADLINES, call).await;
+        let answer = with_timeout(deadline * MAX_CALL_DEADLINES, call).await;
         let refusal = self.end_call(answer, deadline)?;
         Ok(refusal.map_err(|e| PluginError::InvalidValue {
-            name: e.name,
-            message: e.message,
+            name: guest_text::keep(&e.name),
+            message: guest_text::keep(&e.message),
         }))
     }
 
@@ -150,9 +164,10 @@ impl Instance {
         let answer = {
             // Pinned where it is created: it is large, and a move would cost a part of the call.
             let call = pin!(guest.call_on_request(store, request.to_wit(&headers)));
-            with_timeout(deadline * HOST_WAIT_DEADLINES, call).await
+            with_timeout(deadline * MAX_CALL_DEADLINES, call).await
         };
         let outcome = self.end_call(answer, deadline)?;
+        let outcome = outcome.map_err(|message| guest_text::keep(&message));
         Ok(outcome.map(|outcome| RequestOutcome {
             triggered: outcome.triggered,
             retained: outcome.retained.into(),
@@ -167,7 +182,7 @@ impl Instance {
     pub(crate) async fn retained(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin_call(&mut self.store, deadline);
         let call = self.guest.leak_lab_plugin_leak().call_retained(store);
-        let answer = with_timeout(deadline * HOST_WAIT_DEADLINES, call).await;
+        let answer = with_timeout(deadline * MAX_CALL_DEADLINES, call).await;
         self.end_call(answer, deadline).map(Retained::from)
     }
 
@@ -179,8 +194,13 @@ impl Instance {
     pub(crate) async fn clear(&mut self, deadline: Duration) -> Result<Retained, Fault> {
         let store = begin_call(&mut self.store, deadline);
         let call = self.guest.leak_lab_plugin_leak().call_clear(store);
-        let answer = with_timeout(deadline * HOST_WAIT_DEADLINES, call).await;
+        let answer = with_timeout(deadline * MAX_CALL_DEADLINES, call).await;
         self.end_call(answer, deadline).map(Retained::from)
+    }
+
+    /// Whether one instruction may take long, because there is much memory to work on.
+    pub(crate) fn is_large(&self) -> bool {
+        self.store.data().limiter.is_large()
     }
 
     /// The linear memory. Readable after a fault too.

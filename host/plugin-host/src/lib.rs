@@ -12,7 +12,7 @@
 //! driver    conformance  the owner of an instance; the check of a component
 //! load                   cache, loader, manifest, plugins folder
 //! instance               a store and its typed calls
-//! settings  metrics  error  engine  blocking  clock_reading
+//! settings  metrics  error  engine  blocking  clock_reading  guest_text
 //! ```
 //!
 //! Nothing here knows HTTP.
@@ -25,6 +25,7 @@ pub mod dispatch;
 pub mod driver;
 pub mod engine;
 pub mod error;
+mod guest_text;
 pub mod instance;
 pub mod load;
 pub mod metrics;

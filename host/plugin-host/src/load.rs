@@ -1,6 +1,7 @@
 //! From a file or an upload to a compiled component, and to an instance that has described itself.
 
 pub mod cache;
+pub mod compiler;
 pub mod folder;
 pub mod loader;
 pub mod manifest;

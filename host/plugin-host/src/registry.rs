@@ -5,6 +5,7 @@
 
 mod admin_changes;
 mod folder_sync;
+mod loading;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,6 @@ use telemetry::context::TraceContext;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use crate::blocking::run_blocking;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::fan_out::PluginAnswer;
 use crate::driver::handle::Plugin;
@@ -25,7 +25,10 @@ use crate::load::folder::Folder;
 use crate::load::loader::Loader;
 use crate::load::started_plugin::StartedPlugin;
 use crate::metrics::PluginMetrics;
+use crate::registry::loading::Loading;
 use crate::settings::{Defaults, HeapProfile, SettingReset, Value};
+
+pub use self::loading::LoadingFile;
 
 /// The loaded plugins, in the order of their ids.
 pub struct Registry {
@@ -34,6 +37,7 @@ pub struct Registry {
     changing: Mutex<()>,
     loader: Loader,
     folder: Option<Arc<Folder>>,
+    loading: Loading,
     defaults: Defaults,
     metrics: Arc<PluginMetrics>,
     dispatcher: Dispatcher,
@@ -85,6 +89,7 @@ impl Registry {
             changing: Mutex::new(()),
             loader,
             folder: folder.map(|path| Arc::new(Folder::new(path))),
+            loading: Loading::default(),
             defaults,
             metrics,
             dispatcher: Dispatcher::new(tasks.clone()),
@@ -113,6 +118,11 @@ impl Registry {
     fn find(&self, id: &str) -> Result<Arc<Plugin>, PluginError> {
         self.get(id)
             .ok_or_else(|| PluginError::Unknown(id.to_owned()))
+    }
+
+    /// The files of the plugins folder that are being loaded.
+    pub fn loading(&self) -> Vec<LoadingFile> {
+        self.loading.files()
     }
 
     /// The plugins folder.
@@ -160,8 +170,7 @@ impl Registry {
             None
         } else {
             // Compiled before the driver gets the command, so that no request waits for it.
-            let loader = self.loader.clone();
-            Some(run_blocking(move || loader.reload(&source, heap_profile)).await?)
+            Some(self.loader.reload(&source, heap_profile).await?)
         };
         plugin.update(enabled, changes, compiled).await
     }

@@ -22,6 +22,7 @@ use lab::post_mortem::PostMortem;
 use lab::sampler;
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
+use plugin_host::load::compiler::Compiler;
 use plugin_host::load::loader::Loader;
 use plugin_host::registry::Registry;
 use plugin_host::settings::{Defaults, HeapProfile};
@@ -66,7 +67,7 @@ impl TestHostBuilder {
     ) -> TestHost {
         let engine = engine::start().unwrap();
         let cache = Cache::open(Some(compiled_folder()), &engine);
-        let loader = Loader::new(engine, cache, MAX_PLUGIN_BYTES).unwrap();
+        let loader = Loader::new(engine, cache, Compiler::in_process(), MAX_PLUGIN_BYTES).unwrap();
         let tasks = TaskTracker::new();
         let metrics = Metrics::new(&self.options.service_name, "0.0.0", "test").unwrap();
         let metrics = Arc::new(metrics);
@@ -93,6 +94,7 @@ impl TestHostBuilder {
             PostMortem::disabled(),
             Tracer::disabled(),
         ));
+        state.set_ready();
         let stopping = CancellationToken::new();
         let sampler = {
             let sampled = state.clone();
@@ -193,25 +195,7 @@ impl TestHost {
 
     /// The part of `/admin/leaks/status` that a failed call must not change.
     pub async fn leak_states(&self) -> Value {
-        let status = self.get("/admin/leaks/status").await;
-        let leaks = status["leaks"].as_object().unwrap().iter();
-        let fields = [
-            "enabled",
-            "state",
-            "variant",
-            "count",
-            "generation",
-            "settings",
-            "expires_at",
-        ];
-        leaks
-            .map(|(name, leak)| {
-                let kept = fields.iter();
-                let kept = kept.map(|field| ((*field).to_owned(), leak[*field].clone()));
-                (name.clone(), Value::Object(kept.collect()))
-            })
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+        leak_states(&self.get("/admin/leaks/status").await)
     }
 }
 
@@ -219,4 +203,26 @@ impl Drop for TestHost {
     fn drop(&mut self) {
         self.stopping.cancel();
     }
+}
+
+/// The part of the answer of `/admin/leaks/status` that a failed call must not change.
+pub fn leak_states(status: &Value) -> Value {
+    let leaks = status["leaks"].as_object().unwrap().iter();
+    let fields = [
+        "enabled",
+        "state",
+        "variant",
+        "count",
+        "generation",
+        "settings",
+        "expires_at",
+    ];
+    leaks
+        .map(|(name, leak)| {
+            let kept = fields.iter();
+            let kept = kept.map(|field| ((*field).to_owned(), leak[*field].clone()));
+            (name.clone(), Value::Object(kept.collect()))
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

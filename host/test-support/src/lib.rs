@@ -19,7 +19,7 @@ pub mod components;
 mod host;
 
 pub use answer::{Answer, TestRequest};
-pub use host::{TestHost, TestHostBuilder};
+pub use host::{TestHost, TestHostBuilder, leak_states};
 
 use serde_json::Value;
 

@@ -112,7 +112,7 @@ impl HostProcess {
         self.child.id()
     }
 
-    /// The base URL, if the host is healthy now.
+    /// The base URL, if the host has loaded its plugins.
     ///
     /// # Errors
     /// When it has announced no address yet, or does not answer there.
@@ -121,7 +121,7 @@ impl HostProcess {
             self.base = self.announced.try_recv().ok();
         }
         let base = self.base.clone().context("it has announced no address")?;
-        Client::with_timeout(HEALTH_TIMEOUT).text(&format!("{base}/health"))?;
+        Client::with_timeout(HEALTH_TIMEOUT).text(&format!("{base}/health/ready"))?;
         Ok(base)
     }
 

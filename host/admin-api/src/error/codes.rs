@@ -85,10 +85,14 @@ error_codes! {
     UnknownSetting = "unknown_setting", UNPROCESSABLE_ENTITY;
     /// The bytes are not a component of the world `leak-plugin`.
     PluginRefused = "plugin_refused", UNPROCESSABLE_ENTITY;
+    /// Compiling the component takes more than the host allows.
+    PluginTooCostly = "plugin_too_costly", UNPROCESSABLE_ENTITY;
     /// The component has another id than the path.
     IdMismatch = "id_mismatch", UNPROCESSABLE_ENTITY;
     /// The host keeps the maximum number of named baselines.
     TooManyBaselines = "too_many_baselines", TOO_MANY_REQUESTS;
+    /// Too many clients wait for the compilation of a component.
+    CompilerBusy = "compiler_busy", TOO_MANY_REQUESTS;
     /// The host serves the maximum number of console pages.
     TooManyPages = "too_many_pages", TOO_MANY_REQUESTS;
     /// The host itself failed.
@@ -99,6 +103,8 @@ error_codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
     /// The plugin is being unloaded, or the host is stopping.
     Draining = "draining", SERVICE_UNAVAILABLE;
+    /// The host has not loaded its plugins yet.
+    Starting = "starting", SERVICE_UNAVAILABLE;
     /// Another component is being checked.
     CheckRunning = "check_running", SERVICE_UNAVAILABLE;
 }

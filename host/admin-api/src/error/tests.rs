@@ -17,7 +17,7 @@ fn fault() -> Fault {
 }
 
 /// One error of every kind that a `PluginError` becomes.
-fn plugin_errors() -> [PluginError; 15] {
+fn plugin_errors() -> [PluginError; 17] {
     [
         PluginError::Internal("a cause that only the log has".into()),
         PluginError::Refused("it exports no leak".into()),
@@ -29,6 +29,8 @@ fn plugin_errors() -> [PluginError; 15] {
             size: None,
             limit: 1024,
         },
+        PluginError::TooCostly("it has 200000 functions; the limit is 100000".into()),
+        PluginError::CompilerBusy,
         PluginError::IdMismatch {
             wanted: "cache".into(),
             found: "history".into(),

@@ -65,20 +65,22 @@ pub(crate) struct PluginUnloaded {
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "A component of the world leak-plugin"),
     responses((status = 200, body = PluginLoaded, description = "Replaced"), (status = 201, body = PluginLoaded, description = "Loaded"),
         (status = 400, body = ErrorBody), (status = 409, body = ErrorBody), (status = 413, body = ErrorBody),
-        (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+        (status = 422, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn put(
     State(state): State<Arc<ApiState>>,
     PathName(name): PathName,
     ComponentBody(component): ComponentBody,
 ) -> Result<(StatusCode, Json<PluginLoaded>), ApiError> {
     check_id(&name).map_err(|e| ApiError::invalid_value("name", &e.to_string()))?;
-    let sent = state.registry.upload(&name, component).await?;
+    let sent = state.registry.upload(&name, component).await;
+    // After a refusal too: the component itself was in memory.
+    allocator::release_free_pages();
+    let sent = sent?;
     let status = if sent.installed.replaced {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
-    allocator::release_free_pages();
     Ok((status, Json(loaded(&sent.installed, sent.not_persisted))))
 }
 
@@ -88,7 +90,8 @@ pub(crate) async fn put(
 #[utoipa::path(post, path = "/admin/plugins/{name}/reload", tag = "plugins",
     params(("name" = String, Path, description = "The plugin's id")),
     responses((status = 200, body = PluginLoaded), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
-        (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+        (status = 413, body = ErrorBody), (status = 422, body = ErrorBody), (status = 429, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
 pub(crate) async fn reload(
     State(state): State<Arc<ApiState>>,
     PathName(name): PathName,
@@ -96,9 +99,9 @@ pub(crate) async fn reload(
 ) -> Result<Json<PluginLoaded>, ApiError> {
     body.reject_unknown(&[])?;
     state.plugin(&name)?;
-    let placed = state.registry.reload(&name).await?;
+    let placed = state.registry.reload(&name).await;
     allocator::release_free_pages();
-    Ok(Json(loaded(&placed, None)))
+    Ok(Json(loaded(&placed?, None)))
 }
 
 /// Unloads a plugin, and removes its file from the plugins folder. Requests in flight finish first.

@@ -14,17 +14,20 @@ use crate::state::state;
 /// Bytes of a wasm page.
 const WASM_PAGE: u64 = 65_536;
 
-/// Fills the words of the header that do not change.
+/// Fills the words of the header that do not change, if the module defines its memories. Modules
+/// that share the heap tables share the memory, too, so one of them describes it.
 pub(crate) fn describe_memory(header: &mut Header) {
-    header.initial_pages = u64::from(initial_pages());
-    header.static_bytes = u64::from(static_bytes());
-    update_size(header);
+    if owns_memory() != 0 {
+        header.initial_pages = u64::from(initial_pages());
+        header.static_bytes = u64::from(static_bytes());
+        update_size(header);
+    }
 }
 
-/// Notes the present size of the memories.
+/// Notes the present size of the memories, if a module has described them.
 #[inline(always)]
 pub(crate) fn update_size(header: &mut Header) {
-    if owns_memory() != 0 {
+    if header.initial_pages != 0 {
         header.memory_pages = u64::from(guest_pages());
     }
 }

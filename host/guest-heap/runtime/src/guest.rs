@@ -22,9 +22,9 @@ unsafe extern "C" {
     ) -> u32;
     pub(crate) safe fn original_rust_dealloc(pointer: u32, size: u32, alignment: u32);
 
-    /// Reads the global that holds the calling context.
+    /// Reads the calling context, from a global or from `SHARED_CONTEXT`.
     pub(crate) safe fn context() -> u64;
-    /// Writes the global that holds the calling context.
+    /// Writes the calling context.
     pub(crate) safe fn set_context(context: u64);
     /// Reads a 32-bit word of the guest's own memory.
     pub(crate) safe fn load(address: u32) -> u32;
@@ -46,6 +46,8 @@ unsafe extern "C" {
     pub(crate) safe fn segments_end() -> u32;
     /// A constant: 1 when the host captures the stack of every allocation, to check the contexts.
     pub(crate) safe fn report_every_event() -> u32;
+    /// A constant: 1 when calls may be suspended on stacks of their own while others run.
+    pub(crate) safe fn suspends_calls() -> u32;
     /// Has the host capture the call stack of a context, by the instance's number and its index.
     pub(crate) safe fn report_context(instance: u32, index: u32);
 }

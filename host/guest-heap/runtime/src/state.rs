@@ -42,6 +42,10 @@ pub(crate) static mut LIVE: LiveTable<HeapRegion> =
     unsafe { LiveTable::new(HeapRegion, &raw mut SPILL) };
 pub(crate) static mut ARGUMENT_BLOCKS: ArgumentBlocks = ArgumentBlocks::new();
 pub(crate) static mut PHASE: Phase = Phase::new();
+/// The calling context of modules that share the heap tables. A single module keeps it in a global.
+/// It is not 0 until the host has registered the instance.
+#[unsafe(no_mangle)]
+pub static mut SHARED_CONTEXT: u64 = 1;
 /// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest, or if
 /// memory may grow without one.
 pub(crate) static mut HOOK_ACTIVE: u32 = 0;

@@ -1,10 +1,10 @@
 //! The functions that the instrumented module calls at its borders: the connector once, export
 //! wrappers around each export, and instrumented code around each call of an import.
 
-use crate::accounting::insert_live;
+use crate::accounting::{insert_live, report};
 use crate::contexts::{Contexts, LAYOUT_VERSION, MAX_CONTEXTS, NEW};
 use crate::growth::{describe_memory, update_size};
-use crate::guest::{report_context, set_context};
+use crate::guest::{context, report_context, report_every_event, set_context, suspends_calls};
 use crate::phase::{ARGUMENTS, INITIALISING, OUTSIDE, RUNNING};
 use crate::state::state;
 
@@ -37,11 +37,17 @@ extern "C" fn registered(instance: u32) {
     state!(ARGUMENT_BLOCKS).take();
 }
 
+/// Sets the calling context that modules with the same heap tables share.
+#[unsafe(no_mangle)]
+extern "C" fn set_shared_context(context: u64) {
+    *state!(SHARED_CONTEXT) = context;
+}
+
 /// The host has called an export. `arguments` is the synthetic context of its arguments.
 #[unsafe(no_mangle)]
 extern "C" fn export_begins(arguments: u32) {
     let phase = state!(PHASE);
-    if phase.enter(RUNNING) == OUTSIDE {
+    if phase.enter(RUNNING) == OUTSIDE || suspends_calls() != 0 {
         // An import that ended in an exception has not returned.
         phase.active_imports = 0;
     }
@@ -59,6 +65,11 @@ fn attribute_arguments(synthetic: u32) {
         // Index 0 is the overflow, which has a name of its own.
         state!(CONTEXTS).record(index).synthetic = u64::from(synthetic);
     }
+    move_lowered_blocks(index);
+}
+
+/// Moves all blocks that the host has lowered since the last event to a context.
+fn move_lowered_blocks(index: u32) {
     for &pointer in state!(ARGUMENT_BLOCKS).take() {
         if let Some(block) = state!(LIVE).set_context_of_recent(pointer, index) {
             state!(CONTEXTS).move_block(block.context, index, block.size);
@@ -125,6 +136,42 @@ extern "C" fn import_ends() {
     }
 }
 
+/// Bit of the phase in the result of [`import_suspends`]. The bits below are the active imports.
+const PHASE_SHIFT: u32 = 16;
+
+/// The guest is about to call an import, and other calls may run before it returns. Returns the
+/// state for [`import_resumes`].
+#[unsafe(no_mangle)]
+extern "C" fn import_suspends() -> u32 {
+    let phase = state!(PHASE);
+    let state = phase.current << PHASE_SHIFT | phase.active_imports & ((1 << PHASE_SHIFT) - 1);
+    phase.active_imports += 1;
+    state
+}
+
+/// The import of [`import_suspends`] has returned, and the calling context is that of its call. All
+/// blocks that the host has lowered since the last event belong to it.
+#[unsafe(no_mangle)]
+extern "C" fn import_resumes(state: u32) {
+    let phase = state!(PHASE);
+    phase.current = state >> PHASE_SHIFT;
+    phase.active_imports = state & ((1 << PHASE_SHIFT) - 1);
+    if !state!(ARGUMENT_BLOCKS).is_empty() {
+        attribute_results();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn attribute_results() {
+    let found = state!(CONTEXTS).find(context());
+    let index = found & !NEW;
+    move_lowered_blocks(index);
+    if found != index || report_every_event() != 0 {
+        report(found);
+    }
+}
+
 /// Result of [`lowering_begins`]: the host lowers results of a known call of an import, or the
 /// instance is in a synthetic context.
 const RESULTS: u32 = 0;
@@ -133,11 +180,19 @@ const CALL_ARGUMENTS: u32 = 1;
 /// Result of [`lowering_begins`]: the host lowers results of an import whose call the instrumenter
 /// could not see.
 const UNSEEN_RESULTS: u32 = 2;
+/// Bit in the result of [`lowering_begins`]: calls may be suspended, so the next event tells which
+/// call the block belongs to. The bits below are the phase to return to.
+const NEXT_EVENT: u32 = 1 << 31;
 
 /// `cabi_realloc` is about to run for the host. Returns the purpose for [`lowering_ends`].
 #[unsafe(no_mangle)]
 extern "C" fn lowering_begins() -> u32 {
     let phase = state!(PHASE);
+    if suspends_calls() != 0 && phase.current != INITIALISING {
+        let before = core::mem::replace(&mut phase.current, ARGUMENTS);
+        set_context(synthetic_context(ARGUMENTS));
+        return NEXT_EVENT | before;
+    }
     match (phase.current, phase.active_imports) {
         (OUTSIDE, _) => {
             phase.current = ARGUMENTS;
@@ -166,6 +221,12 @@ extern "C" fn lowering_ends(pointer: u32, purpose: u32) {
             }
         }
         UNSEEN_RESULTS => state!(PHASE).current = RUNNING,
+        _ if purpose & NEXT_EVENT != 0 => {
+            state!(PHASE).current = purpose & !NEXT_EVENT;
+            if pointer != 0 {
+                state!(ARGUMENT_BLOCKS).push(pointer);
+            }
+        }
         _ => {}
     }
 }

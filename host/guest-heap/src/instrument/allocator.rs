@@ -13,7 +13,7 @@ use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
 
 /// The entry points of a module, with their function indices.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Allocator {
     pub(super) entries: Vec<(EntryPoint, u32)>,
     /// Why the heap is attributed only partially, as a clause whose subject is the module.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use wasm_encoder::{Encode, ExportKind, RawSection, Section, SectionId};
+use wasm_encoder::{Encode, EntityType, ExportKind, RawSection, Section, SectionId};
 use wasmparser::{BinaryReader, Parser, Payload};
 
-use super::code_section::{AppendedIndices, CodeSectionBuilder};
+use super::code_section::{AppendedIndices, CodeSectionBuilder, Tables};
 use super::error::Refusal;
 use super::interface;
 use super::link_runtime::{LinkedRuntime, SectionItems};
@@ -145,25 +145,38 @@ fn additions(
         bytes: Vec::new(),
     };
     interface::host_table().encode(&mut table.bytes);
-    let mut globals = SectionItems {
-        count: 1 + runtime.globals.count,
+    let mut globals = SectionItems::default();
+    if indices.tables == Tables::Own {
+        globals.count = 1;
         // mut i64 = 1, until the host has registered the instance
-        bytes: vec![0x7E, 1, 0x42, 1, 0x0B],
-    };
+        globals.bytes.extend([0x7E, 1, 0x42, 1, 0x0B]);
+    }
+    globals.count += runtime.globals.count;
     globals.bytes.extend_from_slice(&runtime.globals.bytes);
+    let mut imports = SectionItems::default();
+    if let (Tables::Imported(_), Some(memory)) = (indices.tables, runtime.memory_type) {
+        imports.count = 1;
+        interface::SHARED.encode(&mut imports.bytes);
+        interface::MEMORY.encode(&mut imports.bytes);
+        EntityType::Memory(memory).encode(&mut imports.bytes);
+    }
     debug_assert_eq!(
         indices.stub_type + 1 + runtime.types.count,
         indices.stub_type + types.count
     );
-    vec![
+    let mut additions = vec![
         (SectionId::Type, types),
+        (SectionId::Import, imports),
         (SectionId::Function, functions),
         (SectionId::Table, table),
         (SectionId::Memory, runtime.memory.clone()),
         (SectionId::Global, globals),
         (SectionId::Export, SectionItems::default()),
         (SectionId::Data, runtime.data.clone()),
-    ]
+    ];
+    // A module may have no such section.
+    additions.retain(|(section, items)| *section == SectionId::Export || items.count > 0);
+    additions
 }
 
 /// The body of a section with the items appended.
@@ -201,9 +214,11 @@ fn exports(
     }
     debug_assert!(section.len() as usize >= module.exports.len());
     section.export(interface::TABLE, ExportKind::Table, indices.table);
-    section.export(interface::MEMORY, ExportKind::Memory, indices.memory);
-    for (name, function) in interface::FUNCTIONS {
-        section.export(name, ExportKind::Func, runtime.export(function)?);
+    if !matches!(indices.tables, Tables::Imported(_)) {
+        section.export(interface::MEMORY, ExportKind::Memory, indices.memory);
+        for (name, function) in interface::FUNCTIONS {
+            section.export(name, ExportKind::Func, runtime.export(function)?);
+        }
     }
     let mut encoded = Vec::new();
     section.encode(&mut encoded);

@@ -51,8 +51,11 @@ impl Audit {
             defined().any(|function| is(&outside, function) && growing(&function));
         let mut findings = Vec::new();
         if !allocator.entries.is_empty() {
-            // At run time, a growth behind such a call would show.
+            // At run time, a growth behind such a call shows, and so does a call of an exported
+            // `sbrk`, which libraries export without need.
             let is_query = |site: &CallSite| is_query(module, calls, site);
+            let is_no_sbrk = |root: &u32| !(growing(root) && has_one_parameter(module, *root));
+            let roots: Vec<u32> = roots.iter().copied().filter(is_no_sbrk).collect();
             let outside = reached_from(module, calls, &roots, &hooks, is_query);
             let unseen = defined().filter(|function| is(&outside, *function) && growing(function));
             findings.extend(named(module, unseen).map(|names| {
@@ -80,7 +83,7 @@ pub(super) fn roots(module: &CoreModule<'_>, hooks: &HashSet<u32>) -> Vec<u32> {
         .map(|(_, function)| *function)
         .collect();
     roots.extend(module.start);
-    if module.shares_table {
+    if module.has_open_table {
         roots.extend(&module.referenced);
     }
     roots.retain(|root| !hooks.contains(root));
@@ -93,18 +96,19 @@ fn is_query(module: &CoreModule<'_>, calls: &[Calls], site: &CallSite) -> bool {
     let Callee::Function(callee) = site.callee else {
         return false;
     };
-    let takes_one = |callee| {
-        module
-            .signature(callee)
-            .is_some_and(|ty| ty.params().len() == 1)
-    };
     site.passes_zero
-        && takes_one(callee)
+        && has_one_parameter(module, callee)
         && calls_of(module, calls, callee).is_some_and(Calls::grows)
 }
 
+fn has_one_parameter(module: &CoreModule<'_>, function: u32) -> bool {
+    module
+        .signature(function)
+        .is_some_and(|ty| ty.params().len() == 1)
+}
+
 fn frees_grow(module: &CoreModule<'_>, calls: &[Calls], allocator: &Allocator) -> bool {
-    let reach = Reach::growth(module, calls, &[], false, Diverging::Counts);
+    let reach = Reach::growth(module, calls, &[], &[], Diverging::Counts);
     let mut frees = allocator.entries.iter().filter(|(entry, _)| entry.frees());
     frees.any(|(_, function)| reach.function(*function))
 }

@@ -11,12 +11,26 @@ use super::link_runtime::LinkedRuntime;
 use super::offset_map::OffsetMap;
 use super::scan::CoreModule;
 
+/// Where the heap tables of a module are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// In the module's own profiler memory, for this module only.
+    Own,
+    /// In the module's own profiler memory, which other modules import.
+    Shared,
+    /// In the profiler memory of another module. The number counts the modules that import it,
+    /// from 1.
+    Imported(u32),
+}
+
 /// Indices of the items that are appended to the module.
 pub(super) struct AppendedIndices {
+    pub(super) tables: Tables,
     /// Type of the stub.
     pub(super) stub_type: u32,
     pub(super) table: u32,
     pub(super) memory: u32,
+    /// The global with the calling context, if the module has heap tables of its own.
     pub(super) context_global: u32,
     /// The function that calls the host through the table.
     pub(super) stub: u32,
@@ -87,6 +101,17 @@ impl CodeSectionBuilder {
     pub(super) fn push_profiler(&mut self, body: &[u8]) {
         let mut offsets = OffsetMap::default();
         offsets.push_profiler(0);
+        self.push(body, &offsets);
+    }
+
+    /// Adds the wrapper of an export. `begins_stack` says whether each call begins a call stack.
+    pub(super) fn push_wrapper(&mut self, body: &[u8], begins_stack: bool) {
+        let mut offsets = OffsetMap::default();
+        if begins_stack {
+            offsets.push_stack_base(0);
+        } else {
+            offsets.push_profiler(0);
+        }
         self.push(body, &offsets);
     }
 

@@ -1,208 +1,253 @@
-//! Reads the structure of a component: its core modules, their instances, and how the component
-//! uses their exports.
+//! Reads the structure of a component: the components inside it, their core modules and core
+//! instances, and how each component uses the exports of its core instances.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind,
-    ComponentOuterAliasKind, ComponentTypeRef, ExternalKind, Instance, Parser, Payload,
+    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentType,
+    ComponentTypeRef, ExternalKind, Parser, Payload,
 };
 
 use super::error::Refusal;
-use super::exports::ExportRoles;
+use super::interface::HEAP_TABLES;
 use super::scan::usize_range;
+use super::scope::{InstanceExport, Scope, SectionKind, SectionSpan};
 
-/// The structure of a component.
+/// The structure of a component and of all components inside it.
 #[derive(Default)]
 pub(super) struct ComponentStructure {
-    /// The core modules that the component itself defines, in order.
+    /// The core modules in the order of the file, those of nested components included. A module is
+    /// known by its position in this list.
     pub(super) modules: Vec<InlineModule>,
-    /// Byte ranges of the core modules of nested components.
-    pub(super) nested: Vec<Range<usize>>,
-    instances: Vec<CoreInstance>,
-    /// By core function: the module instance and the export that the function is, if it is one.
-    functions: Vec<Option<(u32, String)>>,
-    used: UsedFunctions,
-    /// Names of the imports.
-    pub(super) imports: Vec<String>,
-    module_count: u32,
+    /// The component definitions in the order of the file. The first one is the component itself.
+    pub(super) scopes: Vec<Scope>,
 }
 
-/// A core module that the component defines.
+/// A core module that a component defines.
 pub(super) struct InlineModule {
-    /// Index in the component.
-    pub(super) index: u32,
     pub(super) bytes: Range<usize>,
 }
 
-enum CoreInstance {
-    /// An instance of the core module with this index.
-    Module(u32),
-    /// A bundle of core functions, by name.
-    Exports(HashMap<String, u32>),
-}
-
-/// Indices of the core functions that the canonical ABI uses, by purpose.
-#[derive(Default)]
-struct UsedFunctions {
-    lifted: Vec<u32>,
-    reallocs: Vec<u32>,
-    post_returns: Vec<u32>,
+/// A module or component whose end the parser has not reached.
+enum Open {
+    Scope(usize),
+    Module,
 }
 
 impl ComponentStructure {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut component = Self::default();
-        let mut depth = 0_usize;
+        let mut structure = Self {
+            scopes: vec![Scope {
+                bytes: 0..bytes.len(),
+                ..Scope::default()
+            }],
+            ..Self::default()
+        };
+        let mut open = vec![Open::Scope(0)];
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload?;
-            match &payload {
-                Payload::ModuleSection {
-                    unchecked_range, ..
-                } => {
-                    let bytes = usize_range(unchecked_range.clone());
-                    if depth == 0 {
-                        let index = component.module_count;
-                        component.modules.push(InlineModule { index, bytes });
-                        component.module_count += 1;
-                    } else {
-                        component.nested.push(bytes);
-                    }
-                    depth += 1;
-                }
-                Payload::ComponentSection { .. } => depth += 1,
-                Payload::End(_) => depth = depth.saturating_sub(1),
-                _ if depth == 0 => component.item(payload)?,
+            if let Payload::End(_) = payload {
+                open.pop();
+                continue;
+            }
+            let Some(Open::Scope(scope)) = open.last() else {
+                continue;
+            };
+            let scope = *scope;
+            let kind = structure.payload(scope, &payload)?;
+            match kind {
+                SectionKind::Module(_) => open.push(Open::Module),
+                SectionKind::Component(inner) => open.push(Open::Scope(inner)),
                 _ => {}
             }
+            let scope = structure.scopes.get_mut(scope);
+            if let (Some((id, contents)), Some(scope)) = (payload.as_section(), scope) {
+                let contents = usize_range(contents);
+                scope.sections.push(SectionSpan { id, contents, kind });
+            }
         }
-        Ok(component)
+        Ok(structure)
     }
 
-    fn item(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
+    fn payload(&mut self, scope: usize, payload: &Payload<'_>) -> Result<SectionKind, Refusal> {
+        let next_module = self.modules.len();
         match payload {
-            Payload::InstanceSection(instances) => {
-                for instance in instances {
-                    self.instances.push(match instance? {
-                        Instance::Instantiate { module_index, .. } => {
-                            CoreInstance::Module(module_index)
-                        }
-                        Instance::FromExports(exports) => {
-                            let functions = exports.iter().filter(|export| {
-                                matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact)
-                            });
-                            let functions =
-                                functions.map(|export| (export.name.to_owned(), export.index));
-                            CoreInstance::Exports(functions.collect())
-                        }
-                    });
+            Payload::ComponentAliasSection(aliases) => {
+                for alias in aliases.clone() {
+                    self.alias(scope, &alias?);
                 }
+                return Ok(SectionKind::Indexed);
+            }
+            Payload::ComponentSection {
+                unchecked_range, ..
+            } => return Ok(self.component(scope, usize_range(unchecked_range.clone()))),
+            _ => {}
+        }
+        let current = self.scopes.get_mut(scope);
+        let current = current.ok_or_else(|| Refusal::internal("a section outside a component"))?;
+        let mut passed_on = Vec::new();
+        let kind = match payload {
+            Payload::ModuleSection {
+                unchecked_range, ..
+            } => {
+                current.modules.push(Some(next_module));
+                self.modules.push(InlineModule {
+                    bytes: usize_range(unchecked_range.clone()),
+                });
+                SectionKind::Module(next_module)
+            }
+            Payload::InstanceSection(instances) => {
+                for instance in instances.clone() {
+                    current.core_instance(instance?);
+                }
+                SectionKind::CoreInstances
+            }
+            Payload::ComponentInstanceSection(instances) => {
+                for instance in instances.clone() {
+                    current.component_instance(instance?, &mut passed_on);
+                }
+                SectionKind::Indexed
             }
             Payload::ComponentImportSection(imports) => {
-                for import in imports {
+                for import in imports.clone() {
                     let import = import?;
-                    self.imports.push(import.name.name.to_owned());
-                    if matches!(import.ty, ComponentTypeRef::Module(_)) {
-                        self.module_count += 1;
+                    let implemented = import.name.implements.map(str::to_owned);
+                    current.imports.push(import.name.name.to_owned());
+                    current.imports.extend(implemented);
+                    match import.ty {
+                        ComponentTypeRef::Module(_) => current.modules.push(None),
+                        ComponentTypeRef::Component(_) => current.components.push(None),
+                        _ => {}
                     }
                 }
+                SectionKind::Indexed
             }
-            Payload::ComponentAliasSection(aliases) => {
-                for alias in aliases {
-                    self.alias(&alias?);
+            Payload::ComponentExportSection(exports) => {
+                for export in exports.clone() {
+                    let export = export?;
+                    // An export is an item of its own, with the next index of its kind.
+                    match export.kind {
+                        ComponentExternalKind::Module => {
+                            let module = current.modules.get(export.index as usize);
+                            current.modules.push(module.copied().flatten());
+                        }
+                        ComponentExternalKind::Component => {
+                            passed_on.push(export.index);
+                            current.components.push(None);
+                        }
+                        _ => {}
+                    }
                 }
+                SectionKind::Indexed
             }
             Payload::ComponentCanonicalSection(functions) => {
-                for function in functions {
-                    self.canonical(function?);
+                for function in functions.clone() {
+                    current.canonical(function?);
+                }
+                SectionKind::Indexed
+            }
+            Payload::ComponentTypeSection(types) => {
+                for ty in types.clone() {
+                    if let ComponentType::Resource {
+                        dtor: Some(function),
+                        ..
+                    } = ty?
+                    {
+                        current.used.destructors.push(function);
+                    }
+                }
+                SectionKind::Indexed
+            }
+            Payload::CustomSection(section) if section.name() == "component-name" => {
+                SectionKind::Names
+            }
+            _ => SectionKind::Other,
+        };
+        let of_index = |index: &u32| current.components.get(*index as usize).copied().flatten();
+        let passed_on: Vec<usize> = passed_on.iter().filter_map(of_index).collect();
+        self.pass_on(&passed_on);
+        Ok(kind)
+    }
+
+    fn component(&mut self, scope: usize, bytes: Range<usize>) -> SectionKind {
+        let inner = self.scopes.len();
+        let parent = self.scopes.get_mut(scope);
+        parent
+            .into_iter()
+            .for_each(|it| it.components.push(Some(inner)));
+        self.scopes.push(Scope {
+            parent: Some(scope),
+            bytes,
+            ..Scope::default()
+        });
+        SectionKind::Component(inner)
+    }
+
+    /// Whether a core instance has exports of the profiler that a component aliases: an instrumented
+    /// component has them.
+    pub(super) fn has_heap_tables(&self) -> bool {
+        let functions = self.scopes.iter().flat_map(|scope| &scope.functions);
+        functions.flatten().any(|it| it.name == HEAP_TABLES)
+    }
+
+    fn pass_on(&mut self, scopes: &[usize]) {
+        for scope in scopes {
+            let scope = self.scopes.get_mut(*scope);
+            scope.into_iter().for_each(|it| it.is_passed_on = true);
+        }
+    }
+
+    fn alias(&mut self, scope: usize, alias: &ComponentAlias<'_>) {
+        let outer = |structure: &Self, count: u32| {
+            let parent = |scope: usize| structure.scopes.get(scope)?.parent;
+            (0..count).try_fold(scope, |scope, _| parent(scope))
+        };
+        let (module, component) = match *alias {
+            ComponentAlias::Outer { kind, count, index } => {
+                let from = outer(self, count).and_then(|from| self.scopes.get(from));
+                match kind {
+                    ComponentOuterAliasKind::CoreModule => {
+                        let module = from.and_then(|it| it.modules.get(index as usize));
+                        (Some(module.copied().flatten()), None)
+                    }
+                    ComponentOuterAliasKind::Component => {
+                        let inner = from.and_then(|it| it.components.get(index as usize));
+                        (None, Some(inner.copied().flatten()))
+                    }
+                    _ => (None, None),
                 }
             }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn alias(&mut self, alias: &ComponentAlias<'_>) {
-        match alias {
-            ComponentAlias::CoreInstanceExport {
-                kind: ExternalKind::Func | ExternalKind::FuncExact,
-                instance_index,
-                name,
-            } => {
-                let function = self.resolve(*instance_index, name);
-                self.functions.push(function);
-            }
-            ComponentAlias::InstanceExport {
-                kind: ComponentExternalKind::Module,
-                ..
-            }
-            | ComponentAlias::Outer {
-                kind: ComponentOuterAliasKind::CoreModule,
-                ..
-            } => self.module_count += 1,
-            _ => {}
-        }
-    }
-
-    /// Finds the module instance and the export behind an export of a core instance.
-    fn resolve(&self, instance: u32, name: &str) -> Option<(u32, String)> {
-        match self.instances.get(instance as usize)? {
-            CoreInstance::Module(_) => Some((instance, name.to_owned())),
-            CoreInstance::Exports(functions) => {
-                self.functions.get(*functions.get(name)? as usize)?.clone()
-            }
-        }
-    }
-
-    fn canonical(&mut self, function: CanonicalFunction) {
-        let options: &[CanonicalOption] = match &function {
-            CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } => {
-                options
-            }
-            _ => &[],
+            ComponentAlias::InstanceExport { kind, .. } => match kind {
+                ComponentExternalKind::Module => (Some(None), None),
+                ComponentExternalKind::Component => (None, Some(None)),
+                _ => (None, None),
+            },
+            ComponentAlias::CoreInstanceExport { .. } => (None, None),
         };
-        for option in options {
-            match option {
-                CanonicalOption::Realloc(function) => self.used.reallocs.push(*function),
-                CanonicalOption::PostReturn(function) => self.used.post_returns.push(*function),
+        if let Some(Some(inner)) = component {
+            self.pass_on(&[inner]);
+        }
+        let Some(current) = self.scopes.get_mut(scope) else {
+            return;
+        };
+        current.modules.extend(module);
+        // An alias of a component is not followed: the definition counts as passed on.
+        current.components.extend(component.map(|_| None));
+        if let ComponentAlias::CoreInstanceExport {
+            kind,
+            instance_index,
+            name,
+        } = alias
+        {
+            let export = Some(InstanceExport {
+                instance: *instance_index,
+                name: (*name).to_owned(),
+            });
+            match kind {
+                ExternalKind::Func | ExternalKind::FuncExact => current.functions.push(export),
+                ExternalKind::Memory => current.memories.push(export),
                 _ => {}
             }
-        }
-        match function {
-            CanonicalFunction::Lift {
-                core_func_index, ..
-            } => self.used.lifted.push(core_func_index),
-            _ => self.functions.push(None),
-        }
-    }
-
-    /// Indices of the core instances of a core module.
-    pub(super) fn instances_of(&self, module: u32) -> Vec<u32> {
-        let is =
-            |instance: &CoreInstance| matches!(instance, CoreInstance::Module(of) if *of == module);
-        (0..)
-            .zip(&self.instances)
-            .filter(|(_, it)| is(it))
-            .map(|(index, _)| index)
-            .collect()
-    }
-
-    /// How the component uses the exports of a core module.
-    pub(super) fn roles(&self, module: u32) -> ExportRoles {
-        let pick = |functions: &[u32]| {
-            let exports = functions.iter().filter_map(|function| {
-                let (instance, name) = self.functions.get(*function as usize)?.as_ref()?;
-                let instance = self.instances.get(*instance as usize);
-                matches!(instance, Some(CoreInstance::Module(of)) if *of == module)
-                    .then(|| name.clone())
-            });
-            exports.collect()
-        };
-        ExportRoles {
-            lifted: pick(&self.used.lifted),
-            reallocs: pick(&self.used.reallocs),
-            post_returns: pick(&self.used.post_returns),
         }
     }
 }

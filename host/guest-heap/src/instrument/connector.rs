@@ -1,12 +1,15 @@
 //! Connects the instrumented core instances of a component to the host.
 //!
-//! This stage appends the import of the host's interface and, for each instrumented core instance,
-//! a connector: a small module whose start function registers the instance's heap tables with the
-//! host.
+//! For each instrumented core instance, this stage appends a connector to the component definition:
+//! a small module whose start function registers the instance's heap tables with the host. An
+//! instance whose heap tables another one holds only gets the host's function.
 //!
 //! Imports and definitions may follow at the end of a component, so no index changes. The start
 //! functions of the connectors run last when the component is instantiated. Until then the runtime
 //! counts allocations, but the host cannot capture the call stack of a new context.
+//!
+//! Only a component that passes the host's interface on to components inside it imports the
+//! interface at its start: see `write_component`.
 
 use std::borrow::Cow;
 
@@ -24,21 +27,53 @@ use super::interface;
 /// An instrumented core instance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InstrumentedInstance {
-    /// Index of the core instance in the component.
+    /// Index of the core instance in its component.
     pub(super) instance: u32,
-    /// Index of its core module in the component.
+    /// Position of its core module in the list of all modules of the file.
     pub(super) module: u32,
+    /// Whether another instance holds its heap tables.
+    pub(super) imports_tables: bool,
 }
 
-/// The encoded sections to append to a component with these types.
-pub(super) fn connectors(types: TypesRef<'_>, instances: &[InstrumentedInstance]) -> Vec<u8> {
+/// Number of items of each kind in a component definition.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ScopeCounts {
+    types: u32,
+    component_instances: u32,
+    component_functions: u32,
+    core: CoreCounts,
+}
+
+impl ScopeCounts {
+    pub(super) fn of(types: TypesRef<'_>) -> Self {
+        Self {
+            types: types.component_type_count(),
+            component_instances: types.component_instance_count(),
+            component_functions: types.component_function_count(),
+            core: CoreCounts {
+                modules: types.module_count(),
+                functions: types.function_count(),
+                tables: types.table_count(),
+                memories: types.memory_count(),
+                instances: types.core_instance_count(),
+            },
+        }
+    }
+}
+
+/// The encoded sections to append to a component definition. `host` is the index of the host's
+/// instance if the definition imports it already.
+pub(super) fn connectors(
+    counts: &ScopeCounts,
+    host: Option<u32>,
+    instances: &[InstrumentedInstance],
+) -> Vec<u8> {
     let mut component = Component::new();
-    let host = types.component_instance_count();
-    import_host(&mut component, types.component_type_count());
-    let (new_context, register) = (
-        types.component_function_count(),
-        types.component_function_count() + 1,
-    );
+    if host.is_none() {
+        import_host(&mut component, counts.types);
+    }
+    let host = host.unwrap_or(counts.component_instances);
+    let (new_context, register) = (counts.component_functions, counts.component_functions + 1);
     let mut aliases = ComponentAliasSection::new();
     for name in [interface::NEW_CONTEXT, interface::REGISTER_INSTANCE] {
         aliases.alias(Alias::InstanceExport {
@@ -49,28 +84,38 @@ pub(super) fn connectors(types: TypesRef<'_>, instances: &[InstrumentedInstance]
     }
     component.section(&aliases);
 
-    let mut counts = CoreCounts {
-        modules: types.module_count(),
-        functions: types.function_count(),
-        tables: types.table_count(),
-        memories: types.memory_count(),
-        instances: types.core_instance_count(),
-    };
+    let mut counts = counts.core;
     for instance in instances {
-        connect(
-            &mut component,
-            &mut counts,
-            *instance,
-            new_context,
-            register,
-        );
+        if instance.imports_tables {
+            connect_importer(&mut component, &mut counts, *instance, new_context);
+        } else {
+            connect(
+                &mut component,
+                &mut counts,
+                *instance,
+                new_context,
+                register,
+            );
+        }
     }
+    without_header(component)
+}
+
+/// The encoded sections that import the host's instance at the start of a component definition.
+pub(super) fn leading_import() -> Vec<u8> {
+    let mut component = Component::new();
+    import_host(&mut component, 0);
+    without_header(component)
+}
+
+/// The sections of a component, which has a header already.
+fn without_header(component: Component) -> Vec<u8> {
     let bytes = component.finish();
-    // The component already has a header.
     bytes.get(8..).unwrap_or_default().to_vec()
 }
 
 /// Number of core items of each kind, which is also the index of the next one.
+#[derive(Clone, Copy, Debug, Default)]
 struct CoreCounts {
     modules: u32,
     functions: u32,
@@ -151,6 +196,54 @@ fn connect(
     counts.functions += interface::FUNCTIONS.len() as u32 + 2;
     counts.tables += 1;
     counts.memories += 1;
+    counts.instances += 2;
+}
+
+/// Connects an instance whose heap tables another one holds: only its table is filled.
+fn connect_importer(
+    component: &mut Component,
+    counts: &mut CoreCounts,
+    target: InstrumentedInstance,
+    new_context: u32,
+) {
+    let mut aliases = ComponentAliasSection::new();
+    aliases.alias(Alias::CoreInstanceExport {
+        instance: target.instance,
+        kind: ExportKind::Table,
+        name: interface::TABLE,
+    });
+    component.section(&aliases);
+    let mut lowered = CanonicalFunctionSection::new();
+    lowered.lower(new_context, []);
+    component.section(&lowered);
+
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32; 2], []);
+    let mut imports = ImportSection::new();
+    imports.import("", "new-context", EntityType::Function(0));
+    imports.import("", "table", interface::host_table());
+    let mut elements = ElementSection::new();
+    let entries = Elements::Functions(Cow::Borrowed(&[0]));
+    elements.active(Some(0), &ConstExpr::i32_const(0), entries);
+    let mut connector = Module::new();
+    connector
+        .section(&types)
+        .section(&imports)
+        .section(&elements);
+    component.section(&ModuleSection(&connector));
+    let mut instances = InstanceSection::new();
+    instances.export_items([
+        ("new-context", ExportKind::Func, counts.functions),
+        ("table", ExportKind::Table, counts.tables),
+    ]);
+    instances.instantiate(
+        counts.modules,
+        [("", ModuleArg::Instance(counts.instances))],
+    );
+    component.section(&instances);
+    counts.modules += 1;
+    counts.functions += 1;
+    counts.tables += 1;
     counts.instances += 2;
 }
 

@@ -6,12 +6,13 @@
 //! call site. Nothing restores `V` after the call. A function in which more than one site may run
 //! per activation keeps `V · K` in an additional local.
 
-use wasm_encoder::{Encode, InstructionSink};
+use wasm_encoder::{InstructionSink, MemArg, MemArgTarget};
 
+use super::body_writer::BodyWriter;
 use super::calls::{CallSite, Callee, Calls};
 use super::error::Refusal;
 use super::offset_map::OffsetMap;
-use super::reach::{Reach, ReferencedImports};
+use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
 
 /// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern.
@@ -20,28 +21,83 @@ pub(super) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
 /// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;
 
-const I64: u8 = 0x7E;
 const RETURN: u8 = 0x0F;
+
+/// Where the calling context is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ContextPlace {
+    /// In the global with this index.
+    Global(u32),
+    /// In the profiler's memory, at an address that all modules with the same heap tables share. An
+    /// imported global would move the indices of the module's own globals.
+    Memory {
+        /// Index of the memory in the module.
+        memory: u32,
+        address: u32,
+    },
+}
+
+impl ContextPlace {
+    fn argument(memory: u32, address: u32) -> MemArg {
+        MemArg {
+            offset: u64::from(address),
+            align: 3,
+            target: MemArgTarget::Memory(memory),
+            ordering: None,
+        }
+    }
+
+    pub(super) fn get(self, code: &mut InstructionSink<'_>) {
+        match self {
+            Self::Global(global) => code.global_get(global),
+            Self::Memory { memory, address } => {
+                code.i32_const(0).i64_load(Self::argument(memory, address))
+            }
+        };
+    }
+
+    /// Sets the context to the value that `value` pushes.
+    pub(super) fn set(
+        self,
+        code: &mut InstructionSink<'_>,
+        value: impl FnOnce(&mut InstructionSink<'_>),
+    ) {
+        match self {
+            Self::Global(global) => {
+                value(code);
+                code.global_set(global);
+            }
+            Self::Memory { memory, address } => {
+                code.i32_const(0);
+                value(code);
+                code.i64_store(Self::argument(memory, address));
+            }
+        }
+    }
+}
 
 /// Selects the call sites that set the context, and inserts the code.
 pub(super) struct ContextTracking<'m> {
     pub(super) module: &'m CoreModule<'m>,
     /// Functions that may allocate. If `ignores_diverging`, calls that do not return do not count.
-    pub(super) reach: Reach,
+    pub(super) reach: &'m Reach,
     /// Functions that may allocate. Calls that do not return count.
-    pub(super) full_reach: Reach,
+    pub(super) full_reach: &'m Reach,
     /// Where memory may grow while no entry point runs; `None` if that is impossible.
-    pub(super) growth: Option<GrowthTracking>,
+    pub(super) growth: Option<&'m GrowthTracking>,
+    /// Functions of the runtime to call before and after the growth of a memory; `None` if growths
+    /// in this module do not count.
+    pub(super) growth_calls: Option<(u32, u32)>,
     /// True unless the module may catch exceptions.
     pub(super) ignores_diverging: bool,
-    pub(super) imports: ReferencedImports,
-    pub(super) context_global: u32,
+    pub(super) imports: &'m HostImports,
+    pub(super) place: ContextPlace,
     /// Functions of the runtime to call before and after a call of an import.
     pub(super) import_begins: u32,
     pub(super) import_ends: u32,
-    /// Functions of the runtime to call before and after the growth of a memory.
-    pub(super) growth_begins: u32,
-    pub(super) growth_ends: u32,
+    /// The functions to call instead if other calls may run while an import has not returned. The
+    /// first one returns a state, which the second one takes.
+    pub(super) suspending: Option<(u32, u32)>,
     /// Makes the call sites of different modules different.
     pub(super) salt: u64,
 }
@@ -83,20 +139,13 @@ enum ContextUpdate {
 }
 
 impl ContextTracking<'_> {
-    /// Whether a function may allocate, or grow memory without an entry point.
-    pub(super) fn may_change_heap(&self, function: u32) -> bool {
-        let growth = self.growth.as_ref();
-        self.reach.function(function)
-            || growth.is_some_and(|growth| growth.reach.function(function))
-    }
-
     /// Rewrites the body of a defined function.
     pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<RewrittenBody, Refusal> {
         self.write_body(function, calls, &self.updates(function, calls))
     }
 
     /// Rewrites the original body of an entry point. It does not track the context, which the hook
-    /// has read already, but reports the growth of memory.
+    /// restores, but reports the growth of memory.
     pub(super) fn rewrite_original(
         &self,
         function: u32,
@@ -132,23 +181,21 @@ impl ContextTracking<'_> {
             .iter()
             .any(|(_, update)| *update == Some(ContextUpdate::FromLocal))
         {
-            out.add_local(calls)?;
+            out.add_locals(calls, self.suspending.is_some())?;
             out.offsets.push_inserted(out.bytes.len(), calls.code);
-            InstructionSink::new(&mut out.bytes)
-                .global_get(self.context_global)
-                .i64_const(MULTIPLIER as i64)
-                .i64_mul()
-                .local_set(local);
+            let mut code = InstructionSink::new(&mut out.bytes);
+            self.place.get(&mut code);
+            code.i64_const(MULTIPLIER as i64).i64_mul().local_set(local);
             out.offsets.push_copy(out.bytes.len(), calls.code);
         }
         for (site, update) in updates {
-            if let Some(update) = update {
-                self.write_update(&mut out, site, *update, local)?;
-            }
-            if grows(site) {
-                self.write_growth(&mut out, site)?;
-            } else {
-                self.write_call(&mut out, site, *update == Some(ContextUpdate::Constant))?;
+            match update {
+                Some(update) if grows(site) => {
+                    self.write_update(&mut out, site, *update, local)?;
+                    self.write_growth(&mut out, site)?;
+                }
+                Some(update) => self.write_call(&mut out, site, *update, local)?,
+                None => self.write_growth(&mut out, site)?,
             }
         }
         out.copy_to(body.end)?;
@@ -169,8 +216,7 @@ impl ContextTracking<'_> {
         calls: &'c Calls,
     ) -> Vec<(&'c CallSite, Option<ContextUpdate>)> {
         let allocates = self.reach.function(function);
-        let growth = self.growth.as_ref();
-        let growth = growth.filter(|growth| growth.is_outside(function));
+        let growth = self.growth.filter(|growth| growth.is_outside(function));
         let is_constant = |site: &CallSite| {
             site.diverges
                 && self.ignores_diverging
@@ -195,7 +241,7 @@ impl ContextTracking<'_> {
             .sites
             .iter()
             .zip(&changed)
-            .any(|(site, changed)| *changed && is_tracked(site));
+            .any(|(site, changed)| (*changed || self.suspends(site)) && is_tracked(site));
         let update = |site: &CallSite| {
             if is_constant(site) {
                 Some(ContextUpdate::Constant)
@@ -215,6 +261,27 @@ impl ContextTracking<'_> {
             .collect()
     }
 
+    /// Whether other calls may run before the call at this site returns.
+    fn suspends(&self, site: &CallSite) -> bool {
+        self.suspending.is_some() && self.imports.may_be_called_at(site)
+    }
+
+    /// Copies the body up to and including the growth of a memory, and reports it to the runtime.
+    fn write_growth(&self, out: &mut BodyWriter<'_>, site: &CallSite) -> Result<(), Refusal> {
+        out.copy_to(site.start)?;
+        let Some((begins, ends)) = self.growth_calls else {
+            return out.copy_to(site.end);
+        };
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        InstructionSink::new(&mut out.bytes).call(begins);
+        out.offsets.push_copy(out.bytes.len(), site.start);
+        out.copy_to(site.end)?;
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        InstructionSink::new(&mut out.bytes).call(ends);
+        out.offsets.push_copy(out.bytes.len(), site.end);
+        Ok(())
+    }
+
     /// Copies the body up to a site, and adds the code that sets the context.
     fn write_update(
         &self,
@@ -225,53 +292,58 @@ impl ContextTracking<'_> {
     ) -> Result<(), Refusal> {
         out.copy_to(site.start)?;
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        // A 32-bit id makes the instruction short, in wasm and in machine code.
-        let id = mix(site.start as u64 ^ self.salt) as i32;
+        let id = self.site_id(site);
         let mut code = InstructionSink::new(&mut out.bytes);
-        match update {
-            ContextUpdate::FromEntry => code
-                .global_get(self.context_global)
-                .i64_const(MULTIPLIER as i64)
-                .i64_mul()
-                .i64_const(i64::from(id))
-                .i64_add(),
-            ContextUpdate::FromLocal => code.local_get(local).i64_const(i64::from(id)).i64_add(),
-            ContextUpdate::Constant => code.i64_const((DIVERGING | u64::from(id as u32)) as i64),
-        };
-        code.global_set(self.context_global);
+        self.place.set(&mut code, |code| match update {
+            ContextUpdate::FromEntry => {
+                self.place.get(code);
+                code.i64_const(MULTIPLIER as i64)
+                    .i64_mul()
+                    .i64_const(i64::from(id))
+                    .i64_add();
+            }
+            ContextUpdate::FromLocal => {
+                code.local_get(local).i64_const(i64::from(id)).i64_add();
+            }
+            ContextUpdate::Constant => {
+                code.i64_const((DIVERGING | u64::from(id as u32)) as i64);
+            }
+        });
         out.offsets.push_copy(out.bytes.len(), site.start);
         Ok(())
     }
 
-    /// Copies the body up to and including the growth of a memory, and reports it to the runtime.
-    fn write_growth(&self, out: &mut BodyWriter<'_>, site: &CallSite) -> Result<(), Refusal> {
-        out.copy_to(site.start)?;
-        out.offsets.push_inserted(out.bytes.len(), site.start);
-        InstructionSink::new(&mut out.bytes).call(self.growth_begins);
-        out.offsets.push_copy(out.bytes.len(), site.start);
-        out.copy_to(site.end)?;
-        out.offsets.push_inserted(out.bytes.len(), site.start);
-        InstructionSink::new(&mut out.bytes).call(self.growth_ends);
-        out.offsets.push_copy(out.bytes.len(), site.end);
-        Ok(())
+    /// The number of a call site: 32 bits make the instruction short, in wasm and in machine code.
+    fn site_id(&self, site: &CallSite) -> i32 {
+        mix(site.start as u64 ^ self.salt) as i32
     }
 
-    /// Copies the body up to and including a call. If it may call an import, and returns, the
-    /// runtime learns when the import begins and ends.
+    /// Copies the body up to and including a call, with the code that sets the context.
     fn write_call(
         &self,
         out: &mut BodyWriter<'_>,
         site: &CallSite,
-        never_returns: bool,
+        update: ContextUpdate,
+        local: u32,
     ) -> Result<(), Refusal> {
-        if !self.imports.may_be_called_at(self.module, site) {
-            return out.copy_to(site.end);
-        }
-        out.copy_to(site.start)?;
+        self.write_update(out, site, update, local)?;
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        InstructionSink::new(&mut out.bytes).call(self.import_begins);
+        let mut code = InstructionSink::new(&mut out.bytes);
+        let may_import = self.imports.may_be_called_at(site);
+        let suspending = self
+            .suspending
+            .filter(|_| update == ContextUpdate::FromLocal);
+        match suspending {
+            _ if !may_import => {}
+            Some((suspends, _)) => {
+                code.call(suspends).local_set(local + 1);
+            }
+            None => {
+                code.call(self.import_begins);
+            }
+        }
         out.offsets.push_copy(out.bytes.len(), site.start);
-        if never_returns {
+        if !may_import || update == ContextUpdate::Constant {
             return out.copy_to(site.end);
         }
         // The runtime reports the context of lowered results after the import has returned. So the
@@ -285,7 +357,19 @@ impl ContextTracking<'_> {
                 .for_each(|opcode| *opcode = without_tail(*opcode));
         }
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        InstructionSink::new(&mut out.bytes).call(self.import_ends);
+        let mut code = InstructionSink::new(&mut out.bytes);
+        match suspending {
+            Some((_, resumes)) => {
+                let id = i64::from(self.site_id(site));
+                self.place.set(&mut code, |code| {
+                    code.local_get(local).i64_const(id).i64_add();
+                });
+                code.local_get(local + 1).call(resumes);
+            }
+            None => {
+                code.call(self.import_ends);
+            }
+        }
         if site.tail {
             out.bytes.push(RETURN);
         }
@@ -305,35 +389,6 @@ fn without_tail(opcode: u8) -> u8 {
         0x13 => 0x11,
         0x15 => 0x14,
         other => other,
-    }
-}
-
-struct BodyWriter<'m> {
-    module: &'m CoreModule<'m>,
-    bytes: Vec<u8>,
-    offsets: OffsetMap,
-    /// Offset in the module up to which the bytes have been copied.
-    copied: usize,
-}
-
-impl BodyWriter<'_> {
-    fn copy_to(&mut self, end: usize) -> Result<(), Refusal> {
-        self.bytes
-            .extend_from_slice(self.module.slice(self.copied..end)?);
-        self.copied = end;
-        Ok(())
-    }
-
-    /// Copies the declarations of locals and appends one: an i64, which gets the last index.
-    fn add_local(&mut self, calls: &Calls) -> Result<(), Refusal> {
-        let declarations = self.module.slice(self.copied..calls.code)?;
-        let mut reader = wasmparser::BinaryReader::new(declarations, 0);
-        let groups = reader.read_var_u32()?;
-        (groups + 1).encode(&mut self.bytes);
-        self.copied += reader.current_position();
-        self.copy_to(calls.code)?;
-        self.bytes.extend([1, I64]);
-        Ok(())
     }
 }
 

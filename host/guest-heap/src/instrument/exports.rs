@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasm_encoder::{Function, InstructionSink, ValType};
 
-use super::context::{MULTIPLIER, mix};
+use super::context::{ContextPlace, MULTIPLIER, mix};
 use super::error::Refusal;
 use super::link_runtime::LinkedRuntime;
 use super::scan::CoreModule;
@@ -19,7 +19,41 @@ pub(super) struct ExportRoles {
     pub(super) reallocs: HashSet<String>,
     /// Exports that free the results of a lifted function.
     pub(super) post_returns: HashSet<String>,
+    /// Exports by which the host continues a lifted function that waits.
+    pub(super) callbacks: HashSet<String>,
+    /// Exports that destroy a resource.
+    pub(super) destructors: HashSet<String>,
+    /// Whether a call may be suspended on a stack of its own while others run.
+    pub(super) suspends_calls: bool,
 }
+
+impl ExportRoles {
+    /// Whether the host calls the export, directly or for another component.
+    pub(super) fn contains(&self, export: &str) -> bool {
+        [
+            &self.lifted,
+            &self.reallocs,
+            &self.post_returns,
+            &self.callbacks,
+            &self.destructors,
+        ]
+        .iter()
+        .any(|exports| exports.contains(export))
+    }
+
+    /// Adds the roles that another component gives the same module.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.lifted.extend(other.lifted);
+        self.reallocs.extend(other.reallocs);
+        self.post_returns.extend(other.post_returns);
+        self.callbacks.extend(other.callbacks);
+        self.destructors.extend(other.destructors);
+        self.suspends_calls |= other.suspends_calls;
+    }
+}
+
+/// Number of the synthetic context for everything that the host lowers before a callback.
+const IMPORT_RESULTS: u32 = 4;
 
 /// The names of the synthetic contexts, by number. A synthetic context has a name instead of a call
 /// stack.
@@ -30,9 +64,15 @@ impl Default for SyntheticNames {
     /// The contexts whose numbers are constants in the runtime's `phase.rs`. 0 is the overflow.
     fn default() -> Self {
         Self(
-            ["overflow", "initialisation", "arguments", "other modules"]
-                .map(Arc::from)
-                .into(),
+            [
+                "overflow",
+                "initialisation",
+                "arguments",
+                "other modules",
+                "results of imports",
+            ]
+            .map(Arc::from)
+            .into(),
         )
     }
 }
@@ -50,6 +90,8 @@ pub(super) struct ExportWrapper {
     /// Type index of the export.
     pub(super) ty: u32,
     pub(super) body: Vec<u8>,
+    /// Whether each call begins a call stack: nothing of the caller belongs to the context.
+    pub(super) begins_stack: bool,
 }
 
 /// Makes the wrappers of a module's exports.
@@ -57,7 +99,10 @@ pub(super) struct ExportWrapping<'m> {
     pub(super) module: &'m CoreModule<'m>,
     pub(super) runtime: &'m LinkedRuntime,
     pub(super) roles: &'m ExportRoles,
-    pub(super) context_global: u32,
+    pub(super) place: ContextPlace,
+    /// Functions that something other than the modules with the same heap tables calls. `None` if
+    /// that may be all functions.
+    pub(super) called_from_outside: Option<&'m HashSet<u32>>,
 }
 
 impl ExportWrapping<'_> {
@@ -71,42 +116,56 @@ impl ExportWrapping<'_> {
         synthetic_names: &mut SyntheticNames,
     ) -> Result<Option<ExportWrapper>, Refusal> {
         let short = short_name(name);
+        let mut begins_stack = true;
         let body = if self.roles.lifted.contains(name) {
-            self.lifted(
-                name,
-                function,
-                synthetic_names.add(format!("arguments of {short}")),
-            )?
+            let arguments = synthetic_names.add(format!("arguments of {short}"));
+            self.lifted(name, function, arguments)?
+        } else if self.roles.callbacks.contains(name) {
+            // The component model enters no other call of the instance before this one returns or
+            // waits, so it begins and ends like a lifted function.
+            self.lifted(name, function, IMPORT_RESULTS)?
         } else if self.roles.reallocs.contains(name) {
             self.realloc(function)?
         } else if self.roles.post_returns.contains(name) {
             let of = short_name(name.strip_prefix("cabi_post_").unwrap_or(name));
-            self.post_return(
-                name,
-                function,
-                synthetic_names.add(format!("post-return of {of}")),
-            )?
-        } else if may_allocate {
-            self.unlifted(
-                name,
-                function,
-                synthetic_names.add(format!("other modules through {short}")),
-            )?
+            let synthetic = synthetic_names.add(format!("post-return of {of}"));
+            self.post_return(name, function, synthetic)?
+        } else if may_allocate && self.is_called_from_outside(name, function) {
+            begins_stack = false;
+            let synthetic = synthetic_names.add(format!("other modules through {short}"));
+            self.unlifted(name, function, synthetic)?
         } else {
             return Ok(None);
         };
         let ty = self.module.type_of(function);
         let ty = ty.ok_or_else(|| Refusal::internal("an export without a type"))?;
-        Ok(Some(ExportWrapper { ty, body }))
+        Ok(Some(ExportWrapper {
+            ty,
+            body,
+            begins_stack,
+        }))
+    }
+
+    fn is_called_from_outside(&self, name: &str, function: u32) -> bool {
+        self.roles.destructors.contains(name)
+            || self
+                .called_from_outside
+                .is_none_or(|functions| functions.contains(&function))
+    }
+
+    fn set_context(&self, code: &mut InstructionSink<'_>, context: i64) {
+        self.place.set(code, |code| {
+            code.i64_const(context);
+        });
     }
 
     fn lifted(&self, name: &str, function: u32, arguments: u32) -> Result<Vec<u8>, Refusal> {
         self.emit(function, &[], |code, call| {
             code.i32_const(arguments as i32)
                 .call(self.runtime.export("export_begins")?);
-            code.i64_const(root(name)).global_set(self.context_global);
+            self.set_context(code, root(name));
             call(code);
-            code.i64_const(0).global_set(self.context_global);
+            self.set_context(code, 0);
             code.call(self.runtime.export("export_ends")?);
             Ok(())
         })
@@ -118,9 +177,9 @@ impl ExportWrapping<'_> {
             code.i32_const(synthetic as i32)
                 .call(self.runtime.export("phase_begins")?);
             code.local_set(before);
-            code.i64_const(root(name)).global_set(self.context_global);
+            self.set_context(code, root(name));
             call(code);
-            code.i64_const(0).global_set(self.context_global);
+            self.set_context(code, 0);
             code.local_get(before)
                 .call(self.runtime.export("phase_ends")?);
             Ok(())
@@ -136,15 +195,17 @@ impl ExportWrapping<'_> {
             |code, call| {
                 let context = self.parameters(function);
                 let (purpose, pointer) = (context + 1, context + 2);
-                code.global_get(self.context_global).local_set(context);
+                self.place.get(code);
+                code.local_set(context);
                 code.call(self.runtime.export("lowering_begins")?)
                     .local_set(purpose);
                 call(code);
                 code.local_tee(pointer).local_get(purpose);
                 code.call(self.runtime.export("lowering_ends")?);
-                code.local_get(context)
-                    .global_set(self.context_global)
-                    .local_get(pointer);
+                self.place.set(code, |code| {
+                    code.local_get(context);
+                });
+                code.local_get(pointer);
                 Ok(())
             },
         )
@@ -157,19 +218,24 @@ impl ExportWrapping<'_> {
         self.emit(function, &[ValType::I64, ValType::I32], |code, call| {
             let context = self.parameters(function);
             let before = context + 1;
-            code.global_get(self.context_global).local_tee(context);
-            code.i64_const(MULTIPLIER as i64)
-                .i64_mul()
-                .i64_const(root(name))
-                .i64_add();
-            code.global_set(self.context_global);
+            self.place.get(code);
+            code.local_set(context);
+            self.place.set(code, |code| {
+                code.local_get(context)
+                    .i64_const(MULTIPLIER as i64)
+                    .i64_mul()
+                    .i64_const(root(name))
+                    .i64_add();
+            });
             code.i32_const(synthetic as i32)
                 .call(self.runtime.export("entry_begins")?);
             code.local_set(before);
             call(code);
             code.local_get(before)
                 .call(self.runtime.export("phase_ends")?);
-            code.local_get(context).global_set(self.context_global);
+            self.place.set(code, |code| {
+                code.local_get(context);
+            });
             Ok(())
         })
     }
@@ -213,6 +279,7 @@ fn root(name: &str) -> i64 {
 
 /// `leak-lab:plugin/leak@0.1.0#on-request` → `leak#on-request`.
 fn short_name(export: &str) -> String {
+    let export = export.strip_prefix("[async-lift]").unwrap_or(export);
     let Some((interface, function)) = export.rsplit_once('#') else {
         return export.to_owned();
     };
@@ -235,6 +302,7 @@ mod tests {
             ("leak-lab:plugin/leak@0.1.0#on-request", "leak#on-request"),
             ("run", "run"),
             ("a:b/c#[method]d.e", "c#[method]d.e"),
+            ("[async-lift]a:b/c#d", "c#d"),
         ] {
             assert_eq!(short_name(export), short);
         }

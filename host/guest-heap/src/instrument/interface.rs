@@ -3,6 +3,9 @@
 
 use wasm_encoder::TableType;
 
+/// What the names of all interfaces of the profiler begin with. A component that imports one by
+/// itself is refused: it could fill the host's memory, or report what it likes.
+pub(crate) const PACKAGE: &str = "guest-heap:profiler/";
 /// The imported instance.
 pub(crate) const HOST: &str = "guest-heap:profiler/host";
 /// `func(instance: u32, index: u32)`: captures the call stack of a context that is new.
@@ -11,6 +14,8 @@ pub(crate) const NEW_CONTEXT: &str = "new-context";
 /// a core module. Returns the number of the instance.
 pub(crate) const REGISTER_INSTANCE: &str = "register-instance";
 
+/// The module name from which a module imports the memory of the heap tables that it shares.
+pub(super) const SHARED: &str = "guest-heap:shared";
 /// The exported table of an instrumented module, see [`host_table`].
 pub(super) const TABLE: &str = "guest-heap:table";
 /// The exported memory of the runtime.

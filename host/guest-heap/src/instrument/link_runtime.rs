@@ -15,6 +15,7 @@ use wasm_encoder::{
 };
 use wasmparser::{DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef};
 
+use super::context::ContextPlace;
 use super::error::Refusal;
 
 /// The runtime, which the build script compiles.
@@ -25,10 +26,14 @@ const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.wasm"))
 pub(super) enum ResolvedImport {
     /// A call of the function with this index.
     Function(u32),
-    /// A read of the global with this index.
-    GetGlobal(u32),
-    /// A write of the global with this index.
-    SetGlobal(u32),
+    /// A read of the calling context in the global with this index.
+    GetContext(u32),
+    /// A write of the calling context in the global with this index.
+    SetContext(u32),
+    /// A read of the calling context that modules with the same heap tables share.
+    GetSharedContext,
+    /// A write of the shared calling context.
+    SetSharedContext,
     /// A 32-bit load from the guest's memory, which is the first memory of the module.
     Load,
     /// The sum of the sizes of the guest's memories, in pages.
@@ -38,7 +43,7 @@ pub(super) enum ResolvedImport {
 }
 
 /// The indices that the first items of the runtime get in the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RuntimeBase<'m> {
     pub(super) types: u32,
     pub(super) functions: u32,
@@ -48,7 +53,23 @@ pub(super) struct RuntimeBase<'m> {
     pub(super) guest_memories: &'m [wasmparser::MemoryType],
     /// Declared maximum of the runtime's memory in wasm pages, by which the host recognises it.
     pub(super) maximum_pages: u64,
+    /// Whether the memory and its data belong to another module, which shares them.
+    pub(super) imports_memory: bool,
+    /// Number of the copy of the runtime among the copies that share the memory.
+    pub(super) copy: u32,
 }
+
+/// Name of the runtime's static that holds the shared calling context.
+const SHARED_CONTEXT: &str = "SHARED_CONTEXT";
+/// Name of the runtime's function that sets the shared calling context.
+const SET_SHARED_CONTEXT: &str = "set_shared_context";
+
+/// Bytes of the runtime's stack for each of the copies that share its memory. A copy may call
+/// another one through the guest, so they must not use the same bytes. The deepest frames of the
+/// runtime take less than 200 bytes.
+const STACK_SLICE: i32 = 1024;
+/// Copies with a part of the stack of their own. Further ones share the last part.
+const STACK_SLICES: u32 = 31;
 
 /// The items of the runtime with their indices in the module, ready to be appended.
 pub(super) struct LinkedRuntime {
@@ -58,7 +79,10 @@ pub(super) struct LinkedRuntime {
     pub(super) bodies: Vec<Vec<u8>>,
     pub(super) globals: SectionItems,
     pub(super) memory: SectionItems,
+    pub(super) memory_type: Option<MemoryType>,
     pub(super) data: SectionItems,
+    /// Address of the shared calling context in the runtime's memory.
+    shared_context: Option<u32>,
     exports: HashMap<&'static str, u32>,
 }
 
@@ -84,6 +108,14 @@ impl SectionItems {
 }
 
 impl LinkedRuntime {
+    /// The place of the calling context that modules with the same heap tables share.
+    pub(super) fn shared_context(&self, memory: u32) -> Result<ContextPlace, Refusal> {
+        let address = self.shared_context;
+        let address =
+            address.ok_or_else(|| Refusal::internal("the runtime has no shared context"))?;
+        Ok(ContextPlace::Memory { memory, address })
+    }
+
     /// The index in the module of a function that the runtime exports under this name.
     pub(super) fn export(&self, name: &str) -> Result<u32, Refusal> {
         let found = self.exports.get(name).copied();
@@ -100,6 +132,8 @@ pub(super) fn link_runtime(
     let mut linker = RuntimeLinker {
         base,
         imports: Vec::new(),
+        constants: Vec::new(),
+        set_shared_context: None,
     };
     let mut linked = LinkedRuntime {
         types: SectionItems::default(),
@@ -107,7 +141,9 @@ pub(super) fn link_runtime(
         bodies: Vec::new(),
         globals: SectionItems::default(),
         memory: SectionItems::default(),
+        memory_type: None,
         data: SectionItems::default(),
+        shared_context: None,
         exports: HashMap::new(),
     };
     for payload in Parser::new(0).parse_all(RUNTIME) {
@@ -119,6 +155,9 @@ pub(super) fn link_runtime(
 struct RuntimeLinker<'m> {
     base: RuntimeBase<'m>,
     imports: Vec<Option<ResolvedImport>>,
+    /// The initial values of the globals.
+    constants: Vec<i32>,
+    set_shared_context: Option<u32>,
 }
 
 impl RuntimeLinker<'_> {
@@ -156,33 +195,53 @@ impl RuntimeLinker<'_> {
                 for memory in memories {
                     let memory = memory?;
                     let mut section = wasm_encoder::MemorySection::new();
-                    section.memory(MemoryType {
+                    let ty = MemoryType {
                         // One page more than the linker asked for, where the live table begins.
                         minimum: memory.initial + 1,
                         maximum: Some(self.base.maximum_pages),
                         memory64: false,
                         shared: false,
                         page_size_log2: None,
-                    });
-                    linked.memory = SectionItems::of(1, &section)?;
+                    };
+                    section.memory(ty);
+                    linked.memory_type = Some(ty);
+                    if !self.base.imports_memory {
+                        linked.memory = SectionItems::of(1, &section)?;
+                    }
                 }
             }
             Payload::GlobalSection(globals) => {
-                let count = globals.count();
                 let mut section = GlobalSection::new();
-                self.parse_global_section(&mut section, globals)
-                    .map_err(refusal)?;
-                linked.globals = SectionItems::of(count, &section)?;
+                for global in globals.clone() {
+                    let global = global?;
+                    let mut value = self.constant(&global.init_expr)?;
+                    if global.ty.mutable {
+                        // The stack pointer: each copy has its own part of the stack.
+                        value -= self.base.copy.min(STACK_SLICES) as i32 * STACK_SLICE;
+                    }
+                    self.constants.push(value);
+                    let ty = self.global_type(global.ty).map_err(refusal)?;
+                    section.global(ty, &ConstExpr::i32_const(value));
+                }
+                linked.globals = SectionItems::of(globals.count(), &section)?;
             }
             Payload::ExportSection(exports) => {
                 for export in exports {
                     let export = export?;
+                    if export.kind == ExternalKind::Global && export.name == SHARED_CONTEXT {
+                        let address = self.constants.get(export.index as usize);
+                        linked.shared_context = address.map(|address| *address as u32);
+                    }
                     if export.kind == ExternalKind::Func {
                         let index = self.function_index(export.index).map_err(refusal)?;
                         linked.exports.insert(export.name, index);
+                        if export.name == SET_SHARED_CONTEXT {
+                            self.set_shared_context = Some(index);
+                        }
                     }
                 }
             }
+            Payload::DataSection(_) if self.base.imports_memory => {}
             Payload::DataSection(segments) => {
                 let count = segments.count();
                 let mut section = DataSection::new();
@@ -196,13 +255,28 @@ impl RuntimeLinker<'_> {
                 }
                 linked.data = SectionItems::of(count, &section)?;
             }
-            Payload::CodeSectionEntry(body) => linked.bodies.push(self.body(&body)?),
+            Payload::CodeSectionEntry(body) => {
+                let body = self.body(&body, linked.shared_context)?;
+                linked.bodies.push(body);
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn body(&mut self, body: &FunctionBody<'static>) -> Result<Vec<u8>, Refusal> {
+    /// The value of an initialiser, which is a constant in the runtime.
+    fn constant(&self, init: &wasmparser::ConstExpr<'_>) -> Result<i32, Refusal> {
+        match init.get_operators_reader().read()? {
+            Operator::I32Const { value } => Ok(value),
+            _ => Err(Refusal::internal("the runtime has an unusual global")),
+        }
+    }
+
+    fn body(
+        &mut self,
+        body: &FunctionBody<'static>,
+        shared_context: Option<u32>,
+    ) -> Result<Vec<u8>, Refusal> {
         let mut function = self
             .new_function_with_parsed_locals(body)
             .map_err(refusal)?;
@@ -213,17 +287,56 @@ impl RuntimeLinker<'_> {
                 _ => None,
             };
             match import {
-                Some(Some(ResolvedImport::Pages)) => {
-                    for instruction in self.pages() {
-                        function.instruction(&instruction);
-                    }
-                    continue;
+                Some(import) => {
+                    self.replacement(*import, shared_context)
+                        .iter()
+                        .for_each(|instruction| {
+                            function.instruction(instruction);
+                        })
                 }
-                Some(import) => function.instruction(&replacement(*import)),
-                None => function.instruction(&self.instruction(operator).map_err(refusal)?),
+                None => {
+                    function.instruction(&self.instruction(operator).map_err(refusal)?);
+                }
             };
         }
         Ok(function.into_raw_body())
+    }
+
+    fn replacement(
+        &self,
+        import: Option<ResolvedImport>,
+        shared_context: Option<u32>,
+    ) -> Vec<Instruction<'static>> {
+        vec![match import {
+            Some(ResolvedImport::Function(function)) => Instruction::Call(function),
+            Some(ResolvedImport::GetContext(global)) => Instruction::GlobalGet(global),
+            Some(ResolvedImport::SetContext(global)) => Instruction::GlobalSet(global),
+            Some(ResolvedImport::GetSharedContext) => {
+                let place = shared_context.map(|address| MemArg {
+                    offset: u64::from(address),
+                    align: 3,
+                    target: MemArgTarget::Memory(self.base.memory),
+                    ordering: None,
+                });
+                return match place {
+                    Some(place) => vec![Instruction::I32Const(0), Instruction::I64Load(place)],
+                    None => vec![Instruction::Unreachable],
+                };
+            }
+            Some(ResolvedImport::SetSharedContext) => match self.set_shared_context {
+                Some(function) => Instruction::Call(function),
+                None => Instruction::Unreachable,
+            },
+            Some(ResolvedImport::Load) => Instruction::I32Load(MemArg {
+                offset: 0,
+                align: 2,
+                target: MemArgTarget::Memory(0),
+                ordering: None,
+            }),
+            Some(ResolvedImport::Pages) => return self.pages(),
+            Some(ResolvedImport::Constant(value)) => Instruction::I32Const(value),
+            None => Instruction::Unreachable,
+        }]
     }
 
     /// The instructions that compute [`ResolvedImport::Pages`].
@@ -246,22 +359,6 @@ impl RuntimeLinker<'_> {
 
 /// Bytes of a page, as exponent of two.
 const PAGE_LOG2: u32 = 16;
-
-fn replacement(import: Option<ResolvedImport>) -> Instruction<'static> {
-    match import {
-        Some(ResolvedImport::Function(function)) => Instruction::Call(function),
-        Some(ResolvedImport::GetGlobal(global)) => Instruction::GlobalGet(global),
-        Some(ResolvedImport::SetGlobal(global)) => Instruction::GlobalSet(global),
-        Some(ResolvedImport::Load) => Instruction::I32Load(MemArg {
-            offset: 0,
-            align: 2,
-            target: MemArgTarget::Memory(0),
-            ordering: None,
-        }),
-        Some(ResolvedImport::Constant(value)) => Instruction::I32Const(value),
-        Some(ResolvedImport::Pages) | None => Instruction::Unreachable,
-    }
-}
 
 fn refusal(error: reencode::Error<Infallible>) -> Refusal {
     Refusal::internal(&format!("the runtime cannot be linked: {error}"))

@@ -11,13 +11,17 @@ use super::error::MetaError;
 use super::offset_map::OffsetMap;
 
 /// The first bytes of the encoded form. The last one is its version.
-const MAGIC: &[u8; 8] = b"gheap\0\0\x02";
+const MAGIC: &[u8; 8] = b"gheap\0\0\x03";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleSpan {
-    /// Index of the core module in the component.
+    /// Position of the core module among all core modules of the component, those of nested
+    /// components included, in the order of the file.
     pub index: u32,
+    /// The module that holds the heap tables of this one: itself, or one with which it shares a
+    /// memory.
+    pub tables: u32,
     /// Byte range of the module in the original component.
     pub original: Range<u32>,
     /// The allocator entry points that hooks replace, such as `malloc`. Empty in a module whose
@@ -116,7 +120,12 @@ impl InstrumentedMeta {
             .for_each(|name| name.encode(&mut bytes));
         (self.modules.len() as u32).encode(&mut bytes);
         for module in &self.modules {
-            for number in [module.index, module.original.start, module.original.end] {
+            for number in [
+                module.index,
+                module.tables,
+                module.original.start,
+                module.original.end,
+            ] {
                 number.encode(&mut bytes);
             }
             (module.entry_points.len() as u32).encode(&mut bytes);
@@ -163,6 +172,7 @@ impl InstrumentedMeta {
         let mut modules = Vec::new();
         for _ in 0..reader.read_var_u32()? {
             let index = reader.read_var_u32()?;
+            let tables = reader.read_var_u32()?;
             let original = reader.read_var_u32()?..reader.read_var_u32()?;
             let mut entry_points = Vec::new();
             for _ in 0..reader.read_var_u32()? {
@@ -170,6 +180,7 @@ impl InstrumentedMeta {
             }
             modules.push(ModuleSpan {
                 index,
+                tables,
                 original,
                 entry_points,
             });

@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 
+use wasmparser::Operator;
+
 use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
 use super::audit::Audit;
 use super::calls::Calls;
-use super::code_section::{AppendedIndices, CodeSectionBuilder};
-use super::context::{ContextTracking, GrowthTracking, mix};
+use super::code_section::{AppendedIndices, CodeSectionBuilder, Tables};
+use super::context::{ContextPlace, ContextTracking, GrowthTracking, mix};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
 use super::interface;
 use super::link_runtime::{LinkedRuntime, RuntimeBase, link_runtime};
-use super::reach::{Diverging, Reach, ReferencedImports};
+use super::reach::{Diverging, HostImports, Reach};
 use super::repair::repair;
 use super::report::ModuleReport;
 use super::runtime_imports::RuntimeImports;
 use super::scan::CoreModule;
+use super::sharing::Connections;
 use super::static_data::StaticData;
 
 /// Settings that are the same for all modules of a component.
@@ -28,30 +31,133 @@ pub(super) struct RewriteSettings {
     pub(super) report_every_event: bool,
 }
 
-/// Instruments `module`, the core module with this index in the component.
-pub(super) fn rewrite(
-    module: &CoreModule<'_>,
+/// What is known of a module before it is instrumented.
+pub(super) struct ModuleAnalysis<'m> {
+    module: &'m CoreModule<'m>,
+    /// Position in the list of all modules of the file.
     index: u32,
-    allocator: &mut Allocator,
+    calls: Vec<Calls>,
+    pub(super) allocator: Allocator,
+    reach: Reach,
+    full_reach: Reach,
+    host_imports: HostImports,
+    ignores_diverging: bool,
+    connections: Connections,
+    audit: Audit,
+    growth: Option<GrowthTracking>,
+}
+
+impl<'m> ModuleAnalysis<'m> {
+    /// Analyses a module. `catches` says whether another module may catch an exception that passes
+    /// through this one.
+    pub(super) fn new(
+        module: &'m CoreModule<'m>,
+        index: usize,
+        mut allocator: Allocator,
+        connections: Connections,
+        roles: &ExportRoles,
+        catches: bool,
+    ) -> Result<Self, Refusal> {
+        let calls = read_calls(module)?;
+        allocator.select(module, &calls);
+        repair(module, &calls, &mut allocator);
+        let audit = Audit::of(module, &calls, &allocator);
+        let hooks = hooks(&allocator);
+        let allocating = allocator.entries.iter().filter(|(entry, _)| !entry.frees());
+        let imports = (0..).zip(&connections.allocates);
+        let seeds: Vec<u32> = allocating
+            .map(|(_, function)| *function)
+            .chain(imports.filter_map(|(import, allocates)| allocates.then_some(import)))
+            .collect();
+        let open_table = connections.open_table;
+        let reach =
+            |diverging| Reach::compute(module, &calls, &seeds, &hooks, open_table, diverging);
+        let ignores_diverging = !module.has_exceptions && !catches;
+        let host_imports = HostImports::of(module, &calls, |import| {
+            connections.leaves.get(import) == Some(&true)
+        });
+        let counts_growth = counts_growth(module, &allocator) && audit.may_grow_outside;
+        let growth = counts_growth.then(|| {
+            let diverging = if ignores_diverging {
+                Diverging::Ignored
+            } else {
+                Diverging::Counts
+            };
+            growth_tracking(module, &calls, &hooks, &audit, roles, diverging)
+        });
+        Ok(Self {
+            audit,
+            growth,
+            module,
+            index: index as u32,
+            reach: reach(if ignores_diverging {
+                Diverging::Ignored
+            } else {
+                Diverging::Counts
+            }),
+            full_reach: reach(Diverging::Counts),
+            calls,
+            allocator,
+            host_imports,
+            ignores_diverging,
+            connections,
+        })
+    }
+
+    /// The functions that may allocate.
+    pub(super) fn allocating(&self) -> impl Iterator<Item = u32> {
+        let functions = 0..self.module.function_count();
+        functions.filter(|function| self.reach.function(*function))
+    }
+
+    /// Whether a function may allocate, or grow memory without an entry point.
+    fn may_change_heap(&self, function: u32) -> bool {
+        let growth = self.growth.as_ref();
+        self.reach.function(function)
+            || growth.is_some_and(|growth| growth.reach.function(function))
+    }
+
+    /// The functions that only forward to a function in a table: see [`forwards_through_table`].
+    pub(super) fn forwarding(&self) -> impl Iterator<Item = u32> {
+        let functions = self.module.first_defined()..self.module.function_count();
+        functions.filter(|function| forwards_through_table(self.module, *function))
+    }
+
+    /// Whether the module has to be instrumented: it has an allocator, the host calls it, or it has
+    /// calls that set the calling context. A function that only forwards through a table leaves the
+    /// context of its caller.
+    pub(super) fn is_needed(&self, roles: &ExportRoles) -> bool {
+        let allocates = || {
+            let mut functions = self.module.first_defined()..self.module.function_count();
+            functions.any(|function| {
+                self.reach.function(function) && !forwards_through_table(self.module, function)
+            })
+        };
+        !self.allocator.entries.is_empty()
+            || self.growth.is_some()
+            || self
+                .module
+                .exports
+                .iter()
+                .any(|(name, _)| roles.contains(name))
+            || allocates()
+    }
+}
+
+/// Instruments a module.
+pub(super) fn rewrite(
+    analysis: &ModuleAnalysis<'_>,
     roles: &ExportRoles,
     settings: RewriteSettings,
+    tables: Tables,
     synthetic_names: &mut SyntheticNames,
 ) -> Result<RewrittenModule, Refusal> {
-    check(module)?;
-    let mut calls = Vec::with_capacity(module.bodies.len());
-    for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
-        let params = module
-            .signature(function)
-            .map_or(0, |ty| ty.params().len() as u32);
-        calls.push(Calls::read(module, body, params)?);
-    }
-    allocator.select(module, &calls);
-    repair(module, &calls, allocator);
-    let allocator = &*allocator;
-    let audit = Audit::of(module, &calls, allocator);
-
+    let ModuleAnalysis {
+        module, allocator, ..
+    } = analysis;
     let functions = module.function_count();
     let indices = AppendedIndices {
+        tables,
         stub_type: module.types.len() as u32,
         table: module.tables,
         memory: module.memories.len() as u32,
@@ -63,26 +169,36 @@ pub(super) fn rewrite(
     let base = RuntimeBase {
         types: indices.stub_type + 1,
         functions: indices.runtime,
-        globals: indices.context_global + 1,
+        globals: indices.context_global + u32::from(tables == Tables::Own),
         memory: indices.memory,
         guest_memories: &module.memories,
         maximum_pages: settings.maximum_pages,
+        imports_memory: matches!(tables, Tables::Imported(_)),
+        copy: match tables {
+            Tables::Imported(number) => number,
+            Tables::Own | Tables::Shared => 0,
+        },
     };
     let imports = RuntimeImports {
         module,
-        calls: &calls,
+        calls: &analysis.calls,
         allocator,
-        audit: &audit,
+        audit: &analysis.audit,
         static_data: StaticData::of(module),
         indices: &indices,
         report_every_event: settings.report_every_event,
+        suspends_calls: roles.suspends_calls,
     };
     let runtime = link_runtime(base, |import| imports.resolve(import))?;
-    let tracking = tracking(&imports, index, roles, &runtime)?;
+    let place = match tables {
+        Tables::Own => ContextPlace::Global(indices.context_global),
+        Tables::Shared | Tables::Imported(_) => runtime.shared_context(indices.memory)?,
+    };
+    let tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
     let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices)?;
 
-    let mut report = ModuleReport::new(index, allocator);
-    for (function, calls) in (module.first_defined()..).zip(&calls) {
+    let mut report = ModuleReport::new(analysis.index, allocator);
+    for (function, calls) in (module.first_defined()..).zip(&analysis.calls) {
         if allocator
             .entries
             .iter()
@@ -100,7 +216,7 @@ pub(super) fn rewrite(
     let mut originals = Vec::new();
     for (_, function) in &allocator.entries {
         let defined = function.saturating_sub(module.first_defined()) as usize;
-        let calls = calls.get(defined);
+        let calls = analysis.calls.get(defined);
         let calls = calls.ok_or_else(|| Refusal::internal("a hook without a body"))?;
         originals.push(tracking.rewrite_original(*function, calls)?);
     }
@@ -110,108 +226,144 @@ pub(super) fn rewrite(
         module,
         runtime: &code.runtime,
         roles,
-        context_global: indices.context_global,
+        place,
+        called_from_outside: analysis.connections.called_from_outside.as_ref(),
     };
     let mut wrapped = HashMap::new();
     let mut wrappers = Vec::new();
     for &(name, function) in &module.exports {
-        let may_allocate = tracking.may_change_heap(function);
+        let may_allocate = analysis.may_change_heap(function);
         if let Some(wrapper) = wrapping.wrap(name, function, may_allocate, synthetic_names)? {
             let index = indices.stub + code.appended_types.len() as u32;
             wrapped.insert(name, index);
             code.appended_types.push(wrapper.ty);
-            wrappers.push(wrapper.body);
+            wrappers.push(wrapper);
         }
     }
-    for body in wrappers {
-        code.push_profiler(&body);
+    for wrapper in wrappers {
+        code.push_wrapper(&wrapper.body, wrapper.begins_stack);
     }
     let mut rewritten = assemble(module, code, &indices, &wrapped, report)?;
     rewritten.gaps.extend(allocator.caveat.map(str::to_owned));
-    rewritten.gaps.extend(audit.findings);
+    rewritten.gaps.extend_from_slice(&analysis.audit.findings);
     Ok(rewritten)
 }
 
-/// Refuses modules that cannot be instrumented.
-fn check(module: &CoreModule<'_>) -> Result<(), Refusal> {
-    let reason = if module
-        .exports
-        .iter()
-        .any(|(name, _)| *name == interface::HEAP_TABLES)
-    {
-        "is instrumented already"
-    } else if module.memories.iter().any(|memory| memory.memory64) {
-        "has a 64-bit memory"
-    } else if module.memories.iter().any(|memory| memory.shared) {
-        "shares its memory between threads"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal(reason.to_owned()))
+/// Whether growths of memory in this module count. A module without an allocator that works in the
+/// memory of another one does not: the adapter between WASI versions is such a module.
+fn counts_growth(module: &CoreModule<'_>, allocator: &Allocator) -> bool {
+    !allocator.entries.is_empty() || !module.imports_memory
 }
 
-fn tracking<'m>(
-    imports: &RuntimeImports<'m>,
-    index: u32,
+fn growth_tracking(
+    module: &CoreModule<'_>,
+    calls: &[Calls],
+    hooks: &[u32],
+    audit: &Audit,
     roles: &ExportRoles,
-    runtime: &LinkedRuntime,
-) -> Result<ContextTracking<'m>, Refusal> {
-    let RuntimeImports {
-        module,
-        calls,
-        allocator,
-        audit,
-        indices,
-        ..
-    } = *imports;
-    let hooks: Vec<u32> = allocator
-        .entries
-        .iter()
-        .map(|(_, function)| *function)
-        .collect();
-    let allocating = allocator.entries.iter().filter(|(entry, _)| !entry.frees());
-    let seeds: Vec<u32> = allocating.map(|(_, function)| *function).collect();
-    // The host lowers the results of imports through the allocator.
-    let lowers = !hooks.is_empty();
-    let reach = |diverging| Reach::compute(module, calls, &seeds, &hooks, lowers, diverging);
-    let ignores_diverging = !module.has_exceptions;
-    let growth = || {
-        let diverging = if ignores_diverging {
-            Diverging::Ignored
-        } else {
-            Diverging::Counts
-        };
-        let reach = |imports, diverging| Reach::growth(module, calls, &hooks, imports, diverging);
-        let direct = reach(false, diverging);
-        let mut reallocs = module.exports.iter();
-        let lowering_grows = reallocs
-            .any(|(name, function)| roles.reallocs.contains(*name) && direct.function(*function));
-        GrowthTracking {
-            reach: if lowering_grows {
-                reach(true, diverging)
-            } else {
-                direct
-            },
-            full_reach: reach(lowering_grows, Diverging::Counts),
-            outside: audit.outside.clone(),
-        }
+    diverging: Diverging,
+) -> GrowthTracking {
+    let reach = |seeds: &[u32], diverging| Reach::growth(module, calls, seeds, hooks, diverging);
+    let direct = reach(&[], diverging);
+    // If memory may grow while the host lowers results, it may grow in each call of an import.
+    let mut exports = module.exports.iter();
+    let lowering_grows = exports
+        .any(|(name, function)| roles.reallocs.contains(*name) && direct.function(*function));
+    let imports: Vec<u32> = match lowering_grows {
+        true => (0..module.first_defined()).collect(),
+        false => Vec::new(),
     };
+    GrowthTracking {
+        reach: reach(&imports, diverging),
+        full_reach: reach(&imports, Diverging::Counts),
+        outside: audit.outside.clone(),
+    }
+}
+
+fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
+    let mut calls = Vec::with_capacity(module.bodies.len());
+    for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
+        let params = module
+            .signature(function)
+            .map_or(0, |ty| ty.params().len() as u32);
+        calls.push(Calls::read(module, body, params)?);
+    }
+    Ok(calls)
+}
+
+/// The functions that hooks replace.
+fn hooks(allocator: &Allocator) -> Vec<u32> {
+    let entries = allocator.entries.iter();
+    entries.map(|(_, function)| *function).collect()
+}
+
+/// Why a module cannot be instrumented, as a clause whose subject is the module.
+pub(super) fn refusal(module: &CoreModule<'_>) -> Option<&'static str> {
+    if module.export_indices.contains_key(interface::HEAP_TABLES) {
+        Some("is instrumented already")
+    } else if module.memories.iter().any(|memory| memory.memory64) {
+        Some("has a 64-bit memory")
+    } else if module.memories.iter().any(|memory| memory.shared) {
+        Some("shares its memory between threads")
+    } else {
+        None
+    }
+}
+
+/// Whether a function does nothing but call a function in a table with its own arguments. The module
+/// with the memory of dynamically linked components exports such functions for functions of modules
+/// that are instantiated later, under the same names.
+pub(super) fn forwards_through_table(module: &CoreModule<'_>, function: u32) -> bool {
+    let body = function
+        .checked_sub(module.first_defined())
+        .and_then(|defined| module.bodies.get(defined as usize));
+    let Some(Ok(operators)) = body.map(|body| body.get_operators_reader()) else {
+        return false;
+    };
+    let mut calls = 0;
+    for operator in operators {
+        match operator {
+            Ok(Operator::CallIndirect { .. } | Operator::ReturnCallIndirect { .. }) => calls += 1,
+            Ok(
+                Operator::LocalGet { .. }
+                | Operator::I32Const { .. }
+                | Operator::GlobalGet { .. }
+                | Operator::I32Add
+                | Operator::Return
+                | Operator::End,
+            ) => {}
+            _ => return false,
+        }
+    }
+    calls == 1
+}
+
+fn tracking<'a>(
+    analysis: &'a ModuleAnalysis<'a>,
+    place: ContextPlace,
+    suspends_calls: bool,
+    runtime: &LinkedRuntime,
+) -> Result<ContextTracking<'a>, Refusal> {
+    let suspending = suspends_calls.then(|| {
+        let suspends = runtime.export("import_suspends")?;
+        Ok::<_, Refusal>((suspends, runtime.export("import_resumes")?))
+    });
+    let growth_calls = counts_growth(analysis.module, &analysis.allocator).then(|| {
+        let begins = runtime.export("growth_begins")?;
+        Ok::<_, Refusal>((begins, runtime.export("growth_ends")?))
+    });
     Ok(ContextTracking {
-        module,
-        reach: reach(if ignores_diverging {
-            Diverging::Ignored
-        } else {
-            Diverging::Counts
-        }),
-        full_reach: reach(Diverging::Counts),
-        growth: audit.may_grow_outside.then(growth),
-        ignores_diverging,
-        imports: ReferencedImports::of(module, calls),
-        context_global: indices.context_global,
+        module: analysis.module,
+        reach: &analysis.reach,
+        full_reach: &analysis.full_reach,
+        growth: analysis.growth.as_ref(),
+        growth_calls: growth_calls.transpose()?,
+        ignores_diverging: analysis.ignores_diverging,
+        imports: &analysis.host_imports,
+        place,
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
-        growth_begins: runtime.export("growth_begins")?,
-        growth_ends: runtime.export("growth_ends")?,
-        salt: mix(u64::from(index) + 1),
+        suspending: suspending.transpose()?,
+        salt: mix(u64::from(analysis.index) + 1),
     })
 }

@@ -18,6 +18,8 @@ enum Segment {
     Inserted(u32),
     /// Code of the profiler.
     Profiler,
+    /// Code of the profiler that calls an export for the host: a call stack begins there.
+    StackBase,
 }
 
 /// A map from instrumented to original offsets. Both count bytes from the start of the component,
@@ -43,13 +45,26 @@ impl OffsetMap {
         match segment {
             Segment::Copy(original) => original.checked_add(offset - start),
             Segment::Inserted(original) => Some(*original),
-            Segment::Profiler => None,
+            Segment::Profiler | Segment::StackBase => None,
         }
+    }
+
+    /// Whether a call stack begins at `offset` in the instrumented component: the frames of its
+    /// callers belong to the host or to other components.
+    pub(crate) fn begins_stack(&self, offset: u32) -> bool {
+        let after = self.segments.partition_point(|(start, _)| *start <= offset);
+        let segment = after.checked_sub(1).and_then(|at| self.segments.get(at));
+        matches!(segment, Some((_, Segment::StackBase)))
     }
 
     /// Bytes of memory that the map takes on the heap.
     pub fn memory_bytes(&self) -> usize {
         self.segments.capacity() * size_of::<(u32, Segment)>()
+    }
+
+    /// Frees the memory that further segments would take.
+    pub(super) fn shrink(&mut self) {
+        self.segments.shrink_to_fit();
     }
 
     /// Starts a copy at `offset`, of the original's bytes from `original` on.
@@ -67,6 +82,11 @@ impl OffsetMap {
         self.push(offset, Segment::Profiler);
     }
 
+    /// Starts code at `offset` in which a call stack begins.
+    pub(super) fn push_stack_base(&mut self, offset: usize) {
+        self.push(offset, Segment::StackBase);
+    }
+
     /// Appends the map of a part of the component. The part starts at `offset` in the instrumented
     /// component and at `original` in the original.
     pub(super) fn append(&mut self, part: &Self, offset: usize, original: usize) {
@@ -76,6 +96,7 @@ impl OffsetMap {
                 Segment::Copy(at) => self.push_copy(start, at as usize + original),
                 Segment::Inserted(at) => self.push_inserted(start, at as usize + original),
                 Segment::Profiler => self.push_profiler(start),
+                Segment::StackBase => self.push_stack_base(start),
             }
         }
     }
@@ -100,6 +121,7 @@ impl OffsetMap {
                 Segment::Copy(original) => (0, *original),
                 Segment::Inserted(original) => (1, *original),
                 Segment::Profiler => (2, 0),
+                Segment::StackBase => (3, 0),
             };
             bytes.push(kind);
             // The original offset is near `start` in most segments, so the difference is short.
@@ -125,6 +147,7 @@ impl OffsetMap {
                     0 => Segment::Copy(original?),
                     1 => Segment::Inserted(original?),
                     2 => Segment::Profiler,
+                    3 => Segment::StackBase,
                     _ => return Err(MetaError::Malformed("an unknown kind of segment")),
                 },
             ));

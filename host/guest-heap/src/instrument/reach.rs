@@ -34,41 +34,43 @@ pub(super) struct Reach {
 #[derive(Clone, Copy)]
 struct Goal<'a> {
     functions: &'a [u32],
-    imports: bool,
+    /// Whether any call through a table or a reference reaches it.
+    open_table: bool,
     growth: bool,
 }
 
 impl Reach {
-    /// Finds the functions that may reach one of `seeds`, or any import if `imports` is true. The
-    /// calls inside a function of `barriers` do not count.
+    /// Finds the functions that may reach one of `seeds`, which may be imports. With `open_table`, a
+    /// call through a table or a reference reaches them, too. The calls inside a function of
+    /// `barriers` do not count.
     pub(super) fn compute(
         module: &CoreModule<'_>,
         calls: &[Calls],
         seeds: &[u32],
         barriers: &[u32],
-        imports: bool,
+        open_table: bool,
         diverging: Diverging,
     ) -> Self {
         let goal = Goal {
             functions: seeds,
-            imports,
+            open_table,
             growth: false,
         };
         Self::search(module, calls, goal, barriers, diverging)
     }
 
-    /// Finds the functions that may reach the growth of a memory, or any import if `imports` is
-    /// true. The calls inside a function of `barriers` do not count.
+    /// Finds the functions that may reach the growth of a memory, or one of `seeds`. The calls
+    /// inside a function of `barriers` do not count.
     pub(super) fn growth(
         module: &CoreModule<'_>,
         calls: &[Calls],
+        seeds: &[u32],
         barriers: &[u32],
-        imports: bool,
         diverging: Diverging,
     ) -> Self {
         let goal = Goal {
-            functions: &[],
-            imports,
+            functions: seeds,
+            open_table: false,
             growth: true,
         };
         Self::search(module, calls, goal, barriers, diverging)
@@ -121,12 +123,11 @@ impl Reach {
         }
 
         let mut reached = vec![false; callers.len()];
-        let imports = if goal.imports { first } else { 0 };
-        let mut work: Vec<usize> = (0..imports)
-            .chain(goal.functions.iter().copied())
-            .map(|f| f as usize)
-            .chain(goal.growth.then_some(growth))
-            .collect();
+        let functions = goal.functions.iter().map(|function| *function as usize);
+        let mut work: Vec<usize> = functions.chain(goal.growth.then_some(growth)).collect();
+        if goal.open_table {
+            work.extend(count..=any);
+        }
         while let Some(node) = work.pop() {
             match reached.get_mut(node) {
                 Some(reached) if !*reached => *reached = true,
@@ -229,22 +230,32 @@ pub(super) fn reached_from(
     reached
 }
 
-/// The imported functions that may be called by reference.
-pub(super) struct ReferencedImports {
+/// The imported functions that may lead to the host, and the types of those that may be called by
+/// reference.
+pub(super) struct HostImports {
+    /// By imported function.
+    leaving: Vec<bool>,
     /// By type index: whether an import of this type is referenced.
     types: Vec<bool>,
     any: bool,
 }
 
-impl ReferencedImports {
-    pub(super) fn of(module: &CoreModule<'_>, calls: &[Calls]) -> Self {
+impl HostImports {
+    /// `leaves` says which imports may lead to the host.
+    pub(super) fn of(
+        module: &CoreModule<'_>,
+        calls: &[Calls],
+        leaves: impl Fn(usize) -> bool,
+    ) -> Self {
+        let first = 0..module.imported.len();
+        let leaving: Vec<bool> = first.map(leaves).collect();
         let classes = TypeClasses::of(module);
         let referenced = referenced(module, calls, module.imported.len());
         let of_imports: HashSet<_> = module
             .imported
             .iter()
-            .zip(&referenced)
-            .filter(|(_, referenced)| **referenced)
+            .zip(referenced.iter().zip(&leaving))
+            .filter(|(_, (referenced, leaving))| **referenced && **leaving)
             .map(|(ty, _)| classes.of_type(*ty))
             .collect();
         Self {
@@ -252,13 +263,14 @@ impl ReferencedImports {
                 .map(|ty| of_imports.contains(&classes.of_type(ty)))
                 .collect(),
             any: !of_imports.is_empty(),
+            leaving,
         }
     }
 
-    /// Whether a site may call an import.
-    pub(super) fn may_be_called_at(&self, module: &CoreModule<'_>, site: &CallSite) -> bool {
+    /// Whether a site may call such an import.
+    pub(super) fn may_be_called_at(&self, site: &CallSite) -> bool {
         match site.callee {
-            Callee::Function(function) => function < module.first_defined(),
+            Callee::Function(function) => self.leaving.get(function as usize) == Some(&true),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
             Callee::Reference => self.any,
             Callee::Growth => false,

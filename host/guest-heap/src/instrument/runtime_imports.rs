@@ -3,7 +3,7 @@
 use super::allocator::Allocator;
 use super::audit::Audit;
 use super::calls::Calls;
-use super::code_section::AppendedIndices;
+use super::code_section::{AppendedIndices, Tables};
 use super::link_runtime::ResolvedImport;
 use super::reach::{Diverging, Reach};
 use super::repair::forwards_to;
@@ -19,6 +19,7 @@ pub(super) struct RuntimeImports<'m> {
     pub(super) static_data: StaticData,
     pub(super) indices: &'m AppendedIndices,
     pub(super) report_every_event: bool,
+    pub(super) suspends_calls: bool,
 }
 
 impl RuntimeImports<'_> {
@@ -26,19 +27,24 @@ impl RuntimeImports<'_> {
     pub(super) fn resolve(&self, import: &str) -> Option<ResolvedImport> {
         let flag = |flag| ResolvedImport::Constant(i32::from(flag));
         let number = |number: u32| ResolvedImport::Constant(number as i32);
+        // An allocator may call one of another module that shares the heap tables.
+        let shared = self.indices.tables != Tables::Own;
         Some(match import {
-            "context" => ResolvedImport::GetGlobal(self.indices.context_global),
-            "set_context" => ResolvedImport::SetGlobal(self.indices.context_global),
+            "context" if shared => ResolvedImport::GetSharedContext,
+            "set_context" if shared => ResolvedImport::SetSharedContext,
+            "context" => ResolvedImport::GetContext(self.indices.context_global),
+            "set_context" => ResolvedImport::SetContext(self.indices.context_global),
             "load" => ResolvedImport::Load,
-            "hooks_nest" => flag(self.hooks_nest()),
-            "guards" => flag(self.audit.may_grow_outside),
-            "frees_grow" => flag(self.audit.frees_grow),
+            "hooks_nest" => flag(shared || self.hooks_nest()),
+            "guards" => flag(shared || self.audit.may_grow_outside),
+            "frees_grow" => flag(shared || self.audit.frees_grow),
             "guest_pages" => ResolvedImport::Pages,
             "owns_memory" => flag(!self.module.imports_memory),
             "initial_pages" => number(self.static_data.initial_pages),
             "static_bytes" => number(self.static_data.bytes),
             "segments_end" => number(self.static_data.segments_end),
             "report_every_event" => flag(self.report_every_event),
+            "suspends_calls" => flag(self.suspends_calls),
             "report_context" => ResolvedImport::Function(self.indices.stub),
             _ => ResolvedImport::Function(self.original(import.strip_prefix("original_")?)?),
         })

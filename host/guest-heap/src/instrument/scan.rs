@@ -19,11 +19,21 @@ pub(super) struct CoreModule<'a> {
     pub(super) types: Vec<Option<FuncType>>,
     /// Type indices of the imported functions.
     pub(super) imported: Vec<u32>,
+    /// Module names and names of the imported functions.
+    pub(super) imported_names: Vec<(&'a str, &'a str)>,
+    /// Module names and names of the imported memories.
+    pub(super) imported_memories: Vec<(&'a str, &'a str)>,
+    /// Whether the module imports or exports a table, so that other modules may change it.
+    pub(super) has_open_table: bool,
     /// Type indices of the defined functions.
     pub(super) defined: Vec<u32>,
     pub(super) bodies: Vec<FunctionBody<'a>>,
     /// Names and indices of the exported functions.
     pub(super) exports: Vec<(&'a str, u32)>,
+    /// The same by name.
+    pub(super) export_indices: HashMap<&'a str, u32>,
+    /// Names and indices of the exported memories.
+    pub(super) exported_memories: Vec<(&'a str, u32)>,
     /// Functions that the module takes references to, except in its function bodies.
     pub(super) referenced: HashSet<u32>,
     /// Number of tables.
@@ -34,8 +44,6 @@ pub(super) struct CoreModule<'a> {
     /// Whether another module defines the first memory.
     pub(super) imports_memory: bool,
     pub(super) start: Option<u32>,
-    /// Whether another module can call through a table of this module.
-    pub(super) shares_table: bool,
     /// End of the active data segments in the first memory.
     pub(super) data_end: u64,
     /// Values of the immutable 32-bit globals that begin with a constant, by index.
@@ -74,6 +82,7 @@ impl<'a> CoreModule<'a> {
         let exported = module.exports.iter();
         let exported = exported.filter_map(|(name, f)| Some((EntryPoint::from_symbol(name)?, *f)));
         module.entry_points.extend(exported.collect::<Vec<_>>());
+        module.export_indices = module.exports.iter().copied().collect();
         Ok(module)
     }
 
@@ -96,15 +105,17 @@ impl<'a> CoreModule<'a> {
                     match import.ty {
                         TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
                             self.imported.push(ty);
+                            self.imported_names.push((import.module, import.name));
                             self.imports_allocator |=
                                 EntryPoint::from_symbol(import.name).is_some();
                         }
                         TypeRef::Table(_) => {
+                            self.has_open_table = true;
                             self.tables += 1;
-                            self.shares_table = true;
                         }
                         TypeRef::Memory(ty) => {
                             self.imports_memory |= self.memories.is_empty();
+                            self.imported_memories.push((import.module, import.name));
                             self.memories.push(ty);
                         }
                         TypeRef::Global(_) => self.globals += 1,
@@ -152,8 +163,13 @@ impl<'a> CoreModule<'a> {
                 for export in exports {
                     let export = export?;
                     match export.kind {
-                        ExternalKind::Func => self.exports.push((export.name, export.index)),
-                        ExternalKind::Table => self.shares_table = true,
+                        ExternalKind::Func | ExternalKind::FuncExact => {
+                            self.exports.push((export.name, export.index));
+                        }
+                        ExternalKind::Memory => {
+                            self.exported_memories.push((export.name, export.index));
+                        }
+                        ExternalKind::Table => self.has_open_table = true,
                         ExternalKind::Global
                             if matches!(export.name, "__heap_base" | "__data_end") =>
                         {

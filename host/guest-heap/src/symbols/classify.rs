@@ -2,8 +2,9 @@
 
 use super::frame::FrameKind;
 use super::function_name::{last_segment, owner_crate, owner_path};
+use super::layout::Origin;
 use super::options::SymbolOptions;
-use super::source_path::{SourceOrigin, SourcePath};
+use super::source_path::SourcePath;
 
 /// Functions of allocators in C and C++: those of the standards, and those of dlmalloc.
 const ALLOCATOR_FUNCTIONS: &[&str] = &[
@@ -121,20 +122,24 @@ impl Classifier {
             return self.kind_by_name(function, owner, has_lines);
         };
         match &source.origin {
-            SourceOrigin::Standard => FrameKind::Std,
-            SourceOrigin::Allocator => FrameKind::Allocator,
-            SourceOrigin::Generated => FrameKind::Bindings,
-            SourceOrigin::Library(name) if self.options.is_infrastructure_crate(name) => {
+            Origin::Standard => FrameKind::Std,
+            Origin::Allocator => FrameKind::Allocator,
+            Origin::Generated => FrameKind::Bindings,
+            Origin::Library(name) if self.options.is_infrastructure_crate(name) => {
                 FrameKind::Infrastructure
             }
-            SourceOrigin::Library(_) => FrameKind::Registry,
-            SourceOrigin::Workspace if self.options.is_infrastructure_path(&source.shown) => {
-                FrameKind::Infrastructure
-            }
+            Origin::Library(_) => FrameKind::Registry,
+            Origin::Own if self.is_infrastructure(source) => FrameKind::Infrastructure,
             // The file decides, because a macro of one crate can expand in a file of another one,
             // such as the user's crate and an SDK.
-            SourceOrigin::Workspace => FrameKind::User,
+            Origin::Own => FrameKind::User,
         }
+    }
+
+    fn is_infrastructure(&self, source: &SourcePath) -> bool {
+        let mut crates = source.crate_name.iter();
+        self.options.is_infrastructure_path(&source.shown)
+            || crates.any(|name| self.options.is_infrastructure_crate(name))
     }
 
     fn kind_by_name(&self, function: &str, owner: Option<&str>, has_lines: bool) -> FrameKind {

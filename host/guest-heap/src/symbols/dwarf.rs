@@ -1,15 +1,18 @@
 //! Line lookups in the DWARF of one core module.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use addr2line::Context;
-use gimli::{EndianArcSlice, LittleEndian, Reader as _};
+use gimli::{EndianArcSlice, LittleEndian};
 
 use super::compressed_section::CompressedSection;
 use super::dwarf_limits::{self, MAX_DWARF_TEXT_BYTES};
 use super::module::ModuleSymbols;
 use super::options::SymbolOptions;
-use super::source_path::{self, SourcePath, WorkspaceRoots};
+use super::packages::Packages;
+use super::source_path::{self, SourcePath};
+use super::units;
 
 type Reader = EndianArcSlice<LittleEndian>;
 
@@ -17,7 +20,7 @@ type Reader = EndianArcSlice<LittleEndian>;
 /// with use.
 pub(super) struct ParsedDwarf {
     context: Context<Reader>,
-    pub(super) roots: WorkspaceRoots,
+    pub(super) packages: Packages,
     /// The shortened form of every path that a lookup has returned.
     paths: HashMap<String, SourcePath>,
 }
@@ -50,10 +53,18 @@ impl ParsedDwarf {
         // Units with the same abbreviation table share its parsed form.
         dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
         dwarf_limits::check_units(&dwarf).ok()?;
-        let roots = WorkspaceRoots::new(compilation_units(&dwarf).ok()?);
+        let dwarf = Arc::new(dwarf);
+        let context = Context::from_arc_dwarf(Arc::clone(&dwarf)).ok()?;
+        let entries: HashSet<usize> = module
+            .entry_points
+            .iter()
+            .filter_map(|address| unit_at(&context, u64::from(*address)))
+            .collect();
+        let units = units::read(&dwarf, &entries).ok()?;
+        let packages = Packages::new(&units);
         Some(Self {
-            context: Context::from_dwarf(dwarf).ok()?,
-            roots,
+            context,
+            packages,
             paths: HashMap::new(),
         })
     }
@@ -64,17 +75,17 @@ impl ParsedDwarf {
         if let Some(source) = self.paths.get(path) {
             return source.clone();
         }
-        let source = source_path::shorten(path, &self.roots, options);
+        let source = source_path::shorten(path, &self.packages, options);
         self.paths.insert(path.to_owned(), source.clone());
         source
     }
 
-    /// Bytes of memory that the roots and the paths take, without the parsed DWARF.
+    /// Bytes of memory that the packages and the paths take, without the parsed DWARF.
     pub(super) fn memory_bytes(&self) -> usize {
         let of_path = |(path, source): (&String, &SourcePath)| {
             size_of::<(String, SourcePath)>() + path.len() + source.shown.len()
         };
-        self.roots.memory_bytes() + self.paths.iter().map(of_path).sum::<usize>()
+        self.packages.memory_bytes() + self.paths.iter().map(of_path).sum::<usize>()
     }
 
     /// The frames at an address, innermost first. Empty when no unit covers the address, or when
@@ -112,22 +123,8 @@ impl ParsedDwarf {
     }
 }
 
-/// The working directory of the compiler and the source file, for each compilation unit.
-fn compilation_units(dwarf: &gimli::Dwarf<Reader>) -> Result<Vec<(String, String)>, gimli::Error> {
-    let text = |text: Option<Reader>| match text {
-        Some(text) if text.len() <= MAX_DWARF_TEXT_BYTES => {
-            text.to_string_lossy().map(|text| text.into_owned())
-        }
-        _ => Ok(String::new()),
-    };
-    let mut found = Vec::new();
-    let mut units = dwarf.units();
-    while let Some(header) = units.next()? {
-        if dwarf_limits::is_type_unit(&header) {
-            continue;
-        }
-        let unit = dwarf.unit(header)?;
-        found.push((text(unit.comp_dir)?, text(unit.name)?));
-    }
-    Ok(found)
+/// The position in `.debug_info` of the unit with the code at an address.
+fn unit_at(context: &Context<Reader>, address: u64) -> Option<usize> {
+    let unit = context.find_dwarf_and_unit(address).skip_all_loads()?;
+    Some(unit.header.debug_info_offset()?.0)
 }

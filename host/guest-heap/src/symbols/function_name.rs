@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-use super::source_path::{SourceOrigin, SourcePath, without_version};
+use super::layout::{self, Origin};
+use super::source_path::SourcePath;
 
 /// The most complete name of a function.
 ///
@@ -29,9 +30,9 @@ pub(super) fn full_name(
     let module = source
         .filter(|_| !name.contains("::"))
         .and_then(|source| match &source.origin {
-            SourceOrigin::Library(library) => module_of_file(&source.shown, Some(library)),
-            SourceOrigin::Standard | SourceOrigin::Allocator => module_of_file(&source.shown, None),
-            SourceOrigin::Workspace | SourceOrigin::Generated => None,
+            Origin::Library(library) => module_of_file(&source.shown, Some(library)),
+            Origin::Standard | Origin::Allocator => module_of_file(&source.shown, None),
+            Origin::Own | Origin::Generated => None,
         });
     Some(module.map_or_else(|| name.to_owned(), |module| format!("{module}::{name}")))
 }
@@ -111,9 +112,8 @@ pub(super) fn owner_path(function: &str) -> &str {
 pub(super) fn module_of_file(shown: &str, crate_name: Option<&str>) -> Option<String> {
     let (package, file) = shown.strip_suffix(".rs")?.split_once("/src/")?;
     let crate_name = crate_name.unwrap_or_else(|| {
-        package
-            .rsplit_once('/')
-            .map_or(without_version(package), |(_, name)| name)
+        let folder = package.rsplit('/').next().unwrap_or(package);
+        layout::versioned(folder).unwrap_or(folder)
     });
     let mut path = crate_name.replace('-', "_");
     for segment in file

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, KnownCustom, Name, Parser, Payload, TypeRef};
 
 use super::compressed_section::CompressedSection;
+use super::entry_points;
 use super::error::SymbolsError;
 
 /// The debug sections that line lookups read. Other sections are not kept.
@@ -22,6 +23,9 @@ const LINE_SECTIONS: &[&str] = &[
     ".debug_str_offsets",
 ];
 
+/// Exported functions that are looked up. More of them would name no other code.
+const MAX_ENTRY_POINTS: usize = 256;
+
 /// The symbols of a core module with code.
 #[derive(Debug, Default)]
 pub(super) struct ModuleSymbols {
@@ -34,6 +38,8 @@ pub(super) struct ModuleSymbols {
     names: Box<str>,
     /// Debug sections by name.
     pub(super) sections: HashMap<&'static str, CompressedSection>,
+    /// DWARF addresses of the functions that the outside world calls.
+    pub(super) entry_points: Box<[u32]>,
 }
 
 /// The offsets of a function body in the component, and the position of its name.
@@ -142,6 +148,8 @@ struct ModuleBuilder<'a> {
     imported: u32,
     bodies: Vec<Range<u32>>,
     names: HashMap<u32, &'a str>,
+    /// Exported functions that are not the runtime's.
+    exported: Vec<u32>,
     sections: HashMap<&'static str, CompressedSection>,
 }
 
@@ -152,6 +160,17 @@ impl<'a> ModuleBuilder<'a> {
                 for import in section.clone().into_imports() {
                     if matches!(import?.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)) {
                         self.imported += 1;
+                    }
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section.clone() {
+                    let export = export?;
+                    if export.kind == ExternalKind::Func
+                        && entry_points::is_own_export(export.name)
+                        && self.exported.len() < MAX_ENTRY_POINTS
+                    {
+                        self.exported.push(export.index);
                     }
                 }
             }
@@ -190,6 +209,7 @@ impl<'a> ModuleBuilder<'a> {
         if self.bodies.is_empty() {
             return None;
         }
+        let entry_points = self.entry_points();
         let mut names = String::with_capacity(self.names.values().map(|name| name.len()).sum());
         let mut functions = Vec::with_capacity(self.bodies.len());
         for (index, body) in (self.imported..).zip(&self.bodies) {
@@ -207,7 +227,29 @@ impl<'a> ModuleBuilder<'a> {
             functions,
             names: names.into_boxed_str(),
             sections: self.sections,
+            entry_points,
         })
+    }
+
+    /// The last byte of each entry point, counted from the start of the code. DWARF has no function
+    /// that begins with the size of a body, but each one ends with the body.
+    fn entry_points(&self) -> Box<[u32]> {
+        let named = self
+            .names
+            .iter()
+            .filter(|(_, name)| entry_points::is_main(name));
+        let mut functions: Vec<u32> = named.map(|(index, _)| *index).collect();
+        functions.truncate(MAX_ENTRY_POINTS);
+        functions.extend(&self.exported);
+        functions.sort_unstable();
+        functions.dedup();
+        let address = |index: u32| {
+            let body = self
+                .bodies
+                .get(index.checked_sub(self.imported)? as usize)?;
+            body.end.checked_sub(1)?.checked_sub(self.code.start)
+        };
+        functions.into_iter().filter_map(address).collect()
     }
 }
 

@@ -25,5 +25,6 @@ mod offsets;
 mod profiler_memory;
 mod refusals;
 mod same_behaviour;
+mod shared_tables;
 mod traps;
 mod wat_guest;

@@ -45,6 +45,44 @@ fn a_64_bit_memory_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_64_bit_allocator_is_refused_with_its_reason() {
+    let bytes = component(
+        r#"(core module $m
+            (memory (export "memory") i64 1)
+            (func $malloc (export "malloc") (param i64) (result i64) (i64.const 1024))
+            (func (export "run") (param i32) (result i32)
+                (drop (call $malloc (i64.const 3)))
+                (i32.add (local.get 0) (i32.const 1))))
+        (core instance $i (instantiate $m))
+        (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#,
+    );
+    assert_eq!(refusal(&bytes), "core module 0 has a 64-bit memory");
+    check_runs(&bytes);
+}
+
+#[test]
+fn a_component_that_imports_the_profilers_interface_is_refused() {
+    for import in [
+        "guest-heap:profiler/host",
+        "guest-heap:profiler/host@1.0.0",
+        "guest-heap:profiler/anything",
+    ] {
+        let own = format!(
+            r#"(import "{import}" (instance
+                (export "new-context" (func (param "instance" u32) (param "index" u32)))))"#
+        );
+        let nested = format!(r#"(component {own})"#);
+        for items in [own, nested] {
+            let module = format!(r#"(core module $m {ALLOCATOR})"#);
+            assert_eq!(
+                refusal(&component(&format!("{items} {module}"))),
+                format!("it imports {import}, which only the profiler may import")
+            );
+        }
+    }
+}
+
+#[test]
 fn a_shared_memory_is_refused_with_its_reason() {
     // The test does not run it: the engine is built without support for threads.
     assert_eq!(

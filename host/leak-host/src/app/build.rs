@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::http::{Method, StatusCode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -19,7 +19,6 @@ use lab::metrics_refresh;
 use lab::monitor::Monitor;
 use lab::post_mortem::PostMortem;
 use plugin_host::registry::Registry;
-use process_memory::allocator;
 use process_memory::byte_size::ByteSize;
 use process_memory::limit::MemoryBudget;
 use process_memory::process::ProcessReader;
@@ -29,7 +28,7 @@ use telemetry::Telemetry;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl App {
-    /// Starts every part of the host, with the plugins loaded and the addresses bound.
+    /// Starts every part of the host, with the addresses bound. Loads no plugin.
     pub(super) async fn build(config: &Config) -> anyhow::Result<Self> {
         let listeners = bind(config).await?;
         // After the bind: a second host on the same address must not archive the readings of the
@@ -39,7 +38,7 @@ impl App {
         let monitor = Arc::new(start_monitor(config)?);
         let metrics = Arc::new(register_metrics(config)?);
         let tasks = TaskTracker::new();
-        let registry = Arc::new(load_plugins(config, &metrics, &tasks).await?);
+        let registry = Arc::new(create_registry(config, &metrics, &tasks)?);
         let heaps = Arc::new(Heaps::new(registry.loader().clone()));
         let telemetry = start_telemetry(config, &metrics, &registry, &monitor, &heaps)?;
         monitor.set_telemetry_queue(telemetry.queue_usage());
@@ -52,10 +51,9 @@ impl App {
             post_mortem,
             telemetry.tracer(),
         ));
-        // Loading needs more memory than serving.
-        allocator::release_free_pages();
         Ok(App {
             state,
+            enable: config.enable.clone(),
             telemetry,
             listeners,
             tasks,
@@ -116,27 +114,23 @@ fn register_metrics(config: &Config) -> anyhow::Result<Metrics> {
     Ok(metrics)
 }
 
-async fn load_plugins(
+fn create_registry(
     config: &Config,
     metrics: &Metrics,
     tasks: &TaskTracker,
 ) -> anyhow::Result<Registry> {
-    let loader = plugin_loader::start(config.cache_folder(), config.max_plugin_size)?;
-    let registry = Registry::new(
+    let loader = plugin_loader::start(
+        config.cache_folder(),
+        config.max_plugin_size,
+        config.compile.limits(),
+    )?;
+    Ok(Registry::new(
         loader,
         config.plugins.clone(),
         config.defaults(),
         metrics.plugins.clone(),
         tasks.clone(),
-    );
-    registry.load_folder().await?;
-    for name in &config.enable {
-        let Some(plugin) = registry.get(name) else {
-            bail!("--enable {name}: unknown leak; {}", loaded(&registry));
-        };
-        registry.update(&plugin, Some(true), Vec::new()).await?;
-    }
-    Ok(registry)
+    ))
 }
 
 fn start_telemetry(
@@ -170,14 +164,4 @@ pub(super) fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "cannot raise the limit of open files");
     }
-}
-
-/// The end of an error message: the plugins that are loaded.
-fn loaded(registry: &Registry) -> String {
-    let plugins = registry.plugins();
-    if plugins.is_empty() {
-        return "no plugins are loaded, --plugins names their folder".into();
-    }
-    let ids: Vec<_> = plugins.iter().map(|plugin| plugin.id()).collect();
-    format!("the loaded leaks are {}", ids.join(", "))
 }

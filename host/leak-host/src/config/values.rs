@@ -13,6 +13,9 @@ const DEADLINE_RANGE: RangeInclusive<Duration> =
 const CLIENT_TIMEOUT_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 const PLUGIN_MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 32;
+const COMPILE_TIMEOUT_RANGE: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(600);
+const COMPILE_MEMORY_BYTES: RangeInclusive<u64> = 32 << 20..=16 << 30;
 const COMPONENT_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
 
 /// One of the heap profiles, by name.
@@ -52,6 +55,16 @@ pub(super) fn deadline(text: &str) -> Result<Duration, String> {
 pub(super) fn client_timeout(text: &str) -> Result<Duration, String> {
     let timeout = duration(text)?;
     in_range(timeout, &timeout, &CLIENT_TIMEOUT_RANGE, "100ms to 3600s")
+}
+
+pub(super) fn compile_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    in_range(timeout, &timeout, &COMPILE_TIMEOUT_RANGE, "100ms to 600s")
+}
+
+pub(super) fn compile_memory(text: &str) -> Result<ByteSize, String> {
+    let size = byte_size(text)?;
+    in_range(size, &size.bytes(), &COMPILE_MEMORY_BYTES, "32MiB to 16GiB")
 }
 
 pub(super) fn plugin_memory(text: &str) -> Result<ByteSize, String> {
@@ -112,6 +125,8 @@ mod tests {
         assert_eq!(client_timeout("60s"), Ok(Duration::from_secs(60)));
         assert!(plugin_memory("1023KiB").is_err() && plugin_memory("4GiB").is_ok());
         assert!(component_size("1023B").is_err() && component_size("1KiB").is_ok());
+        assert_eq!(compile_timeout("99ms"), outside("100ms to 600s"));
+        assert!(compile_memory("31MiB").is_err() && compile_memory("32MiB").is_ok());
         assert_eq!(requests("49"), Err("must be 50 to 5000".to_owned()));
         assert_eq!(requests("many"), Err("must be 50 to 5000".to_owned()));
         assert_eq!(requests("50"), Ok(50));

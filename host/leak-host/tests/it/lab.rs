@@ -100,8 +100,15 @@ impl LabBuilder {
         (output.status, String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Starts the host and waits until it is healthy.
+    /// Starts the host and waits until its plugins are loaded.
     pub(crate) async fn start(self) -> Lab {
+        let mut lab = self.start_loading().await;
+        lab.wait_until_ready().await;
+        lab
+    }
+
+    /// Starts the host and waits until it listens.
+    pub(crate) async fn start_loading(self) -> Lab {
         let output = OutputFiles::new();
         let child = self
             .command()
@@ -123,11 +130,6 @@ impl LabBuilder {
             .unwrap_or_else(|| panic!("first line on stdout is {line:?}"))
             .trim()
             .to_owned();
-        wait_until("the host is healthy", START_TIMEOUT, async || {
-            let health = lab.request(Method::GET, "/health").send().await;
-            health.is_ok_and(|answer| answer.status().is_success())
-        })
-        .await;
         lab
     }
 }
@@ -202,6 +204,22 @@ impl Lab {
     /// Everything that the host has written so far, stdout first.
     pub(crate) fn output(&self) -> String {
         self.output.read("stdout") + &self.output.read("stderr")
+    }
+
+    /// Waits until the plugins are loaded.
+    async fn wait_until_ready(&mut self) {
+        wait_for("the host is ready", START_TIMEOUT, async || {
+            let exited = self.child.try_wait().unwrap();
+            if let Some(status) = exited {
+                panic!("the host exited with {status}: {}", self.output());
+            }
+            let ready = self.request(Method::GET, "/health/ready").send().await;
+            match ready {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
     }
 
     async fn first_line(&mut self) -> String {

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use test_support::leak_states;
 
 use crate::components::LAB;
 use crate::lab::Lab;
@@ -14,26 +15,7 @@ const CACHE: &str = "/admin/leaks/cache";
 
 /// The part of the status that a failed call must not change.
 async fn state(lab: &Lab) -> Value {
-    let status = lab.get("/admin/leaks/status").await;
-    let leaks = status["leaks"].as_object().unwrap().iter();
-    let kept = [
-        "enabled",
-        "state",
-        "variant",
-        "count",
-        "generation",
-        "settings",
-        "expires_at",
-    ];
-    leaks
-        .map(|(name, leak)| {
-            let fields = kept
-                .iter()
-                .map(|field| ((*field).to_owned(), leak[*field].clone()));
-            (name.clone(), Value::Object(fields.collect()))
-        })
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    leak_states(&lab.get("/admin/leaks/status").await)
 }
 
 /// A lab in which every value that a failed call could change differs from its default.

@@ -25,6 +25,7 @@ mod exercises;
 mod faults;
 mod growth;
 mod heap;
+mod hostile;
 mod lab;
 mod large_bodies;
 mod loading;

@@ -10,7 +10,6 @@
 use std::future::poll_fn;
 use std::hint;
 use std::mem;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -19,7 +18,8 @@ use std::thread;
 use tokio_util::task::TaskTracker;
 
 use crate::dispatch::fan_out::{Call, FanOut};
-use crate::dispatch::invoke::{serve_queued, try_serve};
+use crate::dispatch::invoke::{Serving, serve_queued, try_serve};
+use crate::dispatch::own_thread::serve_on_own_thread;
 use crate::driver::handle::Plugin;
 
 /// Smaller batches are not worth a yield: the yield may wake another thread.
@@ -229,15 +229,15 @@ fn group_by_plugin(requests: &[Queued]) -> Vec<PluginBatch> {
 
 /// Makes the calls of free plugins first. Calls that must wait go on in tasks of their own.
 fn run_batches(batches: Vec<PluginBatch>, tasks: &TaskTracker, context: &mut Context<'_>) {
-    let mut start = |mut serving: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        if serving.as_mut().poll(context).is_pending() {
-            tasks.spawn(serving);
+    let start = |mut serving: Serving, context: &mut Context<'_>| {
+        if serving.is_large || serving.calls.as_mut().poll(context).is_pending() {
+            tasks.spawn(serve_on_own_thread(serving.published, serving.calls));
         }
     };
     let mut busy = Vec::new();
     for PluginBatch { plugin, calls } in batches {
         match try_serve(&plugin, calls) {
-            Ok(serving) => start(Box::pin(serving)),
+            Ok(serving) => start(serving, context),
             Err(calls) => busy.push(PluginBatch { plugin, calls }),
         }
     }
@@ -248,10 +248,14 @@ fn run_batches(batches: Vec<PluginBatch>, tasks: &TaskTracker, context: &mut Con
             spin_until_free(&plugin);
         }
         match try_serve(&plugin, calls) {
-            Ok(serving) => start(Box::pin(serving)),
+            Ok(serving) => start(serving, context),
             Err(calls) => {
                 if let Some(serving) = serve_queued(&plugin, calls) {
-                    start(Box::pin(serving));
+                    let mut serving = Box::pin(serving);
+                    // Polled here, so that it waits for the driver from now on.
+                    if serving.as_mut().poll(context).is_pending() {
+                        tasks.spawn(serving);
+                    }
                 }
             }
         }

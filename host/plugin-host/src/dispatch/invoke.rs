@@ -1,32 +1,64 @@
 //! The calls of one plugin: lock the driver, decide which requests reach the guest, call it,
 //! publish and answer.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::dispatch::fan_out::Call;
 use crate::dispatch::invocation_span::{InvocationEnd, InvocationSpan};
+use crate::dispatch::own_thread::serve_on_own_thread;
 use crate::driver::catch_panic::catch_panic;
 use crate::driver::handle::{DriverGuard, Plugin};
-use crate::driver::published_state::PluginReading;
+use crate::driver::published_state::{PluginReading, PublishedState};
 use crate::driver::target::TargetStep;
 use crate::driver::{Driver, InvocationResult};
 use crate::error::{Fault, PluginError};
 use crate::instance::request::GuestRequest;
+use crate::instance::timed_out;
 use crate::metrics::{InvocationOutcome, PluginSeries};
 use crate::settings::names;
 
-/// Makes the calls if the plugin's driver is free.
+/// The calls of a plugin whose driver is locked. Nothing happens before the first poll.
+pub(super) struct Serving {
+    /// Makes the calls and frees the driver.
+    pub(super) calls: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether one instruction may take long, so that the calls need a thread of their own.
+    pub(super) is_large: bool,
+    pub(super) published: Arc<PublishedState>,
+}
+
+impl Serving {
+    fn new(driver: DriverGuard, calls: Vec<Call>, queued_at: Instant) -> Self {
+        Serving {
+            is_large: driver.instance.is_large(),
+            published: driver.published.clone(),
+            calls: Box::pin(serve(driver, calls, queued_at)),
+        }
+    }
+
+    /// Makes the calls here if that is quick, else on a thread of their own.
+    pub(super) async fn finish(mut self) {
+        if self.is_large || poll_once(self.calls.as_mut()).await.is_pending() {
+            serve_on_own_thread(self.published, self.calls).await;
+        }
+    }
+}
+
+async fn poll_once(mut work: Pin<&mut (dyn Future<Output = ()> + Send)>) -> Poll<()> {
+    poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await
+}
+
+/// Prepares the calls if the plugin's driver is free.
 ///
 /// # Errors
 ///
 /// The calls, when another task has the driver.
-pub(super) fn try_serve(
-    plugin: &Plugin,
-    calls: Vec<Call>,
-) -> Result<impl Future<Output = ()> + use<>, Vec<Call>> {
+pub(super) fn try_serve(plugin: &Plugin, calls: Vec<Call>) -> Result<Serving, Vec<Call>> {
     match plugin.try_lock() {
-        Some(driver) => Ok(serve(driver, calls, Instant::now())),
+        Some(driver) => Ok(Serving::new(driver, calls, Instant::now())),
         None => Err(calls),
     }
 }
@@ -63,7 +95,7 @@ pub(super) fn serve_queued(
     Some(async move {
         let driver = lock.await;
         drop(permits);
-        serve(driver, calls, queued_at).await;
+        Serving::new(driver, calls, queued_at).finish().await;
     })
 }
 
@@ -120,7 +152,9 @@ impl Driver {
             Err(result) => return result,
         };
         let mut span = InvocationSpan::start(call.trace(), &self.name);
+        self.published.begin_call();
         let ended = self.call_guest(call.request(), &admission, started).await;
+        let ended = self.retire_if_given_up(ended, admission.deadline);
         self.read_memory();
         let after = self.reading;
         let live_bytes_delta = live_bytes_delta(&before, &after);
@@ -228,6 +262,20 @@ impl Driver {
             outcome,
             took,
             result,
+        }
+    }
+
+    /// Retires an instance whose call came back after it was given up. Everyone has seen it as
+    /// faulted.
+    fn retire_if_given_up(&mut self, ended: Invocation, deadline: Duration) -> Invocation {
+        if !self.published.take_given_up() || self.details.state.fault().is_some() {
+            return ended;
+        }
+        let fault = timed_out(deadline);
+        Invocation {
+            outcome: fault.kind.outcome(),
+            result: self.retire_for_call(fault),
+            ..ended
         }
     }
 

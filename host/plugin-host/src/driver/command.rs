@@ -51,6 +51,13 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether carrying it out may call the guest.
+    pub(crate) fn calls_guest(&self) -> bool {
+        !matches!(self, Command::HeapTables { .. })
+    }
+}
+
 /// The result of one call for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvocationResult {

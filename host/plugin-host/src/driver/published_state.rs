@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use guest_heap::Attribution;
@@ -146,6 +147,10 @@ pub(crate) struct PublishedState {
     details: ArcSwap<PluginDetails>,
     numbers: [AtomicU64; 15],
     journal: Journal,
+    /// Calls of requests that have begun.
+    calls_begun: AtomicU64,
+    /// Whether a call does not come back, so that nobody waits for the driver.
+    given_up: AtomicBool,
 }
 
 impl PublishedState {
@@ -155,6 +160,8 @@ impl PublishedState {
             details: ArcSwap::from_pointee(details),
             numbers: Default::default(),
             journal: Journal::default(),
+            calls_begun: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
         };
         published.journal.record(EventKind::Loaded);
         published.set_reading(&reading);
@@ -186,6 +193,42 @@ impl PublishedState {
 
     pub(crate) fn set_details(&self, details: PluginDetails) {
         self.details.store(Arc::new(details));
+    }
+
+    /// Counts a call that begins.
+    pub(crate) fn begin_call(&self) {
+        // Only the holder of the driver writes.
+        let begun = self.calls_begun.load(Ordering::Relaxed);
+        self.calls_begun.store(begun + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn calls_begun(&self) -> u64 {
+        self.calls_begun.load(Ordering::Relaxed)
+    }
+
+    /// Publishes that the plugin is faulted, although its driver is still in the call.
+    pub(crate) fn give_up(&self, deadline: Duration) {
+        self.given_up.store(true, Ordering::SeqCst);
+        let fault = Fault {
+            kind: FaultKind::Deadline,
+            reason: format!(
+                "did not return within {} ms, and cannot be interrupted yet",
+                deadline.as_millis()
+            ),
+            backtrace: Vec::new(),
+        };
+        let mut details = PluginDetails::clone(&self.details.load());
+        details.last_failure = Some(Arc::new(Failure {
+            at: Timestamp::now(),
+            fault: fault.clone(),
+        }));
+        details.state = RunState::after(fault);
+        self.set_details(details);
+    }
+
+    /// Whether the plugin was given up since the last call of this function.
+    pub(crate) fn take_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) && self.given_up.swap(false, Ordering::SeqCst)
     }
 
     pub(crate) fn set_enabled(&self, enabled: bool) {

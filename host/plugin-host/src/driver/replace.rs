@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::blocking::run_blocking;
 use crate::driver::published_state::{PluginDetails, RunState};
 use crate::driver::restart::configure_fresh;
 use crate::driver::{Driver, ReplaceOutcome};
@@ -34,8 +33,8 @@ impl Driver {
         let mut fresh = started;
         if fresh.component.profile != profile {
             // The profile changed during the compilation of the new component.
-            let (loader, source) = (self.loader.clone(), fresh.source().clone());
-            let component = run_blocking(move || loader.reload(&source, profile)).await?;
+            let source = Arc::new(fresh.source().clone());
+            let component = self.loader.reload(&source, profile).await?;
             fresh = StartedPlugin::start(component, &self.name, &self.defaults).await?;
         }
         fresh

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use crate::blocking::run_blocking;
 use crate::driver::journal::{EventKind, RestartReason};
 use crate::driver::published_state::{PluginReading, RunState};
 use crate::driver::target::TargetTracker;
@@ -91,14 +90,13 @@ impl Driver {
         }
     }
 
-    /// The same component with another heap profile, compiled on a blocking thread.
+    /// The same component with another heap profile.
     pub(super) fn with_profile(
         &self,
         profile: HeapProfile,
     ) -> impl Future<Output = Result<Arc<CompiledComponent>, PluginError>> + use<> {
         let (loader, source) = (self.loader.clone(), self.details.source.clone());
-        let loading = run_blocking(move || loader.reload(&source, profile));
-        async { Ok(Arc::new(loading.await?)) }
+        async move { Ok(Arc::new(loader.reload(&source, profile).await?)) }
     }
 
     /// Goes on with a fresh instance of a component and with these settings.

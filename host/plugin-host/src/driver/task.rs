@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 
+use crate::blocking::on_own_thread;
 use crate::driver::catch_panic::catch_panic;
 use crate::driver::pending_backtrace::{SymbolizedBacktrace, symbolized};
 use crate::driver::{Command, Driver};
@@ -44,14 +45,48 @@ pub(super) async fn run(
                 None => return,
             },
         };
-        let mut driver = driver.lock().await;
-        // After a panic the client gets no answer; the plugin's status has the reason.
-        if let Err(fault) = catch_panic(driver.handle(wakeup, &mut mailbox)).await {
-            driver.retire(fault);
-        }
+        let mut driver = driver.clone().lock_owned().await;
+        let commands = match wakeup {
+            Wakeup::Expired => {
+                driver.expire();
+                Vec::new()
+            }
+            Wakeup::BacktracePending => Vec::new(),
+            Wakeup::Symbolized(symbolized) => {
+                driver.show_backtrace(symbolized);
+                Vec::new()
+            }
+            Wakeup::Command(command) => {
+                let more = std::iter::from_fn(|| mailbox.try_recv().ok());
+                std::iter::once(command).chain(more).collect()
+            }
+        };
+        let mut driver = if commands.iter().any(Command::calls_guest) {
+            match on_own_thread(handle_commands(driver, commands)).await {
+                Ok(driver) => driver,
+                // The host is stopping.
+                Err(_) => return,
+            }
+        } else {
+            handle_commands(driver, commands).await
+        };
         expiry = driver.expiry;
         pending = driver.pending_backtrace.take().or(pending);
     }
+}
+
+/// Carries out commands. After a panic the client gets no answer; the plugin's status has the
+/// reason.
+async fn handle_commands(
+    mut driver: OwnedMutexGuard<Driver>,
+    commands: Vec<Command>,
+) -> OwnedMutexGuard<Driver> {
+    for command in commands {
+        if let Err(fault) = catch_panic(driver.handle_command(command)).await {
+            driver.retire(fault);
+        }
+    }
+    driver
 }
 
 /// Sleeps until a point in time, or forever.
@@ -63,22 +98,10 @@ async fn sleep_until(time: Option<Instant>) {
 }
 
 impl Driver {
-    async fn handle(&mut self, wakeup: Wakeup, mailbox: &mut mpsc::Receiver<Command>) {
-        match wakeup {
-            Wakeup::Expired => {
-                self.set_enabled(false);
-                tracing::info!(plugin = self.id(), "disabled: its time to live is over");
-            }
-            Wakeup::BacktracePending => {}
-            Wakeup::Symbolized(symbolized) => self.show_backtrace(symbolized),
-            Wakeup::Command(command) => {
-                let mut next = Some(command);
-                while let Some(command) = next {
-                    self.handle_command(command).await;
-                    next = mailbox.try_recv().ok();
-                }
-            }
-        }
+    /// Disables the leak after its time to live.
+    fn expire(&mut self) {
+        self.set_enabled(false);
+        tracing::info!(plugin = self.id(), "disabled: its time to live is over");
     }
 
     /// Carries out a command and sends the answer. If the client is gone, the answer is dropped.

@@ -6,6 +6,7 @@
 use guest_heap::symbols::{FrameKind, SymbolOptions, Symbols};
 
 use crate::error::Frame;
+use crate::guest_text;
 
 /// Frames kept of a symbolized call stack, inlined functions included.
 const MAX_FRAMES: usize = 48;
@@ -26,11 +27,14 @@ pub(crate) fn symbolize(symbols: &Symbols, frames: &[Frame]) -> Vec<Frame> {
             None => symbolized.push(frame.clone()),
             Some(offset) => {
                 symbolized.extend(symbols.resolve(offset).iter().map(|found| Frame {
-                    function: found.function.to_string(),
+                    function: guest_text::keep_name(&found.function),
                     offset: Some(offset),
-                    location: found.file.as_ref().map(|file| match found.line {
-                        Some(line) => format!("{file}:{line}"),
-                        None => file.to_string(),
+                    location: found.file.as_ref().map(|file| {
+                        let file = guest_text::keep_name(file);
+                        match found.line {
+                            Some(line) => format!("{file}:{line}"),
+                            None => file,
+                        }
                     }),
                     own: found.kind == FrameKind::User && found.file.is_some(),
                 }));

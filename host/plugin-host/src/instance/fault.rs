@@ -6,6 +6,7 @@ use guest_heap::OffsetMap;
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::error::{Fault, FaultKind, Frame, with_causes};
+use crate::guest_text;
 use crate::instance::store_state::StoreState;
 
 /// Frames kept of a fault's call stack, before inlined functions are added.
@@ -44,7 +45,7 @@ pub(crate) fn from_error(
         (_, Some(denied)) => (
             FaultKind::MemoryLimit,
             format!(
-                "memory limit: had {} of linear memory, requested {}, the limit is {}",
+                "memory limit: had {}, requested {}, the limit is {}",
                 mebibytes(denied.had),
                 mebibytes(denied.requested),
                 mebibytes(state.limiter.limit())
@@ -77,7 +78,7 @@ fn trap_reason(trap: &Trap, stderr: &[String]) -> String {
     if lines.is_empty() {
         trap.to_string()
     } else {
-        format!("{trap}: {lines}")
+        guest_text::keep(&format!("{trap}: {lines}"))
     }
 }
 
@@ -85,7 +86,7 @@ fn trap_reason(trap: &Trap, stderr: &[String]) -> String {
 /// Frames of the profiler have no such offset and are left out.
 fn frames(backtrace: &WasmBacktrace, offsets: &OffsetMap) -> Vec<Frame> {
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        Some(name) => guest_text::keep_name(&format!("{:#}", rustc_demangle::demangle(name))),
         None => format!("function {}", frame.func_index()),
     };
     let frame = |f: &wasmtime::FrameInfo| {

@@ -11,8 +11,8 @@ use std::time::Instant;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-/// The longest line, in bytes. The rest of a longer line is dropped.
-const MAX_LINE_BYTES: usize = 8 << 10;
+use crate::guest_text::{self, MAX_TEXT_BYTES};
+
 /// Lines per second that a plugin may write in the long run.
 const LINES_PER_SECOND: f64 = 10.0;
 /// Lines that a plugin may write at once.
@@ -61,6 +61,11 @@ impl GuestLog {
 
     /// Writes one line. A line beyond the rate limit is dropped and counted.
     pub(crate) fn line(&self, level: Level, message: &str) {
+        self.line_start(level, message, message.len());
+    }
+
+    /// Writes the start of a line of `length` bytes.
+    fn line_start(&self, level: Level, message: &str, length: usize) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let refill = now.duration_since(state.refilled).as_secs_f64() * LINES_PER_SECOND;
@@ -78,7 +83,7 @@ impl GuestLog {
                 "lines dropped: the plugin writes too many"
             );
         }
-        let message = truncated(message);
+        let message = guest_text::keep_line(message, length);
         match level {
             Level::Trace => tracing::trace!(target: "guest", plugin, "{message}"),
             Level::Debug => tracing::debug!(target: "guest", plugin, "{message}"),
@@ -89,15 +94,16 @@ impl GuestLog {
         state.dropped = 0;
     }
 
-    fn stderr_line(&self, line: &str) {
+    fn stderr_line(&self, line: &str, length: usize) {
         {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if state.last_stderr.len() == KEPT_STDERR_LINES {
                 state.last_stderr.pop_front();
             }
-            state.last_stderr.push_back(truncated(line).to_owned());
+            let kept = guest_text::keep_line(line, length);
+            state.last_stderr.push_back(kept);
         }
-        self.line(Level::Warn, line);
+        self.line_start(Level::Warn, line, length);
     }
 
     /// Returns the last lines of stderr and forgets them.
@@ -123,14 +129,6 @@ impl GuestLog {
     }
 }
 
-fn truncated(line: &str) -> &str {
-    let mut end = line.len().min(MAX_LINE_BYTES);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line.get(..end).unwrap_or_default()
-}
-
 /// The guest's stdout or stderr.
 pub(crate) struct GuestStream {
     log: GuestLog,
@@ -149,6 +147,7 @@ impl StdoutStream for GuestStream {
             log: self.log.clone(),
             stderr: self.stderr,
             line: Vec::new(),
+            dropped: 0,
         })
     }
 }
@@ -158,20 +157,24 @@ struct LineWriter {
     log: GuestLog,
     stderr: bool,
     line: Vec<u8>,
+    /// Bytes of the line beyond what is kept.
+    dropped: usize,
 }
 
 impl LineWriter {
     fn emit(&mut self) {
         let text = String::from_utf8_lossy(&self.line);
         let text = text.trim_end();
+        let length = text.len() + self.dropped;
         if !text.is_empty() {
             if self.stderr {
-                self.log.stderr_line(text);
+                self.log.stderr_line(text, length);
             } else {
-                self.log.line(Level::Debug, text);
+                self.log.line_start(Level::Debug, text, length);
             }
         }
         self.line.clear();
+        self.dropped = 0;
     }
 }
 
@@ -185,8 +188,10 @@ impl AsyncWrite for LineWriter {
         for &byte in bytes {
             if byte == b'\n' {
                 this.emit();
-            } else if this.line.len() < MAX_LINE_BYTES {
+            } else if this.line.len() < MAX_TEXT_BYTES {
                 this.line.push(byte);
+            } else {
+                this.dropped += 1;
             }
         }
         Poll::Ready(Ok(bytes.len()))
@@ -223,6 +228,7 @@ mod tests {
             log: log.clone(),
             stderr: true,
             line: Vec::new(),
+            dropped: 0,
         };
         let mut cx = Context::from_waker(std::task::Waker::noop());
         for text in ["a\nb\n", "c", "d\n", "e\nf\n"] {
@@ -234,10 +240,19 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_truncated_between_characters() {
-        let line = "é".repeat(MAX_LINE_BYTES);
-        assert_eq!(truncated(&line).len(), MAX_LINE_BYTES);
-        let line = format!("a{line}");
-        assert_eq!(truncated(&line).len(), MAX_LINE_BYTES - 1);
+    fn a_long_line_says_how_long_it_was() {
+        let log = GuestLog::new("p");
+        let mut writer = LineWriter {
+            log: log.clone(),
+            stderr: true,
+            line: Vec::new(),
+            dropped: 0,
+        };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let text = [b"x".repeat(1 << 20), b"\nshort\n".to_vec()].concat();
+        assert!(Pin::new(&mut writer).poll_write(&mut cx, &text).is_ready());
+        let kept = log.take_last_stderr();
+        assert!(kept[0].ends_with("x… (1048576 bytes)") && kept[0].len() <= MAX_TEXT_BYTES);
+        assert_eq!(kept[1], "short");
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use wasmtime::Engine;
@@ -62,7 +62,7 @@ impl Cache {
         let paths = self.paths(key)?;
         let side = fs::read(&paths.side).ok()?;
         let sums = [
-            checksum(&paths.code).ok()?,
+            checksum(&mut fs::File::open(&paths.code).ok()?).ok()?,
             checksum_line(crc32fast::hash(&side), side.len() as u64),
         ];
         if fs::read_to_string(&paths.sums).ok()? != sums.concat() {
@@ -118,20 +118,20 @@ impl Cache {
         }
     }
 
-    /// Writes a compiled component and its side data. A failure is logged and costs a compilation
-    /// at the next start.
-    pub(crate) fn put(&self, key: &str, component: &Component, side: &[u8]) {
+    /// Writes machine code and its side data. A failure is logged and costs a compilation at the
+    /// next start.
+    pub(crate) fn put(&self, key: &str, code: &mut (impl Read + Seek), side: &[u8]) {
         let Some(paths) = self.paths(key) else { return };
-        let written = component
-            .serialize()
-            .map_err(io::Error::other)
-            .and_then(|code| {
-                replace(&paths.code, &code)?;
-                replace(&paths.side, side)?;
-                let sums =
-                    [&code, side].map(|b: &[u8]| checksum_line(crc32fast::hash(b), b.len() as u64));
-                replace(&paths.sums, sums.concat().as_bytes())
-            });
+        let written = checksum(code).and_then(|code_sum| {
+            code.rewind()?;
+            replace(&paths.code, code)?;
+            replace(&paths.side, &mut &*side)?;
+            let sums = [
+                code_sum,
+                checksum_line(crc32fast::hash(side), side.len() as u64),
+            ];
+            replace(&paths.sums, &mut sums.concat().as_bytes())
+        });
         if let Err(error) = written {
             tracing::warn!(entry = %paths.code.display(), %error, "cannot keep a compiled plugin");
         }
@@ -150,7 +150,7 @@ impl Cache {
         if path.exists() {
             return;
         }
-        if let Err(error) = replace(&path, bytes) {
+        if let Err(error) = replace(&path, &mut &*bytes) {
             tracing::warn!(
                 entry = %path.display(), %error,
                 "cannot keep a component for its symbols"
@@ -180,8 +180,7 @@ fn checksum_line(crc: u32, length: u64) -> String {
     format!("crc32 {crc:08x} length {length}\n")
 }
 
-fn checksum(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
+fn checksum(file: &mut impl Read) -> io::Result<String> {
     let mut hasher = crc32fast::Hasher::new();
     let mut buffer = vec![0; 64 << 10];
     let mut length = 0;
@@ -198,11 +197,11 @@ fn checksum(path: &Path) -> io::Result<String> {
 
 /// Writes a temporary file and renames it. A reader never sees half a file, even when several
 /// writers replace the same file at the same time.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, content: &mut impl Read) -> io::Result<()> {
     let temporary = path.with_extension(format!("tmp-{:016x}", rand::random::<u64>()));
     let written = fs::File::create(&temporary)
-        .and_then(|mut f| f.write_all(bytes))
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|mut file| io::copy(content, &mut file))
+        .and_then(|_| fs::rename(&temporary, path));
     if written.is_err() {
         // A failure to remove the incomplete file changes nothing: no reader looks at its name.
         let _ = fs::remove_file(&temporary);
@@ -238,14 +237,20 @@ fn prune(folder: &Path, max_bytes: u64) {
 mod tests {
     use super::*;
 
+    /// The machine code of an empty component.
+    fn empty(engine: &Engine) -> io::Cursor<Vec<u8>> {
+        let component = b"\0asm\x0d\0\x01\0";
+        io::Cursor::new(engine.precompile_component(component).unwrap())
+    }
+
     #[test]
     fn a_damaged_entry_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let engine = crate::engine::start().unwrap();
         let cache = Cache::open(Some(folder.path().into()), &engine);
-        let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        let empty = empty(&engine);
         assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &empty, b"side data");
+        cache.put("d", &mut empty.clone(), b"side data");
         assert!(cache.get(&engine, "d").is_some());
 
         let code = cache.paths("d").unwrap().code;
@@ -254,7 +259,7 @@ mod tests {
         bytes[middle] ^= 1;
         fs::write(&code, bytes).unwrap();
         assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &empty, b"side data");
+        cache.put("d", &mut empty.clone(), b"side data");
         assert!(cache.get(&engine, "d").is_some());
     }
 
@@ -263,13 +268,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let engine = crate::engine::start().unwrap();
         let cache = Cache::open(Some(folder.path().into()), &engine);
-        let empty = Component::from_binary(&engine, b"\0asm\x0d\0\x01\0").unwrap();
-        cache.put("d", &empty, b"side data");
+        let empty = empty(&engine);
+        cache.put("d", &mut empty.clone(), b"side data");
         std::thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| {
                     for _ in 0..100 {
-                        cache.put("d", &empty, b"side data");
+                        cache.put("d", &mut empty.clone(), b"side data");
                         assert!(cache.get(&engine, "d").is_some());
                     }
                 });

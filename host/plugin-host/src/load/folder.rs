@@ -37,7 +37,7 @@ struct FileState {
     version: Option<FileVersion>,
     /// When a scan saw this version first.
     since: Instant,
-    /// Whether the host has loaded or refused this version.
+    /// Whether a scan has returned this version.
     handled: bool,
     problem: Option<LoadProblem>,
     /// Whether it was refused because its id is taken.
@@ -117,7 +117,8 @@ impl Folder {
         self.lock().unreadable.is_none()
     }
 
-    /// Finds what has changed since the last scan and has not changed again for `settle_time`.
+    /// Finds what has changed since the last scan and has not changed again for `settle_time`. The
+    /// caller handles what is returned: the next scan does not return it again.
     ///
     /// # Errors
     ///
@@ -161,6 +162,7 @@ impl Folder {
                 scan.unsettled = true;
                 continue;
             }
+            file.handled = true;
             match file.version {
                 Some(version) => scan.ready.push((path.clone(), version)),
                 None => scan.removed.push(path.clone()),
@@ -189,18 +191,28 @@ impl Folder {
         Ok(listed)
     }
 
-    /// Records that the host has loaded or refused this version of a file.
-    pub(crate) fn mark_handled(
+    /// Whether this is still the version of the file that the last scan saw.
+    pub(crate) fn is_current(&self, path: &Path, version: FileVersion) -> bool {
+        let state = self.lock();
+        state
+            .files
+            .get(path)
+            .is_some_and(|file| file.version == Some(version))
+    }
+
+    /// Records that the host has loaded or refused this version of a file. Of a version that is not
+    /// current any more, nothing is recorded.
+    pub(crate) fn record_outcome(
         &self,
         path: &Path,
         version: FileVersion,
         outcome: Result<(), &PluginError>,
     ) {
         let mut state = self.lock();
-        let Some(file) = state.files.get_mut(path) else {
+        let file = state.files.get_mut(path);
+        let Some(file) = file.filter(|file| file.version == Some(version)) else {
             return;
         };
-        file.handled = file.version == Some(version);
         file.waits_for_id = matches!(outcome, Err(PluginError::IdTaken { .. }));
         file.problem = outcome.err().map(|error| LoadProblem {
             file: path.to_owned(),

@@ -1,5 +1,4 @@
-//! From bytes to a component that is ready to instantiate. All of it is blocking work: never call
-//! it on an async thread.
+//! From bytes to a component that is ready to instantiate.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,12 +9,14 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
-use guest_heap::{InstrumentedMeta, Options};
+use guest_heap::{Attribution, InstrumentedMeta};
 
 use crate::bindings::{LeakPlugin, LeakPluginPre};
+use crate::blocking::run_blocking;
 use crate::error::{Fault, PluginError, with_causes};
 use crate::instance::{Instance, StoreState};
 use crate::load::cache::Cache;
+use crate::load::compiler::{CompiledCode, Compiler, Urgency};
 use crate::settings::HeapProfile;
 
 /// Compiles components, or reads them from the cache. Clones share the engine and the linker.
@@ -24,6 +25,7 @@ pub struct Loader {
     engine: Engine,
     linker: Arc<Linker<StoreState>>,
     cache: Cache,
+    compiler: Arc<Compiler>,
     /// The largest accepted component, in bytes.
     max_size: u64,
 }
@@ -37,8 +39,6 @@ pub(crate) struct CompiledComponent {
     pub(crate) meta: Arc<InstrumentedMeta>,
     /// Whether it is instrumented.
     pub(crate) profile: HeapProfile,
-    /// Whether its code is mapped from a file of the cache.
-    mapped_from_cache: bool,
 }
 
 impl CompiledComponent {
@@ -59,9 +59,7 @@ impl CompiledComponent {
     /// Releases the resident pages of the code. A component that has only described itself may not
     /// run again for a long time.
     pub(crate) fn release_pages(&self) {
-        if self.mapped_from_cache {
-            Cache::release_pages(self.pre.instance_pre().component());
-        }
+        Cache::release_pages(self.pre.instance_pre().component());
     }
 }
 
@@ -111,7 +109,12 @@ impl Loader {
     /// # Errors
     ///
     /// When two of those definitions have the same name.
-    pub fn new(engine: Engine, cache: Cache, max_size: u64) -> wasmtime::Result<Self> {
+    pub fn new(
+        engine: Engine,
+        cache: Cache,
+        compiler: Compiler,
+        max_size: u64,
+    ) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         LeakPlugin::add_to_linker::<_, HasSelf<StoreState>>(&mut linker, |state| state)?;
@@ -120,6 +123,7 @@ impl Loader {
             engine,
             linker: Arc::new(linker),
             cache,
+            compiler: Arc::new(compiler),
             max_size,
         })
     }
@@ -141,20 +145,26 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`PluginError::Unreadable`], [`PluginError::TooLarge`] and [`PluginError::Refused`].
-    pub(crate) fn load_file(
+    /// [`PluginError::Unreadable`], [`PluginError::TooLarge`], and the errors of
+    /// [`Loader::load`].
+    pub(crate) async fn load_file(
         &self,
         path: &Path,
         profile: HeapProfile,
+        urgency: Urgency,
     ) -> Result<CompiledComponent, PluginError> {
-        let unreadable = |source| PluginError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
-        let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        self.check_size(size)?;
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        self.load(&bytes, path, profile)
+        let (loader, file) = (self.clone(), path.to_owned());
+        let bytes = run_blocking(move || {
+            let unreadable = |source| PluginError::Unreadable {
+                path: file.clone(),
+                source,
+            };
+            let size = std::fs::metadata(&file).map_err(unreadable)?.len();
+            loader.check_size(size)?;
+            std::fs::read(&file).map_err(unreadable)
+        })
+        .await?;
+        self.load(bytes.into(), path, profile, urgency).await
     }
 
     /// Checks the size of a component, in bytes.
@@ -172,52 +182,117 @@ impl Loader {
         Ok(())
     }
 
-    /// Instruments and compiles a component, or reads it from the cache.
+    /// Instruments and compiles a component, or reads it from the cache. Dropping the future ends
+    /// the compilation.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`] with what does not fit the contract.
-    pub(crate) fn load(
+    /// [`PluginError::Refused`] with what does not fit the contract, [`PluginError::TooCostly`]
+    /// when compiling it exceeds a limit, and [`PluginError::CompilerBusy`] when too many clients
+    /// wait.
+    pub(crate) async fn load(
         &self,
-        bytes: &[u8],
+        bytes: Arc<[u8]>,
         path: &Path,
         profile: HeapProfile,
+        urgency: Urgency,
     ) -> Result<CompiledComponent, PluginError> {
         let started = Instant::now();
-        let digest = hex(&Sha256::digest(bytes));
-        let key = format!("{digest}-{}", profile.name());
-        let entry = self.cache.get(&self.engine, &key);
-        let entry = entry.and_then(|(component, side)| {
-            Some((component, InstrumentedMeta::from_bytes(&side).ok()?))
-        });
-        let cached = entry.is_some();
-        let mut mapped_from_cache = cached;
-        let (component, meta) = match entry {
-            Some((component, meta)) => (component, Arc::new(meta)),
+        let looked_up = {
+            let (loader, bytes) = (self.clone(), bytes.clone());
+            run_blocking(move || Ok(loader.look_up(&bytes, profile)))
+        };
+        let (digest, entry) = looked_up.await?;
+        let compiled = match entry {
+            Some(_) => None,
             None => {
-                let (component, meta) = self.compile(bytes, profile)?;
-                self.cache.put(&key, &component, &meta.to_bytes());
-                // Code that was just compiled is resident as a whole. Of code that is mapped from
-                // the file, only what runs becomes resident.
-                match self.cache.get(&self.engine, &key) {
-                    Some((mapped, _)) => {
-                        mapped_from_cache = true;
-                        (mapped, meta)
-                    }
-                    None => (component, meta),
-                }
+                let compiling =
+                    self.compiler
+                        .compile(&self.engine, bytes.clone(), profile, urgency);
+                Some(compiling.await?)
             }
         };
-        self.cache.put_original(&digest, bytes);
-        let compile_time = started.elapsed();
-        let imports = component
+        let (loader, path) = (self.clone(), path.to_owned());
+        run_blocking(move || {
+            let cached = entry.is_some();
+            let (component, meta) = match (entry, compiled) {
+                (Some(entry), _) => entry,
+                (None, Some(code)) => loader.keep(&digest, profile, code)?,
+                (None, None) => return Err(PluginError::Internal("nothing was compiled".into())),
+            };
+            loader.cache.put_original(&digest, &bytes);
+            let source = ComponentSource {
+                path,
+                in_memory: None,
+                digest,
+                size: bytes.len() as u64,
+                compile_time: started.elapsed(),
+                cached,
+                imports: Vec::new(),
+                code_bytes: 0,
+            };
+            loader.link(component, meta, profile, source)
+        })
+        .await
+    }
+
+    /// The digest of a component, and its entry in the cache if there is one.
+    fn look_up(&self, bytes: &[u8], profile: HeapProfile) -> (String, Option<CacheEntry>) {
+        let digest = hex(&Sha256::digest(bytes));
+        let entry = self.cache.get(&self.engine, &cache_key(&digest, profile));
+        let entry = entry.and_then(|(component, side)| {
+            let meta = InstrumentedMeta::from_bytes(&side).ok()?;
+            Some((component, Arc::new(meta)))
+        });
+        (digest, entry)
+    }
+
+    /// Keeps code that was just compiled in the cache, and maps it: from the cache if it is there.
+    fn keep(
+        &self,
+        digest: &str,
+        profile: HeapProfile,
+        compiled: CompiledCode,
+    ) -> Result<CacheEntry, PluginError> {
+        let CompiledCode { mut code, side } = compiled;
+        let broken = |error: &dyn fmt::Display| {
+            PluginError::Internal(format!("cannot use compiled code: {error}"))
+        };
+        let meta = InstrumentedMeta::from_bytes(&side).map_err(|e| broken(&e))?;
+        let key = cache_key(digest, profile);
+        let file = code.reader().map_err(|e| broken(&e))?;
+        self.cache.put(&key, file, &side);
+        let component = match self.cache.get(&self.engine, &key) {
+            Some((mapped, _)) => mapped,
+            None => code
+                .map(&self.engine)
+                .map_err(|e| broken(&with_causes(&e)))?,
+        };
+        Ok((component, Arc::new(meta)))
+    }
+
+    /// Checks the imports and exports of a compiled component.
+    fn link(
+        &self,
+        component: Component,
+        meta: Arc<InstrumentedMeta>,
+        profile: HeapProfile,
+        mut source: ComponentSource,
+    ) -> Result<CompiledComponent, PluginError> {
+        let (of_profiler, imports): (Vec<String>, _) = component
             .component_type()
             .imports(&self.engine)
             .map(|(name, _)| name.to_owned())
-            .filter(|name| name != guest_heap::HOST_INTERFACE)
-            .collect();
+            .partition(|name| guest_heap::is_profiler_interface(name));
+        // An instrumented component imports the interface because the host has instrumented it.
+        if let (Attribution::Off { .. }, Some(import)) = (meta.attribution(), of_profiler.first()) {
+            return Err(PluginError::Refused(format!(
+                "the component imports {import}, which only the heap profiler may import"
+            )));
+        }
+        source.imports = imports;
         let code = component.image_range();
-        let code_bytes = (code.end as u64).saturating_sub(code.start as u64);
+        source.code_bytes = (code.end as u64).saturating_sub(code.start as u64);
         let pre = self
             .linker
             .instantiate_pre(&component)
@@ -228,22 +303,11 @@ impl Loader {
                     with_causes(&e)
                 ))
             })?;
-        let source = ComponentSource {
-            path: path.to_owned(),
-            in_memory: None,
-            digest,
-            size: bytes.len() as u64,
-            compile_time,
-            cached,
-            imports,
-            code_bytes,
-        };
         Ok(CompiledComponent {
             pre,
             source,
             meta,
             profile,
-            mapped_from_cache,
         })
     }
 
@@ -251,13 +315,18 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`PluginError::Unreadable`] when neither its file nor the cache has it any more.
-    pub(crate) fn reload(
+    /// [`PluginError::Unreadable`] when neither its file nor the cache has it any more, and the
+    /// errors of [`Loader::load`].
+    pub(crate) async fn reload(
         &self,
-        source: &ComponentSource,
+        source: &Arc<ComponentSource>,
         profile: HeapProfile,
     ) -> Result<CompiledComponent, PluginError> {
-        let mut component = self.load(&self.original(source)?, &source.path, profile)?;
+        let (loader, of) = (self.clone(), source.clone());
+        let bytes = run_blocking(move || loader.original(&of)).await?;
+        let mut component = self
+            .load(bytes.into(), &source.path, profile, Urgency::Client)
+            .await?;
         component.source.in_memory = source.in_memory.clone();
         Ok(component)
     }
@@ -289,34 +358,13 @@ impl Loader {
                 }),
         }
     }
+}
 
-    fn compile(
-        &self,
-        bytes: &[u8],
-        profile: HeapProfile,
-    ) -> Result<(Component, Arc<InstrumentedMeta>), PluginError> {
-        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-            return Err(PluginError::Refused(
-                "this is a core module, not a component; build it for the target wasm32-wasip2"
-                    .into(),
-            ));
-        }
-        let compiled = |bytes: &[u8]| {
-            Component::from_binary(&self.engine, bytes).map_err(|e| {
-                PluginError::Refused(format!(
-                    "this is no component, or it cannot be compiled: {}",
-                    with_causes(&e)
-                ))
-            })
-        };
-        if profile == HeapProfile::Off {
-            let meta = InstrumentedMeta::off("switched off: heap_profile is off");
-            return Ok((compiled(bytes)?, Arc::new(meta)));
-        }
-        let instrumented = guest_heap::instrument(bytes, &Options::default())
-            .map_err(|e| PluginError::Refused(format!("this is no component: {e}")))?;
-        Ok((compiled(&instrumented.component)?, instrumented.meta))
-    }
+/// A component's machine code and the profiler's data about it.
+type CacheEntry = (Component, Arc<InstrumentedMeta>);
+
+fn cache_key(digest: &str, profile: HeapProfile) -> String {
+    format!("{digest}-{}", profile.name())
 }
 
 fn hex(bytes: &[u8]) -> String {

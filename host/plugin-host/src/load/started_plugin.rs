@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::blocking::on_own_thread;
 use crate::error::PluginError;
 use crate::instance::Instance;
 use crate::load::loader::{CompiledComponent, ComponentSource};
@@ -37,7 +38,12 @@ impl StartedPlugin {
         defaults: &Defaults,
     ) -> Result<Self, PluginError> {
         let limit = defaults.memory_limit.unwrap_or(WASM32_MEMORY_MAX);
-        let (instance, manifest) = start_and_describe(&component, log_name, limit).await?;
+        let log_name = log_name.to_owned();
+        let starting = on_own_thread(async move {
+            let started = start_and_describe(&component, &log_name, limit).await;
+            started.map(|(instance, manifest)| (component, instance, manifest))
+        });
+        let (component, instance, manifest) = starting.await??;
         component.release_pages();
         Ok(StartedPlugin {
             component: Arc::new(component),

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blocking::run_blocking;
 use crate::error::PluginError;
+use crate::load::compiler::Urgency;
 use crate::load::folder::StagedFile;
 use crate::load::started_plugin::StartedPlugin;
 use crate::registry::{Installed, Registry, Unloaded, Uploaded};
@@ -35,11 +35,10 @@ impl Registry {
         self.loader.check_size(bytes.len() as u64)?;
         let (path, staged) = self.stage(id, bytes.clone()).await?;
         let profile = self.heap_profile_for(self.get(id).as_deref());
-        let compiled = {
-            let (loader, bytes, path) = (self.loader.clone(), bytes.clone(), path.clone());
-            run_blocking(move || loader.load(&bytes, &path, profile))
-        };
-        let mut component = compiled.await?;
+        let compiling = self
+            .loader
+            .load(bytes.clone(), &path, profile, Urgency::Client);
+        let mut component = compiling.await?;
         if staged.is_err() {
             component.source.in_memory = Some(bytes);
         }
@@ -129,14 +128,14 @@ impl Registry {
         loop {
             let plugin = self.find(id)?;
             let source = plugin.details().source.clone();
-            let (loader, profile) = (self.loader.clone(), self.heap_profile_for(Some(&plugin)));
+            let profile = self.heap_profile_for(Some(&plugin));
             drop(plugin);
-            let reloaded = source.clone();
-            let compiled = run_blocking(move || match &reloaded.in_memory {
-                Some(_) => loader.reload(&reloaded, profile),
-                None => loader.load_file(&reloaded.path, profile),
-            });
-            let started = StartedPlugin::start(compiled.await?, id, &self.defaults).await?;
+            let (loader, path) = (&self.loader, &source.path);
+            let compiled = match &source.in_memory {
+                Some(_) => loader.reload(&source, profile).await?,
+                None => loader.load_file(path, profile, Urgency::Client).await?,
+            };
+            let started = StartedPlugin::start(compiled, id, &self.defaults).await?;
             check_id_matches(&started, id)?;
             let _changing = self.changing.lock().await;
             // Tries again if the plugin was replaced during the compilation: this component may be

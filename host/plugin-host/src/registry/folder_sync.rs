@@ -1,19 +1,37 @@
 //! Keeps the loaded plugins in step with the plugins folder.
+//!
+//! Files are loaded side by side, so that one that takes long delays no other.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::blocking::run_blocking;
 use crate::error::PluginError;
-use crate::load::folder::{FileVersion, Folder};
-use crate::load::loader::{CompiledComponent, ComponentSource};
+use crate::load::compiler::Urgency;
+use crate::load::folder::{FileVersion, Folder, Scan};
+use crate::load::loader::ComponentSource;
 use crate::load::started_plugin::StartedPlugin;
 use crate::load::watch::{FolderWatch, SETTLE_TIME};
 use crate::registry::Registry;
+use crate::registry::loading::LoadStage;
+
+/// Files that are read and compiled at a time. The compiler itself takes fewer of them.
+const MAX_PARALLEL_READS: usize = 4;
+
+/// How long a plugin that is ready waits for the file before it. Two files with the same id are
+/// therefore taken in the order of their names, unless the first one takes long.
+const ORDER_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How long removed files wait for the new ones of the same scan: a renamed file is still the same
+/// plugin.
+const RENAME_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Registry {
     /// Loads every component in the folder. A component that is refused is logged, kept on record
@@ -48,26 +66,32 @@ impl Registry {
                 () = stopping.cancelled() => return,
                 () = watch.scan_due() => {}
             }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                unsettled = self.apply_changes(folder) => watch.scanned(unsettled),
+            // After an error the folder has it on record, and nothing changes.
+            let scanning = {
+                let folder = folder.clone();
+                tokio::task::spawn_blocking(move || folder.scan(SETTLE_TIME))
+            };
+            let scan = scanning.await.ok().and_then(Result::ok).unwrap_or_default();
+            watch.scanned(scan.unsettled);
+            if scan.ready.is_empty() && scan.removed.is_empty() {
+                continue;
             }
+            // A task of its own: a file that takes long must not delay later changes.
+            let (registry, stopping) = (self.clone(), stopping.clone());
+            let folder = folder.clone();
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = stopping.cancelled() => {}
+                    () = registry.apply_changes(&folder, scan) => {}
+                }
+            });
         }
     }
 
-    /// Applies the changes of the folder that have settled. Returns whether other files have not
-    /// settled yet.
-    async fn apply_changes(&self, folder: &Arc<Folder>) -> bool {
-        // After an error the folder has it on record, and nothing changes.
-        let scanning = {
-            let folder = folder.clone();
-            tokio::task::spawn_blocking(move || folder.scan(SETTLE_TIME))
-        };
-        let Ok(Ok(scan)) = scanning.await else {
-            return false;
-        };
-        // New files first, then removed ones: a renamed file is still the same plugin.
-        self.load_files(folder, scan.ready).await;
+    /// Applies the changes of the folder that have settled: new files first, then removed ones.
+    async fn apply_changes(&self, folder: &Folder, scan: Scan) {
+        let mut loads = pin!(self.load_files(folder, scan.ready));
+        let loaded = timeout(RENAME_TIMEOUT, &mut loads).await.is_ok();
         for path in scan.removed {
             let _changing = self.changing.lock().await;
             if !path.exists() {
@@ -75,52 +99,79 @@ impl Registry {
             }
             folder.forget(&path);
         }
-        scan.unsettled
-    }
-
-    /// Compiles several files at a time, and installs them in the order of their names.
-    async fn load_files(&self, folder: &Folder, ready: Vec<(PathBuf, FileVersion)>) {
-        let max_parallel = std::thread::available_parallelism().map_or(2, usize::from);
-        let mut waiting = ready.into_iter();
-        let mut compiling = VecDeque::with_capacity(max_parallel);
-        loop {
-            while compiling.len() < max_parallel
-                && let Some((path, version)) = waiting.next()
-            {
-                let (loader, file) = (self.loader.clone(), path.clone());
-                let profile = {
-                    let plugins = self.plugins();
-                    let current = plugins.iter().find(|p| self.was_loaded_from(p, &path));
-                    self.heap_profile_for(current.map(Arc::as_ref))
-                };
-                let compiled = run_blocking(move || loader.load_file(&file, profile));
-                compiling.push_back((path, version, compiled));
-            }
-            let Some((path, version, compiled)) = compiling.pop_front() else {
-                return;
-            };
-            let installed = match compiled.await {
-                Ok(component) => self.install_from_file(component).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = &installed {
-                tracing::error!(file = %path.display(), %error, "plugin refused");
-            }
-            folder.mark_handled(&path, version, installed.as_ref().map(drop));
+        if !loaded {
+            loads.await;
         }
     }
 
-    async fn install_from_file(&self, component: CompiledComponent) -> Result<(), PluginError> {
-        let path = component.source.path.clone();
+    /// Loads files side by side. Returns when all of them are loaded or refused.
+    async fn load_files(&self, folder: &Folder, ready: Vec<(PathBuf, FileVersion)>) {
+        let reads = Semaphore::new(MAX_PARALLEL_READS);
+        let mut loads = FuturesUnordered::new();
+        let mut before = None;
+        for (path, version) in ready {
+            let (done, after) = oneshot::channel();
+            let stage = self.loading.begin(&path);
+            let (reads, before) = (&reads, before.replace(after));
+            loads.push(async move {
+                let loaded = self
+                    .load_one(folder, &path, version, reads, before, &stage)
+                    .await;
+                if let Err(error) = &loaded {
+                    tracing::error!(file = %path.display(), %error, "plugin refused");
+                }
+                folder.record_outcome(&path, version, loaded.as_ref().copied());
+                drop((stage, done));
+            });
+        }
+        while loads.next().await.is_some() {}
+    }
+
+    /// Loads one file. `before` is closed when the file before it is done.
+    async fn load_one(
+        &self,
+        folder: &Folder,
+        path: &Path,
+        version: FileVersion,
+        reads: &Semaphore,
+        before: Option<oneshot::Receiver<()>>,
+        stage: &LoadStage<'_>,
+    ) -> Result<(), PluginError> {
+        let component = {
+            let _permit = reads.acquire().await;
+            let profile = {
+                let plugins = self.plugins();
+                let current = plugins.iter().find(|p| self.was_loaded_from(p, path));
+                self.heap_profile_for(current.map(Arc::as_ref))
+            };
+            stage.compiling();
+            self.loader
+                .load_file(path, profile, Urgency::Folder)
+                .await?
+        };
+        stage.starting();
         let log_name = path
             .file_stem()
             .map_or("plugin".into(), |s| s.to_string_lossy().into_owned());
         let started = StartedPlugin::start(component, &log_name, &self.defaults).await?;
+        if let Some(before) = before {
+            // Done, or too slow to wait for.
+            let _ = timeout(ORDER_TIMEOUT, before).await;
+        }
         let _changing = self.changing.lock().await;
-        if !path.exists() {
-            // Removed during the compilation.
+        if !folder.is_current(path, version) || !path.exists() {
+            // Changed or removed meanwhile: a later load has the newer version.
             return Ok(());
         }
+        self.install_from_file(path, started).await
+    }
+
+    /// Installs a component from a file. The caller holds `changing`.
+    async fn install_from_file(
+        &self,
+        path: &Path,
+        started: StartedPlugin,
+    ) -> Result<(), PluginError> {
         if let Some(plugin) = self.get(started.id()) {
             let owner = plugin.details().source.clone();
             if owner.path == path && owner.in_memory.is_none() {
@@ -135,7 +186,7 @@ impl Registry {
             }
         }
         let installed = self.install(started).await?;
-        self.remove_plugins_of(&path, Some(installed.plugin.id()));
+        self.remove_plugins_of(path, Some(installed.plugin.id()));
         Ok(())
     }
 

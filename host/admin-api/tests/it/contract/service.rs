@@ -16,7 +16,14 @@ async fn health_and_data_have_every_field() {
         ("plugins/running", Type::Count),
         ("plugins/exhausted", Type::Count),
         ("plugins/faulted", Type::Count),
+        ("loading", Type::List),
     ];
+    check(
+        "/health/ready",
+        &host.get("/health/ready").await,
+        "",
+        &fields,
+    );
     check("/health", &health, "", &fields);
     assert_eq!(health["plugins"]["running"], json!(3));
 

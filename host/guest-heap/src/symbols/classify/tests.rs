@@ -16,24 +16,24 @@ fn classifier() -> Classifier {
 
 #[test]
 fn a_function_with_a_file_is_classified_by_the_file() {
-    let library = |name: &str| SourceOrigin::Library(name.to_owned());
+    let library = |name: &str| Origin::Library(name.to_owned());
     let cases = [
         (
             "cache::insert",
             "plugins/cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::User,
         ),
         (
             "leak_sdk::retain",
             "plugins/sdk/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::Infrastructure,
         ),
         (
             "x::y",
             "plugins/sdk-user/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::User,
         ),
         (
@@ -51,63 +51,63 @@ fn a_function_with_a_file_is_classified_by_the_file() {
         (
             "alloc::vec::Vec<T>::push",
             "library/alloc/src/vec/mod.rs",
-            SourceOrigin::Standard,
+            Origin::Standard,
             FrameKind::Std,
         ),
         (
             "wit_bindgen::rt::run",
             "wit-bindgen-0.61.1/src/lib.rs",
-            SourceOrigin::Generated,
+            Origin::Generated,
             FrameKind::Bindings,
         ),
         (
             "alloc::alloc::exchange_malloc",
             "library/alloc/src/alloc.rs",
-            SourceOrigin::Allocator,
+            Origin::Allocator,
             FrameKind::Allocator,
         ),
         // For allocators and generated code the name decides.
         (
             "<cache::Counting as core::alloc::global::GlobalAlloc>::alloc",
             "plugins/cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::Allocator,
         ),
         (
             "cache::exports::leak_lab::plugin::leak::_export_on_request_cabi",
             "cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::Bindings,
         ),
         (
             "cache::leak_lab::plugin::host::now",
             "cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::Bindings,
         ),
         (
             "cache::_rt::string_lift",
             "cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::Bindings,
         ),
         // An implementation of a generated trait is the user's code.
         (
             "<cache::Cache as cache::exports::leak_lab::plugin::leak::Guest>::on_request",
             "cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::User,
         ),
         (
             "cache::run::{closure#0}",
             "cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::User,
         ),
         (
             "cache::malloc",
             "cache/src/lib.rs",
-            SourceOrigin::Workspace,
+            Origin::Own,
             FrameKind::User,
         ),
     ];
@@ -115,6 +115,7 @@ fn a_function_with_a_file_is_classified_by_the_file() {
         let source = SourcePath {
             shown: shown.to_owned(),
             origin,
+            crate_name: None,
         };
         assert_eq!(
             classifier().kind(function, Some(&source), true),

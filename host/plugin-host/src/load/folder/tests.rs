@@ -14,7 +14,7 @@ fn folder() -> (tempfile::TempDir, Folder) {
 fn handle_all(folder: &Folder) {
     let scan = folder.scan(NO_SETTLE_TIME).unwrap();
     for (path, version) in scan.ready {
-        folder.mark_handled(&path, version, Ok(()));
+        folder.record_outcome(&path, version, Ok(()));
     }
     for path in scan.removed {
         folder.forget(&path);
@@ -51,8 +51,9 @@ fn a_changing_file_is_not_loaded_until_it_settles() {
     let (_, version) = settled.ready[0];
     fs::write(&path, "complete").unwrap();
     // The version that was read is not the current one.
+    assert!(!folder.is_current(&path, FileVersion { size: 0, ..version }));
     assert!(folder.scan(ONE_HOUR).unwrap().unsettled);
-    folder.mark_handled(&path, version, Ok(()));
+    folder.record_outcome(&path, version, Ok(()));
     assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);
     handle_all(&folder);
     let quiet = folder.scan(NO_SETTLE_TIME).unwrap();
@@ -84,7 +85,7 @@ fn a_problem_stays_until_the_file_changes() {
     let path = on_disk.path().join("a.wasm");
     fs::write(&path, "not wasm").unwrap();
     let (_, version) = folder.scan(NO_SETTLE_TIME).unwrap().ready[0];
-    folder.mark_handled(&path, version, Err(&PluginError::Refused("no".into())));
+    folder.record_outcome(&path, version, Err(&PluginError::Refused("no".into())));
     assert_eq!(folder.problems()[0].error, "no");
     assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
     folder.retry_taken_ids();
@@ -107,7 +108,7 @@ fn a_file_whose_id_is_taken_is_retried_after_an_id_is_freed() {
         id: "a".into(),
         owner: "b.wasm".into(),
     };
-    folder.mark_handled(&path, version, Err(&taken));
+    folder.record_outcome(&path, version, Err(&taken));
     assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
     folder.retry_taken_ids();
     assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["a.wasm"]);

@@ -1,0 +1,53 @@
+//! Calls that may keep their thread for long.
+//!
+//! The engine's clock interrupts a guest at loops and at calls, but not within one instruction, and
+//! a `memory.fill` of gigabytes takes seconds. On a thread of the runtime it would delay every
+//! request that this thread has to answer. So a call that is not done at its first poll, and every
+//! call of an instance with much memory, runs on a thread of its own. An instance that becomes
+//! large during a call yields there (`instance::limiter`).
+//!
+//! A plugin whose call neither returns nor can be interrupted is given up: it counts as faulted,
+//! and requests do not wait for it. Its instance is retired as soon as the call gives the thread
+//! back.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::blocking::on_own_thread;
+use crate::driver::published_state::PublishedState;
+use crate::engine::TICK;
+use crate::instance::MAX_CALL_DEADLINES;
+
+/// Time for which a call may exceed all its limits, on a busy machine.
+const GIVE_UP_GRACE: Duration = Duration::from_millis(100);
+
+/// Goes on with the calls of a plugin on a thread of their own.
+pub(super) async fn serve_on_own_thread(
+    published: Arc<PublishedState>,
+    serving: Pin<Box<dyn Future<Output = ()> + Send>>,
+) {
+    let mut running = std::pin::pin!(on_own_thread(serving));
+    let (mut calls, mut ticks) = (published.calls_begun(), 0);
+    loop {
+        tokio::select! {
+            _ended = &mut running => return,
+            () = sleep(TICK) => {}
+        }
+        // Ticks that really happened: after the process was stopped, only one of them comes.
+        ticks += 1;
+        let begun = published.calls_begun();
+        if begun != calls {
+            (calls, ticks) = (begun, 0);
+        }
+        let deadline = published.details().settings.policy().deadline;
+        if TICK * ticks > deadline * MAX_CALL_DEADLINES + GIVE_UP_GRACE {
+            published.give_up(deadline);
+            break;
+        }
+    }
+    // Its error says that the host is stopping.
+    let _ended = running.await;
+}

@@ -1,0 +1,7 @@
+//! Components that are made to hurt the host: what they do, as text, made into components here.
+
+mod bombs;
+mod plugin;
+
+pub use bombs::{many_functions, module, nested_loops, slow_to_compile};
+pub use plugin::Plugin;
