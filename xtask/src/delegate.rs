@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use xtask_support::workspace::Workspace;
@@ -25,7 +25,20 @@ pub(crate) fn exec(
     subcommand: Option<&str>,
     args: &Args,
 ) -> Result<ExitCode> {
+    run(workspace.cargo_run(package), subcommand, args)
+}
+
+/// Like [`exec`], for a package that runs guests: it is built with optimisation.
+///
+/// # Errors
+/// When cargo cannot be started. Otherwise this does not return.
+pub(crate) fn exec_release(workspace: &Workspace, package: &str, args: &Args) -> Result<ExitCode> {
     let mut cargo = workspace.cargo_run(package);
+    cargo.arg("--release");
+    run(cargo, None, args)
+}
+
+fn run(mut cargo: Command, subcommand: Option<&str>, args: &Args) -> Result<ExitCode> {
     cargo.arg("--").args(subcommand).args(&args.args);
     let error = cargo.exec();
     Err(error).with_context(|| format!("cannot start {cargo:?}"))

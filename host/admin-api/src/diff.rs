@@ -11,6 +11,7 @@ use guest_heap::snapshot::GroupBy;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::attribution::AttributionBody;
 use crate::error::{ApiError, ErrorBody};
 use crate::heap_query::{Comparison, HeapQuery};
 use crate::query::ApiQuery;
@@ -75,6 +76,8 @@ pub(crate) struct PluginChange {
     requests: u64,
     /// Whether the plugin got a fresh instance since the baseline.
     restarted: bool,
+    #[serde(flatten)]
+    attribution: AttributionBody,
 }
 
 impl PluginChange {
@@ -96,6 +99,7 @@ impl PluginChange {
                 now.requests.saturating_sub(then.requests)
             },
             restarted,
+            attribution: AttributionBody::of(&plugin.details(), &plugin.reading()),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use guest_heap::Attribution;
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json_;
 use utoipa::ToSchema;
 
+use crate::attribution::AttributionBody;
 use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
 use plugin_host::driver::handle::Plugin;
@@ -94,10 +94,8 @@ pub(crate) struct LeakStatus {
     growth_since_baseline_bytes: i64,
     /// Retained bytes per request since the last clear.
     bytes_per_request: f64,
-    /// How much of the heap is attributed to source lines: `exact`, `partial` or `off`.
-    attribution: &'static str,
-    /// Why it is not `exact`.
-    attribution_why: Option<String>,
+    #[serde(flatten)]
+    attribution: AttributionBody,
     /// The number of the instance, from 1.
     generation: u64,
     /// Requests that reached this instance while the leak was on.
@@ -176,8 +174,7 @@ pub(crate) fn leak_status(plugin: &Plugin) -> LeakStatus {
         growth_since_baseline_mb: signed_mib(growth),
         growth_since_baseline_bytes: growth,
         bytes_per_request: reading.bytes_per_request(),
-        attribution: attribution_name(&details.attribution),
-        attribution_why: attribution_why(&details.attribution),
+        attribution: AttributionBody::of(&details, &reading),
         generation: reading.generation,
         requests: reading.requests,
         settings: SettingsBody::of(&details.settings),
@@ -194,23 +191,6 @@ pub(crate) fn failure(failure: &Failure) -> FailureInfo {
         when: failure.at.to_string(),
         reason: failure.fault.reason.clone(),
         backtrace: failure.fault.backtrace.iter().map(frame).collect(),
-    }
-}
-
-/// `exact`, `partial` or `off`.
-pub(crate) fn attribution_name(attribution: &Attribution) -> &'static str {
-    match attribution {
-        Attribution::Exact => "exact",
-        Attribution::Partial { .. } => "partial",
-        Attribution::Off { .. } => "off",
-    }
-}
-
-/// Why the attribution is not exact.
-pub(crate) fn attribution_why(attribution: &Attribution) -> Option<String> {
-    match attribution {
-        Attribution::Exact => None,
-        Attribution::Partial { why } | Attribution::Off { why } => Some(why.clone()),
     }
 }
 

@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json_};
 use utoipa::ToSchema;
 
+use crate::attribution::{AttributionBody, TotalAttribution};
 use crate::error::ApiError;
-use crate::leak_status::{LeakStatus, Leaks, attribution_name, attribution_why};
+use crate::leak_status::{LeakStatus, Leaks};
 use crate::state::ApiState;
 use crate::units::{mib, signed_mib};
 use lab::forecast::Forecast;
@@ -98,10 +99,8 @@ pub(crate) struct HeapOverview {
     /// The sum of the plugins' peaks, in MiB.
     peak_mb: f64,
     peak_bytes: u64,
-    /// `exact`, `off` or `partial`.
-    attribution: &'static str,
-    /// Why the attribution is not `exact`.
-    why: Option<String>,
+    #[serde(flatten)]
+    attribution: TotalAttribution,
     /// The lines with the most live bytes, of plugins that have served a request.
     top_allocations: Vec<TopAllocation>,
 }
@@ -227,40 +226,17 @@ async fn heap_overview(state: &ApiState) -> Result<HeapOverview, ApiError> {
     top.truncate(TOP_ROWS);
     let current = plugins.iter().filter_map(|p| p.reading().heap_live).sum();
     let peak = plugins.iter().map(|p| p.reading().heap_peak).sum();
-    let (attribution, why) = attribution(&plugins);
     Ok(HeapOverview {
         current_mb: mib(current),
         current_bytes: current,
         peak_mb: mib(peak),
         peak_bytes: peak,
-        attribution,
-        why,
+        attribution: TotalAttribution::of(plugins.iter().map(|plugin| {
+            let body = AttributionBody::of(&plugin.details(), &plugin.reading());
+            (plugin.id(), body)
+        })),
         top_allocations: top,
     })
-}
-
-/// The attribution of all plugins together, and why it is not exact.
-fn attribution(plugins: &[Arc<Plugin>]) -> (&'static str, Option<String>) {
-    let mut names = Vec::with_capacity(plugins.len());
-    let mut reasons = Vec::new();
-    for plugin in plugins {
-        let details = plugin.details();
-        names.push(attribution_name(&details.attribution));
-        if let Some(why) = attribution_why(&details.attribution) {
-            reasons.push(format!("{}: {why}", plugin.id()));
-        }
-    }
-    let name = match names.split_first() {
-        None => "off",
-        Some((first, rest)) if rest.iter().all(|name| name == first) => first,
-        Some(_) => "partial",
-    };
-    let why = if plugins.is_empty() {
-        "no plugin is loaded".to_owned()
-    } else {
-        reasons.join("; ")
-    };
-    (name, (!why.is_empty()).then_some(why))
 }
 
 pub(crate) fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {

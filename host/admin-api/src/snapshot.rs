@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::attribution::AttributionBody;
 use crate::error::{ApiError, ErrorBody};
 use crate::heap_query::HeapQuery;
-use crate::leak_status::{attribution_name, attribution_why};
 use crate::query::ApiQuery;
 use crate::state::ApiState;
 use crate::units::mib;
@@ -78,10 +78,8 @@ impl TraceFrame {
 /// A summary of one plugin's heap.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HeapSummary {
-    /// `exact`, `partial` or `off`.
-    attribution: &'static str,
-    /// Why the attribution is not `exact`.
-    attribution_why: Option<String>,
+    #[serde(flatten)]
+    attribution: AttributionBody,
     /// Live MiB; null without attribution.
     heap_live_mb: Option<f64>,
     heap_live_bytes: Option<u64>,
@@ -89,8 +87,6 @@ pub(crate) struct HeapSummary {
     objects: Option<u64>,
     /// The number of call stacks that have allocated.
     contexts: u64,
-    /// Allocations that were counted without a call stack of their own.
-    overflowed: u64,
     /// Blocks that the profiler could not track.
     lost: u64,
     linear_memory_mb: f64,
@@ -194,13 +190,11 @@ fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
     let (details, reading) = (plugin.details(), plugin.reading());
     let totals = heap.map(|h| *h.snapshot.totals());
     HeapSummary {
-        attribution: attribution_name(&details.attribution),
-        attribution_why: attribution_why(&details.attribution),
+        attribution: AttributionBody::of(&details, &reading),
         heap_live_mb: totals.map(|t| mib(t.live_bytes)),
         heap_live_bytes: totals.map(|t| t.live_bytes),
         objects: totals.map(|t| t.live_objects),
         contexts: totals.map_or(0, |t| t.contexts),
-        overflowed: totals.map_or(0, |t| t.overflowed),
         lost: totals.map_or(0, |t| t.lost),
         linear_memory_mb: mib(reading.linear.bytes),
         linear_memory_bytes: reading.linear.bytes,

@@ -120,7 +120,12 @@ fn main() {
         builder.encode()
     });
     measure("flame graph", 3, || {
-        flamegraph::live_bytes("bench", &[("guest", &snapshot)]).expect("a picture")
+        flamegraph::live_bytes(
+            "bench",
+            &[("guest", &snapshot)],
+            flamegraph::Libraries::Shown,
+        )
+        .expect("a picture")
     });
 }
 

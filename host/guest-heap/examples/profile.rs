@@ -84,7 +84,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let snapshot = Snapshot::new(&reading, context, symbols);
     let totals = snapshot.totals();
     println!("attribution: {:?}", reading.attribution(recorder.meta()));
-    println!("{}", reading.coverage.evidence());
     println!(
         "{} bytes live in {} blocks; {} bytes ever allocated in {} blocks",
         totals.live_bytes, totals.live_objects, totals.allocated_bytes, totals.allocated_objects

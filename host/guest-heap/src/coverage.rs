@@ -42,7 +42,7 @@ pub struct Coverage {
     pub lost_blocks: u64,
     /// Bytes of the lost blocks.
     pub lost_bytes: u64,
-    /// Allocations that share the context `overflow`.
+    /// Allocations whose call stacks are folded: see [`Totals::overflowed`](crate::Totals::overflowed).
     pub overflowed: u64,
 }
 
@@ -130,10 +130,7 @@ impl Coverage {
                 self.reused_blocks,
                 "blocks handed out again before a free was seen",
             ),
-            (
-                self.overflowed,
-                "allocations without room for their call stacks",
-            ),
+            (self.overflowed, "allocations with folded call stacks"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             gaps.push(format!("{what}: {}", grouped(count)));
@@ -186,7 +183,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -246,7 +243,7 @@ mod tests {
             ),
             (
                 |it| it.overflowed = 1,
-                "allocations without room for their call stacks: 1",
+                "allocations with folded call stacks: 1",
             ),
             (
                 |it| (it.lost_blocks, it.lost_bytes) = (2, 80),
@@ -276,7 +273,7 @@ mod tests {
         assert_eq!(
             coverage.attribution(&meta),
             Attribution::Partial {
-                why: "before; allocations without room for their call stacks: 7".to_owned()
+                why: "before; allocations with folded call stacks: 7".to_owned()
             }
         );
         let off = InstrumentedMeta::off("no names");

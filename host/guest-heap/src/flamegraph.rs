@@ -12,10 +12,10 @@ use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{Options, from_lines};
 
 use crate::diff::{Baseline, signed_difference};
-use crate::folded::{frame_text, frame_texts, sanitize};
+use crate::folded::{frame_text, sanitize};
 use crate::reading::Context;
 use crate::snapshot::Snapshot;
-use crate::symbols::Frame;
+use crate::symbols::{self, Frame, FrameRun};
 
 /// The `Content-Security-Policy` header for a response with a flame graph. The inline style and
 /// script run in an origin of their own and cannot load anything.
@@ -33,12 +33,36 @@ const DIFFERENCE_LEGEND: &str = "red: grew, blue: shrank; the width shows the ch
 #[error("cannot draw the flame graph: {0}")]
 pub struct FlamegraphError(#[from] std::io::Error);
 
+/// How a flame graph shows frames that are not the user's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Libraries {
+    /// Neighbouring frames are one box, with the name of the outermost one and the number of the
+    /// others.
+    #[default]
+    Folded,
+    /// Each frame is a box.
+    Shown,
+}
+
 /// Draws live bytes by call stack. The name of a guest is the outermost frame of its stacks.
 ///
 /// # Errors
 ///
 /// The drawing library fails. It is not known to fail for any input.
 pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, FlamegraphError> {
+    live_bytes_with(title, guests, Libraries::Folded)
+}
+
+/// [`live_bytes`] with a choice of how to show frames that are not the user's own.
+///
+/// # Errors
+///
+/// As for [`live_bytes`].
+pub fn live_bytes_with(
+    title: &str,
+    guests: &[(&str, &Snapshot)],
+    libraries: Libraries,
+) -> Result<String, FlamegraphError> {
     let mut stacks: BTreeMap<Vec<String>, u64> = BTreeMap::new();
     let mut colors = PaletteMap::default();
     for (name, snapshot) in guests {
@@ -49,10 +73,12 @@ pub fn live_bytes(title: &str, guests: &[(&str, &Snapshot)]) -> Result<String, F
             .filter(|entry| entry.usage.live_bytes > 0)
         {
             let frames = snapshot.frames(&entry.context);
-            for frame in &frames {
-                colors.insert(frame_text(frame), palette::frame_color(frame));
+            let mut stack = vec![sanitize(name)];
+            for (text, frame) in boxes(&frames, libraries) {
+                colors.insert(text.clone(), palette::frame_color(frame));
+                stack.push(text);
             }
-            *stacks.entry(texts_below(name, &frames)).or_default() += entry.usage.live_bytes;
+            *stacks.entry(stack).or_default() += entry.usage.live_bytes;
         }
     }
     let total: u64 = stacks.values().sum();
@@ -81,11 +107,28 @@ pub fn difference(
     title: &str,
     guests: &[(&str, &Baseline, &Snapshot)],
 ) -> Result<String, FlamegraphError> {
+    difference_with(title, guests, Libraries::Folded)
+}
+
+/// [`difference`] with a choice of how to show frames that are not the user's own.
+///
+/// # Errors
+///
+/// As for [`difference`].
+pub fn difference_with(
+    title: &str,
+    guests: &[(&str, &Baseline, &Snapshot)],
+    libraries: Libraries,
+) -> Result<String, FlamegraphError> {
     let mut changes: BTreeMap<Vec<String>, i64> = BTreeMap::new();
     for (name, baseline, snapshot) in guests {
         let same_build = baseline.is_same_build(snapshot);
         let texts = |context: &Context, location: &str| match same_build {
-            true => frame_texts(snapshot.symbols(), context, Some(name)),
+            true => {
+                let frames = snapshot.frames(context);
+                let boxes = boxes(&frames, libraries).into_iter().map(|(text, _)| text);
+                std::iter::once(sanitize(name)).chain(boxes).collect()
+            }
             false => vec![sanitize(name), sanitize(location)],
         };
         let now = snapshot
@@ -153,11 +196,26 @@ pub fn difference(
     )
 }
 
-/// The texts of frames, outermost first, below the name of their guest.
-fn texts_below(name: &str, frames: &[Frame]) -> Vec<String> {
-    std::iter::once(sanitize(name))
-        .chain(frames.iter().rev().map(frame_text))
-        .collect()
+/// The texts of the boxes of a stack, outermost first, with the frame that gives the colour.
+fn boxes(frames: &[Frame], libraries: Libraries) -> Vec<(String, &Frame)> {
+    if libraries == Libraries::Shown {
+        let frames = frames.iter().rev();
+        return frames.map(|frame| (frame_text(frame), frame)).collect();
+    }
+    let mut boxes: Vec<(String, &Frame)> = symbols::fold(frames)
+        .filter_map(|run| match run {
+            FrameRun::Own(frame) => Some((frame_text(frame), frame)),
+            FrameRun::Libraries([frame]) => Some((frame_text(frame), frame)),
+            FrameRun::Libraries(run) => {
+                let outermost = run.last()?;
+                let others = run.len().saturating_sub(1);
+                let text = format!("{} (+{others} library frames)", frame_text(outermost));
+                Some((text, outermost))
+            }
+        })
+        .collect();
+    boxes.reverse();
+    boxes
 }
 
 fn draw(

@@ -1,15 +1,21 @@
 //! Reads the heap tables of one core instance in place, in the instance's memory.
 //!
-//! `runtime/src/contexts.rs` defines the layout: 64-bit words, 24 for the header and eight for each
-//! context.
+//! `runtime/src/contexts.rs` defines the layout: 64-bit words, 24 for the header, eight for each
+//! context, eight for the check of the contexts, and four for the resizes of each context.
 
 use crate::coverage::{Coverage, WASM_PAGE};
-use crate::reading::{ContextRecord, LiveSummary, Totals};
+use crate::reading::{ContextRecord, LiveSummary, Resizes, Totals};
 
 /// Version of the layout.
 const LAYOUT_VERSION: u64 = 3;
 const HEADER_WORDS: usize = 24;
 const RECORD_WORDS: usize = 8;
+const CHECK_WORDS: usize = 8;
+const RESIZE_WORDS: usize = 4;
+/// Records of an instance. The last ones are for folded call stacks.
+const MAX_CONTEXTS: usize = 1 << INDEX_BITS;
+/// Index of the first folded call stack within its instance.
+pub(crate) const FIRST_FOLDED: usize = MAX_CONTEXTS - 2048;
 
 /// Bits of a context's index within its instance. The bits above are the instance's number.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -33,11 +39,11 @@ impl<'a> InstanceTables<'a> {
         self.instance
     }
 
-    /// Number of contexts with a record, including the overflow.
+    /// Number of contexts with a record, including the overflow, without the folded call stacks.
     pub(crate) fn context_count(&self) -> usize {
         let room = self.words.len().saturating_sub(HEADER_WORDS) / RECORD_WORDS;
         let known = usize::try_from(self.header(1)).unwrap_or(usize::MAX);
-        known.saturating_add(1).min(room)
+        known.saturating_add(1).min(room).min(FIRST_FOLDED)
     }
 
     /// The number of a synthetic context; 0 for a call stack.
@@ -49,33 +55,57 @@ impl<'a> InstanceTables<'a> {
     /// The records of all contexts that have ever allocated, or in which memory grew without an
     /// entry point.
     pub(crate) fn records(self) -> impl Iterator<Item = ContextRecord> + use<'a> {
-        let records = self.words.get(HEADER_WORDS..).unwrap_or_default();
-        let records = records.as_chunks::<RECORD_WORDS>().0.iter();
-        let indices = self.instance << INDEX_BITS..;
-        records
-            .take(self.context_count())
-            .zip(indices)
-            .filter_map(|(record, index)| {
-                let [
-                    _,
-                    _,
-                    allocated_bytes,
-                    allocated_objects,
-                    freed_bytes,
-                    freed_objects,
-                    unseen_bytes,
-                    unseen_growths,
-                ] = record.map(u64::from_le);
-                (allocated_objects > 0 || unseen_growths > 0).then_some(ContextRecord {
-                    index,
-                    allocated_bytes,
-                    freed_bytes,
-                    allocated_objects,
-                    freed_objects,
-                    unseen_bytes,
-                    unseen_growths,
-                })
+        let overflows = self.header(2) > 0;
+        let folded = if overflows { MAX_CONTEXTS } else { 0 };
+        let indices = (0..self.context_count()).chain(FIRST_FOLDED..folded);
+        indices.filter_map(move |index| {
+            let record = self.record(index)?.map(u64::from_le);
+            let [
+                _,
+                _,
+                allocated_bytes,
+                allocated_objects,
+                freed_bytes,
+                freed_objects,
+                unseen_bytes,
+                unseen_growths,
+            ] = record;
+            (allocated_objects > 0 || unseen_growths > 0).then(|| ContextRecord {
+                index: self.instance << INDEX_BITS | index as u32,
+                allocated_bytes,
+                freed_bytes,
+                allocated_objects,
+                freed_objects,
+                unseen_bytes,
+                unseen_growths,
+                resizes: self.resizes(index),
             })
+        })
+    }
+
+    /// What a context has done to blocks that existed already.
+    fn resizes(self, index: usize) -> Resizes {
+        let start = HEADER_WORDS + MAX_CONTEXTS * RECORD_WORDS + CHECK_WORDS;
+        let resizes = self.words.get(start..).unwrap_or_default();
+        let resizes = resizes.as_chunks::<RESIZE_WORDS>().0.get(index);
+        let [objects, taken_over_bytes, kept_bytes, from] =
+            resizes.map_or([0; RESIZE_WORDS], |resizes| resizes.map(u64::from_le));
+        let from = from
+            .checked_sub(1)
+            .and_then(|from| u32::try_from(from).ok());
+        let from = from.filter(|from| (*from as usize) < MAX_CONTEXTS);
+        Resizes {
+            objects,
+            taken_over_bytes,
+            kept_bytes,
+            from: from.map(|from| self.instance << INDEX_BITS | from),
+        }
+    }
+
+    /// Allocations that the runtime could not report for the check of the contexts.
+    pub(crate) fn unreported(&self) -> u64 {
+        let word = HEADER_WORDS + MAX_CONTEXTS * RECORD_WORDS;
+        self.words.get(word).copied().map_or(0, u64::from_le)
     }
 
     /// Adds the counts of the header, which no record has.

@@ -9,7 +9,8 @@
 //!    else bypasses them, with `constants` and `static_data`.
 //! 3. `calls` and `reach` find the functions and the calls that may allocate.
 //! 4. `context` rewrites function bodies, so that at each allocation a global identifies the call
-//!    stack. `body_writer` inserts the code.
+//!    stack. `body_writer` inserts the code. `growth` finds where memory may grow outside of the
+//!    allocator, which the context then identifies, too.
 //! 5. `link_runtime` links the profiler's runtime, whose hooks replace the entry points.
 //!    `runtime_imports` resolves its imports.
 //! 6. `exports` wraps exports, so that the runtime learns when the host calls them and for what.
@@ -37,14 +38,20 @@ mod connector;
 mod constants;
 mod context;
 mod core_instances;
+mod declaration_file;
+mod declared;
+mod entry_names;
 mod entry_point;
 mod error;
 mod exports;
+mod growth;
+mod hook_body;
 pub(crate) mod interface;
 mod link_runtime;
 mod meta;
 mod module;
 mod offset_map;
+mod options;
 mod plan;
 mod reach;
 mod reindex;
@@ -65,14 +72,21 @@ use wasmparser::{
 
 use component::ComponentStructure;
 use connector::ScopeCounts;
+use declared::DeclaredEntries;
 use error::Refusal;
 use plan::Plan;
+use scan::CoreModule;
 use write_component::ComponentWriter;
 
+pub(crate) use context::{MULTIPLIER, module_salt, site_id};
+
 pub use attribution::Attribution;
+pub use declaration_file::DeclarationError;
+pub use declared::EntryKind;
 pub use error::{InstrumentError, MetaError};
 pub use meta::{InstrumentedMeta, ModuleSpan};
 pub use offset_map::OffsetMap;
+pub use options::Options;
 pub use report::{ModuleReport, Report};
 
 /// A number that changes with every change of this library that can change the output of
@@ -81,18 +95,6 @@ pub const FINGERPRINT: &str = env!("GUEST_HEAP_FINGERPRINT");
 
 /// Bytes of a wasm page.
 const WASM_PAGE: u64 = 65_536;
-
-/// Options of [`instrument()`].
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Options {
-    /// Has the host capture the call stack at every allocation, not only at the first one of a
-    /// context, and compare it with the stack of the context.
-    ///
-    /// This makes the guest a hundred times slower. It proves for a run that no context represents
-    /// two call stacks. [`Recorder::checked`](crate::Recorder::checked) returns the outcome.
-    pub check_contexts: bool,
-}
 
 /// An instrumented component.
 #[derive(Clone, Debug)]
@@ -126,6 +128,7 @@ pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, I
     // global that the module does not have could otherwise become valid: the profiler's own items
     // would get these indices.
     let counts = validate(component)?;
+    check_declared(component, &options.entry_points)?;
     Ok(
         try_instrument(component, &counts, options).unwrap_or_else(|Refusal(why)| Instrumented {
             component: component.to_vec(),
@@ -133,6 +136,23 @@ pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, I
             report: Report::default(),
         }),
     )
+}
+
+/// Checks that the declared entry points exist. A component whose structure cannot be read is
+/// refused later, with the reason.
+fn check_declared(bytes: &[u8], declared: &DeclaredEntries) -> Result<(), InstrumentError> {
+    if declared.0.is_empty() {
+        return Ok(());
+    }
+    let Ok(structure) = ComponentStructure::read(bytes) else {
+        return Ok(());
+    };
+    let modules: Vec<CoreModule<'_>> = structure
+        .modules
+        .iter()
+        .filter_map(|inline| CoreModule::scan(bytes.get(inline.bytes.clone())?).ok())
+        .collect();
+    declared.check(&modules)
 }
 
 fn check_encoding(bytes: &[u8]) -> Result<(), InstrumentError> {
@@ -193,7 +213,7 @@ fn try_instrument(
 ) -> Result<Instrumented, Refusal> {
     let structure = ComponentStructure::read(bytes)?;
     refuse_own_imports(&structure)?;
-    let plan = Plan::make(bytes, &structure, options.check_contexts)?;
+    let plan = Plan::make(bytes, &structure, options)?;
     let writer = ComponentWriter {
         bytes,
         structure: &structure,

@@ -73,8 +73,8 @@ pub fn is_profiler_interface(import: &str) -> bool {
 
 pub use coverage::Coverage;
 pub use instrument::{
-    Attribution, FINGERPRINT, InstrumentError, Instrumented, InstrumentedMeta, MetaError,
-    ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,
+    Attribution, DeclarationError, EntryKind, FINGERPRINT, InstrumentError, Instrumented,
+    InstrumentedMeta, MetaError, ModuleReport, ModuleSpan, OffsetMap, Options, Report, instrument,
 };
 pub use reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
 pub use recorder::{Checked, ContextCursor, Recorder, add_to_linker, configure};

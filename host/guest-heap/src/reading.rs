@@ -11,7 +11,8 @@ pub enum Context {
     /// A call stack: offsets in bytes from the start of the original component, innermost first.
     ///
     /// It has at most 64 frames. It omits the profiler's own frames, and frames of other core
-    /// modules of the component.
+    /// modules of the component. If the instance had no room for more call stacks, it also omits
+    /// repeated calls of a function, and then outer frames: see [`Totals::overflowed`].
     Stack(Arc<[u32]>),
     /// A context with a name instead of a call stack, such as `arguments of leak#on-request`,
     /// `initialisation` or `overflow`.
@@ -37,6 +38,25 @@ pub struct ContextRecord {
     pub unseen_bytes: u64,
     /// Number of these growths.
     pub unseen_growths: u64,
+    /// What the context has done to blocks that existed already.
+    pub resizes: Resizes,
+}
+
+/// What a context has done to blocks that existed already, with `realloc`.
+///
+/// A block belongs to the context that has resized it last, with all of its bytes. These sums tell
+/// which part of them that context has added itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resizes {
+    /// Blocks that the context has ever resized. They are part of its allocated objects.
+    pub objects: u64,
+    /// Bytes that these blocks had before, if they belonged to another context.
+    pub taken_over_bytes: u64,
+    /// Bytes that these blocks had before, if they belonged to this context already.
+    pub kept_bytes: u64,
+    /// The other context of the last block that was taken over. It may hold nothing any more; it
+    /// may have taken over the block, too.
+    pub from: Option<u32>,
 }
 
 impl ContextRecord {
@@ -48,6 +68,29 @@ impl ContextRecord {
     /// Blocks allocated and not freed.
     pub fn live_objects(&self) -> u64 {
         self.allocated_objects.saturating_sub(self.freed_objects)
+    }
+
+    /// Whether the context has only resized blocks and never allocated a new one.
+    pub fn only_resizes(&self) -> bool {
+        self.allocated_objects > 0 && self.resizes.objects == self.allocated_objects
+    }
+
+    /// The part of the live bytes that the context has added itself, in bytes. The other contexts
+    /// from which it took over blocks have added the rest.
+    ///
+    /// It is exact if the context has taken over no blocks, or has freed none of its blocks except
+    /// by resizing them. Otherwise it is the live bytes by the share of all bytes that it has ever
+    /// added.
+    pub fn own_live_bytes(&self) -> u64 {
+        let taken_over = self.resizes.taken_over_bytes;
+        // A block that the context resizes again counts once.
+        let total = self.allocated_bytes.saturating_sub(self.resizes.kept_bytes);
+        let own = total.saturating_sub(taken_over);
+        if taken_over == 0 || total == 0 {
+            return self.live_bytes();
+        }
+        let share = u128::from(self.live_bytes()) * u128::from(own) / u128::from(total);
+        u64::try_from(share).unwrap_or(u64::MAX)
     }
 }
 
@@ -63,10 +106,11 @@ pub struct Totals {
     pub allocated_bytes: u64,
     /// Blocks ever allocated.
     pub allocated_objects: u64,
-    /// Contexts seen, without the overflow.
+    /// Contexts seen, without those that found no room.
     pub contexts: u64,
-    /// Allocations that share the context `overflow`. An instance has room for 16,383 other
-    /// contexts.
+    /// Allocations whose call stack is folded because the instance has no room for more call
+    /// stacks: it has room for 14,207. At most 2,048 folded call stacks follow, and then the
+    /// context `overflow`.
     pub overflowed: u64,
     /// Blocks for which the profiler got no memory. It counts them as freed at once.
     pub lost: u64,

@@ -10,6 +10,7 @@
 
 mod cache;
 mod classify;
+mod code_pattern;
 mod compressed_section;
 mod dwarf;
 mod dwarf_limits;
@@ -17,10 +18,12 @@ mod entry_points;
 mod error;
 mod frame;
 mod function_name;
+mod function_ranges;
 mod layout;
 mod module;
 mod options;
 mod packages;
+mod resolver;
 mod source_path;
 mod units;
 
@@ -29,16 +32,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use code_pattern::PatternError;
 pub use error::SymbolsError;
-pub use frame::{Frame, FrameKind, Site};
+pub use frame::{Frame, FrameKind, FrameRun, Site, fold};
 pub use options::SymbolOptions;
 
 use crate::reading::Context;
-use cache::SymbolCache;
+use cache::{ARGUMENTS, SymbolCache};
 use classify::Classifier;
-use dwarf::{DwarfFrame, ParsedDwarf};
+use dwarf::ParsedDwarf;
 use frame::NewFrame;
 use module::ModuleSymbols;
+use resolver::Resolver;
 
 /// Upper bound of the memory that parsed DWARF takes for each byte of `.debug_info` and
 /// `.debug_line`. `tests/memory.rs` measures it with a counting allocator, after a lookup of every
@@ -56,12 +61,41 @@ pub enum Detail {
     Lines,
 }
 
+/// Whether lines can be shown, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LineTables {
+    /// There are none for the user's code.
+    Missing,
+    /// They describe other code: a tool such as `wasm-opt` has changed the module after it was
+    /// linked. No line of them is shown.
+    Outdated,
+    /// They belong to the code.
+    Present,
+}
+
+impl LineTables {
+    /// What to do to see lines. `None` if they are there.
+    pub fn advice(self) -> Option<&'static str> {
+        match self {
+            LineTables::Missing => Some(
+                "no line tables: build with `debug = \"line-tables-only\"` and `strip = false` \
+                 (Rust) or `-g` (C)",
+            ),
+            LineTables::Outdated => Some(
+                "the line tables do not fit the code, so no lines are shown: a tool such as \
+                 wasm-opt has changed the code after it was linked",
+            ),
+            LineTables::Present => None,
+        }
+    }
+}
+
 /// The symbols of one component.
 ///
 /// Threads can share it. A lookup in the cache takes only a read lock.
 pub struct Symbols {
     build: u64,
-    classifier: Classifier,
+    resolver: Resolver,
     modules: Vec<ModuleSymbols>,
     /// By the module's position. `None` if the module has no usable line tables.
     parsed: Mutex<HashMap<usize, Option<ParsedDwarf>>>,
@@ -81,7 +115,7 @@ impl Symbols {
         component.hash(&mut hasher);
         Ok(Self {
             build: hasher.finish(),
-            classifier: Classifier::new(options, &component_symbols.interfaces),
+            resolver: Resolver::new(Classifier::new(options, &component_symbols.interfaces)),
             modules: component_symbols.modules,
             parsed: Mutex::default(),
             cache: RwLock::default(),
@@ -99,24 +133,30 @@ impl Symbols {
     /// It reads the list of compilation units of each module, which takes as long as a first
     /// lookup.
     pub fn detail(&self) -> Detail {
+        if self.line_tables() == LineTables::Present {
+            Detail::Lines
+        } else if self.modules.iter().any(ModuleSymbols::has_names) {
+            Detail::Functions
+        } else {
+            Detail::Offsets
+        }
+    }
+
+    /// Whether a core module of the component has usable line tables for code that is not a
+    /// library's. It takes as long as [`Symbols::detail`].
+    pub fn line_tables(&self) -> LineTables {
         let mut parsed = self.parsed();
-        let of_module = |(index, module): (usize, &ModuleSymbols)| {
-            let dwarf = Self::dwarf(&mut parsed, index, module);
-            match (
-                dwarf.is_some_and(|dwarf| dwarf.packages.has_own()),
-                module.has_names(),
-            ) {
-                (true, _) => Detail::Lines,
-                (false, true) => Detail::Functions,
-                (false, false) => Detail::Offsets,
-            }
+        let of_module = |(index, module): (usize, &ModuleSymbols)| match Self::dwarf(
+            &mut parsed,
+            index,
+            module,
+        ) {
+            Some(dwarf) if !dwarf.fits => LineTables::Outdated,
+            Some(dwarf) if dwarf.packages.has_own() => LineTables::Present,
+            _ => LineTables::Missing,
         };
-        self.modules
-            .iter()
-            .enumerate()
-            .map(of_module)
-            .max()
-            .unwrap_or(Detail::Offsets)
+        let modules = self.modules.iter().enumerate();
+        modules.map(of_module).max().unwrap_or(LineTables::Missing)
     }
 
     /// The frames at an offset in bytes from the start of the component: the function there and the
@@ -160,12 +200,29 @@ impl Symbols {
             Context::Stack(stack) => {
                 let chains = stack.iter().map(|offset| self.resolve(*offset));
                 match frame::attributed(chains) {
+                    Some(frame) if frame.kind == FrameKind::Bindings => {
+                        let arguments = self.arguments_of(stack);
+                        let mut cache = self.cache_mut();
+                        match arguments {
+                            Some(name) => cache.add_synthetic_stack(stack, &name),
+                            None => cache.add_stack(stack, &frame),
+                        }
+                    }
                     Some(frame) => self.cache_mut().add_stack(stack, &frame),
                     None => self.cache_mut().add_synthetic(&Arc::from("(no stack)")),
                 }
             }
             Context::Synthetic(text) => self.cache_mut().add_synthetic(text),
         }
+    }
+
+    /// The name of the context of arguments, for a stack in which an export's bindings allocate
+    /// without own code: they take apart the arguments that the host has lowered.
+    fn arguments_of(&self, stack: &[u32]) -> Option<Arc<str>> {
+        let (_, module) = self.module_at(*stack.last()?)?;
+        let symbol = module.function_name(*stack.last()?)?;
+        let export = module.is_export(symbol).then_some(symbol)?;
+        Some(format!("{ARGUMENTS}{}", function_name::short_export(export)).into())
     }
 
     /// The sites of many contexts, and for each the shared copy of its context. It locks the cache
@@ -203,37 +260,21 @@ impl Symbols {
     }
 
     fn look_up(&self, offset: u32) -> Vec<NewFrame> {
-        let index = self
-            .modules
-            .partition_point(|module| module.code.start <= offset);
-        let module = index
-            .checked_sub(1)
-            .and_then(|index| Some((index, self.modules.get(index)?)));
-        let Some((index, module)) = module.filter(|(_, module)| offset < module.code.end) else {
+        let Some((index, module)) = self.module_at(offset) else {
             return vec![NewFrame::nameless(offset)];
         };
-        let symbol = module.function_name(offset);
         let mut parsed = self.parsed();
-        let Some(dwarf) = Self::dwarf(&mut parsed, index, module) else {
-            return vec![self.frame_without_line(symbol, offset, false)];
-        };
-        let chain = dwarf.frames(u64::from(offset - module.code.start));
-        if chain.is_empty() {
-            return vec![self.frame_without_line(symbol, offset, dwarf.packages.has_own())];
-        }
-        // The symbol names the outermost frame; the others are inlined in it.
-        let outermost = chain.len() - 1;
-        let frames = chain.into_iter().enumerate();
-        frames
-            .map(|(position, frame)| {
-                self.frame(
-                    frame,
-                    symbol.filter(|_| position == outermost),
-                    offset,
-                    dwarf,
-                )
-            })
-            .collect()
+        let dwarf = Self::dwarf(&mut parsed, index, module);
+        self.resolver.frames(module, dwarf, offset)
+    }
+
+    fn module_at(&self, offset: u32) -> Option<(usize, &ModuleSymbols)> {
+        let index = self
+            .modules
+            .partition_point(|module| module.code.start <= offset)
+            .checked_sub(1)?;
+        let module = self.modules.get(index)?;
+        (offset < module.code.end).then_some((index, module))
     }
 
     /// The parsed DWARF of a module. A module whose DWARF cannot be read counts as one without.
@@ -249,55 +290,6 @@ impl Symbols {
                 .flatten()
         };
         parsed.entry(index).or_insert_with(open).as_mut()
-    }
-
-    fn frame_without_line(&self, symbol: Option<&str>, offset: u32, has_lines: bool) -> NewFrame {
-        let Some(function) = symbol.map(function_name::demangle) else {
-            return NewFrame::nameless(offset);
-        };
-        let kind = self.classifier.kind(&function, None, has_lines);
-        NewFrame {
-            function,
-            file: None,
-            line: None,
-            column: None,
-            kind,
-        }
-    }
-
-    fn frame(
-        &self,
-        frame: DwarfFrame,
-        symbol: Option<&str>,
-        offset: u32,
-        dwarf: &mut ParsedDwarf,
-    ) -> NewFrame {
-        let source = frame
-            .file
-            .as_deref()
-            .map(|file| dwarf.source(file, self.classifier.options()));
-        let Some(function) =
-            function_name::full_name(frame.function.as_deref(), symbol, source.as_ref())
-        else {
-            return NewFrame::nameless(offset);
-        };
-        let lifted = frame
-            .function
-            .zip(symbol)
-            .is_some_and(|(name, symbol)| function_name::is_lifted(&name, symbol));
-        let kind = if lifted {
-            FrameKind::Bindings
-        } else {
-            self.classifier
-                .kind(&function, source.as_ref(), dwarf.packages.has_own())
-        };
-        NewFrame {
-            function,
-            file: source.map(|source| source.shown),
-            line: frame.line,
-            column: frame.column,
-            kind,
-        }
     }
 
     fn parsed(&self) -> MutexGuard<'_, HashMap<usize, Option<ParsedDwarf>>> {

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use guest_heap::Attribution;
 use guest_heap::history::OTHER;
 
 use crate::heap::Heaps;
@@ -14,7 +15,7 @@ use crate::metrics::{GrowthOf, Metrics};
 use crate::monitor::Monitor;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::driver::published_state::RunState;
-use plugin_host::metrics::{PluginState, SiteBytes};
+use plugin_host::metrics::{AttributionState, PluginState, SiteBytes};
 use plugin_host::registry::Registry;
 
 /// Source lines in `leak_site_live_bytes`, over all plugins.
@@ -73,6 +74,16 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
     series.set_linear_memory(reading.linear.bytes, reading.linear_peak);
     series.set_memory_limit(limit);
     series.set_heap_live(reading.heap_live);
+    let coverage = reading.heap_live.map(|_| reading.coverage);
+    series.set_heap_growth(
+        coverage.map(|coverage| coverage.heap_seen_bytes),
+        coverage.map(|coverage| coverage.heap_unseen_bytes),
+    );
+    series.set_attribution(match details.attribution(&reading) {
+        Attribution::Exact => AttributionState::Exact,
+        Attribution::Partial { .. } => AttributionState::Partial,
+        Attribution::Off { .. } => AttributionState::Off,
+    });
     series.set_profiler(reading.profiler_bytes);
     series.set_generation(reading.generation);
     series.set_state(match details.state {

@@ -1,8 +1,8 @@
 //! The running host: starts its parts, serves until a signal, and shuts down.
 //!
 //! [`App::build`] starts every part that can fail, in the file `build.rs`. [`App::serve`] starts
-//! the background tasks and the servers, and stops them in the reverse order. The plugins are loaded
-//! while the host serves, in `startup.rs`.
+//! the background tasks and the servers, and stops them in the reverse order. The host loads the
+//! plugins while it serves, in `startup.rs`.
 
 mod build;
 mod startup;
@@ -121,7 +121,7 @@ impl App {
         result
     }
 
-    /// Loads the plugins in a task, until the host stops. The receiver gets the error if that fails.
+    /// Loads the plugins in a task, until the host stops. The receiver gets the error if it fails.
     fn start_loading(&self) -> oneshot::Receiver<anyhow::Error> {
         let (failed, receiver) = oneshot::channel();
         let (state, stopping) = (self.state.clone(), self.stopping.clone());

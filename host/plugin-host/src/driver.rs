@@ -95,7 +95,7 @@ impl Driver {
             settings: Arc::new(settings),
             state: RunState::Running,
             last_failure: None,
-            attribution: component.meta.attribution().clone(),
+            profile: component.meta.clone(),
             expires_at: None,
             loaded_at: Timestamp::now(),
         };
@@ -188,10 +188,11 @@ impl Driver {
         self.reading.heap_live = live;
         self.reading.heap_peak = self.reading.heap_peak.max(live.unwrap_or(0));
         self.reading.profiler_bytes = heap.map_or(0, |heap| heap.profiler_bytes);
-        let overflowed = heap.map_or(0, |heap| heap.overflowed);
+        let coverage = heap.map(|heap| heap.coverage).unwrap_or_default();
+        let overflowed = coverage.overflowed;
         self.metrics
-            .attribution_overflowed(overflowed.saturating_sub(self.reading.overflowed));
-        self.reading.overflowed = overflowed;
+            .attribution_overflowed(overflowed.saturating_sub(self.reading.coverage.overflowed));
+        self.reading.coverage = coverage;
     }
 
     /// Reads the instance's memory and publishes everything.

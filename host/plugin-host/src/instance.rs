@@ -221,7 +221,7 @@ impl Instance {
         let summary = state.recorder.live_summary(&self.store);
         Some(HeapSummary {
             live_bytes: summary.live_bytes,
-            overflowed: summary.overflowed,
+            coverage: summary.coverage,
             profiler_bytes: state.limiter.profiler_bytes(),
         })
     }

@@ -11,7 +11,9 @@ use telemetry::metrics::{MetricsRegistry, gauge_value};
 
 use crate::metrics::families::Families;
 
-pub use self::labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
+pub use self::labels::{
+    AttributionState, InvocationOutcome, PluginState, RecycleReason, TrapReason,
+};
 pub use self::plugin_series::PluginSeries;
 
 /// The live bytes of one source line.

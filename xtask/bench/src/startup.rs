@@ -18,7 +18,7 @@ use xtask_support::workspace::Workspace;
 use crate::measured_host::{self, MeasuredHost, empty_folder};
 use crate::measurement::{Measurement, median};
 
-/// From the start of the process to the first 200 of `/health`, in milliseconds.
+/// From the start of the process to the first 200 of `/health/ready`, in milliseconds.
 const MAX_START_MS: f64 = 150.0;
 /// Resident memory of the idle host with the plugins of the exercises, in MiB. More plugins use
 /// more.

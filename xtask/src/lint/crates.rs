@@ -53,6 +53,7 @@ const RULES: &[Rule] = &[
     Rule { folder: "xtask/bench", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/hostile", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/stack-tests", never: ANY, members: &[SUPPORT] },
+    Rule { folder: "xtask/toolchains", never: ANY, members: &[SUPPORT, GUEST_HEAP] },
     Rule { folder: SUPPORT, never: (&["clap"], "each command reads its own arguments"), members: &[] },
     Rule { folder: WORKSPACE_HACK, never: ANY, members: &[] },
 ];

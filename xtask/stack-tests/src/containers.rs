@@ -17,7 +17,7 @@ use xtask_support::workspace::Workspace;
 
 /// The URLs of the README.
 const URLS: [&str; 5] = [
-    "http://localhost:8080/health",
+    "http://localhost:8080/health/ready",
     "http://localhost:16686/",
     "http://localhost:9090/-/ready",
     "http://localhost:3001/api/health",
@@ -218,7 +218,7 @@ fn check_restart(root: &Path) -> Result<String> {
     let _interrupted = k6.wait();
     ensure!(restarts? >= 1, "it still runs after {took} s");
     wait_for("it does not come back", DATA_TIMEOUT, INTERVAL, || {
-        http::json("http://localhost:8080/health")
+        http::json("http://localhost:8080/health/ready")
     })?;
     Ok(format!("restarted after {took} s, and it answers again"))
 }

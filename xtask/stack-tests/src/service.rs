@@ -88,12 +88,12 @@ impl Service {
         Ok(ended)
     }
 
-    /// Waits for `GET /health` under the restart policy.
+    /// Waits for `GET /health/ready` under the restart policy.
     ///
     /// # Errors
     /// When it does not become healthy.
     pub(crate) fn wait_until_healthy(&mut self) -> Result<()> {
-        let url = format!("{}/health", self.addresses.service_url());
+        let url = format!("{}/health/ready", self.addresses.service_url());
         wait_for(
             "the service is not healthy",
             HEALTHY_TIMEOUT,

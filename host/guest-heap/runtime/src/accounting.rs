@@ -1,9 +1,51 @@
 //! Counts allocations and frees in the context table and in the live table.
 
-use crate::contexts::NEW;
+use crate::contexts::{FULL, NEW};
 use crate::guest::{context, report_context, report_every_event, segments_end};
-use crate::phase::NewContext;
+use crate::phase::{NewContext, synthetic_context};
 use crate::state::state;
+
+/// The index of the current context. A new context gets a record, and [`NEW`] is set in its index.
+/// If the table is full, the context is folded.
+#[inline(always)]
+pub(crate) fn current_context() -> u32 {
+    let context = context();
+    match state!(CONTEXTS).find(context) {
+        Some(index) => index,
+        None => add_context(context),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn add_context(context: u64) -> u32 {
+    match state!(CONTEXTS).search(context) {
+        FULL => fold(context),
+        found => found,
+    }
+}
+
+/// The index of a context that the full context table does not have, for one allocation. [`NEW`] is
+/// set only in the index of a synthetic context, which has a record of its own.
+fn fold(context: u64) -> u32 {
+    let known = state!(FOLDS).find(context);
+    let index = match (state!(PHASE).new_context(), known) {
+        (NewContext::Synthetic(synthetic), _) => {
+            state!(CONTEXTS).search_synthetic(synthetic_context(synthetic))
+        }
+        (_, Some(index)) => index,
+        (NewContext::Capture, None) => {
+            let index = report_context(state!(PHASE).instance, 0, context);
+            state!(FOLDS).insert(context, index)
+        }
+        (NewContext::CaptureAfterImport, None) => {
+            state!(PHASE).pending_fold = context;
+            0
+        }
+    };
+    state!(CONTEXTS).header.overflowed += 1;
+    index
+}
 
 /// Adds a block to the live table.
 #[inline(always)]
@@ -32,10 +74,19 @@ fn insert_live_slow(pointer: u32, size: u32, index: u32) {
     }
 }
 
+/// Whether the live table has a block at this address.
+pub(crate) fn is_live(pointer: u32) -> bool {
+    let Some(block) = state!(LIVE).remove(pointer) else {
+        return false;
+    };
+    insert_live(pointer, block.size, block.context);
+    true
+}
+
 /// Counts a new block in the current context.
 #[inline(always)]
 pub(crate) fn count_allocation(pointer: u32, size: u32) {
-    let found = state!(CONTEXTS).find(context());
+    let found = current_context();
     let index = found & !NEW;
     state!(CONTEXTS).allocate(index, size);
     insert_live(pointer, size, index);
@@ -67,25 +118,27 @@ fn count_unknown_free(pointer: u32) {
 /// Counts the reallocation of a block from `old`, which may be null, to `new`, which is not.
 #[inline(always)]
 pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
-    let found = state!(CONTEXTS).find(context());
+    let found = current_context();
     let index = found & !NEW;
     state!(CONTEXTS).allocate(index, size);
-    let in_place = if old == new {
-        state!(LIVE).replace(new, size, index)
-    } else {
-        if old != 0 {
-            count_free(old);
+    let mut before = None;
+    if old == new {
+        before = state!(LIVE).replace(new, size, index);
+    } else if old != 0 {
+        before = state!(LIVE).remove(old);
+    }
+    if old != new || before.is_none() {
+        if old == new {
+            before = state!(LIVE).remove(new);
         }
-        None
-    };
-    match in_place {
-        Some(block) => state!(CONTEXTS).free(block.context, block.size),
-        None => {
-            if old == new {
-                count_free(new);
-            }
-            insert_live(new, size, index);
+        if old != 0 && before.is_none() {
+            count_unknown_free(old);
         }
+        insert_live(new, size, index);
+    }
+    if let Some(block) = before {
+        state!(CONTEXTS).free(block.context, block.size);
+        state!(CONTEXTS).resize(index, block, size);
     }
     if found != index || report_every_event() != 0 {
         report(found);
@@ -98,15 +151,32 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
 #[inline(never)]
 pub(crate) fn report(found: u32) {
     let index = found & !NEW;
+    let is_new = found != index;
+    if !is_new && report_every_event() == 0 {
+        return;
+    }
     match state!(PHASE).new_context() {
-        NewContext::Capture => report_context(state!(PHASE).instance, index),
-        NewContext::CaptureAfterImport => {
+        // The overflow has no call stack.
+        NewContext::Capture if index != 0 => {
+            let instance = state!(PHASE).instance;
+            if is_new {
+                let context = state!(CONTEXTS).record(index).context;
+                report_context(instance, index, context);
+            }
+            if report_every_event() != 0 {
+                // The host compares the call stack with the one that it has for the context.
+                report_context(instance, index, 0);
+            }
+            return;
+        }
+        NewContext::CaptureAfterImport if is_new => {
             let pending = &mut state!(PHASE).pending;
             *pending = (*pending).max(index + 1);
         }
-        NewContext::Synthetic(synthetic) if found != index => {
+        NewContext::Synthetic(synthetic) if is_new => {
             state!(CONTEXTS).record(index).synthetic = u64::from(synthetic);
         }
-        NewContext::Synthetic(_) => {}
+        _ => {}
     }
+    state!(CONTEXTS).checks.unreported += u64::from(report_every_event());
 }

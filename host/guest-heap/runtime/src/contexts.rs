@@ -1,20 +1,39 @@
 //! The context table: calling contexts, and what each has allocated and freed.
 //!
-//! The host reads [`Contexts`] in place as 64-bit words: 24 words of [`Header`], then
-//! [`MAX_CONTEXTS`] records of eight words each. A change of this layout also changes
+//! The host reads [`Contexts`] in place as 64-bit words: [`Header`], then [`MAX_CONTEXTS`] records,
+//! one [`Checks`], and [`MAX_CONTEXTS`] times [`Resizes`]. A change of this layout also changes
 //! `src/instance_tables.rs` of guest-heap, and needs a new [`LAYOUT_VERSION`].
+//!
+//! The last [`MAX_FOLDED`] records are for folded call stacks. When all other records are in use,
+//! the host folds the call stack of each further context into one of them: see `folds`.
+
+use crate::block::Block;
 
 /// Version of the layout, the first word that the host reads.
 pub const LAYOUT_VERSION: u64 = 3;
 
-/// Records of the table. When they are all in use, further contexts share index 0, the overflow.
+/// Records of the table. Index 0 is the overflow: contexts that could not be folded.
 pub const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
+
+/// Records for folded call stacks, the last ones of the table. The host assigns them in ascending
+/// order.
+pub const MAX_FOLDED: usize = 2048;
+
+/// Records for synthetic contexts that are new when the other records are in use. They are the ones
+/// before the folded call stacks.
+const SYNTHETIC_RESERVE: usize = 128;
+
+/// Index of the first folded call stack.
+pub const FIRST_FOLDED: usize = MAX_CONTEXTS - MAX_FOLDED;
 
 /// Bits of a context's index.
 pub const CONTEXT_BITS: u32 = 14;
 
 /// [`Contexts::find`] sets this bit in the index of a context that it has just added.
 pub const NEW: u32 = 1 << 31;
+
+/// [`Contexts::search`] returns this for an unknown context when the table is full.
+pub const FULL: u32 = 1 << 30;
 
 /// Twice [`MAX_CONTEXTS`], so that a search with open addressing soon meets a free slot.
 const INDEX_SLOTS: usize = 2 * MAX_CONTEXTS;
@@ -27,9 +46,11 @@ const FIRST_INDEX_SLOTS: usize = 1 << 11;
 pub struct Header {
     /// [`LAYOUT_VERSION`].
     pub layout: u64,
-    /// Contexts in the table without the overflow: records 1 to `contexts` are in use.
+    /// Contexts in the table without the overflow and the folded call stacks: records 1 to
+    /// `contexts` are in use.
     pub contexts: u64,
-    /// Allocations whose context found the table full.
+    /// Allocations whose context found the table full. They count in a folded call stack or in the
+    /// overflow.
     pub overflowed: u64,
     /// Blocks that found no place in the live table; the profiler no longer counts them.
     pub lost_objects: u64,
@@ -80,12 +101,39 @@ pub struct Record {
     pub unseen: [u64; 2],
 }
 
+/// Counts for the check of the contexts, see `report_every_event`.
+#[repr(C, align(64))]
+pub struct Checks {
+    /// Allocations that the runtime could not report to the host, so the host could not compare
+    /// their call stacks.
+    pub unreported: u64,
+}
+
+/// What a context has done to blocks that existed already, with `realloc`. It is beside the record,
+/// so that an allocation still touches one cache line.
+#[repr(C, align(32))]
+#[derive(Clone, Copy)]
+pub struct Resizes {
+    /// Blocks that the context resized. They count as allocated by the context, too.
+    pub objects: u64,
+    /// Bytes that such blocks had before, if they belonged to another context. The bytes that a
+    /// block lost by shrinking do not count.
+    pub taken_over_bytes: u64,
+    /// The same for blocks that belonged to this context already.
+    pub kept_bytes: u64,
+    /// The other context of the last block that was taken over, plus one.
+    pub from: u64,
+}
+
 /// The context table.
 #[repr(C, align(64))]
 pub struct Contexts {
     /// Sums, and counts of lost blocks and unknown frees.
     pub header: Header,
     records: [Record; MAX_CONTEXTS],
+    /// Counts for the check of the contexts.
+    pub checks: Checks,
+    resizes: [Resizes; MAX_CONTEXTS],
     /// Mask of the slots in use. At first it is 0 instead of `FIRST_INDEX_SLOTS - 1`, because all
     /// of the table is zero at first: see [`Contexts::new`].
     grown_mask: usize,
@@ -93,8 +141,8 @@ pub struct Contexts {
 }
 
 impl Contexts {
-    /// 64-bit words that the host reads: the header and all records.
-    pub const SHARED_WORDS: usize = (size_of::<Header>() + size_of::<[Record; MAX_CONTEXTS]>()) / 8;
+    /// 64-bit words that the host reads: everything before the index.
+    pub const SHARED_WORDS: usize = core::mem::offset_of!(Self, grown_mask) / 8;
 
     /// An empty table, all zero, so that it takes no space in the runtime's binary.
     pub const fn new() -> Self {
@@ -104,6 +152,12 @@ impl Contexts {
             allocated: [0; 2],
             freed: [0; 2],
             unseen: [0; 2],
+        };
+        const NO_RESIZES: Resizes = Resizes {
+            objects: 0,
+            taken_over_bytes: 0,
+            kept_bytes: 0,
+            from: 0,
         };
         Self {
             header: Header {
@@ -125,31 +179,45 @@ impl Contexts {
                 reserved: [0; 9],
             },
             records: [EMPTY; MAX_CONTEXTS],
+            checks: Checks { unreported: 0 },
+            resizes: [NO_RESIZES; MAX_CONTEXTS],
             grown_mask: 0,
             index: [0; INDEX_SLOTS],
         }
     }
 
-    /// Returns the index of `context`. Adds an unknown context and sets [`NEW`] in its index.
-    ///
-    /// New contexts get ascending indices from 1. When the table is full they get 0, the overflow.
+    /// Returns the index of a context that is at its place in the index of the table, as nearly all
+    /// contexts are.
     ///
     /// The low bits of a context are a sum of hashes already, so they select the slot directly.
     #[inline(always)]
-    pub fn find(&mut self, context: u64) -> u32 {
+    pub fn find(&self, context: u64) -> Option<u32> {
         let slot = context as usize & self.slot_mask();
         // SAFETY: the mask is less than the length of the index.
         let index = unsafe { *self.index.get_unchecked(slot) } as usize;
         // SAFETY: the index holds only values below MAX_CONTEXTS.
-        if index != 0 && unsafe { self.records.get_unchecked(index) }.context == context {
-            return index as u32;
-        }
-        self.search(context, slot)
+        let is_it = index != 0 && unsafe { self.records.get_unchecked(index) }.context == context;
+        is_it.then_some(index as u32)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn search(&mut self, context: u64, mut slot: usize) -> u32 {
+    /// Returns the index of any context. Adds an unknown context and sets [`NEW`] in its index.
+    ///
+    /// New contexts get ascending indices from 1. Returns [`FULL`] when the table is full.
+    pub fn search(&mut self, context: u64) -> u32 {
+        self.search_up_to(context, FIRST_FOLDED - SYNTHETIC_RESERVE)
+    }
+
+    /// Like [`search`](Self::search), for a synthetic context: some records are reserved for them.
+    /// Returns the overflow when the table is full.
+    pub fn search_synthetic(&mut self, context: u64) -> u32 {
+        match self.search_up_to(context, FIRST_FOLDED) {
+            FULL => 0,
+            found => found,
+        }
+    }
+
+    fn search_up_to(&mut self, context: u64, end: usize) -> u32 {
+        let mut slot = context as usize & self.slot_mask();
         loop {
             let index = self.index[slot] as usize;
             if index == 0 {
@@ -161,9 +229,8 @@ impl Contexts {
             slot = (slot + 1) & self.slot_mask();
         }
         let index = self.header.contexts as usize + 1;
-        if index >= MAX_CONTEXTS {
-            self.header.overflowed += 1;
-            return 0;
+        if index >= end {
+            return FULL;
         }
         self.header.contexts = index as u64;
         self.index[slot] = index as u16;
@@ -212,6 +279,30 @@ impl Contexts {
     pub fn move_block(&mut self, from: u32, to: u32, size: u32) {
         self.record(from).undo_allocate(size);
         self.record(to).allocate(size);
+    }
+
+    /// Counts that a context has resized a block. `before` is the block's size before and the
+    /// context that it belonged to, and `size` its size now.
+    #[inline(always)]
+    pub fn resize(&mut self, index: u32, before: Block, size: u32) {
+        // SAFETY: masked to the length of the array, which is a power of two.
+        let resizes = unsafe {
+            self.resizes
+                .get_unchecked_mut(index as usize & (MAX_CONTEXTS - 1))
+        };
+        resizes.objects += 1;
+        let kept = u64::from(before.size.min(size));
+        if before.context == index {
+            resizes.kept_bytes += kept;
+        } else {
+            resizes.taken_over_bytes += kept;
+            resizes.from = u64::from(before.context) + 1;
+        }
+    }
+
+    /// What a context has done to blocks that existed already; ignores [`NEW`].
+    pub fn resizes(&self, index: u32) -> Resizes {
+        self.resizes[index as usize & (MAX_CONTEXTS - 1)]
     }
 
     /// The record of an index; ignores [`NEW`].

@@ -1,13 +1,13 @@
 //! The ledger of the growths of the guest's memories: which ones an allocator entry point has made.
 //!
-//! The instrumented code calls [`growth_begins`] before each `memory.grow` and [`growth_ends`] after
-//! it. Both leave the operands alone, and the difference of the sizes tells whether the growth was
-//! refused. Other modules of the component may grow the same memory at other times.
+//! The instrumented code calls [`growth_begins`] before each `memory.grow` and [`growth_ends`]
+//! after it. Both leave the operands as they are, and the difference of the sizes tells whether the
+//! growth was refused. Other modules of the component may grow the same memory at other times.
 
-use crate::accounting::report;
+use crate::accounting::{current_context, report};
 use crate::contexts::{Header, NEW};
 use crate::guest::{
-    context, guards, guest_pages, initial_pages, owns_memory, report_every_event, static_bytes,
+    guards, guest_pages, initial_pages, owns_memory, report_every_event, static_bytes,
 };
 use crate::state::state;
 
@@ -53,9 +53,9 @@ extern "C" fn growth_ends() {
         contexts.header.seen_pages += u64::from(pages);
         return;
     }
-    let found = contexts.find(context());
+    let found = current_context();
     let index = found & !NEW;
-    let [bytes, growths] = &mut contexts.record(index).unseen;
+    let [bytes, growths] = &mut state!(CONTEXTS).record(index).unseen;
     *bytes += u64::from(pages) * WASM_PAGE;
     *growths += 1;
     if found != index || report_every_event() != 0 {

@@ -48,6 +48,11 @@ unsafe extern "C" {
     pub(crate) safe fn report_every_event() -> u32;
     /// A constant: 1 when calls may be suspended on stacks of their own while others run.
     pub(crate) safe fn suspends_calls() -> u32;
-    /// Has the host capture the call stack of a context, by the instance's number and its index.
-    pub(crate) safe fn report_context(instance: u32, index: u32);
+    /// Has the host find or capture the call stack of a context, by the instance's number and the
+    /// context's index. The host may find the call stack by `context`, unless that is 0; then it
+    /// captures the call stack and, for a known index, compares both.
+    ///
+    /// Index 0 asks the host to fold the call stack. The host returns the index of the record for
+    /// it, and 0 if it has none.
+    pub(crate) safe fn report_context(instance: u32, index: u32, context: u64) -> u32;
 }

@@ -3,7 +3,7 @@
 //! An export `hook_NAME` replaces the entry point of that name. The guest's own body is the import
 //! `original_NAME`. Nothing calls the hook of an entry point that the guest does not have.
 
-use crate::accounting::{count_allocation, count_free, count_realloc};
+use crate::accounting::{count_allocation, count_free, count_realloc, is_live};
 use crate::guest::{
     context, frees_grow, guards, hooks_nest, load, original_aligned_alloc, original_calloc, original_free, original_malloc,
     original_memalign, original_posix_memalign, original_realloc, original_rust_alloc,
@@ -180,4 +180,55 @@ extern "C" fn hook_rust_dealloc(pointer: u32, size: u32, alignment: u32) {
     }
     count_free(pointer);
     run_original_free(|| original_rust_dealloc(pointer, size, alignment));
+}
+
+// The hooks that the instrumenter writes itself, for functions with other signatures, call these.
+
+/// Whether another entry point has called the current one.
+#[unsafe(no_mangle)]
+extern "C" fn shaped_is_active() -> u32 {
+    u32::from(is_nested())
+}
+
+/// Runs before the original body of an entry point.
+#[unsafe(no_mangle)]
+extern "C" fn shaped_enter() {
+    *state!(HOOK_ACTIVE) = 1;
+}
+
+/// Runs after the original body of an entry point.
+#[unsafe(no_mangle)]
+extern "C" fn shaped_leave() {
+    *state!(HOOK_ACTIVE) = 0;
+}
+
+/// The one of two numbers that is the address of a live block, or else the first.
+#[unsafe(no_mangle)]
+extern "C" fn shaped_live_of(first: u32, second: u32) -> u32 {
+    if is_live(second) && !is_live(first) {
+        second
+    } else {
+        first
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn shaped_allocated(pointer: u32, size: u32) {
+    count_allocation(pointer, size);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn shaped_freed(pointer: u32) {
+    if pointer != 0 {
+        count_free(pointer);
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn shaped_reallocated(old: u32, new: u32, size: u32) {
+    if new != 0 {
+        count_realloc(old, new, size);
+    } else if size == 0 && old != 0 {
+        count_free(old);
+    }
 }

@@ -7,6 +7,7 @@
 //!
 //! - [`contexts`]: calling context → index, and for each index what was allocated and freed. The
 //!   host reads this table in place.
+//! - [`folds`]: the contexts that found the context table full.
 //! - [`live`]: address of a live block → its size and its context.
 //! - `hooks` (wasm only): the replacements of the allocator entry points.
 //! - `growth` (wasm only): the ledger of the growths of the guest's memories.
@@ -19,6 +20,7 @@
 
 pub mod block;
 pub mod contexts;
+pub mod folds;
 pub mod lanes;
 pub mod large;
 pub mod live;

@@ -30,6 +30,9 @@ pub struct Phase {
     pub active_imports: u32,
     /// The last context that was new during a call of an import, plus one; 0 for none.
     pub pending: u32,
+    /// The last context that was new during a call of an import and found the context table full;
+    /// 0 for none.
+    pub pending_fold: u64,
     /// The number that the host has given to the instance.
     pub instance: u32,
 }
@@ -51,6 +54,7 @@ impl Phase {
             current: INITIALISING,
             active_imports: 0,
             pending: 0,
+            pending_fold: 0,
             instance: 0,
         }
     }
@@ -72,4 +76,11 @@ impl Phase {
         }
         before
     }
+}
+
+/// The calling context of a synthetic context. Its upper half is zero, which call stacks hardly
+/// ever have.
+#[inline(always)]
+pub fn synthetic_context(synthetic: u32) -> u64 {
+    u64::from(synthetic.wrapping_mul(0x9E37_79B1))
 }

@@ -5,6 +5,7 @@
 
 use crate::argument_blocks::ArgumentBlocks;
 use crate::contexts::Contexts;
+use crate::folds::Folds;
 use crate::live::{Bucket, LiveTable, Region, Spill};
 use crate::phase::Phase;
 
@@ -36,6 +37,7 @@ unsafe impl Region for HeapRegion {
 }
 
 pub(crate) static mut CONTEXTS: Contexts = Contexts::new();
+pub(crate) static mut FOLDS: Folds = Folds::new();
 static mut SPILL: Spill = Spill::new();
 // SAFETY: nothing else uses SPILL.
 pub(crate) static mut LIVE: LiveTable<HeapRegion> =

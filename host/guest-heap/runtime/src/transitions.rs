@@ -1,11 +1,11 @@
 //! The functions that the instrumented module calls at its borders: the connector once, export
 //! wrappers around each export, and instrumented code around each call of an import.
 
-use crate::accounting::{insert_live, report};
+use crate::accounting::{current_context, insert_live, report};
 use crate::contexts::{Contexts, LAYOUT_VERSION, MAX_CONTEXTS, NEW};
 use crate::growth::{describe_memory, update_size};
-use crate::guest::{context, report_context, report_every_event, set_context, suspends_calls};
-use crate::phase::{ARGUMENTS, INITIALISING, OUTSIDE, RUNNING};
+use crate::guest::{report_context, set_context, suspends_calls};
+use crate::phase::{ARGUMENTS, INITIALISING, OUTSIDE, RUNNING, synthetic_context};
 use crate::state::state;
 
 /// Address of the context table in the runtime's memory.
@@ -59,7 +59,7 @@ extern "C" fn export_begins(arguments: u32) {
 #[cold]
 #[inline(never)]
 fn attribute_arguments(synthetic: u32) {
-    let found = state!(CONTEXTS).find(synthetic_context(synthetic));
+    let found = state!(CONTEXTS).search_synthetic(synthetic_context(synthetic));
     let index = found & !NEW;
     if index != 0 {
         // Index 0 is the overflow, which has a name of its own.
@@ -78,13 +78,6 @@ fn move_lowered_blocks(index: u32) {
             insert_live(pointer, block.size, index);
         }
     }
-}
-
-/// The calling context of a synthetic context. Its upper half is zero, which call stacks hardly
-/// ever have.
-#[inline(always)]
-fn synthetic_context(synthetic: u32) -> u64 {
-    u64::from(synthetic.wrapping_mul(0x9E37_79B1))
 }
 
 /// Enters the synthetic context of a post-return function. Returns the previous phase for
@@ -130,9 +123,25 @@ extern "C" fn import_begins() {
 extern "C" fn import_ends() {
     let phase = state!(PHASE);
     phase.active_imports = phase.active_imports.wrapping_sub(1);
-    if phase.pending != 0 && phase.active_imports == 0 {
-        let index = core::mem::take(&mut phase.pending) - 1;
-        report_context(phase.instance, index);
+    if (phase.pending != 0 || phase.pending_fold != 0) && phase.active_imports == 0 {
+        report_pending();
+    }
+}
+
+/// Reports the contexts that were new during a call of an import. The host captures the call stack
+/// of the call: it cannot find it by the context, which includes the frames of `cabi_realloc`.
+#[cold]
+#[inline(never)]
+fn report_pending() {
+    let phase = state!(PHASE);
+    let index = core::mem::take(&mut phase.pending);
+    if index != 0 {
+        report_context(phase.instance, index - 1, 0);
+    }
+    let context = core::mem::take(&mut phase.pending_fold);
+    if context != 0 {
+        let index = report_context(phase.instance, 0, 0);
+        state!(FOLDS).insert(context, index);
     }
 }
 
@@ -164,12 +173,9 @@ extern "C" fn import_resumes(state: u32) {
 #[cold]
 #[inline(never)]
 fn attribute_results() {
-    let found = state!(CONTEXTS).find(context());
-    let index = found & !NEW;
-    move_lowered_blocks(index);
-    if found != index || report_every_event() != 0 {
-        report(found);
-    }
+    let found = current_context();
+    move_lowered_blocks(found & !NEW);
+    report(found);
 }
 
 /// Result of [`lowering_begins`]: the host lowers results of a known call of an import, or the

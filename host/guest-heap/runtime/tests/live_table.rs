@@ -1,5 +1,7 @@
 //! Tests of the live table, on the native target: it returns every block, for any layout of
 //! addresses.
+//!
+//! Long because all tests share one model of the table.
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,

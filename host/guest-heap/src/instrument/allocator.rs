@@ -5,10 +5,12 @@
 //! WASI, whose allocator calls `malloc`. A Rust program with an allocator of its own may have only
 //! the entry points of Rust.
 
-use wasmparser::ValType;
+use std::collections::HashSet;
 
-use super::calls::Calls;
-use super::entry_point::EntryPoint::{self, Calloc, Malloc, Realloc, RustAlloc, RustDealloc};
+use super::calls::{Callee, Calls};
+use super::declared::DeclaredEntries;
+use super::entry_point::EntryPoint::{self, Calloc, Malloc, Realloc, Shaped};
+use super::entry_point::{Family, Role};
 use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
 
@@ -22,39 +24,38 @@ pub(super) struct Allocator {
 
 impl Allocator {
     /// Finds the entry points of a module. The error is the reason why none can be used.
-    pub(super) fn find(module: &CoreModule<'_>) -> Result<Self, &'static str> {
-        let fits = |(entry, function): &(EntryPoint, u32)| {
-            module.is_defined(*function)
-                && module.signature(*function).is_some_and(|ty| {
-                    let (params, results) = entry.signature();
-                    ty.params().len() == params
-                        && ty.results().len() == results
-                        && ty
-                            .params()
-                            .iter()
-                            .chain(ty.results())
-                            .all(|ty| *ty == ValType::I32)
-                })
-        };
-        let sorted = |functions: &[(EntryPoint, u32)]| {
-            let mut entries: Vec<_> = functions.iter().copied().filter(fits).collect();
-            entries.sort_unstable();
-            entries.dedup_by_key(|(entry, _)| *entry);
-            entries
-        };
-        let mut entries = sorted(&module.entry_points);
-        for (entry, function) in sorted(&module.implementations) {
-            if !entries.iter().any(|(known, _)| *known == entry) {
-                entries.push((entry, function));
-            }
-        }
+    pub(super) fn find(
+        module: &CoreModule<'_>,
+        declared: &DeclaredEntries,
+    ) -> Result<Self, &'static str> {
+        let mut entries = declared.of(module);
+        let declared = !entries.is_empty();
+        add(module, &mut entries, &module.entry_points);
+        let kinds: HashSet<EntryPoint> = entries.iter().map(|(entry, _)| *entry).collect();
+        let without_entry: Vec<_> = module
+            .implementations
+            .iter()
+            .copied()
+            .filter(|(entry, _)| !kinds.contains(entry))
+            .collect();
+        add(module, &mut entries, &without_entry);
         entries.sort_unstable();
         let allocator = Self {
             entries,
             caveat: None,
         };
-        if allocator.has_c() || allocator.has_rust() {
+        let allocates = [
+            Family::AssemblyScript,
+            Family::Cxx,
+            Family::Zig,
+            Family::TinyGo,
+        ]
+        .into_iter()
+        .any(|family| allocator.allocates(family));
+        if declared || allocates || allocator.has_c() || allocator.has_rust() {
             Ok(allocator)
+        } else if module.has_go_runtime {
+            Err("its heap is Go's: the functions of Go's allocator have no parameters to read")
         } else if module.has_names {
             Err("none of its functions is named malloc or __rust_alloc")
         } else {
@@ -66,6 +67,16 @@ impl Allocator {
         self.entries.iter().any(|(known, _)| *known == entry)
     }
 
+    fn allocates(&self, family: Family) -> bool {
+        let mut of_family = self.entries.iter().map(|(entry, _)| entry);
+        of_family.any(|entry| entry.family() == family && entry.allocates())
+    }
+
+    fn frees(&self, family: Family) -> bool {
+        let mut of_family = self.entries.iter().map(|(entry, _)| entry);
+        of_family.any(|entry| entry.family() == family && entry.frees())
+    }
+
     /// `free` is not required: a program that never frees does not link it.
     fn has_c(&self) -> bool {
         [Malloc, Calloc, Realloc]
@@ -74,40 +85,181 @@ impl Allocator {
     }
 
     fn has_rust(&self) -> bool {
-        self.has(RustAlloc) && self.has(RustDealloc)
+        self.allocates(Family::Rust)
     }
 
-    /// In a module with the entry points of C and Rust, keeps those that see every block.
+    /// In a module with the entry points of several languages, keeps those that see every block.
     ///
     /// Rust's default allocator calls `malloc`. An allocator of the program's own may call it, too.
     /// Then the entry points of C are the reliable ones, because the compiler often inlines the
-    /// calls of Rust's.
+    /// calls of Rust's. An allocator of the program's own that does not call `malloc` has a heap
+    /// beside the one of C, so both are counted.
     pub(super) fn select(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
         let custom = self.has_rust() && !module.has_default_rust_allocator;
-        let calls_c = self.has_c() && (!custom || self.rust_reaches_c(module, calls));
-        self.entries.retain(|(entry, _)| entry.is_rust() != calls_c);
-        self.caveat = match (custom, calls_c) {
-            (false, _) => None,
-            (true, true) => Some(
+        let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
+        if through_c {
+            self.entries.retain(|(entry, _)| !entry.is_rust());
+        }
+        self.add_implementations(module, calls);
+        if self.has_c() && self.reaches_c(module, calls, Family::Cxx) {
+            self.entries
+                .retain(|(entry, _)| entry.family() != Family::Cxx);
+        }
+        self.caveat = if custom && through_c {
+            Some(
                 "has a global allocator of its own: the profiler counts the blocks that this \
                  allocator takes from malloc, not the blocks that it returns",
-            ),
-            (true, false) => Some(
-                "has a global allocator of its own: the profiler misses blocks where the compiler \
-                 has inlined the allocator's entry points",
-            ),
+            )
+        } else if self.is_bypassed(module, calls) {
+            Some(
+                "has an allocator of which the compiler has inlined parts into its callers: the \
+                 profiler misses what these do",
+            )
+        } else {
+            self.incomplete(custom)
         };
     }
 
-    fn rust_reaches_c(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
-        let c: Vec<u32> = self.functions(|entry| !entry.is_rust()).collect();
+    /// Adds the implementations of entry points that other functions call directly. The blocks of
+    /// these calls do not come through the entry point.
+    fn add_implementations(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
+        let hooked: HashSet<u32> = self.functions(|_| true).collect();
+        let is_part =
+            |function: u32| hooked.contains(&function) || module.is_part_of_allocator(function);
+        let callers = (module.first_defined()..).zip(calls);
+        let sites = callers
+            .filter(|(caller, _)| !is_part(*caller))
+            .flat_map(|(_, calls)| &calls.sites);
+        let called: HashSet<u32> = sites
+            .filter_map(|site| match site.callee {
+                Callee::Function(function) => Some(function),
+                _ => None,
+            })
+            .collect();
+        let called: Vec<_> = module
+            .implementations
+            .iter()
+            .copied()
+            .filter(|(_, function)| called.contains(function))
+            .collect();
+        add(module, &mut self.entries, &called);
+    }
+
+    /// Whether Rust's entry points call C's, directly or through functions that they call directly.
+    /// A call through a table says nothing: it could reach any function of its type.
+    fn calls_c(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
+        let c: HashSet<u32> = self
+            .functions(|entry| entry.family() == Family::C)
+            .collect();
+        let mut open: Vec<u32> = self.functions(EntryPoint::is_rust).collect();
+        let mut seen = HashSet::new();
+        while let Some(function) = open.pop() {
+            if c.contains(&function) {
+                return true;
+            }
+            let defined = function.checked_sub(module.first_defined());
+            let calls = defined.and_then(|defined| calls.get(defined as usize));
+            let Some(calls) = calls.filter(|_| seen.insert(function)) else {
+                continue;
+            };
+            let sites = calls.sites.iter().filter(|site| !site.diverges);
+            open.extend(sites.filter_map(|site| match site.callee {
+                Callee::Function(callee) => Some(callee),
+                _ => None,
+            }));
+        }
+        false
+    }
+
+    /// Why the set of entry points is not complete, by its own account.
+    fn incomplete(&self, custom_rust: bool) -> Option<&'static str> {
+        if self.allocates(Family::TinyGo) {
+            return Some(
+                "has a garbage collector that frees blocks without a call: the profiler counts \
+                 what was allocated",
+            );
+        }
+        let without_free = [
+            (Family::Rust, custom_rust),
+            (Family::Zig, true),
+            (Family::Declared, true),
+        ]
+        .into_iter()
+        .any(|(family, check)| check && self.allocates(family) && !self.frees(family));
+        if without_free {
+            return Some(
+                "has an allocator without a function that frees: freed blocks still count",
+            );
+        }
+        // With one parameter left, it may be the alignment: the compiler removes a size that is
+        // the same at all calls.
+        let ambiguous = self.entries.iter().any(|(entry, _)| {
+            matches!(entry, Shaped(shape) if shape.family == Family::Rust
+                && matches!(shape.role, Role::Allocates { .. })
+                && shape.label.starts_with("GlobalAlloc"))
+                && self.has_one_parameter(*entry)
+        });
+        ambiguous.then_some(
+            "has an allocator of whose parameters the compiler has left one: it may be the \
+             alignment",
+        )
+    }
+
+    fn has_one_parameter(&self, entry: EntryPoint) -> bool {
+        matches!(entry, Shaped(shape) if shape.role == Role::Allocates {
+            size: super::entry_point::Size::At(0),
+        })
+    }
+
+    /// Whether a function that is neither an entry point nor a part of an allocator calls such a
+    /// part.
+    fn is_bypassed(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
+        let hooked: HashSet<u32> = self.functions(|_| true).collect();
+        let is_part = |function: u32| {
+            module.allocator_internals.contains(&function) && !hooked.contains(&function)
+        };
+        let callers = (module.first_defined()..).zip(calls);
+        let outside = callers.filter(|(caller, _)| {
+            !hooked.contains(caller) && !module.is_part_of_allocator(*caller)
+        });
+        let mut sites = outside.flat_map(|(_, calls)| &calls.sites);
+        sites.any(|site| matches!(site.callee, Callee::Function(callee) if is_part(callee)))
+    }
+
+    fn reaches_c(&self, module: &CoreModule<'_>, calls: &[Calls], family: Family) -> bool {
+        let c: Vec<u32> = self
+            .functions(|entry| entry.family() == Family::C)
+            .collect();
         let reach = Reach::compute(module, calls, &c, &c, false, Diverging::Ignored);
-        self.functions(EntryPoint::is_rust)
+        self.functions(|entry| entry.family() == family)
             .any(|function| reach.function(function))
     }
 
     fn functions(&self, which: impl Fn(EntryPoint) -> bool) -> impl Iterator<Item = u32> {
         let chosen = self.entries.iter().filter(move |(entry, _)| which(*entry));
         chosen.map(|(_, function)| *function)
+    }
+}
+
+/// Adds functions whose signature fits. The runtime has one hook for each kind, so a second
+/// function of a kind is added by its shape.
+fn add(
+    module: &CoreModule<'_>,
+    entries: &mut Vec<(EntryPoint, u32)>,
+    functions: &[(EntryPoint, u32)],
+) {
+    let mut functions = functions.to_vec();
+    functions.sort_unstable();
+    for (entry, function) in functions {
+        let fits = module.is_defined(function)
+            && module.signature(function).is_some_and(|ty| entry.fits(ty));
+        if !fits || entries.iter().any(|(_, known)| *known == function) {
+            continue;
+        }
+        let taken = entries.iter().any(|(known, _)| *known == entry);
+        let shape = || entry.shape().map(Shaped);
+        if let Some(entry) = if taken { shape() } else { Some(entry) } {
+            entries.push((entry, function));
+        }
     }
 }

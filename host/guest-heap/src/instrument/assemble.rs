@@ -129,8 +129,8 @@ fn additions(
     let runtime = &code.runtime;
     let mut types = SectionItems {
         count: 1 + runtime.types.count,
-        // (i32, i32) → ()
-        bytes: vec![0x60, 2, 0x7F, 0x7F, 0],
+        // (i32, i32, i64) → i32
+        bytes: vec![0x60, 3, 0x7F, 0x7F, 0x7E, 1, 0x7F],
     };
     types.bytes.extend_from_slice(&runtime.types.bytes);
     let mut functions = SectionItems {

@@ -1,5 +1,5 @@
-//! Finds the call sites of a function body and the sites that grow memory, and the sites at which the calling context is still the
-//! one that the function was entered with.
+//! Finds the call sites of a function body and the sites that grow memory, and the sites at which
+//! the calling context is still the one that the function was entered with.
 
 use wasmparser::{FunctionBody, Operator};
 

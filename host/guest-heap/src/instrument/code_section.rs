@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use wasm_encoder::{Encode, InstructionSink};
 
 use super::allocator::Allocator;
+use super::context::ContextPlace;
 use super::context::RewrittenBody;
+use super::entry_point::EntryPoint;
 use super::error::Refusal;
+use super::hook_body::{HookedFunction, RuntimeCalls, hook_body};
 use super::link_runtime::LinkedRuntime;
 use super::offset_map::OffsetMap;
 use super::scan::CoreModule;
@@ -40,6 +43,16 @@ pub(super) struct AppendedIndices {
     pub(super) runtime: u32,
 }
 
+/// How the hooks reach the original bodies of the entry points.
+#[derive(Clone, Copy)]
+pub(super) struct Originals<'a> {
+    /// The function with the original body of each entry point, in their order.
+    pub(super) functions: &'a [u32],
+    pub(super) place: ContextPlace,
+    /// Whether entry points may call each other.
+    pub(super) hooks_nest: bool,
+}
+
 /// A code section, function by function.
 pub(super) struct CodeSectionBuilder {
     /// The functions without their number.
@@ -53,6 +66,8 @@ pub(super) struct CodeSectionBuilder {
     pub(super) runtime: LinkedRuntime,
     /// Position in the runtime's bodies of the hook for each entry point, by function index.
     hooks: HashMap<u32, usize>,
+    /// The hooks of the other entry points, by function index.
+    shaped_hooks: HashMap<u32, Vec<u8>>,
     stub: Vec<u8>,
 }
 
@@ -62,19 +77,36 @@ impl CodeSectionBuilder {
         allocator: &Allocator,
         runtime: LinkedRuntime,
         indices: &AppendedIndices,
+        originals: Originals<'_>,
     ) -> Result<Self, Refusal> {
         let mut hooks = HashMap::new();
+        let mut shaped_hooks = HashMap::new();
         let mut appended_types = vec![indices.stub_type];
-        for (entry, function) in &allocator.entries {
-            let hook = runtime.export(&format!("hook_{}", entry.name()))?;
-            hooks.insert(*function, (hook - indices.runtime) as usize);
+        for ((entry, function), original) in allocator.entries.iter().zip(originals.functions) {
             appended_types.extend(module.type_of(*function));
+            let EntryPoint::Shaped(shape) = entry else {
+                let hook = runtime.export(&format!("hook_{}", entry.name()))?;
+                hooks.insert(*function, (hook - indices.runtime) as usize);
+                continue;
+            };
+            let ty = module.signature(*function);
+            let ty = ty.ok_or_else(|| Refusal::internal("an entry point without a type"))?;
+            let hooked = HookedFunction {
+                params: ty.params().len() as u32,
+                has_result: !ty.results().is_empty(),
+                original: *original,
+                place: originals.place,
+                hooks_nest: originals.hooks_nest,
+            };
+            let body = hook_body(shape, &hooked, &RuntimeCalls::of(&runtime)?);
+            shaped_hooks.insert(*function, body);
         }
         appended_types.extend(&runtime.functions);
         let mut stub = vec![0];
         InstructionSink::new(&mut stub)
             .local_get(0)
             .local_get(1)
+            .local_get(2)
             .i32_const(0)
             .call_indirect(indices.table, indices.stub_type)
             .end();
@@ -85,6 +117,7 @@ impl CodeSectionBuilder {
             appended_types,
             runtime,
             hooks,
+            shaped_hooks,
             stub,
         })
     }
@@ -117,6 +150,10 @@ impl CodeSectionBuilder {
 
     /// Adds the hook that replaces the body of an allocator entry point.
     pub(super) fn push_hook(&mut self, function: u32) -> Result<(), Refusal> {
+        if let Some(body) = self.shaped_hooks.remove(&function) {
+            self.push_profiler(&body);
+            return Ok(());
+        }
         let at = self.hooks.get(&function).copied();
         let body = at.and_then(|at| self.runtime.bodies.get_mut(at));
         let body = body.ok_or_else(|| Refusal::internal("the runtime lacks a hook"))?;

@@ -24,6 +24,9 @@ use wasmparser::types::TypesRef;
 
 use super::interface;
 
+/// Parameters of `new-context` in core modules. The result is one i32.
+const NEW_CONTEXT_PARAMETERS: [ValType; 3] = [ValType::I32, ValType::I32, ValType::I64];
+
 /// An instrumented core instance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InstrumentedInstance {
@@ -129,8 +132,15 @@ fn import_host(component: &mut Component, ty: u32) {
     let mut host = InstanceType::new();
     host.ty()
         .function()
-        .params([("instance", u32_type), ("index", u32_type)])
-        .result(None);
+        .params([
+            ("instance", u32_type),
+            ("index", u32_type),
+            (
+                "context",
+                ComponentValType::Primitive(PrimitiveValType::U64),
+            ),
+        ])
+        .result(Some(u32_type));
     host.export(interface::NEW_CONTEXT, ComponentTypeRef::Func(0));
     host.ty().defined_type().list(PrimitiveValType::U64);
     host.ty()
@@ -218,7 +228,7 @@ fn connect_importer(
     component.section(&lowered);
 
     let mut types = TypeSection::new();
-    types.ty().function([ValType::I32; 2], []);
+    types.ty().function(NEW_CONTEXT_PARAMETERS, [ValType::I32]);
     let mut imports = ImportSection::new();
     imports.import("", "new-context", EntityType::Function(0));
     imports.import("", "table", interface::host_table());
@@ -253,14 +263,14 @@ fn connect_importer(
 fn connector(module: u32) -> Module {
     const TO_I32: u32 = 0;
     const I32_TO_NOTHING: u32 = 1;
-    const I32_I32_TO_NOTHING: u32 = 2;
+    const I32_I32_I64_TO_I32: u32 = 2;
     const I32_I32_I32_TO_I32: u32 = 3;
     const TO_NOTHING: u32 = 4;
     let imports = [
         ("heap-tables", TO_I32),
         ("heap-table-words", TO_I32),
         ("registered", I32_TO_NOTHING),
-        ("new-context", I32_I32_TO_NOTHING),
+        ("new-context", I32_I32_I64_TO_I32),
         ("register", I32_I32_I32_TO_I32),
     ];
     let [
@@ -274,7 +284,7 @@ fn connector(module: u32) -> Module {
     let mut types = TypeSection::new();
     types.ty().function([], [ValType::I32]);
     types.ty().function([ValType::I32], []);
-    types.ty().function([ValType::I32; 2], []);
+    types.ty().function(NEW_CONTEXT_PARAMETERS, [ValType::I32]);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
     types.ty().function([], []);
     let mut section = ImportSection::new();

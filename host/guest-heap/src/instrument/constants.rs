@@ -3,8 +3,8 @@
 //!
 //! The analysis forgets everything at a branch, so it misses some addresses. It does not follow
 //! control flow: a local that is constant on one path counts as constant behind it. An access with
-//! an unknown base and a large offset counts as an access of the address that is the offset, because
-//! compilers access an array in static data that way.
+//! an unknown base and a large offset counts as an access of the address that is the offset: that
+//! is how compilers access an array in static data.
 
 use std::collections::HashMap;
 

@@ -11,12 +11,13 @@ use wasm_encoder::{InstructionSink, MemArg, MemArgTarget};
 use super::body_writer::BodyWriter;
 use super::calls::{CallSite, Callee, Calls};
 use super::error::Refusal;
+use super::growth::GrowthTracking;
 use super::offset_map::OffsetMap;
 use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
 
 /// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern.
-pub(super) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
+pub(crate) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
 
 /// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;
@@ -100,22 +101,6 @@ pub(super) struct ContextTracking<'m> {
     pub(super) suspending: Option<(u32, u32)>,
     /// Makes the call sites of different modules different.
     pub(super) salt: u64,
-}
-
-/// Where memory may grow while no entry point runs.
-pub(super) struct GrowthTracking {
-    /// Functions from which the growth of memory may be reached without an entry point.
-    pub(super) reach: Reach,
-    /// The same. Calls that do not return count.
-    pub(super) full_reach: Reach,
-    /// By function index: functions that may run while no entry point runs.
-    pub(super) outside: Vec<bool>,
-}
-
-impl GrowthTracking {
-    fn is_outside(&self, function: u32) -> bool {
-        self.outside.get(function as usize) == Some(&true)
-    }
 }
 
 /// A rewritten function body. Offsets count from its start and from the start of the original
@@ -292,7 +277,7 @@ impl ContextTracking<'_> {
     ) -> Result<(), Refusal> {
         out.copy_to(site.start)?;
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        let id = self.site_id(site);
+        let id = site_id(site.start as u64, self.salt);
         let mut code = InstructionSink::new(&mut out.bytes);
         self.place.set(&mut code, |code| match update {
             ContextUpdate::FromEntry => {
@@ -311,11 +296,6 @@ impl ContextTracking<'_> {
         });
         out.offsets.push_copy(out.bytes.len(), site.start);
         Ok(())
-    }
-
-    /// The number of a call site: 32 bits make the instruction short, in wasm and in machine code.
-    fn site_id(&self, site: &CallSite) -> i32 {
-        mix(site.start as u64 ^ self.salt) as i32
     }
 
     /// Copies the body up to and including a call, with the code that sets the context.
@@ -360,7 +340,7 @@ impl ContextTracking<'_> {
         let mut code = InstructionSink::new(&mut out.bytes);
         match suspending {
             Some((_, resumes)) => {
-                let id = i64::from(self.site_id(site));
+                let id = i64::from(site_id(site.start as u64, self.salt));
                 self.place.set(&mut code, |code| {
                     code.local_get(local).i64_const(id).i64_add();
                 });
@@ -390,6 +370,18 @@ fn without_tail(opcode: u8) -> u8 {
         0x15 => 0x14,
         other => other,
     }
+}
+
+/// The id of the call site at an offset in its original module. 32 bits make the instruction short,
+/// in wasm and in machine code.
+pub(crate) fn site_id(start: u64, salt: u64) -> i32 {
+    mix(start ^ salt) as i32
+}
+
+/// Makes the call sites of a module different from those of other modules. `index` is the module's
+/// index in the component.
+pub(crate) fn module_salt(index: u32) -> u64 {
+    mix(u64::from(index) + 1)
 }
 
 /// The finaliser of splitmix64: each input bit changes about half of the output bits.

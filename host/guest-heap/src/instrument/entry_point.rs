@@ -1,6 +1,11 @@
-//! The allocator entry points that the instrumenter knows, by their symbols.
+//! The functions of an allocator's interface, and what each does with its parameters.
+
+use wasmparser::{FuncType, ValType};
 
 /// A function of an allocator's interface.
+///
+/// The runtime has a hook for each kind but [`Shaped`](Self::Shaped), for which `hook_body` writes
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum EntryPoint {
     Malloc,
@@ -14,29 +19,80 @@ pub(super) enum EntryPoint {
     RustAllocZeroed,
     RustRealloc,
     RustDealloc,
+    Shaped(Shape),
 }
 
 use EntryPoint::{
     AlignedAlloc, Calloc, Free, Malloc, Memalign, PosixMemalign, Realloc, RustAlloc,
-    RustAllocZeroed, RustDealloc, RustRealloc,
+    RustAllocZeroed, RustDealloc, RustRealloc, Shaped,
 };
 
-impl EntryPoint {
-    pub(super) const ALL: [Self; 11] = [
-        Malloc,
-        Calloc,
-        Realloc,
-        Free,
-        PosixMemalign,
-        AlignedAlloc,
-        Memalign,
-        RustAlloc,
-        RustAllocZeroed,
-        RustRealloc,
-        RustDealloc,
-    ];
+/// The allocator that an entry point belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Family {
+    C,
+    Cxx,
+    Rust,
+    AssemblyScript,
+    Zig,
+    TinyGo,
+    /// The user has declared the entry point.
+    Declared,
+}
 
-    /// The name in source code. The runtime's hook has the same name behind `hook_`.
+/// A function with a signature of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Shape {
+    pub(super) family: Family,
+    pub(super) role: Role,
+    /// Bytes from the pointer that the function takes or returns to the block's address.
+    pub(super) bias: u32,
+    /// The name for reports.
+    pub(super) label: &'static str,
+}
+
+/// What a function does. Numbers are positions of parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// Returns a block of this size, or null.
+    Allocates { size: Size },
+    /// Frees a block.
+    Frees { pointer: Pointer },
+    /// Moves or resizes a block and returns the new one, or null.
+    Reallocates { pointer: Pointer, size: u32 },
+    /// Resizes a block in place: always, or if the function returns a number other than zero.
+    Resizes { pointer: Pointer, size: u32 },
+}
+
+/// Where the size of a new block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Size {
+    At(u32),
+    Product(u32, u32),
+}
+
+/// Where the pointer to a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Pointer {
+    At(u32),
+    /// One of the first two parameters: the one that is the address of a live block. An optimiser
+    /// has removed parameters, so the signature does not say which one it is.
+    FirstOrSecond,
+}
+
+impl Pointer {
+    /// The positions to try, in order.
+    pub(super) fn positions(self) -> (u32, Option<u32>) {
+        match self {
+            Self::At(at) => (at, None),
+            Self::FirstOrSecond => (0, Some(1)),
+        }
+    }
+}
+
+impl EntryPoint {
+    /// The name in reports. The runtime's hook of a kind with a fixed signature has the same name
+    /// behind `hook_`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Malloc => "malloc",
@@ -50,71 +106,121 @@ impl EntryPoint {
             RustAllocZeroed => "rust_alloc_zeroed",
             RustRealloc => "rust_realloc",
             RustDealloc => "rust_dealloc",
+            Shaped(shape) => shape.label,
         }
     }
 
-    pub(super) fn from_symbol(symbol: &str) -> Option<Self> {
-        let rust = rust_symbol(symbol);
-        Self::ALL.into_iter().find(|entry| match rust {
-            Some(rust) => entry.is_rust() && rust.strip_prefix("__") == Some(entry.name()),
-            None => !entry.is_rust() && symbol == entry.name(),
-        })
+    /// Whether the runtime has a hook of this name.
+    pub(super) fn has_runtime_hook(self) -> bool {
+        !matches!(self, Shaped(_))
     }
 
-    /// The entry point that a function implements: `malloc` for `dlmalloc`.
-    ///
-    /// Such an entry point only calls its implementation. An optimiser replaces calls of the entry
-    /// point by calls of the implementation, and then removes the entry point.
-    pub(super) fn from_implementation(symbol: &str) -> Option<Self> {
-        let name = symbol.strip_prefix("dl")?;
-        Self::from_symbol(name).filter(|entry| !entry.is_rust())
+    pub(super) fn family(self) -> Family {
+        match self {
+            RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc => Family::Rust,
+            Shaped(shape) => shape.family,
+            _ => Family::C,
+        }
     }
 
     pub(super) fn frees(self) -> bool {
-        matches!(self, Free | RustDealloc)
+        match self {
+            Free | RustDealloc => true,
+            Shaped(shape) => matches!(shape.role, Role::Frees { .. }),
+            _ => false,
+        }
+    }
+
+    /// Whether the function can return a block that did not exist before.
+    pub(super) fn allocates(self) -> bool {
+        match self {
+            Shaped(shape) => {
+                matches!(
+                    shape.role,
+                    Role::Allocates { .. } | Role::Reallocates { .. }
+                )
+            }
+            other => !other.frees(),
+        }
     }
 
     pub(super) fn is_rust(self) -> bool {
-        matches!(
-            self,
-            RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc
-        )
+        self.family() == Family::Rust
     }
 
-    /// Number of parameters and number of results. All of them are 32-bit integers.
-    pub(super) fn signature(self) -> (usize, usize) {
+    /// Whether a function with this signature can be this entry point.
+    pub(super) fn fits(self, ty: &FuncType) -> bool {
+        let mut all = ty.params().iter().chain(ty.results());
+        if !all.all(|ty| *ty == ValType::I32) {
+            return false;
+        }
+        let (params, results) = (ty.params().len(), ty.results().len());
         match self {
-            Malloc => (1, 1),
-            Calloc | Realloc | AlignedAlloc | Memalign | RustAlloc | RustAllocZeroed => (2, 1),
-            Free => (1, 0),
-            PosixMemalign => (3, 1),
-            RustRealloc => (4, 1),
-            RustDealloc => (3, 0),
+            Malloc => (params, results) == (1, 1),
+            Calloc | Realloc | AlignedAlloc | Memalign | RustAlloc | RustAllocZeroed => {
+                (params, results) == (2, 1)
+            }
+            Free => (params, results) == (1, 0),
+            PosixMemalign => (params, results) == (3, 1),
+            RustRealloc => (params, results) == (4, 1),
+            RustDealloc => (params, results) == (3, 0),
+            Shaped(shape) => shape.role.fits(params as u32, results),
         }
     }
+
+    /// The same function as a shape, for a second function of a kind: the runtime has one hook for
+    /// each kind. `None` for a kind that no shape describes.
+    pub(super) fn shape(self) -> Option<Shape> {
+        let role = match self {
+            Malloc | RustAlloc | RustAllocZeroed => Role::Allocates { size: Size::At(0) },
+            Calloc => Role::Allocates {
+                size: Size::Product(0, 1),
+            },
+            AlignedAlloc | Memalign => Role::Allocates { size: Size::At(1) },
+            Realloc => Role::Reallocates {
+                pointer: Pointer::At(0),
+                size: 1,
+            },
+            RustRealloc => Role::Reallocates {
+                pointer: Pointer::At(0),
+                size: 3,
+            },
+            Free | RustDealloc => Role::Frees {
+                pointer: Pointer::At(0),
+            },
+            PosixMemalign => return None,
+            Shaped(shape) => return Some(shape),
+        };
+        Some(Shape {
+            family: self.family(),
+            role,
+            bias: 0,
+            label: self.name(),
+        })
+    }
 }
 
-/// The plain name of a function by which Rust code allocates, such as `__rust_alloc`. Accepts
-/// mangled names.
-fn rust_symbol(symbol: &str) -> Option<&str> {
-    if let Some((_, item)) = symbol.split_once("_7___rustc") {
-        // v0 mangling: the item's length, an underscore because the item begins with one, the item.
-        return item
-            .trim_start_matches(|c: char| c.is_ascii_digit())
-            .strip_prefix('_');
+impl Role {
+    fn fits(self, params: u32, results: usize) -> bool {
+        let pointer_fits = |pointer: Pointer| {
+            let (first, second) = pointer.positions();
+            first.max(second.unwrap_or(0)) < params
+        };
+        match self {
+            Self::Allocates {
+                size: Size::At(size),
+            } => size < params && results == 1,
+            Self::Allocates {
+                size: Size::Product(count, size),
+            } => count.max(size) < params && results == 1,
+            // A free that says whether it succeeded still frees.
+            Self::Frees { pointer } => pointer_fits(pointer) && results <= 1,
+            Self::Reallocates { pointer, size } => {
+                pointer_fits(pointer) && size < params && results == 1
+            }
+            Self::Resizes { pointer, size } => {
+                pointer_fits(pointer) && size < params && results <= 1
+            }
+        }
     }
-    if let Some(item) = symbol.strip_prefix("_ZN7__rustc") {
-        let item = item.trim_start_matches(|c: char| c.is_ascii_digit());
-        return item.find("17h").and_then(|end| item.get(..end));
-    }
-    symbol.starts_with("__rust_").then_some(symbol)
-}
-
-/// Whether the symbol belongs to Rust's default allocator, which calls C's `malloc` where there is
-/// one.
-pub(super) fn is_default_rust_allocator(symbol: &str) -> bool {
-    symbol
-        .split_once("_7___rustc")
-        .is_some_and(|(_, item)| item.ends_with("___rdl_alloc"))
-        || symbol == "__rdl_alloc"
 }

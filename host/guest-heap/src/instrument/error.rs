@@ -14,6 +14,20 @@ pub enum InstrumentError {
     /// The bytes begin like a component, but are not a valid one.
     #[error("not a valid component: {0}")]
     Invalid(#[from] wasmparser::Error),
+    /// No core module has a function of this name, which was declared as an entry point.
+    #[error("no function is named {0:?}, which is declared as an entry point of an allocator")]
+    UnknownEntryPoint(String),
+    /// A declared function does not have the declared parameters and results.
+    #[error(
+        "the declared entry point {function:?} has the signature {signature}, which does not fit \
+         its kind: parameters and results must be i32, and the positions must exist"
+    )]
+    UnfitEntryPoint {
+        /// The name of the function.
+        function: String,
+        /// The signature that it has.
+        signature: String,
+    },
 }
 
 /// An encoded [`InstrumentedMeta`](super::InstrumentedMeta) cannot be decoded.

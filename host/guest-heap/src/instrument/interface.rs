@@ -8,7 +8,9 @@ use wasm_encoder::TableType;
 pub(crate) const PACKAGE: &str = "guest-heap:profiler/";
 /// The imported instance.
 pub(crate) const HOST: &str = "guest-heap:profiler/host";
-/// `func(instance: u32, index: u32)`: captures the call stack of a context that is new.
+/// `func(instance: u32, index: u32, context: u64) -> u32`: finds or captures the call stack of a
+/// context. Index 0 stands for a context that has no record, since the table is full. The result is
+/// the index of the record that the context uses, or 0 for none.
 pub(crate) const NEW_CONTEXT: &str = "new-context";
 /// `func(heap-tables: list<u64>, module: u32) -> u32`: registers the heap tables of an instance of
 /// a core module. Returns the number of the instance.

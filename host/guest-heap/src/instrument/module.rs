@@ -8,10 +8,11 @@ use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
 use super::audit::Audit;
 use super::calls::Calls;
-use super::code_section::{AppendedIndices, CodeSectionBuilder, Tables};
-use super::context::{ContextPlace, ContextTracking, GrowthTracking, mix};
+use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
+use super::context::{ContextPlace, ContextTracking, module_salt};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
+use super::growth::{GrowthTracking, counts_growth};
 use super::interface;
 use super::link_runtime::{LinkedRuntime, RuntimeBase, link_runtime};
 use super::reach::{Diverging, HostImports, Reach};
@@ -83,7 +84,7 @@ impl<'m> ModuleAnalysis<'m> {
             } else {
                 Diverging::Counts
             };
-            growth_tracking(module, &calls, &hooks, &audit, roles, diverging)
+            GrowthTracking::of(module, &calls, &hooks, &audit, roles, diverging)
         });
         Ok(Self {
             audit,
@@ -195,7 +196,13 @@ pub(super) fn rewrite(
         Tables::Shared | Tables::Imported(_) => runtime.shared_context(indices.memory)?,
     };
     let tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
-    let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices)?;
+    let originals: Vec<u32> = imports.originals().collect();
+    let originals = Originals {
+        functions: &originals,
+        place,
+        hooks_nest: imports.hooks_note_activity(),
+    };
+    let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices, originals)?;
 
     let mut report = ModuleReport::new(analysis.index, allocator);
     for (function, calls) in (module.first_defined()..).zip(&analysis.calls) {
@@ -213,14 +220,14 @@ pub(super) fn rewrite(
         report.call_sites += body.sites;
         code.push(&body.bytes, &body.offsets);
     }
-    let mut originals = Vec::new();
+    let mut original_bodies = Vec::new();
     for (_, function) in &allocator.entries {
         let defined = function.saturating_sub(module.first_defined()) as usize;
         let calls = analysis.calls.get(defined);
         let calls = calls.ok_or_else(|| Refusal::internal("a hook without a body"))?;
-        originals.push(tracking.rewrite_original(*function, calls)?);
+        original_bodies.push(tracking.rewrite_original(*function, calls)?);
     }
-    code.append_runtime(&originals);
+    code.append_runtime(&original_bodies);
 
     let wrapping = ExportWrapping {
         module,
@@ -247,37 +254,6 @@ pub(super) fn rewrite(
     rewritten.gaps.extend(allocator.caveat.map(str::to_owned));
     rewritten.gaps.extend_from_slice(&analysis.audit.findings);
     Ok(rewritten)
-}
-
-/// Whether growths of memory in this module count. A module without an allocator that works in the
-/// memory of another one does not: the adapter between WASI versions is such a module.
-fn counts_growth(module: &CoreModule<'_>, allocator: &Allocator) -> bool {
-    !allocator.entries.is_empty() || !module.imports_memory
-}
-
-fn growth_tracking(
-    module: &CoreModule<'_>,
-    calls: &[Calls],
-    hooks: &[u32],
-    audit: &Audit,
-    roles: &ExportRoles,
-    diverging: Diverging,
-) -> GrowthTracking {
-    let reach = |seeds: &[u32], diverging| Reach::growth(module, calls, seeds, hooks, diverging);
-    let direct = reach(&[], diverging);
-    // If memory may grow while the host lowers results, it may grow in each call of an import.
-    let mut exports = module.exports.iter();
-    let lowering_grows = exports
-        .any(|(name, function)| roles.reallocs.contains(*name) && direct.function(*function));
-    let imports: Vec<u32> = match lowering_grows {
-        true => (0..module.first_defined()).collect(),
-        false => Vec::new(),
-    };
-    GrowthTracking {
-        reach: reach(&imports, diverging),
-        full_reach: reach(&imports, Diverging::Counts),
-        outside: audit.outside.clone(),
-    }
 }
 
 fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
@@ -364,6 +340,6 @@ fn tracking<'a>(
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
         suspending: suspending.transpose()?,
-        salt: mix(u64::from(analysis.index) + 1),
+        salt: module_salt(analysis.index),
     })
 }

@@ -8,10 +8,12 @@ use super::code_section::Tables;
 use super::component::ComponentStructure;
 use super::connector::InstrumentedInstance;
 use super::core_instances::{CoreInstances, DefinedFunction};
+use super::declared::DeclaredEntries;
 use super::error::Refusal;
 use super::exports::{ExportRoles, SyntheticNames};
 use super::meta::ModuleSpan;
 use super::module::{ModuleAnalysis, RewriteSettings, forwards_through_table, refusal, rewrite};
+use super::options::Options;
 use super::report::ModuleReport;
 use super::scan::CoreModule;
 use super::sharing::{
@@ -42,6 +44,7 @@ pub(super) struct Plan {
 /// Modules of the component and their allocators.
 struct Survey<'a> {
     structure: &'a ComponentStructure,
+    declared: &'a DeclaredEntries,
     modules: Vec<CoreModule<'a>>,
     /// The modules that have an allocator, or a memory that they grow, by position.
     allocators: HashMap<usize, Allocator>,
@@ -62,7 +65,7 @@ impl Plan {
     pub(super) fn make(
         bytes: &[u8],
         structure: &ComponentStructure,
-        report_every_event: bool,
+        options: &Options,
     ) -> Result<Self, Refusal> {
         let mut modules = Vec::with_capacity(structure.modules.len());
         for inline in &structure.modules {
@@ -73,6 +76,7 @@ impl Plan {
         }
         let mut survey = Survey {
             structure,
+            declared: &options.entry_points,
             catches: modules.iter().any(|module| module.has_exceptions),
             modules,
             allocators: HashMap::new(),
@@ -111,7 +115,7 @@ impl Plan {
         };
         let settings = RewriteSettings {
             maximum_pages,
-            report_every_event,
+            report_every_event: options.check_contexts,
         };
         for group in &groups {
             if let Err((module, Refusal(why))) = plan.instrument(&survey, group, settings) {
@@ -217,7 +221,7 @@ impl<'a> Survey<'a> {
                 }
                 continue;
             }
-            match Allocator::find(module) {
+            match Allocator::find(module, self.declared) {
                 Ok(mut allocator) => {
                     let entries = &mut allocator.entries;
                     entries.retain(|(_, function)| !forwards_through_table(module, *function));
@@ -257,7 +261,7 @@ impl<'a> Survey<'a> {
                      are named after the function that it calls there"
                 ));
             } else if !module.defined.is_empty() {
-                let why = match (refusal(module), Allocator::find(module)) {
+                let why = match (refusal(module), Allocator::find(module, self.declared)) {
                     (Some(why), _) => format!("it {why}"),
                     (None, Err(why)) => why.to_owned(),
                     (None, Ok(_)) => "its allocator only forwards through a table".to_owned(),

@@ -50,12 +50,28 @@ impl RuntimeImports<'_> {
         })
     }
 
-    /// The function with the original body of an entry point. If the entry point only forwards to
-    /// another function, the hook can call that function directly.
+    /// The functions with the original bodies of the entry points. If an entry point only forwards
+    /// to another function, the hook can call that function directly.
+    pub(super) fn originals(&self) -> impl Iterator<Item = u32> {
+        let bodies = (self.indices.original_bodies..).zip(&self.allocator.entries);
+        bodies.map(|(body, (_, function))| {
+            forwards_to(self.module, self.calls, *function).unwrap_or(body)
+        })
+    }
+
+    /// The function with the original body of an entry point whose hook is in the runtime.
     fn original(&self, name: &str) -> Option<u32> {
-        let mut bodies = (self.indices.original_bodies..).zip(&self.allocator.entries);
-        let (body, (_, function)) = bodies.find(|(_, (entry, _))| entry.name() == name)?;
-        Some(forwards_to(self.module, self.calls, *function).unwrap_or(body))
+        let entries = self.allocator.entries.iter();
+        let mut originals = self.originals().zip(entries);
+        let (original, _) =
+            originals.find(|(_, (entry, _))| entry.has_runtime_hook() && entry.name() == name)?;
+        Some(original)
+    }
+
+    /// Whether hooks have to note that an entry point runs: another one may be called, or memory
+    /// may grow without one.
+    pub(super) fn hooks_note_activity(&self) -> bool {
+        self.indices.tables != Tables::Own || self.audit.may_grow_outside || self.hooks_nest()
     }
 
     /// Whether the original body of an entry point may call another entry point.

@@ -8,7 +8,8 @@ use wasmparser::{
     KnownCustom, MemoryType, Name, Operator, Parser, Payload, TypeRef,
 };
 
-use super::entry_point::{EntryPoint, is_default_rust_allocator};
+use super::entry_names::{self, Named};
+use super::entry_point::{EntryPoint, Family};
 use super::error::Refusal;
 
 /// The parts of a core module.
@@ -67,6 +68,12 @@ pub(super) struct CoreModule<'a> {
     pub(super) entry_points: Vec<(EntryPoint, u32)>,
     /// Functions that implement an entry point, such as `dlmalloc`, from the name section.
     pub(super) implementations: Vec<(EntryPoint, u32)>,
+    /// Parts of an allocator that only its entry points call.
+    pub(super) allocator_internals: HashSet<u32>,
+    /// Whether the module has the allocator of Go's runtime.
+    pub(super) has_go_runtime: bool,
+    /// The functions of the name section.
+    pub(super) names: Vec<(&'a str, u32)>,
 }
 
 impl<'a> CoreModule<'a> {
@@ -79,11 +86,41 @@ impl<'a> CoreModule<'a> {
         for payload in Parser::new(0).parse_all(bytes) {
             module.payload(payload?)?;
         }
-        let exported = module.exports.iter();
-        let exported = exported.filter_map(|(name, f)| Some((EntryPoint::from_symbol(name)?, *f)));
-        module.entry_points.extend(exported.collect::<Vec<_>>());
+        module.read_names();
         module.export_indices = module.exports.iter().copied().collect();
         Ok(module)
+    }
+
+    /// Finds the parts of an allocator by the names of functions. Their meaning depends on the
+    /// signatures, so this comes after all sections.
+    fn read_names(&mut self) {
+        for (name, function) in std::mem::take(&mut self.names) {
+            self.names.push((name, function));
+            self.has_default_rust_allocator |= entry_names::is_default_rust_allocator(name);
+            self.has_go_runtime |= name == "runtime.mallocgc";
+            match entry_names::read(name, self.signature(function)) {
+                Some(Named::Entry(entry)) => self.entry_points.push((entry, function)),
+                Some(Named::Implementation(entry)) => self.implementations.push((entry, function)),
+                Some(Named::Internal) => {
+                    self.allocator_internals.insert(function);
+                }
+                None => {}
+            }
+        }
+        let has_own_runtime = self
+            .entry_points
+            .iter()
+            .any(|(entry, _)| entry.family() == Family::AssemblyScript);
+        if has_own_runtime {
+            // Functions of the program that happen to have the names of C's.
+            let is_c = |(entry, _): &(EntryPoint, u32)| entry.family() == Family::C;
+            self.entry_points.retain(|entry| !is_c(entry));
+            self.implementations.retain(|entry| !is_c(entry));
+            return;
+        }
+        let exported = self.exports.iter();
+        let exported = exported.filter_map(|(name, f)| Some((entry_names::exported(name)?, *f)));
+        self.entry_points.extend(exported.collect::<Vec<_>>());
     }
 
     fn payload(&mut self, payload: Payload<'a>) -> Result<(), Refusal> {
@@ -106,8 +143,7 @@ impl<'a> CoreModule<'a> {
                         TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
                             self.imported.push(ty);
                             self.imported_names.push((import.module, import.name));
-                            self.imports_allocator |=
-                                EntryPoint::from_symbol(import.name).is_some();
+                            self.imports_allocator |= entry_names::exported(import.name).is_some();
                         }
                         TypeRef::Table(_) => {
                             self.has_open_table = true;
@@ -241,13 +277,7 @@ impl<'a> CoreModule<'a> {
             for naming in functions.into_iter().map_while(Result::ok) {
                 self.has_names = true;
                 self.function_names.insert(naming.index, naming.name);
-                self.has_default_rust_allocator |= is_default_rust_allocator(naming.name);
-                if let Some(entry) = EntryPoint::from_symbol(naming.name) {
-                    self.entry_points.push((entry, naming.index));
-                }
-                if let Some(entry) = EntryPoint::from_implementation(naming.name) {
-                    self.implementations.push((entry, naming.index));
-                }
+                self.names.push((naming.name, naming.index));
             }
         }
     }
@@ -274,6 +304,13 @@ impl<'a> CoreModule<'a> {
 
     pub(super) fn is_defined(&self, function: u32) -> bool {
         (self.first_defined()..self.function_count()).contains(&function)
+    }
+
+    /// Whether a function is a part of an allocator that others do not call: it implements an entry
+    /// point, or entry points call it.
+    pub(super) fn is_part_of_allocator(&self, function: u32) -> bool {
+        self.allocator_internals.contains(&function)
+            || self.implementations.iter().any(|(_, it)| *it == function)
     }
 
     /// The type index of a function.

@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::frame::{Frame, NewFrame, Site};
+use super::frame::{Frame, FrameKind, NewFrame, Site};
 use crate::reading::Context;
 
 /// Distinct stacks in the cache. When it is full, it drops the stacks that nothing else holds; they
 /// can be attributed again.
 const MAX_CACHED_STACKS: usize = 32_768;
+/// The start of the names of contexts for arguments that the host lowers.
+pub(super) const ARGUMENTS: &str = "arguments of ";
 /// Bytes of the two counters in front of the value of an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
 
@@ -72,6 +74,9 @@ impl SymbolCache {
         let line = frame.file.as_ref().zip(frame.line);
         let location = match line {
             Some((file, line)) => self.text(&format!("{file}:{line}")),
+            None if frame.kind > FrameKind::Infrastructure => {
+                self.text(&format!("{} (library)", frame.function))
+            }
             None => Arc::clone(&frame.function),
         };
         let site = self.intern(Site {
@@ -80,6 +85,16 @@ impl SymbolCache {
             file: line.and(frame.file.clone()),
             line: frame.line,
         });
+        self.remember(stack, site)
+    }
+
+    /// Adds the site of a stack that belongs to a synthetic context.
+    pub(super) fn add_synthetic_stack(&mut self, stack: &Arc<[u32]>, name: &str) -> Arc<Site> {
+        let site = self.synthetic_site(name);
+        self.remember(stack, site)
+    }
+
+    fn remember(&mut self, stack: &Arc<[u32]>, site: Arc<Site>) -> Arc<Site> {
         if self.stacks.len() >= MAX_CACHED_STACKS {
             self.stacks.retain(|stack, _| Arc::strong_count(stack) > 1);
         }
@@ -91,16 +106,26 @@ impl SymbolCache {
 
     /// Adds the site of a synthetic context.
     pub(super) fn add_synthetic(&mut self, text: &Arc<str>) -> Arc<Site> {
-        let text = self.text(text);
-        let site = Site {
-            location: Arc::clone(&text),
-            function: Arc::clone(&text),
+        let site = self.synthetic_site(text);
+        self.synthetic
+            .insert(Arc::clone(&site.location), Arc::clone(&site));
+        site
+    }
+
+    fn synthetic_site(&mut self, name: &str) -> Arc<Site> {
+        let location = self.text(name);
+        let function = match name.strip_prefix(ARGUMENTS) {
+            Some(export) => self.text(&format!(
+                "taken by {export}; the line that keeps them cannot be known"
+            )),
+            None => Arc::clone(&location),
+        };
+        self.intern(Site {
+            location,
+            function,
             file: None,
             line: None,
-        };
-        let site = self.intern(site);
-        self.synthetic.insert(text, Arc::clone(&site));
-        site
+        })
     }
 
     /// Bytes of memory that the cache takes, including the stacks that it shares with readers.

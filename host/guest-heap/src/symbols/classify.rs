@@ -1,5 +1,6 @@
 //! Classifies functions by their file and their name: whose code is it?
 
+use super::code_pattern::CodeNames;
 use super::frame::FrameKind;
 use super::function_name::{last_segment, owner_crate, owner_path};
 use super::layout::Origin;
@@ -111,6 +112,9 @@ impl Classifier {
         source: Option<&SourcePath>,
         has_lines: bool,
     ) -> FrameKind {
+        if let Some(kind) = self.kind_by_options(function, source) {
+            return kind;
+        }
         if is_allocator(function) {
             return FrameKind::Allocator;
         }
@@ -134,6 +138,22 @@ impl Classifier {
             // such as the user's crate and an SDK.
             Origin::Own => FrameKind::User,
         }
+    }
+
+    fn kind_by_options(&self, function: &str, source: Option<&SourcePath>) -> Option<FrameKind> {
+        let of_source = source.and_then(|source| match &source.origin {
+            Origin::Library(name) => Some(name.as_str()),
+            _ => source.crate_name.as_deref(),
+        });
+        let names = CodeNames {
+            function,
+            path: source.map(|source| source.shown.as_str()),
+            crate_name: of_source.or_else(|| owner_crate(function)),
+        };
+        if self.options.is_skipped(names) {
+            return Some(FrameKind::Infrastructure);
+        }
+        self.options.is_own(names).then_some(FrameKind::User)
     }
 
     fn is_infrastructure(&self, source: &SourcePath) -> bool {
@@ -162,7 +182,8 @@ impl Classifier {
         }
     }
 
-    fn is_bindings(&self, function: &str) -> bool {
+    /// Whether a name is one that bindings generators give to their functions.
+    pub(super) fn is_bindings(&self, function: &str) -> bool {
         let last = last_segment(function);
         if last.starts_with("cabi_")
             || last.starts_with("wit_import")

@@ -8,6 +8,7 @@ use gimli::{EndianArcSlice, LittleEndian};
 
 use super::compressed_section::CompressedSection;
 use super::dwarf_limits::{self, MAX_DWARF_TEXT_BYTES};
+use super::function_ranges;
 use super::module::ModuleSymbols;
 use super::options::SymbolOptions;
 use super::packages::Packages;
@@ -20,7 +21,12 @@ type Reader = EndianArcSlice<LittleEndian>;
 /// with use.
 pub(super) struct ParsedDwarf {
     context: Context<Reader>,
+    /// Whether the line tables belong to the code.
+    pub(super) fits: bool,
     pub(super) packages: Packages,
+    /// Files and lines of generated bindings, once they are known. Without a line it is the whole
+    /// file.
+    pub(super) generated: Option<HashSet<(String, Option<u32>)>>,
     /// The shortened form of every path that a lookup has returned.
     paths: HashMap<String, SourcePath>,
 }
@@ -53,6 +59,7 @@ impl ParsedDwarf {
         // Units with the same abbreviation table share its parsed form.
         dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
         dwarf_limits::check_units(&dwarf).ok()?;
+        let fits = function_ranges::fit(&dwarf, &module.bodies());
         let dwarf = Arc::new(dwarf);
         let context = Context::from_arc_dwarf(Arc::clone(&dwarf)).ok()?;
         let entries: HashSet<usize> = module
@@ -64,7 +71,9 @@ impl ParsedDwarf {
         let packages = Packages::new(&units);
         Some(Self {
             context,
+            fits,
             packages,
+            generated: None,
             paths: HashMap::new(),
         })
     }
@@ -78,6 +87,14 @@ impl ParsedDwarf {
         let source = source_path::shorten(path, &self.packages, options);
         self.paths.insert(path.to_owned(), source.clone());
         source
+    }
+
+    /// Whether a frame is in a known place of generated bindings.
+    pub(super) fn is_generated(&self, frame: &DwarfFrame) -> bool {
+        let places = self.generated.iter().filter(|places| !places.is_empty());
+        places.zip(&frame.file).any(|(places, file)| {
+            places.contains(&(file.clone(), frame.line)) || places.contains(&(file.clone(), None))
+        })
     }
 
     /// Bytes of memory that the packages and the paths take, without the parsed DWARF.

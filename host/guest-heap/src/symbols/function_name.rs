@@ -13,6 +13,7 @@ pub(super) fn full_name(
     dwarf: Option<&str>,
     symbol: Option<&str>,
     source: Option<&SourcePath>,
+    enclosing: Option<&str>,
 ) -> Option<String> {
     let of_symbol = symbol.map(demangle);
     // A symbol that is not mangled can be the name of an export, which is less precise than the
@@ -34,14 +35,110 @@ pub(super) fn full_name(
             Origin::Standard | Origin::Allocator => module_of_file(&source.shown, None),
             Origin::Own | Origin::Generated => None,
         });
-    Some(module.map_or_else(|| name.to_owned(), |module| format!("{module}::{name}")))
+    let name = match enclosing {
+        Some(function) if !name.contains("::") => format!("{function}::{name}"),
+        _ => name.to_owned(),
+    };
+    Some(match module {
+        // The enclosing function can have the whole path.
+        Some(module) if !name.starts_with(&format!("{module}::")) => format!("{module}::{name}"),
+        _ => name,
+    })
 }
 
-/// Whether a function is wit-bindgen's wrapper of an export of the world itself: `export_run` with
-/// the symbol `run`.
+/// Whether a function is wit-bindgen's wrapper of an export: `export_run` with the symbol `run` or
+/// `a:b/c#run`.
 pub(super) fn is_lifted(name: &str, symbol: &str) -> bool {
+    let export = symbol.rsplit('#').next().unwrap_or(symbol);
+    let export = export.replace(|c: char| !c.is_alphanumeric(), "_");
     name.strip_prefix("export_")
-        .is_some_and(|rest| rest == symbol.replace('-', "_"))
+        .is_some_and(|rest| rest == export.trim_matches('_'))
+}
+
+/// The interface and the function of an export: `leak#on-request` for
+/// `leak-lab:plugin/leak@0.1.0#on-request`.
+pub(super) fn short_export(export: &str) -> String {
+    let Some((interface, function)) = export.rsplit_once('#') else {
+        return export.to_owned();
+    };
+    let interface = interface.rsplit('/').next().unwrap_or(interface);
+    let interface = interface.split('@').next().unwrap_or(interface);
+    format!("{interface}#{function}")
+}
+
+/// A function in a chain of inlined functions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inlined<'a> {
+    /// As in the line tables, or the symbol if it has a path.
+    pub(super) name: &'a str,
+    pub(super) file: Option<&'a str>,
+}
+
+/// The function in whose body a closure or an async block is written. `outer` has the functions
+/// that it is inlined in, innermost first.
+///
+/// A generic function that takes the closure names its type with the whole path. Otherwise it is
+/// the next function of the same file.
+pub(super) fn enclosing_function(
+    name: &str,
+    file: Option<&str>,
+    outer: &[Inlined<'_>],
+) -> Option<String> {
+    let (kind, number) = name.strip_prefix('{')?.strip_suffix('}')?.split_once('#')?;
+    let environment = format!("::{{{kind}_env#{number}}}");
+    if let Some(path) = outer
+        .iter()
+        .find_map(|function| path_before(function.name, &environment))
+    {
+        return Some(path.to_owned());
+    }
+    let same_file = |function: &&Inlined<'_>| {
+        file.is_some() && function.file == file && !function.name.starts_with('{')
+    };
+    let function = outer.iter().find(same_file)?;
+    Some(without_generics(&demangle(function.name)).to_owned())
+}
+
+/// The path that ends before `end`, with generic arguments of its own.
+fn path_before<'a>(text: &'a str, end: &str) -> Option<&'a str> {
+    let (before, _) = text.rsplit_once(end)?;
+    let mut depth = 0_i32;
+    let start = before.char_indices().rev().find_map(|(at, c)| {
+        match c {
+            '>' | ')' => depth += 1,
+            '<' | '(' => depth -= 1,
+            _ => {}
+        }
+        let is_end = depth < 0 || (depth == 0 && matches!(c, ',' | ' ' | '&' | '*' | '['));
+        is_end.then(|| at + c.len_utf8())
+    });
+    before
+        .get(start.unwrap_or(0)..)
+        .filter(|path| !path.is_empty())
+}
+
+/// Whether line tables and the name section can mean the same function. Without a common name, an
+/// optimiser has moved the code and not updated the line tables.
+pub(super) fn is_same_function(dwarf: &str, symbol: &str) -> bool {
+    let plain = |name: &str| {
+        let demangled = demangle(name.trim_end_matches(".command_export"));
+        let last = last_segment(&demangled);
+        let end = last.match_indices('{').find(|(at, _)| *at > 0);
+        let last = end.and_then(|(at, _)| last.get(..at)).unwrap_or(last);
+        // Languages with dots: `runtime.alloc`, `c.malloc.free`.
+        let last = last.rsplit('.').next().unwrap_or(last);
+        let last = last.trim_start_matches('_').trim_start_matches("libc_");
+        last.split(['#', '(', '@'])
+            .next()
+            .unwrap_or(last)
+            .to_owned()
+    };
+    let (dwarf, symbol_name) = (plain(dwarf), plain(symbol));
+    dwarf == symbol_name
+        || dwarf.ends_with(&symbol_name)
+        || symbol_name.ends_with(&dwarf)
+        || (dwarf.starts_with('{') && symbol_name.starts_with('{'))
+        || (dwarf == "main" && symbol.contains("main"))
 }
 
 /// Demangles Rust and C++ names. Returns every other name unchanged.
@@ -51,6 +148,7 @@ pub(super) fn demangle(raw: &str) -> String {
     let suffixes = [" (.llvm.", ".llvm."];
     let split = suffixes.iter().find_map(|suffix| raw.split_once(suffix));
     let raw = split.map_or(raw, |(name, _)| name);
+    let raw = without_number(raw);
     let mut name = BoundedName::default();
     if let Ok(demangled) = rustc_demangle::try_demangle(raw) {
         if write!(name, "{demangled:#}").is_ok() {
@@ -65,6 +163,17 @@ pub(super) fn demangle(raw: &str) -> String {
         }
     }
     raw.to_owned()
+}
+
+/// Removes the number that link-time optimisation appends to a mangled name: `_RNv….142`.
+fn without_number(raw: &str) -> &str {
+    match raw.rsplit_once('.') {
+        Some((name, number)) if raw.starts_with("_R") || raw.starts_with("_Z") => {
+            let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+            if is_number { name } else { raw }
+        }
+        _ => raw,
+    }
 }
 
 /// Bytes of a demangled name. A demangled name can be exponentially longer than the mangled one.
@@ -191,140 +300,4 @@ fn path_prefix(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rust_and_cpp_names_are_demangled() {
-        let cases = [
-            (
-                "_ZN5alloc7raw_vec19RawVec$LT$T$C$A$GT$8grow_one17h0123456789abcdefE",
-                "alloc::raw_vec::RawVec<T,A>::grow_one",
-            ),
-            ("_ZN5shape6Circle4growEi", "shape::Circle::grow"),
-            ("_Znwm", "operator new"),
-            ("strdup", "strdup"),
-            ("_Znonsense", "_Znonsense"),
-        ];
-        for (raw, expected) in cases {
-            assert_eq!(demangle(raw), expected, "{raw}");
-        }
-    }
-
-    #[test]
-    fn the_owner_of_a_method_is_its_self_type_or_its_trait() {
-        let cases = [
-            ("lines::closure::{{closure}}", Some("lines")),
-            ("<lines::Greedy as lines::Handler>::handle", Some("lines")),
-            (
-                "<alloc::vec::Vec<lines::Node> as core::clone::Clone>::clone",
-                Some("alloc"),
-            ),
-            (
-                "<[T] as alloc::slice::hack::ConvertVec>::to_vec",
-                Some("alloc"),
-            ),
-            (
-                "<&mut F as core::ops::function::FnOnce<A>>::call_once",
-                Some("core"),
-            ),
-            ("<&mut lines::Node as core::fmt::Debug>::fmt", Some("lines")),
-            ("alloc::slice::<impl [T]>::to_vec", Some("alloc")),
-            ("__rustc::__rust_alloc", Some("__rustc")),
-            ("malloc", None),
-        ];
-        for (function, expected) in cases {
-            assert_eq!(owner_crate(function), expected, "{function}");
-        }
-    }
-
-    #[test]
-    fn names_do_not_depend_on_the_build() {
-        for (raw, shown) in [
-            ("_ZN2js2gc4growEj.llvm.15017134172974177405", "js::gc::grow"),
-            ("_ZN2js2gc4growEj", "js::gc::grow"),
-            (
-                "js::grow(int) (.llvm.15017134172974177405)",
-                "js::grow(int)",
-            ),
-            ("grow", "grow"),
-        ] {
-            assert_eq!(demangle(raw), shown, "{raw}");
-        }
-    }
-
-    #[test]
-    fn a_file_path_gives_the_module_path() {
-        let cases = [
-            (
-                "library/alloc/src/raw_vec/mod.rs",
-                None,
-                Some("alloc::raw_vec"),
-            ),
-            ("library/core/src/fmt/num.rs", None, Some("core::fmt::num")),
-            (
-                "hashbrown-0.16.1/src/raw/mod.rs",
-                None,
-                Some("hashbrown::raw"),
-            ),
-            (
-                "serde-json-1.0.1/src/lib.rs",
-                Some("serde-json"),
-                Some("serde_json"),
-            ),
-            ("libc-top-half/musl/src/string/strdup.c", None, None),
-        ];
-        for (file, crate_name, expected) in cases {
-            assert_eq!(
-                module_of_file(file, crate_name).as_deref(),
-                expected,
-                "{file}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_last_segment_has_no_generics() {
-        let cases = [
-            ("<alloc::raw_vec::RawVec<T>>::grow_one", "grow_one"),
-            (
-                "lines::_export_run_cabi::<lines::Lines>",
-                "_export_run_cabi",
-            ),
-            ("lines::_export_run_cabi<lines::Lines>", "_export_run_cabi"),
-            ("_export_run_cabi<lines::Lines>", "_export_run_cabi"),
-            (
-                "map_or_else<&str, fn(&str) -> alloc::string::String>",
-                "map_or_else",
-            ),
-            ("<lines::Cache as lines::Keep<u8>>::keep::<u8>", "keep"),
-            ("lines::closure::{closure#0}", "{closure#0}"),
-            ("operator->", "operator->"),
-            ("malloc", "malloc"),
-        ];
-        for (function, expected) in cases {
-            assert_eq!(last_segment(function), expected, "{function}");
-        }
-    }
-
-    #[test]
-    fn a_name_that_expands_too_much_stays_mangled() {
-        // A template with two copies of the previous template as its arguments, nested `levels`
-        // times.
-        let twice = |levels: u32| {
-            let base_36 = |n: u32| char::from_digit(n, 36).unwrap().to_ascii_uppercase();
-            let mut name = "_Z1fI1A1BIS0_S0_E".to_owned();
-            for level in 2..levels + 2 {
-                let last = base_36(level);
-                name += &format!("S1_IS{last}_S{last}_E");
-            }
-            name + "Evv"
-        };
-        assert!(
-            demangle(&twice(3)).contains("B<B<"),
-            "{}",
-            demangle(&twice(3))
-        );
-        assert_eq!(demangle(&twice(30)), twice(30));
-    }
-}
+mod tests;

@@ -38,6 +38,8 @@ pub(super) struct ModuleSymbols {
     names: Box<str>,
     /// Debug sections by name.
     pub(super) sections: HashMap<&'static str, CompressedSection>,
+    /// Names of exported functions that are not the runtime's, sorted.
+    exports: Box<[Box<str>]>,
     /// DWARF addresses of the functions that the outside world calls.
     pub(super) entry_points: Box<[u32]>,
 }
@@ -74,6 +76,22 @@ impl ModuleSymbols {
             .names
             .get(function.name_start as usize..function.name_end as usize)?;
         (offset < function.end && !name.is_empty()).then_some(name)
+    }
+
+    /// The bodies of the functions, as DWARF addresses.
+    pub(super) fn bodies(&self) -> Vec<Range<u32>> {
+        let address = |offset: u32| offset.saturating_sub(self.code.start);
+        self.functions
+            .iter()
+            .map(|function| address(function.start)..address(function.end))
+            .collect()
+    }
+
+    /// Whether a name is that of an exported function.
+    pub(super) fn is_export(&self, name: &str) -> bool {
+        self.exports
+            .binary_search_by(|export| (**export).cmp(name))
+            .is_ok()
     }
 
     /// Uncompressed bytes of all debug sections, and of those that lookups parse into tables.
@@ -149,7 +167,7 @@ struct ModuleBuilder<'a> {
     bodies: Vec<Range<u32>>,
     names: HashMap<u32, &'a str>,
     /// Exported functions that are not the runtime's.
-    exported: Vec<u32>,
+    exported: Vec<(u32, &'a str)>,
     sections: HashMap<&'static str, CompressedSection>,
 }
 
@@ -170,7 +188,7 @@ impl<'a> ModuleBuilder<'a> {
                         && entry_points::is_own_export(export.name)
                         && self.exported.len() < MAX_ENTRY_POINTS
                     {
-                        self.exported.push(export.index);
+                        self.exported.push((export.index, export.name));
                     }
                 }
             }
@@ -210,6 +228,13 @@ impl<'a> ModuleBuilder<'a> {
             return None;
         }
         let entry_points = self.entry_points();
+        let mut exports: Vec<Box<str>> = self
+            .exported
+            .iter()
+            .map(|(_, name)| Box::from(*name))
+            .collect();
+        exports.sort_unstable();
+        let exports = exports.into_boxed_slice();
         let mut names = String::with_capacity(self.names.values().map(|name| name.len()).sum());
         let mut functions = Vec::with_capacity(self.bodies.len());
         for (index, body) in (self.imported..).zip(&self.bodies) {
@@ -227,6 +252,7 @@ impl<'a> ModuleBuilder<'a> {
             functions,
             names: names.into_boxed_str(),
             sections: self.sections,
+            exports,
             entry_points,
         })
     }
@@ -240,7 +266,7 @@ impl<'a> ModuleBuilder<'a> {
             .filter(|(_, name)| entry_points::is_main(name));
         let mut functions: Vec<u32> = named.map(|(index, _)| *index).collect();
         functions.truncate(MAX_ENTRY_POINTS);
-        functions.extend(&self.exported);
+        functions.extend(self.exported.iter().map(|(index, _)| *index));
         functions.sort_unstable();
         functions.dedup();
         let address = |index: u32| {

@@ -34,6 +34,8 @@ struct Package {
 #[derive(Debug, Default)]
 pub(super) struct Packages {
     by_folder: HashMap<String, Package>,
+    /// Folders of libraries that were copied into a workspace.
+    copies: HashSet<String>,
     /// Folders of own code, sorted, to compare paths with.
     own_folders: Vec<String>,
     /// Working directories of the compiler for own code that are not inside another one.
@@ -77,6 +79,9 @@ impl Packages {
         packages.sort_own_folders();
         for unit in others {
             let origin = packages.origin_of(unit, &workspaces);
+            if is_copied(unit, &workspaces) {
+                packages.add_copies(unit, &workspaces);
+            }
             packages.add(unit, origin);
         }
         packages.sort_own_folders();
@@ -102,7 +107,11 @@ impl Packages {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let folders = self.own_folders.iter().chain(&self.roots);
+        let folders = self
+            .own_folders
+            .iter()
+            .chain(&self.roots)
+            .chain(&self.copies);
         let packages = self.by_folder.iter().map(|(folder, package)| {
             size_of::<(String, Package)>()
                 + folder.capacity()
@@ -149,6 +158,13 @@ impl Packages {
                 crate_name,
             };
         }
+        if let Some(file) = self.below_copies(path) {
+            return Found {
+                origin: layout::library(file.split('/').next().unwrap_or(file)),
+                shown: Some(Cow::Borrowed(file)),
+                crate_name,
+            };
+        }
         match package {
             Some((folder, package)) if package.origin != Origin::Own => Found {
                 origin: package.origin.clone(),
@@ -173,16 +189,39 @@ impl Packages {
         if let Some((origin, _)) = layout::of_path(self.below_own_folders(&unit.file)) {
             return origin;
         }
-        let is_copied = unit.is_rust()
-            && workspaces
-                .iter()
-                .any(|root| !root.is_empty() && strip_folder(&unit.folder, root).is_some());
-        if is_copied {
+        if is_copied(unit, workspaces) {
             let (folder, _) = package_folder(&unit.file);
             let folder = folder.rsplit('/').next().unwrap_or_default();
             return layout::library(crate_name.unwrap_or(folder));
         }
         Origin::Own
+    }
+
+    /// Remembers the folder in which a library was copied next to others. Not every library has a
+    /// unit: the code of some is only in the units of their users.
+    fn add_copies(&mut self, unit: &CompilationUnit, workspaces: &HashSet<&str>) {
+        let (folder, _) = package_folder(&unit.file);
+        let Some((parent, _)) = folder.rsplit_once('/') else {
+            return;
+        };
+        let is_own = workspaces.contains(parent)
+            || self
+                .own_folders
+                .iter()
+                .any(|own| own == parent || strip_folder(own, parent).is_some());
+        if !is_own {
+            self.copies.insert(parent.to_owned());
+        }
+    }
+
+    /// The path from the package on, for a file in a folder of copies.
+    fn below_copies<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let mut folders = path.match_indices('/').take(MAX_DEPTH);
+        let (at, _) = folders.find(|(at, _)| {
+            path.get(..*at)
+                .is_some_and(|folder| self.copies.contains(folder))
+        })?;
+        path.get(at + 1..).filter(|file| file.contains('/'))
     }
 
     fn add(&mut self, unit: &CompilationUnit, origin: Origin) {
@@ -248,6 +287,12 @@ impl Packages {
             .unwrap_or(0);
         path.get(shared..).unwrap_or(path)
     }
+}
+
+/// Whether a crate is in a workspace and was not compiled as a part of it.
+fn is_copied(unit: &CompilationUnit, workspaces: &HashSet<&str>) -> bool {
+    let mut roots = workspaces.iter().filter(|root| !root.is_empty());
+    unit.is_rust() && roots.any(|root| strip_folder(&unit.folder, root).is_some())
 }
 
 /// The units with own entry points. Without an export in a unit, the package manager's layout

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use guest_heap::{Attribution, Options, instrument};
+use guest_heap::symbols::{SymbolOptions, Symbols};
+use guest_heap::{Attribution, Context, Options, instrument};
 use wasm_encoder::{
     CanonicalFunctionSection, CanonicalOption, Component, ComponentAliasSection,
     ComponentExportKind, ComponentExportSection, ComponentTypeSection, ComponentValType,
@@ -11,7 +12,7 @@ use wasm_encoder::{
 
 use crate::fixtures;
 use crate::guest::Guest;
-use crate::wat_guest::{attribution, check_same, lifted};
+use crate::wat_guest::{attribution, check_same, component_with, lifted};
 
 /// Compilers that may be installed, with their first arguments.
 const COMPILERS: [(&str, &[&str]); 3] = [
@@ -136,6 +137,74 @@ fn a_program_in_c_is_attributed_exactly() {
     );
     assert_eq!(guest.live(), (0, 0));
     assert_eq!(guest.totals().unknown_frees, 0);
+}
+
+#[test]
+fn both_halves_of_a_composed_program_in_c_are_attributed_exactly() {
+    let (Some(store), Some(client)) = (
+        compile("store.c", WITH_LIBRARY),
+        compile("client.c", WITH_LIBRARY),
+    ) else {
+        return;
+    };
+    let bytes = component_with(
+        r#"(component $store
+            (core module $m)
+            (core instance $i (instantiate $m))
+            (func $put (param "size" s32) (result s32) (canon lift (core func $i "put")))
+            (instance $store (export "put" (func $put)))
+            (export "x:y/store" (instance $store)))
+        (component $client
+            (import "x:y/store" (instance $store
+                (export "put" (func (param "size" s32) (result s32)))))
+            (core func $put (canon lower (func $store "put")))
+            (core instance $imports (export "put" (func $put)))
+            (core module $m)
+            (core instance $i (instantiate $m (with "store" (instance $imports))))
+            (func (export "run") (param "count" s32) (result s32)
+                (canon lift (core func $i "run"))))
+        (instance $inner (instantiate $store))
+        (instance $outer (instantiate $client
+            (with "x:y/store" (instance $inner "x:y/store"))))
+        (export "run" (func $outer "run"))"#,
+        &[&store, &client],
+    );
+    let instrumented = instrument(&bytes, &Options::default()).unwrap();
+    assert_eq!(*instrumented.attribution(), Attribution::Exact);
+    let mut guest = Guest::instrumented(&bytes);
+    let mut original = Guest::original(&bytes);
+    for count in [100_i32, 3] {
+        assert_eq!(
+            guest.call::<_, (i32,)>("run", (count,)).unwrap(),
+            original.call::<_, (i32,)>("run", (count,)).unwrap()
+        );
+    }
+    assert_eq!(guest.live(), (103 * 1050, 206));
+    let symbols = Symbols::new(&bytes, SymbolOptions::default()).unwrap();
+    let recorder = &guest.store.data().recorder;
+    let mut lines: Vec<_> = guest
+        .reading()
+        .contexts
+        .iter()
+        .map(|record| {
+            let Context::Stack(frames) = recorder.context(&guest.store, record.index) else {
+                panic!("{record:?}")
+            };
+            let resolved = symbols.resolve(frames[0]);
+            let frame = &resolved[0];
+            let file = frame.file.as_deref().unwrap_or_default();
+            let name = file.rsplit('/').next().unwrap_or_default().to_owned();
+            (name, frame.line, record.live_bytes())
+        })
+        .collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            ("client.c".to_owned(), Some(12), 103 * 50),
+            ("store.c".to_owned(), Some(9), 103 * 1000)
+        ]
+    );
 }
 
 #[test]

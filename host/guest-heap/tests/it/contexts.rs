@@ -49,9 +49,14 @@ fn no_context_ever_stands_for_two_stacks() {
     for depth in [40, 300, 301_u32] {
         guest.call::<_, ()>("leak-deep", (depth, 10_u32)).unwrap();
     }
-    let checked = guest.store.data().recorder.checked();
+    let checked = guest.store.data().recorder.checked(&guest.store);
     assert!(checked.events >= 1_000_000, "{} events", checked.events);
     assert_eq!(checked.mismatches, 0, "{checked:x?}");
+    // Arguments, results of imports and post-returns have no call stack at the time.
+    assert!(
+        (100..checked.events / 100).contains(&checked.uncompared),
+        "{checked:x?}"
+    );
     println!("{} events", checked.events);
 }
 
@@ -164,22 +169,4 @@ fn new_contexts_returns_every_context_once() {
         then.iter()
             .all(|(index, context)| recorder.context(&guest.store, *index) == *context)
     );
-}
-
-#[test]
-fn more_than_sixteen_thousand_contexts_overflow_without_losing_blocks() {
-    let mut guest = Guest::instrumented(&fixtures::rust("workload"));
-    let before = guest.live();
-    guest.call::<_, ()>("tree", (15_u32,)).unwrap();
-    let totals = guest.totals();
-    assert!(totals.overflowed > 16_000, "{totals:?}");
-    assert_eq!(guest.live(), before);
-    assert_eq!(totals.unknown_frees, 0);
-    let overflow = guest.reading().contexts[0];
-    assert_eq!(
-        (overflow.index, overflow.allocated_objects),
-        (0, totals.overflowed)
-    );
-    let context = guest.store.data().recorder.context(&guest.store, 0);
-    assert_eq!(context, Context::Synthetic("overflow".into()));
 }

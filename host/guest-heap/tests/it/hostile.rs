@@ -24,7 +24,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reads the symbols of a component and instruments it. Returns the instrumented component, or
 /// `None` if it is not attributed. `name` is for failures.
-fn check_instruments(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
+pub(crate) fn check_instruments(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
     let started = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // A host resolves symbols later, from the same bytes.
@@ -209,7 +209,7 @@ fn with_growth(module: &[u8], every: usize) -> Vec<u8> {
 }
 
 /// Adds a name section with a name for each exported function.
-fn with_names(mut module: Vec<u8>) -> Vec<u8> {
+pub(crate) fn with_names(mut module: Vec<u8>) -> Vec<u8> {
     let mut functions = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(&module) {
         if let wasmparser::Payload::ExportSection(exports) = payload.unwrap() {
@@ -245,7 +245,12 @@ struct Behaviour {
     coverage: Coverage,
 }
 
-fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Behaviour {
+/// The results of a program up to the first trap, or the trap at its start.
+pub(crate) fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Vec<String> {
+    observe(engine, bytes, meta).results
+}
+
+fn observe(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Behaviour {
     let component = match Component::new(engine, bytes) {
         Ok(component) => component,
         Err(error) => panic!("a valid component does not compile: {error:#}"),
@@ -302,11 +307,11 @@ fn an_instrumented_program_behaves_like_the_original() {
         }
         let ours = instrument(&original, &Options::default()).unwrap();
         let off = Arc::new(InstrumentedMeta::off("for comparison"));
-        let expected = behaviour(&engine, &original, off).results;
+        let expected = behaviour(&engine, &original, off);
         let Behaviour {
             results: actual,
             coverage,
-        } = behaviour(&engine, &ours.component, ours.meta);
+        } = observe(&engine, &ours.component, ours.meta);
         assert_eq!(coverage.other_bytes(), 0, "program {seed}: {coverage:?}");
         grew_seen += usize::from(coverage.heap_seen_bytes > 0);
         grew_unseen += usize::from(coverage.heap_unseen_bytes > 0);

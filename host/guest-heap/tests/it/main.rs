@@ -9,6 +9,8 @@
 
 mod accounting;
 mod allocators;
+#[cfg(feature = "async-guests")]
+mod async_calls;
 mod async_stores;
 mod audit;
 mod c;
@@ -16,14 +18,18 @@ mod contexts;
 mod control_flow;
 mod coverage;
 mod fixtures;
+mod generated_shapes;
 mod guest;
 mod hostile;
 mod invalid_input;
 mod lowering;
 mod modules;
+mod named_allocators;
 mod offsets;
+mod overflow;
 mod profiler_memory;
 mod refusals;
+mod resizes;
 mod same_behaviour;
 mod shared_tables;
 mod traps;

@@ -55,6 +55,44 @@ pub(crate) fn lifted(module: &[u8]) -> Vec<u8> {
     component.finish()
 }
 
+/// A component with these items, in which binaries replace its empty core modules in the order of
+/// the text.
+pub(crate) fn component_with(items: &str, modules: &[&[u8]]) -> Vec<u8> {
+    replace_modules(&component(items), &mut modules.iter())
+}
+
+fn replace_modules(component: &[u8], modules: &mut std::slice::Iter<'_, &[u8]>) -> Vec<u8> {
+    const MODULE: u8 = wasm_encoder::ComponentSectionId::CoreModule as u8;
+    const COMPONENT: u8 = wasm_encoder::ComponentSectionId::Component as u8;
+    const HEADER: usize = 8;
+    let mut written = component[..HEADER].to_vec();
+    let mut reader = wasmparser::BinaryReader::new(&component[HEADER..], 0);
+    while !reader.eof() {
+        let id = reader.read_u8().unwrap();
+        let size = reader.read_var_u32().unwrap();
+        let contents = reader.read_bytes(size as usize).unwrap();
+        let new = match id {
+            MODULE if is_empty(contents) => modules.next().unwrap().to_vec(),
+            COMPONENT => replace_modules(contents, modules),
+            _ => contents.to_vec(),
+        };
+        wasm_encoder::Section::append_to(
+            &wasm_encoder::RawSection { id, data: &new },
+            &mut written,
+        );
+    }
+    written
+}
+
+/// Whether a module has only a name.
+fn is_empty(module: &[u8]) -> bool {
+    let mut payloads = wasmparser::Parser::new(0).parse_all(module);
+    payloads.all(|payload| {
+        use wasmparser::Payload::{CustomSection, End, Version};
+        matches!(payload.unwrap(), CustomSection(_) | End(_) | Version { .. })
+    })
+}
+
 pub(crate) fn attribution(component: &[u8]) -> Attribution {
     instrument(component, &Options::default())
         .unwrap()
@@ -100,7 +138,15 @@ pub(crate) fn check_same(component: &[u8], n: u32) -> Guest {
     options.check_contexts = true;
     let mut checking = Guest::with_options(component, &options);
     assert_eq!(run(&mut checking, n), expected);
-    assert_eq!(checking.store.data().recorder.checked().mismatches, 0);
+    assert_eq!(
+        checking
+            .store
+            .data()
+            .recorder
+            .checked(&checking.store)
+            .mismatches,
+        0
+    );
     let mut guest = Guest::instrumented(component);
     assert_eq!(run(&mut guest, n), expected);
     guest

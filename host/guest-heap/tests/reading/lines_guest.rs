@@ -41,7 +41,10 @@ impl Recorded {
 /// The recorded allocations of the Rust guest, which runs once for all tests.
 pub(crate) fn recorded() -> &'static Recorded {
     static RECORDED: OnceLock<Recorded> = OnceLock::new();
-    RECORDED.get_or_init(|| record(&std::fs::read(build()).unwrap()))
+    RECORDED.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lines");
+        record(&std::fs::read(build(&sources(), &target, &[], "")).unwrap())
+    })
 }
 
 /// New symbols of the Rust guest with an empty cache.
@@ -100,8 +103,13 @@ pub(crate) fn reading_of(allocations: &[Allocation]) -> (Reading, Vec<Context>) 
     (reading, stacks.into_iter().map(Context::Stack).collect())
 }
 
-fn build() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lines");
+/// Builds the Rust guest from a copy of its sources, with more arguments for cargo and rustc.
+pub(crate) fn build(
+    sources: &Path,
+    target: &Path,
+    arguments: &[&str],
+    rust_flags: &str,
+) -> PathBuf {
     let status = Command::new(env!("CARGO"))
         .args([
             "build",
@@ -112,10 +120,11 @@ fn build() -> PathBuf {
             "wasm32-wasip2",
             "--target-dir",
         ])
-        .arg(&target)
-        .current_dir(sources())
+        .arg(target)
+        .args(arguments)
+        .current_dir(sources)
         // These settings are meant for the host.
-        .env_remove("RUSTFLAGS")
+        .env("RUSTFLAGS", rust_flags)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET")
         .status()
@@ -139,7 +148,8 @@ impl WasiView for Data {
     }
 }
 
-fn record(bytes: &[u8]) -> Recorded {
+/// Runs all cases of a guest.
+pub(crate) fn record(bytes: &[u8]) -> Recorded {
     let mut config = Config::new();
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     let engine = Engine::new(&config).unwrap();

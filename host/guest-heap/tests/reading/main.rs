@@ -12,6 +12,7 @@ mod c_guest;
 mod diff;
 mod end_to_end;
 mod flamegraphs;
+mod folders;
 mod history;
 mod lines_guest;
 mod profile;

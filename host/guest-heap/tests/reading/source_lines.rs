@@ -6,7 +6,7 @@ use std::path::Path;
 
 use guest_heap::reading::Context;
 use guest_heap::snapshot::{GroupBy, Snapshot};
-use guest_heap::symbols::{Detail, FrameKind, SymbolOptions, Symbols};
+use guest_heap::symbols::{Detail, FrameKind, LineTables, SymbolOptions, Symbols};
 
 use crate::lines_guest::{Allocation, options, reading_of, recorded, sources, symbols};
 
@@ -121,8 +121,8 @@ fn the_options_select_infrastructure_and_folders() {
     let stack = Context::Stack(recorded().case("plain_vector")[0].stack.clone());
     let plain = Symbols::new(&recorded().component, SymbolOptions::default()).unwrap();
     assert!(
-        plain.site(&stack).location.starts_with("probe/src/lib.rs:"),
-        "without options, the probe is the user's code"
+        plain.site(&stack).location.starts_with("src/lib.rs:"),
+        "a global allocator that counts is skipped without an option"
     );
     let kept = Symbols::new(
         &recorded().component,
@@ -136,6 +136,137 @@ fn the_options_select_infrastructure_and_folders() {
         "{:?}",
         kept.site(&stack)
     );
+}
+
+#[test]
+fn patterns_select_own_code_and_functions_to_skip() {
+    let site = |case: &str, options: SymbolOptions| {
+        let stack = Context::Stack(recorded().case(case)[0].stack.clone());
+        let symbols = Symbols::new(&recorded().component, options).unwrap();
+        symbols.site(&stack).location.to_string()
+    };
+    let marked = marked_lines();
+    // The function that allocates is a helper: its caller is shown.
+    let call = |text: &str| {
+        let source = fs::read_to_string(sources().join("src/lib.rs")).unwrap();
+        let line = source.lines().position(|line| line.contains(text)).unwrap() + 1;
+        format!("src/lib.rs:{line}")
+    };
+    let deep = "two_crates_deep";
+    assert_eq!(site(deep, options()), marked[deep]);
+    for (pattern, shown) in [
+        ("inner_crate::store", "middle-crate/src/lib.rs:"),
+        ("crate:inner-crate", "middle-crate/src/lib.rs:"),
+        ("path:inner-crate", "middle-crate/src/lib.rs:"),
+        ("*_crate::*", &call("middle_crate::put(")),
+    ] {
+        let skipped = options().skip_function(pattern).unwrap();
+        let found = site(deep, skipped);
+        assert!(found.starts_with(shown), "{pattern}: {found}, not {shown}");
+    }
+    // An inlined function of own code, and a library that the user maintains.
+    let skipped = options().skip_function("innermost").unwrap();
+    assert_eq!(
+        site("inlined_function", skipped),
+        call("innermost(bytes * 2)")
+    );
+    for pattern in ["smallvec", "crate:small*", "smallvec-*/src"] {
+        let own = options().own_code(pattern).unwrap();
+        let found = site("registry_crate", own);
+        assert!(found.starts_with("smallvec-"), "{pattern}: {found}");
+    }
+    assert!(options().own_code("*").is_err());
+    assert!(options().skip_function("/home/ann/x.rs").is_err());
+}
+
+#[test]
+fn an_inlined_closure_is_named_after_its_function() {
+    let stack = recorded().case("closure")[0].stack.clone();
+    let frames = symbols().frames(&Context::Stack(stack));
+    let own: Vec<&str> = frames
+        .iter()
+        .filter(|frame| frame.kind == FrameKind::User)
+        .map(|frame| &*frame.function)
+        .collect();
+    assert!(
+        own.iter().all(|function| !function.starts_with('{')),
+        "{own:?}"
+    );
+    assert!(
+        own.iter()
+            .any(|function| function.contains("closure::{closure")),
+        "{own:?}"
+    );
+}
+
+#[test]
+fn line_tables_of_other_code_are_not_used() {
+    let module = largest_module(&recorded().component);
+    let lines = |bytes: &[u8]| {
+        let symbols = Symbols::new(bytes, options()).unwrap();
+        let bodies = bodies(bytes);
+        let found = bodies
+            .iter()
+            .flat_map(|body| symbols.resolve(body.end as u32 - 1).to_vec())
+            .filter(|frame| frame.line.is_some());
+        (symbols.line_tables(), found.count(), bodies.len())
+    };
+    let (tables, with_line, functions) = lines(module);
+    assert_eq!(tables, LineTables::Present);
+    assert!(with_line > functions / 2, "{with_line} of {functions}");
+    assert_eq!(tables.advice(), None);
+
+    // What an optimiser does that does not know line tables.
+    let (tables, with_line, same) = lines(&with_a_nop_in_each_body(module));
+    assert_eq!(tables, LineTables::Outdated);
+    assert_eq!((with_line, same), (0, functions));
+    assert!(tables.advice().unwrap().contains("wasm-opt"));
+}
+
+fn largest_module(component: &[u8]) -> &[u8] {
+    let payloads = wasmparser::Parser::new(0).parse_all(component);
+    let modules = payloads.filter_map(|payload| match payload.unwrap() {
+        wasmparser::Payload::ModuleSection {
+            unchecked_range, ..
+        } => Some(&component[unchecked_range.start as usize..unchecked_range.end as usize]),
+        _ => None,
+    });
+    modules.max_by_key(|module| module.len()).unwrap()
+}
+
+fn bodies(module: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let payloads = wasmparser::Parser::new(0).parse_all(module);
+    payloads
+        .filter_map(|payload| match payload.unwrap() {
+            wasmparser::Payload::CodeSectionEntry(body) => {
+                Some(body.range().start as usize..body.range().end as usize)
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn with_a_nop_in_each_body(module: &[u8]) -> Vec<u8> {
+    let mut changed = wasm_encoder::Module::new();
+    let mut code = wasm_encoder::CodeSection::new();
+    let mut left = bodies(module).len();
+    for payload in wasmparser::Parser::new(0).parse_all(module) {
+        let payload = payload.unwrap();
+        if let wasmparser::Payload::CodeSectionEntry(body) = &payload {
+            let start = body.get_operators_reader().unwrap().original_position() as usize;
+            let range = body.range().start as usize..body.range().end as usize;
+            let nop = [0x01];
+            code.raw(&[&module[range.start..start], &nop, &module[start..range.end]].concat());
+            left -= 1;
+            if left == 0 {
+                changed.section(&code);
+            }
+        } else if let Some((id, range)) = payload.as_section().filter(|(id, _)| *id != 10) {
+            let data = &module[range.start as usize..range.end as usize];
+            changed.section(&wasm_encoder::RawSection { id, data });
+        }
+    }
+    changed.finish()
 }
 
 #[test]

@@ -7,7 +7,9 @@ use super::*;
 use crate::forecast::Forecast;
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
 use plugin_host::clock_reading::ClockReading;
-use plugin_host::metrics::{InvocationOutcome, PluginState, RecycleReason, SiteBytes, TrapReason};
+use plugin_host::metrics::{
+    AttributionState, InvocationOutcome, PluginState, RecycleReason, SiteBytes, TrapReason,
+};
 
 mod http;
 mod memory;
@@ -106,6 +108,7 @@ fn the_page_has_every_metric_of_the_list_and_no_other() {
     let metrics = metrics();
     let cache = metrics.plugins.for_plugin("cache").unwrap();
     cache.set_heap_live(Some(0));
+    cache.set_heap_growth(Some(0), Some(0));
     metrics
         .http
         .prepare(&Method::GET, "/api/data", StatusCode::OK);

@@ -24,6 +24,16 @@ pub(crate) struct Evidence<'a> {
     pub(crate) deadline: Duration,
 }
 
+impl Evidence<'_> {
+    /// How precisely the heap was profiled in all runs.
+    fn attribution(&self) -> Attribution {
+        let meta = &self.component.meta;
+        let mut attributions = self.observations.coverages().map(|c| c.attribution(meta));
+        let not_exact = attributions.find(|attribution| *attribution != Attribution::Exact);
+        not_exact.unwrap_or_else(|| meta.attribution().clone())
+    }
+}
+
 /// One promise of the contract.
 struct Rule {
     /// Its name for programs.
@@ -43,7 +53,7 @@ const RULES: [Rule; 10] = [
         check: CONTRACT,
         promise: "fits leak-lab:plugin@0.1.0, starts, and describes itself the same way each time",
         needs_heap: false,
-        judge: |e| component::contract(e.component, e.manifest),
+        judge: |e| component::contract(&e.attribution(), e.component, e.manifest),
     },
     Rule {
         check: "imports",
@@ -130,22 +140,34 @@ pub(crate) fn refused(error: &PluginError) -> Vec<CheckRow> {
 
 /// The rows of a component that was driven through its runs.
 pub(crate) fn judge(evidence: &Evidence) -> Vec<CheckRow> {
-    let meta = &evidence.component.meta;
-    let no_heap = match meta.attribution() {
-        Attribution::Off { why } => Some(why.as_str()),
-        Attribution::Partial { why } if !meta.counts_blocks() => Some(why.as_str()),
-        Attribution::Exact | Attribution::Partial { .. } => None,
-    };
+    let attribution = evidence.attribution();
     let row = |rule: &Rule| {
-        rule.row(match no_heap.filter(|_| rule.needs_heap) {
-            Some(why) => (
-                RowStatus::NotApplicable,
-                format!("its heap is not profiled: {why}"),
-            ),
-            None => (rule.judge)(evidence),
+        rule.row(if rule.needs_heap {
+            judge_heap(&attribution, || (rule.judge)(evidence))
+        } else {
+            (rule.judge)(evidence)
         })
     };
     RULES.iter().map(row).collect()
+}
+
+/// The verdict of a rule that compares with the heap tables. If they are not exact, they cannot
+/// prove that the plugin broke its promise.
+fn judge_heap(attribution: &Attribution, judge: impl FnOnce() -> Verdict) -> Verdict {
+    match attribution {
+        Attribution::Exact => judge(),
+        Attribution::Off { why } => (
+            RowStatus::NotApplicable,
+            format!("its heap is not profiled: {why}"),
+        ),
+        Attribution::Partial { why } => match judge() {
+            (RowStatus::Fail, found) => (
+                RowStatus::NotApplicable,
+                format!("its heap is profiled only in part: {why}; the part shows: {found}"),
+            ),
+            verdict => verdict,
+        },
+    }
 }
 
 #[cfg(test)]

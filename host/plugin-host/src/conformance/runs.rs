@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use guest_heap::diff::{Baseline, Diff};
 use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::symbols::{FrameKind, Symbols};
-use guest_heap::{Context, ContextCursor};
+use guest_heap::{Context, ContextCursor, Coverage};
 
 use crate::conformance::options::{CheckOptions, MAX_MEMORY_BYTES};
 use crate::error::Fault;
@@ -81,6 +81,8 @@ pub(crate) struct LeakyRun {
     pub(crate) cleared: Retained,
     pub(crate) after_clear: HeapLevel,
     pub(crate) top_line: Option<TopLine>,
+    /// What the profiler has seen, at the end.
+    pub(crate) coverage: Coverage,
 }
 
 /// The source line that grew most.
@@ -98,6 +100,8 @@ pub(crate) struct IdleRun {
     pub(crate) before: HeapLevel,
     pub(crate) after: HeapLevel,
     pub(crate) calls: u32,
+    /// What the profiler has seen, at the end.
+    pub(crate) coverage: Coverage,
 }
 
 /// A run of the fixed variant: the peaks of live bytes in two windows after the warm-up.
@@ -105,6 +109,8 @@ pub(crate) struct IdleRun {
 pub(crate) struct FixedRun {
     pub(crate) first_peak: Option<u64>,
     pub(crate) second_peak: Option<u64>,
+    /// What the profiler has seen, at the end.
+    pub(crate) coverage: Coverage,
 }
 
 /// All runs.
@@ -118,6 +124,16 @@ pub(crate) struct Observations {
 }
 
 impl Observations {
+    /// What the profiler had seen at the end of each run that finished.
+    pub(crate) fn coverages(&self) -> impl Iterator<Item = Coverage> {
+        let coverages = [
+            self.leaky.as_ref().ok().map(|run| run.coverage),
+            self.idle.as_ref().ok().map(|run| run.coverage),
+            self.fixed.as_ref().ok().map(|run| run.coverage),
+        ];
+        coverages.into_iter().flatten()
+    }
+
     /// The faults that ended runs.
     pub(crate) fn faults_mut(&mut self) -> impl Iterator<Item = &mut Fault> {
         let errors = [
@@ -215,6 +231,7 @@ impl<'a> Run<'a> {
             cleared,
             after_clear: self.level().await?,
             top_line,
+            coverage: self.coverage(),
         })
     }
 
@@ -227,6 +244,7 @@ impl<'a> Run<'a> {
             before,
             after: self.level().await?,
             calls: self.options.requests,
+            coverage: self.coverage(),
         })
     }
 
@@ -239,7 +257,13 @@ impl<'a> Run<'a> {
         Ok(FixedRun {
             first_peak: peak(self.requests(self.options.requests, apart).await?),
             second_peak: peak(self.requests(self.options.requests, apart).await?),
+            coverage: self.coverage(),
         })
+    }
+
+    fn coverage(&self) -> Coverage {
+        let heap = self.instance.heap_summary();
+        heap.map(|heap| heap.coverage).unwrap_or_default()
     }
 
     async fn warm_up(&mut self) -> Result<(), RunError> {

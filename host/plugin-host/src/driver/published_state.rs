@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use guest_heap::Attribution;
+use guest_heap::{Attribution, Coverage, InstrumentedMeta};
 use jiff::Timestamp;
 
 use crate::driver::journal::{EventKind, Journal};
@@ -85,12 +85,20 @@ pub struct PluginDetails {
     pub state: RunState,
     /// Its last fault. A reset does not remove it.
     pub last_failure: Option<Arc<Failure>>,
-    /// How much of its heap the profiler attributes to source lines.
-    pub attribution: Attribution,
+    /// What the profiler knows about its component.
+    pub profile: Arc<InstrumentedMeta>,
     /// When its leak disables itself.
     pub expires_at: Option<Timestamp>,
     /// When its component was loaded.
     pub loaded_at: Timestamp,
+}
+
+impl PluginDetails {
+    /// How precisely the heap is attributed to source lines: by what was known when the component
+    /// was loaded, and by what the profiler has seen since. `reading` is of the same plugin.
+    pub fn attribution(&self, reading: &PluginReading) -> Attribution {
+        reading.coverage.attribution(&self.profile)
+    }
 }
 
 /// A fault with its time.
@@ -120,8 +128,8 @@ pub struct PluginReading {
     pub heap_peak: u64,
     /// Bytes of the profiler's own memory in the guest.
     pub profiler_bytes: u64,
-    /// Allocations that found no slot for their call stack in the profiler.
-    pub overflowed: u64,
+    /// What the profiler has seen of the guest's memory; all 0 without attribution.
+    pub coverage: Coverage,
     /// The number of the instance, from 1.
     pub generation: u64,
     /// Requests that this instance was offered while its leak was enabled.
@@ -145,7 +153,8 @@ impl PluginReading {
 pub(crate) struct PublishedState {
     enabled: AtomicBool,
     details: ArcSwap<PluginDetails>,
-    numbers: [AtomicU64; 15],
+    numbers: [AtomicU64; 14],
+    coverage: [AtomicU64; 11],
     journal: Journal,
     /// Calls of requests that have begun.
     calls_begun: AtomicU64,
@@ -159,6 +168,7 @@ impl PublishedState {
             enabled: AtomicBool::new(false),
             details: ArcSwap::from_pointee(details),
             numbers: Default::default(),
+            coverage: Default::default(),
             journal: Journal::default(),
             calls_begun: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
@@ -184,10 +194,58 @@ impl PublishedState {
             r.heap_live.map_or(NONE, |bytes| bytes.min(NONE - 1)),
             r.heap_peak,
             r.profiler_bytes,
-            r.overflowed,
         ];
         for (slot, value) in self.numbers.iter().zip(values) {
             slot.store(value, Ordering::Relaxed);
+        }
+        self.set_coverage(&r.coverage);
+    }
+
+    fn set_coverage(&self, c: &Coverage) {
+        let values = [
+            c.memory_bytes,
+            c.static_bytes,
+            c.initial_heap_bytes,
+            c.heap_seen_bytes,
+            c.heap_unseen_bytes,
+            c.unknown_frees,
+            c.snapshot_frees,
+            c.reused_blocks,
+            c.lost_blocks,
+            c.lost_bytes,
+            c.overflowed,
+        ];
+        for (slot, value) in self.coverage.iter().zip(values) {
+            slot.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn coverage(&self) -> Coverage {
+        let [
+            memory_bytes,
+            static_bytes,
+            initial_heap_bytes,
+            heap_seen_bytes,
+            heap_unseen_bytes,
+            unknown_frees,
+            snapshot_frees,
+            reused_blocks,
+            lost_blocks,
+            lost_bytes,
+            overflowed,
+        ] = self.coverage.each_ref().map(|n| n.load(Ordering::Relaxed));
+        Coverage {
+            memory_bytes,
+            static_bytes,
+            initial_heap_bytes,
+            heap_seen_bytes,
+            heap_unseen_bytes,
+            unknown_frees,
+            snapshot_frees,
+            reused_blocks,
+            lost_blocks,
+            lost_bytes,
+            overflowed,
         }
     }
 
@@ -256,7 +314,6 @@ impl PublishedState {
             heap_live,
             heap_peak,
             profiler_bytes,
-            overflowed,
         ] = self.numbers.each_ref().map(|n| n.load(Ordering::Relaxed));
         PluginReading {
             retained: Retained { objects, bytes },
@@ -274,7 +331,7 @@ impl PublishedState {
             heap_live: (heap_live != NONE).then_some(heap_live),
             heap_peak,
             profiler_bytes,
-            overflowed,
+            coverage: self.coverage(),
         }
     }
 

@@ -54,7 +54,7 @@ impl Driver {
             instance,
         } = fresh;
         self.details = PluginDetails {
-            attribution: component.meta.attribution().clone(),
+            profile: component.meta.clone(),
             settings: Arc::new(settings),
             manifest,
             source: Arc::new(component.source.clone()),

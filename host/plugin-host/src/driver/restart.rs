@@ -128,7 +128,7 @@ impl Driver {
             .map_err(|fault| not_started(self.id(), fault))?;
         self.log_reset_settings(&reset);
         self.details.settings = Arc::new(settings);
-        self.details.attribution = component.meta.attribution().clone();
+        self.details.profile = component.meta.clone();
         self.details.source = Arc::new(component.source.clone());
         self.component = component;
         self.start_generation(fresh, why);

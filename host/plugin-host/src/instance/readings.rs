@@ -42,8 +42,8 @@ pub struct LinearMemory {
 pub(crate) struct HeapSummary {
     /// Bytes that the guest has allocated and not freed.
     pub live_bytes: u64,
-    /// Allocations that found no slot for their call stack in the profiler.
-    pub overflowed: u64,
+    /// What the profiler has seen of the guest's memory.
+    pub coverage: guest_heap::Coverage,
     /// Bytes of the profiler's own memory in the guest.
     pub profiler_bytes: u64,
 }

@@ -4,7 +4,9 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use telemetry::metrics::family::{Family, MetricDesc};
 use telemetry::metrics::{DURATION_BUCKETS_SECONDS, MetricsRegistry};
 
-use crate::metrics::labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
+use crate::metrics::labels::{
+    AttributionState, InvocationOutcome, PluginState, RecycleReason, TrapReason,
+};
 
 /// Upper bounds in bytes of what one call leaves on the heap: from 0 to 1 MiB, with a step above
 /// each of the lab's payloads (1, 5 and 7 KiB).
@@ -32,6 +34,9 @@ pub(super) struct Families {
     pub(super) linear_memory_bytes: Family<IntGauge>,
     pub(super) linear_memory_peak_bytes: Family<IntGauge>,
     pub(super) heap_live_bytes: Family<IntGauge>,
+    pub(super) heap_seen_bytes: Family<IntGauge>,
+    pub(super) heap_unseen_bytes: Family<IntGauge>,
+    pub(super) attribution: Family<IntGauge>,
     pub(super) memory_limit_bytes: Family<IntGauge>,
     pub(super) state: Family<IntGauge>,
     pub(super) generation: Family<IntGauge>,
@@ -80,6 +85,19 @@ impl Families {
             heap_live_bytes: gauge(
                 "leak_plugin_heap_live_bytes",
                 "Bytes that the plugin has allocated and not freed.",
+            )?,
+            heap_seen_bytes: gauge(
+                "leak_plugin_heap_seen_bytes",
+                "Growth of linear memory for the allocator that the profiler sees.",
+            )?,
+            heap_unseen_bytes: gauge(
+                "leak_plugin_heap_unseen_bytes",
+                "Growth of linear memory that the profiler cannot attribute to an allocation.",
+            )?,
+            attribution: gauges(
+                "leak_plugin_attribution",
+                "1 for the current attribution of the plugin's heap, 0 for the others.",
+                &["plugin", "state"],
             )?,
             memory_limit_bytes: gauge(
                 "leak_plugin_memory_limit_bytes",
@@ -163,6 +181,8 @@ impl Families {
             &self.linear_memory_bytes,
             &self.linear_memory_peak_bytes,
             &self.heap_live_bytes,
+            &self.heap_seen_bytes,
+            &self.heap_unseen_bytes,
             &self.memory_limit_bytes,
             &self.generation,
             &self.profiler_bytes,
@@ -180,6 +200,9 @@ impl Families {
         self.invocation_live_bytes.remove(&[plugin]);
         for state in PluginState::ALL {
             self.state.remove(&[plugin, state.label()]);
+        }
+        for state in AttributionState::ALL {
+            self.attribution.remove(&[plugin, state.label()]);
         }
         for reason in TrapReason::ALL {
             self.traps.remove(&[plugin, reason.label()]);

@@ -41,6 +41,18 @@ closed_set! {
 }
 
 closed_set! {
+    /// How precisely the heap of a plugin is attributed to source lines.
+    AttributionState {
+        /// The profiler sees every block.
+        Exact = "exact",
+        /// The profiler misses some blocks, or attributes some coarsely.
+        Partial = "partial",
+        /// The profiler sees nothing.
+        Off = "off",
+    }
+}
+
+closed_set! {
     /// How a call of a plugin ended.
     InvocationOutcome {
         /// The plugin answered.

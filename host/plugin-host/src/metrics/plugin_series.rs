@@ -8,7 +8,9 @@ use telemetry::metrics::family::Family;
 use telemetry::metrics::gauge_value;
 
 use crate::metrics::families::Families;
-use crate::metrics::labels::{InvocationOutcome, PluginState, RecycleReason, TrapReason};
+use crate::metrics::labels::{
+    AttributionState, InvocationOutcome, PluginState, RecycleReason, TrapReason,
+};
 
 /// The instruments of one plugin.
 #[derive(Debug)]
@@ -19,8 +21,11 @@ pub struct PluginSeries {
     retained_bytes: IntGauge,
     linear_memory_bytes: IntGauge,
     linear_memory_peak_bytes: IntGauge,
-    /// The family, because a plugin without attribution has no series in it.
+    /// Families, because a plugin without attribution has no series in them.
     heap_live_bytes: Family<IntGauge>,
+    heap_seen_bytes: Family<IntGauge>,
+    heap_unseen_bytes: Family<IntGauge>,
+    attributions: Vec<IntGauge>,
     memory_limit_bytes: IntGauge,
     generation: IntGauge,
     profiler_bytes: IntGauge,
@@ -53,6 +58,12 @@ impl PluginSeries {
             linear_memory_bytes: families.linear_memory_bytes.series(&label)?,
             linear_memory_peak_bytes: families.linear_memory_peak_bytes.series(&label)?,
             heap_live_bytes: families.heap_live_bytes.clone(),
+            heap_seen_bytes: families.heap_seen_bytes.clone(),
+            heap_unseen_bytes: families.heap_unseen_bytes.clone(),
+            attributions: AttributionState::ALL
+                .iter()
+                .map(|state| families.attribution.series(&[plugin, state.label()]))
+                .collect::<Result<_, _>>()?,
             memory_limit_bytes: families.memory_limit_bytes.series(&label)?,
             generation: families.generation.series(&label)?,
             profiler_bytes: families.profiler_bytes.series(&label)?,
@@ -114,14 +125,32 @@ impl PluginSeries {
     /// Sets the bytes that the guest has allocated and not freed. `None` removes the series:
     /// without attribution the number is unknown, not 0.
     pub fn set_heap_live(&self, bytes: Option<u64>) {
+        self.set_if_known(&self.heap_live_bytes, bytes);
+    }
+
+    /// Sets by how many bytes linear memory grew for the allocator that the profiler sees, and by
+    /// how many that the profiler cannot attribute. `None` removes the series.
+    pub fn set_heap_growth(&self, seen: Option<u64>, unseen: Option<u64>) {
+        self.set_if_known(&self.heap_seen_bytes, seen);
+        self.set_if_known(&self.heap_unseen_bytes, unseen);
+    }
+
+    fn set_if_known(&self, family: &Family<IntGauge>, bytes: Option<u64>) {
         let label = [self.plugin.as_str()];
         match bytes {
             Some(bytes) => {
-                if let Ok(gauge) = self.heap_live_bytes.series(&label) {
+                if let Ok(gauge) = family.series(&label) {
                     gauge.set(gauge_value(bytes));
                 }
             }
-            None => self.heap_live_bytes.remove(&label),
+            None => family.remove(&label),
+        }
+    }
+
+    /// Sets how precisely the heap is attributed.
+    pub fn set_attribution(&self, state: AttributionState) {
+        for (index, gauge) in self.attributions.iter().enumerate() {
+            gauge.set(i64::from(index == state.index()));
         }
     }
 

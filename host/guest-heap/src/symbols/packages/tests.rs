@@ -198,6 +198,13 @@ fn a_copy_inside_a_workspace_is_a_library() {
         "crates__serde-1.0.203/src/de.rs",
         library("serde"),
     );
+    // It has no unit, because all of its code is generic.
+    check(
+        &units,
+        "/w/copied/smallvec/src/lib.rs",
+        "smallvec/src/lib.rs",
+        library("smallvec"),
+    );
     // A path dependency outside of the workspace is own code.
     check(
         &units,

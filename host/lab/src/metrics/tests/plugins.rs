@@ -24,6 +24,8 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
     cache.set_retained(7, 35_840);
     cache.set_linear_memory(1 << 20, 2 << 20);
     cache.set_heap_live(Some(40_000));
+    cache.set_heap_growth(Some(131_072), Some(65_536));
+    cache.set_attribution(AttributionState::Partial);
     cache.set_memory_limit(4 << 30);
     cache.set_generation(2);
     cache.set_profiler(70_000);
@@ -58,6 +60,16 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
             2_097_152.0,
         ),
         (r#"leak_plugin_heap_live_bytes{plugin="cache"}"#, 40_000.0),
+        (r#"leak_plugin_heap_seen_bytes{plugin="cache"}"#, 131_072.0),
+        (r#"leak_plugin_heap_unseen_bytes{plugin="cache"}"#, 65_536.0),
+        (
+            r#"leak_plugin_attribution{plugin="cache",state="exact"}"#,
+            0.0,
+        ),
+        (
+            r#"leak_plugin_attribution{plugin="cache",state="partial"}"#,
+            1.0,
+        ),
         (
             r#"leak_plugin_memory_limit_bytes{plugin="cache"}"#,
             4_294_967_296.0,

@@ -5,9 +5,10 @@ use xtask_hostile::Plugin;
 use crate::hostile::lab_with;
 use crate::lab::{Lab, LabBuilder, MIB, failures};
 
-/// Starts a host whose plugins have 64 MiB each.
+/// Starts a host whose plugins have 64 MiB each, and time to take them on a busy machine.
 async fn start(lab: LabBuilder) -> Lab {
-    lab.args(["--plugin-memory-limit", "64MiB"]).start().await
+    let lab = lab.args(["--plugin-memory-limit", "64MiB"]);
+    lab.args(["--plugin-deadline", "10s"]).start().await
 }
 
 /// Sends requests to a plugin that takes what it gets, and checks that it stops at its limit.

@@ -22,8 +22,12 @@ const USUAL_IMPORTS: [&str; 5] = [
     "wasi:random/",
 ];
 
-pub(super) fn contract(component: &CompiledComponent, manifest: &Manifest) -> Verdict {
-    let attribution = match component.meta.attribution() {
+pub(super) fn contract(
+    attribution: &Attribution,
+    component: &CompiledComponent,
+    manifest: &Manifest,
+) -> Verdict {
+    let attribution = match attribution {
         Attribution::Exact => "exact".to_owned(),
         Attribution::Partial { why } => format!("partial: {why}"),
         Attribution::Off { why } => format!("off: {why}"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use guest_heap::Coverage;
+
 use super::component::imports;
 use super::heap::{clear, counts, disabled, fixed, retained, source};
 use super::*;
@@ -39,6 +41,7 @@ fn leak() -> LeakyRun {
             bytes: 200 << 10,
             own: true,
         }),
+        coverage: Coverage::default(),
     }
 }
 
@@ -162,6 +165,7 @@ fn the_peak_of_the_fixed_variant_may_rise_only_a_little() {
         fixed(&FixedRun {
             first_peak: Some(first),
             second_peak: Some(second),
+            coverage: Coverage::default(),
         })
     };
     check(of(100 * KIB, 90 * KIB), RowStatus::Pass, "peaks");
@@ -181,6 +185,7 @@ fn calls_without_requests_change_nothing() {
             before: level(5000),
             after,
             calls: 200,
+            coverage: Coverage::default(),
         })
     };
     check(of(level(6024)), RowStatus::Pass, "+1024");
@@ -217,4 +222,36 @@ fn imports_of_files_and_network_are_refused() {
         RowStatus::Fail,
         "imports wasi:filesystem/types@0.2.6",
     );
+}
+
+#[test]
+fn a_heap_that_is_not_exact_fails_no_rule() {
+    let partial = Attribution::Partial {
+        why: "3 frees of blocks whose allocation was not seen".to_owned(),
+    };
+    let judge = |attribution: &Attribution, status| {
+        judge_heap(attribution, || (status, "7 of 9 bytes".to_owned()))
+    };
+    check(
+        judge(&Attribution::Exact, RowStatus::Fail),
+        RowStatus::Fail,
+        "7 of 9 bytes",
+    );
+    check(
+        judge(&partial, RowStatus::Pass),
+        RowStatus::Pass,
+        "7 of 9 bytes",
+    );
+    let verdict = judge(&partial, RowStatus::Fail);
+    check(
+        verdict.clone(),
+        RowStatus::NotApplicable,
+        "3 frees of blocks",
+    );
+    check(verdict, RowStatus::NotApplicable, "7 of 9 bytes");
+    let off = Attribution::Off {
+        why: "no names".to_owned(),
+    };
+    let verdict = judge_heap(&off, || unreachable!("nothing can be compared"));
+    check(verdict, RowStatus::NotApplicable, "no names");
 }

@@ -70,7 +70,7 @@ pub fn run(options: WorkerOptions) -> u8 {
     }
 }
 
-/// Ties the process to its parent, and limits what it takes from the machine.
+/// Ties the process to its parent, and limits its memory and its priority.
 fn restrict(options: WorkerOptions) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have ended before the call.

@@ -1,0 +1,41 @@
+//! The programs of each toolchain.
+
+mod assembly_script;
+mod c;
+mod go;
+mod rust;
+mod zig;
+
+use std::path::PathBuf;
+
+use xtask_support::tools::Fetch;
+use xtask_support::workspace::Workspace;
+
+use crate::Group;
+
+/// The sources of the programs.
+pub(crate) struct Sources(PathBuf);
+
+impl Sources {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+/// All groups of programs, in the order of the table.
+pub(crate) fn groups(workspace: &Workspace, fetch: Fetch) -> Vec<Group> {
+    let sources = || Sources(workspace.root().join("xtask/toolchains/programs"));
+    let binaryen = || crate::toolchain::npm_package(fetch, "binaryen", c::BINARYEN);
+    let mut groups = vec![c::clang(&sources()), c::wasm_opt(&sources(), binaryen())];
+    groups.extend(zig::groups(&sources(), fetch));
+    groups.push(assembly_script::group(&sources(), fetch));
+    groups.push(rust::group(workspace, &sources()));
+    groups.push(go::group(&sources()));
+    groups.push(Group {
+        name: "tinygo",
+        programs: Err(anyhow::anyhow!(
+            "no registry has it: it comes as a prebuilt archive only"
+        )),
+    });
+    groups
+}

@@ -1,0 +1,71 @@
+//! Makes components of core modules, as the tools of each language do.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use wasi_preview1_component_adapter_provider as adapters;
+use wasm_compose::composer::ComponentComposer;
+use wasm_compose::config::Config;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The worlds of the programs that are libraries. `run` does so many operations more and returns
+/// the live bytes by the program's own ledger.
+const WORLDS: &str = "package toolchains:ledger;
+interface store { put: func(size: u32) -> u64; }
+world library { export run: func(operations: u32) -> u64; }
+world provider { export store; }
+world consumer { import store; export run: func(operations: u32) -> u64; }";
+
+/// A component of a module that exports `run`.
+///
+/// # Errors
+/// When the module does not have the export, or imports something that is not WASI's.
+pub(crate) fn library(module: &[u8]) -> Result<Vec<u8>> {
+    of_world(module, "library")
+}
+
+/// A component of a module with the imports and exports of one of the worlds.
+///
+/// # Errors
+/// When the module does not fit the world.
+pub(crate) fn of_world(module: &[u8], world: &str) -> Result<Vec<u8>> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("worlds.wit", WORLDS)?;
+    let world = resolve.select_world(&[package], Some(world))?;
+    let mut module = module.to_vec();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
+    encode(&module, adapters::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+}
+
+/// One component of two: the imports of the first are the exports of the second.
+///
+/// # Errors
+/// When they do not fit.
+pub(crate) fn composed(folder: &Path, consumer: &[u8], provider: &[u8]) -> Result<Vec<u8>> {
+    let consumer_path = folder.join("consumer.wasm");
+    let provider_path = folder.join("provider.wasm");
+    std::fs::write(&consumer_path, consumer)?;
+    std::fs::write(&provider_path, provider)?;
+    let config = Config {
+        definitions: vec![provider_path],
+        ..Config::default()
+    };
+    ComponentComposer::new(&consumer_path, &config).compose()
+}
+
+/// A component of a WASI command.
+///
+/// # Errors
+/// When the module is not a command.
+pub(crate) fn command(module: &[u8]) -> Result<Vec<u8>> {
+    encode(module, adapters::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)
+}
+
+fn encode(module: &[u8], adapter: &[u8]) -> Result<Vec<u8>> {
+    ComponentEncoder::default()
+        .module(module)?
+        .adapter(adapters::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)?
+        .encode()
+        .context("the module cannot be made a component")
+}

@@ -1,0 +1,142 @@
+//! The command `cargo xtask toolchains`: runs programs of many toolchains under the heap profiler
+//! and compares each profile with the program's own ledger.
+//!
+//! The command fails if a profile says that it is exact and differs from the ledger by one byte, or
+//! if the true number is outside of what another profile says.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use guest_heap::Options;
+use xtask_support::tools::Fetch;
+use xtask_support::workspace::Workspace;
+
+use profile::compare;
+use table::{Counts, Outcome, Row};
+
+mod build;
+mod component;
+mod profile;
+mod table;
+mod toolchain;
+
+/// Compare heap profiles with the ledgers of programs of many toolchains.
+#[derive(Debug, Parser)]
+#[command(name = "toolchains", bin_name = "cargo xtask toolchains")]
+struct Args {
+    /// Only programs whose name contains one of these texts.
+    only: Vec<String>,
+    /// Random operations for each program.
+    #[arg(long, default_value_t = 4_000_000)]
+    operations: u32,
+    /// Use only the compilers that are installed.
+    #[arg(long)]
+    offline: bool,
+    /// Do not build again what an earlier run has built.
+    #[arg(long)]
+    reuse: bool,
+}
+
+/// A program to build: its name, and how.
+pub(crate) struct Program {
+    name: String,
+    /// Makes the component.
+    build: Box<dyn Fn(&Path) -> Result<Vec<u8>>>,
+    options: Options,
+}
+
+/// A group of programs of one compiler, or the reason why it cannot be had.
+pub(crate) struct Group {
+    name: &'static str,
+    programs: Result<Vec<Program>>,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let workspace = Workspace::find()?;
+    let fetch = if args.offline {
+        Fetch::Never
+    } else {
+        Fetch::IfMissing
+    };
+    let folder = workspace.target().join("toolchains");
+    std::fs::create_dir_all(&folder)?;
+    let mut counts = Counts::default();
+    let mut report = |row: &Row| {
+        counts.add(&row.outcome);
+        println!("{}", table::line(row));
+    };
+    println!("{}", table::HEAD);
+    for group in build::groups(&workspace, fetch) {
+        let programs = match group.programs {
+            Ok(programs) => programs,
+            Err(error) => {
+                if selected(&args.only, group.name) {
+                    report(&Row {
+                        name: group.name.to_owned(),
+                        outcome: Outcome::Skipped(format!("{error:#}")),
+                    });
+                }
+                continue;
+            }
+        };
+        for program in programs {
+            if selected(&args.only, &program.name) {
+                let outcome = outcome(&program, &folder, &args);
+                report(&Row {
+                    name: program.name,
+                    outcome,
+                });
+            }
+        }
+    }
+    let Counts {
+        exact,
+        honest,
+        wrong,
+        failed,
+        skipped,
+    } = counts;
+    println!("{exact} exact, {honest} not exact and honest, {wrong} wrong");
+    println!(
+        "{} passed, {} failed, {skipped} skipped",
+        exact + honest,
+        wrong + failed
+    );
+    Ok(if wrong + failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn selected(only: &[String], name: &str) -> bool {
+    only.is_empty() || only.iter().any(|text| name.contains(text.as_str()))
+}
+
+fn outcome(program: &Program, folder: &Path, args: &Args) -> Outcome {
+    let built = component_path(folder, &program.name);
+    let component = match std::fs::read(&built) {
+        Ok(component) if args.reuse => Ok(component),
+        _ => (program.build)(folder),
+    };
+    let component = match component {
+        Ok(component) => component,
+        Err(error) => return Outcome::Failed(format!("{error:#}")),
+    };
+    // A copy for those who want to look at it.
+    if let Err(error) = std::fs::write(&built, &component) {
+        return Outcome::Failed(format!("cannot write {}: {error}", built.display()));
+    }
+    match compare(&component, args.operations, &program.options) {
+        Ok(comparison) => Outcome::Compared(comparison),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    }
+}
+
+fn component_path(folder: &Path, name: &str) -> PathBuf {
+    let plain = name.replace([' ', '/'], "_");
+    folder.join(format!("{plain}.component.wasm"))
+}
