@@ -59,6 +59,8 @@ pub(crate) struct TraceFrame {
     function: String,
     /// `file:line`, if known.
     location: Option<String>,
+    /// Whose code it is: `own`, `infrastructure`, `library`, `bindings`, `standard` or `allocator`.
+    kind: &'static str,
 }
 
 impl TraceFrame {
@@ -70,6 +72,7 @@ impl TraceFrame {
             .map(|frame| TraceFrame {
                 function: frame.function.to_string(),
                 location: location(frame),
+                kind: frame.kind.name(),
             })
             .collect()
     }

@@ -218,7 +218,8 @@ mod tests {
         };
         assert_eq!(snapshot.attribution(&meta), Attribution::Exact);
         assert!(snapshot.evidence().ends_with("started from: 8"));
-        let signals: [(fn(&mut Coverage), &str); 6] = [
+        type Set = fn(&mut Coverage);
+        let signals: [(Set, &str); 6] = [
             (
                 |it| {
                     it.heap_unseen_bytes = 3 * WASM_PAGE;

@@ -6,4 +6,5 @@ pub mod folder;
 pub mod loader;
 pub mod manifest;
 pub(crate) mod started_plugin;
+pub mod symbol_options;
 pub(crate) mod watch;

@@ -35,10 +35,10 @@ pub(crate) enum Verdict {
     Exact,
     /// Not exact, and the true number is within what the profile says.
     Honest,
+    /// Not exact, and the true number is outside of what the profile says.
+    Rough,
     /// Says exact and is wrong.
     FalseExact,
-    /// Not exact, and the true number is outside of what the profile says.
-    Misleading,
 }
 
 impl Comparison {
@@ -50,11 +50,12 @@ impl Comparison {
             // It says nothing.
             Attribution::Off { .. } => Verdict::Honest,
             Attribution::Partial { .. } => {
-                let least = ledger - i128::from(self.unseen) - i128::from(TOLERANCE);
-                if self.counted >= least {
+                let tolerance = i128::from(TOLERANCE);
+                let least = ledger - i128::from(self.unseen) - tolerance;
+                if (least..=ledger + tolerance).contains(&self.counted) {
                     Verdict::Honest
                 } else {
-                    Verdict::Misleading
+                    Verdict::Rough
                 }
             }
         }

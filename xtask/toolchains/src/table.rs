@@ -5,7 +5,7 @@ use guest_heap::Attribution;
 use crate::profile::{Comparison, Verdict};
 
 /// Characters of a reason that the table shows.
-const MAX_REASON: usize = 110;
+const MAX_REASON: usize = 200;
 
 /// What became of a row.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Row {
 pub(crate) struct Counts {
     pub(crate) exact: usize,
     pub(crate) honest: usize,
+    pub(crate) rough: usize,
     pub(crate) wrong: usize,
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
@@ -40,7 +41,8 @@ impl Counts {
             Outcome::Compared(comparison) => match comparison.verdict() {
                 Verdict::Exact => &mut self.exact,
                 Verdict::Honest => &mut self.honest,
-                Verdict::FalseExact | Verdict::Misleading => &mut self.wrong,
+                Verdict::Rough => &mut self.rough,
+                Verdict::FalseExact => &mut self.wrong,
             },
             Outcome::Skipped(_) => &mut self.skipped,
             Outcome::Failed(_) => &mut self.failed,
@@ -72,7 +74,7 @@ pub(crate) fn line(row: &Row) -> String {
                     _ => "partial",
                 },
                 Verdict::FalseExact => "FALSE EXACT",
-                Verdict::Misleading => "MISLEADING",
+                Verdict::Rough => "rough",
             };
             let how = match &comparison.attribution {
                 Attribution::Exact => comparison.entry_points.join(" "),

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { explain, make, one, runAction, setText } from "./dom.js";
-import { change, clock, count, countChange, duration, size } from "./format.js";
+import { attributionGap, change, clock, count, countChange, duration, size } from "./format.js";
 import { onChange, show, state } from "./state.js";
 
 const MAX_ROWS = 40;
@@ -69,11 +69,13 @@ async function load() {
     if (request !== latestRequest) return;
     if (isDifference()) showDifference(answer);
     else showLive(answer);
+    showAttribution(answer);
     restartAge();
   } catch (error) {
     if (request !== latestRequest) return;
     summary.classList.add("error");
     setText(summary, explain(error));
+    setText(one("#memory-attribution"), "");
     one("#growing tbody").replaceChildren();
   }
 }
@@ -98,10 +100,16 @@ function showDifference(answer) {
   );
 }
 
+/** Says whether the lines have every byte. The first answer to a diff only sets a baseline. */
+function showAttribution(answer) {
+  const plugins = Object.entries(answer.plugins ?? {});
+  const gaps = plugins.map(([id, plugin]) => [id, attributionGap(plugin)]).filter(([, gap]) => gap !== null);
+  const exact = plugins.length > 0 && gaps.length === 0 ? "Exact: the profiler has seen every block." : "";
+  setText(one("#memory-attribution"), gaps.map(([id, gap]) => `${id}: ${gap}`).join(" ") || exact);
+}
+
 function showLive(answer) {
-  const partial = Object.entries(answer.plugins).filter(([, plugin]) => plugin.attribution !== "exact");
-  const missing = partial.map(([id, plugin]) => ` ${id}: ${plugin.attribution_why}.`).join("");
-  setText(one("#memory-summary"), `${size(answer.total_traced_bytes)} live. ${asOf()}${missing}`);
+  setText(one("#memory-summary"), `${size(answer.total_traced_bytes)} live. ${asOf()}`);
   table(
     "Live memory, largest first",
     ["Bytes", "Objects", "Each"],

@@ -69,10 +69,33 @@ function stack(row) {
   const amount = isDifference()
     ? `${change(row.size_diff_bytes)}, ${countChange(row.count_diff)} objects`
     : `${size(row.size_bytes)} in ${count(row.count)} objects`;
-  const frames = row.trace.map((frame) =>
-    make("li", {}, make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")),
-  );
-  return make("details", { open: true }, make("summary", {}, amount), make("ol", { className: "trace" }, ...frames));
+  return make("details", { open: true }, make("summary", {}, amount), frameList(fold(row.trace)));
+}
+
+/** The own frames of a stack, and the runs of other frames between them. */
+function fold(trace) {
+  const runs = [];
+  for (const frame of trace) {
+    const last = runs.at(-1);
+    if (frame.kind !== "own" && last?.[0].kind !== "own" && last) last.push(frame);
+    else runs.push([frame]);
+  }
+  return runs;
+}
+
+function frameList(runs) {
+  const items = runs.map((run) => make("li", {}, ...(run.length === 1 ? frameText(run[0]) : [folded(run)])));
+  return make("ol", { className: "trace" }, ...items);
+}
+
+function frameText(frame) {
+  return [make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")];
+}
+
+/** Frames that are not the plugin's own. The outermost one is what the plugin called. */
+function folded(run) {
+  const summary = make("summary", {}, `${run.length} library frames: `, make("code", {}, run.at(-1).function));
+  return make("details", {}, summary, frameList(run.map((frame) => [frame])));
 }
 
 /** Opens the line in the address, and the line that is clicked. */

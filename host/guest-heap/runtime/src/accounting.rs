@@ -138,7 +138,7 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
     }
     if let Some(block) = before {
         state!(CONTEXTS).free(block.context, block.size);
-        state!(CONTEXTS).resize(index, block, size);
+        state!(CONTEXTS).resize(index, block.context, block.size.min(size));
     }
     if found != index || report_every_event() != 0 {
         report(found);

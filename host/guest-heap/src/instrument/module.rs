@@ -286,9 +286,9 @@ pub(super) fn refusal(module: &CoreModule<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether a function does nothing but call a function in a table with its own arguments. The module
-/// with the memory of dynamically linked components exports such functions for functions of modules
-/// that are instantiated later, under the same names.
+/// Whether a function does nothing but call a function in a table with its own arguments. The
+/// module with the memory of dynamically linked components exports such functions for functions of
+/// modules that are instantiated later, under the same names.
 pub(super) fn forwards_through_table(module: &CoreModule<'_>, function: u32) -> bool {
     let body = function
         .checked_sub(module.first_defined())

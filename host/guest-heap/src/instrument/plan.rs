@@ -325,7 +325,7 @@ impl<'a> Survey<'a> {
     fn analyse(&self, group: &Group) -> Result<Vec<AnalysedMember<'_>>, (usize, Refusal)> {
         let mut known = KnownMembers::default();
         let mut outside = HashSet::new();
-        let is_alone = group.members.len() == 1;
+        let is_separate = group.members.len() == 1;
         if let [first, _, ..] = group.members.as_slice()
             && let Some(core) = first.instances.first().and_then(|it| self.core(it.scope))
         {
@@ -352,9 +352,9 @@ impl<'a> Survey<'a> {
             let id = member.instances.first();
             let id = *id.ok_or_else(|| fail("a module without an instance"))?;
             let connections = match self.core(id.scope) {
-                Some(core) if !is_alone => connections(core, id.instance, &known, &outside),
+                Some(core) if !is_separate => connections(core, id.instance, &known, &outside),
                 // Without an allocator, the host lowers nothing into blocks.
-                _ => Connections::alone(module, self.counts_blocks(position)),
+                _ => Connections::separate(module, self.counts_blocks(position)),
             };
             let allocator = self.allocators.get(&position).cloned().unwrap_or_default();
             let analysis = ModuleAnalysis::new(
@@ -373,7 +373,7 @@ impl<'a> Survey<'a> {
             };
             known.allocating.extend(analysis.allocating().map(defined));
             known.forwarding.extend(analysis.forwarding().map(defined));
-            if is_alone || analysis.is_needed(&roles) {
+            if is_separate || analysis.is_needed(&roles) {
                 analysed.push(AnalysedMember {
                     position,
                     instances: member.instances.clone(),

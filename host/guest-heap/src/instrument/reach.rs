@@ -40,8 +40,8 @@ struct Goal<'a> {
 }
 
 impl Reach {
-    /// Finds the functions that may reach one of `seeds`, which may be imports. With `open_table`, a
-    /// call through a table or a reference reaches them, too. The calls inside a function of
+    /// Finds the functions that may reach one of `seeds`, which may be imports. With `open_table`,
+    /// a call through a table or a reference reaches them, too. The calls inside a function of
     /// `barriers` do not count.
     pub(super) fn compute(
         module: &CoreModule<'_>,

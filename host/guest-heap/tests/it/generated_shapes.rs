@@ -1,5 +1,5 @@
-//! Generated programs in components of other shapes: several core modules, nested components, 64-bit
-//! memories. An instrumented program behaves like the original.
+//! Generated programs in components of other shapes: several core modules, nested components,
+//! 64-bit memories. An instrumented program behaves like the original.
 
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ fn generate(seed: u64, imports: Option<&str>, memory64: bool) -> Option<Vec<u8>>
         max_memory32_bytes: 4 << 16,
         max_memory64_bytes: 4 << 16,
         memory64_enabled: memory64,
+        // The wasm engine does not support them yet.
         canonicalize_nans: true,
         exceptions_enabled: false,
         gc_enabled: false,

@@ -15,7 +15,6 @@ use plugin_host::blocking::run_blocking;
 use plugin_host::driver::PluginHeapTables;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
-use plugin_host::instance::backtrace::symbol_options;
 use plugin_host::load::loader::{ComponentSource, Loader};
 use process_memory::allocator;
 
@@ -175,11 +174,5 @@ async fn read_symbols(
     source: &Arc<ComponentSource>,
 ) -> Result<Arc<Symbols>, PluginError> {
     let (loader, source) = (loader.clone(), source.clone());
-    run_blocking(move || {
-        let component = loader.original(&source)?;
-        let symbols = Symbols::new(&component, symbol_options())
-            .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
-        Ok(Arc::new(symbols))
-    })
-    .await
+    run_blocking(move || Ok(Arc::new(loader.read_symbols(&loader.original(&source)?)?))).await
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
+use guest_heap::symbols::{SymbolOptions, Symbols};
 use guest_heap::{Attribution, InstrumentedMeta};
 
 use crate::bindings::{LeakPlugin, LeakPluginPre};
@@ -17,6 +18,7 @@ use crate::error::{Fault, PluginError, with_causes};
 use crate::instance::{Instance, StoreState};
 use crate::load::cache::Cache;
 use crate::load::compiler::{CompiledCode, Compiler, Urgency};
+use crate::load::symbol_options::symbol_options;
 use crate::settings::HeapProfile;
 
 /// Compiles components, or reads them from the cache. Clones share the engine and the linker.
@@ -28,6 +30,7 @@ pub struct Loader {
     compiler: Arc<Compiler>,
     /// The largest accepted component, in bytes.
     max_size: u64,
+    symbol_options: Arc<SymbolOptions>,
 }
 
 /// A compiled component and its source.
@@ -125,7 +128,26 @@ impl Loader {
             cache,
             compiler: Arc::new(compiler),
             max_size,
+            symbol_options: Arc::new(symbol_options()),
         })
+    }
+
+    /// The same loader with other options for symbols, by default [`symbol_options`].
+    pub fn with_symbol_options(self, options: SymbolOptions) -> Self {
+        Loader {
+            symbol_options: Arc::new(options),
+            ..self
+        }
+    }
+
+    /// Reads the symbols of a component. It blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] if its sections cannot be read.
+    pub fn read_symbols(&self, component: &[u8]) -> Result<Symbols, PluginError> {
+        Symbols::new(component, (*self.symbol_options).clone())
+            .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))
     }
 
     /// The same loader without a cache, for components that are loaded once only.
