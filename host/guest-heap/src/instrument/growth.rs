@@ -3,7 +3,6 @@
 use super::allocator::Allocator;
 use super::audit::Audit;
 use super::calls::Calls;
-use super::exports::ExportRoles;
 use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
 
@@ -24,13 +23,14 @@ pub(super) struct GrowthTracking {
 }
 
 impl GrowthTracking {
-    /// `hooks` are the entry points, in which growth is not tracked.
+    /// `hooks` are the entry points, in which growth is not tracked. `is_realloc` says by which
+    /// exports the host allocates.
     pub(super) fn of(
         module: &CoreModule<'_>,
         calls: &[Calls],
         hooks: &[u32],
         audit: &Audit,
-        roles: &ExportRoles,
+        is_realloc: impl Fn(&str) -> bool,
         diverging: Diverging,
     ) -> Self {
         let reach =
@@ -38,11 +38,12 @@ impl GrowthTracking {
         let direct = reach(&[], diverging);
         // If memory may grow while the host lowers results, it may grow in each call of an import.
         let mut exports = module.exports.iter();
-        let lowering_grows = exports
-            .any(|(name, function)| roles.reallocs.contains(*name) && direct.function(*function));
-        let imports: Vec<u32> = match lowering_grows {
-            true => (0..module.first_defined()).collect(),
-            false => Vec::new(),
+        let lowering_grows =
+            exports.any(|(name, function)| is_realloc(name) && direct.function(*function));
+        let imports: Vec<u32> = if lowering_grows {
+            (0..module.first_defined()).collect()
+        } else {
+            Vec::new()
         };
         Self {
             reach: reach(&imports, diverging),

@@ -84,7 +84,8 @@ impl<'m> ModuleAnalysis<'m> {
             } else {
                 Diverging::Counts
             };
-            GrowthTracking::of(module, &calls, &hooks, &audit, roles, diverging)
+            let is_realloc = |name: &str| roles.reallocs.contains(name);
+            GrowthTracking::of(module, &calls, &hooks, &audit, is_realloc, diverging)
         });
         Ok(Self {
             audit,
