@@ -49,11 +49,12 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// The connections of a module that shares its heap tables with no other one.
-    pub(super) fn separate(module: &CoreModule<'_>) -> Self {
+    /// The connections of a module that shares its heap tables with no other one. `allocates` says
+    /// whether the host allocates in the module when it calls an import.
+    pub(super) fn separate(module: &CoreModule<'_>, allocates: bool) -> Self {
         Self {
             leaves: vec![true; module.imported.len()],
-            allocates: vec![true; module.imported.len()],
+            allocates: vec![allocates; module.imported.len()],
             open_table: false,
             called_from_outside: None,
         }

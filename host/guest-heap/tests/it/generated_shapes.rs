@@ -10,7 +10,8 @@ use rand::{Rng, SeedableRng};
 use wasmtime::Engine;
 
 use crate::guest::config;
-use crate::hostile::{behaviour, check_instruments, lifted, with_names};
+use crate::hostile::{behaviour, check_instruments, with_names};
+use crate::wat_guest::lifted;
 use crate::wat_guest::{ALLOCATOR, component_with};
 
 /// The module whose functions and memory the generated one imports.
@@ -45,11 +46,11 @@ fn generate(seed: u64, imports: Option<&str>, memory64: bool) -> Option<Vec<u8>>
         max_memory64_bytes: 4 << 16,
         memory64_enabled: memory64,
         // The wasm engine does not support them yet.
-        compact_imports_enabled: false,
         canonicalize_nans: true,
         exceptions_enabled: false,
         gc_enabled: false,
         threads_enabled: false,
+        compact_imports_enabled: false,
         custom_page_sizes_enabled: false,
         wide_arithmetic_enabled: false,
         relaxed_simd_enabled: false,
