@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let unseen = reading.contexts.iter();
     for record in unseen.filter(|record| record.unseen_growths > 0) {
         let frames = snapshot.frames(&recorder.context(&store, record.index));
-        let names: Vec<&str> = frames.iter().map(|frame| frame.function.as_str()).collect();
+        let names: Vec<&str> = frames.iter().map(|frame| &*frame.function).collect();
         println!(
             "{:>10} bytes of growth without an entry point: {}",
             record.unseen_bytes,

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod compiler;
+pub mod component_source;
 mod declarations;
 pub mod folder;
 pub mod loader;

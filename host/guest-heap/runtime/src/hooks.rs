@@ -5,9 +5,10 @@
 
 use crate::accounting::{count_allocation, count_free, count_realloc, is_live};
 use crate::guest::{
-    context, frees_grow, guards, hooks_nest, load, original_aligned_alloc, original_calloc, original_free, original_malloc,
-    original_memalign, original_posix_memalign, original_realloc, original_rust_alloc,
-    original_rust_alloc_zeroed, original_rust_dealloc, original_rust_realloc, set_context,
+    context, frees_grow, guards, hooks_nest, load, original_aligned_alloc, original_calloc,
+    original_free, original_malloc, original_memalign, original_posix_memalign, original_realloc,
+    original_rust_alloc, original_rust_alloc_zeroed, original_rust_dealloc, original_rust_realloc,
+    set_context,
 };
 use crate::state::state;
 

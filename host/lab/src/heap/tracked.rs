@@ -15,7 +15,8 @@ use plugin_host::blocking::run_blocking;
 use plugin_host::driver::PluginHeapTables;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
-use plugin_host::load::loader::{ComponentSource, Loader};
+use plugin_host::load::component_source::ComponentSource;
+use plugin_host::load::loader::Loader;
 use process_memory::allocator;
 
 /// The reader and the history of one plugin's heap.

@@ -7,7 +7,8 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Frame, PluginError};
 use crate::instance::backtrace::symbolize;
-use crate::load::loader::{ComponentSource, Loader};
+use crate::load::component_source::ComponentSource;
+use crate::load::loader::Loader;
 
 /// A fault's call stack while a blocking thread reads its symbols.
 #[derive(Debug)]

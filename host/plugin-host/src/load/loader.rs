@@ -1,9 +1,9 @@
 //! From bytes to a component that is ready to instantiate.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -18,6 +18,7 @@ use crate::error::{Fault, PluginError, with_causes};
 use crate::instance::{Instance, StoreState};
 use crate::load::cache::Cache;
 use crate::load::compiler::{CompiledCode, Compiler, Urgency};
+use crate::load::component_source::ComponentSource;
 use crate::load::declarations::Declarations;
 use crate::load::symbol_options::symbol_options;
 use crate::settings::HeapProfile;
@@ -67,45 +68,12 @@ impl CompiledComponent {
     }
 }
 
-/// Where a component came from and what its preparation took.
-#[derive(Debug, Clone)]
-pub struct ComponentSource {
-    /// The file it was read from; for a component that is in no file, the name of its upload.
-    pub path: PathBuf,
-    /// The bytes of a component that is in no file.
-    pub in_memory: Option<Arc<[u8]>>,
-    /// SHA-256 of the component, in hex.
-    pub digest: String,
-    /// Identifies the declarations of its allocator; empty without any.
-    pub declarations: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Time to compile it, or to read it from the cache.
-    pub compile_time: Duration,
-    /// Whether it came from the cache.
-    pub cached: bool,
-    /// The interfaces that it imports.
-    pub imports: Vec<String>,
-    /// Size of its machine code in bytes.
-    pub code_bytes: u64,
-}
-
 impl fmt::Debug for CompiledComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CompiledComponent")
             .field("source", &self.source)
             .field("profile", &self.profile)
             .finish_non_exhaustive()
-    }
-}
-
-impl ComponentSource {
-    /// Whether `other` is the same component from the same place.
-    pub(crate) fn is_same(&self, other: &ComponentSource) -> bool {
-        self.digest == other.digest
-            && self.declarations == other.declarations
-            && self.path == other.path
-            && self.in_memory.is_some() == other.in_memory.is_some()
     }
 }
 
