@@ -96,6 +96,7 @@ impl Allocator {
     /// of its own, so both heaps are counted.
     pub(super) fn select(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
         let custom = self.has_rust() && !module.has_default_rust_allocator;
+        let rust_frees = self.frees(Family::Rust);
         let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
         if through_c {
             self.entries.retain(|(entry, _)| !entry.is_rust());
@@ -105,7 +106,9 @@ impl Allocator {
             self.entries
                 .retain(|(entry, _)| entry.family() != Family::Cxx);
         }
-        self.caveat = if custom && through_c {
+        // Without a function that frees, the compiler has inlined the parts of the allocator, and
+        // nothing tells whose they were. `malloc` sees all blocks of both.
+        self.caveat = if custom && through_c && rust_frees {
             Some(
                 "has a global allocator of its own: the profiler counts the blocks that this \
                  allocator takes from malloc, not the blocks that it returns",
