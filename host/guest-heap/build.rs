@@ -40,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ])
         .args(["-C", "panic=abort", "-C", "strip=symbols"])
         .args(["-C", "target-feature=+bulk-memory,+simd128"])
-        // Room for 32 copies of the runtime that share a memory: see `STACK_SLICE`. Nothing recurses
-        // or keeps arrays on the stack.
+        // Room for 32 copies of the runtime that share a memory: see `STACK_SLICE`. Nothing
+        // recurses or keeps arrays on the stack.
         .args(["-C", "link-arg=-zstack-size=32768"])
         .arg("-o")
         .arg(&runtime)

@@ -15,7 +15,7 @@ use crate::attribution::AttributionBody;
 use crate::error::{ApiError, ErrorBody};
 use crate::heap_query::{Comparison, HeapQuery};
 use crate::query::ApiQuery;
-use crate::snapshot::TraceFrame;
+use crate::snapshot::{ResizedBlocks, TraceFrame};
 use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
 use lab::heap::baselines::{LabBaseline, PluginBaseline};
@@ -43,6 +43,9 @@ pub(crate) struct ChangeRow {
     current_size_kb: f64,
     /// The same in bytes.
     current_size_bytes: u64,
+    /// Set if it has resized blocks that live now, as in the snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resized: Option<ResizedBlocks>,
     /// The call stack, innermost frame first; only with `group_by=trace`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trace: Vec<TraceFrame>,
@@ -59,6 +62,7 @@ impl ChangeRow {
             count_diff: change.objects,
             current_size_kb: change.current_bytes as f64 / 1024.0,
             current_size_bytes: change.current_bytes,
+            resized: change.resized.as_ref().map(ResizedBlocks::of),
             trace: TraceFrame::stack(&change.frames),
         }
     }

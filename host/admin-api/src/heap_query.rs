@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use guest_heap::flamegraph::Libraries;
 use guest_heap::history::WINDOW;
 use guest_heap::snapshot::GroupBy;
 use serde::Deserialize;
@@ -34,10 +35,13 @@ pub struct HeapQuery {
     baseline: Option<String>,
     /// Compare with the state this long ago: `30s`, `5m`, at most `15m`.
     since: Option<String>,
+    /// `folded` or `shown`: how a flame graph draws frames that are not the plugin's own; `folded`
+    /// by default.
+    libraries: Option<String>,
 }
 
 impl QueryParameters for HeapQuery {
-    const NAMES: &str = "plugin, limit, group_by, baseline and since";
+    const NAMES: &str = "plugin, limit, group_by, baseline, since and libraries";
 }
 
 /// The earlier state that a query compares with.
@@ -96,6 +100,18 @@ impl HeapQuery {
             Some(_) => Err(ApiError::invalid_value(
                 "group_by",
                 "takes line, function, file or trace",
+            )),
+        }
+    }
+
+    /// How a flame graph draws frames of libraries.
+    pub(crate) fn libraries(&self) -> Result<Libraries, ApiError> {
+        match self.libraries.as_deref() {
+            None | Some("folded") => Ok(Libraries::Folded),
+            Some("shown") => Ok(Libraries::Shown),
+            Some(_) => Err(ApiError::invalid_value(
+                "libraries",
+                "takes folded or shown",
             )),
         }
     }

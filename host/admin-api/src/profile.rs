@@ -42,6 +42,7 @@ pub(crate) async fn flamegraph(
 /// be read.
 pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiError> {
     let comparison = query.comparison(state)?;
+    let libraries = query.libraries()?;
     let plugins = query.plugins(state)?;
     let heaps = state.heaps.snapshots(&plugins, query.selection()).await?;
     let mut then: Vec<(String, Arc<Baseline>, Arc<Snapshot>)> = Vec::new();
@@ -65,13 +66,17 @@ pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiEr
                 .iter()
                 .map(|h| (h.plugin.id(), &*h.snapshot))
                 .collect();
-            flamegraph::live_bytes("Live bytes by guest call stack", &guests)
+            flamegraph::live_bytes_with("Live bytes by guest call stack", &guests, libraries)
         } else {
             let guests: Vec<_> = then
                 .iter()
                 .map(|(id, b, s)| (id.as_str(), &**b, &**s))
                 .collect();
-            flamegraph::difference("Change of live bytes by guest call stack", &guests)
+            flamegraph::difference_with(
+                "Change of live bytes by guest call stack",
+                &guests,
+                libraries,
+            )
         }
     });
     drawn

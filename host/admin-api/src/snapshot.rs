@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use guest_heap::snapshot::{Group, GroupBy};
-use guest_heap::symbols::Frame;
+use guest_heap::snapshot::{Group, GroupBy, ResizedGroup};
+use guest_heap::symbols::{Frame, LineTables};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,9 +48,34 @@ pub(crate) struct LineRow {
     count: u64,
     plugin: String,
     function: String,
+    /// Set if it has resized blocks: it made them grow, but other lines can have allocated them or
+    /// can fill them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resized: Option<ResizedBlocks>,
     /// The call stack, innermost frame first; only with `group_by=trace`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trace: Vec<TraceFrame>,
+}
+
+/// What a line, function, file or call stack has done to blocks that existed already.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ResizedBlocks {
+    /// Blocks that it has ever resized.
+    count: u64,
+    /// The part of its live bytes that it has added itself.
+    own_bytes: u64,
+    /// Where blocks came from that others had allocated or resized before.
+    from: Vec<String>,
+}
+
+impl ResizedBlocks {
+    pub(crate) fn of(group: &ResizedGroup) -> Self {
+        ResizedBlocks {
+            count: group.objects,
+            own_bytes: group.own_bytes,
+            from: group.from.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// One frame of a call stack.
@@ -59,6 +84,8 @@ pub(crate) struct TraceFrame {
     function: String,
     /// `file:line`, if known.
     location: Option<String>,
+    /// Whose code it is: `own`, `infrastructure`, `library`, `bindings`, `standard` or `allocator`.
+    kind: &'static str,
 }
 
 impl TraceFrame {
@@ -70,6 +97,7 @@ impl TraceFrame {
             .map(|frame| TraceFrame {
                 function: frame.function.to_string(),
                 location: location(frame),
+                kind: frame.kind.name(),
             })
             .collect()
     }
@@ -89,6 +117,10 @@ pub(crate) struct HeapSummary {
     contexts: u64,
     /// Blocks that the profiler could not track.
     lost: u64,
+    /// `present`; `missing`; or `outdated` if they belong to other code. Null without attribution.
+    line_tables: Option<&'static str>,
+    /// What to do to see lines. Null if they are there.
+    line_tables_why: Option<&'static str>,
     linear_memory_mb: f64,
     linear_memory_bytes: u64,
     retained_mb: f64,
@@ -189,6 +221,7 @@ pub(crate) async fn of_plugins(
 fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
     let (details, reading) = (plugin.details(), plugin.reading());
     let totals = heap.map(|h| *h.snapshot.totals());
+    let line_tables = heap.map(|h| h.snapshot.symbols().line_tables());
     HeapSummary {
         attribution: AttributionBody::of(&details, &reading),
         heap_live_mb: totals.map(|t| mib(t.live_bytes)),
@@ -196,6 +229,8 @@ fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
         objects: totals.map(|t| t.live_objects),
         contexts: totals.map_or(0, |t| t.contexts),
         lost: totals.map_or(0, |t| t.lost),
+        line_tables: line_tables.map(LineTables::name),
+        line_tables_why: line_tables.and_then(LineTables::advice),
         linear_memory_mb: mib(reading.linear.bytes),
         linear_memory_bytes: reading.linear.bytes,
         retained_mb: mib(reading.retained.bytes),
@@ -223,6 +258,7 @@ fn line_row(plugin: &str, group: &Group) -> LineRow {
         count: group.usage.live_objects,
         plugin: plugin.to_owned(),
         function: group.site.function.to_string(),
+        resized: group.resized.as_ref().map(ResizedBlocks::of),
         trace: TraceFrame::stack(&group.frames),
     }
 }

@@ -120,7 +120,7 @@ fn main() {
         builder.encode()
     });
     measure("flame graph", 3, || {
-        flamegraph::live_bytes(
+        flamegraph::live_bytes_with(
             "bench",
             &[("guest", &snapshot)],
             flamegraph::Libraries::Shown,

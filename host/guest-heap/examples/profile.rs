@@ -40,8 +40,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("usage: profile COMPONENT [FUNCTION]")?;
     let original = std::fs::read(path)?;
     let instrumented = instrument(&original, &Options::default())?;
-    println!("attribution: {:?}", instrumented.attribution());
-
     let mut config = Config::new();
     guest_heap::configure(&mut config);
     let engine = Engine::new(&config)?;
@@ -85,6 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let context = |index| Some(recorder.context(&store, index));
     let snapshot = Snapshot::new(&reading, context, symbols);
     let totals = snapshot.totals();
+    println!("attribution: {:?}", reading.attribution(recorder.meta()));
     println!(
         "{} bytes live in {} blocks; {} bytes ever allocated in {} blocks",
         totals.live_bytes, totals.live_objects, totals.allocated_bytes, totals.allocated_objects
@@ -94,6 +93,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "{:>10} bytes {:>7} blocks  {} in {function}",
             usage.live_bytes, usage.live_objects, line.location
+        );
+    }
+    let unseen = reading.contexts.iter();
+    for record in unseen.filter(|record| record.unseen_growths > 0) {
+        let frames = snapshot.frames(&recorder.context(&store, record.index));
+        let names: Vec<&str> = frames.iter().map(|frame| &*frame.function).collect();
+        println!(
+            "{:>10} bytes of growth without an entry point: {}",
+            record.unseen_bytes,
+            names.join(" < ")
         );
     }
     let mut profile = ProfileBuilder::new(SystemTime::now());

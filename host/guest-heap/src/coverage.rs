@@ -42,7 +42,7 @@ pub struct Coverage {
     pub lost_blocks: u64,
     /// Bytes of the lost blocks.
     pub lost_bytes: u64,
-    /// Allocations that share the context `overflow`.
+    /// Allocations whose call stacks are folded: see [`Totals::overflowed`](crate::Totals::overflowed).
     pub overflowed: u64,
 }
 
@@ -96,7 +96,7 @@ impl Coverage {
         );
         if self.snapshot_frees > 0 {
             evidence.push_str(&format!(
-                "; {} freed blocks come from the snapshot that the guest started from",
+                "; freed blocks of the snapshot that the guest started from: {}",
                 grouped(self.snapshot_frees)
             ));
         }
@@ -128,19 +128,16 @@ impl Coverage {
             ),
             (
                 self.reused_blocks,
-                "blocks were handed out again before a free was seen",
+                "blocks handed out again before a free was seen",
             ),
-            (
-                self.overflowed,
-                "allocations had no room for their call stacks",
-            ),
+            (self.overflowed, "allocations with folded call stacks"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            gaps.push(format!("{} {what}", grouped(count)));
+            gaps.push(format!("{what}: {}", grouped(count)));
         }
         if self.lost_blocks > 0 {
             gaps.push(format!(
-                "{} blocks of {} bytes in total are not tracked, because the profiler got no memory",
+                "blocks that are not tracked, because the profiler got no memory: {}, with {} bytes",
                 grouped(self.lost_blocks),
                 grouped(self.lost_bytes)
             ));
@@ -220,8 +217,9 @@ mod tests {
             ..Coverage::default()
         };
         assert_eq!(snapshot.attribution(&meta), Attribution::Exact);
-        assert!(snapshot.evidence().contains("8 freed blocks"));
-        let signals: [(fn(&mut Coverage), &str); 6] = [
+        assert!(snapshot.evidence().ends_with("started from: 8"));
+        type Set = fn(&mut Coverage);
+        let signals: [(Set, &str); 6] = [
             (
                 |it| {
                     it.heap_unseen_bytes = 3 * WASM_PAGE;
@@ -238,19 +236,19 @@ mod tests {
             ),
             (
                 |it| it.unknown_frees = 326,
-                "326 frees of blocks whose allocation was not seen",
+                "frees of blocks whose allocation was not seen: 326",
             ),
             (
                 |it| it.reused_blocks = 99,
-                "99 blocks were handed out again before a free was seen",
+                "blocks handed out again before a free was seen: 99",
             ),
             (
                 |it| it.overflowed = 1,
-                "1 allocations had no room for their call stacks",
+                "allocations with folded call stacks: 1",
             ),
             (
                 |it| (it.lost_blocks, it.lost_bytes) = (2, 80),
-                "2 blocks of 80 bytes in total are not tracked, because the profiler got no memory",
+                "blocks that are not tracked, because the profiler got no memory: 2, with 80 bytes",
             ),
         ];
         for (set, why) in signals {
@@ -276,7 +274,7 @@ mod tests {
         assert_eq!(
             coverage.attribution(&meta),
             Attribution::Partial {
-                why: "before; 7 allocations had no room for their call stacks".to_owned()
+                why: "before; allocations with folded call stacks: 7".to_owned()
             }
         );
         let off = InstrumentedMeta::off("no names");

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::reading::Context;
-use crate::snapshot::{Entry, GroupBy, GroupKey, Snapshot};
+use crate::snapshot::{Entry, GroupBy, GroupKey, ResizedGroup, Snapshot, resized_groups};
 use crate::symbols::{Frame, Site};
 
 /// The live memory of one context.
@@ -111,6 +111,8 @@ pub struct Change {
     pub current_objects: u64,
     /// The call stack, innermost frame first. Empty unless grouped by call stack within one build.
     pub frames: Vec<Frame>,
+    /// Set if contexts of the group have resized blocks that live now.
+    pub resized: Option<ResizedGroup>,
     context: Option<Context>,
 }
 
@@ -140,7 +142,13 @@ impl Diff {
             by
         };
         let mut diff = Self::between(&baseline.entries, &now, compared, limit);
+        let resized = resized_groups(compared, snapshot.entries());
         for change in diff.growing.iter_mut().chain(&mut diff.shrinking) {
+            let key = match &change.context {
+                Some(context) => GroupKey::Context(context),
+                None => GroupKey::Text(&change.location),
+            };
+            change.resized = resized.get(&key).cloned();
             change.frames = change
                 .context
                 .as_ref()
@@ -228,6 +236,7 @@ impl<'a> GroupSums<'a> {
             objects: signed_difference(self.now_objects, self.then_objects),
             current_bytes: self.now_bytes,
             current_objects: self.now_objects,
+            resized: None,
             frames: Vec::new(),
             context: (by == GroupBy::Trace).then(|| self.largest.context.clone()),
         }

@@ -5,10 +5,14 @@
 //! 1. `component` and `scan` read the structure of the component and of its core modules;
 //!    `core_instances` finds out which items of core instances are the same.
 //! 2. `allocator` selects the entry points that allocate memory, which `entry_point` lists.
+//!    `repair` moves the hooks of entry points that an optimiser has bypassed. `audit` finds what
+//!    else bypasses them, with `constants` and `static_data`.
 //! 3. `calls` and `reach` find the functions and the calls that may allocate.
 //! 4. `context` rewrites function bodies, so that at each allocation a global identifies the call
-//!    stack.
+//!    stack. `body_writer` inserts the code. `growth` finds where memory may grow outside of the
+//!    allocator, which the context then identifies, too.
 //! 5. `link_runtime` links the profiler's runtime, whose hooks replace the entry points.
+//!    `runtime_imports` resolves its imports.
 //! 6. `exports` wraps exports, so that the runtime learns when the host calls them and for what.
 //! 7. `module` runs these stages for one core module; `code_section` and `assemble` write it.
 //! 8. `sharing` finds the modules that share heap tables; `plan` instruments the modules of the
@@ -25,10 +29,13 @@
 mod allocator;
 mod assemble;
 mod attribution;
+mod audit;
+mod body_writer;
 mod calls;
 mod code_section;
 mod component;
 mod connector;
+mod constants;
 mod context;
 mod core_instances;
 mod declaration_file;
@@ -37,6 +44,7 @@ mod entry_names;
 mod entry_point;
 mod error;
 mod exports;
+mod growth;
 mod hook_body;
 pub(crate) mod interface;
 mod link_runtime;
@@ -47,10 +55,13 @@ mod options;
 mod plan;
 mod reach;
 mod reindex;
+mod repair;
 mod report;
+mod runtime_imports;
 mod scan;
 mod scope;
 mod sharing;
+mod static_data;
 mod write_component;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 
 mod proto;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,6 +28,8 @@ pub struct ProfileBuilder {
     functions: HashMap<(Arc<str>, Option<Arc<str>>), u64>,
     /// Names of the allocator's functions, for `drop_frames`.
     allocators: Vec<String>,
+    /// Names of all other functions. A function of the same name must not be dropped.
+    others: HashSet<Arc<str>>,
 }
 
 impl ProfileBuilder {
@@ -38,6 +40,7 @@ impl ProfileBuilder {
             strings: HashMap::new(),
             functions: HashMap::new(),
             allocators: Vec::new(),
+            others: HashSet::new(),
         };
         // The format requires that the empty string comes first.
         builder.string("");
@@ -116,6 +119,9 @@ impl ProfileBuilder {
 
     /// Encodes the profile as gzipped protobuf, by pprof's `profile.proto`.
     pub fn encode(mut self) -> Vec<u8> {
+        let others = &self.others;
+        self.allocators
+            .retain(|name| !others.contains(name.as_str()));
         self.allocators.sort_unstable();
         self.allocators.dedup();
         if !self.allocators.is_empty() {
@@ -152,6 +158,9 @@ impl ProfileBuilder {
     }
 
     fn function(&mut self, frame: &Frame) -> u64 {
+        if frame.kind != FrameKind::Allocator {
+            self.others.insert(Arc::clone(&frame.function));
+        }
         let key = (Arc::clone(&frame.function), frame.file.clone());
         if let Some(id) = self.functions.get(&key) {
             return *id;

@@ -2,6 +2,7 @@
 //! the heap tables of the instances.
 
 mod call_tree;
+mod context_steps;
 mod folds;
 mod instance;
 

@@ -9,12 +9,12 @@ mod group;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use entry::{Entry, Usage};
-pub(crate) use group::GroupKey;
-pub use group::{Group, GroupBy};
+pub use entry::{Entry, Resized, Usage};
+pub use group::{Group, GroupBy, ResizedGroup};
+pub(crate) use group::{GroupKey, resized_groups};
 
 use crate::coverage::Coverage;
-use crate::reading::{Context, Reading, Totals};
+use crate::reading::{Context, ContextRecord, Reading, Totals};
 use crate::symbols::{Frame, Site, Symbols};
 
 /// Name of the synthetic context for the bytes that the totals count and no context does.
@@ -49,6 +49,16 @@ impl Snapshot {
         };
         let mut contexts = Vec::with_capacity(reading.contexts.len());
         let mut usages = Vec::with_capacity(reading.contexts.len());
+        let resized_by = |record: &ContextRecord| {
+            let from = record.resizes.from.and_then(&context_of);
+            (record.resizes.objects > 0).then(|| {
+                Box::new(Resized {
+                    objects: record.resizes.objects,
+                    own_bytes: record.own_live_bytes(),
+                    from: from.map(|context| symbols.site(&context)),
+                })
+            })
+        };
         for record in reading
             .contexts
             .iter()
@@ -76,18 +86,19 @@ impl Snapshot {
                     .saturating_sub(usage.allocated_objects),
             };
             contexts.push(context);
-            usages.push(usage);
+            usages.push((usage, resized_by(record)));
         }
         if missing != Usage::default() {
             contexts.push(Context::Synthetic(Arc::from(UNATTRIBUTED)));
-            usages.push(missing);
+            usages.push((missing, None));
         }
         let attributed = symbols.sites(contexts).into_iter().zip(usages);
         let entries = attributed
-            .map(|((context, site), usage)| Entry {
+            .map(|((context, site), (usage, resized))| Entry {
                 context,
                 site,
                 usage,
+                resized,
             })
             .collect();
         Self {
@@ -156,7 +167,10 @@ impl Snapshot {
 
     /// Bytes of memory that the snapshot takes, without the stacks and symbols that it shares.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.entries.capacity() * size_of::<Entry>()
+        let resized = self.entries.iter().filter(|entry| entry.resized.is_some());
+        size_of::<Self>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + resized.count() * size_of::<Resized>()
     }
 }
 

@@ -30,7 +30,9 @@ mod units;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 pub use code_pattern::PatternError;
 pub use error::SymbolsError;
@@ -74,6 +76,15 @@ pub enum LineTables {
 }
 
 impl LineTables {
+    /// `missing`, `outdated` or `present`.
+    pub fn name(self) -> &'static str {
+        match self {
+            LineTables::Missing => "missing",
+            LineTables::Outdated => "outdated",
+            LineTables::Present => "present",
+        }
+    }
+
     /// What to do to see lines. `None` if they are there.
     pub fn advice(self) -> Option<&'static str> {
         match self {
@@ -100,6 +111,7 @@ pub struct Symbols {
     /// By the module's position. `None` if the module has no usable line tables.
     parsed: Mutex<HashMap<usize, Option<ParsedDwarf>>>,
     cache: RwLock<SymbolCache>,
+    line_tables: OnceLock<LineTables>,
 }
 
 impl Symbols {
@@ -119,6 +131,7 @@ impl Symbols {
             modules: component_symbols.modules,
             parsed: Mutex::default(),
             cache: RwLock::default(),
+            line_tables: OnceLock::new(),
         })
     }
 
@@ -143,8 +156,12 @@ impl Symbols {
     }
 
     /// Whether a core module of the component has usable line tables for code that is not a
-    /// library's. It takes as long as [`Symbols::detail`].
+    /// library's. The first call takes as long as [`Symbols::detail`].
     pub fn line_tables(&self) -> LineTables {
+        *self.line_tables.get_or_init(|| self.find_line_tables())
+    }
+
+    fn find_line_tables(&self) -> LineTables {
         let mut parsed = self.parsed();
         let of_module = |(index, module): (usize, &ModuleSymbols)| match Self::dwarf(
             &mut parsed,

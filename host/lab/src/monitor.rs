@@ -87,7 +87,11 @@ impl Monitor {
 
     /// Growth of the process, and the time until its limit.
     pub fn process_forecast(&self) -> Forecast {
-        Forecast::of_process(&self.history, self.budget.limit_bytes())
+        let limit = match self.resident_bytes() {
+            Ok(resident) => self.budget.process_limit_bytes(resident),
+            Err(_) => self.budget.limit_bytes(),
+        };
+        Forecast::of_process(&self.history, limit)
     }
 
     /// Growth of a plugin, and the time until its linear memory reaches `limit_bytes`. `None`

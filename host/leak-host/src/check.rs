@@ -53,7 +53,12 @@ fn check(args: &CheckArgs) -> anyhow::Result<CheckReport> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let loader = plugin_loader::start(None, args.max_plugin_size, args.compile.limits())?;
+        let loader = plugin_loader::start(
+            None,
+            args.max_plugin_size,
+            args.compile.limits(),
+            &args.code,
+        )?;
         Ok(conformance::check(&loader, component.into(), terms).await?)
     })
 }

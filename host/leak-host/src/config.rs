@@ -1,6 +1,9 @@
 //! The command line and the environment, parsed once. No other module reads the environment.
 
+mod code;
 mod values;
+
+pub(crate) use code::CodeOptions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -132,6 +135,10 @@ pub(crate) struct CheckArgs {
     )]
     pub(crate) max_plugin_size: ByteSize,
 
+    /// Whose code frames are.
+    #[command(flatten)]
+    pub(crate) code: CodeOptions,
+
     /// The compiler.
     #[command(flatten)]
     pub(crate) compile: CompileOptions,
@@ -244,6 +251,10 @@ pub(crate) struct Config {
     /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
     #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
+
+    /// Whose code frames are.
+    #[command(flatten)]
+    pub(crate) code: CodeOptions,
 
     /// The compiler.
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::CodeOptions;
 use plugin_host::engine;
 use plugin_host::load::cache::Cache;
 use plugin_host::load::compiler::{CompileLimits, Compiler};
@@ -16,16 +17,19 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 ///
 /// # Errors
 ///
-/// When the engine does not start on this machine.
+/// When the engine does not start on this machine, or a pattern of `code` is wrong.
 pub(crate) fn start(
     cache_folder: Option<PathBuf>,
     max_plugin_size: ByteSize,
     limits: CompileLimits,
+    code: &CodeOptions,
 ) -> anyhow::Result<Loader> {
     let engine = engine::start().map_err(to_anyhow)?;
     let cache = Cache::open(cache_folder, &engine);
     let compiler = Compiler::in_child_process(PathBuf::from(THIS_PROGRAM), limits);
-    Loader::new(engine, cache, compiler, max_plugin_size.bytes()).map_err(to_anyhow)
+    let loader =
+        Loader::new(engine, cache, compiler, max_plugin_size.bytes()).map_err(to_anyhow)?;
+    Ok(loader.with_symbol_options(code.symbol_options()?))
 }
 
 /// wasmtime's error type does not implement the standard error trait.

@@ -5,6 +5,7 @@
 //! The runs are in `runs`. The rules are in `rules`, one for each row of the report, with their
 //! tolerances.
 
+mod generated_request;
 mod options;
 mod report;
 mod rules;
@@ -20,7 +21,7 @@ use crate::blocking::{on_own_thread, run_blocking};
 use crate::conformance::options::{MAX_DURATION, MAX_MEMORY_BYTES};
 use crate::conformance::rules::Evidence;
 use crate::error::PluginError;
-use crate::instance::backtrace::{symbol_options, symbolize};
+use crate::instance::backtrace::symbolize;
 use crate::load::compiler::Urgency;
 use crate::load::loader::{CompiledComponent, Loader};
 use crate::load::manifest::Manifest;
@@ -115,10 +116,8 @@ async fn prepare(loader: &Loader, component: &Arc<[u8]>) -> Result<Prepared, Plu
     });
     let (compiled, manifest) = describing.await??;
     let component = component.clone();
-    let symbols = run_blocking(move || {
-        Symbols::new(&component, symbol_options())
-            .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))
-    });
+    let loader = loader.clone();
+    let symbols = run_blocking(move || loader.read_symbols(&component));
     Ok(Prepared {
         compiled,
         manifest,

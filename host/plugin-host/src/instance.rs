@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_heap::{Attribution, ContextCursor, InstrumentedMeta, Recorder, Totals};
+use guest_heap::{ContextCursor, InstrumentedMeta, Recorder, Totals};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -234,8 +234,7 @@ impl Instance {
 
     fn attributed(&self) -> Option<&StoreState> {
         let state = self.store.data();
-        let off = matches!(state.recorder.meta().attribution(), Attribution::Off { .. });
-        (!off).then_some(state)
+        state.recorder.meta().counts_blocks().then_some(state)
     }
 
     /// The heap tables, with the contexts that `cursor` does not include yet. Readable after a

@@ -2,9 +2,11 @@
 
 pub mod cache;
 pub mod compiler;
+pub mod component_source;
 mod declarations;
 pub mod folder;
 pub mod loader;
 pub mod manifest;
 pub(crate) mod started_plugin;
+pub mod symbol_options;
 pub(crate) mod watch;

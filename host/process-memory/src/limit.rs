@@ -5,9 +5,13 @@
 //! `/proc/self/mountinfo` says where its hierarchy is mounted and which part of it is visible. See
 //! cgroups(7), proc_pid_mountinfo(5), and the kernel's admin-guide/cgroup-v2 and cgroup-v1/memory.
 
+mod group_usage;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use self::group_usage::GroupUsage;
 
 /// The origin of a limit, and who enforces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,41 +38,31 @@ pub struct MemoryLimit {
 const V1_UNLIMITED: u64 = 0x7FFF_FFFF_FFFF_0000;
 
 impl MemoryLimit {
-    /// The limit of this process's control group. Version 2 is searched first. `None` when no group
-    /// sets a limit, or there are no groups.
-    pub(crate) fn of_cgroup() -> Option<Self> {
-        Self::of_cgroup_under(Path::new("/"))
-    }
-
-    /// The same with every path below `root`, for tests.
-    fn of_cgroup_under(root: &Path) -> Option<Self> {
+    /// The limit of this process's control group, and the usage of the group that sets it. Version
+    /// 2 is searched first. `None` when no group sets a limit, or there are no groups. Every path
+    /// is below `root`, for tests.
+    fn of_cgroup_under(root: &Path) -> Option<(Self, GroupUsage)> {
         let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
         let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
         [LimitSource::CgroupV2, LimitSource::CgroupV1]
             .into_iter()
             .find_map(|source| {
                 let hierarchy = Hierarchy::find(source, &groups, &mounts)?;
-                let bytes = hierarchy.smallest_limit(root)?;
-                Some(Self { bytes, source })
+                let (bytes, group) = hierarchy.smallest_limit(root)?;
+                Some((Self { bytes, source }, GroupUsage::of(group, source)))
             })
-    }
-
-    /// The limit that applies when both are set: the one that is reached first.
-    pub(crate) fn smaller(flag: Option<Self>, cgroup: Option<Self>) -> Option<Self> {
-        [flag, cgroup]
-            .into_iter()
-            .flatten()
-            .min_by_key(|limit| limit.bytes)
     }
 }
 
 /// The limit and the machine's memory: the totals that memory use is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryBudget {
     /// The limit that applies; `None` without one.
     pub limit: Option<MemoryLimit>,
     /// Bytes; zero when unknown.
     pub(crate) machine_bytes: u64,
+    /// The group that sets the limit; `None` when the command line sets it.
+    group: Option<GroupUsage>,
 }
 
 impl MemoryBudget {
@@ -78,9 +72,24 @@ impl MemoryBudget {
             bytes,
             source: LimitSource::Flag,
         });
+        let cgroup = MemoryLimit::of_cgroup_under(Path::new("/"));
+        Self::new(flag, cgroup, machine_total_bytes().unwrap_or(0))
+    }
+
+    /// When both limits are set, the one that is reached first applies.
+    fn new(
+        flag: Option<MemoryLimit>,
+        cgroup: Option<(MemoryLimit, GroupUsage)>,
+        machine_bytes: u64,
+    ) -> Self {
+        let flag = flag.map(|limit| (limit, None));
+        let cgroup = cgroup.map(|(limit, group)| (limit, Some(group)));
+        let smaller = [flag, cgroup].into_iter().flatten();
+        let (limit, group) = smaller.min_by_key(|(limit, _)| limit.bytes).unzip();
         Self {
-            limit: MemoryLimit::smaller(flag, MemoryLimit::of_cgroup()),
-            machine_bytes: machine_total_bytes().unwrap_or(0),
+            limit,
+            machine_bytes,
+            group: group.flatten(),
         }
     }
 
@@ -89,16 +98,31 @@ impl MemoryBudget {
         self.limit.map(|limit| limit.bytes)
     }
 
-    /// `resident_bytes` in percent of the limit that applies, else of the machine's memory. Zero
-    /// when neither is known. May exceed 100 for a moment.
+    /// What counts against the limit when this process has `resident_bytes`, in bytes. A group's
+    /// limit is for all its processes together.
+    fn used_bytes(&self, resident_bytes: u64) -> u64 {
+        let group = self.group.as_ref().and_then(GroupUsage::bytes);
+        group.map_or(resident_bytes, |bytes| bytes.max(resident_bytes))
+    }
+
+    /// The resident memory at which this process reaches the limit, in bytes: the limit without
+    /// what other processes of the group use. `None` without a limit.
+    pub fn process_limit_bytes(&self, resident_bytes: u64) -> Option<u64> {
+        let others = self.used_bytes(resident_bytes) - resident_bytes;
+        Some(self.limit_bytes()?.saturating_sub(others))
+    }
+
+    /// The memory that counts against the limit, in percent of it; without a limit,
+    /// `resident_bytes` in percent of the machine's memory. Zero when neither is known. May exceed
+    /// 100 for a moment.
     pub fn percent(&self, resident_bytes: u64) -> f64 {
         match self.limit_bytes().unwrap_or(self.machine_bytes) {
             0 => 0.0,
-            total => resident_bytes as f64 * 100.0 / total as f64,
+            total => self.used_bytes(resident_bytes) as f64 * 100.0 / total as f64,
         }
     }
 
-    /// `resident_bytes` in percent of the limit; `None` without one.
+    /// The memory that counts against the limit, in percent of it; `None` without one.
     pub fn percent_of_limit(&self, resident_bytes: u64) -> Option<f64> {
         self.limit.map(|_| self.percent(resident_bytes))
     }
@@ -155,8 +179,8 @@ impl Hierarchy {
         })
     }
 
-    /// The smallest limit from the group up to the mount point.
-    fn smallest_limit(&self, root: &Path) -> Option<u64> {
+    /// The smallest limit from the group up to the mount point, and the folder of its group.
+    fn smallest_limit(&self, root: &Path) -> Option<(u64, PathBuf)> {
         let mount_point = root.join(
             self.mount_point
                 .strip_prefix("/")
@@ -168,9 +192,12 @@ impl Hierarchy {
         };
         self.group
             .ancestors()
-            .filter_map(|group| fs::read_to_string(mount_point.join(group).join(file)).ok())
-            .filter_map(|text| parse_limit(&text))
-            .min()
+            .filter_map(|group| {
+                let group = mount_point.join(group);
+                let text = fs::read_to_string(group.join(file)).ok()?;
+                Some((parse_limit(&text)?, group))
+            })
+            .min_by_key(|(bytes, _)| *bytes)
     }
 }
 

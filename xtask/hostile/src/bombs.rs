@@ -8,6 +8,10 @@ use std::fmt::Write as _;
 ///
 /// If the text is not valid.
 #[must_use]
+#[allow(
+    clippy::expect_used,
+    reason = "the text comes from this crate and its tests"
+)]
 pub fn module(fields: &str) -> Vec<u8> {
     let text = format!("(component (core module {fields}))");
     wat::parse_str(text).expect("the text is valid")

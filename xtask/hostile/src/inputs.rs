@@ -36,7 +36,10 @@ pub(crate) fn inputs(wit: &Path) -> Result<Vec<Input>> {
         .map(|n| format!("(table $t{n} 0 funcref)"))
         .collect();
     let tables = format!("{tables} (func $f) (elem declare func $f)");
-    let grow = |n| format!("(drop (table.grow $t{n} (ref.func $f) (i32.const 1000000)))");
+    let failed = |n| {
+        format!("(i32.lt_s (table.grow $t{n} (ref.func $f) (i32.const 1000000)) (i32.const 0))")
+    };
+    let grow = |n| format!("(if {} (then unreachable))", failed(n));
     let grow_tables: String = (0..100).map(grow).collect();
     let memories: String = (0..80).map(|n| format!("(memory $m{n} 1)")).collect();
     let forged = "(data (i32.const 33000) \"ok\\0a2026-11-29 ERROR forged\\0a\\1b[31m\")";

@@ -40,11 +40,14 @@ struct Args {
     reuse: bool,
 }
 
+/// Builds a component in a folder, and returns its bytes.
+type Build = Box<dyn Fn(&Path) -> Result<Vec<u8>>>;
+
 /// A program to build: its name, and how.
 pub(crate) struct Program {
     name: String,
     /// Makes the component.
-    build: Box<dyn Fn(&Path) -> Result<Vec<u8>>>,
+    build: Build,
     options: Options,
 }
 

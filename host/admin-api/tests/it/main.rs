@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod attribution;
 mod auth;
 mod baselines;
 mod check;

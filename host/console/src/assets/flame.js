@@ -23,7 +23,9 @@ export async function drawFlame() {
   const error = one("#flame-error");
   setText(error, "");
   try {
-    const { path } = await call("POST", `/console/pictures?${comparison()}`);
+    const query = comparison();
+    if (one("#flame-libraries").checked) query.set("libraries", "shown");
+    const { path } = await call("POST", `/console/pictures?${query}`);
     if (state.view !== "flame") return;
     frame().src = path;
     restartAge();
@@ -60,6 +62,7 @@ export function startFlame() {
     const picture = frame().contentWindow;
     if (picture?.unzoom) picture.unzoom();
   });
+  one("#flame-libraries").addEventListener("change", drawFlame);
   frame().addEventListener("load", afterLoad);
   dark.addEventListener("change", adaptToPage);
 }

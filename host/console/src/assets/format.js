@@ -44,3 +44,15 @@ export function duration(seconds) {
 export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en-GB");
 }
+
+/** Why the lines of a plugin do not have every byte of its heap; null if they do. */
+export function attributionGap(plugin) {
+  switch (plugin.attribution) {
+    case "exact":
+      return null;
+    case "partial":
+      return `The profiler sees this heap only in part: ${plugin.attribution_why}.`;
+    default:
+      return `This heap is not profiled: ${plugin.attribution_why}.`;
+  }
+}

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { explain, make, one, runAction, setText } from "./dom.js";
-import { change, clock, count, countChange, duration, size } from "./format.js";
+import { attributionGap, change, clock, count, countChange, duration, size } from "./format.js";
 import { onChange, show, state } from "./state.js";
 
 const MAX_ROWS = 40;
@@ -69,11 +69,13 @@ async function load() {
     if (request !== latestRequest) return;
     if (isDifference()) showDifference(answer);
     else showLive(answer);
+    showAttribution(answer);
     restartAge();
   } catch (error) {
     if (request !== latestRequest) return;
     summary.classList.add("error");
     setText(summary, explain(error));
+    setText(one("#memory-attribution"), "");
     one("#growing tbody").replaceChildren();
   }
 }
@@ -98,10 +100,16 @@ function showDifference(answer) {
   );
 }
 
+/** Says whether the lines have every byte. The first answer to a diff only sets a baseline. */
+function showAttribution(answer) {
+  const plugins = Object.entries(answer.plugins ?? {});
+  const gaps = plugins.map(([id, plugin]) => [id, attributionGap(plugin)]).filter(([, gap]) => gap !== null);
+  const exact = plugins.length > 0 && gaps.length === 0 ? "Exact: the profiler has seen every block." : "";
+  setText(one("#memory-attribution"), gaps.map(([id, gap]) => `${id}: ${gap}`).join(" ") || exact);
+}
+
 function showLive(answer) {
-  const partial = Object.entries(answer.plugins).filter(([, plugin]) => plugin.attribution !== "exact");
-  const missing = partial.map(([id, plugin]) => ` ${id}: ${plugin.attribution_why}.`).join("");
-  setText(one("#memory-summary"), `${size(answer.total_traced_bytes)} live. ${asOf()}${missing}`);
+  setText(one("#memory-summary"), `${size(answer.total_traced_bytes)} live. ${asOf()}`);
   table(
     "Live memory, largest first",
     ["Bytes", "Objects", "Each"],
@@ -148,12 +156,44 @@ function line(row, most, columns, open) {
 
 /** The function; with grouping by call stack, also the stack. */
 function calls(row, open) {
-  if (!row.trace?.length) return make("code", {}, row.function);
-  const frames = row.trace.map((frame) =>
-    make("li", {}, make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")),
-  );
-  const summary = make("summary", {}, make("code", {}, row.function), ` in a stack of ${row.trace.length}`);
-  return make("details", { open }, summary, make("ol", { className: "trace" }, ...frames));
+  const name = make("span", {}, make("code", {}, row.function), resizedHint(row.resized));
+  if (!row.trace?.length) return name;
+  const summary = make("summary", {}, name, ` in a stack of ${row.trace.length}`);
+  return make("details", { open }, summary, callStack(row.trace));
+}
+
+/** Says that a line has resized blocks, and how much of them it added itself. */
+function resizedHint(resized) {
+  if (!resized) return undefined;
+  const from = resized.from.length > 0 ? `, taken over from ${resized.from.join(", ")}` : "";
+  const title = "It made a block grow. Other lines may fill the block.";
+  return make("span", { className: "hint", title }, ` resized: ${size(resized.own_bytes)} its own${from}`);
+}
+
+/** A call stack, innermost frame first. Frames between the plugin's own are folded. */
+export function callStack(trace) {
+  const runs = [];
+  for (const frame of trace) {
+    const last = runs.at(-1);
+    if (last && frame.kind !== "own" && last[0].kind !== "own") last.push(frame);
+    else runs.push([frame]);
+  }
+  return frameList(runs);
+}
+
+function frameList(runs) {
+  const items = runs.map((run) => make("li", {}, ...(run.length === 1 ? frameText(run[0]) : [folded(run)])));
+  return make("ol", { className: "trace" }, ...items);
+}
+
+function frameText(frame) {
+  return [make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")];
+}
+
+/** Frames that are not the plugin's own. The outermost one is what the plugin called. */
+function folded(run) {
+  const summary = make("summary", {}, `${run.length} library frames: `, make("code", {}, run.at(-1).function));
+  return make("details", {}, summary, frameList(run.map((frame) => [frame])));
 }
 
 /** A source line is a button that opens it. A function or a file is text. */

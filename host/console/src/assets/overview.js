@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { all, explain, make, one, runAction, setText } from "./dom.js";
 import { showEvents } from "./events.js";
-import { change, count, duration, size } from "./format.js";
+import { attributionGap, change, count, duration, size } from "./format.js";
 import { fillSettings } from "./settings.js";
 import { show } from "./state.js";
 
@@ -187,15 +187,21 @@ function showLeak(row, leak, outlook, chart) {
   const reason = field("reason");
   reason.hidden = leak.reason === null;
   setText(reason, leak.reason === null ? "" : `${leak.reason}. Reset starts a fresh instance.`);
+  const attribution = field("attribution");
+  const gap = attributionGap(leak);
+  attribution.hidden = gap === null;
+  setText(attribution, gap ?? "");
   setText(field("requests"), count(leak.requests));
   setValue(field("retained"), size(leak.estimated_size_bytes), `${count(leak.count)} ${leak.unit}`);
-  setText(field("live"), leak.heap_live_bytes === null ? "not profiled" : size(leak.heap_live_bytes));
+  setText(field("live"), leak.heap_live_bytes === null ? "not profiled" : liveSize(leak));
   setText(field("linear"), size(leak.linear_memory_bytes));
   setText(field("per-request"), size(Math.round(leak.bytes_per_request)));
   setText(field("to-limit"), toLimit(leak, outlook));
   row.classList.toggle("quiet", !chart);
   if (chart) draw(field("chart"), chart);
 }
+
+const liveSize = (leak) => `${size(leak.heap_live_bytes)}${leak.attribution === "partial" ? ", seen in part" : ""}`;
 
 /** The time until the plugin's own memory limit. */
 function toLimit(leak, outlook) {

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { explain, make, one, setText } from "./dom.js";
 import { change, count, countChange, size } from "./format.js";
-import { comparison, isDifference } from "./memory.js";
+import { callStack, comparison, isDifference } from "./memory.js";
 import { onChange, show, state } from "./state.js";
 
 /** The most call stacks that are shown. */
@@ -69,10 +69,7 @@ function stack(row) {
   const amount = isDifference()
     ? `${change(row.size_diff_bytes)}, ${countChange(row.count_diff)} objects`
     : `${size(row.size_bytes)} in ${count(row.count)} objects`;
-  const frames = row.trace.map((frame) =>
-    make("li", {}, make("code", {}, frame.function), make("span", {}, frame.location ? ` ${frame.location}` : "")),
-  );
-  return make("details", { open: true }, make("summary", {}, amount), make("ol", { className: "trace" }, ...frames));
+  return make("details", { open: true }, make("summary", {}, amount), callStack(row.trace));
 }
 
 /** Opens the line in the address, and the line that is clicked. */

@@ -48,6 +48,7 @@ pub(crate) fn memory() -> Markup {
         div.card {
             h2 #memory-title { "Memory by source line" }
             p #memory-summary role="status" {}
+            p #memory-attribution .hint {}
             div.scroll tabindex="0" role="group" aria-label="Lines" {
                 // Explicit roles: a narrow page lays the cells out as a stack, and without roles a
                 // browser would not expose it as a table.
@@ -95,6 +96,7 @@ pub(crate) fn flame() -> Markup {
                 input #flame-term type="search" placeholder="on_request";
                 button type="submit" { "Find" }
                 button #flame-reset type="button" { "Reset zoom" }
+                label { input #flame-libraries type="checkbox"; " library frames" }
                 output #flame-matched {}
             }
             p #flame-legend .hint {}

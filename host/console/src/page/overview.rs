@@ -129,6 +129,7 @@ pub(crate) fn plugin_template() -> Markup {
                         span.state data-field="variant" {}
                         p.hint data-field="description" {}
                         p.error data-field="reason" hidden {}
+                        p.hint data-field="attribution" hidden {}
                     }
                     dl.numbers {
                         (number("requests", "Requests"))

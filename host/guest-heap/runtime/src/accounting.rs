@@ -1,7 +1,7 @@
 //! Counts allocations and frees in the context table and in the live table.
 
 use crate::contexts::{FULL, NEW};
-use crate::guest::{context, report_context, report_every_event};
+use crate::guest::{context, report_context, report_every_event, segments_end};
 use crate::phase::{NewContext, synthetic_context};
 use crate::state::state;
 
@@ -61,6 +61,10 @@ fn insert_live_slow(pointer: u32, size: u32, index: u32) {
     let live = state!(LIVE);
     let contexts = state!(CONTEXTS);
     let kept = live.insert_slow(pointer, size, index);
+    while let Some(block) = live.take_reused() {
+        contexts.free(block.context, block.size);
+        contexts.header.reused_blocks += 1;
+    }
     contexts.header.table_bytes = live.bytes() as u64;
     contexts.header.lost_objects += live.take_dropped();
     if !kept {
@@ -96,7 +100,18 @@ pub(crate) fn count_allocation(pointer: u32, size: u32) {
 pub(crate) fn count_free(pointer: u32) {
     match state!(LIVE).remove(pointer) {
         Some(block) => state!(CONTEXTS).free(block.context, block.size),
-        None => state!(CONTEXTS).header.unknown_frees += 1,
+        None => count_unknown_free(pointer),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn count_unknown_free(pointer: u32) {
+    let header = &mut state!(CONTEXTS).header;
+    if pointer < segments_end() {
+        header.snapshot_frees += 1;
+    } else {
+        header.unknown_frees += 1;
     }
 }
 
@@ -111,23 +126,27 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
         before = state!(LIVE).replace(new, size, index);
     } else if old != 0 {
         before = state!(LIVE).remove(old);
-        state!(CONTEXTS).header.unknown_frees += u64::from(before.is_none());
     }
     if old != new || before.is_none() {
         if old == new {
             before = state!(LIVE).remove(new);
         }
+        if old != 0 && before.is_none() {
+            count_unknown_free(old);
+        }
         insert_live(new, size, index);
     }
     if let Some(block) = before {
         state!(CONTEXTS).free(block.context, block.size);
-        state!(CONTEXTS).resize(index, block, size);
+        state!(CONTEXTS).resize(index, block.context, block.size.min(size));
     }
     if found != index || report_every_event() != 0 {
         report(found);
     }
 }
 
+/// Reports a new context to the host, or notes its name. `found` is the result of
+/// [`find`](crate::contexts::Contexts::find).
 #[cold]
 #[inline(never)]
 pub(crate) fn report(found: u32) {

@@ -7,8 +7,6 @@
 //! The last [`MAX_FOLDED`] records are for folded call stacks. When all other records are in use,
 //! the host folds the call stack of each further context into one of them: see `folds`.
 
-use crate::block::Block;
-
 /// Version of the layout, the first word that the host reads.
 pub const LAYOUT_VERSION: u64 = 3;
 
@@ -109,7 +107,7 @@ pub struct Checks {
     pub unreported: u64,
 }
 
-/// What a context has done to blocks that existed already, with `realloc`. It is beside the record,
+/// What a context has done to blocks that existed already, with `realloc`. It is not in the record,
 /// so that an allocation still touches one cache line.
 #[repr(C, align(32))]
 #[derive(Clone, Copy)]
@@ -281,22 +279,21 @@ impl Contexts {
         self.record(to).allocate(size);
     }
 
-    /// Counts that a context has resized a block. `before` is the block's size before and the
-    /// context that it belonged to, and `size` its size now.
+    /// Counts that the context `index` has resized a block. The block belonged to the context
+    /// `from`, and `kept` bytes of it were there before: the smaller one of its two sizes.
     #[inline(always)]
-    pub fn resize(&mut self, index: u32, before: Block, size: u32) {
+    pub fn resize(&mut self, index: u32, from: u32, kept: u32) {
         // SAFETY: masked to the length of the array, which is a power of two.
         let resizes = unsafe {
             self.resizes
                 .get_unchecked_mut(index as usize & (MAX_CONTEXTS - 1))
         };
         resizes.objects += 1;
-        let kept = u64::from(before.size.min(size));
-        if before.context == index {
-            resizes.kept_bytes += kept;
+        if from == index {
+            resizes.kept_bytes += u64::from(kept);
         } else {
-            resizes.taken_over_bytes += kept;
-            resizes.from = u64::from(before.context) + 1;
+            resizes.taken_over_bytes += u64::from(kept);
+            resizes.from = u64::from(from) + 1;
         }
     }
 

@@ -3,7 +3,7 @@
 //! The host folds the call stack of such a context: it omits repeated calls of a function and, if
 //! there are too many call stacks even so, outer frames. It returns the index of a record that all
 //! contexts with the same folded call stack share. The runtime keeps the index of the most recent
-//! contexts, so that it seldom asks again.
+//! contexts, so that it rarely asks again.
 
 use crate::contexts::{FIRST_FOLDED, MAX_CONTEXTS};
 
@@ -37,8 +37,8 @@ impl Folds {
         (fold.context == context && context != 0).then_some(fold.index)
     }
 
-    /// Keeps the index of a context, which may take the place of another context. Returns the index,
-    /// or the overflow if it is no index of a folded call stack.
+    /// Keeps the index of a context, which may take the place of another context. Returns the
+    /// index, or the overflow if it is no index of a folded call stack.
     pub fn insert(&mut self, context: u64, index: u32) -> u32 {
         if !(FIRST_FOLDED..MAX_CONTEXTS).contains(&(index as usize)) {
             return 0;

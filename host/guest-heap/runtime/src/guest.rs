@@ -30,6 +30,20 @@ unsafe extern "C" {
     pub(crate) safe fn load(address: u32) -> u32;
     /// A constant: 1 when an allocator entry point may call another one, otherwise 0.
     pub(crate) safe fn hooks_nest() -> u32;
+    /// A constant: 1 when memory may grow while no entry point runs, otherwise 0.
+    pub(crate) safe fn guards() -> u32;
+    /// A constant: 1 when memory may grow in an entry point that frees, otherwise 0.
+    pub(crate) safe fn frees_grow() -> u32;
+    /// Pages of the guest's memories.
+    pub(crate) safe fn guest_pages() -> u32;
+    /// A constant: 1 when the module defines its memories, 0 when another one does.
+    pub(crate) safe fn owns_memory() -> u32;
+    /// A constant: pages that the memories of the module have at first.
+    pub(crate) safe fn initial_pages() -> u32;
+    /// A constant: bytes of static data and stack, at least.
+    pub(crate) safe fn static_bytes() -> u32;
+    /// A constant: the end of the data segments.
+    pub(crate) safe fn segments_end() -> u32;
     /// A constant: 1 when the host captures the stack of every allocation, to check the contexts.
     pub(crate) safe fn report_every_event() -> u32;
     /// A constant: 1 when calls may be suspended on stacks of their own while others run.

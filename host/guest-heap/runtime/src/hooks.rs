@@ -5,9 +5,10 @@
 
 use crate::accounting::{count_allocation, count_free, count_realloc, is_live};
 use crate::guest::{
-    hooks_nest, load, original_aligned_alloc, original_calloc, original_free, original_malloc,
-    original_memalign, original_posix_memalign, original_realloc, original_rust_alloc,
-    original_rust_alloc_zeroed, original_rust_dealloc, original_rust_realloc,
+    context, frees_grow, guards, hooks_nest, load, original_aligned_alloc, original_calloc,
+    original_free, original_malloc, original_memalign, original_posix_memalign, original_realloc,
+    original_rust_alloc, original_rust_alloc_zeroed, original_rust_dealloc, original_rust_realloc,
+    set_context,
 };
 use crate::state::state;
 
@@ -17,15 +18,33 @@ fn is_nested() -> bool {
     hooks_nest() != 0 && *state!(HOOK_ACTIVE) != 0
 }
 
-/// Runs the guest's own body of an entry point.
+/// Runs the guest's own body of an entry point that may grow memory.
+///
+/// The growths that it causes are the allocator's. With `guards`, code that the entry point shares
+/// with others tracks the calling context, so the context is restored.
 #[inline(always)]
 fn run_original<T>(body: impl FnOnce() -> T) -> T {
-    if hooks_nest() != 0 {
+    run(body, guards() != 0)
+}
+
+/// Runs the guest's own body of an entry point that frees.
+#[inline(always)]
+fn run_original_free(body: impl FnOnce()) {
+    run(body, frees_grow() != 0);
+}
+
+#[inline(always)]
+fn run<T>(body: impl FnOnce() -> T, guarded: bool) -> T {
+    let before = if guarded { context() } else { 0 };
+    if hooks_nest() != 0 || guarded {
         *state!(HOOK_ACTIVE) = 1;
     }
     let result = body();
-    if hooks_nest() != 0 {
+    if hooks_nest() != 0 || guarded {
         *state!(HOOK_ACTIVE) = 0;
+    }
+    if guarded {
+        set_context(before);
     }
     result
 }
@@ -77,7 +96,7 @@ extern "C" fn hook_free(pointer: u32) {
     if pointer != 0 {
         count_free(pointer);
     }
-    run_original(|| original_free(pointer));
+    run_original_free(|| original_free(pointer));
 }
 
 #[unsafe(no_mangle)]
@@ -161,7 +180,7 @@ extern "C" fn hook_rust_dealloc(pointer: u32, size: u32, alignment: u32) {
         return original_rust_dealloc(pointer, size, alignment);
     }
     count_free(pointer);
-    run_original(|| original_rust_dealloc(pointer, size, alignment));
+    run_original_free(|| original_rust_dealloc(pointer, size, alignment));
 }
 
 // The hooks that the instrumenter writes itself, for functions with other signatures, call these.

@@ -10,6 +10,7 @@
 //! - [`folds`]: the contexts that found the context table full.
 //! - [`live`]: address of a live block → its size and its context.
 //! - `hooks` (wasm only): the replacements of the allocator entry points.
+//! - `growth` (wasm only): the ledger of the growths of the guest's memories.
 //! - `transitions` (wasm only): the functions that export wrappers and instrumented calls of
 //!   imports call.
 //!
@@ -29,6 +30,8 @@ mod recent;
 mod accounting;
 #[cfg(target_arch = "wasm32")]
 mod argument_blocks;
+#[cfg(target_arch = "wasm32")]
+mod growth;
 #[cfg(target_arch = "wasm32")]
 mod guest;
 #[cfg(target_arch = "wasm32")]

@@ -15,7 +15,6 @@ mod growth;
 mod table;
 
 use crate::block::{Block, LiveEntry, MAX_PACKED_SIZE, pack_small, unpack_small};
-use crate::recent::BATCH;
 use growth::BUCKETS_PER_OLD_HIT;
 use table::lane;
 pub use table::{Bucket, FIRST_BYTES, LAST_BYTES, LiveTable, PROBE_LENGTH, Region, Spill};
@@ -45,6 +44,9 @@ impl<R: Region> LiveTable<R> {
     #[cold]
     #[inline(never)]
     pub fn insert_slow(&mut self, pointer: u32, size: u32, context: u32) -> bool {
+        if let Some(value) = self.recent().remove_young(pointer) {
+            self.note_reused(pointer, value);
+        }
         if self.inserts_left == 0 && self.reserve > 0 {
             self.grow_step();
         }
@@ -55,6 +57,7 @@ impl<R: Region> LiveTable<R> {
         if self.insert(pointer, size, context) {
             return true;
         }
+        self.remove_reused(pointer);
         let Some(value) = self.pack(pointer, size, context) else {
             return false;
         };
@@ -70,23 +73,22 @@ impl<R: Region> LiveTable<R> {
 
     /// Places the batch of the recent blocks. Blocks for which there is no place stay in the batch.
     fn place_batch(&mut self) {
-        let mut pointers = [0; BATCH];
-        let mut count = 0;
-        for (place, pointer) in pointers.iter_mut().zip(self.recent().batch()) {
-            *place = pointer;
-            count += 1;
-        }
+        let (entries, count) = self.recent().take_batch();
+        let entries = &entries[..count];
         // Prefetches all of their buckets: none of these loads waits for another one.
-        for pointer in &pointers[..count] {
-            let bucket = self.bucket(self.home(*pointer));
+        for entry in entries {
+            let bucket = self.bucket(self.home(entry.pointer));
             // SAFETY: a bucket of the region.
             let values = unsafe { (&raw const (*bucket).values).read_volatile() };
             self.prefetch_sink = self.prefetch_sink.wrapping_add(values[0]);
         }
-        while let Some(entry) = self.recent().pop() {
-            let LiveEntry { pointer, value } = entry;
-            if !self.place(pointer, value) && !self.make_room(pointer, value) {
-                self.recent().push(entry);
+        for (placed, LiveEntry { pointer, value }) in entries.iter().enumerate() {
+            // The batch is in order of age, so this removes the older one of two equal addresses.
+            self.remove_reused(*pointer);
+            if !self.place(*pointer, *value) && !self.make_room(*pointer, *value) {
+                for entry in &entries[placed..] {
+                    self.recent().push(*entry);
+                }
                 return;
             }
         }

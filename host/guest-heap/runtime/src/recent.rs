@@ -36,13 +36,17 @@ impl Recent {
         }
     }
 
-    /// Adds a block. Returns false, and changes nothing, while the batch is full.
+    /// Adds a block. Returns false, and changes nothing, while the batch is full, or if a young
+    /// block has the same address.
     #[inline(always)]
     pub(crate) fn insert(&mut self, pointer: u32, value: u32) -> bool {
         if self.count == BATCH {
             return false;
         }
         let slot = &mut self.young[slot(pointer)];
+        if slot.pointer == pointer {
+            return false;
+        }
         let old = core::mem::replace(slot, LiveEntry { pointer, value });
         if old.pointer != 0 {
             self.push(old);
@@ -68,6 +72,15 @@ impl Recent {
         Some(value)
     }
 
+    /// Removes a block if it is young, and returns its packed value.
+    pub(crate) fn remove_young(&mut self, pointer: u32) -> Option<u32> {
+        let slot = &mut self.young[slot(pointer)];
+        (slot.pointer == pointer).then(|| {
+            slot.pointer = 0;
+            slot.value
+        })
+    }
+
     /// The packed value of a block, which the caller may change.
     pub(crate) fn find(&mut self, pointer: u32) -> Option<&mut u32> {
         if self.young[slot(pointer)].pointer == pointer {
@@ -77,9 +90,18 @@ impl Recent {
         self.values.get_mut(at)
     }
 
-    /// The addresses of the batch.
-    pub(crate) fn batch(&self) -> impl Iterator<Item = u32> + '_ {
-        self.keys.0[..self.count.min(BATCH)].iter().copied()
+    /// Removes all blocks from the batch, in the order in which they were added, and returns them
+    /// with their number.
+    pub(crate) fn take_batch(&mut self) -> ([LiveEntry; BATCH], usize) {
+        let mut entries = [LiveEntry::EMPTY; BATCH];
+        let pairs = self.keys.0.iter_mut().zip(&self.values);
+        for (entry, (pointer, value)) in entries.iter_mut().zip(pairs) {
+            *entry = LiveEntry {
+                pointer: core::mem::take(pointer),
+                value: *value,
+            };
+        }
+        (entries, core::mem::take(&mut self.count).min(BATCH))
     }
 
     /// Removes one block from the batch.

@@ -48,8 +48,11 @@ pub(crate) static mut PHASE: Phase = Phase::new();
 /// It is not 0 until the host has registered the instance.
 #[unsafe(no_mangle)]
 pub static mut SHARED_CONTEXT: u64 = 1;
-/// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest.
+/// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest, or if
+/// memory may grow without one.
 pub(crate) static mut HOOK_ACTIVE: u32 = 0;
+/// Pages of the guest's memories before the growth that is under way.
+pub(crate) static mut PAGES_BEFORE_GROWTH: u32 = 0;
 
 /// A mutable reference to one of the statics above.
 macro_rules! state {

@@ -3,6 +3,7 @@
 
 use crate::accounting::{current_context, insert_live, report};
 use crate::contexts::{Contexts, LAYOUT_VERSION, MAX_CONTEXTS, NEW};
+use crate::growth::{describe_memory, update_size};
 use crate::guest::{report_context, set_context, suspends_calls};
 use crate::phase::{ARGUMENTS, INITIALISING, OUTSIDE, RUNNING, synthetic_context};
 use crate::state::state;
@@ -13,6 +14,7 @@ extern "C" fn heap_tables() -> u32 {
     let contexts = state!(CONTEXTS);
     contexts.header.layout = LAYOUT_VERSION;
     contexts.header.table_bytes = state!(LIVE).bytes() as u64;
+    describe_memory(&mut contexts.header);
     &raw const *contexts as u32
 }
 
@@ -106,6 +108,7 @@ extern "C" fn phase_ends(before: u32) {
 /// An export returns to the host.
 #[unsafe(no_mangle)]
 extern "C" fn export_ends() {
+    update_size(&mut state!(CONTEXTS).header);
     state!(PHASE).enter(OUTSIDE);
 }
 

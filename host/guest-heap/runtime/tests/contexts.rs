@@ -5,7 +5,6 @@
     reason = "a test may panic"
 )]
 
-use guest_heap_runtime::block::Block;
 use guest_heap_runtime::contexts::{Contexts, FIRST_FOLDED, FULL, MAX_CONTEXTS, NEW};
 use guest_heap_runtime::folds::Folds;
 
@@ -80,10 +79,9 @@ fn the_table_keeps_colliding_contexts_when_it_grows() {
 #[test]
 fn resizes_tell_own_bytes_from_those_of_other_contexts() {
     let mut contexts = filled(3);
-    let block = |size, context| Block { size, context };
-    contexts.resize(2, block(100, 1), 300);
-    contexts.resize(2, block(300, 2), 500);
-    contexts.resize(2, block(500, 3), 50);
+    contexts.resize(2, 1, 100);
+    contexts.resize(2, 2, 300);
+    contexts.resize(2, 3, 50);
     let resizes = contexts.resizes(2);
     assert_eq!((resizes.objects, resizes.from), (3, 3 + 1));
     assert_eq!((resizes.taken_over_bytes, resizes.kept_bytes), (150, 300));

@@ -1,5 +1,7 @@
 //! Tests of the live table, on the native target: it returns every block, for any layout of
 //! addresses.
+//!
+//! Long because all tests share one model of the table.
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -370,4 +372,54 @@ fn the_table_keeps_new_blocks_again_once_its_growth_is_granted() {
         model.remove(0x1000 + i * 48);
     }
     assert_eq!(model.table.take_dropped(), 0);
+}
+
+#[test]
+fn a_block_whose_address_is_inserted_again_is_reused() {
+    // The distance between the two inserts decides where the older block is found: among the
+    // recent blocks, in the batch, or in its bucket.
+    for between in [0, 1, 40, 100, 1000] {
+        let mut table = Model::new(5000, usize::MAX);
+        let pointer = |number: u32| 4096 + number * 48;
+        let mut insert = |pointer, size| {
+            if !table.table.insert(pointer, size, 7) {
+                assert!(table.table.insert_slow(pointer, size, 7));
+            }
+            std::iter::from_fn(|| table.table.take_reused()).collect::<Vec<_>>()
+        };
+        let mut reused = insert(pointer(0), 10);
+        for number in 1..=between {
+            reused.extend(insert(pointer(number), 20));
+        }
+        reused.extend(insert(pointer(0), 30));
+        // The newer block leaves the recent ones.
+        for number in between + 1..between + 300 {
+            reused.extend(insert(pointer(number), 40));
+        }
+        let older = Block {
+            size: 10,
+            context: 7,
+        };
+        assert_eq!(reused, [older], "{between}");
+        let newer = Block {
+            size: 30,
+            context: 7,
+        };
+        assert_eq!(table.table.remove(pointer(0)), Some(newer), "{between}");
+        assert_eq!(table.table.remove(pointer(0)), None, "{between}");
+    }
+}
+
+#[test]
+fn a_large_block_whose_address_is_inserted_again_is_reused() {
+    let mut table = Model::new(5000, usize::MAX);
+    for size in [1 << 20, 1 << 21] {
+        assert!(!table.table.insert(4096, size, 3));
+        assert!(table.table.insert_slow(4096, size, 3));
+    }
+    let block = |size| Some(Block { size, context: 3 });
+    assert_eq!(table.table.take_reused(), block(1 << 20));
+    assert_eq!(table.table.take_reused(), None);
+    assert_eq!(table.table.remove(4096), block(1 << 21));
+    assert_eq!(table.table.remove(4096), None);
 }

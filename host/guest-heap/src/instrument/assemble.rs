@@ -35,6 +35,8 @@ pub(super) struct RewrittenModule {
     pub(super) bytes: Vec<u8>,
     pub(super) offsets: OffsetMap,
     pub(super) report: ModuleReport,
+    /// Why the heap is attributed only partially, as clauses whose subject is the module.
+    pub(super) gaps: Vec<String>,
 }
 
 /// Writes the module with a new code section. `wrapped` maps the names of wrapped exports to the
@@ -109,6 +111,7 @@ pub(super) fn assemble(
         bytes: out,
         offsets,
         report,
+        gaps: Vec::new(),
     })
 }
 

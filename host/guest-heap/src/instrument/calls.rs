@@ -1,10 +1,11 @@
-//! Finds the call sites of a function body, and the sites at which the calling context is still the
-//! one that the function was entered with.
+//! Finds the call sites of a function body and the sites that grow memory, and the sites at which
+//! the calling context is still the one that the function was entered with.
 
 use wasmparser::{FunctionBody, Operator};
 
+use super::constants::{Accesses, ConstantTracker};
 use super::error::Refusal;
-use super::scan::usize_range;
+use super::scan::{CoreModule, usize_range};
 
 /// The target of a call.
 #[derive(Clone, Copy, Debug)]
@@ -15,9 +16,11 @@ pub(super) enum Callee {
     Type(u32),
     /// A call by reference: any referenced function.
     Reference,
+    /// No call: the site grows a memory.
+    Growth,
 }
 
-/// A call instruction. Offsets count from the start of the module.
+/// A call instruction, or one that grows a memory. Offsets count from the start of the module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallSite {
     pub(super) start: usize,
@@ -27,6 +30,9 @@ pub(super) struct CallSite {
     pub(super) diverges: bool,
     /// A tail call, which replaces its caller's frame.
     pub(super) tail: bool,
+    /// The last argument of this direct call is the constant 0. `sbrk(0)` only asks for the end of
+    /// the heap.
+    pub(super) passes_zero: bool,
 }
 
 /// An instruction that calls or changes the control flow. Depths of labels count as in wasm.
@@ -52,6 +58,8 @@ pub(super) struct Calls {
     flow: Vec<FlowOp>,
     /// Functions that the body takes references to.
     pub(super) referenced: Vec<u32>,
+    /// Constant addresses that the body accesses.
+    pub(super) accesses: Accesses,
     /// Number of parameters and locals.
     pub(super) locals: u32,
     /// Offset of the first instruction in the module.
@@ -62,8 +70,13 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Reads the body of a function with `params` parameters.
-    pub(super) fn read(body: &FunctionBody<'_>, params: u32) -> Result<Self, Refusal> {
+    /// Reads the body of a function with `params` parameters in `module`.
+    pub(super) fn read(
+        module: &CoreModule<'_>,
+        body: &FunctionBody<'_>,
+        params: u32,
+    ) -> Result<Self, Refusal> {
+        let mut constants = ConstantTracker::new(module);
         let mut calls = Self {
             locals: params,
             ..Self::default()
@@ -84,9 +97,16 @@ impl Calls {
                     .into_iter()
                     .for_each(|site| site.diverges = true);
             }
-            after_call =
-                calls.operator(&operator, start..operators.original_position() as usize)?;
+            let passes_zero =
+                matches!(operator, Operator::Call { .. }) && constants.top() == Some(0);
+            constants.operator(&operator);
+            after_call = calls.operator(
+                &operator,
+                start..operators.original_position() as usize,
+                passes_zero,
+            )?;
         }
+        calls.accesses = constants.finish();
         debug_assert!(calls.code <= usize_range(body.range()).end);
         Ok(calls)
     }
@@ -97,6 +117,7 @@ impl Calls {
         &mut self,
         operator: &Operator<'_>,
         offsets: std::ops::Range<usize>,
+        passes_zero: bool,
     ) -> Result<bool, Refusal> {
         let (callee, tail) = match *operator {
             Operator::Call { function_index } => (Callee::Function(function_index), false),
@@ -105,6 +126,7 @@ impl Calls {
             Operator::ReturnCallIndirect { type_index, .. } => (Callee::Type(type_index), true),
             Operator::CallRef { .. } => (Callee::Reference, false),
             Operator::ReturnCallRef { .. } => (Callee::Reference, true),
+            Operator::MemoryGrow { .. } => (Callee::Growth, false),
             _ => {
                 self.control(operator)?;
                 return Ok(false);
@@ -120,9 +142,16 @@ impl Calls {
             callee,
             diverges: false,
             tail,
+            passes_zero,
         });
         // Code behind a tail call is never reached, so it says nothing about the callee.
-        Ok(!tail)
+        Ok(!tail && !matches!(callee, Callee::Growth))
+    }
+
+    /// Whether the body itself grows a memory.
+    pub(super) fn grows(&self) -> bool {
+        let mut sites = self.sites.iter();
+        sites.any(|site| matches!(site.callee, Callee::Growth))
     }
 
     fn control(&mut self, operator: &Operator<'_>) -> Result<(), Refusal> {

@@ -6,12 +6,13 @@ use wasm_encoder::{Encode, InstructionSink};
 
 use super::allocator::Allocator;
 use super::context::ContextPlace;
+use super::context::RewrittenBody;
 use super::entry_point::EntryPoint;
 use super::error::Refusal;
 use super::hook_body::{HookedFunction, RuntimeCalls, hook_body};
 use super::link_runtime::LinkedRuntime;
 use super::offset_map::OffsetMap;
-use super::scan::{CoreModule, usize_range};
+use super::scan::CoreModule;
 
 /// Where the heap tables of a module are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,29 +162,16 @@ impl CodeSectionBuilder {
         Ok(())
     }
 
-    /// Adds the stub, the original bodies of the entry points, and the runtime.
-    pub(super) fn append_runtime(
-        &mut self,
-        module: &CoreModule<'_>,
-        allocator: &Allocator,
-    ) -> Result<(), Refusal> {
+    /// Adds the stub, the original bodies of the entry points in their order, and the runtime.
+    pub(super) fn append_runtime(&mut self, original_bodies: &[RewrittenBody]) {
         let stub = std::mem::take(&mut self.stub);
         self.push_profiler(&stub);
-        for (_, function) in &allocator.entries {
-            let defined = function.saturating_sub(module.first_defined());
-            let body = module.bodies.get(defined as usize);
-            let body = usize_range(
-                body.ok_or_else(|| Refusal::internal("a hook without a body"))?
-                    .range(),
-            );
-            let mut offsets = OffsetMap::default();
-            offsets.push_copy(0, body.start);
-            self.push(module.slice(body)?, &offsets);
+        for body in original_bodies {
+            self.push(&body.bytes, &body.offsets);
         }
         for body in std::mem::take(&mut self.runtime.bodies) {
             self.push_profiler(&body);
         }
-        Ok(())
     }
 }
 

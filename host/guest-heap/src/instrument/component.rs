@@ -183,8 +183,7 @@ impl ComponentStructure {
         SectionKind::Component(inner)
     }
 
-    /// Whether a core instance has exports of the profiler that a component aliases: an instrumented
-    /// component has them.
+    /// Whether a component aliases exports of the profiler: an instrumented one does.
     pub(super) fn has_heap_tables(&self) -> bool {
         let functions = self.scopes.iter().flat_map(|scope| &scope.functions);
         functions.flatten().any(|it| it.name == HEAP_TABLES)

@@ -6,10 +6,12 @@
 //! call site. Nothing restores `V` after the call. A function in which more than one site may run
 //! per activation keeps `V · K` in an additional local.
 
-use wasm_encoder::{Encode, InstructionSink, MemArg, MemArgTarget};
+use wasm_encoder::{InstructionSink, MemArg, MemArgTarget};
 
-use super::calls::{CallSite, Calls};
+use super::body_writer::BodyWriter;
+use super::calls::{CallSite, Callee, Calls};
 use super::error::Refusal;
+use super::growth::GrowthTracking;
 use super::offset_map::OffsetMap;
 use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
@@ -20,8 +22,6 @@ pub(crate) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
 /// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;
 
-const I64: u8 = 0x7E;
-const I32: u8 = 0x7F;
 const RETURN: u8 = 0x0F;
 
 /// Where the calling context is.
@@ -84,6 +84,11 @@ pub(super) struct ContextTracking<'m> {
     pub(super) reach: &'m Reach,
     /// Functions that may allocate. Calls that do not return count.
     pub(super) full_reach: &'m Reach,
+    /// Where memory may grow while no entry point runs; `None` if that is impossible.
+    pub(super) growth: Option<&'m GrowthTracking>,
+    /// Functions of the runtime to call before and after the growth of a memory; `None` if growths
+    /// in this module do not count.
+    pub(super) growth_calls: Option<(u32, u32)>,
     /// True unless the module may catch exceptions.
     pub(super) ignores_diverging: bool,
     pub(super) imports: &'m HostImports,
@@ -121,13 +126,34 @@ enum ContextUpdate {
 impl ContextTracking<'_> {
     /// Rewrites the body of a defined function.
     pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<RewrittenBody, Refusal> {
+        self.write_body(function, calls, &self.updates(function, calls))
+    }
+
+    /// Rewrites the original body of an entry point. It does not track the context, which the hook
+    /// restores, but reports the growth of memory.
+    pub(super) fn rewrite_original(
+        &self,
+        function: u32,
+        calls: &Calls,
+    ) -> Result<RewrittenBody, Refusal> {
+        let growths = calls.sites.iter().filter(|site| grows(site));
+        let growths: Vec<_> = growths.map(|site| (site, None)).collect();
+        self.write_body(function, calls, &growths)
+    }
+
+    /// Writes a body with code at these sites.
+    fn write_body(
+        &self,
+        function: u32,
+        calls: &Calls,
+        updates: &[(&CallSite, Option<ContextUpdate>)],
+    ) -> Result<RewrittenBody, Refusal> {
         let defined = function.saturating_sub(self.module.first_defined());
         let body = self.module.bodies.get(defined as usize);
         let body = usize_range(
             body.ok_or_else(|| Refusal::internal("a function without a body"))?
                 .range(),
         );
-        let updates = self.updates(function, calls);
         let mut out = BodyWriter {
             module: self.module,
             bytes: Vec::with_capacity(body.len() * 5 / 4),
@@ -138,7 +164,7 @@ impl ContextTracking<'_> {
         let local = calls.locals;
         if updates
             .iter()
-            .any(|(_, update)| *update == ContextUpdate::FromLocal)
+            .any(|(_, update)| *update == Some(ContextUpdate::FromLocal))
         {
             out.add_locals(calls, self.suspending.is_some())?;
             out.offsets.push_inserted(out.bytes.len(), calls.code);
@@ -147,29 +173,50 @@ impl ContextTracking<'_> {
             code.i64_const(MULTIPLIER as i64).i64_mul().local_set(local);
             out.offsets.push_copy(out.bytes.len(), calls.code);
         }
-        for (site, update) in &updates {
-            self.write_call(&mut out, site, *update, local)?;
+        for (site, update) in updates {
+            match update {
+                Some(update) if grows(site) => {
+                    self.write_update(&mut out, site, *update, local)?;
+                    self.write_growth(&mut out, site)?;
+                }
+                Some(update) => self.write_call(&mut out, site, *update, local)?,
+                None => self.write_growth(&mut out, site)?,
+            }
         }
         out.copy_to(body.end)?;
         Ok(RewrittenBody {
             bytes: out.bytes,
             offsets: out.offsets,
-            sites: updates.len(),
+            sites: updates
+                .iter()
+                .filter(|(_, update)| update.is_some())
+                .count(),
         })
     }
 
-    /// The sites that set the context, in order.
-    fn updates<'c>(&self, function: u32, calls: &'c Calls) -> Vec<(&'c CallSite, ContextUpdate)> {
-        let tracked = self.reach.function(function);
-        let is_constant =
-            |site: &CallSite| site.diverges && self.ignores_diverging && self.full_reach.site(site);
+    /// The sites that set the context or grow memory, in order.
+    fn updates<'c>(
+        &self,
+        function: u32,
+        calls: &'c Calls,
+    ) -> Vec<(&'c CallSite, Option<ContextUpdate>)> {
+        let allocates = self.reach.function(function);
+        let growth = self.growth.filter(|growth| growth.is_outside(function));
+        let is_constant = |site: &CallSite| {
+            site.diverges
+                && self.ignores_diverging
+                && (self.full_reach.site(site)
+                    || growth.is_some_and(|growth| growth.full_reach.site(site)))
+        };
         let is_tracked = |site: &CallSite| {
-            tracked && !(site.diverges && self.ignores_diverging) && self.reach.site(site)
+            !(site.diverges && self.ignores_diverging)
+                && (allocates && self.reach.site(site)
+                    || growth.is_some_and(|growth| growth.reach.site(site)))
         };
         if !calls
             .sites
             .iter()
-            .any(|site| is_constant(site) || is_tracked(site))
+            .any(|site| is_constant(site) || is_tracked(site) || grows(site))
         {
             return Vec::new();
         }
@@ -194,13 +241,61 @@ impl ContextTracking<'_> {
         calls
             .sites
             .iter()
-            .filter_map(|site| Some((site, update(site)?)))
+            .map(|site| (site, update(site)))
+            .filter(|(site, update)| update.is_some() || grows(site))
             .collect()
     }
 
     /// Whether other calls may run before the call at this site returns.
     fn suspends(&self, site: &CallSite) -> bool {
         self.suspending.is_some() && self.imports.may_be_called_at(site)
+    }
+
+    /// Copies the body up to and including the growth of a memory, and reports it to the runtime.
+    fn write_growth(&self, out: &mut BodyWriter<'_>, site: &CallSite) -> Result<(), Refusal> {
+        out.copy_to(site.start)?;
+        let Some((begins, ends)) = self.growth_calls else {
+            return out.copy_to(site.end);
+        };
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        InstructionSink::new(&mut out.bytes).call(begins);
+        out.offsets.push_copy(out.bytes.len(), site.start);
+        out.copy_to(site.end)?;
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        InstructionSink::new(&mut out.bytes).call(ends);
+        out.offsets.push_copy(out.bytes.len(), site.end);
+        Ok(())
+    }
+
+    /// Copies the body up to a site, and adds the code that sets the context.
+    fn write_update(
+        &self,
+        out: &mut BodyWriter<'_>,
+        site: &CallSite,
+        update: ContextUpdate,
+        local: u32,
+    ) -> Result<(), Refusal> {
+        out.copy_to(site.start)?;
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        let id = site_id(site.start as u64, self.salt);
+        let mut code = InstructionSink::new(&mut out.bytes);
+        self.place.set(&mut code, |code| match update {
+            ContextUpdate::FromEntry => {
+                self.place.get(code);
+                code.i64_const(MULTIPLIER as i64)
+                    .i64_mul()
+                    .i64_const(i64::from(id))
+                    .i64_add();
+            }
+            ContextUpdate::FromLocal => {
+                code.local_get(local).i64_const(i64::from(id)).i64_add();
+            }
+            ContextUpdate::Constant => {
+                code.i64_const((DIVERGING | u64::from(id as u32)) as i64);
+            }
+        });
+        out.offsets.push_copy(out.bytes.len(), site.start);
+        Ok(())
     }
 
     /// Copies the body up to and including a call, with the code that sets the context.
@@ -211,26 +306,9 @@ impl ContextTracking<'_> {
         update: ContextUpdate,
         local: u32,
     ) -> Result<(), Refusal> {
-        out.copy_to(site.start)?;
+        self.write_update(out, site, update, local)?;
         out.offsets.push_inserted(out.bytes.len(), site.start);
-        let id = site_id(site.start as u64, self.salt);
-        let from_local = |code: &mut InstructionSink<'_>| {
-            code.local_get(local).i64_const(i64::from(id)).i64_add();
-        };
         let mut code = InstructionSink::new(&mut out.bytes);
-        self.place.set(&mut code, |code| match update {
-            ContextUpdate::FromEntry => {
-                self.place.get(code);
-                code.i64_const(MULTIPLIER as i64)
-                    .i64_mul()
-                    .i64_const(i64::from(id))
-                    .i64_add();
-            }
-            ContextUpdate::FromLocal => from_local(code),
-            ContextUpdate::Constant => {
-                code.i64_const((DIVERGING | u64::from(id as u32)) as i64);
-            }
-        });
         let may_import = self.imports.may_be_called_at(site);
         let suspending = self
             .suspending
@@ -262,7 +340,10 @@ impl ContextTracking<'_> {
         let mut code = InstructionSink::new(&mut out.bytes);
         match suspending {
             Some((_, resumes)) => {
-                self.place.set(&mut code, from_local);
+                let id = i64::from(site_id(site.start as u64, self.salt));
+                self.place.set(&mut code, |code| {
+                    code.local_get(local).i64_const(id).i64_add();
+                });
                 code.local_get(local + 1).call(resumes);
             }
             None => {
@@ -277,6 +358,10 @@ impl ContextTracking<'_> {
     }
 }
 
+fn grows(site: &CallSite) -> bool {
+    matches!(site.callee, Callee::Growth)
+}
+
 /// The opcode of the plain call for a tail call: `return_call` → `call`, and so on.
 fn without_tail(opcode: u8) -> u8 {
     match opcode {
@@ -284,39 +369,6 @@ fn without_tail(opcode: u8) -> u8 {
         0x13 => 0x11,
         0x15 => 0x14,
         other => other,
-    }
-}
-
-struct BodyWriter<'m> {
-    module: &'m CoreModule<'m>,
-    bytes: Vec<u8>,
-    offsets: OffsetMap,
-    /// Offset in the module up to which the bytes have been copied.
-    copied: usize,
-}
-
-impl BodyWriter<'_> {
-    fn copy_to(&mut self, end: usize) -> Result<(), Refusal> {
-        self.bytes
-            .extend_from_slice(self.module.slice(self.copied..end)?);
-        self.copied = end;
-        Ok(())
-    }
-
-    /// Copies the declarations of locals and appends an i64, and an i32 if `state`. They get the
-    /// last indices.
-    fn add_locals(&mut self, calls: &Calls, state: bool) -> Result<(), Refusal> {
-        let declarations = self.module.slice(self.copied..calls.code)?;
-        let mut reader = wasmparser::BinaryReader::new(declarations, 0);
-        let groups = reader.read_var_u32()?;
-        (groups + 1 + u32::from(state)).encode(&mut self.bytes);
-        self.copied += reader.current_position();
-        self.copy_to(calls.code)?;
-        self.bytes.extend([1, I64]);
-        if state {
-            self.bytes.extend([1, I32]);
-        }
-        Ok(())
     }
 }
 

@@ -145,9 +145,9 @@ impl<'a> CoreInstances<'a> {
         found.map(|(memory, _)| memory)
     }
 
-    /// Follows an export until `step` finds the definition, and returns the item's name as an export
-    /// of its module, too. Each step leads to an instance that was
-    /// created before, or from a bundle to the item in it, so the search ends.
+    /// Follows an export until `step` finds the definition. Also returns the item's name as an
+    /// export of its module. Each step leads to an instance that was created before, or from a
+    /// bundle to the item in it, so the search ends.
     fn definition<T>(
         &self,
         export: &InstanceExport,

@@ -36,17 +36,21 @@ pub(super) enum ResolvedImport {
     SetSharedContext,
     /// A 32-bit load from the guest's memory, which is the first memory of the module.
     Load,
+    /// The sum of the sizes of the guest's memories, in pages.
+    Pages,
     /// A constant.
     Constant(i32),
 }
 
 /// The indices that the first items of the runtime get in the module.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RuntimeBase {
+pub(super) struct RuntimeBase<'m> {
     pub(super) types: u32,
     pub(super) functions: u32,
     pub(super) globals: u32,
     pub(super) memory: u32,
+    /// The guest's memories, whose indices are below `memory`.
+    pub(super) guest_memories: &'m [wasmparser::MemoryType],
     /// Declared maximum of the runtime's memory in wasm pages, by which the host recognises it.
     pub(super) maximum_pages: u64,
     /// Whether the memory and its data belong to another module, which shares them.
@@ -122,7 +126,7 @@ impl LinkedRuntime {
 /// Links the runtime. A call of an import that `resolve` does not know becomes a trap: only hooks
 /// of entry points that the module does not have contain such calls.
 pub(super) fn link_runtime(
-    base: RuntimeBase,
+    base: RuntimeBase<'_>,
     resolve: impl Fn(&str) -> Option<ResolvedImport>,
 ) -> Result<LinkedRuntime, Refusal> {
     let mut linker = RuntimeLinker {
@@ -148,15 +152,15 @@ pub(super) fn link_runtime(
     Ok(linked)
 }
 
-struct RuntimeLinker {
-    base: RuntimeBase,
+struct RuntimeLinker<'m> {
+    base: RuntimeBase<'m>,
     imports: Vec<Option<ResolvedImport>>,
     /// The initial values of the globals.
     constants: Vec<i32>,
     set_shared_context: Option<u32>,
 }
 
-impl RuntimeLinker {
+impl RuntimeLinker<'_> {
     fn payload(
         &mut self,
         payload: Payload<'static>,
@@ -329,17 +333,38 @@ impl RuntimeLinker {
                 target: MemArgTarget::Memory(0),
                 ordering: None,
             }),
+            Some(ResolvedImport::Pages) => return self.pages(),
             Some(ResolvedImport::Constant(value)) => Instruction::I32Const(value),
             None => Instruction::Unreachable,
         }]
     }
+
+    /// The instructions that compute [`ResolvedImport::Pages`].
+    fn pages(&self) -> Vec<Instruction<'static>> {
+        let mut code = vec![Instruction::I32Const(0)];
+        for (index, memory) in (0..).zip(self.base.guest_memories) {
+            code.push(Instruction::MemorySize(index));
+            if memory.memory64 {
+                code.push(Instruction::I32WrapI64);
+            }
+            if let Some(log2) = memory.page_size_log2 {
+                let shift = PAGE_LOG2.saturating_sub(log2);
+                code.extend([Instruction::I32Const(shift as i32), Instruction::I32ShrU]);
+            }
+            code.push(Instruction::I32Add);
+        }
+        code
+    }
 }
+
+/// Bytes of a page, as exponent of two.
+const PAGE_LOG2: u32 = 16;
 
 fn refusal(error: reencode::Error<Infallible>) -> Refusal {
     Refusal::internal(&format!("the runtime cannot be linked: {error}"))
 }
 
-impl Reencode for RuntimeLinker {
+impl Reencode for RuntimeLinker<'_> {
     type Error = Infallible;
 
     fn type_index(&mut self, ty: u32) -> Result<u32, reencode::Error> {

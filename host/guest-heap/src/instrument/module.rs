@@ -2,24 +2,26 @@
 
 use std::collections::HashMap;
 
-use wasm_encoder::InstructionSink;
 use wasmparser::Operator;
 
 use super::allocator::Allocator;
 use super::assemble::{RewrittenModule, assemble};
-use super::calls::{Callee, Calls};
+use super::audit::Audit;
+use super::calls::Calls;
 use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
 use super::context::{ContextPlace, ContextTracking, module_salt};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
+use super::growth::{GrowthTracking, counts_growth};
 use super::interface;
-use super::link_runtime::{LinkedRuntime, ResolvedImport, RuntimeBase, link_runtime};
+use super::link_runtime::{LinkedRuntime, RuntimeBase, link_runtime};
 use super::reach::{Diverging, HostImports, Reach};
+use super::repair::repair;
 use super::report::ModuleReport;
-use super::scan::{CoreModule, usize_range};
+use super::runtime_imports::RuntimeImports;
+use super::scan::CoreModule;
 use super::sharing::Connections;
-
-const END: u8 = 0x0B;
+use super::static_data::StaticData;
 
 /// Settings that are the same for all modules of a component.
 #[derive(Clone, Copy)]
@@ -42,6 +44,8 @@ pub(super) struct ModuleAnalysis<'m> {
     host_imports: HostImports,
     ignores_diverging: bool,
     connections: Connections,
+    audit: Audit,
+    growth: Option<GrowthTracking>,
 }
 
 impl<'m> ModuleAnalysis<'m> {
@@ -52,10 +56,13 @@ impl<'m> ModuleAnalysis<'m> {
         index: usize,
         mut allocator: Allocator,
         connections: Connections,
+        roles: &ExportRoles,
         catches: bool,
     ) -> Result<Self, Refusal> {
         let calls = read_calls(module)?;
         allocator.select(module, &calls);
+        repair(module, &calls, &mut allocator);
+        let audit = Audit::of(module, &calls, &allocator);
         let hooks = hooks(&allocator);
         let allocating = allocator.entries.iter().filter(|(entry, _)| !entry.frees());
         let imports = (0..).zip(&connections.allocates);
@@ -70,7 +77,19 @@ impl<'m> ModuleAnalysis<'m> {
         let host_imports = HostImports::of(module, &calls, |import| {
             connections.leaves.get(import) == Some(&true)
         });
+        let counts_growth = counts_growth(module, &allocator) && audit.may_grow_outside;
+        let growth = counts_growth.then(|| {
+            let diverging = if ignores_diverging {
+                Diverging::Ignored
+            } else {
+                Diverging::Counts
+            };
+            let is_realloc = |name: &str| roles.reallocs.contains(name);
+            GrowthTracking::of(module, &calls, &hooks, &audit, is_realloc, diverging)
+        });
         Ok(Self {
+            audit,
+            growth,
             module,
             index: index as u32,
             reach: reach(if ignores_diverging {
@@ -93,6 +112,13 @@ impl<'m> ModuleAnalysis<'m> {
         functions.filter(|function| self.reach.function(*function))
     }
 
+    /// Whether a function may allocate, or grow memory without an entry point.
+    fn may_change_heap(&self, function: u32) -> bool {
+        let growth = self.growth.as_ref();
+        self.reach.function(function)
+            || growth.is_some_and(|growth| growth.reach.function(function))
+    }
+
     /// The functions that only forward to a function in a table: see [`forwards_through_table`].
     pub(super) fn forwarding(&self) -> impl Iterator<Item = u32> {
         let functions = self.module.first_defined()..self.module.function_count();
@@ -110,6 +136,7 @@ impl<'m> ModuleAnalysis<'m> {
             })
         };
         !self.allocator.entries.is_empty()
+            || self.growth.is_some()
             || self
                 .module
                 .exports
@@ -146,6 +173,7 @@ pub(super) fn rewrite(
         functions: indices.runtime,
         globals: indices.context_global + u32::from(tables == Tables::Own),
         memory: indices.memory,
+        guest_memories: &module.memories,
         maximum_pages: settings.maximum_pages,
         imports_memory: matches!(tables, Tables::Imported(_)),
         copy: match tables {
@@ -153,38 +181,27 @@ pub(super) fn rewrite(
             Tables::Own | Tables::Shared => 0,
         },
     };
-    let constants = RuntimeConstants {
-        // An allocator may call one of another module that shares the heap tables.
-        hooks_nest: tables != Tables::Own || may_nest(module, &analysis.calls, allocator),
+    let imports = RuntimeImports {
+        module,
+        calls: &analysis.calls,
+        allocator,
+        audit: &analysis.audit,
+        static_data: StaticData::of(module),
+        indices: &indices,
         report_every_event: settings.report_every_event,
         suspends_calls: roles.suspends_calls,
-        shared_context: tables != Tables::Own,
     };
-    let runtime = link_runtime(base, |import| {
-        resolve(
-            import,
-            module,
-            &analysis.calls,
-            allocator,
-            &indices,
-            constants,
-        )
-    })?;
+    let runtime = link_runtime(base, |import| imports.resolve(import))?;
     let place = match tables {
         Tables::Own => ContextPlace::Global(indices.context_global),
         Tables::Shared | Tables::Imported(_) => runtime.shared_context(indices.memory)?,
     };
     let tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
-    let originals: Vec<u32> = (indices.original_bodies..)
-        .zip(&allocator.entries)
-        .map(|(body, (_, function))| {
-            forwards_to(module, &analysis.calls, *function).unwrap_or(body)
-        })
-        .collect();
+    let originals: Vec<u32> = imports.originals().collect();
     let originals = Originals {
         functions: &originals,
         place,
-        hooks_nest: constants.hooks_nest,
+        hooks_nest: imports.hooks_note_activity(),
     };
     let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices, originals)?;
 
@@ -204,7 +221,14 @@ pub(super) fn rewrite(
         report.call_sites += body.sites;
         code.push(&body.bytes, &body.offsets);
     }
-    code.append_runtime(module, allocator)?;
+    let mut original_bodies = Vec::new();
+    for (_, function) in &allocator.entries {
+        let defined = function.saturating_sub(module.first_defined()) as usize;
+        let calls = analysis.calls.get(defined);
+        let calls = calls.ok_or_else(|| Refusal::internal("a hook without a body"))?;
+        original_bodies.push(tracking.rewrite_original(*function, calls)?);
+    }
+    code.append_runtime(&original_bodies);
 
     let wrapping = ExportWrapping {
         module,
@@ -216,7 +240,7 @@ pub(super) fn rewrite(
     let mut wrapped = HashMap::new();
     let mut wrappers = Vec::new();
     for &(name, function) in &module.exports {
-        let may_allocate = analysis.reach.function(function);
+        let may_allocate = analysis.may_change_heap(function);
         if let Some(wrapper) = wrapping.wrap(name, function, may_allocate, synthetic_names)? {
             let index = indices.stub + code.appended_types.len() as u32;
             wrapped.insert(name, index);
@@ -227,7 +251,10 @@ pub(super) fn rewrite(
     for wrapper in wrappers {
         code.push_wrapper(&wrapper.body, wrapper.begins_stack);
     }
-    assemble(module, code, &indices, &wrapped, report)
+    let mut rewritten = assemble(module, code, &indices, &wrapped, report)?;
+    rewritten.gaps.extend(allocator.caveat.map(str::to_owned));
+    rewritten.gaps.extend_from_slice(&analysis.audit.findings);
+    Ok(rewritten)
 }
 
 fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
@@ -236,7 +263,7 @@ fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
         let params = module
             .signature(function)
             .map_or(0, |ty| ty.params().len() as u32);
-        calls.push(Calls::read(body, params)?);
+        calls.push(Calls::read(module, body, params)?);
     }
     Ok(calls)
 }
@@ -260,9 +287,9 @@ pub(super) fn refusal(module: &CoreModule<'_>) -> Option<&'static str> {
     }
 }
 
-/// Whether a function does nothing but call a function in a table with its own arguments. The module
-/// with the memory of dynamically linked components exports such functions for functions of modules
-/// that are instantiated later, under the same names.
+/// Whether a function does nothing but call a function in a table with its own arguments. The
+/// module with the memory of dynamically linked components exports such functions for functions of
+/// modules that are instantiated later, under the same names.
 pub(super) fn forwards_through_table(module: &CoreModule<'_>, function: u32) -> bool {
     let body = function
         .checked_sub(module.first_defined())
@@ -288,78 +315,6 @@ pub(super) fn forwards_through_table(module: &CoreModule<'_>, function: u32) -> 
     calls == 1
 }
 
-/// Whether the original body of an entry point may call another entry point.
-fn may_nest(module: &CoreModule<'_>, calls: &[Calls], allocator: &Allocator) -> bool {
-    let hooks = hooks(allocator);
-    let reach = Reach::compute(module, calls, &hooks, &hooks, false, Diverging::Ignored);
-    let of = |function: &u32| calls.get(function.saturating_sub(module.first_defined()) as usize);
-    let sites = hooks.iter().filter_map(of).flat_map(|calls| &calls.sites);
-    sites
-        .filter(|site| !site.diverges)
-        .any(|site| reach.site(site))
-}
-
-/// What decides the runtime's constants.
-#[derive(Clone, Copy)]
-struct RuntimeConstants {
-    hooks_nest: bool,
-    report_every_event: bool,
-    suspends_calls: bool,
-    shared_context: bool,
-}
-
-/// What an import of the runtime becomes in this module.
-fn resolve(
-    import: &str,
-    module: &CoreModule<'_>,
-    calls: &[Calls],
-    allocator: &Allocator,
-    indices: &AppendedIndices,
-    constants: RuntimeConstants,
-) -> Option<ResolvedImport> {
-    let constant = |value: bool| ResolvedImport::Constant(i32::from(value));
-    Some(match import {
-        "context" if constants.shared_context => ResolvedImport::GetSharedContext,
-        "set_context" if constants.shared_context => ResolvedImport::SetSharedContext,
-        "context" => ResolvedImport::GetContext(indices.context_global),
-        "set_context" => ResolvedImport::SetContext(indices.context_global),
-        "load" => ResolvedImport::Load,
-        "hooks_nest" => constant(constants.hooks_nest),
-        "report_every_event" => constant(constants.report_every_event),
-        "suspends_calls" => constant(constants.suspends_calls),
-        "report_context" => ResolvedImport::Function(indices.stub),
-        _ => {
-            let name = import.strip_prefix("original_")?;
-            let mut bodies = (indices.original_bodies..).zip(&allocator.entries);
-            let (body, (_, function)) =
-                bodies.find(|(_, (entry, _))| entry.has_runtime_hook() && entry.name() == name)?;
-            ResolvedImport::Function(forwards_to(module, calls, *function).unwrap_or(body))
-        }
-    })
-}
-
-/// The function that an entry point forwards to: its body only calls that function with its own
-/// arguments. The hook can call that function directly.
-fn forwards_to(module: &CoreModule<'_>, calls: &[Calls], function: u32) -> Option<u32> {
-    let defined = function.checked_sub(module.first_defined())? as usize;
-    let [site] = calls.get(defined)?.sites.as_slice() else {
-        return None;
-    };
-    let Callee::Function(callee) = site.callee else {
-        return None;
-    };
-    let params = module.signature(function)?.params().len() as u32;
-    let mut expected = Vec::new();
-    let mut code = InstructionSink::new(&mut expected);
-    for param in 0..params {
-        code.local_get(param);
-    }
-    let body = usize_range(module.bodies.get(defined)?.range());
-    let before = module.bytes.get(calls.get(defined)?.code..site.start)?;
-    let after = module.bytes.get(site.end..body.end)?;
-    (before == expected && after == [END] && module.is_defined(callee)).then_some(callee)
-}
-
 fn tracking<'a>(
     analysis: &'a ModuleAnalysis<'a>,
     place: ContextPlace,
@@ -370,10 +325,16 @@ fn tracking<'a>(
         let suspends = runtime.export("import_suspends")?;
         Ok::<_, Refusal>((suspends, runtime.export("import_resumes")?))
     });
+    let growth_calls = counts_growth(analysis.module, &analysis.allocator).then(|| {
+        let begins = runtime.export("growth_begins")?;
+        Ok::<_, Refusal>((begins, runtime.export("growth_ends")?))
+    });
     Ok(ContextTracking {
         module: analysis.module,
         reach: &analysis.reach,
         full_reach: &analysis.full_reach,
+        growth: analysis.growth.as_ref(),
+        growth_calls: growth_calls.transpose()?,
         ignores_diverging: analysis.ignores_diverging,
         imports: &analysis.host_imports,
         place,

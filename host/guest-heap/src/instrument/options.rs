@@ -22,8 +22,8 @@ impl Options {
     /// the name of an export of a core module. Entry points that the profiler knows by name stay.
     /// A declared entry point may call other entry points: each block counts once.
     ///
-    /// [`instrument()`](super::instrument()) returns an error if no core module has the function, or
-    /// if the function's signature does not fit the kind.
+    /// [`instrument()`](super::instrument()) returns an error if no core module has the function,
+    /// or if the function's signature does not fit the kind.
     #[must_use]
     pub fn entry_point(mut self, function: impl Into<String>, kind: EntryKind) -> Self {
         self.entry_points.0.push((function.into(), kind));

@@ -46,7 +46,7 @@ struct Survey<'a> {
     structure: &'a ComponentStructure,
     declared: &'a DeclaredEntries,
     modules: Vec<CoreModule<'a>>,
-    /// The modules that have an allocator, by position.
+    /// The modules that have an allocator, or a memory that they grow, by position.
     allocators: HashMap<usize, Allocator>,
     /// Whether an exception may pass through a module that throws none itself.
     catches: bool,
@@ -179,9 +179,9 @@ impl Plan {
             }
         }
         for (member, module) in members.into_iter().zip(rewritten) {
-            let caveat = member.analysis.allocator.caveat;
-            let caveat = caveat.map(|caveat| format!("core module {} {caveat}", member.position));
-            self.gaps.extend(caveat);
+            let gaps = module.gaps.iter();
+            self.gaps
+                .extend(gaps.map(|gap| format!("core module {} {gap}", member.position)));
             let range = survey
                 .structure
                 .modules
@@ -221,12 +221,23 @@ impl<'a> Survey<'a> {
                 }
                 continue;
             }
-            if let Ok(mut allocator) = Allocator::find(module, self.declared) {
-                let entries = &mut allocator.entries;
-                entries.retain(|(_, function)| !forwards_through_table(module, *function));
-                if !entries.is_empty() {
-                    self.allocators.insert(position, allocator);
+            match Allocator::find(module, self.declared) {
+                Ok(mut allocator) => {
+                    let entries = &mut allocator.entries;
+                    entries.retain(|(_, function)| !forwards_through_table(module, *function));
+                    if !entries.is_empty() {
+                        self.allocators.insert(position, allocator);
+                    }
                 }
+                // Pages can be counted in every language.
+                Err(why) if !module.imports_memory && module.grows() => {
+                    gaps.push(format!(
+                        "core module {position}: {why}, so only the growth of its memory is \
+                         counted, in pages of 64 KiB by call stack"
+                    ));
+                    self.allocators.insert(position, Allocator::default());
+                }
+                Err(_) => {}
             }
         }
         gaps
@@ -296,6 +307,12 @@ impl<'a> Survey<'a> {
         })
     }
 
+    /// Whether a module has an allocator whose entry points are known.
+    fn counts_blocks(&self, position: usize) -> bool {
+        let allocator = self.allocators.get(&position);
+        allocator.is_some_and(|allocator| !allocator.entries.is_empty())
+    }
+
     fn core(&self, scope: usize) -> Option<CoreInstances<'_>> {
         Some(CoreInstances {
             scope: self.structure.scopes.get(scope)?,
@@ -308,7 +325,7 @@ impl<'a> Survey<'a> {
     fn analyse(&self, group: &Group) -> Result<Vec<AnalysedMember<'_>>, (usize, Refusal)> {
         let mut known = KnownMembers::default();
         let mut outside = HashSet::new();
-        let is_alone = group.members.len() == 1;
+        let is_separate = group.members.len() == 1;
         if let [first, _, ..] = group.members.as_slice()
             && let Some(core) = first.instances.first().and_then(|it| self.core(it.scope))
         {
@@ -335,13 +352,20 @@ impl<'a> Survey<'a> {
             let id = member.instances.first();
             let id = *id.ok_or_else(|| fail("a module without an instance"))?;
             let connections = match self.core(id.scope) {
-                Some(core) if !is_alone => connections(core, id.instance, &known, &outside),
-                _ => Connections::alone(module),
+                Some(core) if !is_separate => connections(core, id.instance, &known, &outside),
+                // Without an allocator, the host lowers nothing into blocks.
+                _ => Connections::separate(module, self.counts_blocks(position)),
             };
             let allocator = self.allocators.get(&position).cloned().unwrap_or_default();
-            let analysis =
-                ModuleAnalysis::new(module, position, allocator, connections, self.catches)
-                    .map_err(|why| (position, why))?;
+            let analysis = ModuleAnalysis::new(
+                module,
+                position,
+                allocator,
+                connections,
+                &roles,
+                self.catches,
+            )
+            .map_err(|why| (position, why))?;
             let defined = |function| DefinedFunction {
                 instance: id.instance,
                 module: position,
@@ -349,7 +373,7 @@ impl<'a> Survey<'a> {
             };
             known.allocating.extend(analysis.allocating().map(defined));
             known.forwarding.extend(analysis.forwarding().map(defined));
-            if is_alone || analysis.is_needed(&roles) {
+            if is_separate || analysis.is_needed(&roles) {
                 analysed.push(AnalysedMember {
                     position,
                     instances: member.instances.clone(),

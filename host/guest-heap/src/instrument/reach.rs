@@ -1,4 +1,4 @@
-//! Finds the functions that may allocate, directly or through calls.
+//! Finds the functions that may allocate or grow memory, directly or through calls.
 //!
 //! Only these functions are instrumented. The analysis is conservative: if it cannot decide, it
 //! instruments the function. A call through a table counts as a call of every referenced function
@@ -26,11 +26,22 @@ pub(super) struct Reach {
     types: Vec<bool>,
     /// Whether any reaching function is referenced.
     any_reference: bool,
+    /// Whether the growth of a memory is what functions reach.
+    growth: bool,
+}
+
+/// What functions may reach.
+#[derive(Clone, Copy)]
+struct Goal<'a> {
+    functions: &'a [u32],
+    /// Whether any call through a table or a reference reaches it.
+    open_table: bool,
+    growth: bool,
 }
 
 impl Reach {
-    /// Finds the functions that may reach one of `seeds`, which may be imports. With `open_table`, a
-    /// call through a table or a reference reaches them, too. The calls inside a function of
+    /// Finds the functions that may reach one of `seeds`, which may be imports. With `open_table`,
+    /// a call through a table or a reference reaches them, too. The calls inside a function of
     /// `barriers` do not count.
     pub(super) fn compute(
         module: &CoreModule<'_>,
@@ -38,6 +49,38 @@ impl Reach {
         seeds: &[u32],
         barriers: &[u32],
         open_table: bool,
+        diverging: Diverging,
+    ) -> Self {
+        let goal = Goal {
+            functions: seeds,
+            open_table,
+            growth: false,
+        };
+        Self::search(module, calls, goal, barriers, diverging)
+    }
+
+    /// Finds the functions that may reach the growth of a memory, or one of `seeds`. The calls
+    /// inside a function of `barriers` do not count.
+    pub(super) fn growth(
+        module: &CoreModule<'_>,
+        calls: &[Calls],
+        seeds: &[u32],
+        barriers: &[u32],
+        diverging: Diverging,
+    ) -> Self {
+        let goal = Goal {
+            functions: seeds,
+            open_table: false,
+            growth: true,
+        };
+        Self::search(module, calls, goal, barriers, diverging)
+    }
+
+    fn search(
+        module: &CoreModule<'_>,
+        calls: &[Calls],
+        goal: Goal<'_>,
+        barriers: &[u32],
         diverging: Diverging,
     ) -> Self {
         let classes = TypeClasses::of(module);
@@ -53,9 +96,10 @@ impl Reach {
         }
 
         // The reversed call graph. Its nodes are the functions, then the type classes, then one
-        // node for "any reference".
-        let mut callers: Vec<Vec<u32>> = vec![Vec::new(); count + classes.count + 1];
+        // node for "any reference" and one for the growth of memory.
+        let mut callers: Vec<Vec<u32>> = vec![Vec::new(); count + classes.count + 2];
         let any = count + classes.count;
+        let growth = any + 1;
         for (caller, calls) in (first..).zip(calls) {
             if barrier.get(caller as usize) == Some(&true) {
                 continue;
@@ -68,6 +112,7 @@ impl Reach {
                     Callee::Function(callee) => callee as usize,
                     Callee::Type(ty) => classes.of_type(ty).map_or(any, |class| count + class),
                     Callee::Reference => any,
+                    Callee::Growth => growth,
                 };
                 if let Some(callers) = callers.get_mut(node)
                     && callers.last() != Some(&caller)
@@ -78,8 +123,9 @@ impl Reach {
         }
 
         let mut reached = vec![false; callers.len()];
-        let mut work: Vec<usize> = seeds.iter().map(|function| *function as usize).collect();
-        if open_table {
+        let functions = goal.functions.iter().map(|function| *function as usize);
+        let mut work: Vec<usize> = functions.chain(goal.growth.then_some(growth)).collect();
+        if goal.open_table {
             work.extend(count..=any);
         }
         while let Some(node) = work.pop() {
@@ -109,6 +155,7 @@ impl Reach {
         Self {
             types: types.collect(),
             any_reference: reached.get(any) == Some(&true),
+            growth: goal.growth,
             functions: reached.into_iter().take(count).collect(),
         }
     }
@@ -122,8 +169,65 @@ impl Reach {
             Callee::Function(function) => self.function(function),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
             Callee::Reference => self.any_reference,
+            Callee::Growth => self.growth,
         }
     }
+}
+
+/// For each function, whether it may be reached from one of `roots`. The search does not enter the
+/// functions of `barriers`, and does not follow the sites that `ignored` selects.
+pub(super) fn reached_from(
+    module: &CoreModule<'_>,
+    calls: &[Calls],
+    roots: &[u32],
+    barriers: &HashSet<u32>,
+    ignored: impl Fn(&CallSite) -> bool,
+) -> Vec<bool> {
+    let classes = TypeClasses::of(module);
+    let count = module.function_count() as usize;
+    let mut all_referenced = Vec::new();
+    let mut referenced_by_class: Vec<Vec<u32>> = vec![Vec::new(); classes.count];
+    for (function, _) in (0..)
+        .zip(referenced(module, calls, count))
+        .filter(|(_, referenced)| *referenced)
+    {
+        all_referenced.push(function);
+        let class = module
+            .type_of(function)
+            .and_then(|ty| classes.of_type(ty))
+            .and_then(|class| referenced_by_class.get_mut(class));
+        class.into_iter().for_each(|class| class.push(function));
+    }
+    let mut reached = vec![false; count];
+    // Whether the functions of a class, or all referenced functions, are in the work list already.
+    let mut followed = vec![false; classes.count + 1];
+    let mut work = roots.to_vec();
+    while let Some(function) = work.pop() {
+        match reached.get_mut(function as usize) {
+            Some(reached) if !*reached && !barriers.contains(&function) => *reached = true,
+            _ => continue,
+        }
+        let defined = function.checked_sub(module.first_defined());
+        let calls = defined.and_then(|defined| calls.get(defined as usize));
+        let sites = calls.into_iter().flat_map(|calls| &calls.sites);
+        for site in sites.filter(|site| !ignored(site)) {
+            let class = match site.callee {
+                Callee::Function(callee) => {
+                    work.push(callee);
+                    continue;
+                }
+                Callee::Growth => continue,
+                Callee::Type(ty) => classes.of_type(ty),
+                Callee::Reference => None,
+            };
+            let followed = followed.get_mut(class.unwrap_or(classes.count));
+            if followed.is_some_and(|followed| !std::mem::replace(followed, true)) {
+                let callees = class.and_then(|class| referenced_by_class.get(class));
+                work.extend(callees.unwrap_or(&all_referenced));
+            }
+        }
+    }
+    reached
 }
 
 /// The imported functions that may lead to the host, and the types of those that may be called by
@@ -169,6 +273,7 @@ impl HostImports {
             Callee::Function(function) => self.leaving.get(function as usize) == Some(&true),
             Callee::Type(ty) => self.types.get(ty as usize) == Some(&true),
             Callee::Reference => self.any,
+            Callee::Growth => false,
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn refusal(error: wasm_encoder::reencode::Error<Infallible>) -> Refus
 
 /// The indices that have moved, and where the host's interface is passed on.
 pub(super) struct Reindexing<'a> {
-    /// For each enclosing definition, from the outermost one: whether its indices have moved by one.
+    /// For each enclosing definition, from the outermost one: whether its indices have moved.
     pub(super) shifted: Vec<bool>,
     /// Whether the component with this index needs the host's interface.
     pub(super) instrumented: &'a dyn Fn(u32) -> bool,

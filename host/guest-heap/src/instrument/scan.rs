@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use wasmparser::{
-    CompositeInnerType, ConstExpr, ElementItems, ExternalKind, FuncType, FunctionBody, KnownCustom,
-    MemoryType, Name, Operator, Parser, Payload, TypeRef,
+    CompositeInnerType, ConstExpr, DataKind, ElementItems, ExternalKind, FuncType, FunctionBody,
+    KnownCustom, MemoryType, Name, Operator, Parser, Payload, TypeRef,
 };
 
 use super::entry_names::{self, Named};
@@ -42,6 +42,19 @@ pub(super) struct CoreModule<'a> {
     /// Number of globals.
     pub(super) globals: u32,
     pub(super) memories: Vec<MemoryType>,
+    /// Whether another module defines the first memory.
+    pub(super) imports_memory: bool,
+    pub(super) start: Option<u32>,
+    /// End of the active data segments in the first memory.
+    pub(super) data_end: u64,
+    /// Values of the immutable 32-bit globals that begin with a constant, by index.
+    pub(super) constant_globals: HashMap<u32, u32>,
+    /// First value of the stack pointer: the first mutable global, by the convention of LLVM.
+    pub(super) stack_pointer: Option<u32>,
+    /// The largest value of the linker's symbols for the end of static data, if they are exported.
+    pub(super) data_end_symbol: Option<u32>,
+    /// Names of functions, from the name section.
+    pub(super) function_names: HashMap<u32, &'a str>,
     /// Whether the module may catch an exception: then it may survive a call that never returns.
     pub(super) has_exceptions: bool,
     /// Whether a call through a table may reach functions of other types than the call's own.
@@ -142,6 +155,7 @@ impl<'a> CoreModule<'a> {
                             self.tables += 1;
                         }
                         TypeRef::Memory(ty) => {
+                            self.imports_memory |= self.memories.is_empty();
                             self.imported_memories.push((import.module, import.name));
                             self.memories.push(ty);
                         }
@@ -170,9 +184,20 @@ impl<'a> CoreModule<'a> {
             }
             Payload::TagSection(tags) => self.has_exceptions |= tags.count() > 0,
             Payload::GlobalSection(globals) => {
+                let first = self.globals;
                 self.globals += globals.count();
-                for global in globals {
-                    self.references(&global?.init_expr)?;
+                for (index, global) in (first..).zip(globals) {
+                    let global = global?;
+                    self.references(&global.init_expr)?;
+                    match i32_constant(&global.init_expr)? {
+                        Some(value) if !global.ty.mutable => {
+                            self.constant_globals.insert(index, value);
+                        }
+                        Some(value) => {
+                            self.stack_pointer.get_or_insert(value);
+                        }
+                        None => {}
+                    }
                 }
             }
             Payload::ExportSection(exports) => {
@@ -186,6 +211,12 @@ impl<'a> CoreModule<'a> {
                             self.exported_memories.push((export.name, export.index));
                         }
                         ExternalKind::Table => self.has_open_table = true,
+                        ExternalKind::Global
+                            if matches!(export.name, "__heap_base" | "__data_end") =>
+                        {
+                            let value = self.constant_globals.get(&export.index).copied();
+                            self.data_end_symbol = self.data_end_symbol.max(value);
+                        }
                         _ => {}
                     }
                 }
@@ -203,6 +234,21 @@ impl<'a> CoreModule<'a> {
                                 self.references(&item?)?;
                             }
                         }
+                    }
+                }
+            }
+            Payload::StartSection { func, .. } => self.start = Some(func),
+            Payload::DataSection(segments) => {
+                for segment in segments {
+                    let segment = segment?;
+                    if let DataKind::Active {
+                        memory_index: 0,
+                        offset_expr,
+                    } = segment.kind
+                        && let Some(start) = i32_constant(&offset_expr)?
+                    {
+                        let end = u64::from(start) + segment.data.len() as u64;
+                        self.data_end = self.data_end.max(end);
                     }
                 }
             }
@@ -235,9 +281,20 @@ impl<'a> CoreModule<'a> {
             };
             for naming in functions.into_iter().map_while(Result::ok) {
                 self.has_names = true;
+                self.function_names.insert(naming.index, naming.name);
                 self.names.push((naming.name, naming.index));
             }
         }
+    }
+
+    /// Whether a function grows a memory.
+    pub(super) fn grows(&self) -> bool {
+        self.bodies.iter().any(|body| {
+            let operators = body.get_operators_reader().into_iter().flatten();
+            operators
+                .map_while(Result::ok)
+                .any(|operator| matches!(operator, Operator::MemoryGrow { .. }))
+        })
     }
 
     /// Number of imported and defined functions.
@@ -279,6 +336,16 @@ impl<'a> CoreModule<'a> {
             .get(range)
             .ok_or_else(|| Refusal::internal("a range extends beyond the module"))
     }
+}
+
+/// The value of an initialiser that is a single 32-bit constant.
+fn i32_constant(init: &ConstExpr<'_>) -> Result<Option<u32>, Refusal> {
+    let mut operators = init.get_operators_reader();
+    let value = match operators.read()? {
+        Operator::I32Const { value } => value as u32,
+        _ => return Ok(None),
+    };
+    Ok(matches!(operators.read()?, Operator::End).then_some(value))
 }
 
 /// Converts a range of wasmparser, which counts in 64 bits. A range of bytes in memory always fits.

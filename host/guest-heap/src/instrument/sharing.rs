@@ -1,8 +1,8 @@
 //! Finds the core modules that share one set of heap tables.
 //!
-//! Modules that work in the same memory share a heap: one of them has the allocator, the others call
-//! it. They track one calling context, so a call stack crosses their borders. The module that is
-//! instantiated first holds the heap tables; the others import its profiler memory.
+//! Modules that work in the same memory share a heap: one of them has the allocator, the others
+//! call it. They track one calling context, so a call stack crosses their borders. The module that
+//! is instantiated first holds the heap tables; the others import its profiler memory.
 //!
 //! A module that is instantiated several times keeps heap tables of its own for each instance.
 
@@ -49,11 +49,12 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// The connections of a module that shares its heap tables with no other one.
-    pub(super) fn alone(module: &CoreModule<'_>) -> Self {
+    /// The connections of a module that shares its heap tables with no other one. `allocates` says
+    /// whether the host allocates in the module when it calls an import.
+    pub(super) fn separate(module: &CoreModule<'_>, allocates: bool) -> Self {
         Self {
             leaves: vec![true; module.imported.len()],
-            allocates: vec![true; module.imported.len()],
+            allocates: vec![allocates; module.imported.len()],
             open_table: false,
             called_from_outside: None,
         }
@@ -149,8 +150,8 @@ fn around(
         }
     }
     members.sort_unstable();
-    // A module that defines a memory beside the one that it imports cannot import another one:
-    // imported memories have the lower indices.
+    // A module that imports a memory and defines another one cannot import a further one: imported
+    // memories have the lower indices.
     let imports_all = |(instance, _): &(u32, usize)| {
         let module = core.module(*instance);
         module.is_some_and(|(_, it)| it.memories.len() == it.imported_memories.len())

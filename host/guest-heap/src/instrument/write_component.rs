@@ -270,8 +270,8 @@ impl<'a> DefinitionWriter<'a> {
     }
 }
 
-/// Finds the start of the header of the section whose contents start at `contents`. The header is at
-/// or after `from`.
+/// Finds the start of the header of the section whose contents start at `contents`. The header is
+/// at or after `from`.
 fn header_of(bytes: &[u8], from: usize, contents: usize) -> Result<usize, Refusal> {
     // A header is the section's id, then the size in LEB128. Read backwards, it is the last byte of
     // the size, the bytes of the size with the continuation bit, and the id, which has no such bit.

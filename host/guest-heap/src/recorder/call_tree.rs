@@ -11,9 +11,9 @@
 //! wrong values if one of its call sites does not set the context. They stay unused.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
-use crate::instrument::MULTIPLIER;
+use super::context_steps::{ContextHasher, context_of, entry_of};
 
 /// Call sites that one search tries at most, in a few microseconds.
 const MAX_STEPS: usize = 256;
@@ -85,9 +85,9 @@ struct Caller {
 /// The activations and call sites of one instance.
 pub(super) struct CallTree {
     activations: Vec<Activation>,
-    by_entry: HashMap<u64, u32, BuildHasherDefault<EntryHasher>>,
+    by_entry: HashMap<u64, u32, BuildHasherDefault<ContextHasher>>,
     /// By function, the call sites that have called it, the most recently used one first.
-    callers: HashMap<u32, Vec<Caller>, BuildHasherDefault<EntryHasher>>,
+    callers: HashMap<u32, Vec<Caller>, BuildHasherDefault<ContextHasher>>,
     /// Activations below this number belong to a [`Position`] that is in use.
     permanent: usize,
     /// Frames of a call stack at most; further outer ones are omitted.
@@ -245,8 +245,9 @@ impl CallTree {
         })
     }
 
-    /// Adds a captured call stack, innermost frame first. It is cut if outer frames may be missing. `None`, and nothing is added, if there is
-    /// no room or if the tree has another call stack with the same contexts.
+    /// Adds a captured call stack, innermost frame first. It is cut if outer frames may be missing.
+    /// `None`, and nothing is added, if there is no room or if the tree has another call stack with
+    /// the same contexts.
     pub(super) fn insert(
         &mut self,
         context: u64,
@@ -359,52 +360,5 @@ impl CallTree {
     }
 }
 
-/// The context of a call at a site with this id, in a function that was entered with `entry`.
-fn context_of(entry: u64, id: i32) -> u64 {
-    entry
-        .wrapping_mul(MULTIPLIER)
-        .wrapping_add(i64::from(id) as u64)
-}
-
-/// The inverse of [`context_of`].
-fn entry_of(context: u64, id: i32) -> u64 {
-    const INVERSE: u64 = inverse(MULTIPLIER);
-    context
-        .wrapping_sub(i64::from(id) as u64)
-        .wrapping_mul(INVERSE)
-}
-
-/// The inverse of an odd number modulo 2⁶⁴, by Newton's method: each step doubles the right bits.
-const fn inverse(odd: u64) -> u64 {
-    let mut inverse = odd;
-    let mut step = 0;
-    while step < 5 {
-        inverse = inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse)));
-        step += 1;
-    }
-    inverse
-}
-
-/// Hashes contexts, which are hashes already, and numbers of functions.
-#[derive(Default)]
-struct EntryHasher(u64);
-
-impl Hasher for EntryHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u32(&mut self, function: u32) {
-        self.0 = u64::from(function).wrapping_mul(MULTIPLIER);
-    }
-
-    fn write_u64(&mut self, context: u64) {
-        self.0 = context ^ context.rotate_left(32);
-    }
-}
+#[cfg(test)]
+mod tests;

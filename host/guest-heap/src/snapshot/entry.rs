@@ -27,6 +27,21 @@ impl Usage {
     }
 }
 
+/// What a context has done to blocks that existed already.
+///
+/// A block belongs to the context that has resized it last. Other code may have allocated it, and
+/// may fill it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resized {
+    /// Blocks that the context has ever resized.
+    pub objects: u64,
+    /// The part of the live bytes that the context has added itself. See
+    /// [`ContextRecord::own_live_bytes`](crate::ContextRecord::own_live_bytes).
+    pub own_bytes: u64,
+    /// The line of the other context that the last block came from.
+    pub from: Option<Arc<Site>>,
+}
+
 /// One context of a snapshot.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -36,4 +51,6 @@ pub struct Entry {
     pub site: Arc<Site>,
     /// The memory of the context.
     pub usage: Usage,
+    /// Set if the context has resized blocks.
+    pub resized: Option<Box<Resized>>,
 }

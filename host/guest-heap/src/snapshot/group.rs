@@ -30,9 +30,61 @@ pub struct Group {
     pub site: Arc<Site>,
     /// The sum over the group.
     pub usage: Usage,
+    /// Set if contexts of the group have resized blocks.
+    pub resized: Option<ResizedGroup>,
     /// The call stack, innermost frame first. Empty unless grouped by call stack.
     pub frames: Vec<Frame>,
     pub(crate) context: Option<Context>,
+}
+
+/// Lines of one group from which blocks were taken over.
+const MAX_FROM: usize = 8;
+
+/// What the contexts of a group have done to blocks that existed already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResizedGroup {
+    /// Blocks that the group has ever resized.
+    pub objects: u64,
+    /// The part of the live bytes that the group has added itself.
+    pub own_bytes: u64,
+    /// The other lines, functions or files from which blocks were taken over, at most 8.
+    pub from: Vec<Arc<str>>,
+}
+
+impl ResizedGroup {
+    fn add(&mut self, by: GroupBy, entry: &Entry) {
+        let Some(resized) = entry.resized.as_deref() else {
+            self.own_bytes += entry.usage.live_bytes;
+            return;
+        };
+        self.objects += resized.objects;
+        let own = by.location(&entry.site);
+        let from = resized.from.as_ref().map(|site| by.location(site));
+        match from.filter(|from| *from != own) {
+            Some(from) => {
+                self.own_bytes += resized.own_bytes;
+                if self.from.len() < MAX_FROM && !self.from.contains(from) {
+                    self.from.push(Arc::clone(from));
+                }
+            }
+            // Taken over from a context of the same group.
+            None => self.own_bytes += entry.usage.live_bytes,
+        }
+    }
+}
+
+/// The groups with live blocks that have resized blocks, by their keys.
+pub(crate) fn resized_groups(
+    by: GroupBy,
+    entries: &[Entry],
+) -> HashMap<GroupKey<'_>, ResizedGroup> {
+    let mut groups: HashMap<GroupKey<'_>, ResizedGroup> = HashMap::new();
+    for entry in entries.iter().filter(|entry| entry.usage.live_objects > 0) {
+        let key = by.key(&entry.context, &entry.site);
+        groups.entry(key).or_default().add(by, entry);
+    }
+    groups.retain(|_, group| group.objects > 0);
+    groups
 }
 
 /// The identity of a group. Keys compare texts, so that they match across instances and builds.
@@ -69,29 +121,41 @@ pub(crate) fn sum_by_group<'a>(
     struct GroupSum<'a> {
         largest: &'a Entry,
         usage: Usage,
+        resized: ResizedGroup,
     }
     let mut sums: HashMap<GroupKey<'a>, GroupSum<'a>> = HashMap::new();
     for entry in entries {
         let empty = GroupSum {
             largest: entry,
             usage: Usage::default(),
+            resized: ResizedGroup::default(),
         };
         let sum = sums
             .entry(by.key(&entry.context, &entry.site))
             .or_insert(empty);
         sum.usage.add(entry.usage);
+        if entry.usage.live_objects > 0 {
+            sum.resized.add(by, entry);
+        }
         if entry.usage.live_bytes > sum.largest.usage.live_bytes {
             sum.largest = entry;
         }
     }
     sums.into_values()
-        .map(|GroupSum { largest, usage }| Group {
-            location: Arc::clone(by.location(&largest.site)),
-            site: Arc::clone(&largest.site),
-            usage,
-            frames: Vec::new(),
-            context: (by == GroupBy::Trace).then(|| largest.context.clone()),
-        })
+        .map(
+            |GroupSum {
+                 largest,
+                 usage,
+                 resized,
+             }| Group {
+                location: Arc::clone(by.location(&largest.site)),
+                site: Arc::clone(&largest.site),
+                usage,
+                resized: (resized.objects > 0).then_some(resized),
+                frames: Vec::new(),
+                context: (by == GroupBy::Trace).then(|| largest.context.clone()),
+            },
+        )
         .collect()
 }
 

@@ -31,6 +31,15 @@ const ALLOCATOR_FUNCTIONS: &[&str] = &[
     "tmalloc_small",
     "try_realloc_chunk",
 ];
+/// Prefixes of the functions by which CPython allocates: its three domains of memory.
+const CPYTHON_ALLOCATOR_PREFIXES: &[&str] = &[
+    "PyMem_",
+    "PyObject_Calloc",
+    "PyObject_Free",
+    "PyObject_Malloc",
+    "PyObject_Realloc",
+    "_PyMem_",
+];
 /// Prefixes of the functions by which Rust code calls the global allocator.
 const RUST_ALLOCATOR_PREFIXES: &[&str] = &[
     "__rust_alloc",
@@ -210,6 +219,7 @@ fn is_allocator(function: &str) -> bool {
             || ALLOCATOR_FUNCTIONS.contains(&plain)
             || RUST_ALLOCATOR_PREFIXES
                 .iter()
+                .chain(CPYTHON_ALLOCATOR_PREFIXES)
                 .any(|prefix| function.starts_with(prefix));
     }
     let last = last_segment(function);

@@ -84,7 +84,7 @@ impl ParsedDwarf {
         if let Some(source) = self.paths.get(path) {
             return source.clone();
         }
-        let source = source_path::shorten(path, &self.packages, options);
+        let source = source_path::shorten(path, &self.packages, &options.kept_folders);
         self.paths.insert(path.to_owned(), source.clone());
         source
     }

@@ -84,6 +84,7 @@ pub(super) fn enclosing_function(
     file: Option<&str>,
     outer: &[Inlined<'_>],
 ) -> Option<String> {
+    let name = without_generics(name);
     let (kind, number) = name.strip_prefix('{')?.strip_suffix('}')?.split_once('#')?;
     let environment = format!("::{{{kind}_env#{number}}}");
     if let Some(path) = outer

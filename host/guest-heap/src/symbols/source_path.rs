@@ -1,7 +1,6 @@
 //! Shortens source paths, so that they do not depend on the machine that compiled them.
 
 use super::layout::Origin;
-use super::options::SymbolOptions;
 use super::packages::Packages;
 use super::units::{is_absolute, normalise};
 
@@ -14,14 +13,15 @@ pub(super) struct SourcePath {
     pub(super) crate_name: Option<String>,
 }
 
-/// Shortens `path`, which is absolute or relative to the compiler's working directory.
-pub(super) fn shorten(path: &str, packages: &Packages, options: &SymbolOptions) -> SourcePath {
+/// Shortens `path`, which is absolute or relative to the compiler's working directory. The paths of
+/// own code include a folder at the end of the workspace's path that is in `kept_folders`.
+pub(super) fn shorten(path: &str, packages: &Packages, kept_folders: &[String]) -> SourcePath {
     let path = normalise(path);
     let found = packages.find(&path);
     SourcePath {
         shown: match found.shown {
             Some(shown) => shown.into_owned(),
-            None => shown_own(&path, packages, options),
+            None => shown_own(&path, packages, kept_folders),
         },
         origin: found.origin,
         crate_name: found.crate_name,
@@ -29,14 +29,14 @@ pub(super) fn shorten(path: &str, packages: &Packages, options: &SymbolOptions) 
 }
 
 /// Shortens the path of a file of own code.
-fn shown_own(path: &str, packages: &Packages, options: &SymbolOptions) -> String {
+fn shown_own(path: &str, packages: &Packages, kept_folders: &[String]) -> String {
     let Some((root, rest)) = packages.root_of(path) else {
         return package_relative(path).to_owned();
     };
     let folders: Vec<&str> = root.split('/').collect();
     let kept = folders
         .iter()
-        .rposition(|folder| options.kept_folders.iter().any(|kept| kept == folder));
+        .rposition(|folder| kept_folders.iter().any(|kept| kept == folder));
     let from = match (kept, packages.root_count()) {
         (Some(kept), _) => kept,
         // If the component has several workspaces, their names distinguish them.

@@ -1,6 +1,5 @@
 //! A guest in C. The test is skipped without a compiler and a C library for wasm.
 
-use std::path::Path;
 use std::process::Command;
 
 use guest_heap::symbols::{SymbolOptions, Symbols};
@@ -13,44 +12,45 @@ use wasm_encoder::{
 
 use crate::fixtures;
 use crate::guest::Guest;
-use crate::wat_guest::component_with;
+use crate::wat_guest::{attribution, check_same, component_with, lifted};
 
-/// Compilers that may be installed, with their arguments.
+/// Compilers that may be installed, with their first arguments.
 const COMPILERS: [(&str, &[&str]); 3] = [
-    ("clang", &["--target=wasm32-wasi", "-mexec-model=reactor"]),
-    (
-        "zig",
-        &["cc", "--target=wasm32-wasi", "-mexec-model=reactor"],
-    ),
-    (
-        "python3",
-        &[
-            "-m",
-            "ziglang",
-            "cc",
-            "--target=wasm32-wasi",
-            "-mexec-model=reactor",
-        ],
-    ),
+    ("clang", &[]),
+    ("zig", &["cc"]),
+    ("python3", &["-m", "ziglang", "cc"]),
 ];
 
-/// Compiles `fixtures/c/NAME.c`; `None` without a compiler.
-fn compile(name: &str) -> Option<Vec<u8>> {
-    let out = fixtures::target_folder().join(format!("{name}.wasm"));
+/// Arguments for a program with the C library.
+const WITH_LIBRARY: &[&str] = &["--target=wasm32-wasi", "-mexec-model=reactor"];
+
+/// Arguments for a program that needs no library.
+const ALONE: &[&str] = &[
+    "--target=wasm32-freestanding",
+    "-nostdlib",
+    "-Wl,--no-entry",
+];
+
+/// Compiles a file of `fixtures/c`. `None` without a compiler for it.
+fn compile(source: &str, arguments: &[&str]) -> Option<Vec<u8>> {
     std::fs::create_dir_all(fixtures::target_folder()).unwrap();
-    let compiled = |(compiler, arguments): &(&str, &[&str])| {
+    // Each test has a file of its own, because tests run at the same time.
+    let out = fixtures::target_folder().join(format!("{source}-{}.wasm", arguments.len()));
+    let compiled = |(compiler, first): &(&str, &[&str])| {
         let output = Command::new(compiler)
-            .args(*arguments)
+            .args(*first)
+            .args(arguments)
             .args(["-O2", "-g", "-o"])
             .arg(&out)
-            .arg(fixtures::folder().join(format!("c/{name}.c")))
+            .arg(fixtures::folder().join("c").join(source))
             .output();
         output.is_ok_and(|output| output.status.success())
     };
-    COMPILERS
-        .iter()
-        .any(compiled)
-        .then(|| fixtures::read(Path::new(&out)))
+    if COMPILERS.iter().any(compiled) {
+        return Some(fixtures::read(&out));
+    }
+    println!("skipped: {source} (neither clang with wasi-libc nor zig is installed)");
+    None
 }
 
 /// A component around the module, like one from a bindings generator.
@@ -109,10 +109,7 @@ fn component(module: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_program_in_c_is_attributed_exactly() {
-    let Some(module) = compile("list") else {
-        println!(
-            "skipped: 1 test of a guest in C (neither clang with wasi-libc nor zig is installed)"
-        );
+    let Some(module) = compile("list.c", WITH_LIBRARY) else {
         return;
     };
     let bytes = component(&module);
@@ -144,8 +141,10 @@ fn a_program_in_c_is_attributed_exactly() {
 
 #[test]
 fn both_halves_of_a_composed_program_in_c_are_attributed_exactly() {
-    let (Some(store), Some(client)) = (compile("store"), compile("client")) else {
-        println!("skipped: 1 test of composed guests in C (no compiler for wasm is installed)");
+    let (Some(store), Some(client)) = (
+        compile("store.c", WITH_LIBRARY),
+        compile("client.c", WITH_LIBRARY),
+    ) else {
         return;
     };
     let bytes = component_with(
@@ -206,4 +205,35 @@ fn both_halves_of_a_composed_program_in_c_are_attributed_exactly() {
             ("store.c".to_owned(), Some(9), 103 * 1000)
         ]
     );
+}
+
+#[test]
+fn an_allocator_that_the_compiler_has_inlined_is_never_exact() {
+    let with_path = [ALONE, &["-DINLINED"]].concat();
+    let (Some(clean), Some(inlined)) = (
+        compile("inlined.c", ALONE),
+        compile("inlined.c", &with_path),
+    ) else {
+        return;
+    };
+    assert_eq!(attribution(&lifted(&clean)), Attribution::Exact);
+    let guest = check_same(&lifted(&clean), 1000);
+    assert_eq!(guest.live(), (1_000_000, 2000));
+    let reading = guest.reading();
+    assert_eq!(
+        reading.attribution(guest.store.data().recorder.meta()),
+        Attribution::Exact
+    );
+    assert!(reading.coverage.heap_seen_bytes > 900_000, "{reading:?}");
+
+    let Attribution::Partial { why } = attribution(&lifted(&inlined)) else {
+        panic!()
+    };
+    assert!(why.contains("writes the data of its allocator"), "{why}");
+    assert!(
+        why.ends_with("in leak_inlined") || why.ends_with("in run"),
+        "{why}"
+    );
+    let guest = check_same(&lifted(&inlined), 1000);
+    assert!(guest.live().0 < 600_000, "{:?}", guest.live());
 }

@@ -1,5 +1,5 @@
-//! Generated programs in components of other shapes: several core modules, nested components, 64-bit
-//! memories. An instrumented program behaves like the original.
+//! Generated programs in components of other shapes: several core modules, nested components,
+//! 64-bit memories. An instrumented program behaves like the original.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use rand::{Rng, SeedableRng};
 use wasmtime::Engine;
 
 use crate::guest::config;
-use crate::hostile::{behaviour, check_instruments, lifted, with_names};
+use crate::hostile::{behaviour, check_instruments, with_names};
+use crate::wat_guest::lifted;
 use crate::wat_guest::{ALLOCATOR, component_with};
 
 /// The module whose functions and memory the generated one imports.
@@ -44,10 +45,12 @@ fn generate(seed: u64, imports: Option<&str>, memory64: bool) -> Option<Vec<u8>>
         max_memory32_bytes: 4 << 16,
         max_memory64_bytes: 4 << 16,
         memory64_enabled: memory64,
+        // The wasm engine does not support them yet.
         canonicalize_nans: true,
         exceptions_enabled: false,
         gc_enabled: false,
         threads_enabled: false,
+        compact_imports_enabled: false,
         custom_page_sizes_enabled: false,
         wide_arithmetic_enabled: false,
         relaxed_simd_enabled: false,

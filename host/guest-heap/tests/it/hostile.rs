@@ -7,19 +7,17 @@ use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
 use guest_heap::symbols::{SymbolOptions, Symbols};
-use guest_heap::{Attribution, InstrumentedMeta, Options, instrument};
+use guest_heap::{Attribution, Coverage, InstrumentedMeta, Options, instrument};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use wasm_encoder::{
-    ComponentBuilder, ComponentExportKind, ComponentValType, ExportKind, ModuleArg,
-    PrimitiveValType,
-};
+use wasm_encoder::reencode::Reencode;
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::fixtures;
 use crate::guest::{Guest, config};
+use crate::wat_guest::lifted;
 
 /// Time that one component may take. The bound is generous, because the machine may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -166,7 +164,48 @@ fn generate(seed: u64) -> Option<Vec<u8>> {
     };
     let mut module = wasm_smith::Module::new(config, &mut Unstructured::new(&bytes)).ok()?;
     module.ensure_termination(10_000).ok()?;
-    Some(with_names(module.to_bytes()))
+    let grows_every = random.random_range(1..=8);
+    Some(with_names(with_growth(&module.to_bytes(), grows_every)))
+}
+
+/// Adds the growth of memory by one page to the start of every `every`th function. The random code
+/// alone hardly ever grows a memory. After three growths the memory is full.
+fn with_growth(module: &[u8], every: usize) -> Vec<u8> {
+    struct Growing {
+        every: usize,
+        functions: usize,
+    }
+    impl Reencode for Growing {
+        type Error = std::convert::Infallible;
+
+        fn parse_function_body(
+            &mut self,
+            code: &mut wasm_encoder::CodeSection,
+            body: wasmparser::FunctionBody<'_>,
+        ) -> Result<(), wasm_encoder::reencode::Error> {
+            let mut function = self.new_function_with_parsed_locals(&body)?;
+            self.functions += 1;
+            if self.functions.is_multiple_of(self.every) {
+                function.instructions().i32_const(1).memory_grow(0).drop();
+            }
+            let mut operators = body.get_operators_reader()?;
+            while !operators.eof() {
+                function.instruction(&self.parse_instruction(&mut operators)?);
+            }
+            code.function(&function);
+            Ok(())
+        }
+    }
+    let mut encoded = wasm_encoder::Module::new();
+    let mut growing = Growing {
+        every,
+        functions: 0,
+    };
+    let parser = wasmparser::Parser::new(0);
+    growing
+        .parse_core_module(&mut encoded, parser, module)
+        .unwrap();
+    encoded.finish()
 }
 
 /// Adds a name section with a name for each exported function.
@@ -197,30 +236,33 @@ pub(crate) fn with_names(mut module: Vec<u8>) -> Vec<u8> {
     module
 }
 
-/// A component around this module. It lifts the export `run`.
-pub(crate) fn lifted(module: &[u8]) -> Vec<u8> {
-    let mut component = ComponentBuilder::default();
-    let module = component.core_module_raw(None, module);
-    let instance =
-        component.core_instantiate(None, module, std::iter::empty::<(&str, ModuleArg)>());
-    let core = component.core_alias_export(None, instance, "run", ExportKind::Func);
-    let number = ComponentValType::Primitive(PrimitiveValType::U32);
-    let (ty, mut signature) = component.type_function(None);
-    signature.params([("n", number)]).result(Some(number));
-    let run = component.lift_func(None, core, ty, []);
-    component.export("run", ComponentExportKind::Func, run, None);
-    component.finish()
+/// What a program does.
+#[derive(Default)]
+struct Behaviour {
+    /// Its results up to the first trap, or the trap at its start.
+    results: Vec<String>,
+    /// What the profiler has seen of its memory.
+    coverage: Coverage,
 }
 
-/// The behaviour of a program: its results up to the first trap, or the trap at its start.
+/// The results of a program up to the first trap, or the trap at its start.
 pub(crate) fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Vec<String> {
+    observe(engine, bytes, meta).results
+}
+
+fn observe(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMeta>) -> Behaviour {
     let component = match Component::new(engine, bytes) {
         Ok(component) => component,
         Err(error) => panic!("a valid component does not compile: {error:#}"),
     };
     let mut guest = match Guest::instantiate(engine, &component, meta) {
         Ok(guest) => guest,
-        Err(error) => return vec![trap(&error)],
+        Err(error) => {
+            return Behaviour {
+                results: vec![trap(&error)],
+                ..Behaviour::default()
+            };
+        }
     };
     let mut results = Vec::new();
     for argument in [0, 1, 7, u32::MAX] {
@@ -232,7 +274,10 @@ pub(crate) fn behaviour(engine: &Engine, bytes: &[u8], meta: Arc<InstrumentedMet
             }
         }
     }
-    results
+    Behaviour {
+        results,
+        coverage: guest.reading().coverage,
+    }
 }
 
 fn trap(error: &wasmtime::Error) -> String {
@@ -245,6 +290,7 @@ fn trap(error: &wasmtime::Error) -> String {
 fn an_instrumented_program_behaves_like_the_original() {
     let engine = Engine::new(&config()).unwrap();
     let (mut generated, mut instrumented, mut finished) = (0, 0, 0);
+    let (mut grew_seen, mut grew_unseen) = (0, 0);
     for seed in 0..2_000 {
         let Some(module) = generate(seed) else {
             continue;
@@ -262,7 +308,13 @@ fn an_instrumented_program_behaves_like_the_original() {
         let ours = instrument(&original, &Options::default()).unwrap();
         let off = Arc::new(InstrumentedMeta::off("for comparison"));
         let expected = behaviour(&engine, &original, off);
-        let actual = behaviour(&engine, &ours.component, ours.meta);
+        let Behaviour {
+            results: actual,
+            coverage,
+        } = observe(&engine, &ours.component, ours.meta);
+        assert_eq!(coverage.other_bytes(), 0, "program {seed}: {coverage:?}");
+        grew_seen += usize::from(coverage.heap_seen_bytes > 0);
+        grew_unseen += usize::from(coverage.heap_unseen_bytes > 0);
         // An instrumented function has a larger frame, so fewer frames exhaust the stack.
         if !expected
             .iter()
@@ -274,7 +326,12 @@ fn an_instrumented_program_behaves_like_the_original() {
         }
     }
     assert!(
-        generated > 1_500 && instrumented > 500 && finished > 50,
-        "{generated} programs, {instrumented} instrumented, {finished} finished"
+        generated > 1_500
+            && instrumented > 500
+            && finished > 50
+            && grew_unseen > 50
+            && grew_seen > 5,
+        "{generated} programs, {instrumented} instrumented, {finished} finished, {grew_unseen} and \
+         {grew_seen} grew memory without and within an entry point"
     );
 }

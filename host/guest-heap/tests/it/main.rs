@@ -12,9 +12,11 @@ mod allocators;
 #[cfg(feature = "async-guests")]
 mod async_calls;
 mod async_stores;
+mod audit;
 mod c;
 mod contexts;
 mod control_flow;
+mod coverage;
 mod fixtures;
 mod generated_shapes;
 mod guest;

@@ -1,6 +1,6 @@
 //! The memory of the profiler: limits, and how a limiter recognises it.
 
-use guest_heap::{InstrumentedMeta, Options, instrument};
+use guest_heap::{Attribution, InstrumentedMeta, Options, instrument};
 use wasmtime::ResourceLimiter;
 
 use crate::fixtures;
@@ -56,6 +56,13 @@ fn a_profiler_without_memory_loses_blocks_and_the_guest_runs_on() {
     }
     let totals = guest.totals();
     assert_eq!(totals.lost, totals.unknown_frees);
+    let coverage = guest.reading().coverage;
+    assert_eq!(coverage.lost_blocks, totals.lost);
+    let meta = guest.store.data().recorder.meta();
+    let Attribution::Partial { why } = coverage.attribution(meta) else {
+        panic!("{coverage:?}")
+    };
+    assert!(why.contains("blocks that are not tracked"), "{why}");
 }
 
 #[test]

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use guest_heap::{Attribution, Context, Options, instrument};
+use wasm_encoder::{
+    ComponentBuilder, ComponentExportKind, ComponentValType, ExportKind, ModuleArg,
+    PrimitiveValType,
+};
 
 use crate::guest::Guest;
 
@@ -34,6 +38,21 @@ pub(crate) fn single(functions: &str) -> Vec<u8> {
 /// A component with these items.
 pub(crate) fn component(items: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {items})")).unwrap()
+}
+
+/// A component around this module. It lifts the export `run`.
+pub(crate) fn lifted(module: &[u8]) -> Vec<u8> {
+    let mut component = ComponentBuilder::default();
+    let module = component.core_module_raw(None, module);
+    let instance =
+        component.core_instantiate(None, module, std::iter::empty::<(&str, ModuleArg)>());
+    let core = component.core_alias_export(None, instance, "run", ExportKind::Func);
+    let number = ComponentValType::Primitive(PrimitiveValType::U32);
+    let (ty, mut signature) = component.type_function(None);
+    signature.params([("n", number)]).result(Some(number));
+    let run = component.lift_func(None, core, ty, []);
+    component.export("run", ComponentExportKind::Func, run, None);
+    component.finish()
 }
 
 /// A component with these items, in which binaries replace its empty core modules in the order of

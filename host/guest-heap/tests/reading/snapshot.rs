@@ -1,5 +1,7 @@
 //! Snapshots: groups, their order, and the agreement of their sums with the reading.
 
+use guest_heap::diff::{Baseline, Diff};
+use guest_heap::reading::{Context, ContextRecord, Reading, Resizes};
 use guest_heap::snapshot::{GroupBy, Snapshot, Usage};
 
 use crate::lines_guest::{reading_of, recorded, symbols};
@@ -145,4 +147,55 @@ fn a_snapshot_is_small() {
         (0..1000).map(|place| (format!("p{place}"), 1, 1)).collect();
     let bytes = snapshot(&no_symbols(), &places).memory_bytes();
     assert!(bytes <= 80_000, "{bytes} for 1,000 contexts");
+}
+
+#[test]
+fn a_line_that_resized_blocks_has_its_own_share() {
+    let stacks = ["first", "second"].map(|name| Context::Synthetic(name.into()));
+    let record = |index: u32, bytes: u64, freed: u64| ContextRecord {
+        index,
+        allocated_bytes: bytes,
+        freed_bytes: freed,
+        allocated_objects: 1,
+        freed_objects: u64::from(freed > 0),
+        ..ContextRecord::default()
+    };
+    // The first context allocated 1,000 bytes, and the second made 5,000 of them.
+    let mut reading = Reading {
+        contexts: vec![record(0, 1000, 1000), record(1, 5000, 0)],
+        ..Reading::default()
+    };
+    reading.contexts[1].resizes = Resizes {
+        objects: 1,
+        taken_over_bytes: 1000,
+        kept_bytes: 0,
+        from: Some(0),
+    };
+    let take = |reading: &Reading| {
+        let context_of = |index: u32| stacks.get(index as usize).cloned();
+        Snapshot::new(reading, context_of, no_symbols())
+    };
+    let snapshot = take(&reading);
+    let top = &snapshot.top(GroupBy::Line, 5)[0];
+    assert_eq!((&*top.location, top.usage.live_bytes), ("second", 5000));
+    let resized = top.resized.as_ref().unwrap();
+    assert_eq!((resized.objects, resized.own_bytes), (1, 4000));
+    assert_eq!(resized.from.len(), 1);
+    assert_eq!(&*resized.from[0], "first");
+
+    let baseline = Baseline::empty(&snapshot);
+    for by in [GroupBy::Line, GroupBy::Trace] {
+        let diff = Diff::new(&baseline, &snapshot, by, 5);
+        assert_eq!(diff.growing[0].resized.as_ref(), Some(resized));
+    }
+    // A block that the same line resizes is all its own.
+    reading.contexts[1].resizes = Resizes {
+        objects: 3,
+        kept_bytes: 0,
+        ..Resizes::default()
+    };
+    let snapshot = take(&reading);
+    let top = &snapshot.top(GroupBy::Line, 5)[0];
+    let resized = top.resized.as_ref().unwrap();
+    assert_eq!((resized.own_bytes, resized.from.len()), (5000, 0));
 }

@@ -15,8 +15,8 @@ use plugin_host::blocking::run_blocking;
 use plugin_host::driver::PluginHeapTables;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
-use plugin_host::instance::backtrace::symbol_options;
-use plugin_host::load::loader::{ComponentSource, Loader};
+use plugin_host::load::component_source::ComponentSource;
+use plugin_host::load::loader::Loader;
 use process_memory::allocator;
 
 /// The reader and the history of one plugin's heap.
@@ -152,6 +152,8 @@ impl HeapReader {
         let (snapshot, contexts) = run_blocking(move || {
             let snapshot = Snapshot::new(&reading, |index| contexts.get(&index).cloned(), symbols);
             if is_first {
+                // Reads the list of compilation units while this thread may block.
+                snapshot.symbols().line_tables();
                 // The first use of line tables takes many times the memory that is kept of them.
                 allocator::release_free_pages();
             }
@@ -175,11 +177,5 @@ async fn read_symbols(
     source: &Arc<ComponentSource>,
 ) -> Result<Arc<Symbols>, PluginError> {
     let (loader, source) = (loader.clone(), source.clone());
-    run_blocking(move || {
-        let component = loader.original(&source)?;
-        let symbols = Symbols::new(&component, symbol_options())
-            .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
-        Ok(Arc::new(symbols))
-    })
-    .await
+    run_blocking(move || Ok(Arc::new(loader.read_symbols(&loader.original(&source)?)?))).await
 }

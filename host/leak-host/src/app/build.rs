@@ -123,6 +123,7 @@ fn create_registry(
         config.cache_folder(),
         config.max_plugin_size,
         config.compile.limits(),
+        &config.code,
     )?;
     Ok(Registry::new(
         loader,

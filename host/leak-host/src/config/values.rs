@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use guest_heap::symbols::{PatternError, SymbolOptions};
 use plugin_host::conformance;
 use plugin_host::settings::HeapProfile;
 use process_memory::byte_size::ByteSize;
@@ -28,6 +29,18 @@ pub(super) fn heap_profile() -> impl TypedValueParser<Value = HeapProfile> {
     };
     PossibleValuesParser::new(HeapProfile::ALL.map(value))
         .try_map(|name| HeapProfile::from_name(&name).ok_or("not a heap profile"))
+}
+
+/// A pattern for own code.
+pub(super) fn own_code(text: &str) -> Result<String, PatternError> {
+    SymbolOptions::default().own_code(text)?;
+    Ok(text.to_owned())
+}
+
+/// A pattern for functions that are skipped.
+pub(super) fn skip_function(text: &str) -> Result<String, PatternError> {
+    SymbolOptions::default().skip_function(text)?;
+    Ok(text.to_owned())
 }
 
 /// A number with the unit `us`, `ms` or `s`.

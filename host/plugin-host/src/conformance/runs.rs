@@ -12,9 +12,9 @@ use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::symbols::{FrameKind, Symbols};
 use guest_heap::{Context, ContextCursor, Coverage};
 
+use crate::conformance::generated_request::generate_request;
 use crate::conformance::options::{CheckOptions, MAX_MEMORY_BYTES};
 use crate::error::Fault;
-use crate::instance::request::{GuestRequest, RequestHead};
 use crate::instance::{Instance, Retained};
 use crate::load::loader::CompiledComponent;
 use crate::load::manifest::Manifest;
@@ -29,8 +29,6 @@ const RETAINED_PER_CONFIGURE: u32 = 4;
 const COMPARE_EVERY: u32 = 10;
 /// Time that the fixed variant has to drop old objects, on the clock of the requests.
 const FIXED_RUN_TIME: Duration = Duration::from_secs(3600);
-/// Time of the first request: 2026-01-01T00:00:00Z. It is fixed, so each check sees the same dates.
-const FIRST_REQUEST_UNIX_MS: u64 = 1_767_225_600_000;
 
 /// Why a run did not finish.
 #[derive(Debug, Clone)]
@@ -393,28 +391,4 @@ fn top_line(before: &Snapshot, after: &Snapshot) -> Option<TopLine> {
         bytes: change.bytes,
         own,
     })
-}
-
-fn generate_request(number: u64, clock: Duration) -> GuestRequest {
-    let cookie = format!("session={number:08x}");
-    let headers = [
-        ("host", "localhost:8080"),
-        ("user-agent", "leak-host check"),
-        ("accept", "*/*"),
-        ("cookie", &cookie),
-    ];
-    let head = RequestHead {
-        id: &format!("00000000-0000-4000-8000-{number:012x}"),
-        time_unix_ms: FIRST_REQUEST_UNIX_MS
-            + u64::try_from(clock.as_millis()).unwrap_or(u64::MAX / 2),
-        method: "GET",
-        path: "/api/data",
-        query: &format!("user={}&page={}", number % 50, number % 7),
-        body_preview: "",
-        status: if number % 10 == 9 { 500 } else { 200 },
-        elapsed_us: 100 + number % 10,
-        trace_id: &format!("{:032x}", u128::from(number) + 1),
-    };
-    let headers = headers.into_iter();
-    GuestRequest::new(&head, headers.map(|(name, value)| (name, value.into())))
 }

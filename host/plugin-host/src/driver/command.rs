@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::error::PluginError;
 use crate::instance::{HeapTables, Retained};
-use crate::load::loader::{CompiledComponent, ComponentSource};
+use crate::load::component_source::ComponentSource;
+use crate::load::loader::CompiledComponent;
 use crate::load::started_plugin::StartedPlugin;
 use crate::settings::{SettingReset, Value};
 

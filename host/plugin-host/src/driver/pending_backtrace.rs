@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use guest_heap::symbols::Symbols;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::error::{Frame, PluginError};
-use crate::instance::backtrace::{symbol_options, symbolize};
-use crate::load::loader::{ComponentSource, Loader};
+use crate::instance::backtrace::symbolize;
+use crate::load::component_source::ComponentSource;
+use crate::load::loader::Loader;
 
 /// A fault's call stack while a blocking thread reads its symbols.
 #[derive(Debug)]
@@ -34,9 +34,7 @@ impl PendingBacktrace {
         source: Arc<ComponentSource>,
     ) -> Self {
         let look_up = move || {
-            let component = loader.original(&source)?;
-            let symbols = Symbols::new(&component, symbol_options())
-                .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))?;
+            let symbols = loader.read_symbols(&loader.original(&source)?)?;
             Ok(symbolize(&symbols, &frames))
         };
         PendingBacktrace {

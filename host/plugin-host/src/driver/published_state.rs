@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::driver::journal::{EventKind, Journal};
 use crate::error::{Fault, FaultKind, PluginError};
 use crate::instance::{LinearMemory, Retained};
-use crate::load::loader::ComponentSource;
+use crate::load::component_source::ComponentSource;
 use crate::load::manifest::Manifest;
 use crate::settings::Settings;
 

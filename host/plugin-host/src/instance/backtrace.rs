@@ -3,21 +3,13 @@
 //! A fault carries offsets; names and lines are looked up afterwards on a blocking thread. The
 //! request that met the fault does not wait until line tables are read.
 
-use guest_heap::symbols::{FrameKind, SymbolOptions, Symbols};
+use guest_heap::symbols::{FrameKind, Symbols};
 
 use crate::error::Frame;
 use crate::guest_text;
 
 /// Frames kept of a symbolized call stack, inlined functions included.
 const MAX_FRAMES: usize = 48;
-
-/// How the lab attributes source lines: the plugin SDK is infrastructure, so no leak is in it.
-pub fn symbol_options() -> SymbolOptions {
-    SymbolOptions::default()
-        .keep_folder("plugins")
-        .infrastructure_path("plugins/sdk")
-        .infrastructure_crate("leak-plugin-sdk")
-}
 
 /// The same call stack with inlined functions, and with source lines where there are line tables.
 pub(crate) fn symbolize(symbols: &Symbols, frames: &[Frame]) -> Vec<Frame> {

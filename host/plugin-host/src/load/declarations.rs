@@ -1,4 +1,5 @@
-//! Reads the file next to a component that declares its allocator: `NAME.heap.toml` for `NAME.wasm`.
+//! Reads the file next to a component that declares its allocator: `NAME.heap.toml` for
+//! `NAME.wasm`.
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;

@@ -1,14 +1,15 @@
 //! From bytes to a component that is ready to instantiate.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
+use guest_heap::symbols::{SymbolOptions, Symbols};
 use guest_heap::{Attribution, InstrumentedMeta};
 
 use crate::bindings::{LeakPlugin, LeakPluginPre};
@@ -17,7 +18,9 @@ use crate::error::{Fault, PluginError, with_causes};
 use crate::instance::{Instance, StoreState};
 use crate::load::cache::Cache;
 use crate::load::compiler::{CompiledCode, Compiler, Urgency};
+use crate::load::component_source::ComponentSource;
 use crate::load::declarations::Declarations;
+use crate::load::symbol_options::symbol_options;
 use crate::settings::HeapProfile;
 
 /// Compiles components, or reads them from the cache. Clones share the engine and the linker.
@@ -29,6 +32,7 @@ pub struct Loader {
     compiler: Arc<Compiler>,
     /// The largest accepted component, in bytes.
     max_size: u64,
+    symbol_options: Arc<SymbolOptions>,
 }
 
 /// A compiled component and its source.
@@ -64,45 +68,12 @@ impl CompiledComponent {
     }
 }
 
-/// Where a component came from and what its preparation took.
-#[derive(Debug, Clone)]
-pub struct ComponentSource {
-    /// The file it was read from; for a component that is in no file, the name of its upload.
-    pub path: PathBuf,
-    /// The bytes of a component that is in no file.
-    pub in_memory: Option<Arc<[u8]>>,
-    /// SHA-256 of the component, in hex.
-    pub digest: String,
-    /// Identifies the declarations of its allocator; empty without any.
-    pub declarations: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Time to compile it, or to read it from the cache.
-    pub compile_time: Duration,
-    /// Whether it came from the cache.
-    pub cached: bool,
-    /// The interfaces that it imports.
-    pub imports: Vec<String>,
-    /// Size of its machine code in bytes.
-    pub code_bytes: u64,
-}
-
 impl fmt::Debug for CompiledComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CompiledComponent")
             .field("source", &self.source)
             .field("profile", &self.profile)
             .finish_non_exhaustive()
-    }
-}
-
-impl ComponentSource {
-    /// Whether `other` is the same component from the same place.
-    pub(crate) fn is_same(&self, other: &ComponentSource) -> bool {
-        self.digest == other.digest
-            && self.declarations == other.declarations
-            && self.path == other.path
-            && self.in_memory.is_some() == other.in_memory.is_some()
     }
 }
 
@@ -129,7 +100,26 @@ impl Loader {
             cache,
             compiler: Arc::new(compiler),
             max_size,
+            symbol_options: Arc::new(symbol_options()),
         })
+    }
+
+    /// The same loader with other options for symbols, by default [`symbol_options`].
+    pub fn with_symbol_options(self, options: SymbolOptions) -> Self {
+        Loader {
+            symbol_options: Arc::new(options),
+            ..self
+        }
+    }
+
+    /// Reads the symbols of a component. It blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] if its sections cannot be read.
+    pub fn read_symbols(&self, component: &[u8]) -> Result<Symbols, PluginError> {
+        Symbols::new(component, (*self.symbol_options).clone())
+            .map_err(|e| PluginError::Refused(format!("its symbols cannot be read: {e}")))
     }
 
     /// The same loader without a cache, for components that are loaded once only.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::blocking::on_own_thread;
 use crate::error::PluginError;
 use crate::instance::Instance;
-use crate::load::loader::{CompiledComponent, ComponentSource};
+use crate::load::component_source::ComponentSource;
+use crate::load::loader::CompiledComponent;
 use crate::load::manifest::Manifest;
 use crate::settings::{Defaults, WASM32_MEMORY_MAX};
 

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::PluginError;
 use crate::load::compiler::Urgency;
+use crate::load::component_source::ComponentSource;
 use crate::load::folder::{FileVersion, Folder, Scan};
-use crate::load::loader::ComponentSource;
 use crate::load::started_plugin::StartedPlugin;
 use crate::load::watch::{FolderWatch, SETTLE_TIME};
 use crate::registry::Registry;

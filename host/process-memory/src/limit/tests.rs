@@ -20,7 +20,7 @@ fn check(files: &[(&str, &str)], expected: Option<(u64, LimitSource)>) {
     let root = root_with(files);
     let expected = expected.map(|(bytes, source)| MemoryLimit { bytes, source });
     assert_eq!(
-        MemoryLimit::of_cgroup_under(root.path()),
+        MemoryLimit::of_cgroup_under(root.path()).map(|(limit, _)| limit),
         expected,
         "{files:?}"
     );
@@ -161,50 +161,91 @@ fn without_a_valid_group_and_mount_there_is_no_limit() {
     );
 }
 
+fn limit(mib: u64, source: LimitSource) -> MemoryLimit {
+    MemoryLimit {
+        bytes: mib * MIB,
+        source,
+    }
+}
+
 #[test]
 fn the_smaller_limit_applies() {
-    let flag = |mib: u64| {
-        Some(MemoryLimit {
-            bytes: mib * MIB,
-            source: LimitSource::Flag,
-        })
-    };
-    let cgroup = |mib: u64| {
-        Some(MemoryLimit {
-            bytes: mib * MIB,
-            source: LimitSource::CgroupV2,
-        })
-    };
-    assert_eq!(MemoryLimit::smaller(None, None), None);
-    assert_eq!(MemoryLimit::smaller(flag(1), None), flag(1));
-    assert_eq!(MemoryLimit::smaller(None, cgroup(1)), cgroup(1));
-    assert_eq!(MemoryLimit::smaller(flag(1), cgroup(2)), flag(1));
-    assert_eq!(MemoryLimit::smaller(flag(2), cgroup(1)), cgroup(1));
+    let flag = |mib| Some(limit(mib, LimitSource::Flag));
+    let cgroup = |mib| Some(limit(mib, LimitSource::CgroupV2));
+    for (from_flag, from_cgroup, expected) in [
+        (None, None, None),
+        (flag(1), None, flag(1)),
+        (None, cgroup(1), cgroup(1)),
+        (flag(1), cgroup(2), flag(1)),
+        (flag(2), cgroup(1), cgroup(1)),
+    ] {
+        let group = from_cgroup.map(|l| (l, GroupUsage::of("none".into(), l.source)));
+        assert_eq!(MemoryBudget::new(from_flag, group, 0).limit, expected);
+    }
 }
 
 #[test]
 fn percent_is_of_the_limit_or_else_of_the_machine() {
-    let limit = Some(MemoryLimit {
-        bytes: 256 * MIB,
-        source: LimitSource::Flag,
-    });
-    let limited = MemoryBudget {
-        limit,
-        machine_bytes: 1024 * MIB,
-    };
+    let flag = Some(limit(256, LimitSource::Flag));
+    let limited = MemoryBudget::new(flag, None, 1024 * MIB);
     assert_eq!(limited.percent(64 * MIB), 25.0);
     assert_eq!(limited.percent_of_limit(64 * MIB), Some(25.0));
-    let unlimited = MemoryBudget {
-        limit: None,
-        machine_bytes: 1024 * MIB,
-    };
+    assert_eq!(limited.process_limit_bytes(64 * MIB), Some(256 * MIB));
+    let unlimited = MemoryBudget::new(None, None, 1024 * MIB);
     assert_eq!(unlimited.percent(64 * MIB), 6.25);
     assert_eq!(unlimited.percent_of_limit(64 * MIB), None);
-    let unknown = MemoryBudget {
-        limit: None,
-        machine_bytes: 0,
-    };
+    assert_eq!(unlimited.process_limit_bytes(64 * MIB), None);
+    let unknown = MemoryBudget::new(None, None, 0);
     assert_eq!(unknown.percent(64 * MIB), 0.0);
+}
+
+/// The limit is the parent's, and a sibling uses a part of it.
+#[test]
+fn usage_and_limit_are_of_the_same_group() {
+    let unlimited = "9223372036854771712";
+    let limit = (300 * MIB).to_string();
+    let usage = (190 * MIB).to_string();
+    let own = (60 * MIB).to_string();
+    let version_1 = [
+        ("proc/self/cgroup", "4:memory:/parent/child\n"),
+        ("proc/self/mountinfo", V1_MOUNT),
+        (
+            "sys/fs/cgroup/memory/parent/child/memory.limit_in_bytes",
+            unlimited,
+        ),
+        (
+            "sys/fs/cgroup/memory/parent/child/memory.usage_in_bytes",
+            &own,
+        ),
+        ("sys/fs/cgroup/memory/parent/memory.limit_in_bytes", &limit),
+        ("sys/fs/cgroup/memory/parent/memory.usage_in_bytes", &usage),
+        (
+            "sys/fs/cgroup/memory/parent/memory.stat",
+            "active_file 7\ntotal_inactive_file 6291456\ntotal_active_file 4194304\n",
+        ),
+    ];
+    let version_2 = [
+        ("proc/self/cgroup", "0::/parent/child\n"),
+        ("proc/self/mountinfo", V2_MOUNT),
+        ("sys/fs/cgroup/parent/child/memory.max", "max"),
+        ("sys/fs/cgroup/parent/child/memory.current", &own),
+        ("sys/fs/cgroup/parent/memory.max", &limit),
+        ("sys/fs/cgroup/parent/memory.current", &usage),
+        (
+            "sys/fs/cgroup/parent/memory.stat",
+            "anon 1\ninactive_file 6291456\nactive_file 4194304\n",
+        ),
+    ];
+    for files in [version_1, version_2] {
+        let root = root_with(&files);
+        let cgroup = MemoryLimit::of_cgroup_under(root.path());
+        let budget = MemoryBudget::new(None, cgroup, 0);
+        // The group uses 190 MiB. 10 MiB of that are file pages. This process has 60 MiB.
+        assert_eq!(budget.percent(60 * MIB), 60.0);
+        assert_eq!(budget.process_limit_bytes(60 * MIB), Some(180 * MIB));
+        // A reading of the group that is older than the process's own.
+        assert_eq!(budget.percent(240 * MIB), 80.0);
+    }
 }
 
 #[test]

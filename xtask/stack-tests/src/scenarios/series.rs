@@ -1,7 +1,7 @@
 //! The series that the README and the dashboards rely on.
 
 /// Every metric of the service, by the names of its series in Prometheus.
-pub(super) const SERIES: [&str; 41] = [
+pub(super) const SERIES: [&str; 44] = [
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",
     "process_cpu_seconds_total",

@@ -185,6 +185,10 @@ impl<R: Region> LiveTable<R> {
         // SAFETY: a bucket of the region; the reference ends before the next one is made.
         let full = unsafe { core::ptr::replace(bucket, empty) };
         for (pointer, value) in full.keys.values().into_iter().zip(full.values) {
+            if pointer != 0 && self.is_reused(pointer) {
+                self.note_reused(pointer, value);
+                continue;
+            }
             if pointer != 0 && !self.place(pointer, value) && !self.push_waiting(pointer, value) {
                 self.dropped += 1;
             }

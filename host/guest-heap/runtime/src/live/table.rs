@@ -13,6 +13,10 @@ pub const PROBE_LENGTH: usize = 32;
 /// Blocks that the waiting list holds.
 pub(super) const MAX_WAITING: usize = 1024;
 
+/// Reused blocks that one insert can report. An insert that finds more leaves the others in the
+/// table.
+const MAX_REUSED: usize = 64;
+
 /// Bits of the first table's bucket numbers. The first table is small because an idle guest has few
 /// blocks, and they are spread over the whole table: each page that they touch costs memory.
 const FIRST_BITS: u32 = 7;
@@ -59,6 +63,8 @@ pub struct Spill {
     pub(super) waiting: [LiveEntry; MAX_WAITING],
     pub(super) large: LargeSizes,
     pub(super) recent: Recent,
+    reused: [Block; MAX_REUSED],
+    reused_count: usize,
 }
 
 impl Spill {
@@ -68,6 +74,11 @@ impl Spill {
             waiting: [LiveEntry::EMPTY; MAX_WAITING],
             large: LargeSizes::new(),
             recent: Recent::new(),
+            reused: [Block {
+                size: 0,
+                context: 0,
+            }; MAX_REUSED],
+            reused_count: 0,
         }
     }
 }
@@ -210,6 +221,44 @@ impl<R: Region> LiveTable<R> {
         // SAFETY: a hit's bits are not 0, so the lane is below LANES.
         unsafe { *bucket.values.get_unchecked_mut(lane) = value };
         true
+    }
+
+    /// Removes an older block with this address from its home bucket and notes it as reused: the
+    /// guest's allocator has handed out its address again, so it was freed without a hook. The
+    /// other buckets are not searched, because that would take too long.
+    pub(super) fn remove_reused(&mut self, pointer: u32) {
+        if self.spill().reused_count < MAX_REUSED
+            && let Some(value) = self.take_from(self.home(pointer), pointer)
+        {
+            self.note_reused(pointer, value);
+        }
+    }
+
+    /// Whether a block that the table is moving is reused: a newer one with its address is in the
+    /// home bucket of the doubled table already.
+    pub(super) fn is_reused(&mut self, pointer: u32) -> bool {
+        self.spill().reused_count < MAX_REUSED
+            && self.find_in(self.home(pointer), pointer).is_some()
+    }
+
+    /// Notes a block that is no longer in the table as reused.
+    pub(super) fn note_reused(&mut self, pointer: u32, value: u32) {
+        let block = self.unpack(pointer, value);
+        self.inserts_left = self.inserts_left.wrapping_add(1);
+        let spill = self.spill();
+        if let Some(slot) = spill.reused.get_mut(spill.reused_count) {
+            *slot = block;
+            spill.reused_count += 1;
+        }
+    }
+
+    /// Returns a block whose address was handed out again while it was live, until there are no
+    /// more.
+    pub fn take_reused(&mut self) -> Option<Block> {
+        let spill = self.spill();
+        let at = spill.reused_count.checked_sub(1)?;
+        spill.reused_count = at;
+        spill.reused.get(at).copied()
     }
 
     pub(super) fn place(&mut self, pointer: u32, value: u32) -> bool {

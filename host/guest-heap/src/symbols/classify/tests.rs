@@ -133,6 +133,9 @@ fn a_function_without_a_line_is_classified_by_its_name() {
         ("__libc_calloc", true, FrameKind::Allocator),
         ("__rustc::__rust_alloc", true, FrameKind::Allocator),
         ("operator new", false, FrameKind::Allocator),
+        ("_PyMem_RawMalloc", false, FrameKind::Allocator),
+        ("PyObject_Malloc", false, FrameKind::Allocator),
+        ("PyObject_Call", false, FrameKind::User),
         ("strdup", false, FrameKind::Std),
         ("_start", false, FrameKind::Std),
         (

@@ -105,6 +105,7 @@ fn a_closure_is_named_after_the_function_around_it() {
     for (name, expected) in [
         ("{closure#0}", Some("lines::closure")),
         ("{closure#1}", Some("run")),
+        ("{closure#1}<u8, fn() -> i32>", Some("run")),
         ("{async_fn#0}", Some("run")),
         ("keep", None),
     ] {

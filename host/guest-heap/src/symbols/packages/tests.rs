@@ -1,6 +1,5 @@
 //! Paths are checked together with how they are shown, because both come from the same units.
 
-use super::super::options::SymbolOptions;
 use super::super::source_path::shorten;
 use super::*;
 
@@ -26,22 +25,18 @@ fn library(name: &str) -> Origin {
 }
 
 fn check(units: &[CompilationUnit], path: &str, shown: &str, origin: Origin) {
-    check_with(units, &SymbolOptions::default(), path, shown, origin);
+    check_with(units, &[], path, shown, origin);
 }
 
 fn check_with(
     units: &[CompilationUnit],
-    options: &SymbolOptions,
+    kept_folders: &[String],
     path: &str,
     shown: &str,
     origin: Origin,
 ) {
-    let source = shorten(path, &Packages::new(units), options);
-    assert_eq!(
-        (source.shown.as_str(), source.origin),
-        (shown, origin),
-        "{path}"
-    );
+    let found = shorten(path, &Packages::new(units), kept_folders);
+    assert_eq!((&*found.shown, found.origin), (shown, origin), "{path}");
 }
 
 /// Folders whose names say something else than what is in them.
@@ -162,7 +157,7 @@ fn remapped_prefixes_change_nothing() {
         let source = shorten(
             file.trim_start_matches(if folder.is_empty() { "/" } else { "" }),
             &Packages::new(&units),
-            &SymbolOptions::default(),
+            &[],
         );
         assert_eq!(source.origin, Origin::Own, "{folder}");
         check(
@@ -259,7 +254,7 @@ fn own_files_are_shown_relative_to_the_compilers_working_directory() {
 
 #[test]
 fn a_kept_folder_is_shown_for_every_machine() {
-    let options = SymbolOptions::default().keep_folder("plugins");
+    let kept = ["plugins".to_owned()];
     for (folder, file) in [
         ("/home/ann/leak-lab/plugins", "cache/src/lib.rs"),
         ("/src/plugins", "cache/src/lib.rs"),
@@ -271,7 +266,7 @@ fn a_kept_folder_is_shown_for_every_machine() {
         let units = [entry(member(folder, file, "cache"))];
         check_with(
             &units,
-            &options,
+            &kept,
             &format!("{folder}/{file}"),
             "plugins/cache/src/lib.rs",
             Origin::Own,

@@ -18,6 +18,21 @@ fn bytes(name: &str) -> Vec<u8> {
     fs::read(component(name)).unwrap()
 }
 
+/// A component that does nothing but import an instance with this name.
+fn importing(name: &str) -> Vec<u8> {
+    const TYPES: u8 = 7;
+    const IMPORTS: u8 = 10;
+    let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+    // One type: an instance without exports.
+    component.extend([TYPES, 3, 1, 0x42, 0]);
+    let length = u8::try_from(name.len()).unwrap();
+    // One import: its name, then the kind (instance) and the type.
+    component.extend([IMPORTS, length + 5, 1, 0, length]);
+    component.extend(name.as_bytes());
+    component.extend([5, 0]);
+    component
+}
+
 #[tokio::test]
 async fn a_plugin_is_loaded_replaced_and_unloaded() {
     let lab = Lab::with(&["cache"]).start().await;
@@ -211,6 +226,20 @@ async fn a_refused_upload_or_delete_changes_nothing() {
             "no component",
         ),
         ("cache", core_module, 422, "plugin_refused", "core module"),
+        (
+            "cache",
+            importing("guest-heap:profiler/host"),
+            422,
+            "plugin_refused",
+            "imports guest-heap:profiler/host",
+        ),
+        (
+            "cache",
+            importing("guest-heap:profiler/host@9.9.9"),
+            422,
+            "plugin_refused",
+            "imports guest-heap:profiler/host@9.9.9",
+        ),
         ("cache", Vec::new(), 422, "missing_component", "curl -T"),
         (
             "cache",
