@@ -182,6 +182,12 @@ impl Allocator {
                  what was allocated",
             );
         }
+        if custom_rust && !self.has_rust_methods() {
+            return Some(
+                "has a global allocator of its own with inlined methods: the profiler misses the \
+                 calls that do not go through __rust_alloc and __rust_dealloc",
+            );
+        }
         let without_free = [
             (Family::Rust, custom_rust),
             (Family::Zig, true),
@@ -206,6 +212,15 @@ impl Allocator {
             "has an allocator with one parameter left, which may be the \
              alignment",
         )
+    }
+
+    /// Whether functions below `__rust_alloc` and `__rust_dealloc` are left. Without them, the
+    /// compiler has inlined the allocator there, and perhaps into other callers, too.
+    fn has_rust_methods(&self) -> bool {
+        let mut methods = self.entries.iter().map(|(entry, _)| entry);
+        let is_method = |entry: &&EntryPoint| entry.is_rust() && !entry.name().starts_with("rust_");
+        let allocates = methods.clone().filter(is_method).any(|it| it.allocates());
+        allocates && methods.any(|it| is_method(&it) && it.frees())
     }
 
     fn has_one_parameter(&self, entry: EntryPoint) -> bool {

@@ -156,7 +156,8 @@ fn the_entry_points_of_rust_alone_are_sufficient() {
         (core instance $i (instantiate $m))
         (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run")))"#,
     );
-    assert_eq!(attribution(&bytes), Attribution::Exact);
+    // The methods of its allocator may be inlined into other functions.
+    assert!(matches!(attribution(&bytes), Attribution::Partial { .. }));
     let guest = check_same(&bytes, 1);
     let totals = guest.totals();
     assert_eq!(guest.live(), (3000, 1));
