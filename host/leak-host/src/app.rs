@@ -135,9 +135,6 @@ impl App {
                 // Nobody receives it when the host stops already.
                 let _ = failed.send(error);
             }
-            if let Err(error) = process_memory::code_pages::release() {
-                tracing::debug!(%error, "the code that only the start needs stays resident");
-            }
         });
         receiver
     }

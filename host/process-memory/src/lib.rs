@@ -7,7 +7,6 @@
 pub mod allocator;
 pub mod byte_size;
 pub mod cached_reading;
-pub mod code_pages;
 pub mod limit;
 pub mod process;
 pub mod wasm_memories;

@@ -34,7 +34,7 @@ fn check(answer: &Value, attribution: &str, reason: Option<&str>) {
 #[tokio::test]
 async fn an_overflow_ends_an_exact_attribution_everywhere() {
     let host = TestHost::with(&[BRANCHES]).start().await;
-    let reason = "had no room for their call stacks";
+    let reason = "allocations with folded call stacks";
     check(&host.leak(BRANCHES).await, "exact", None);
     host.enable(BRANCHES).await;
     host.get("/admin/memory/diff").await;
