@@ -21,7 +21,13 @@ pub async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        monitor.sample(&registry, &heaps, requests());
-        heaps.sample(&registry).await;
+        sample(&monitor, &registry, &heaps, requests()).await;
     }
+}
+
+/// Takes one sample of the process, the plugins and their heaps. `requests` is the number of
+/// requests that the service has served.
+pub async fn sample(monitor: &Monitor, registry: &Registry, heaps: &Heaps, requests: u64) {
+    monitor.sample(registry, heaps, requests);
+    heaps.sample(registry).await;
 }
