@@ -20,6 +20,8 @@ use crate::workspace::Workspace;
 /// The beginning of the host's first line on stdout. Its base URL follows.
 const LISTENING: &str = "leak-host listening on ";
 
+/// The status of a path that a service does not have.
+const NOT_FOUND: u16 = 404;
 /// A health check that takes longer counts as no answer.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -112,7 +114,8 @@ impl HostProcess {
         self.child.id()
     }
 
-    /// The base URL, if the host has loaded its plugins.
+    /// The base URL, if the host has loaded its plugins. A host of a version without
+    /// `/health/ready`, or another service, is ready when it answers `/health`.
     ///
     /// # Errors
     /// When it has announced no address yet, or does not answer there.
@@ -121,7 +124,12 @@ impl HostProcess {
             self.base = self.announced.try_recv().ok();
         }
         let base = self.base.clone().context("it has announced no address")?;
-        Client::with_timeout(HEALTH_TIMEOUT).text(&format!("{base}/health/ready"))?;
+        let client = Client::with_timeout(HEALTH_TIMEOUT);
+        if client.status(&format!("{base}/health/ready"))? == NOT_FOUND {
+            client.text(&format!("{base}/health"))?;
+        } else {
+            client.text(&format!("{base}/health/ready"))?;
+        }
         Ok(base)
     }
 

@@ -43,6 +43,15 @@ impl Client {
         body(url, self.0.get(url).call())
     }
 
+    /// The status of `GET url`.
+    ///
+    /// # Errors
+    /// When there is no response.
+    pub fn status(&self, url: &str) -> Result<u16> {
+        let response = self.0.get(url).call().with_context(|| url.to_owned())?;
+        Ok(response.status().as_u16())
+    }
+
     /// `GET url` as JSON.
     ///
     /// # Errors
