@@ -44,8 +44,8 @@ const HOSTILE: &[&str] = &[
     "/home/ann/src",
     "/home/ann/vendor",
     "/home/ann/vendor/serde",
-    "/home/ann/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f",
-    "/home/ann/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/serde-1.0.1",
+    "/home/ann/.cargo/registry/src/mirror-0123456789abcdef",
+    "/home/ann/.cargo/registry/src/mirror-0123456789abcdef/serde-1.0.1",
     "/home/ann/.cargo/git/checkouts/serde-0123456789abcdef/9a8b7c6",
     "/home/ann/go/src",
     "/home/ann/go/pkg/mod/example.com/x@v1.2.3",
@@ -97,7 +97,7 @@ fn a_workspace_is_own_code_whatever_the_folder_is_called() {
             Origin::Standard,
         );
         for registry in [
-            "/home/ann/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f",
+            "/home/ann/.cargo/registry/src/mirror-0123456789abcdef",
             "/usr/share/cargo/registry",
             "/build/cargo-vendor-dir",
             "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-vendor",
