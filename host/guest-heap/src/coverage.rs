@@ -47,6 +47,9 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// How many numbers there are.
+    pub const NUMBERS: usize = 11;
+
     /// Bytes by which memory grew in core modules that are not instrumented, such as the adapter
     /// between WASI versions.
     pub fn other_bytes(&self) -> u64 {
@@ -145,9 +148,26 @@ impl Coverage {
         gaps
     }
 
-    /// Adds the coverage of another core instance.
-    pub(crate) fn add(&mut self, other: &Self) {
-        let Self {
+    /// The numbers in the order of the fields, for a host that publishes them without a lock.
+    pub fn to_numbers(&self) -> [u64; Self::NUMBERS] {
+        [
+            self.memory_bytes,
+            self.static_bytes,
+            self.initial_heap_bytes,
+            self.heap_seen_bytes,
+            self.heap_unseen_bytes,
+            self.unknown_frees,
+            self.snapshot_frees,
+            self.reused_blocks,
+            self.lost_blocks,
+            self.lost_bytes,
+            self.overflowed,
+        ]
+    }
+
+    /// The inverse of [`to_numbers`](Self::to_numbers).
+    pub fn from_numbers(numbers: [u64; Self::NUMBERS]) -> Self {
+        let [
             memory_bytes,
             static_bytes,
             initial_heap_bytes,
@@ -159,22 +179,29 @@ impl Coverage {
             lost_blocks,
             lost_bytes,
             overflowed,
-        } = other;
-        for (sum, more) in [
-            (&mut self.memory_bytes, memory_bytes),
-            (&mut self.static_bytes, static_bytes),
-            (&mut self.initial_heap_bytes, initial_heap_bytes),
-            (&mut self.heap_seen_bytes, heap_seen_bytes),
-            (&mut self.heap_unseen_bytes, heap_unseen_bytes),
-            (&mut self.unknown_frees, unknown_frees),
-            (&mut self.snapshot_frees, snapshot_frees),
-            (&mut self.reused_blocks, reused_blocks),
-            (&mut self.lost_blocks, lost_blocks),
-            (&mut self.lost_bytes, lost_bytes),
-            (&mut self.overflowed, overflowed),
-        ] {
-            *sum = sum.saturating_add(*more);
+        ] = numbers;
+        Self {
+            memory_bytes,
+            static_bytes,
+            initial_heap_bytes,
+            heap_seen_bytes,
+            heap_unseen_bytes,
+            unknown_frees,
+            snapshot_frees,
+            reused_blocks,
+            lost_blocks,
+            lost_bytes,
+            overflowed,
         }
+    }
+
+    /// Adds the coverage of another core instance.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let mut sums = self.to_numbers();
+        for (sum, more) in sums.iter_mut().zip(other.to_numbers()) {
+            *sum = sum.saturating_add(more);
+        }
+        *self = Self::from_numbers(sums);
     }
 }
 
@@ -194,6 +221,12 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_numbers_of_a_coverage_give_it_back() {
+        let numbers = std::array::from_fn(|index| index as u64 + 1);
+        assert_eq!(Coverage::from_numbers(numbers).to_numbers(), numbers);
+    }
 
     #[test]
     fn numbers_are_grouped_by_three_digits() {

@@ -154,7 +154,7 @@ pub(crate) struct PublishedState {
     enabled: AtomicBool,
     details: ArcSwap<PluginDetails>,
     numbers: [AtomicU64; 14],
-    coverage: [AtomicU64; 11],
+    coverage: [AtomicU64; Coverage::NUMBERS],
     journal: Journal,
     /// Calls of requests that have begun.
     calls_begun: AtomicU64,
@@ -198,55 +198,13 @@ impl PublishedState {
         for (slot, value) in self.numbers.iter().zip(values) {
             slot.store(value, Ordering::Relaxed);
         }
-        self.set_coverage(&r.coverage);
-    }
-
-    fn set_coverage(&self, c: &Coverage) {
-        let values = [
-            c.memory_bytes,
-            c.static_bytes,
-            c.initial_heap_bytes,
-            c.heap_seen_bytes,
-            c.heap_unseen_bytes,
-            c.unknown_frees,
-            c.snapshot_frees,
-            c.reused_blocks,
-            c.lost_blocks,
-            c.lost_bytes,
-            c.overflowed,
-        ];
-        for (slot, value) in self.coverage.iter().zip(values) {
+        for (slot, value) in self.coverage.iter().zip(r.coverage.to_numbers()) {
             slot.store(value, Ordering::Relaxed);
         }
     }
 
     fn coverage(&self) -> Coverage {
-        let [
-            memory_bytes,
-            static_bytes,
-            initial_heap_bytes,
-            heap_seen_bytes,
-            heap_unseen_bytes,
-            unknown_frees,
-            snapshot_frees,
-            reused_blocks,
-            lost_blocks,
-            lost_bytes,
-            overflowed,
-        ] = self.coverage.each_ref().map(|n| n.load(Ordering::Relaxed));
-        Coverage {
-            memory_bytes,
-            static_bytes,
-            initial_heap_bytes,
-            heap_seen_bytes,
-            heap_unseen_bytes,
-            unknown_frees,
-            snapshot_frees,
-            reused_blocks,
-            lost_blocks,
-            lost_bytes,
-            overflowed,
-        }
+        Coverage::from_numbers(self.coverage.each_ref().map(|n| n.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn set_details(&self, details: PluginDetails) {

@@ -177,6 +177,14 @@ impl Limiter {
             self.deny(requested);
         }
     }
+
+    /// Yields when a growth has made the instance large: the caller sees that the call is not done,
+    /// and goes on with it on its own thread.
+    async fn yield_if_large_now(&self, was_large: bool) {
+        if !was_large && self.is_large() {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[wasmtime_wasi::async_trait]
@@ -189,10 +197,7 @@ impl ResourceLimiterAsync for Limiter {
     ) -> wasmtime::Result<bool> {
         let was_large = self.is_large();
         let granted = self.grow_memory(current, desired, maximum);
-        if granted && !was_large && self.is_large() {
-            // The caller sees that the call is not done, and goes on with it on its own thread.
-            tokio::task::yield_now().await;
-        }
+        self.yield_if_large_now(was_large).await;
         Ok(granted)
     }
 
@@ -210,9 +215,7 @@ impl ResourceLimiterAsync for Limiter {
     ) -> wasmtime::Result<bool> {
         let was_large = self.is_large();
         let granted = self.grow_table(current, desired, maximum);
-        if granted && !was_large && self.is_large() {
-            tokio::task::yield_now().await;
-        }
+        self.yield_if_large_now(was_large).await;
         Ok(granted)
     }
 
