@@ -2,6 +2,7 @@
 //! refused one is left.
 
 mod compiling;
+mod files;
 mod memory;
 mod startup;
 mod texts;
