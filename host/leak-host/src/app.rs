@@ -43,6 +43,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
     build::raise_file_limit();
     allocator::limit_arenas();
+    allocator::return_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
