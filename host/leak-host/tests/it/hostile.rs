@@ -3,6 +3,8 @@
 
 mod compiling;
 mod files;
+mod fuzz;
+mod ledger;
 mod memory;
 mod startup;
 mod texts;
