@@ -31,7 +31,7 @@ const UPLOADS_PER_KILL: u64 = 10;
 /// Uploads changed components for some time.
 pub(crate) fn row(target: &Target, seed: u64, time: Duration) -> Result<Row> {
     let mut seeds = Vec::new();
-    for name in [PLUGIN, "history"] {
+    for name in [PLUGIN, PLUGIN, "history"] {
         let path = target.plugins.join(format!("{name}.wasm"));
         seeds.push(std::fs::read(&path).with_context(|| path.display().to_string())?);
     }

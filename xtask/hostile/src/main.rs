@@ -3,6 +3,7 @@
 //! waited, and what is left of it in the host's memory.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use rustix::process::Signal;
 use serde_json::json;
+use xtask_hostile::Plugin;
 use xtask_support::components::{self, Members};
 use xtask_support::host_process::{self, HostProcess, Output};
 use xtask_support::http::Client;
@@ -17,7 +19,7 @@ use xtask_support::workspace::Workspace;
 use xtask_support::{report, toolchain};
 
 use crate::clients::IdleServer;
-use crate::inputs::inputs;
+use crate::inputs::{Expected, Input, inputs};
 use crate::rows::{Row, Target};
 
 mod clients;
@@ -89,7 +91,8 @@ fn main() -> Result<ExitCode> {
         admin: Client::default(),
     };
     report::announce(format_args!("hostile components for {}", target.base));
-    warm_up(&target)?;
+    let wit = workspace.root().join("wit");
+    warm_up(&target, &wit)?;
     println!("the host's log: {}", scratch.join("host.log").display());
     let passed = match (args.soak, args.fuzz) {
         (Some(soak), _) => soak::run(
@@ -103,7 +106,7 @@ fn main() -> Result<ExitCode> {
             row.print();
             row.wrong.is_empty()
         }
-        (None, None) => try_all(&workspace, &args, &target, &mut host)?,
+        (None, None) => try_all(&wit, &args, &target, &mut host)?,
     };
     ensure!(host.exited()?.is_none(), "the host did not survive");
     host.signal(Signal::TERM);
@@ -117,7 +120,7 @@ fn minutes(minutes: f64) -> Duration {
 }
 
 /// Creates what every later row uses.
-fn warm_up(target: &Target) -> Result<()> {
+fn warm_up(target: &Target, wit: &Path) -> Result<()> {
     // Plugins that retain next to nothing: memory that is left is of the inputs.
     let (base, admin) = (&target.base, &target.admin);
     for id in ["cache", "history"] {
@@ -131,16 +134,29 @@ fn warm_up(target: &Target) -> Result<()> {
     for first in [b"none".to_vec(), xtask_hostile::nested_loops(100, 1, 1000)] {
         let _refused = admin.put(&format!("{base}/admin/plugins/first"), &first);
     }
+    // The code of the host that loads a plugin, runs it on a thread of its own, and handles a trap.
+    for on_request in [
+        "(drop (memory.grow (i32.const 2000)))",
+        "(loop $forever (br $forever))",
+    ] {
+        let plugin = Plugin {
+            id: "first",
+            on_request,
+            ..Plugin::default()
+        };
+        let input = Input {
+            name: "first",
+            id: plugin.id.to_owned(),
+            component: plugin.build(wit)?,
+            expected: Expected::State("running"),
+        };
+        uploads::upload(target, &input)?;
+    }
     Ok(())
 }
 
 /// Tries every row. Returns whether all hold.
-fn try_all(
-    workspace: &Workspace,
-    args: &Args,
-    target: &Target,
-    host: &mut HostProcess,
-) -> Result<bool> {
+fn try_all(wit: &Path, args: &Args, target: &Target, host: &mut HostProcess) -> Result<bool> {
     let (mut passed, mut failed) = (0, 0);
     let is_wanted = |name: &str| {
         args.filter
@@ -158,7 +174,7 @@ fn try_all(
         Ok(())
     };
     rows::print_head();
-    for input in inputs(&workspace.root().join("wit"))? {
+    for input in inputs(wit)? {
         if is_wanted(input.name) {
             done(uploads::row(target, &input)?)?;
         }
