@@ -5,6 +5,7 @@ mod compiling;
 mod files;
 mod fuzz;
 mod ledger;
+mod many_cores;
 mod memory;
 mod startup;
 mod texts;
