@@ -34,8 +34,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
 /// Time that each later step of the shutdown gets.
 const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a thread for blocking work waits for more of it. Its stack stays resident as long, and a
-/// busy machine needs a dozen threads for a moment. The sampler's work comes every second.
+/// How long a thread for blocking work waits for more of it. Its stack stays resident as long, and
+/// a busy machine needs a dozen threads for a moment. The sampler's work comes every second.
 const BLOCKING_THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM or Ctrl-C.

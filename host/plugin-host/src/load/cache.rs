@@ -165,7 +165,8 @@ impl Cache {
         let used = folder.used.add(path.clone());
         let written = code.seek(SeekFrom::End(0)).and_then(|code_bytes| {
             let bytes = entry::size(code_bytes, side.len() as u64);
-            folder.add(&path, bytes, |file| entry::write(file, code, side))
+            let name = path.file_name().unwrap_or_default();
+            folder.add(&path, bytes, |file| entry::write(file, name, code, side))
         });
         if let Err(error) = written {
             tracing::warn!(entry = %path.display(), %error, "cannot keep a compiled plugin");
@@ -235,7 +236,8 @@ impl CacheFolder {
         let path = used.path();
         let read = |mut code: fs::File| {
             let (mut file, metadata) = regular_file::open(path)?;
-            let side = entry::read(&mut file, metadata.len(), &mut code)?;
+            let name = path.file_name().unwrap_or_default();
+            let side = entry::read(&mut file, name, metadata.len(), &mut code)?;
             touch(&file);
             Ok((CodeFile::new(code), side))
         };

@@ -1,17 +1,18 @@
 //! One entry of the cache: machine code and the profiler's data in one file.
 //!
 //! ```text
-//! magic  code bytes  data bytes  crc32 of code  crc32 of data  crc32 of this head | data | code
+//! magic  code bytes  data bytes  crc32 of code, of data, of the name, of this head | data | code
 //! ```
 //!
 //! Numbers are little endian. An entry is one file, so its parts are always from the same
-//! compilation.
+//! compilation. It has the checksum of its own name, so an entry that was renamed is damaged.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 
 const MAGIC: [u8; 8] = *b"leakcode";
-const HEAD_BYTES: usize = 8 + 8 + 8 + 4 + 4 + 4;
+const HEAD_BYTES: usize = 8 + 8 + 8 + 4 + 4 + 4 + 4;
 
 /// The head of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +21,20 @@ struct Head {
     data_bytes: u64,
     code_crc: u32,
     data_crc: u32,
+    name_crc: u32,
 }
 
-/// Writes an entry to an empty file. `code` is read from its start.
+/// Writes the entry `name` to an empty file. `code` is read from its start.
 ///
 /// # Errors
 ///
 /// The system's errors.
-pub(super) fn write(file: &mut File, code: &mut (impl Read + Seek), data: &[u8]) -> io::Result<()> {
+pub(super) fn write(
+    file: &mut File,
+    name: &OsStr,
+    code: &mut (impl Read + Seek),
+    data: &[u8],
+) -> io::Result<()> {
     // The head comes first and has the checksum of the code, which is known last.
     file.write_all(&[0; HEAD_BYTES])?;
     file.write_all(data)?;
@@ -39,6 +46,7 @@ pub(super) fn write(file: &mut File, code: &mut (impl Read + Seek), data: &[u8])
         data_bytes: data.len() as u64,
         code_crc,
         data_crc: crc32fast::hash(data),
+        name_crc: crc32fast::hash(name.as_encoded_bytes()),
     };
     file.write_all(&head.to_bytes())
 }
@@ -50,14 +58,19 @@ pub(super) fn size(code_bytes: u64, data_bytes: u64) -> u64 {
         .saturating_add(HEAD_BYTES as u64)
 }
 
-/// Copies the code of an entry of `length` bytes to `code`, and returns the data.
+/// Copies the code of the entry `name`, of `length` bytes, to `code`, and returns the data.
 ///
 /// What is checked is the copy, so a file that changes meanwhile is noticed too.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidData`], with what is wrong, for a damaged entry, and the system's errors.
-pub(super) fn read(entry: &mut File, length: u64, code: &mut File) -> io::Result<Vec<u8>> {
+pub(super) fn read(
+    entry: &mut File,
+    name: &OsStr,
+    length: u64,
+    code: &mut File,
+) -> io::Result<Vec<u8>> {
     let mut head = [0; HEAD_BYTES];
     if length < HEAD_BYTES as u64 {
         return Err(damaged("it is too short"));
@@ -66,6 +79,9 @@ pub(super) fn read(entry: &mut File, length: u64, code: &mut File) -> io::Result
     let head = Head::from_bytes(&head).ok_or_else(|| damaged("its head is damaged"))?;
     if size(head.code_bytes, head.data_bytes) != length {
         return Err(damaged("its length is wrong"));
+    }
+    if head.name_crc != crc32fast::hash(name.as_encoded_bytes()) {
+        return Err(damaged("it is another entry"));
     }
     let mut data = Vec::new();
     entry.take(head.data_bytes).read_to_end(&mut data)?;
@@ -109,6 +125,7 @@ impl Head {
         bytes.extend(self.data_bytes.to_le_bytes());
         bytes.extend(self.code_crc.to_le_bytes());
         bytes.extend(self.data_crc.to_le_bytes());
+        bytes.extend(self.name_crc.to_le_bytes());
         let crc = crc32fast::hash(&bytes);
         bytes.extend(crc.to_le_bytes());
         bytes
@@ -124,6 +141,7 @@ impl Head {
             data_bytes: u64::from_le_bytes(*take(&mut rest)?),
             code_crc: u32::from_le_bytes(*take(&mut rest)?),
             data_crc: u32::from_le_bytes(*take(&mut rest)?),
+            name_crc: u32::from_le_bytes(*take(&mut rest)?),
         };
         (head.to_bytes() == bytes).then_some(head)
     }
@@ -146,7 +164,8 @@ mod tests {
 
     fn bytes() -> Vec<u8> {
         let mut file = tempfile::tempfile().unwrap();
-        write(&mut file, &mut Cursor::new(CODE), DATA).unwrap();
+        let name = OsStr::new("a");
+        write(&mut file, name, &mut Cursor::new(CODE), DATA).unwrap();
         file.rewind().unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
@@ -154,11 +173,16 @@ mod tests {
     }
 
     fn read_back(bytes: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        read_named("a", bytes)
+    }
+
+    fn read_named(name: &str, bytes: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let mut entry = tempfile::tempfile().unwrap();
         entry.write_all(bytes).unwrap();
         entry.rewind().unwrap();
         let mut copy = tempfile::tempfile().unwrap();
-        let data = read(&mut entry, bytes.len() as u64, &mut copy)?;
+        let length = bytes.len() as u64;
+        let data = read(&mut entry, OsStr::new(name), length, &mut copy)?;
         let mut code = Vec::new();
         copy.rewind().unwrap();
         copy.read_to_end(&mut code).unwrap();
@@ -170,6 +194,8 @@ mod tests {
         let bytes = bytes();
         assert_eq!(bytes.len() as u64, size(12, 9));
         assert_eq!(read_back(&bytes).unwrap(), (CODE.into(), DATA.into()));
+        let renamed = read_named("b", &bytes).unwrap_err();
+        assert_eq!(renamed.to_string(), "it is another entry");
     }
 
     #[test]

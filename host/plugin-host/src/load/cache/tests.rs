@@ -78,6 +78,25 @@ fn a_damaged_entry_is_removed_and_can_be_written_again() {
 }
 
 #[test]
+fn entries_that_change_places_are_damaged() {
+    let fixture = Fixture::new();
+    let cache = fixture.open(CacheLimits::default());
+    let path = |n| cache.entry_path(cache.folder.as_deref().unwrap(), &key(n));
+    for n in [1, 2] {
+        drop(fixture.put(&cache, &key(n)));
+    }
+    let aside = fixture.folder.path().join("aside");
+    fs::rename(path(1), &aside).unwrap();
+    fs::rename(path(2), path(1)).unwrap();
+    fs::rename(&aside, path(2)).unwrap();
+    assert!(
+        [1, 2]
+            .iter()
+            .all(|n| fixture.get(&cache, &key(*n)).is_none())
+    );
+}
+
+#[test]
 fn special_files_in_the_place_of_entries_neither_block_nor_are_used() {
     let fixture = Fixture::new();
     let cache = fixture.open(CacheLimits::default());
