@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -158,20 +161,27 @@ async fn a_file_that_keeps_growing_is_listed_and_loaded_in_the_end() {
     let lab = Lab::with(&["cache"]).start().await;
     let path = lab.plugins_folder().join("history.wasm");
     let component = fs::read(crate::components::component("history")).unwrap();
-    let started = Instant::now();
-    let mut written = 0;
-    let mut listed = String::new();
-    while listed.is_empty() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "it is never listed"
-        );
-        written = (written + 1).min(component.len() - 1);
-        fs::write(&path, &component[..written]).unwrap();
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        listed = problem(&lab, "history.wasm").await;
-    }
-    assert!(listed.contains("keeps changing"), "{listed}");
+    let done = Arc::new(AtomicBool::new(false));
+    // A thread of its own, because a pause of 120 ms would settle the file.
+    let writer = {
+        let (path, done) = (path.clone(), done.clone());
+        thread::spawn(move || {
+            for written in 1.. {
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
+                fs::write(&path, vec![0; written]).unwrap();
+                thread::sleep(Duration::from_millis(5));
+            }
+        })
+    };
+    wait_until("it is listed", 2 * WAIT_TIMEOUT, async || {
+        let problem = problem(&lab, "history.wasm").await;
+        problem.contains("keeps changing")
+    })
+    .await;
+    done.store(true, Ordering::SeqCst);
+    writer.join().unwrap();
     fs::write(&path, &component).unwrap();
     wait_until("it is loaded", WAIT_TIMEOUT, async || {
         let list = lab.get("/admin/plugins").await;
