@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use super::attribution::Missing;
 use super::calls::{Callee, Calls};
 use super::declared::DeclaredEntries;
 use super::entry_point::EntryPoint::{self, Calloc, Malloc, Realloc, Shaped};
@@ -18,8 +19,20 @@ use super::scan::CoreModule;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allocator {
     pub(super) entries: Vec<(EntryPoint, u32)>,
-    /// Why the heap is attributed only partially, as a clause whose subject is the module.
-    pub(super) caveat: Option<&'static str>,
+    pub(super) caveat: Option<Caveat>,
+}
+
+/// Why the heap is attributed only partially, as a clause whose subject is the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caveat {
+    pub(super) why: &'static str,
+    pub(super) missing: Missing,
+}
+
+impl Caveat {
+    const fn new(why: &'static str, missing: Missing) -> Self {
+        Self { why, missing }
+    }
 }
 
 impl Allocator {
@@ -109,15 +122,17 @@ impl Allocator {
         // Without a function that frees, the compiler has inlined the parts of the allocator, and
         // nothing tells whose they were. `malloc` sees all blocks of both.
         self.caveat = if custom && through_c && rust_frees {
-            Some(
+            Some(Caveat::new(
                 "has a global allocator of its own: the profiler counts the blocks that this \
                  allocator takes from malloc, not the blocks that it returns",
-            )
+                Missing::FREES,
+            ))
         } else if self.is_bypassed(module, calls) {
-            Some(
+            Some(Caveat::new(
                 "has an allocator whose parts the compiler has inlined into their callers: the \
                  profiler misses what these do",
-            )
+                Missing::BOTH,
+            ))
         } else {
             // `malloc` sees all blocks of an allocator that calls it.
             self.incomplete(custom && !through_c)
@@ -176,18 +191,20 @@ impl Allocator {
     }
 
     /// Why the set of entry points is not complete, by its own account.
-    fn incomplete(&self, custom_rust: bool) -> Option<&'static str> {
+    fn incomplete(&self, custom_rust: bool) -> Option<Caveat> {
         if self.allocates(Family::TinyGo) {
-            return Some(
+            return Some(Caveat::new(
                 "has a garbage collector that frees blocks without a call: the profiler counts \
                  what was allocated",
-            );
+                Missing::FREES,
+            ));
         }
         if custom_rust && !self.has_rust_methods() {
-            return Some(
+            return Some(Caveat::new(
                 "has a global allocator of its own with inlined methods: the profiler misses the \
                  calls that do not go through __rust_alloc and __rust_dealloc",
-            );
+                Missing::BOTH,
+            ));
         }
         let without_free = [
             (Family::Rust, custom_rust),
@@ -197,9 +214,11 @@ impl Allocator {
         .into_iter()
         .any(|(family, check)| check && self.allocates(family) && !self.frees(family));
         if without_free {
-            return Some(
-                "has an allocator without a function that frees: freed blocks still count",
-            );
+            return Some(Caveat::new(
+                "has an allocator without a function that frees: a freed block counts until its \
+                 memory is handed out again",
+                Missing::FREES,
+            ));
         }
         // With one parameter left, it may be the alignment: the compiler removes a size that is
         // the same at all calls.
@@ -209,10 +228,11 @@ impl Allocator {
                 && shape.label.starts_with("GlobalAlloc"))
                 && self.has_one_parameter(*entry)
         });
-        ambiguous.then_some(
+        ambiguous.then_some(Caveat::new(
             "has an allocator with one parameter left, which may be the \
              alignment",
-        )
+            Missing::BOTH,
+        ))
     }
 
     /// Whether functions below `__rust_alloc` and `__rust_dealloc` are left. Without them, the

@@ -19,6 +19,7 @@ mod control_flow;
 mod coverage;
 mod fixtures;
 mod generated_shapes;
+mod growth;
 mod guest;
 mod hostile;
 mod invalid_input;
