@@ -62,6 +62,7 @@ mod scan;
 mod scope;
 mod sharing;
 mod static_data;
+mod structure;
 mod write_component;
 
 use std::sync::Arc;

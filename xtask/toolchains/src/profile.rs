@@ -10,7 +10,7 @@ use guest_heap::{
 use wasmtime::component::{Component, Instance, Linker, ResourceTable};
 use wasmtime::{Config, Engine, ResourceLimiter, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 /// By how much counted blocks may differ from the ledger so that the row is "close", in bytes. Also
 /// the growth that may have no call stack, such as that of an entry point that frees.
@@ -290,6 +290,11 @@ impl Program {
         let output = String::from_utf8_lossy(&self.output.contents()).into_owned();
         match outcome {
             Ok((Ok(()),)) => {}
+            // Go ends each program by an exit.
+            Err(error)
+                if error
+                    .downcast_ref::<I32Exit>()
+                    .is_some_and(|exit| exit.0 == 0) => {}
             Ok((Err(()),)) => return Err(anyhow!("the program failed: {output}")),
             Err(error) => return Err(anyhow!("the program failed: {error:#}: {output}")),
         }

@@ -14,12 +14,15 @@ use super::entry_point::EntryPoint::{self, Calloc, Malloc, Realloc, Shaped};
 use super::entry_point::{Family, Role};
 use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
+use super::structure;
 
 /// The entry points of a module, with their function indices.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allocator {
     pub(super) entries: Vec<(EntryPoint, u32)>,
     pub(super) caveat: Option<Caveat>,
+    /// Whether the entry points were found by their structure.
+    is_guess: bool,
 }
 
 /// Why the heap is attributed only partially, as a clause whose subject is the module.
@@ -55,7 +58,7 @@ impl Allocator {
         entries.sort_unstable();
         let allocator = Self {
             entries,
-            caveat: None,
+            ..Self::default()
         };
         let allocates = [
             Family::AssemblyScript,
@@ -74,6 +77,17 @@ impl Allocator {
         } else {
             Err("function names are stripped")
         }
+    }
+
+    /// Finds the entry points of a C allocator by their structure: see [`structure`].
+    pub(super) fn by_structure(module: &CoreModule<'_>, calls: &[Calls]) -> Option<Self> {
+        let mut entries = structure::entry_points(module, calls);
+        entries.sort_unstable();
+        (!entries.is_empty()).then_some(Self {
+            entries,
+            caveat: None,
+            is_guess: true,
+        })
     }
 
     fn has(&self, entry: EntryPoint) -> bool {
@@ -108,6 +122,14 @@ impl Allocator {
     /// calls of Rust's. An allocator of the program's own that does not call `malloc` has a heap
     /// of its own, so both heaps are counted.
     pub(super) fn select(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
+        if self.is_guess {
+            self.caveat = Some(Caveat::new(
+                "has no function with the name of an entry point: the profiler has chosen entry \
+                 points by their structure, which can be wrong",
+                Missing::BOTH,
+            ));
+            return;
+        }
         let custom = self.has_rust() && !module.has_default_rust_allocator;
         let rust_frees = self.frees(Family::Rust);
         let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));

@@ -269,7 +269,7 @@ pub(super) fn rewrite(
     Ok(rewritten)
 }
 
-fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
+pub(super) fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
     let mut calls = Vec::with_capacity(module.bodies.len());
     for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
         let params = module

@@ -13,7 +13,9 @@ use super::declared::DeclaredEntries;
 use super::error::Refusal;
 use super::exports::{ExportRoles, SyntheticNames};
 use super::meta::ModuleSpan;
-use super::module::{ModuleAnalysis, RewriteSettings, forwards_through_table, refusal, rewrite};
+use super::module::{
+    ModuleAnalysis, RewriteSettings, forwards_through_table, read_calls, refusal, rewrite,
+};
 use super::options::Options;
 use super::report::ModuleReport;
 use super::scan::CoreModule;
@@ -234,12 +236,18 @@ impl<'a> Survey<'a> {
                 }
                 // Pages can be counted in every language.
                 Err(why) if !module.imports_memory && module.grows() => {
-                    let why = format!(
-                        "core module {position}: {why}, so only the growth of its memory is \
-                         counted, in pages of 64 KiB by call stack"
-                    );
-                    gaps.push(why, Missing::ALLOCATIONS);
-                    self.allocators.insert(position, Allocator::default());
+                    // In a module with names, the compiler has inlined the allocator.
+                    let calls = read_calls(module).ok().filter(|_| !module.has_names);
+                    let allocator = calls.and_then(|calls| Allocator::by_structure(module, &calls));
+                    if allocator.is_none() {
+                        let why = format!(
+                            "core module {position}: {why}, so only the growth of its memory is \
+                             counted, in pages of 64 KiB by call stack"
+                        );
+                        gaps.push(why, Missing::ALLOCATIONS);
+                    }
+                    self.allocators
+                        .insert(position, allocator.unwrap_or_default());
                 }
                 Err(_) => {}
             }

@@ -33,5 +33,6 @@ mod refusals;
 mod resizes;
 mod same_behaviour;
 mod shared_tables;
+mod structure;
 mod traps;
 mod wat_guest;
