@@ -15,7 +15,7 @@ pub(crate) struct AttributionBody {
     attribution: &'static str,
     /// Why it is not `exact`.
     attribution_why: Option<String>,
-    /// Live bytes, at least. Equal to the counted live bytes unless frees may be missed, and then 0.
+    /// Live bytes, at least. Equal to the counted live bytes, or 0 if frees may be missed.
     heap_live_at_least_bytes: Option<u64>,
     /// Live bytes, at most; null if there is no bound. Equal to the counted live bytes unless
     /// allocations may be missed, and then the linear memory over static data.

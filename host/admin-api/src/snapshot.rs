@@ -104,8 +104,8 @@ impl TraceFrame {
 }
 
 /// The growth of linear memory for one line, function, file or call stack. It is right also where
-/// the attribution of blocks is not `exact`, but it counts whole pages of 64 KiB, and the memory can
-/// have been freed and used again since.
+/// the attribution of blocks is not `exact`. But it counts whole pages of 64 KiB, and the memory
+/// can have been freed and used again since.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GrowthRow {
     /// As in `by_line`.

@@ -144,15 +144,17 @@ impl Coverage {
     }
 
     /// What the attribution is based on, in a sentence with numbers. It is true for an exact
-    /// attribution, too: it says how much of the heap cannot be known, and that blocks of a
-    /// snapshot were freed.
+    /// attribution, too: it says how much of the heap cannot be known, how large static data is,
+    /// and that blocks of a snapshot were freed.
     pub fn evidence(&self) -> String {
         let mut evidence = format!(
             "allocator entry points made {} of {} bytes of growth; at most {} bytes of heap were \
-             there at the start",
+             there at the start; static data and stack take at least {} bytes, and what the program \
+             allocates there by itself is not seen",
             grouped(self.heap_seen_bytes),
             grouped(self.heap_seen_bytes.saturating_add(self.heap_unseen_bytes)),
             grouped(self.initial_heap_bytes),
+            grouped(self.static_bytes),
         );
         if self.snapshot_frees > 0 {
             evidence.push_str(&format!(

@@ -79,9 +79,12 @@ impl Allocator {
         }
     }
 
-    /// Finds the entry points of a C allocator by their structure: see [`structure`].
-    pub(super) fn by_structure(module: &CoreModule<'_>, calls: &[Calls]) -> Option<Self> {
-        let mut entries = structure::entry_points(module, calls);
+    /// Finds the entry points of a C allocator in a module without names, by their structure: see
+    /// [`structure`].
+    pub(super) fn by_structure(module: &CoreModule<'_>) -> Option<Self> {
+        // In a module with names, the compiler has inlined the allocator.
+        let calls = Calls::read_all(module).ok().filter(|_| !module.has_names)?;
+        let mut entries = structure::entry_points(module, &calls);
         entries.sort_unstable();
         (!entries.is_empty()).then_some(Self {
             entries,

@@ -60,7 +60,7 @@ impl<'m> ModuleAnalysis<'m> {
         roles: &ExportRoles,
         catches: bool,
     ) -> Result<Self, Refusal> {
-        let calls = read_calls(module)?;
+        let calls = Calls::read_all(module)?;
         allocator.select(module, &calls);
         repair(module, &calls, &mut allocator);
         let audit = Audit::of(module, &calls, &allocator);
@@ -267,17 +267,6 @@ pub(super) fn rewrite(
     let mut rewritten = assemble(module, code, &indices, &wrapped, report)?;
     rewritten.gaps = analysis.gaps();
     Ok(rewritten)
-}
-
-pub(super) fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
-    let mut calls = Vec::with_capacity(module.bodies.len());
-    for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
-        let params = module
-            .signature(function)
-            .map_or(0, |ty| ty.params().len() as u32);
-        calls.push(Calls::read(module, body, params)?);
-    }
-    Ok(calls)
 }
 
 /// The functions that hooks replace.

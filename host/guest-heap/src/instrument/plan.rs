@@ -13,9 +13,7 @@ use super::declared::DeclaredEntries;
 use super::error::Refusal;
 use super::exports::{ExportRoles, SyntheticNames};
 use super::meta::ModuleSpan;
-use super::module::{
-    ModuleAnalysis, RewriteSettings, forwards_through_table, read_calls, refusal, rewrite,
-};
+use super::module::{ModuleAnalysis, RewriteSettings, forwards_through_table, refusal, rewrite};
 use super::options::Options;
 use super::report::ModuleReport;
 use super::scan::CoreModule;
@@ -236,9 +234,7 @@ impl<'a> Survey<'a> {
                 }
                 // Pages can be counted in every language.
                 Err(why) if !module.imports_memory && module.grows() => {
-                    // In a module with names, the compiler has inlined the allocator.
-                    let calls = read_calls(module).ok().filter(|_| !module.has_names);
-                    let allocator = calls.and_then(|calls| Allocator::by_structure(module, &calls));
+                    let allocator = Allocator::by_structure(module);
                     if allocator.is_none() {
                         let why = format!(
                             "core module {position}: {why}, so only the growth of its memory is \

@@ -145,8 +145,8 @@ impl<'a> Structure<'a> {
     /// The one function with the signature of `malloc` that has enough state and may grow memory,
     /// and the one with the signature of `free` that has the same state and may not.
     ///
-    /// Without `free`, an optimiser may have inlined the allocator, and what is left of `malloc` may
-    /// have other parameters.
+    /// Without `free`, an optimiser may have inlined the allocator, and what is left of `malloc`
+    /// may have other parameters.
     fn malloc_and_free(&self) -> Option<(u32, u32)> {
         let like_malloc = self.functions().filter(|function| {
             self.shape(*function) == Some((1, 1)) && self.growth.function(*function)
