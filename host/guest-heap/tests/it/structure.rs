@@ -3,6 +3,8 @@
 use guest_heap::{Attribution, Options, instrument};
 
 use crate::coverage::{gap, lift};
+use crate::fixtures;
+use crate::guest::Guest;
 use crate::wat_guest::check_same;
 
 /// An allocator with a free list, its end and two counters in static data, without names: malloc
@@ -114,4 +116,55 @@ fn what_only_resembles_an_allocator_is_not_hooked() {
         matches!(attribution.attribution(), Attribution::Partial { why }
             if why.contains("none of its functions is named malloc")),
     );
+}
+
+/// The binary without the name sections of its core modules.
+fn stripped(binary: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 8;
+    const CUSTOM: u8 = 0;
+    const MODULE: u8 = wasm_encoder::ComponentSectionId::CoreModule as u8;
+    let is_component = binary[4..HEADER] == wasm_encoder::Component::HEADER[4..];
+    let mut written = binary[..HEADER].to_vec();
+    let mut reader = wasmparser::BinaryReader::new(&binary[HEADER..], 0);
+    while !reader.eof() {
+        let id = reader.read_u8().unwrap();
+        let size = reader.read_var_u32().unwrap();
+        let mut data = reader.read_bytes(size as usize).unwrap().to_vec();
+        if !is_component && id == CUSTOM && data.starts_with(b"\x04name") {
+            continue;
+        }
+        if is_component && id == MODULE {
+            data = stripped(&data);
+        }
+        let section = wasm_encoder::RawSection { id, data: &data };
+        wasm_encoder::Section::append_to(&section, &mut written);
+    }
+    written
+}
+
+#[test]
+fn a_stripped_program_in_rust_is_counted_to_the_byte() {
+    let bytes = stripped(&fixtures::rust("workload"));
+    let found = entry_points(&bytes);
+    assert_eq!(
+        found.get(..2),
+        Some(["malloc", "realloc"].as_slice()),
+        "{found:?}"
+    );
+    let mut guest = Guest::instrumented(&bytes);
+    let before = guest.live();
+    for seed in 1..=4_u64 {
+        let expected: (u64, u64) = guest
+            .call::<_, (_,)>("exercise", (seed * 7919, 100_000_u32, seed == 4))
+            .unwrap()
+            .0;
+        let live = guest.live();
+        assert_eq!(
+            (live.0 - before.0, live.1 - before.1),
+            expected,
+            "seed {seed}"
+        );
+    }
+    assert_eq!(guest.totals().unknown_frees, 0);
+    assert!(gap(&guest).contains("by their structure"));
 }
