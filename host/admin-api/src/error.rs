@@ -132,6 +132,10 @@ impl IntoResponse for ApiError {
             hint: self.hint,
         };
         let mut response = (self.status, Json(ErrorBody { error })).into_response();
+        if self.code == ErrorCode::Unauthorized {
+            let headers = response.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

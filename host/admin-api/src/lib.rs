@@ -39,6 +39,7 @@ pub mod error;
 mod health;
 pub mod heap_query;
 mod history;
+mod host_name;
 mod leak_status;
 mod leaks;
 mod memory;
@@ -56,5 +57,6 @@ mod source;
 mod state;
 mod units;
 
+pub use crate::host_name::{AllowedHost, AllowedHostError};
 pub use routes::{admin_app, app, service_app};
 pub use state::{ApiOptions, ApiState};

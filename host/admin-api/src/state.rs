@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
+use crate::host_name::AllowedHost;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
 use lab::ledger::Ledger;
@@ -32,6 +33,8 @@ pub struct ApiOptions {
     pub plugin_deadline: Duration,
     /// The bearer token that the admin API requires. An empty token counts as no token.
     pub admin_token: Option<String>,
+    /// The names under which the admin API answers, next to `localhost` and IP addresses.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// The checkout that the plugins were built from. The source view reads files below it.
     pub source_root: Option<PathBuf>,
 }

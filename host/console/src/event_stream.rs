@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
@@ -25,8 +25,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::update;
 use crate::view::View;
-use admin_api::ApiState;
 use admin_api::error::{ApiError, ErrorCode};
+use admin_api::{ApiState, auth};
 
 /// The most pages that are open at once.
 const MAX_PAGES: usize = 64;
@@ -109,8 +109,11 @@ impl EventStreams {
 /// Opens the stream of one page.
 pub(crate) async fn open(
     State(streams): State<Arc<EventStreams>>,
+    headers: HeaderMap,
     view: View,
 ) -> Result<Response, ApiError> {
+    // A page of another origin cannot read the stream, but it could take the places of others.
+    auth::refuse_foreign(&streams.state, &headers)?;
     let slot = streams.slots.clone().try_acquire_owned().map_err(|_| {
         ApiError::new(
             ErrorCode::TooManyPages,

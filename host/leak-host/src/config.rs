@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use admin_api::ApiOptions;
+use admin_api::{AllowedHost, ApiOptions};
 use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
@@ -168,6 +168,19 @@ pub(crate) struct Config {
     )]
     pub(crate) admin_token: Option<String>,
 
+    /// Name under which the admin API and the console answer, with or without a port; can be
+    /// repeated, or separated by commas
+    ///
+    /// They always answer under localhost and under IP addresses. Any other name is refused, so
+    /// that no page in a browser can reach them under its own name.
+    #[arg(
+        long,
+        env = "LEAK_ALLOWED_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub(crate) allowed_host: Vec<AllowedHost>,
+
     /// Folder of the plugins: every *.wasm file in it is loaded, and changes are followed
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
@@ -315,6 +328,7 @@ impl Config {
             client_timeout: self.client_timeout,
             plugin_deadline: self.plugin_deadline,
             admin_token: self.admin_token.clone(),
+            allowed_hosts: self.allowed_host.clone(),
             source_root: self.source_root.clone(),
         }
     }

@@ -49,6 +49,12 @@ impl TestHostBuilder {
         self
     }
 
+    /// The admin API is served under this name too.
+    pub fn allowed_host(mut self, name: &str) -> Self {
+        self.options.allowed_hosts.push(name.parse().unwrap());
+        self
+    }
+
     /// The folder whose sources the source view shows.
     pub fn source_root(mut self, folder: PathBuf) -> Self {
         self.options.source_root = Some(folder);
@@ -139,6 +145,7 @@ impl TestHost {
                 client_timeout: Duration::from_secs(60),
                 plugin_deadline: PLUGIN_DEADLINE,
                 admin_token: None,
+                allowed_hosts: Vec::new(),
                 source_root: None,
             },
         }

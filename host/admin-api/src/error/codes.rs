@@ -37,10 +37,14 @@ error_codes! {
     MalformedJson = "malformed_json", BAD_REQUEST;
     /// The body did not arrive completely.
     BodyUnreadable = "body_unreadable", BAD_REQUEST;
+    /// The request does not name exactly one host.
+    InvalidHost = "invalid_host", BAD_REQUEST;
     /// The admin token is missing or wrong.
     Unauthorized = "unauthorized", UNAUTHORIZED;
     /// A browser sent the request for a page of another origin.
     ForeignOrigin = "foreign_origin", FORBIDDEN;
+    /// A browser asks for a call that changes something before its user does.
+    Prefetch = "prefetch", FORBIDDEN;
     /// No route has this path.
     NotFound = "not_found", NOT_FOUND;
     /// No loaded leak has this name.
@@ -71,6 +75,8 @@ error_codes! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
     /// The component is larger than the host accepts.
     PluginTooLarge = "plugin_too_large", PAYLOAD_TOO_LARGE;
+    /// The admin API is not served under the name that the request uses.
+    UnknownHost = "unknown_host", MISDIRECTED_REQUEST;
     /// A value has the wrong type or is out of range.
     InvalidValue = "invalid_value", UNPROCESSABLE_ENTITY;
     /// The query has an unknown parameter or lacks a required one.
