@@ -261,6 +261,19 @@ pub(crate) struct Config {
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = values::deadline)]
     pub(crate) plugin_deadline: Duration,
 
+    /// Longest time that a request waits for a plugin whose calls are quick, 0ms to 60s
+    ///
+    /// Calls wait when the machine is busy. A request never waits longer than the deadline for a
+    /// plugin that is itself slow.
+    #[arg(
+        long,
+        env = "LEAK_QUEUE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = values::queue_timeout
+    )]
+    pub(crate) queue_timeout: Duration,
+
     /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
     #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
@@ -337,6 +350,7 @@ impl Config {
     pub(crate) fn defaults(&self) -> Defaults {
         Defaults {
             deadline: self.plugin_deadline,
+            queue_timeout: self.queue_timeout,
             memory_limit: self.plugin_memory_limit.map(ByteSize::bytes),
             heap_profile: self.heap_profile,
         }

@@ -82,6 +82,7 @@ impl TestHostBuilder {
             Some(self.plugins.path().to_owned()),
             Defaults {
                 deadline: self.options.plugin_deadline,
+                queue_timeout: Duration::from_secs(60),
                 memory_limit: None,
                 heap_profile: HeapProfile::Exact,
             },

@@ -11,6 +11,7 @@ use process_memory::byte_size::ByteSize;
 
 const DEADLINE_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(60);
+const QUEUE_TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 const CLIENT_TIMEOUT_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 const PLUGIN_MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 32;
@@ -63,6 +64,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     let deadline = duration(text)?;
     in_range(deadline, &deadline, &DEADLINE_RANGE, "10ms to 60s")
+}
+
+pub(super) fn queue_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    in_range(timeout, &timeout, &QUEUE_TIMEOUT_RANGE, "0ms to 60s")
 }
 
 pub(super) fn client_timeout(text: &str) -> Result<Duration, String> {
@@ -136,6 +142,7 @@ mod tests {
         assert_eq!(deadline("61s"), outside("10ms to 60s"));
         assert_eq!(client_timeout("0s"), outside("100ms to 3600s"));
         assert_eq!(client_timeout("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(queue_timeout("61s"), outside("0ms to 60s"));
         assert!(plugin_memory("1023KiB").is_err() && plugin_memory("4GiB").is_ok());
         assert!(component_size("1023B").is_err() && component_size("1KiB").is_ok());
         assert_eq!(compile_timeout("99ms"), outside("100ms to 600s"));
