@@ -19,6 +19,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::client_probe::run_while_connected;
 use crate::error::{ApiError, ErrorCode};
 use crate::host_name;
 use crate::state::ApiState;
@@ -30,7 +31,7 @@ pub async fn require_access(
     next: Next,
 ) -> Response {
     match check(&state, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => run_while_connected(request, next).await,
         Err(error) => error.into_response(),
     }
 }

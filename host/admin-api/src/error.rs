@@ -25,6 +25,9 @@ const MAX_QUOTED_CHARS: usize = 60;
 /// components take less than a second.
 const COMPILER_RETRY_SECONDS: u32 = 5;
 
+/// When a client may try again whose body found no place.
+const UPLOAD_RETRY_SECONDS: u32 = 5;
+
 /// The answer to a call that failed.
 #[derive(Debug)]
 pub struct ApiError {
@@ -98,6 +101,18 @@ impl ApiError {
                 ErrorCode::AskedToFail,
                 format!("this request asked for {status}"),
                 "leave out the query parameter fail",
+            )
+        }
+    }
+
+    /// 503 for a body that exceeds what the bodies of other clients leave.
+    pub(crate) fn uploads_full() -> Self {
+        ApiError {
+            retry_after: Some(UPLOAD_RETRY_SECONDS),
+            ..ApiError::new(
+                ErrorCode::UploadsFull,
+                "the bodies of other clients take all memory that the host has for bodies",
+                "try again in some seconds, or raise --upload-budget of the host; nothing was changed",
             )
         }
     }

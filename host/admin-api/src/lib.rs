@@ -31,6 +31,8 @@ mod attribution;
 pub mod auth;
 mod baselines;
 mod body;
+mod body_budget;
+mod client_probe;
 pub mod conformance;
 mod data;
 mod diff;
@@ -58,5 +60,6 @@ mod state;
 mod units;
 
 pub use crate::host_name::{AllowedHost, AllowedHostError};
+pub use client_probe::ClientProbe;
 pub use routes::{admin_app, app, service_app};
 pub use state::{ApiOptions, ApiState};

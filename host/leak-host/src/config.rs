@@ -1,15 +1,17 @@
 //! The command line and the environment, parsed once. No other module reads the environment.
 
+mod clients;
 mod code;
 mod values;
 
+pub(crate) use clients::ClientOptions;
 pub(crate) use code::CodeOptions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use admin_api::{AllowedHost, ApiOptions};
+use admin_api::ApiOptions;
 use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
@@ -168,19 +170,6 @@ pub(crate) struct Config {
     )]
     pub(crate) admin_token: Option<String>,
 
-    /// Name under which the admin API and the console answer, with or without a port; can be
-    /// repeated, or separated by commas
-    ///
-    /// They always answer under localhost and under IP addresses. Any other name is refused, so
-    /// that no page in a browser can reach them under its own name.
-    #[arg(
-        long,
-        env = "LEAK_ALLOWED_HOST",
-        value_name = "NAME",
-        value_delimiter = ','
-    )]
-    pub(crate) allowed_host: Vec<AllowedHost>,
-
     /// Folder of the plugins: every *.wasm file in it is loaded, and changes are followed
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
@@ -239,13 +228,6 @@ pub(crate) struct Config {
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration)]
     pub(crate) base_latency: Duration,
 
-    /// Time limit for a client, 100ms to 3600s
-    ///
-    /// It applies to the headers of a request, to each pause in its body, and to a connection
-    /// without requests.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::client_timeout)]
-    pub(crate) client_timeout: Duration,
-
     /// Memory limit of the process, such as 256MiB [default: the limit of the container, if any]
     ///
     /// When the resident memory exceeds it, the host exits with status 137, like a container that
@@ -277,6 +259,10 @@ pub(crate) struct Config {
     /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
     #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
+
+    /// What bounds clients.
+    #[command(flatten)]
+    pub(crate) clients: ClientOptions,
 
     /// Whose code frames are.
     #[command(flatten)]
@@ -338,10 +324,11 @@ impl Config {
         ApiOptions {
             service_name: self.service_name.clone(),
             base_latency: self.base_latency,
-            client_timeout: self.client_timeout,
+            client_timeout: self.clients.client_timeout,
+            upload_budget: self.clients.upload_budget.bytes(),
             plugin_deadline: self.plugin_deadline,
             admin_token: self.admin_token.clone(),
-            allowed_hosts: self.allowed_host.clone(),
+            allowed_hosts: self.clients.allowed_host.clone(),
             source_root: self.source_root.clone(),
         }
     }

@@ -144,6 +144,7 @@ impl TestHost {
                 service_name: "leaky-service".to_owned(),
                 base_latency: Duration::ZERO,
                 client_timeout: Duration::from_secs(60),
+                upload_budget: 2 * MAX_PLUGIN_BYTES,
                 plugin_deadline: PLUGIN_DEADLINE,
                 admin_token: None,
                 allowed_hosts: Vec::new(),

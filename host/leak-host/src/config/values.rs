@@ -18,6 +18,8 @@ const PLUGIN_MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 32;
 const COMPILE_TIMEOUT_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);
 const COMPILE_MEMORY_BYTES: RangeInclusive<u64> = 32 << 20..=16 << 30;
+const UPLOAD_BUDGET_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
+const CONNECTIONS_RANGE: RangeInclusive<usize> = 16..=1_000_000;
 const COMPONENT_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
 
 /// One of the heap profiles, by name.
@@ -96,6 +98,17 @@ pub(super) fn component_size(text: &str) -> Result<ByteSize, String> {
     in_range(size, &size.bytes(), &COMPONENT_BYTES, "1KiB to 1GiB")
 }
 
+pub(super) fn upload_budget(text: &str) -> Result<ByteSize, String> {
+    let size = byte_size(text)?;
+    in_range(size, &size.bytes(), &UPLOAD_BUDGET_BYTES, "1MiB to 64GiB")
+}
+
+pub(super) fn connections(text: &str) -> Result<usize, String> {
+    let valid = "16 to 1000000";
+    let connections = text.parse().map_err(|_| format!("must be {valid}"))?;
+    in_range(connections, &connections, &CONNECTIONS_RANGE, valid)
+}
+
 pub(super) fn requests(text: &str) -> Result<u32, String> {
     let range = conformance::REQUESTS_RANGE;
     let valid = format!("{} to {}", range.start(), range.end());
@@ -148,6 +161,8 @@ mod tests {
         assert_eq!(compile_timeout("99ms"), outside("100ms to 600s"));
         assert!(compile_memory("31MiB").is_err() && compile_memory("32MiB").is_ok());
         assert_eq!(requests("49"), Err("must be 50 to 5000".to_owned()));
+        assert!(upload_budget("1023KiB").is_err() && upload_budget("64GiB").is_ok());
+        assert!(connections("15").is_err() && connections("16") == Ok(16));
         assert_eq!(requests("many"), Err("must be 50 to 5000".to_owned()));
         assert_eq!(requests("50"), Ok(50));
     }

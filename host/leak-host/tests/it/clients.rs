@@ -1,5 +1,7 @@
 //! Malicious and broken clients: whatever they send, the host serves all other clients.
 
+mod limits;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -119,7 +121,7 @@ async fn a_client_that_stalls_is_disconnected() {
     for (what, sent, expected) in [
         ("nothing", &b""[..], ""),
         ("half a header", b"GET /api/data HTTP/1.1\r\nHo", ""),
-        ("half a body", body, "HTTP/1.1 400"),
+        ("half a body", body, "HTTP/1.1 408"),
         (
             "a request, then nothing",
             b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
