@@ -1,5 +1,5 @@
-//! `cargo xtask test-hostile`: uploads components that are made to hurt the host, while other
-//! clients send requests. Prints a table: how the input ended, how long the others waited, and what
+//! `cargo xtask test-hostile`: uploads components that are made to hurt the host, and plays clients
+//! that are, while other clients send requests. Prints a table: how the input ended, how long the others waited, and what
 //! is left of it in the host's memory.
 
 use std::process::ExitCode;
@@ -15,9 +15,11 @@ use xtask_support::http::Client;
 use xtask_support::workspace::Workspace;
 use xtask_support::{report, toolchain};
 
+use crate::attacks::{ATTACKS, Attack};
 use crate::clients::Clients;
 use crate::inputs::{Expected, Input, inputs};
 
+mod attacks;
 mod clients;
 mod inputs;
 
@@ -117,6 +119,20 @@ fn main() -> Result<ExitCode> {
         }
         ensure!(host.exited()?.is_none(), "the host did not survive");
     }
+    for attack in &ATTACKS {
+        let wanted = args.filter.as_ref();
+        if wanted.is_some_and(|wanted| !attack.name.contains(wanted)) {
+            continue;
+        }
+        let row = try_attack(&base, host.pid(), attack)?;
+        print_row(attack.name, &row);
+        if row.wrong.is_empty() {
+            passed += 1;
+        } else {
+            failed += 1;
+        }
+        ensure!(host.exited()?.is_none(), "the host did not survive");
+    }
     host.signal(Signal::TERM);
     let ended = host.wait()?;
     ensure!(ended.success(), "the host did not end cleanly: {ended}");
@@ -152,18 +168,43 @@ fn try_input(base: &str, pid: u32, input: &Input) -> Result<Row> {
         Ok(_) => run_loaded(base, &admin, input)?,
         Err(error) => format!("refused: {}", reason(&format!("{error:#}"))),
     };
-    let times = clients.stop()?;
     let max_left = if loaded.is_ok() {
         MAX_LEFT_LOADED
     } else {
         MAX_LEFT_REFUSED
     };
-    give_back(base, &admin)?;
+    let mut row = finish_row(base, pid, clients, (before, max_left), outcome)?;
+    if !input.expected.matches(&row.outcome) {
+        row.wrong.push(format!("expected {:?}", input.expected));
+    }
+    Ok(row)
+}
+
+fn try_attack(base: &str, pid: u32, attack: &Attack) -> Result<Row> {
+    give_back(base, &Client::default())?;
+    let before = resident_bytes(pid)?;
+    let clients = Clients::start(base);
+    let address = base.trim_start_matches("http://");
+    let outcome = (attack.run)(address).unwrap_or_else(|error| format!("{error:#}"));
+    let mut row = finish_row(base, pid, clients, (before, MAX_LEFT_REFUSED), outcome)?;
+    if row.outcome != attack.expected {
+        row.wrong.push(format!("expected {}", attack.expected));
+    }
+    Ok(row)
+}
+
+/// Stops the other clients, and measures what is left of an input.
+fn finish_row(
+    base: &str,
+    pid: u32,
+    clients: Clients,
+    (before, max_left): (u64, u64),
+    outcome: String,
+) -> Result<Row> {
+    let times = clients.stop()?;
+    give_back(base, &Client::default())?;
     let after = settle(pid, before + max_left)?;
     let mut wrong = Vec::new();
-    if !input.expected.matches(&outcome) {
-        wrong.push(format!("expected {:?}", input.expected));
-    }
     if times.health > MAX_HEALTH {
         wrong.push("/health is slow".to_owned());
     }
