@@ -1,6 +1,6 @@
 //! `cargo xtask test-hostile`: uploads components that are made to hurt the host, and plays clients
-//! that are, while other clients send requests. Prints a table: how the input ended, how long the others waited, and what
-//! is left of it in the host's memory.
+//! that do so, while other clients send requests. Prints a table: how the input ended, how long the
+//! others waited, and what is left of it in the host's memory.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
