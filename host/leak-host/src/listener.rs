@@ -35,7 +35,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What the kernel keeps of a response for a client that does not read, in bytes. The kernel
 /// doubles it.
-const SEND_BUFFER_BYTES: usize = 64 << 10;
+const SEND_BUFFER_BYTES: usize = 32 << 10;
 
 /// What the host itself keeps of a response before it waits for the client, and the most bytes of
 /// a request's headers.

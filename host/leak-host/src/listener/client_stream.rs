@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use admin_api::ClientProbe;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_linger;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -136,6 +137,9 @@ impl ClientStream {
         loop {
             ready!(stall.window.as_mut().poll(context));
             if stall.taken < MIN_BYTES {
+                // A reset: the kernel would keep what the client has not taken for minutes.
+                let stream: &TcpStream = (*self.writer).as_ref();
+                let _closes_later = set_socket_linger(stream, Some(Duration::ZERO));
                 let reason = "the client does not read the response";
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason));
             }

@@ -20,11 +20,15 @@ pub(super) struct OpenConnections {
     max: usize,
     tasks: JoinSet<()>,
     open: HashMap<Id, Connection>,
+    /// The number of connections that were ever opened.
+    opened: u64,
 }
 
 #[derive(Debug)]
 struct Connection {
     task: AbortHandle,
+    /// Connections that were idle for equally long are closed in the order of their numbers.
+    number: u64,
     last_activity: Arc<LastActivity>,
 }
 
@@ -34,6 +38,7 @@ impl OpenConnections {
             max: max.max(1),
             tasks: JoinSet::new(),
             open: HashMap::new(),
+            opened: 0,
         }
     }
 
@@ -49,8 +54,10 @@ impl OpenConnections {
         let task = self.tasks.spawn(serving);
         let connection = Connection {
             task: task.clone(),
+            number: self.opened,
             last_activity,
         };
+        self.opened += 1;
         self.open.insert(task.id(), connection);
     }
 
@@ -66,11 +73,13 @@ impl OpenConnections {
     /// Closes the connections that were idle for longest.
     pub(super) fn close_idle(&mut self) {
         let count = (self.open.len() / CLOSED_SHARE).max(1);
-        let idle =
-            |(id, connection): (&Id, &Connection)| (connection.last_activity.milliseconds(), *id);
-        let mut oldest: Vec<(i64, Id)> = self.open.iter().map(idle).collect();
+        let idle = |(id, connection): (&Id, &Connection)| {
+            let idle_since = connection.last_activity.milliseconds();
+            ((idle_since, connection.number), *id)
+        };
+        let mut oldest: Vec<((i64, u64), Id)> = self.open.iter().map(idle).collect();
         if count < oldest.len() {
-            oldest.select_nth_unstable_by_key(count, |(at, _)| *at);
+            oldest.select_nth_unstable_by_key(count, |(age, _)| *age);
         }
         for (_, id) in oldest.into_iter().take(count) {
             if let Some(connection) = self.open.remove(&id) {

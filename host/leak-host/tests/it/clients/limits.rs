@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{connect, open_files, read_until_closed, wait_until_closed};
+use super::{connect, open_files, read_until_closed};
 use crate::components::{LAB, component};
 use crate::lab::{Answer, Lab, WAIT_TIMEOUT, wait_until};
 
@@ -107,11 +107,19 @@ async fn a_budget_smaller_than_a_component_does_not_refuse_it() {
     assert_eq!(answer.status, 422, "{}", answer.text);
 }
 
+/// Waits until the host resets the connection, and returns the time that it took. Reads nothing.
+async fn wait_until_reset(stream: &TcpStream) -> Duration {
+    let started = Instant::now();
+    wait_until("the connection is reset", 6 * RATE_WINDOW, async || {
+        stream.take_error().unwrap().is_some()
+    })
+    .await;
+    started.elapsed()
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let lab = Lab::with(&LAB).start().await;
-    lab.data().await;
-    let before = open_files(&lab);
     let mut stream = connect(&lab);
     // Many times what the buffers of both sides hold.
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -120,11 +128,23 @@ async fn a_client_that_does_not_read_is_disconnected() {
         .set_write_timeout(Some(Duration::from_secs(1)))
         .unwrap();
     let _full = stream.write_all(requests.as_bytes());
-    let started = Instant::now();
-    wait_until_closed(&lab, before.saturating_sub(8)).await;
-    let took = started.elapsed();
+    let took = wait_until_reset(&stream).await;
     assert!(took < RATE_WINDOW + Duration::from_secs(5), "{took:?}");
     lab.data().await;
+}
+
+/// An event stream that nobody reads ends too, although it sends little.
+#[tokio::test]
+async fn a_stream_that_is_not_read_is_reset() {
+    let lab = Lab::with(&LAB).start().await;
+    lab.data().await;
+    let mut stream = connect(&lab);
+    // The least that the kernel allows: most of an update stays with the host.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 4096).unwrap();
+    let request = "GET /console/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let took = wait_until_reset(&stream).await;
+    assert!(took >= RATE_WINDOW, "{took:?}");
 }
 
 #[tokio::test]
