@@ -62,6 +62,7 @@ mod scan;
 mod scope;
 mod sharing;
 mod static_data;
+mod structure;
 mod write_component;
 
 use std::sync::Arc;
@@ -80,7 +81,7 @@ use write_component::ComponentWriter;
 
 pub(crate) use context::{MULTIPLIER, module_salt, site_id};
 
-pub use attribution::Attribution;
+pub use attribution::{Attribution, Missing};
 pub use declaration_file::embed_declarations;
 pub use declared::EntryKind;
 pub use error::{DeclarationError, InstrumentError, MetaError};
@@ -226,11 +227,11 @@ fn try_instrument(
     Validator::new_with_features(WasmFeatures::all())
         .validate_all(&written.bytes)
         .map_err(|error| Refusal::internal(&error.to_string()))?;
-    let attribution = if plan.gaps.is_empty() {
+    let attribution = if plan.gaps.reasons.is_empty() {
         Attribution::Exact
     } else {
         Attribution::Partial {
-            why: plan.gaps.join("; "),
+            why: plan.gaps.reasons.join("; "),
         }
     };
     let report = Report {
@@ -243,6 +244,7 @@ fn try_instrument(
         component: written.bytes,
         meta: Arc::new(InstrumentedMeta {
             attribution,
+            missing: plan.gaps.missing,
             offsets: written.offsets,
             synthetic_names: plan.names.0,
             modules: plan.spans,

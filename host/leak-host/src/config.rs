@@ -15,6 +15,7 @@ use admin_api::ApiOptions;
 use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
+use plugin_host::load::cache::CacheLimits;
 use plugin_host::load::compiler::CompileLimits;
 use plugin_host::load::compiler::worker::WorkerOptions;
 use plugin_host::settings::{Defaults, HeapProfile};
@@ -195,6 +196,15 @@ pub(crate) struct Config {
     #[arg(long, env = "LEAK_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
 
+    /// Most bytes of compiled plugins on disk, 1MiB to 1TiB
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1GiB",
+        value_parser = values::cache_size
+    )]
+    pub(crate) max_cache_size: ByteSize,
+
     /// Store no compiled plugins on disk
     #[arg(long, conflicts_with = "cache")]
     pub(crate) no_cache: bool,
@@ -243,19 +253,6 @@ pub(crate) struct Config {
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = values::deadline)]
     pub(crate) plugin_deadline: Duration,
 
-    /// Longest time that a request waits for a plugin whose calls are quick, 0ms to 60s
-    ///
-    /// Calls wait when the machine is busy. A request never waits longer than the deadline for a
-    /// plugin that is itself slow.
-    #[arg(
-        long,
-        env = "LEAK_QUEUE_TIMEOUT",
-        value_name = "TIME",
-        default_value = "5s",
-        value_parser = values::queue_timeout
-    )]
-    pub(crate) queue_timeout: Duration,
-
     /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
     #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
@@ -290,6 +287,14 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// What the compiled plugins may take on disk.
+    pub(crate) fn cache_limits(&self) -> CacheLimits {
+        CacheLimits {
+            bytes: self.max_cache_size.bytes(),
+            ..CacheLimits::default()
+        }
+    }
+
     /// The folder for compiled plugins. `None` with `--no-cache`, or if the user has no home.
     pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
         if self.no_cache {
@@ -337,7 +342,7 @@ impl Config {
     pub(crate) fn defaults(&self) -> Defaults {
         Defaults {
             deadline: self.plugin_deadline,
-            queue_timeout: self.queue_timeout,
+            queue_timeout: self.clients.queue_timeout,
             memory_limit: self.plugin_memory_limit.map(ByteSize::bytes),
             heap_profile: self.heap_profile,
         }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::rows::{Row, Target};
+
 /// A client that is made to hurt the host, or many of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attack {
@@ -18,6 +20,15 @@ pub(crate) struct Attack {
     pub(crate) run: fn(&str) -> Result<String>,
     /// How it must end.
     pub(crate) expected: &'static str,
+}
+
+/// Runs an attack as a row of the table.
+pub(crate) fn row(target: &Target, attack: &Attack) -> Result<Row> {
+    target.try_row(attack.name, &[attack.expected.to_owned()], |target| {
+        let address = target.base.trim_start_matches("http://");
+        let ended = (attack.run)(address);
+        Ok(ended.unwrap_or_else(|error| format!("{error:#}")))
+    })
 }
 
 /// Clients of one attack.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
-use super::attribution::Attribution;
+use super::attribution::{Attribution, Missing};
 use super::error::MetaError;
 use super::offset_map::OffsetMap;
 
 /// The first bytes of the encoded form. The last one is its version.
-const MAGIC: &[u8; 8] = b"gheap\0\0\x03";
+const MAGIC: &[u8; 8] = b"gheap\0\0\x04";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct ModuleSpan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstrumentedMeta {
     pub(super) attribution: Attribution,
+    pub(super) missing: Missing,
     pub(super) offsets: OffsetMap,
     /// Names of the synthetic contexts, by their numbers.
     pub(super) synthetic_names: Vec<Arc<str>>,
@@ -49,6 +50,7 @@ impl InstrumentedMeta {
     pub fn off(why: impl Into<String>) -> Self {
         Self {
             attribution: Attribution::Off { why: why.into() },
+            missing: Missing::MEMORIES,
             offsets: OffsetMap::default(),
             synthetic_names: Vec::new(),
             modules: Vec::new(),
@@ -63,9 +65,15 @@ impl InstrumentedMeta {
         &self.attribution
     }
 
+    /// What the profiler may miss, as far as it is known before the component runs.
+    pub fn missing(&self) -> Missing {
+        self.missing
+    }
+
     #[cfg(test)]
-    pub(crate) fn set_attribution(&mut self, attribution: Attribution) {
+    pub(crate) fn set_attribution(&mut self, attribution: Attribution, missing: Missing) {
         self.attribution = attribution;
+        self.missing = missing;
     }
 
     /// The map from offsets in the instrumented component to offsets in the original.
@@ -114,6 +122,12 @@ impl InstrumentedMeta {
         };
         bytes.push(kind);
         why.encode(&mut bytes);
+        let Missing {
+            frees,
+            allocations,
+            memories,
+        } = self.missing;
+        bytes.extend([frees, allocations, memories].map(u8::from));
         (self.synthetic_names.len() as u32).encode(&mut bytes);
         self.synthetic_names
             .iter()
@@ -165,6 +179,12 @@ impl InstrumentedMeta {
             2 => Attribution::Off { why },
             _ => return Err(MetaError::Malformed("an unknown attribution")),
         };
+        let mut flag = || reader.read_u8().map(|byte| byte != 0);
+        let missing = Missing {
+            frees: flag()?,
+            allocations: flag()?,
+            memories: flag()?,
+        };
         let mut synthetic_names = Vec::new();
         for _ in 0..reader.read_var_u32()? {
             synthetic_names.push(reader.read_unlimited_string()?.into());
@@ -192,6 +212,7 @@ impl InstrumentedMeta {
         }
         Ok(Self {
             attribution,
+            missing,
             offsets,
             synthetic_names,
             modules,

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::allocator::Allocator;
 use super::assemble::RewrittenModule;
+use super::attribution::{Gaps, Missing};
 use super::code_section::Tables;
 use super::component::ComponentStructure;
 use super::connector::InstrumentedInstance;
@@ -36,7 +37,7 @@ pub(super) struct Plan {
     pub(super) spans: Vec<ModuleSpan>,
     pub(super) names: SyntheticNames,
     /// Why the attribution is only partial.
-    pub(super) gaps: Vec<String>,
+    pub(super) gaps: Gaps,
     /// Declared maximum of the profiler's memories, in wasm pages.
     pub(super) maximum_pages: u64,
 }
@@ -91,8 +92,7 @@ impl Plan {
                 .is_some_and(|it| refusal(it).is_none())
         };
         let groups = groups(structure, &survey.modules, &scopes, allocates, may_join);
-        gaps.extend(survey.uninstrumented(&groups, &scopes));
-        gaps.dedup();
+        survey.uninstrumented(&groups, &scopes, &mut gaps);
 
         let maxima: HashSet<u64> = survey
             .modules
@@ -119,11 +119,12 @@ impl Plan {
         };
         for group in &groups {
             if let Err((module, Refusal(why))) = plan.instrument(&survey, group, settings) {
-                plan.gaps.push(format!("core module {module} {why}"));
+                let why = format!("core module {module} {why}");
+                plan.gaps.push(why, Missing::MEMORIES);
             }
         }
         if plan.modules.is_empty() {
-            return Err(Refusal(plan.gaps.join("; ")));
+            return Err(Refusal(plan.gaps.reasons.join("; ")));
         }
         plan.spans.sort_by_key(|span| span.index);
         plan.reports.sort_by_key(|report| report.index);
@@ -179,9 +180,10 @@ impl Plan {
             }
         }
         for (member, module) in members.into_iter().zip(rewritten) {
-            let gaps = module.gaps.iter();
-            self.gaps
-                .extend(gaps.map(|gap| format!("core module {} {gap}", member.position)));
+            for gap in &module.gaps.reasons {
+                let why = format!("core module {} {gap}", member.position);
+                self.gaps.push(why, module.gaps.missing);
+            }
             let range = survey
                 .structure
                 .modules
@@ -208,8 +210,8 @@ impl Plan {
 
 impl<'a> Survey<'a> {
     /// Finds the modules that have an allocator. Returns why others are not instrumented.
-    fn find_allocators(&mut self) -> Vec<String> {
-        let mut gaps = Vec::new();
+    fn find_allocators(&mut self) -> Gaps {
+        let mut gaps = Gaps::default();
         for (position, module) in self.modules.iter().enumerate() {
             // Its entry points end in those of another module.
             if module.imports_allocator {
@@ -217,7 +219,8 @@ impl<'a> Survey<'a> {
             }
             if let Some(why) = refusal(module) {
                 if !module.entry_points.is_empty() {
-                    gaps.push(format!("core module {position} {why}"));
+                    let why = format!("core module {position} {why}");
+                    gaps.push(why, Missing::MEMORIES);
                 }
                 continue;
             }
@@ -231,11 +234,16 @@ impl<'a> Survey<'a> {
                 }
                 // Pages can be counted in every language.
                 Err(why) if !module.imports_memory && module.grows() => {
-                    gaps.push(format!(
-                        "core module {position}: {why}, so only the growth of its memory is \
-                         counted, in pages of 64 KiB by call stack"
-                    ));
-                    self.allocators.insert(position, Allocator::default());
+                    let allocator = Allocator::by_structure(module);
+                    if allocator.is_none() {
+                        let why = format!(
+                            "core module {position}: {why}, so only the growth of its memory is \
+                             counted, in pages of 64 KiB by call stack"
+                        );
+                        gaps.push(why, Missing::ALLOCATIONS);
+                    }
+                    self.allocators
+                        .insert(position, allocator.unwrap_or_default());
                 }
                 Err(_) => {}
             }
@@ -244,22 +252,25 @@ impl<'a> Survey<'a> {
     }
 
     /// Why the attribution is partial, or why nothing is instrumented, in spite of these groups.
-    fn uninstrumented(&self, groups: &[Group], scopes: &[bool]) -> Vec<String> {
+    fn uninstrumented(&self, groups: &[Group], scopes: &[bool], gaps: &mut Gaps) {
         let grouped: HashSet<usize> = groups
             .iter()
             .flat_map(|group| group.members.iter().map(|member| member.module))
             .collect();
-        let mut gaps = Vec::new();
+        let known = gaps.reasons.len();
         let mut without_allocator = Vec::new();
         for (position, module) in self.modules.iter().enumerate() {
             if self.allocators.contains_key(&position) {
-                gaps.extend(self.uninstrumented_instances(position, scopes));
+                if let Some(why) = self.uninstrumented_instances(position, scopes) {
+                    gaps.push(why, Missing::MEMORIES);
+                }
             } else if grouped.contains(&position) {
             } else if module.imports_allocator {
-                gaps.push(format!(
+                let why = format!(
                     "core module {position} uses the allocator of another core module: its blocks \
                      are named after the function that it calls there"
-                ));
+                );
+                gaps.push(why, Missing::default());
             } else if !module.defined.is_empty() {
                 let why = match (refusal(module), Allocator::find(module, self.declared)) {
                     (Some(why), _) => format!("it {why}"),
@@ -271,15 +282,16 @@ impl<'a> Survey<'a> {
         }
         let refused =
             |module: &CoreModule<'_>| refusal(module).is_some() && !module.entry_points.is_empty();
-        if groups.is_empty() && gaps.is_empty() && !self.modules.iter().any(refused) {
+        let has_reason = gaps.reasons.len() > known;
+        if groups.is_empty() && !has_reason && !self.modules.iter().any(refused) {
             // Adapters have no heap of their own, so this is a reason only if no module allocates.
-            gaps.push(if without_allocator.is_empty() {
+            let why = if without_allocator.is_empty() {
                 "it has no code".to_owned()
             } else {
                 format!("no allocator found ({})", without_allocator.join("; "))
-            });
+            };
+            gaps.push(why, Missing::MEMORIES);
         }
-        gaps
     }
 
     /// Why instances of a module with an allocator are not instrumented.

@@ -55,6 +55,19 @@ pub(crate) struct ClientOptions {
         value_parser = values::upload_budget
     )]
     pub(crate) upload_budget: ByteSize,
+
+    /// Longest time that a request waits for a plugin whose calls are quick, 0ms to 60s
+    ///
+    /// Calls wait when the machine is busy. A request never waits longer than the deadline for a
+    /// plugin that is itself slow.
+    #[arg(
+        long,
+        env = "LEAK_QUEUE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "5s",
+        value_parser = values::queue_timeout
+    )]
+    pub(crate) queue_timeout: Duration,
 }
 
 impl ClientOptions {

@@ -3,6 +3,10 @@
 
 mod compiling;
 mod deadline;
+mod files;
+mod fuzz;
+mod ledger;
+mod many_cores;
 mod memory;
 mod startup;
 mod texts;
