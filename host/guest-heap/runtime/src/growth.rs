@@ -53,7 +53,7 @@ extern "C" fn growth_ends() {
         contexts.header.seen_pages += u64::from(pages);
         return;
     }
-    let found = current_context();
+    let found = current_context(0);
     let index = found & !NEW;
     let [bytes, growths] = &mut state!(CONTEXTS).record(index).unseen;
     *bytes += u64::from(pages) * WASM_PAGE;

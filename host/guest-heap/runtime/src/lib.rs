@@ -11,6 +11,7 @@
 //! - [`live`]: address of a live block → its size and its context.
 //! - `hooks` (wasm only): the replacements of the allocator entry points.
 //! - `growth` (wasm only): the ledger of the growths of the guest's memories.
+//! - `interpreter` (wasm only): contexts of a program that an interpreter runs.
 //! - `transitions` (wasm only): the functions that export wrappers and instrumented calls of
 //!   imports call.
 //!
@@ -36,6 +37,8 @@ mod growth;
 mod guest;
 #[cfg(target_arch = "wasm32")]
 mod hooks;
+#[cfg(target_arch = "wasm32")]
+mod interpreter;
 #[cfg(target_arch = "wasm32")]
 mod phase;
 #[cfg(target_arch = "wasm32")]

@@ -95,6 +95,10 @@ impl Allocator {
     /// calls of Rust's. An allocator of the program's own that does not call `malloc` has a heap
     /// of its own, so both heaps are counted.
     pub(super) fn select(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
+        // Its entry points end in another module, whatever other allocators it contains.
+        if self.entries.is_empty() && module.imports_allocator {
+            return;
+        }
         let custom = self.has_rust() && !module.has_default_rust_allocator;
         let rust_frees = self.frees(Family::Rust);
         let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
