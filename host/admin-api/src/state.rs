@@ -32,8 +32,9 @@ pub struct ApiOptions {
     pub plugin_deadline: Duration,
     /// The bearer token that the admin API requires. An empty token counts as no token.
     pub admin_token: Option<String>,
-    /// The checkout that the plugins were built from. The source view reads files below it.
-    pub source_root: Option<PathBuf>,
+    /// The checkouts that the plugins were built from, in the order in which the source view looks
+    /// for a file. It reads only files below them.
+    pub source_roots: Vec<PathBuf>,
 }
 
 /// The state that every handler shares.

@@ -49,9 +49,9 @@ impl TestHostBuilder {
         self
     }
 
-    /// The folder whose sources the source view shows.
+    /// A folder whose sources the source view shows.
     pub fn source_root(mut self, folder: PathBuf) -> Self {
-        self.options.source_root = Some(folder);
+        self.options.source_roots.push(folder);
         self
     }
 
@@ -139,7 +139,7 @@ impl TestHost {
                 client_timeout: Duration::from_secs(60),
                 plugin_deadline: PLUGIN_DEADLINE,
                 admin_token: None,
-                source_root: None,
+                source_roots: Vec::new(),
             },
         }
     }

@@ -67,9 +67,6 @@ impl Prepared {
             ),
             Some(options) => {
                 let instrumented = instrument(original, options)?;
-                for m in &instrumented.report.modules {
-                    println!("  {m:?}");
-                }
                 (instrumented.component, instrumented.meta)
             }
         };
