@@ -172,8 +172,8 @@ pub(crate) struct Config {
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
 
-    /// Checkout that the plugins were built from; the console shows their source lines from it. For
-    /// Python, the folder that was the --python-path. May be repeated; the first that has a file wins
+    /// Checkout that the plugins were built from; the console shows their source lines from it.
+    /// For Python, the folder of the program. May be repeated: the first that has a file wins
     #[arg(
         long,
         env = "LEAK_SOURCE_ROOT",

@@ -5,8 +5,8 @@ use crate::guest::{key, report_context, report_every_event, segments_end};
 use crate::phase::{NewContext, synthetic_context};
 use crate::state::state;
 
-/// The index of the context of an allocation: `pointer` is the new block, or 0. A new context gets a
-/// record, and [`NEW`] is set in its index. If the table is full, the context is folded.
+/// The index of the context of an allocation: `pointer` is the new block, or 0. A new context gets
+/// a record, and [`NEW`] is set in its index. If the table is full, the context is folded.
 #[inline(always)]
 pub(crate) fn current_context(pointer: u32) -> u32 {
     let context = key(pointer);

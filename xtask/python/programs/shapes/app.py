@@ -22,7 +22,8 @@ def through_json():
         return value
 
     json.loads('{"a": 1}', object_hook=hook)
-    kept.append(json.loads("[" + ", ".join(str(n + 1000) for n in range(1000)) + "]"))  # at json list
+    text = "[" + ", ".join(str(n + 1000) for n in range(1000)) + "]"
+    kept.append(json.loads(text))  # at json list
 
 
 def through_re():
