@@ -15,6 +15,15 @@ pub(crate) struct AttributionBody {
     attribution: &'static str,
     /// Why it is not `exact`, or why the program of an interpreter has no source lines.
     attribution_why: Option<String>,
+    /// Live bytes, at least. Equal to the counted live bytes, or 0 if frees may be missed.
+    heap_live_at_least_bytes: Option<u64>,
+    /// Live bytes, at most; null if there is no bound. Equal to the counted live bytes unless
+    /// allocations may be missed, and then the linear memory over static data.
+    heap_live_at_most_bytes: Option<u64>,
+    /// Bytes of static data and stack, at least: memory that no allocator has handed out.
+    static_bytes: Option<u64>,
+    /// Bytes of the memory at the start behind these: other static data, or heap.
+    initial_heap_bytes: Option<u64>,
     /// Bytes by which linear memory grew for the allocator that the profiler sees.
     heap_seen_bytes: Option<u64>,
     /// Bytes by which linear memory grew otherwise: their blocks are in no line.
@@ -44,8 +53,14 @@ impl AttributionBody {
         let is_off = matches!(attribution, Attribution::Off { .. });
         let coverage = &reading.coverage;
         let known = |number: fn(&Coverage) -> u64| (!is_off).then(|| number(coverage));
+        let live = reading.heap_live.unwrap_or_default();
+        let range = coverage.live_range(&details.profile, live);
         AttributionBody {
             attribution: name(&attribution),
+            heap_live_at_least_bytes: (!is_off).then_some(range.at_least),
+            heap_live_at_most_bytes: range.at_most,
+            static_bytes: known(|coverage| coverage.static_bytes),
+            initial_heap_bytes: known(|coverage| coverage.initial_heap_bytes),
             heap_seen_bytes: known(|coverage| coverage.heap_seen_bytes),
             heap_unseen_bytes: known(|coverage| coverage.heap_unseen_bytes),
             entry_points: entry_points(&details.profile),
@@ -102,6 +117,14 @@ pub(crate) struct TotalAttribution {
     attribution_why: Option<String>,
     /// The same text as `attribution_why`.
     why: Option<String>,
+    /// Live bytes, at least.
+    heap_live_at_least_bytes: u64,
+    /// Live bytes, at most; null if a plugin has no bound.
+    heap_live_at_most_bytes: Option<u64>,
+    /// Bytes of static data and stack, at least.
+    static_bytes: u64,
+    /// Bytes of the memories at the start behind these: other static data, or heap.
+    initial_heap_bytes: u64,
     /// Bytes by which linear memory grew for the allocators that the profiler sees.
     heap_seen_bytes: u64,
     /// Bytes by which linear memory grew otherwise: their blocks are in no line.
@@ -131,6 +154,10 @@ impl TotalAttribution {
             attribution: "off",
             attribution_why: None,
             why: None,
+            heap_live_at_least_bytes: 0,
+            heap_live_at_most_bytes: Some(0),
+            static_bytes: 0,
+            initial_heap_bytes: 0,
             heap_seen_bytes: 0,
             heap_unseen_bytes: 0,
             entry_points: Vec::new(),
@@ -143,7 +170,17 @@ impl TotalAttribution {
         for (plugin, body) in plugins {
             names.push(body.name());
             reasons.extend(body.why().map(|why| format!("{plugin}: {why}")));
+            total.heap_live_at_most_bytes = total
+                .heap_live_at_most_bytes
+                .zip(body.heap_live_at_most_bytes)
+                .map(|(sum, more)| sum.saturating_add(more));
             for (sum, more) in [
+                (
+                    &mut total.heap_live_at_least_bytes,
+                    body.heap_live_at_least_bytes,
+                ),
+                (&mut total.static_bytes, body.static_bytes),
+                (&mut total.initial_heap_bytes, body.initial_heap_bytes),
                 (&mut total.heap_seen_bytes, body.heap_seen_bytes),
                 (&mut total.heap_unseen_bytes, body.heap_unseen_bytes),
                 (&mut total.unknown_frees, body.unknown_frees),

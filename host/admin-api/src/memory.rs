@@ -14,7 +14,7 @@ use crate::attribution::{AttributionBody, TotalAttribution};
 use crate::error::ApiError;
 use crate::leak_status::{LeakStatus, Leaks};
 use crate::state::ApiState;
-use crate::units::{mib, signed_mib};
+use crate::units::mib;
 use lab::forecast::Forecast;
 use lab::heap::Selection;
 use lab::ledger::Ledger;
@@ -242,7 +242,7 @@ async fn heap_overview(state: &ApiState) -> Result<HeapOverview, ApiError> {
 pub(crate) fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
     let mut body = Map::new();
     for (part, bytes) in ledger.entries() {
-        body.insert(format!("{}_mb", part.name()), signed_mib(bytes).into());
+        body.insert(format!("{}_mb", part.name()), mib(bytes).into());
         body.insert(format!("{}_bytes", part.name()), bytes.into());
     }
     body.insert("rss_mb".into(), mib(ledger.resident_bytes()).into());

@@ -57,6 +57,10 @@ pub(crate) async fn post_mortem(
         last_seen: None,
         last: None,
     };
+    if let Some(why) = state.post_mortem.unusable() {
+        let message = format!("This host keeps no readings: {why}.");
+        return Ok(Json(nothing("off", &message)));
+    }
     if !state.post_mortem.is_enabled() {
         return Ok(Json(nothing(
             "off",
@@ -66,7 +70,14 @@ pub(crate) async fn post_mortem(
     }
     let post_mortem = state.post_mortem.clone();
     let previous = run_blocking(move || Ok(post_mortem.previous_run())).await?;
-    let Some(previous) = previous.map_err(|error| ApiError::internal(&error))? else {
+    let previous = match previous {
+        Ok(previous) => previous,
+        Err(error) => {
+            let message = format!("The readings of an earlier run cannot be read: {error}.");
+            return Ok(Json(nothing("none", &message)));
+        }
+    };
+    let Some(previous) = previous else {
         return Ok(Json(nothing(
             "none",
             "Every run on this address shut down cleanly.",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use guest_heap::snapshot::{Group, GroupBy, ResizedGroup};
+use guest_heap::snapshot::{Group, GroupBy, GrowthGroup, ResizedGroup};
 use guest_heap::symbols::{Frame, LineTables};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -103,6 +103,24 @@ impl TraceFrame {
     }
 }
 
+/// The growth of linear memory for one line, function, file or call stack. It is right also where
+/// the attribution of blocks is not `exact`. But it counts whole pages of 64 KiB, and the memory
+/// can have been freed and used again since.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GrowthRow {
+    /// As in `by_line`.
+    location: String,
+    size_mb: f64,
+    size_bytes: u64,
+    /// The part of it that came without an allocator that the profiler sees.
+    unseen_bytes: u64,
+    plugin: String,
+    function: String,
+    /// The call stack, innermost frame first; only with `group_by=trace`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trace: Vec<TraceFrame>,
+}
+
 /// A summary of one plugin's heap.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HeapSummary {
@@ -144,6 +162,7 @@ pub(crate) struct SnapshotBody {
     peak_traced_bytes: u64,
     by_file: Vec<FileRow>,
     by_line: Vec<LineRow>,
+    growth: Vec<GrowthRow>,
     plugins: BTreeMap<String, HeapSummary>,
     tip: &'static str,
 }
@@ -173,6 +192,7 @@ pub(crate) async fn of_plugins(
     let heaps = state.heaps.snapshots(plugins, selection).await?;
     let mut by_file = Vec::new();
     let mut by_line = Vec::new();
+    let mut growth = Vec::new();
     for heap in &heaps {
         let files = heap.snapshot.top(GroupBy::File, FILE_ROWS.max(limit));
         by_file.extend(
@@ -186,11 +206,19 @@ pub(crate) async fn of_plugins(
                 .into_iter()
                 .map(|group| line_row(heap.plugin.id(), &group)),
         );
+        let groups = heap.snapshot.top_growth(by, limit);
+        growth.extend(
+            groups
+                .iter()
+                .map(|group| growth_row(heap.plugin.id(), group)),
+        );
     }
     by_file.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
     by_file.truncate(FILE_ROWS);
     by_line.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
     by_line.truncate(limit);
+    growth.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
+    growth.truncate(limit);
     let total = heaps.iter().map(|h| h.snapshot.totals().live_bytes).sum();
     let peak = plugins
         .iter()
@@ -205,6 +233,7 @@ pub(crate) async fn of_plugins(
         peak_traced_bytes: peak,
         by_file,
         by_line,
+        growth,
         plugins: plugins
             .iter()
             .map(|p| {
@@ -249,6 +278,18 @@ fn file_row(plugin: &str, group: &Group) -> FileRow {
         size_bytes: group.usage.live_bytes,
         count: group.usage.live_objects,
         plugin: plugin.to_owned(),
+    }
+}
+
+fn growth_row(plugin: &str, group: &GrowthGroup) -> GrowthRow {
+    GrowthRow {
+        location: group.location.to_string(),
+        size_mb: mib(group.bytes),
+        size_bytes: group.bytes,
+        unseen_bytes: group.unseen_bytes,
+        plugin: plugin.to_owned(),
+        function: group.site.function.to_string(),
+        trace: TraceFrame::stack(&group.frames),
     }
 }
 

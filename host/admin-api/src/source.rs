@@ -18,6 +18,7 @@ use crate::error::{ApiError, ErrorBody, ErrorCode, shorten};
 use crate::query::{ApiQuery, QueryParameters};
 use crate::state::ApiState;
 use plugin_host::driver::handle::Plugin;
+use plugin_host::regular_file;
 
 /// The largest source file that is shown.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -193,19 +194,13 @@ fn read_first(roots: &[PathBuf], file: &str, component: &Path) -> io::Result<(St
 /// The text of a file below the root, and whether the file is newer than the component.
 fn read(root: &Path, file: &str, component: &Path) -> io::Result<(String, bool)> {
     let path = below(root, file)?;
-    let metadata = fs::metadata(&path)?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
+    let bytes = regular_file::read(&path, MAX_FILE_BYTES)?;
     let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
     let built: Option<SystemTime> = modified(component);
     let changed = modified(&path)
         .zip(built)
         .is_some_and(|(file, built)| file > built);
-    Ok((
-        String::from_utf8_lossy(&fs::read(&path)?).into_owned(),
-        changed,
-    ))
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), changed))
 }
 
 /// The file's real path, if it is below the root and no part of it is a hidden file or folder.

@@ -84,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let snapshot = Snapshot::new(&reading, context, symbols);
     let totals = snapshot.totals();
     println!("attribution: {:?}", reading.attribution(recorder.meta()));
+    println!("live: {}", reading.live_range(recorder.meta()));
     println!(
         "{} bytes live in {} blocks; {} bytes ever allocated in {} blocks",
         totals.live_bytes, totals.live_objects, totals.allocated_bytes, totals.allocated_objects
@@ -95,14 +96,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             usage.live_bytes, usage.live_objects, line.location
         );
     }
-    let unseen = reading.contexts.iter();
-    for record in unseen.filter(|record| record.unseen_growths > 0) {
-        let frames = snapshot.frames(&recorder.context(&store, record.index));
-        let names: Vec<&str> = frames.iter().map(|frame| &*frame.function).collect();
+    println!("growth of linear memory, in pages of 64 KiB:");
+    for line in snapshot.top_growth(GroupBy::Line, 10) {
         println!(
-            "{:>10} bytes of growth without an entry point: {}",
-            record.unseen_bytes,
-            names.join(" < ")
+            "{:>10} bytes                 {} in {}",
+            line.bytes, line.location, line.site.function
         );
     }
     let mut profile = ProfileBuilder::new(SystemTime::now());

@@ -3,7 +3,13 @@
 //! What is known before the guest runs is in [`InstrumentedMeta::attribution`]. What shows only
 //! while it runs is in [`Coverage`]. [`Coverage::attribution`] combines both.
 
-use crate::instrument::{Attribution, InstrumentedMeta};
+mod live_range;
+#[cfg(test)]
+mod tests;
+
+use crate::instrument::{Attribution, InstrumentedMeta, Missing};
+
+pub use live_range::LiveRange;
 
 /// Bytes of a wasm page.
 pub(crate) const WASM_PAGE: u64 = 65_536;
@@ -59,6 +65,57 @@ impl Coverage {
             .saturating_sub(initial.saturating_add(grown))
     }
 
+    /// Linear memory over static data: the largest heap that the guest can have.
+    pub fn heap_bytes(&self) -> u64 {
+        let in_static_data = if self.snapshot_frees > 0 {
+            // The heap of a snapshot lies in the data segments.
+            0
+        } else {
+            self.static_bytes
+        };
+        self.memory_bytes.saturating_sub(in_static_data)
+    }
+
+    /// What the profiler may miss, by what was known before the guest ran and by what it has seen
+    /// since.
+    pub fn missing(&self, meta: &InstrumentedMeta) -> Missing {
+        let known = meta.missing();
+        // Where one way into the allocator was not seen, another one may not be, either.
+        let has_bypass = self.heap_unseen_bytes > 0 || self.unknown_frees > 0;
+        Missing {
+            frees: known.frees || has_bypass || self.reused_blocks > 0,
+            allocations: known.allocations
+                || has_bypass
+                || self.other_bytes() > ADAPTER_BYTES
+                || self.lost_blocks > 0,
+            memories: known.memories,
+        }
+    }
+
+    /// The range of the true number of live bytes, when the profiler counts `live_bytes`.
+    ///
+    /// - If no free is missed, all counted blocks are live. Otherwise nothing tells which ones are.
+    /// - If no allocation is missed, no other block is live. Otherwise live bytes are at most the
+    ///   memory over static data.
+    ///
+    /// Blocks of a snapshot that the guest started from are in no number.
+    pub fn live_range(&self, meta: &InstrumentedMeta, live_bytes: u64) -> LiveRange {
+        if matches!(meta.attribution(), Attribution::Off { .. }) {
+            return LiveRange::UNKNOWN;
+        }
+        let missing = self.missing(meta);
+        LiveRange {
+            at_least: if missing.frees { 0 } else { live_bytes },
+            at_most: match missing {
+                Missing { memories: true, .. } => None,
+                Missing {
+                    allocations: true, ..
+                } => Some(self.heap_bytes().max(live_bytes)),
+                _ => Some(live_bytes),
+            },
+        }
+    }
+
     /// Whether nothing has happened that makes the attribution partial.
     pub fn is_complete(&self) -> bool {
         self.heap_unseen_bytes == 0
@@ -87,15 +144,17 @@ impl Coverage {
     }
 
     /// What the attribution is based on, in a sentence with numbers. It is true for an exact
-    /// attribution, too: it says how much of the heap cannot be known, and that blocks of a
-    /// snapshot were freed.
+    /// attribution, too: it says how much of the heap cannot be known, how large static data is,
+    /// and that blocks of a snapshot were freed.
     pub fn evidence(&self) -> String {
         let mut evidence = format!(
             "allocator entry points made {} of {} bytes of growth; at most {} bytes of heap were \
-             there at the start",
+             there at the start; static data and stack take at least {} bytes, and what the program \
+             allocates there by itself is not seen",
             grouped(self.heap_seen_bytes),
             grouped(self.heap_seen_bytes.saturating_add(self.heap_unseen_bytes)),
             grouped(self.initial_heap_bytes),
+            grouped(self.static_bytes),
         );
         if self.snapshot_frees > 0 {
             evidence.push_str(&format!(
@@ -216,101 +275,4 @@ fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_numbers_of_a_coverage_give_it_back() {
-        let numbers = std::array::from_fn(|index| index as u64 + 1);
-        assert_eq!(Coverage::from_numbers(numbers).to_numbers(), numbers);
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_three_digits() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
-    fn each_signal_alone_makes_an_exact_attribution_partial() {
-        let mut meta = InstrumentedMeta::off("");
-        meta.set_attribution(Attribution::Exact);
-        assert_eq!(Coverage::default().attribution(&meta), Attribution::Exact);
-        let snapshot = Coverage {
-            snapshot_frees: 8,
-            ..Coverage::default()
-        };
-        assert_eq!(snapshot.attribution(&meta), Attribution::Exact);
-        assert!(snapshot.evidence().ends_with("started from: 8"));
-        type Set = fn(&mut Coverage);
-        let signals: [(Set, &str); 6] = [
-            (
-                |it| {
-                    it.heap_unseen_bytes = 3 * WASM_PAGE;
-                    it.memory_bytes = 5 * WASM_PAGE;
-                    it.static_bytes = WASM_PAGE + 36;
-                    it.initial_heap_bytes = WASM_PAGE - 36;
-                },
-                "196,608 of 262,108 bytes over static data came by growth that no entry point \
-                 made, at most 65,500 at the start",
-            ),
-            (
-                |it| it.memory_bytes = 3 * WASM_PAGE,
-                "196,608 bytes came by growth in modules that are not instrumented",
-            ),
-            (
-                |it| it.unknown_frees = 326,
-                "frees of blocks whose allocation was not seen: 326",
-            ),
-            (
-                |it| it.reused_blocks = 99,
-                "blocks handed out again before a free was seen: 99",
-            ),
-            (
-                |it| it.overflowed = 1,
-                "allocations with folded call stacks: 1",
-            ),
-            (
-                |it| (it.lost_blocks, it.lost_bytes) = (2, 80),
-                "blocks that are not tracked, because the profiler got no memory: 2, with 80 bytes",
-            ),
-        ];
-        for (set, why) in signals {
-            let mut coverage = Coverage::default();
-            set(&mut coverage);
-            let expected = Attribution::Partial {
-                why: why.to_owned(),
-            };
-            assert_eq!(coverage.attribution(&meta), expected);
-        }
-    }
-
-    #[test]
-    fn the_reasons_from_before_and_after_the_start_are_both_given() {
-        let mut meta = InstrumentedMeta::off("");
-        meta.set_attribution(Attribution::Partial {
-            why: "before".to_owned(),
-        });
-        let coverage = Coverage {
-            overflowed: 7,
-            ..Coverage::default()
-        };
-        assert_eq!(
-            coverage.attribution(&meta),
-            Attribution::Partial {
-                why: "before; allocations with folded call stacks: 7".to_owned()
-            }
-        );
-        let off = InstrumentedMeta::off("no names");
-        assert_eq!(coverage.attribution(&off), *off.attribution());
-    }
 }

@@ -7,7 +7,7 @@ use crate::coverage::{Coverage, WASM_PAGE};
 use crate::reading::{ContextRecord, LiveSummary, Resizes, Totals};
 
 /// Version of the layout.
-const LAYOUT_VERSION: u64 = 3;
+const LAYOUT_VERSION: u64 = 4;
 const HEADER_WORDS: usize = 24;
 const RECORD_WORDS: usize = 8;
 const CHECK_WORDS: usize = 8;
@@ -61,26 +61,40 @@ impl<'a> InstanceTables<'a> {
         indices.filter_map(move |index| {
             let record = self.record(index)?.map(u64::from_le);
             let [
-                _,
+                context,
                 _,
                 allocated_bytes,
                 allocated_objects,
                 freed_bytes,
                 freed_objects,
-                unseen_bytes,
-                unseen_growths,
+                unseen,
+                seen_pages,
             ] = record;
+            // Two numbers of 32 bits.
+            let (unseen_pages, unseen_growths) = (unseen & u64::from(u32::MAX), unseen >> 32);
+            let seen_pages = seen_pages.saturating_add(self.growing_pages(context));
             (allocated_objects > 0 || unseen_growths > 0).then(|| ContextRecord {
                 index: self.instance << INDEX_BITS | index as u32,
                 allocated_bytes,
                 freed_bytes,
                 allocated_objects,
                 freed_objects,
-                unseen_bytes,
+                unseen_bytes: unseen_pages.saturating_mul(WASM_PAGE),
                 unseen_growths,
+                seen_bytes: seen_pages.saturating_mul(WASM_PAGE),
                 resizes: self.resizes(index),
             })
         })
+    }
+
+    /// Pages of the most recent growth for an entry point, if it belongs to this context. The
+    /// runtime adds it to the record at the next growth.
+    fn growing_pages(self, context: u64) -> u64 {
+        if context != 0 && context == self.header(15) {
+            self.header(16)
+        } else {
+            0
+        }
     }
 
     /// What a context has done to blocks that existed already.

@@ -66,6 +66,7 @@ mod scan;
 mod scope;
 mod sharing;
 mod static_data;
+mod structure;
 mod survey;
 mod write_component;
 
@@ -85,7 +86,7 @@ use write_component::ComponentWriter;
 
 pub(crate) use context::{MULTIPLIER, module_salt, site_id};
 
-pub use attribution::Attribution;
+pub use attribution::{Attribution, Missing};
 pub use declaration_file::embed_declarations;
 pub use declared::EntryKind;
 pub use error::{DeclarationError, InstrumentError, MetaError};
@@ -231,11 +232,11 @@ fn try_instrument(
     Validator::new_with_features(WasmFeatures::all())
         .validate_all(&written.bytes)
         .map_err(|error| Refusal::internal(&error.to_string()))?;
-    let attribution = if plan.gaps.is_empty() {
+    let attribution = if plan.gaps.reasons.is_empty() {
         Attribution::Exact
     } else {
         Attribution::Partial {
-            why: plan.gaps.join("; "),
+            why: plan.gaps.reasons.join("; "),
         }
     };
     let report = Report {
@@ -248,6 +249,7 @@ fn try_instrument(
         component: written.bytes,
         meta: Arc::new(InstrumentedMeta {
             attribution,
+            missing: plan.gaps.missing,
             offsets: written.offsets,
             synthetic_names: plan.names.0,
             modules: plan.spans,

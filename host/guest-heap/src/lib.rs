@@ -73,10 +73,10 @@ pub fn is_profiler_interface(import: &str) -> bool {
     import.starts_with(instrument::interface::PACKAGE)
 }
 
-pub use coverage::Coverage;
+pub use coverage::{Coverage, LiveRange};
 pub use instrument::{
     Attribution, DeclarationError, EntryKind, FINGERPRINT, InstrumentError, Instrumented,
-    InstrumentedMeta, MetaError, ModuleReport, ModuleSpan, OffsetMap, Options, Report,
+    InstrumentedMeta, MetaError, Missing, ModuleReport, ModuleSpan, OffsetMap, Options, Report,
     embed_declarations, instrument,
 };
 pub use reading::{Context, ContextRecord, LiveSummary, Reading, Totals};

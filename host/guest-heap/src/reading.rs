@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, LiveRange};
 use crate::instrument::{Attribution, InstrumentedMeta};
 
 use crate::source_stack::InterpretedStack;
@@ -43,6 +43,10 @@ pub struct ContextRecord {
     pub unseen_bytes: u64,
     /// Number of these growths.
     pub unseen_growths: u64,
+    /// Bytes by which linear memory grew for an allocator entry point that was called in this
+    /// context. The sum over all contexts can be less than [`Coverage::heap_seen_bytes`]: entry
+    /// points that free, and those that allocate nothing after all, have no context.
+    pub seen_bytes: u64,
     /// What the context has done to blocks that existed already.
     pub resizes: Resizes,
 }
@@ -65,6 +69,11 @@ pub struct Resizes {
 }
 
 impl ContextRecord {
+    /// Bytes by which linear memory grew in this context.
+    pub fn grown_bytes(&self) -> u64 {
+        self.seen_bytes.saturating_add(self.unseen_bytes)
+    }
+
     /// Bytes allocated and not freed.
     pub fn live_bytes(&self) -> u64 {
         self.allocated_bytes.saturating_sub(self.freed_bytes)
@@ -160,6 +169,11 @@ impl LiveSummary {
     pub fn attribution(&self, meta: &InstrumentedMeta) -> Attribution {
         self.coverage.attribution(meta)
     }
+
+    /// The true number of live bytes: see [`Coverage::live_range`].
+    pub fn live_range(&self, meta: &InstrumentedMeta) -> LiveRange {
+        self.coverage.live_range(meta, self.live_bytes)
+    }
 }
 
 /// The counts of a guest at one time.
@@ -178,5 +192,10 @@ impl Reading {
     /// How precisely the heap is attributed now: see [`Coverage::attribution`].
     pub fn attribution(&self, meta: &InstrumentedMeta) -> Attribution {
         self.coverage.attribution(meta)
+    }
+
+    /// The true number of live bytes: see [`Coverage::live_range`].
+    pub fn live_range(&self, meta: &InstrumentedMeta) -> LiveRange {
+        self.coverage.live_range(meta, self.totals.live_bytes)
     }
 }

@@ -5,6 +5,7 @@
 
 mod entry;
 mod group;
+mod growth;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 pub use entry::{Entry, Resized, Usage};
 pub use group::{Group, GroupBy, ResizedGroup};
 pub(crate) use group::{GroupKey, resized_groups};
+pub use growth::{Growth, GrowthGroup};
 
 use crate::coverage::Coverage;
 use crate::reading::{Context, ContextRecord, Reading, Totals};
 use crate::symbols::{Frame, Site, Symbols};
 
 /// Name of the synthetic context for the bytes that the totals count and no context does.
-const UNATTRIBUTED: &str = "unattributed";
+pub(crate) const UNATTRIBUTED: &str = "unattributed";
 
 /// The attributed heap of one guest at one time. It does not depend on the guest's store, so it
 /// stays valid after the guest is gone.
@@ -27,6 +29,7 @@ pub struct Snapshot {
     totals: Totals,
     coverage: Coverage,
     entries: Vec<Entry>,
+    growths: Vec<Growth>,
     symbols: Arc<Symbols>,
 }
 
@@ -105,6 +108,7 @@ impl Snapshot {
             totals: reading.totals,
             coverage: reading.coverage,
             entries,
+            growths: growth::of_reading(reading, &context_of, &symbols),
             symbols,
         }
     }
@@ -122,6 +126,27 @@ impl Snapshot {
     /// One entry for each context that has ever allocated, in no particular order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The growth of linear memory by context, in no particular order. It adds up to all growth in
+    /// instrumented code, so it is right even if the blocks are not.
+    pub fn growths(&self) -> &[Growth] {
+        &self.growths
+    }
+
+    /// The `limit` groups for which linear memory grew most, largest first.
+    ///
+    /// A group need not hold the memory: another one may have freed it, or may use it now.
+    pub fn top_growth(&self, by: GroupBy, limit: usize) -> Vec<GrowthGroup> {
+        let mut groups = growth::groups(by, &self.growths);
+        groups.truncate(limit);
+        if by == GroupBy::Trace {
+            for group in &mut groups {
+                let context = group.context.as_ref();
+                group.frames = context.map_or_else(Vec::new, |context| self.frames(context));
+            }
+        }
+        groups
     }
 
     /// The symbols that resolve the contexts.
@@ -171,6 +196,7 @@ impl Snapshot {
         size_of::<Self>()
             + self.entries.capacity() * size_of::<Entry>()
             + resized.count() * size_of::<Resized>()
+            + self.growths.capacity() * size_of::<Growth>()
     }
 }
 

@@ -12,9 +12,12 @@
 //!
 //! Linear memory and the profiler's tables count with their resident bytes, not with their granted
 //! bytes, because a guest may never touch its stack. Unattributed bytes are mostly freed pages that
-//! the allocator keeps, and thread stacks. They are signed: the readings are from slightly
-//! different times, and where the kernel does not report the resident bytes of a mapping, its
-//! granted bytes count and push unattributed below zero.
+//! the allocator keeps, and thread stacks.
+//!
+//! No part is negative. The readings are from slightly different times, and the allocator counts
+//! bytes that were never touched. So the parts are taken out of the resident memory one after the
+//! other, the most exact reading first, and a part never gets more than is left: files, then linear
+//! memory, the profiler's tables, and the parts of the host's heap.
 
 /// The readings of one ledger, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) struct LedgerReading {
     pub(crate) resident_bytes: u64,
     /// The resident bytes that come from files or shared memory.
     pub(crate) resident_file_bytes: u64,
+    /// Resident anonymous bytes of changed pages of files. They count as code.
+    pub(crate) file_copies_bytes: u64,
     /// Bytes in use of the host's allocator; `None` where it reports no total.
     pub(crate) allocator_in_use_bytes: Option<u64>,
     /// Resident bytes of all plugins' linear memories, without the profiler's.
@@ -55,7 +60,7 @@ pub enum LedgerPart {
     Symbols,
     /// The samples of process, plugins and heaps (in the host's heap).
     History,
-    /// The rest; may be negative.
+    /// The rest.
     Unattributed,
 }
 
@@ -92,34 +97,37 @@ impl LedgerPart {
 pub struct Ledger {
     resident_bytes: u64,
     /// In the order of [`LedgerPart::ALL`].
-    bytes: [i64; LedgerPart::ALL.len()],
+    bytes: [u64; LedgerPart::ALL.len()],
 }
 
 impl Ledger {
     /// Splits a reading into its parts.
-    ///
-    /// If the separate parts of the host's heap claim more than the heap holds, `host` is zero and
-    /// unattributed becomes negative.
     pub(crate) fn balance(reading: &LedgerReading) -> Self {
-        let separate =
-            reading.telemetry_queue_bytes + reading.symbols_bytes + reading.history_bytes;
-        let host = reading
-            .allocator_in_use_bytes
-            .unwrap_or(0)
-            .saturating_sub(separate);
-        let mut bytes = LedgerPart::ALL.map(|part| match part {
-            LedgerPart::Host => signed(host),
-            LedgerPart::PluginsLinear => signed(reading.plugins_linear_bytes),
-            LedgerPart::Profiler => signed(reading.profiler_bytes),
-            LedgerPart::Code => signed(reading.resident_file_bytes),
-            LedgerPart::TelemetryQueue => signed(reading.telemetry_queue_bytes),
-            LedgerPart::Symbols => signed(reading.symbols_bytes),
-            LedgerPart::History => signed(reading.history_bytes),
-            LedgerPart::Unattributed => 0,
+        let mut left = reading.resident_bytes;
+        let mut take = |bytes: u64| {
+            let taken = bytes.min(left);
+            left -= taken;
+            taken
+        };
+        let files = take(reading.resident_file_bytes);
+        let plugins_linear = take(reading.plugins_linear_bytes);
+        let profiler = take(reading.profiler_bytes);
+        let code = files + take(reading.file_copies_bytes);
+        let telemetry_queue = take(reading.telemetry_queue_bytes);
+        let symbols = take(reading.symbols_bytes);
+        let history = take(reading.history_bytes);
+        let heap = reading.allocator_in_use_bytes.unwrap_or(0);
+        let host = take(heap.saturating_sub(telemetry_queue + symbols + history));
+        let bytes = LedgerPart::ALL.map(|part| match part {
+            LedgerPart::Host => host,
+            LedgerPart::PluginsLinear => plugins_linear,
+            LedgerPart::Profiler => profiler,
+            LedgerPart::Code => code,
+            LedgerPart::TelemetryQueue => telemetry_queue,
+            LedgerPart::Symbols => symbols,
+            LedgerPart::History => history,
+            LedgerPart::Unattributed => left,
         });
-        let attributed: i64 = bytes.iter().sum();
-        let [.., unattributed] = &mut bytes;
-        *unattributed = signed(reading.resident_bytes) - attributed;
         Self {
             resident_bytes: reading.resident_bytes,
             bytes,
@@ -132,19 +140,14 @@ impl Ledger {
     }
 
     /// Every part with its bytes, in the order of [`LedgerPart::ALL`].
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = (LedgerPart, i64)> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (LedgerPart, u64)> {
         LedgerPart::ALL.into_iter().zip(self.bytes)
     }
 
     /// The bytes of every part, in the order of [`LedgerPart::ALL`].
-    pub fn bytes(&self) -> [i64; LedgerPart::ALL.len()] {
+    pub fn bytes(&self) -> [u64; LedgerPart::ALL.len()] {
         self.bytes
     }
-}
-
-/// No address space has 2^63 bytes, so the conversion is exact.
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -156,7 +159,8 @@ mod tests {
     fn reading() -> LedgerReading {
         LedgerReading {
             resident_bytes: 100 * MIB,
-            resident_file_bytes: 12 * MIB,
+            resident_file_bytes: 11 * MIB,
+            file_copies_bytes: MIB,
             allocator_in_use_bytes: Some(20 * MIB),
             plugins_linear_bytes: 50 * MIB,
             profiler_bytes: 4 * MIB,
@@ -166,15 +170,15 @@ mod tests {
         }
     }
 
-    fn part(ledger: &Ledger, part: LedgerPart) -> i64 {
+    fn part(ledger: &Ledger, part: LedgerPart) -> u64 {
         let mut entries = ledger.entries();
         entries.find(|(entry, _)| *entry == part).unwrap().1
     }
 
     fn balance(reading: &LedgerReading) -> Ledger {
         let ledger = Ledger::balance(reading);
-        let sum: i64 = ledger.entries().map(|(_, bytes)| bytes).sum();
-        assert_eq!(sum, reading.resident_bytes as i64, "{ledger:?}");
+        let sum: u64 = ledger.entries().map(|(_, bytes)| bytes).sum();
+        assert_eq!(sum, reading.resident_bytes, "{ledger:?}");
         assert_eq!(ledger.resident_bytes(), reading.resident_bytes);
         let parts: Vec<_> = ledger.entries().map(|(part, _)| part).collect();
         assert_eq!(parts, LedgerPart::ALL);
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn the_parts_add_up_and_no_byte_counts_twice() {
         let ledger = balance(&reading());
-        let mib = |name| part(&ledger, name) / MIB as i64;
+        let mib = |name| part(&ledger, name) / MIB;
         assert_eq!(mib(LedgerPart::Host), 20 - 8 - 1);
         assert_eq!(mib(LedgerPart::PluginsLinear), 50);
         assert_eq!(mib(LedgerPart::Profiler), 4);
@@ -199,15 +203,26 @@ mod tests {
     }
 
     #[test]
-    fn untouched_linear_memory_makes_unattributed_negative() {
+    fn no_part_is_negative_whatever_the_others_claim() {
         let ledger = balance(&LedgerReading {
             plugins_linear_bytes: 4096 * MIB,
             ..reading()
         });
-        assert_eq!(
-            part(&ledger, LedgerPart::Unattributed),
-            (14 - (4096 - 50)) * MIB as i64
-        );
+        assert_eq!(part(&ledger, LedgerPart::PluginsLinear), 89 * MIB);
+        for rest in [
+            LedgerPart::Host,
+            LedgerPart::Symbols,
+            LedgerPart::Unattributed,
+        ] {
+            assert_eq!(part(&ledger, rest), 0);
+        }
+        // The allocator has blocks that were never touched.
+        let ledger = balance(&LedgerReading {
+            allocator_in_use_bytes: Some(4096 * MIB),
+            ..reading()
+        });
+        assert_eq!(part(&ledger, LedgerPart::Host), 25 * MIB);
+        assert_eq!(part(&ledger, LedgerPart::Unattributed), 0);
     }
 
     #[test]
@@ -226,7 +241,10 @@ mod tests {
             ..reading()
         });
         assert_eq!(part(&ledger, LedgerPart::Host), 0);
-        assert!(part(&ledger, LedgerPart::Unattributed) < 0);
+        assert_eq!(
+            part(&ledger, LedgerPart::History),
+            100 * MIB - (12 + 50 + 4 + 8 + 1) * MIB
+        );
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn fastest_growing_sites(plugins: &[Arc<Plugin>], heaps: &Heaps) -> Vec<Site> {
 #[cfg(test)]
 mod tests {
     use plugin_host::engine;
-    use plugin_host::load::cache::Cache;
+    use plugin_host::load::cache::{Cache, CacheLimits};
     use plugin_host::load::compiler::Compiler;
     use plugin_host::load::loader::Loader;
     use plugin_host::settings::{Defaults, HeapProfile};
@@ -155,7 +155,7 @@ mod tests {
     async fn a_refresh_removes_the_series_of_plugins_that_are_not_loaded() {
         let metrics = Metrics::new("leaky-service", "1.2.3", "abcdef0").unwrap();
         let engine = engine::start().unwrap();
-        let cache = Cache::open(None, &engine);
+        let cache = Cache::open(None, CacheLimits::default(), &engine);
         let loader = Loader::new(engine, cache, Compiler::in_process(), 1 << 20).unwrap();
         let defaults = Defaults {
             deadline: std::time::Duration::from_millis(250),

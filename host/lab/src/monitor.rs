@@ -103,7 +103,9 @@ impl Monitor {
     /// Splits the resident bytes of a process reading into parts.
     pub fn ledger(&self, process: &ProcessReading, registry: &Registry, heaps: &Heaps) -> Ledger {
         let samples_bytes = self.history.memory_bytes();
-        self.ledger.read(process, registry, heaps, samples_bytes)
+        let read_process = || self.process().ok();
+        self.ledger
+            .read(process, read_process, registry, heaps, samples_bytes)
     }
 
     /// Adds one sample of the process and of every plugin to the history.

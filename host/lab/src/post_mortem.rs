@@ -9,11 +9,13 @@
 //! host never mistakes a running host's file for a killed run's.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use plugin_host::regular_file;
 
 /// The most bytes of a document.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
@@ -31,11 +33,19 @@ const RUNNING: &str = "running.json";
 const RUNNING_CAUSE: &str = "running.cause";
 const PREVIOUS: &str = "previous.json";
 const PREVIOUS_CAUSE: &str = "previous.cause";
+const PROBE: &str = "probe";
+/// The extension of a file that is being written.
+const TEMPORARY: &str = "new";
+
+/// The most bytes of a cause that are read: the host writes one sentence.
+const MAX_CAUSE_BYTES: u64 = 4096;
 
 /// The readings of this run, and those of the previous run if it was killed.
 #[derive(Debug, Clone)]
 pub struct PostMortem {
     folder: Option<PathBuf>,
+    /// Why the folder cannot be used.
+    unusable: Option<Arc<str>>,
     /// Whether this run has exited cleanly. Held during a write, so no write follows the exit.
     has_exited: Arc<Mutex<bool>>,
 }
@@ -60,8 +70,14 @@ impl PostMortem {
     fn in_folder(folder: Option<PathBuf>) -> Self {
         Self {
             folder,
+            unusable: None,
             has_exited: Arc::default(),
         }
+    }
+
+    /// Why nothing is written although a folder was given.
+    pub fn unusable(&self) -> Option<&str> {
+        self.unusable.as_deref()
     }
 
     /// Archives the readings that a killed run left in the folder of this address, which is created
@@ -77,7 +93,10 @@ impl PostMortem {
             Ok(()) => Self::in_folder(Some(folder)),
             Err(error) => {
                 tracing::warn!(folder = %folder.display(), %error, "cannot write post-mortem files");
-                Self::disabled()
+                Self {
+                    unusable: Some(format!("cannot use {}: {error}", folder.display()).into()),
+                    ..Self::disabled()
+                }
             }
         }
     }
@@ -118,7 +137,7 @@ impl PostMortem {
     /// Records why this run is about to end. Errors are ignored, because the process ends anyway.
     pub fn record_cause(&self, cause: &str) {
         if let Some(folder) = &self.folder {
-            let _ignored = fs::write(folder.join(RUNNING_CAUSE), cause);
+            let _ignored = replace(&folder.join(RUNNING_CAUSE), cause.as_bytes());
         }
     }
 
@@ -145,18 +164,18 @@ impl PostMortem {
         let Some(folder) = &self.folder else {
             return Ok(None);
         };
-        let file = match fs::File::open(folder.join(PREVIOUS)) {
+        let (file, metadata) = match regular_file::open(&folder.join(PREVIOUS)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let written_at = file.metadata()?.modified()?;
+        let written_at = metadata.modified()?;
         let mut document = Vec::new();
         file.take(MAX_DOCUMENT_BYTES as u64)
             .read_to_end(&mut document)?;
         Ok(Some(PreviousRun {
             document,
             written_at,
-            cause: fs::read_to_string(folder.join(PREVIOUS_CAUSE)).ok(),
+            cause: read_cause(&folder.join(PREVIOUS_CAUSE)),
         }))
     }
 }
@@ -165,6 +184,7 @@ impl PostMortem {
 /// folder cannot be written.
 fn archive_previous_run(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
+    remove_special_files(folder)?;
     let (running, cause) = (folder.join(RUNNING), folder.join(RUNNING_CAUSE));
     if running.exists() {
         match fs::rename(&cause, folder.join(PREVIOUS_CAUSE)) {
@@ -179,16 +199,52 @@ fn archive_previous_run(folder: &Path) -> io::Result<()> {
         let _absent = fs::remove_file(cause);
     }
     // Checks at the start whether the folder is writable.
-    let probe = folder.join("probe");
-    fs::write(&probe, [])?;
+    let probe = folder.join(PROBE);
+    replace(&probe, &[])?;
     fs::remove_file(probe)
+}
+
+/// Removes what has the name of one of the files and is no regular file: a write to a FIFO or
+/// through a link would go elsewhere, or block the host. A folder stays, and is an error.
+fn remove_special_files(folder: &Path) -> io::Result<()> {
+    let names = [RUNNING, RUNNING_CAUSE, PREVIOUS, PREVIOUS_CAUSE, PROBE];
+    for name in names {
+        for path in [
+            folder.join(name),
+            folder.join(name).with_extension(TEMPORARY),
+        ] {
+            let Ok(metadata) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            if metadata.is_dir() {
+                return Err(io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    format!("{name} is a folder"),
+                ));
+            }
+            if !metadata.is_file() {
+                fs::remove_file(&path)?;
+                tracing::warn!(file = %path.display(), "removed: no regular file");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_cause(path: &Path) -> Option<String> {
+    let (file, _) = regular_file::open(path).ok()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_CAUSE_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Replaces a file atomically: a reader finds the old content or the new content, also after a kill
 /// in the middle of the write.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, content)?;
+    let temporary = path.with_extension(TEMPORARY);
+    // Left by a killed run, or no regular file.
+    let _absent = fs::remove_file(&temporary);
+    fs::File::create_new(&temporary)?.write_all(content)?;
     fs::rename(temporary, path)
 }
 
@@ -261,6 +317,61 @@ mod tests {
         first.record(b"one").unwrap();
         assert!(first.record(&vec![b'x'; MAX_DOCUMENT_BYTES + 1]).is_err());
         assert_eq!(document(&open(folder.path())).as_deref(), Some(&b"one"[..]));
+    }
+
+    #[test]
+    fn special_files_are_removed_and_do_not_block() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path());
+        let address = first.folder.clone().unwrap();
+        let fifo = |name: &str| {
+            mknodat(CWD, address.join(name), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        };
+        let outside = folder.path().join("outside");
+        fs::write(&outside, "not yours").unwrap();
+        for name in [RUNNING, "running.new", PREVIOUS_CAUSE, PROBE] {
+            fifo(name);
+        }
+        std::os::unix::fs::symlink(&outside, address.join(RUNNING_CAUSE)).unwrap();
+        std::os::unix::fs::symlink("/proc/kmsg", address.join(PREVIOUS)).unwrap();
+        let second = open(folder.path());
+        assert_eq!(second.previous_run().unwrap(), None);
+        fifo("running.new");
+        second.record(b"one").unwrap();
+        second.record_cause("limit");
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "not yours");
+        let third = open(folder.path());
+        let run = third.previous_run().unwrap().unwrap();
+        assert_eq!(
+            (&*run.document, run.cause.as_deref()),
+            (&b"one"[..], Some("limit"))
+        );
+        // While the host runs.
+        fs::remove_file(address.join(PREVIOUS)).unwrap();
+        fifo(PREVIOUS);
+        assert!(third.previous_run().is_err());
+    }
+
+    #[test]
+    fn a_giant_document_is_read_up_to_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path());
+        let running = first.folder.clone().unwrap().join(RUNNING);
+        fs::File::create(running).unwrap().set_len(1 << 40).unwrap();
+        let second = open(folder.path());
+        assert_eq!(document(&second).unwrap().len(), MAX_DOCUMENT_BYTES);
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_a_file_disables_the_post_mortem_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = open(folder.path()).folder.unwrap();
+        fs::create_dir(address.join(RUNNING)).unwrap();
+        let post_mortem = open(folder.path());
+        assert!(!post_mortem.is_enabled());
+        let why = post_mortem.unusable().unwrap();
+        assert!(why.ends_with("running.json is a folder"), "{why}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) struct ProcessSample {
     /// Requests that the service had served.
     pub(crate) requests: u64,
     /// The ledger in bytes, in the order of [`LedgerPart::ALL`].
-    pub(crate) parts: [i64; LedgerPart::ALL.len()],
+    pub(crate) parts: [u64; LedgerPart::ALL.len()],
 }
 
 /// A plugin at one time.
@@ -70,7 +70,7 @@ pub struct ProcessPoint {
     /// Resident bytes.
     pub resident_bytes: u64,
     /// The ledger in bytes, in the order of [`LedgerPart::ALL`]. It adds up to `resident_bytes`.
-    pub parts: [i64; LedgerPart::ALL.len()],
+    pub parts: [u64; LedgerPart::ALL.len()],
 }
 
 impl ProcessPoint {

@@ -34,6 +34,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
 /// Time that each later step of the shutdown gets.
 const SHUTDOWN_STEP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a thread for blocking work waits for more of it. Its stack stays resident as long, and
+/// a busy machine needs a dozen threads for a moment. The sampler's work comes every second.
+const BLOCKING_THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
+
 /// Serves until SIGTERM or Ctrl-C.
 ///
 /// # Errors
@@ -43,8 +47,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     logs::init(&config.log)?;
     build::raise_file_limit();
     allocator::limit_arenas();
+    allocator::return_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_keep_alive(BLOCKING_THREAD_KEEP_ALIVE)
         .build()?;
     let result = runtime.block_on(async {
         // First of all: without a handler, process 1 of a container ignores SIGTERM.

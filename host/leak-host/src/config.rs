@@ -13,6 +13,7 @@ use admin_api::ApiOptions;
 use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
+use plugin_host::load::cache::CacheLimits;
 use plugin_host::load::compiler::CompileLimits;
 use plugin_host::load::compiler::worker::WorkerOptions;
 use plugin_host::settings::{Defaults, HeapProfile};
@@ -199,6 +200,15 @@ pub(crate) struct Config {
     #[arg(long, env = "LEAK_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
 
+    /// Most bytes of compiled plugins on disk, 1MiB to 1TiB
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1GiB",
+        value_parser = values::cache_size
+    )]
+    pub(crate) max_cache_size: ByteSize,
+
     /// Store no compiled plugins on disk
     #[arg(long, conflicts_with = "cache")]
     pub(crate) no_cache: bool,
@@ -284,6 +294,14 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// What the compiled plugins may take on disk.
+    pub(crate) fn cache_limits(&self) -> CacheLimits {
+        CacheLimits {
+            bytes: self.max_cache_size.bytes(),
+            ..CacheLimits::default()
+        }
+    }
+
     /// The folder for compiled plugins. `None` with `--no-cache`, or if the user has no home.
     pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
         if self.no_cache {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::CodeOptions;
 use plugin_host::engine;
-use plugin_host::load::cache::Cache;
+use plugin_host::load::cache::{Cache, CacheLimits};
 use plugin_host::load::compiler::{CompileLimits, Compiler};
 use plugin_host::load::loader::Loader;
 use process_memory::byte_size::ByteSize;
@@ -20,12 +20,13 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 /// When the engine does not start on this machine, or a pattern of `code` is wrong.
 pub(crate) fn start(
     cache_folder: Option<PathBuf>,
+    cache_limits: CacheLimits,
     max_plugin_size: ByteSize,
     limits: CompileLimits,
     code: &CodeOptions,
 ) -> anyhow::Result<Loader> {
     let engine = engine::start().map_err(to_anyhow)?;
-    let cache = Cache::open(cache_folder, &engine);
+    let cache = Cache::open(cache_folder, cache_limits, &engine);
     let compiler = Compiler::in_child_process(PathBuf::from(THIS_PROGRAM), limits);
     let loader =
         Loader::new(engine, cache, compiler, max_plugin_size.bytes()).map_err(to_anyhow)?;

@@ -13,6 +13,7 @@
 //! load                   cache, loader, manifest, plugins folder
 //! instance               a store and its typed calls
 //! settings  metrics  error  engine  blocking  clock_reading  guest_text
+//! regular_file
 //! ```
 //!
 //! Nothing here knows HTTP.
@@ -30,4 +31,5 @@ pub mod instance;
 pub mod load;
 pub mod metrics;
 pub mod registry;
+pub mod regular_file;
 pub mod settings;

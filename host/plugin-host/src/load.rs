@@ -7,6 +7,8 @@ mod declarations;
 pub mod folder;
 pub mod loader;
 pub mod manifest;
+mod prepared;
+pub(crate) mod staged_file;
 pub(crate) mod started_plugin;
 pub mod symbol_options;
 pub(crate) mod watch;

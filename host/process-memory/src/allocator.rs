@@ -8,6 +8,10 @@
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
+/// Bytes of a block that gets its own mapping, and of free pages that an arena keeps at its end.
+/// The host's requests take less.
+const LARGE_BLOCK_BYTES: i32 = 512 << 10;
+
 /// Limits the allocator to one arena per core. Must run before the process starts threads.
 ///
 /// By default glibc creates up to eight arenas per core. Each arena keeps the pages of its peak.
@@ -15,6 +19,15 @@ use std::thread::available_parallelism;
 /// arena for the first time.
 pub fn limit_arenas() {
     glibc::limit_arenas(available_parallelism().map_or(1, NonZero::get));
+}
+
+/// Makes the allocator return blocks of 512 KiB and more to the system as soon as they are freed.
+///
+/// By default glibc raises its threshold for blocks with their own mappings, up to 32 MiB, whenever
+/// such a block is freed, and keeps twice that free at the end of each arena. A trim does not touch
+/// the end of arenas other than the first. So a text of 12 MiB that was read twice kept its 12 MiB.
+pub fn return_large_blocks() {
+    glibc::set_thresholds(LARGE_BLOCK_BYTES);
 }
 
 /// Returns the allocator's free pages to the system. The result says whether any were returned.
@@ -48,6 +61,14 @@ mod glibc {
         unsafe { libc::mallopt(libc::M_ARENA_MAX, max) };
     }
 
+    pub(super) fn set_thresholds(bytes: i32) {
+        for threshold in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+            // SAFETY: mallopt takes any value, and a refusal changes nothing. To set a threshold
+            // turns its adjustment off.
+            unsafe { libc::mallopt(threshold, bytes) };
+        }
+    }
+
     pub(super) fn trim() -> bool {
         // SAFETY: malloc_trim has no preconditions, is MT-Safe (malloc_trim(3)) and touches free
         // memory only. The argument is the slack to keep at the top of the heap: none.
@@ -66,6 +87,8 @@ mod glibc {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod glibc {
     pub(super) fn limit_arenas(_max: usize) {}
+
+    pub(super) fn set_thresholds(_bytes: i32) {}
 
     pub(super) fn trim() -> bool {
         false
@@ -109,6 +132,36 @@ mod tests {
                 assert!(reserved < shared, "{} MiB", reserved / MIB);
             });
         });
+    }
+
+    #[test]
+    fn large_blocks_leave_nothing_in_any_arena() {
+        subprocess_test::check(
+            "allocator::tests::large_blocks_leave_nothing_in_any_arena",
+            || {
+                limit_arenas();
+                return_large_blocks();
+                let reader = ProcessReader::new().unwrap();
+                let read_texts = || {
+                    for size in [12, 3, 12, 1, 24, 12_u64] {
+                        let text = vec![b'A'; (size * MIB) as usize];
+                        // A small block behind it in its arena.
+                        let kept = std::hint::black_box(vec![1_u8; 100]);
+                        drop(std::hint::black_box(text));
+                        drop(kept);
+                    }
+                };
+                let before = reader.resident_bytes().unwrap();
+                for _ in 0..4 {
+                    std::thread::scope(|scope| {
+                        scope.spawn(read_texts);
+                        scope.spawn(read_texts);
+                    });
+                }
+                let after = reader.resident_bytes().unwrap();
+                assert!(after < before + MIB, "{before} -> {after}");
+            },
+        );
     }
 
     #[test]

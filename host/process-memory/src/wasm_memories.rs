@@ -2,20 +2,24 @@
 //!
 //! A plugin may never touch some of its granted memory, such as its stack or the profiler's tables.
 //! The kernel reports the resident bytes of each mapping (`/proc/self/smaps`, proc_pid_smaps(5)). A
-//! wasm memory is a writable mapping that is followed by the gigabytes of address space that it may
-//! grow into, which the engine has reserved without access rights. The size of a memory tells
-//! whether it belongs to a plugin or to the profiler.
+//! wasm memory is a writable mapping between two that the engine has reserved without access
+//! rights: a guard before it, and the address space that it may grow into. With the latter it has
+//! at least 4 GiB. The size of a memory tells whether it belongs to a plugin or to the profiler.
 //!
-//! A reading costs a few microseconds per mapping, so it goes through a [`CachedReading`].
+//! A reading costs a few microseconds per mapping and some milliseconds per gigabyte, so it goes
+//! through a [`CachedReading`] and may be seconds old, while memory can grow by a gigabyte per
+//! second. So what has changed since then comes from the sum of all anonymous memory, which is
+//! cheap to read: what neither the host's heap has added nor was there before belongs to the
+//! plugins.
+
+mod smaps;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::BufReader;
 
+use self::smaps::{Mappings, WasmMemory};
 use crate::cached_reading::CachedReading;
-
-/// Bytes. No other mapping without access rights is as large as the reserve of a wasm memory.
-const MIN_RESERVED: u64 = 1 << 30;
 
 /// Resident or granted bytes of all plugins' memories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,20 +30,54 @@ pub struct WasmBytes {
     pub profiler: u64,
 }
 
+impl WasmBytes {
+    fn total(self) -> u64 {
+        self.linear.saturating_add(self.profiler)
+    }
+}
+
+/// The anonymous memory of the process at one time, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AnonymousBytes {
+    /// All of it that is resident.
+    pub resident: u64,
+    /// What the host's allocator has in use.
+    pub heap_in_use: u64,
+}
+
+/// Resident anonymous bytes of what is not the host's heap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AnonymousParts {
+    /// The plugins' memories.
+    pub wasm: WasmBytes,
+    /// Pages of mapped files that the process has changed: its relocations and static variables.
+    pub file_copies: u64,
+}
+
 /// The sizes of all plugins' memories as granted. For each size in bytes: the number of linear
 /// memories, and the number of profiler memories.
 #[derive(Debug, Default)]
-pub struct GrantedSizes(HashMap<u64, [u32; 2]>);
+pub struct GrantedSizes {
+    counts: HashMap<u64, [u32; 2]>,
+    granted: WasmBytes,
+}
 
 impl GrantedSizes {
     /// Adds the two memories of one plugin, in bytes.
     pub fn add(&mut self, linear: u64, profiler: u64) {
+        self.granted.linear += linear;
+        self.granted.profiler += profiler;
         for (size, kind) in [(linear, [1, 0]), (profiler, [0, 1])] {
-            let counts = self.0.entry(size).or_default();
+            let counts = self.counts.entry(size).or_default();
             for (count, more) in counts.iter_mut().zip(kind) {
                 *count += more;
             }
         }
+    }
+
+    /// The sums of all sizes.
+    pub fn granted(&self) -> WasmBytes {
+        self.granted
     }
 
     /// Splits the resident bytes into linear memory and profiler, by the sizes of the memories.
@@ -47,7 +85,7 @@ impl GrantedSizes {
         let mut resident = WasmBytes::default();
         for memory in memories {
             // An unknown size is linear memory: it has just grown, or its component has several.
-            let [linear, profiler] = self.0.get(&memory.size).copied().unwrap_or([1, 0]);
+            let [linear, profiler] = self.counts.get(&memory.size).copied().unwrap_or([1, 0]);
             let of_profiler =
                 memory.resident * u64::from(profiler) / u64::from(linear + profiler).max(1);
             resident.profiler += of_profiler;
@@ -59,118 +97,77 @@ impl GrantedSizes {
 
 /// Reads the wasm memories of this process from `smaps`, at a bounded cost.
 #[derive(Debug, Default)]
-pub struct WasmMemories(CachedReading<Vec<WasmMemory>>);
+pub struct WasmMemories(CachedReading<Reading>);
+
+/// The mappings, and the anonymous memory at that time.
+#[derive(Debug)]
+struct Reading {
+    mappings: Mappings,
+    anonymous: AnonymousBytes,
+}
 
 impl WasmMemories {
-    /// The resident bytes of the current reading. `None` where the kernel does not report them.
-    pub fn resident(&self, granted: &GrantedSizes) -> Option<WasmBytes> {
-        let read = || read(BufReader::new(File::open("/proc/self/smaps").ok()?)).ok();
-        self.0.with(read, |memories| granted.split(memories))
+    /// The parts of the anonymous memory `now`. `read_now` reads the same numbers at the time of
+    /// its call. `None` where the kernel does not report the resident bytes of mappings.
+    pub fn resident(
+        &self,
+        granted: &GrantedSizes,
+        now: AnonymousBytes,
+        read_now: impl Fn() -> Option<AnonymousBytes>,
+    ) -> Option<AnonymousParts> {
+        let read = || {
+            let before = read_now()?;
+            let smaps = BufReader::new(File::open("/proc/self/smaps").ok()?);
+            let mappings = smaps::read(smaps).ok()?;
+            let after = read_now()?;
+            Some(Reading {
+                mappings,
+                // Memory that grows meanwhile is read half before and half after its growth.
+                anonymous: AnonymousBytes {
+                    resident: before.resident.midpoint(after.resident),
+                    heap_in_use: before.heap_in_use.midpoint(after.heap_in_use),
+                },
+            })
+        };
+        self.0.with(read, |reading| reading.parts(granted, now))
     }
 }
 
-/// One wasm memory in the kernel's list of mappings, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct WasmMemory {
-    size: u64,
-    resident: u64,
-}
-
-/// Adjacent mappings that can be read and written.
-#[derive(Debug, Clone, Copy, Default)]
-struct WritableRange {
-    end: u64,
-    memory: Option<WasmMemory>,
-}
-
-/// Finds the wasm memories in the text of `smaps`.
-fn read(mut smaps: impl BufRead) -> io::Result<Vec<WasmMemory>> {
-    let mut memories = Vec::new();
-    let mut range = WritableRange::default();
-    let mut line = String::new();
-    while smaps.read_line(&mut line)? > 0 {
-        if let Some((start, end, access)) = mapping(&line) {
-            let is_adjacent = range.end == start;
-            let size = end.saturating_sub(start);
-            let before = range.memory.take().filter(|_| is_adjacent);
-            if access.starts_with("rw") {
-                let memory = before.unwrap_or(WasmMemory {
-                    size: 0,
-                    resident: 0,
-                });
-                range.memory = Some(WasmMemory {
-                    size: memory.size + size,
-                    ..memory
-                });
-            } else if access.starts_with("---") && size >= MIN_RESERVED {
-                memories.extend(before);
-            }
-            range.end = end;
-        } else if let (Some(memory), Some(kibibytes)) =
-            (&mut range.memory, line.strip_prefix("Anonymous:"))
-        {
-            // An initialised page without a write is still a page of the file, and counts as code.
-            let kibibytes = kibibytes.trim().trim_end_matches(" kB").parse::<u64>();
-            memory.resident += kibibytes.unwrap_or(0) * 1024;
+impl Reading {
+    fn parts(&self, granted: &GrantedSizes, now: AnonymousBytes) -> AnonymousParts {
+        let memories = &self.mappings.memories;
+        let then = granted.split(memories);
+        let others_then = self.anonymous.resident.saturating_sub(then.total());
+        let others = (others_then + now.heap_in_use)
+            .saturating_sub(self.anonymous.heap_in_use)
+            .min(now.resident);
+        // No more than what the plugins may touch, as far as is known.
+        let sizes = memories.iter().map(|memory| memory.size).sum::<u64>();
+        let most = sizes.max(granted.granted.total());
+        let wasm = (now.resident - others).min(most);
+        let profiler = then.profiler.min(granted.granted.profiler).min(wasm);
+        AnonymousParts {
+            wasm: WasmBytes {
+                linear: wasm - profiler,
+                profiler,
+            },
+            file_copies: self.mappings.file_copies.min(now.resident - wasm),
         }
-        line.clear();
     }
-    Ok(memories)
-}
-
-/// Start, end and access rights in the first line of a mapping: `7f00-7f10 rw-p 0000 00:00 0 …`.
-fn mapping(line: &str) -> Option<(u64, u64, &str)> {
-    let mut words = line.split_ascii_whitespace();
-    let (start, end) = words.next()?.split_once('-')?;
-    let address = |text| u64::from_str_radix(text, 16).ok();
-    Some((address(start)?, address(end)?, words.next()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SMAPS: &str = "\
-55d0c0000000-55d0c0100000 rw-p 00000000 00:00 0                          [heap]
-Rss:                 900 kB
-Anonymous:           900 kB
-7f0000000000-7f0002000000 ---p 00000000 00:00 0
-Rss:                   0 kB
-Anonymous:             0 kB
-7f0002000000-7f0002001000 rw-p 00000000 00:00 0
-Rss:                   4 kB
-Anonymous:             4 kB
-7f0002001000-7f0002002000 rw-p 00010000 fe:00 42                         /some/where/x.cwasm
-Rss:                   4 kB
-Anonymous:             0 kB
-7f0002002000-7f0002180000 rw-p 00000000 00:00 0
-Rss:                  20 kB
-Anonymous:            20 kB
-7f0002180000-7f0102180000 ---p 00000000 00:00 0
-Rss:                   0 kB
-Anonymous:             0 kB
-7f0200000000-7f0200010000 rw-p 00000000 00:00 0
-Anonymous:            64 kB
-7f0200010000-7f0300010000 ---p 00000000 00:00 0
-7f0400000000-7f0400010000 rw-p 00000000 00:00 0
-Anonymous:            64 kB
-7f0400010000-7f0400020000 ---p 00000000 00:00 0
-VmFlags: mr mw me sd
-";
-
-    #[test]
-    fn a_memory_is_a_writable_range_before_a_large_reserve() {
-        let memory = |size, resident| WasmMemory { size, resident };
-        assert_eq!(
-            read(SMAPS.as_bytes()).unwrap(),
-            [memory(0x18_0000, 24 << 10), memory(0x1_0000, 64 << 10)]
-        );
+    fn memory(size: u64, resident: u64) -> WasmMemory {
+        WasmMemory { size, resident }
     }
 
     #[test]
     fn the_size_of_a_memory_tells_its_kind() {
         let memories: Vec<_> = [(100, 10), (200, 20), (300, 30), (400, 40)]
-            .map(|(size, resident)| WasmMemory { size, resident })
+            .map(|(size, resident)| memory(size, resident))
             .into();
         let mut granted = GrantedSizes::default();
         granted.add(100, 200);
@@ -183,5 +180,59 @@ VmFlags: mr mw me sd
                 profiler: 20 + 15
             }
         );
+    }
+
+    /// A reading with 300 bytes of linear memory, 20 of the profiler and 100 of the host.
+    fn reading() -> (Reading, GrantedSizes) {
+        let mut granted = GrantedSizes::default();
+        granted.add(400, 64);
+        let reading = Reading {
+            mappings: Mappings {
+                memories: vec![memory(400, 300), memory(64, 20)],
+                file_copies: 10,
+            },
+            anonymous: AnonymousBytes {
+                resident: 420,
+                heap_in_use: 80,
+            },
+        };
+        (reading, granted)
+    }
+
+    fn linear(resident: u64, heap_in_use: u64, granted_now: u64) -> u64 {
+        let (reading, _) = reading();
+        let mut granted = GrantedSizes::default();
+        granted.add(400, 64);
+        granted.add(granted_now - 400, 0);
+        let now = AnonymousBytes {
+            resident,
+            heap_in_use,
+        };
+        let parts = reading.parts(&granted, now);
+        assert!(parts.wasm.total() + parts.file_copies <= resident);
+        assert!(parts.wasm.profiler <= 20);
+        parts.wasm.linear
+    }
+
+    #[test]
+    fn what_has_changed_since_the_reading_is_of_the_plugins_or_of_the_heap() {
+        for (resident, heap_in_use, granted, expected) in [
+            (420, 80, 400, 300),
+            // A plugin grows, the host grows, both grow.
+            (1420, 80, 2000, 1300),
+            (1420, 1080, 2000, 300),
+            (2420, 1080, 2000, 1300),
+            // A plugin is dropped, then the host's heap too.
+            (110, 80, 400, 0),
+            (0, 0, 400, 0),
+            // What no plugin was granted is not theirs.
+            (1420, 80, 400, 444),
+        ] {
+            assert_eq!(
+                linear(resident, heap_in_use, granted),
+                expected,
+                "{resident} resident, {heap_in_use} in use"
+            );
+        }
     }
 }

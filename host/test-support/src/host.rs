@@ -21,7 +21,7 @@ use lab::monitor::Monitor;
 use lab::post_mortem::PostMortem;
 use lab::sampler;
 use plugin_host::engine;
-use plugin_host::load::cache::Cache;
+use plugin_host::load::cache::{Cache, CacheLimits};
 use plugin_host::load::compiler::Compiler;
 use plugin_host::load::loader::Loader;
 use plugin_host::registry::Registry;
@@ -66,7 +66,7 @@ impl TestHostBuilder {
         page: impl FnOnce(Arc<ApiState>, TaskTracker, CancellationToken) -> Router,
     ) -> TestHost {
         let engine = engine::start().unwrap();
-        let cache = Cache::open(Some(compiled_folder()), &engine);
+        let cache = Cache::open(Some(compiled_folder()), CacheLimits::default(), &engine);
         let loader = Loader::new(engine, cache, Compiler::in_process(), MAX_PLUGIN_BYTES).unwrap();
         let tasks = TaskTracker::new();
         let metrics = Metrics::new(&self.options.service_name, "0.0.0", "test").unwrap();

@@ -1,5 +1,10 @@
 //! Clients that go on with their requests while the host works on something hostile.
+//!
+//! A busy machine delays every server. So one of the clients talks to a server of this program that
+//! does nothing, at the same time: what that one waits is the machine's, not the host's.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,12 +16,22 @@ use xtask_support::http::Client;
 /// The pause between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// The answer of the server that does nothing.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A server that does nothing, as long as this program runs.
+#[derive(Debug)]
+pub(crate) struct IdleServer {
+    url: String,
+}
+
 /// Clients that send requests until they are stopped.
 #[derive(Debug)]
 pub(crate) struct Clients {
     stopping: Arc<AtomicBool>,
     health: JoinHandle<Requests>,
-    data: JoinHandle<Requests>,
+    data: Vec<JoinHandle<Requests>>,
+    idle: JoinHandle<Requests>,
 }
 
 /// What one client saw.
@@ -27,26 +42,63 @@ struct Requests {
 }
 
 /// What all clients saw.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     /// The time within which 99 of 100 requests to `/health` were answered.
     pub(crate) health: Duration,
     /// The same for `/api/data`.
     pub(crate) data: Duration,
+    /// The same for the server that does nothing.
+    pub(crate) idle: Duration,
+    /// Requests to the host.
+    pub(crate) requests: usize,
     /// Requests without an answer, or with an error.
     pub(crate) failed: usize,
 }
 
+impl IdleServer {
+    /// Starts it on a free port.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let url = format!("http://{}/", listener.local_addr()?);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that has gone ends it.
+                thread::spawn(move || answer_all(&stream));
+            }
+        });
+        Ok(IdleServer { url })
+    }
+}
+
+fn answer_all(mut stream: &TcpStream) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next().transpose()? {
+        if line.is_empty() {
+            stream.write_all(ANSWER)?;
+        }
+    }
+    Ok(())
+}
+
 impl Clients {
-    pub(crate) fn start(base: &str) -> Self {
+    /// Starts one client of `/health`, some of `/api/data`, and one of the server that does
+    /// nothing.
+    pub(crate) fn start(base: &str, idle: &IdleServer, data_clients: usize) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
-        let client = |path: &str| {
-            let (url, stopping) = (format!("{base}{path}"), stopping.clone());
+        let client = |url: String| {
+            let stopping = stopping.clone();
             thread::spawn(move || send_requests(&url, &stopping))
         };
         Clients {
-            health: client("/health"),
-            data: client("/api/data"),
+            health: client(format!("{base}/health")),
+            data: (0..data_clients)
+                .map(|_| client(format!("{base}/api/data")))
+                .collect(),
+            idle: client(idle.url.clone()),
             stopping,
         }
     }
@@ -59,11 +111,19 @@ impl Clients {
         self.stopping.store(true, Ordering::SeqCst);
         let join =
             |client: JoinHandle<Requests>| client.join().map_err(|_| anyhow!("a client panicked"));
-        let (health, data) = (join(self.health)?, join(self.data)?);
+        let (health, idle) = (join(self.health)?, join(self.idle)?);
+        let mut data = Requests::default();
+        for client in self.data {
+            let requests = join(client)?;
+            data.times.extend(requests.times);
+            data.failed += requests.failed;
+        }
         Ok(Times {
+            requests: health.times.len() + data.times.len(),
             failed: health.failed + data.failed,
             health: health.p99(),
             data: data.p99(),
+            idle: idle.p99(),
         })
     }
 }
@@ -107,5 +167,16 @@ mod tests {
             (p99(0), p99(1), p99(10), p99(100), p99(300)),
             (0, 1, 10, 99, 297)
         );
+    }
+
+    #[test]
+    fn the_server_that_does_nothing_answers_again_and_again() {
+        let server = IdleServer::start().unwrap();
+        let base = server.url.trim_end_matches('/').to_owned();
+        let clients = Clients::start(&base, &server, 2);
+        thread::sleep(Duration::from_millis(100));
+        let times = clients.stop().unwrap();
+        assert_eq!(times.failed, 0);
+        assert!(times.requests >= 3, "{times:?}");
     }
 }

@@ -3,6 +3,7 @@
 mod assembly_script;
 mod c;
 mod go;
+mod javascript;
 mod rust;
 mod zig;
 
@@ -31,10 +32,18 @@ pub(crate) fn groups(workspace: &Workspace, fetch: Fetch) -> Vec<Group> {
     groups.push(assembly_script::group(&sources(), fetch));
     groups.push(rust::group(workspace, &sources()));
     groups.push(go::group(&sources()));
+    groups.push(javascript::group(&sources(), fetch));
     groups.push(Group {
         name: "tinygo",
         programs: Err(anyhow::anyhow!(
             "no registry has it: it comes as a prebuilt archive only"
+        )),
+    });
+    groups.push(Group {
+        name: "wac",
+        programs: Err(anyhow::anyhow!(
+            "no registry has it built, and its build takes longer than this table; `composed` is \
+             what `wasm-tools compose` makes"
         )),
     });
     groups

@@ -11,7 +11,7 @@ use wit_parser::Resolve;
 
 /// The worlds of the programs that are libraries. `run` does so many operations more and returns
 /// the live bytes by the program's own ledger.
-const WORLDS: &str = "package toolchains:ledger;
+pub(crate) const WORLDS: &str = "package toolchains:ledger;
 interface store { put: func(size: u32) -> u64; }
 world library { export run: func(operations: u32) -> u64; }
 world provider { export store; }

@@ -2,8 +2,9 @@
 //! and compares each profile with the program's own ledger.
 //!
 //! The command fails if a profile says that it is exact and differs from the ledger by one byte. A
-//! profile that is not exact says how much it may miss. If the true number is outside of that by
-//! more than 64 KiB, the row is "rough".
+//! profile that is not exact gives a range of live bytes, and the growth of memory by call stack.
+//! The command fails if the ledger is outside of the range, or if the growth does not add up to the
+//! memory that the engine has given to the program.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -98,18 +99,20 @@ fn main() -> Result<ExitCode> {
     }
     let Counts {
         exact,
-        honest,
-        rough,
+        close,
+        bounded,
+        off,
         wrong,
         failed,
         skipped,
     } = counts;
     println!(
-        "{exact} exact, {honest} not exact and within 64 KiB, {rough} rough, {wrong} exact and wrong"
+        "{exact} exact, {close} not exact and within 64 KiB, {bounded} bounded, {off} off, \
+         {wrong} wrong"
     );
     println!(
         "{} passed, {} failed, {skipped} skipped",
-        exact + honest + rough,
+        exact + close + bounded + off,
         wrong + failed
     );
     Ok(if wrong + failed == 0 {

@@ -3,27 +3,41 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use guest_heap::{Attribution, Instrumented, Options, Reading, Recorder, instrument};
+use guest_heap::{
+    Attribution, ContextRecord, Instrumented, InstrumentedMeta, LiveRange, Options, Reading,
+    Recorder, instrument,
+};
 use wasmtime::component::{Component, Instance, Linker, ResourceTable};
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Config, Engine, ResourceLimiter, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
-/// By how much a profile that is not exact may be wrong, in bytes.
-const TOLERANCE: u64 = 65_536;
+/// By how much counted blocks may differ from the ledger so that the row is "close", in bytes. Also
+/// the growth that may have no call stack, such as that of an entry point that frees.
+const CLOSE: u64 = 65_536;
 
 /// Bytes of output that are kept of a program.
 const MAX_OUTPUT: usize = 65_536;
 
-/// A program's and the profiler's live bytes, without what was live before the operations.
+/// A program's and the profiler's numbers.
 #[derive(Debug)]
 pub(crate) struct Comparison {
-    /// By the program's ledger.
+    /// Live bytes by the program's ledger, without what was live before the operations.
     pub(crate) ledger: u64,
-    /// By the profiler.
+    /// The same by the profiler.
     pub(crate) counted: i128,
-    /// Bytes of growth and of initial memory that the profiler says it cannot tell.
-    pub(crate) unseen: u64,
+    /// The range that the profiler gives for all live bytes.
+    pub(crate) range: LiveRange,
+    /// Live bytes before the operations that are in the range and not in the ledger.
+    before: u64,
+    /// Linear memory by the engine, in bytes.
+    pub(crate) memory: u64,
+    /// The same by the profiler.
+    pub(crate) known_memory: u64,
+    /// Growth for which the profiler has a call stack or the name of a context, in bytes.
+    pub(crate) attributed_growth: u64,
+    /// All growth in instrumented code, in bytes.
+    pub(crate) growth: u64,
     pub(crate) attribution: Attribution,
     pub(crate) entry_points: Vec<String>,
 }
@@ -33,32 +47,92 @@ pub(crate) struct Comparison {
 pub(crate) enum Verdict {
     /// Exact, and equal to the byte.
     Exact,
-    /// Not exact, and the true number is within what the profile says.
-    Honest,
-    /// Not exact, and the true number is outside of what the profile says.
-    Rough,
+    /// Not exact. The blocks are right within 64 KiB, and so are range and memory.
+    Close,
+    /// Not exact. The range and the memory are right, and the blocks are not.
+    Bounded,
+    /// The profiler says that it knows nothing.
+    Off,
     /// Says exact and is wrong.
     FalseExact,
+    /// Says a range or a size of memory that is wrong.
+    FalseRange,
 }
 
 impl Comparison {
     pub(crate) fn verdict(&self) -> Verdict {
         let ledger = i128::from(self.ledger);
-        match self.attribution {
-            Attribution::Exact if ledger == self.counted => Verdict::Exact,
-            Attribution::Exact => Verdict::FalseExact,
-            // It says nothing.
-            Attribution::Off { .. } => Verdict::Honest,
-            Attribution::Partial { .. } => {
-                let tolerance = i128::from(TOLERANCE);
-                let least = ledger - i128::from(self.unseen) - tolerance;
-                if (least..=ledger + tolerance).contains(&self.counted) {
-                    Verdict::Honest
-                } else {
-                    Verdict::Rough
-                }
-            }
+        let is_exact = self.attribution == Attribution::Exact;
+        if is_exact && (ledger != self.counted || !self.range.is_exact()) {
+            Verdict::FalseExact
+        } else if matches!(self.attribution, Attribution::Off { .. }) {
+            Verdict::Off
+        } else if self.fault().is_some() {
+            Verdict::FalseRange
+        } else if is_exact {
+            Verdict::Exact
+        } else if (self.counted - ledger).unsigned_abs() <= u128::from(CLOSE) {
+            Verdict::Close
+        } else {
+            Verdict::Bounded
         }
+    }
+
+    /// What is wrong in the range of live bytes or in the growth of memory.
+    pub(crate) fn fault(&self) -> Option<String> {
+        // Blocks from before the operations can be freed since.
+        let most_live = self.ledger.saturating_add(self.before);
+        if self.range.at_least > most_live
+            || self.range.at_most.is_some_and(|most| most < self.ledger)
+        {
+            Some(format!("it says that {} are live", self.range))
+        } else if self.known_memory != self.memory {
+            let Self {
+                known_memory,
+                memory,
+                ..
+            } = self;
+            Some(format!(
+                "it says {known_memory} bytes of memory, and there are {memory}"
+            ))
+        } else if self.growth.abs_diff(self.attributed_growth) > CLOSE {
+            let Self {
+                attributed_growth,
+                growth,
+                ..
+            } = self;
+            Some(format!(
+                "{attributed_growth} of {growth} bytes of growth have a call stack"
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// Adds up the memories of the guest, as the engine grows them.
+#[derive(Default)]
+struct MemoryMeter {
+    bytes: u64,
+    meta: Option<Arc<InstrumentedMeta>>,
+}
+
+impl ResourceLimiter for MemoryMeter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let is_guests = |meta: &InstrumentedMeta| !meta.is_profiler_memory(maximum);
+        if self.meta.as_deref().is_none_or(is_guests) {
+            self.bytes += (desired - current) as u64;
+        }
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
     }
 }
 
@@ -66,6 +140,7 @@ struct Data {
     wasi: WasiCtx,
     table: ResourceTable,
     recorder: Recorder,
+    meter: MemoryMeter,
 }
 
 impl WasiView for Data {
@@ -113,9 +188,19 @@ pub(crate) fn compare(component: &[u8], operations: u32, options: &Options) -> R
     let entry_points = instrumented.report.modules.iter();
     Ok(Comparison {
         ledger: after.ledger.saturating_sub(before.ledger),
-        counted: i128::from(after.counted) - i128::from(before.counted),
-        unseen: after.unseen,
-        attribution: after.attribution,
+        counted: i128::from(after.reading.totals.live_bytes)
+            - i128::from(before.reading.totals.live_bytes),
+        range: after.reading.live_range(&instrumented.meta),
+        before: before
+            .reading
+            .totals
+            .live_bytes
+            .saturating_sub(before.ledger),
+        memory: after.memory,
+        known_memory: after.reading.coverage.memory_bytes,
+        attributed_growth: after.attributed_growth,
+        growth: after.reading.coverage.heap_seen_bytes + after.reading.coverage.heap_unseen_bytes,
+        attribution: after.reading.attribution(&instrumented.meta),
         entry_points: entry_points
             .flat_map(|module| &module.entry_points)
             .map(ToString::to_string)
@@ -130,16 +215,15 @@ fn engine_error(error: wasmtime::Error) -> anyhow::Error {
 
 struct Measured {
     ledger: u64,
-    counted: u64,
-    unseen: u64,
-    attribution: Attribution,
+    reading: Reading,
+    memory: u64,
+    attributed_growth: u64,
 }
 
 struct Program {
     store: Store<Data>,
     instance: Instance,
     output: MemoryOutputPipe,
-    meta: Arc<guest_heap::InstrumentedMeta>,
 }
 
 impl Program {
@@ -161,8 +245,13 @@ impl Program {
                 .build(),
             table: ResourceTable::new(),
             recorder: Recorder::new(instrumented.meta.clone()),
+            meter: MemoryMeter {
+                meta: Some(instrumented.meta.clone()),
+                ..MemoryMeter::default()
+            },
         };
         let mut store = Store::new(engine, data);
+        store.limiter(|data| &mut data.meter);
         let instance = linker
             .instantiate(&mut store, component)
             .map_err(engine_error)?;
@@ -170,7 +259,6 @@ impl Program {
             store,
             instance,
             output,
-            meta: instrumented.meta.clone(),
         })
     }
 
@@ -202,6 +290,11 @@ impl Program {
         let output = String::from_utf8_lossy(&self.output.contents()).into_owned();
         match outcome {
             Ok((Ok(()),)) => {}
+            // Go ends each program by an exit.
+            Err(error)
+                if error
+                    .downcast_ref::<I32Exit>()
+                    .is_some_and(|exit| exit.0 == 0) => {}
             Ok((Err(()),)) => return Err(anyhow!("the program failed: {output}")),
             Err(error) => return Err(anyhow!("the program failed: {error:#}: {output}")),
         }
@@ -214,17 +307,12 @@ impl Program {
 
     fn measured(&self, ledger: u64) -> Result<Measured> {
         let reading: Reading = self.store.data().recorder.read(&self.store);
+        let growths = reading.contexts.iter().map(ContextRecord::grown_bytes);
         Ok(Measured {
             ledger,
-            counted: reading.totals.live_bytes,
-            unseen: unseen(&reading),
-            attribution: reading.attribution(&self.meta),
+            attributed_growth: growths.sum(),
+            memory: self.store.data().meter.bytes,
+            reading,
         })
     }
-}
-
-/// Bytes of memory that the profile says it cannot tell.
-fn unseen(reading: &Reading) -> u64 {
-    let coverage = &reading.coverage;
-    coverage.heap_unseen_bytes + coverage.initial_heap_bytes + coverage.other_bytes()
 }

@@ -28,8 +28,9 @@ pub(crate) struct Row {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) exact: usize,
-    pub(crate) honest: usize,
-    pub(crate) rough: usize,
+    pub(crate) close: usize,
+    pub(crate) bounded: usize,
+    pub(crate) off: usize,
     pub(crate) wrong: usize,
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
@@ -40,9 +41,10 @@ impl Counts {
         let count = match outcome {
             Outcome::Compared(comparison) => match comparison.verdict() {
                 Verdict::Exact => &mut self.exact,
-                Verdict::Honest => &mut self.honest,
-                Verdict::Rough => &mut self.rough,
-                Verdict::FalseExact => &mut self.wrong,
+                Verdict::Close => &mut self.close,
+                Verdict::Bounded => &mut self.bounded,
+                Verdict::Off => &mut self.off,
+                Verdict::FalseExact | Verdict::FalseRange => &mut self.wrong,
             },
             Outcome::Skipped(_) => &mut self.skipped,
             Outcome::Failed(_) => &mut self.failed,
@@ -51,44 +53,51 @@ impl Counts {
     }
 }
 
-/// The head of the table.
+/// The head of the table. `at least` and `at most` are what the profiler says of all live bytes.
 pub(crate) const HEAD: &str = "\
-outcome      program                                       ledger        counted       unknown  how";
+outcome      program                                       ledger        counted     at least      at most       growth  how";
 
 /// One line of the table.
 pub(crate) fn line(row: &Row) -> String {
-    let cells = |outcome: &str, ledger: &str, counted: &str, unknown: &str, how: &str| {
+    let cells = |outcome: &str, [ledger, counted, least, most, growth]: [&str; 5], how: &str| {
         format!(
-            "{outcome:<12} {:<40} {ledger:>11} {counted:>14} {unknown:>13}  {how}",
+            "{outcome:<12} {:<40} {ledger:>11} {counted:>14} {least:>12} {most:>12} {growth:>12}  {how}",
             row.name
         )
     };
-    match &row.outcome {
-        Outcome::Skipped(why) => cells("skipped", "-", "-", "-", &shortened(why)),
-        Outcome::Failed(why) => cells("FAILED", "-", "-", "-", &shortened(why)),
-        Outcome::Compared(comparison) => {
-            let outcome = match comparison.verdict() {
-                Verdict::Exact => "exact",
-                Verdict::Honest => match comparison.attribution {
-                    Attribution::Off { .. } => "off",
-                    _ => "partial",
-                },
-                Verdict::FalseExact => "FALSE EXACT",
-                Verdict::Rough => "rough",
-            };
-            let how = match &comparison.attribution {
-                Attribution::Exact => comparison.entry_points.join(" "),
-                Attribution::Partial { why } | Attribution::Off { why } => why.clone(),
-            };
-            cells(
-                outcome,
-                &comparison.ledger.to_string(),
-                &comparison.counted.to_string(),
-                &comparison.unseen.to_string(),
-                &shortened(&how),
-            )
-        }
-    }
+    let comparison = match &row.outcome {
+        Outcome::Skipped(why) => return cells("skipped", ["-"; 5], &shortened(why)),
+        Outcome::Failed(why) => return cells("FAILED", ["-"; 5], &shortened(why)),
+        Outcome::Compared(comparison) => comparison,
+    };
+    let outcome = match comparison.verdict() {
+        Verdict::Exact => "exact",
+        Verdict::Close => "close",
+        Verdict::Bounded => "bounded",
+        Verdict::Off => "off",
+        Verdict::FalseExact => "FALSE EXACT",
+        Verdict::FalseRange => "FALSE RANGE",
+    };
+    let reason = match &comparison.attribution {
+        Attribution::Exact => comparison.entry_points.join(" "),
+        Attribution::Partial { why } | Attribution::Off { why } => why.clone(),
+    };
+    let how = match comparison.fault() {
+        Some(fault) => format!("{fault}; {reason}"),
+        None => reason,
+    };
+    let most = comparison.range.at_most;
+    cells(
+        outcome,
+        [
+            &comparison.ledger.to_string(),
+            &comparison.counted.to_string(),
+            &comparison.range.at_least.to_string(),
+            &most.map_or_else(|| "-".to_owned(), |most| most.to_string()),
+            &comparison.growth.to_string(),
+        ],
+        &shortened(&how),
+    )
 }
 
 fn shortened(text: &str) -> String {

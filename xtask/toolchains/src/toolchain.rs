@@ -61,7 +61,9 @@ pub(crate) fn python_package(fetch: Fetch, package: &str, version: &str) -> Resu
 /// When npm or the packages are not available.
 pub(crate) fn npm_package(fetch: Fetch, package: &str, version: &str) -> Result<PathBuf> {
     let npm = tools::on_path("npm")?;
-    tools::obtain(fetch, package, version, "node_modules", |folder| {
+    // A scope is no part of a folder's name.
+    let name = package.rsplit('/').next().unwrap_or(package);
+    tools::obtain(fetch, name, version, "node_modules", |folder| {
         fs::write(folder.join("package.json"), "{\"private\": true}")?;
         let requirement = format!("{package}@{version}");
         run(Command::new(npm)

@@ -25,7 +25,9 @@ fn check(answer: &Value, attribution: &str, reason: Option<&str>) {
     for field in ["heap_unseen_bytes", "unknown_frees", "lost_bytes"] {
         assert_eq!(answer[field], json!(0), "{answer:#}");
     }
-    assert!(answer["heap_seen_bytes"].is_u64(), "{answer:#}");
+    for field in ["heap_seen_bytes", "static_bytes", "initial_heap_bytes"] {
+        assert!(answer[field].is_u64(), "{answer:#}");
+    }
     let names = answer["entry_points"][0]["names"].as_array().unwrap();
     assert!(names.contains(&json!("malloc")), "{answer:#}");
     assert!(names.contains(&json!("free")), "{answer:#}");
@@ -43,7 +45,12 @@ async fn an_overflow_ends_an_exact_attribution_everywhere() {
     check(&host.leak(BRANCHES).await, "partial", Some(reason));
     for path in ["/admin/memory/snapshot", "/admin/memory/diff"] {
         let answer = host.get(path).await;
-        check(&answer["plugins"][BRANCHES], "partial", Some(reason));
+        let plugin = &answer["plugins"][BRANCHES];
+        check(plugin, "partial", Some(reason));
+        // Folded call stacks lose no block.
+        let at_least = number(plugin, "/heap_live_at_least_bytes");
+        assert!(at_least > 0.0, "{answer:#}");
+        assert_eq!(number(plugin, "/heap_live_at_most_bytes"), at_least);
     }
     let heap = host.get("/admin/memory").await["heap"].clone();
     check(&heap, "partial", Some(reason));
@@ -58,6 +65,22 @@ async fn an_overflow_ends_an_exact_attribution_everywhere() {
     let path = format!("/admin/leaks/{BRANCHES}/reset");
     host.request(Method::POST, &path).send().await.ok(&path);
     check(&host.leak(BRANCHES).await, "exact", None);
+}
+
+#[tokio::test]
+async fn growth_by_line_adds_up_to_the_growth_of_the_memory() {
+    let host = TestHost::with(&["cache"]).start().await;
+    let settings = json!({"enabled": true, "payload_bytes": 200_000});
+    host.post("/admin/leaks/cache", settings).await;
+    host.traffic(5).await;
+    let answer = host.get("/admin/memory/snapshot?limit=1000").await;
+    let rows = answer["growth"].as_array().unwrap();
+    let sum = |field: &str| -> f64 { rows.iter().map(|row| number(row, field)).sum() };
+    let leak = host.leak("cache").await;
+    let seen = number(&leak, "/heap_seen_bytes");
+    assert!(seen >= 900_000.0, "{leak:#}");
+    assert_eq!((sum("/size_bytes"), sum("/unseen_bytes")), (seen, 0.0));
+    assert_eq!(rows[0]["location"], answer["by_line"][0]["location"]);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ fn process_points(count: u32) -> Vec<ProcessPoint> {
     let point = |age: u32| ProcessPoint {
         age: f64::from(age),
         resident_bytes: 100,
-        parts: [50, 30, 5, 10, 0, 5, 5, -5],
+        parts: [45, 30, 5, 10, 0, 5, 5, 0],
     };
     (0..count).rev().map(point).collect()
 }

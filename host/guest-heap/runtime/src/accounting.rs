@@ -1,7 +1,8 @@
 //! Counts allocations and frees in the context table and in the live table.
 
+use crate::block::Block;
 use crate::contexts::{FULL, NEW};
-use crate::guest::{key, report_context, report_every_event, segments_end};
+use crate::guest::{key, misses_frees, report_context, report_every_event, segments_end};
 use crate::phase::{NewContext, synthetic_context};
 use crate::state::state;
 
@@ -50,6 +51,9 @@ fn fold(context: u64) -> u32 {
 /// Adds a block to the live table.
 #[inline(always)]
 pub(crate) fn insert_live(pointer: u32, size: u32, index: u32) {
+    if misses_frees() != 0 {
+        note_start(pointer, size);
+    }
     if !state!(LIVE).insert(pointer, size, index) {
         insert_live_slow(pointer, size, index);
     }
@@ -74,13 +78,49 @@ fn insert_live_slow(pointer: u32, size: u32, index: u32) {
     }
 }
 
+/// Notes where a new block starts. The live blocks that it overlaps were freed unseen.
+#[inline(never)]
+fn note_start(pointer: u32, size: u32) {
+    let live = |start| state!(LIVE).size(start);
+    while let Some(start) = state!(STARTS).overlapped(pointer, size, live) {
+        free_unseen(start);
+    }
+    state!(STARTS).insert(pointer, size);
+}
+
+/// Like [`note_start`], for a block that has grown in place from `old` bytes to `size`.
+#[inline(never)]
+fn note_growth_in_place(pointer: u32, old: u32, size: u32) {
+    let old = old.max(1);
+    let live = |start| state!(LIVE).size(start);
+    while let Some(more) = size.checked_sub(old).filter(|more| *more > 0)
+        && let Some(start) = state!(STARTS).after(pointer.wrapping_add(old), more, live)
+    {
+        free_unseen(start);
+    }
+    state!(STARTS).insert(pointer, size);
+}
+
+/// Counts a live block as freed, because the allocator has handed out its memory again.
+fn free_unseen(pointer: u32) {
+    if let Some(block) = remove_live(pointer) {
+        state!(CONTEXTS).free(block.context, block.size);
+        state!(CONTEXTS).header.reused_blocks += 1;
+    }
+}
+
+/// Removes a block from the live table.
+#[inline(always)]
+fn remove_live(pointer: u32) -> Option<Block> {
+    if misses_frees() != 0 {
+        state!(STARTS).remove(pointer);
+    }
+    state!(LIVE).remove(pointer)
+}
+
 /// Whether the live table has a block at this address.
 pub(crate) fn is_live(pointer: u32) -> bool {
-    let Some(block) = state!(LIVE).remove(pointer) else {
-        return false;
-    };
-    insert_live(pointer, block.size, block.context);
-    true
+    state!(LIVE).size(pointer).is_some()
 }
 
 /// Counts a new block in the current context.
@@ -98,7 +138,7 @@ pub(crate) fn count_allocation(pointer: u32, size: u32) {
 /// Counts the free of a block in the context that the block belongs to.
 #[inline(always)]
 pub(crate) fn count_free(pointer: u32) {
-    match state!(LIVE).remove(pointer) {
+    match remove_live(pointer) {
         Some(block) => state!(CONTEXTS).free(block.context, block.size),
         None => count_unknown_free(pointer),
     }
@@ -124,12 +164,17 @@ pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
     let mut before = None;
     if old == new {
         before = state!(LIVE).replace(new, size, index);
+        if misses_frees() != 0
+            && let Some(block) = before
+        {
+            note_growth_in_place(new, block.size, size);
+        }
     } else if old != 0 {
-        before = state!(LIVE).remove(old);
+        before = remove_live(old);
     }
     if old != new || before.is_none() {
         if old == new {
-            before = state!(LIVE).remove(new);
+            before = remove_live(new);
         }
         if old != 0 && before.is_none() {
             count_unknown_free(old);

@@ -8,7 +8,7 @@
 //! the host folds the call stack of each further context into one of them: see `folds`.
 
 /// Version of the layout, the first word that the host reads.
-pub const LAYOUT_VERSION: u64 = 3;
+pub const LAYOUT_VERSION: u64 = 4;
 
 /// Records of the table. Index 0 is the overflow: contexts that could not be folded.
 pub const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
@@ -79,8 +79,15 @@ pub struct Header {
     /// Frees of unknown blocks in the data segments: a snapshot of an initialised program has its
     /// heap there.
     pub snapshot_frees: u64,
+    /// The context of the entry point that has grown memory most recently. Its growth is in no
+    /// record yet, because a new context has a record only after the entry point has returned.
+    pub growing_context: u64,
+    /// Pages of that growth; 0 if all growths are in the records.
+    pub growing_pages: u64,
+    /// 1 once a module has described its memories.
+    pub describes_memory: u64,
     /// Always 0.
-    pub reserved: [u64; 9],
+    pub reserved: [u64; 6],
 }
 
 /// One context. It fills a cache line, so that an allocation touches one line.
@@ -95,8 +102,10 @@ pub struct Record {
     pub allocated: [u64; 2],
     /// Bytes and blocks ever freed.
     pub freed: [u64; 2],
-    /// Bytes by which memory has grown without an entry point, and the number of these growths.
-    pub unseen: [u64; 2],
+    /// Pages by which memory has grown without an entry point, and the number of these growths.
+    pub unseen: [u32; 2],
+    /// Pages by which memory has grown for an entry point.
+    pub seen_pages: u64,
 }
 
 /// Counts for the check of the contexts, see `report_every_event`.
@@ -150,6 +159,7 @@ impl Contexts {
             allocated: [0; 2],
             freed: [0; 2],
             unseen: [0; 2],
+            seen_pages: 0,
         };
         const NO_RESIZES: Resizes = Resizes {
             objects: 0,
@@ -174,7 +184,10 @@ impl Contexts {
                 seen_pages: 0,
                 reused_blocks: 0,
                 snapshot_frees: 0,
-                reserved: [0; 9],
+                growing_context: 0,
+                growing_pages: 0,
+                describes_memory: 0,
+                reserved: [0; 6],
             },
             records: [EMPTY; MAX_CONTEXTS],
             checks: Checks { unreported: 0 },
@@ -237,6 +250,21 @@ impl Contexts {
             self.double_slots();
         }
         index as u32 | NEW
+    }
+
+    /// The index of a context that the table has. Adds nothing.
+    pub fn known(&self, context: u64) -> Option<u32> {
+        let mut slot = context as usize & self.slot_mask();
+        loop {
+            let index = self.index[slot] as usize;
+            if index == 0 {
+                return None;
+            }
+            if self.records[index & (MAX_CONTEXTS - 1)].context == context {
+                return Some(index as u32);
+            }
+            slot = (slot + 1) & self.slot_mask();
+        }
     }
 
     #[inline(always)]

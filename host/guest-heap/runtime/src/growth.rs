@@ -7,7 +7,8 @@
 use crate::accounting::{current_context, report};
 use crate::contexts::{Header, NEW};
 use crate::guest::{
-    guards, guest_pages, initial_pages, owns_memory, report_every_event, static_bytes,
+    context, guards, guest_pages, hooks_nest, initial_pages, owns_memory, report_every_event,
+    static_bytes,
 };
 use crate::state::state;
 
@@ -18,6 +19,7 @@ const WASM_PAGE: u64 = 65_536;
 /// that share the heap tables share the memory, too, so one of them describes it.
 pub(crate) fn describe_memory(header: &mut Header) {
     if owns_memory() != 0 {
+        header.describes_memory = 1;
         header.initial_pages = u64::from(initial_pages());
         header.static_bytes = u64::from(static_bytes());
         update_size(header);
@@ -27,7 +29,7 @@ pub(crate) fn describe_memory(header: &mut Header) {
 /// Notes the present size of the memories, if a module has described them.
 #[inline(always)]
 pub(crate) fn update_size(header: &mut Header) {
-    if header.initial_pages != 0 {
+    if header.describes_memory != 0 {
         header.memory_pages = u64::from(guest_pages());
     }
 }
@@ -51,14 +53,41 @@ extern "C" fn growth_ends() {
     // Without guards it is known that only entry points grow memory.
     if guards() == 0 || *state!(HOOK_ACTIVE) != 0 {
         contexts.header.seen_pages += u64::from(pages);
+        let context = if guards() == 0 && hooks_nest() == 0 {
+            context()
+        } else {
+            *state!(HOOK_CONTEXT)
+        };
+        // An entry point may grow memory more than once.
+        if contexts.header.growing_context != context {
+            settle();
+        }
+        let header = &mut state!(CONTEXTS).header;
+        header.growing_context = context;
+        header.growing_pages += u64::from(pages);
         return;
     }
     let found = current_context(0);
     let index = found & !NEW;
-    let [bytes, growths] = &mut state!(CONTEXTS).record(index).unseen;
-    *bytes += u64::from(pages) * WASM_PAGE;
+    let [unseen, growths] = &mut state!(CONTEXTS).record(index).unseen;
+    *unseen += pages;
     *growths += 1;
     if found != index || report_every_event() != 0 {
         report(found);
+    }
+}
+
+/// Counts the most recent growth for an entry point in the record of its context. If the entry
+/// point has allocated nothing, its context may have no record.
+fn settle() {
+    let contexts = state!(CONTEXTS);
+    let pages = core::mem::take(&mut contexts.header.growing_pages);
+    let context = contexts.header.growing_context;
+    if pages == 0 {
+        return;
+    }
+    let known = contexts.known(context);
+    if let Some(index) = known.or_else(|| state!(FOLDS).find(context)) {
+        contexts.record(index).seen_pages += pages;
     }
 }

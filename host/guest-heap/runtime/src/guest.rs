@@ -37,6 +37,8 @@ unsafe extern "C" {
     pub(crate) safe fn guards() -> u32;
     /// A constant: 1 when memory may grow in an entry point that frees, otherwise 0.
     pub(crate) safe fn frees_grow() -> u32;
+    /// A constant: 1 when blocks may be freed where no hook sees it, otherwise 0.
+    pub(crate) safe fn misses_frees() -> u32;
     /// Pages of the guest's memories.
     pub(crate) safe fn guest_pages() -> u32;
     /// A constant: 1 when the module defines its memories, 0 when another one does.

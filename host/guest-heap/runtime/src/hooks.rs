@@ -24,19 +24,21 @@ fn is_nested() -> bool {
 /// with others tracks the calling context, so the context is restored.
 #[inline(always)]
 fn run_original<T>(body: impl FnOnce() -> T) -> T {
-    run(body, guards() != 0)
+    run(body, guards() != 0, true)
 }
 
-/// Runs the guest's own body of an entry point that frees.
+/// Runs the guest's own body of an entry point that frees. The calls of such entry points do not
+/// set the calling context, so a growth there has none.
 #[inline(always)]
 fn run_original_free(body: impl FnOnce()) {
-    run(body, frees_grow() != 0);
+    run(body, frees_grow() != 0, false);
 }
 
 #[inline(always)]
-fn run<T>(body: impl FnOnce() -> T, guarded: bool) -> T {
+fn run<T>(body: impl FnOnce() -> T, guarded: bool, has_context: bool) -> T {
     let before = if guarded { context() } else { 0 };
     if hooks_nest() != 0 || guarded {
+        *state!(HOOK_CONTEXT) = if has_context { context() } else { 0 };
         *state!(HOOK_ACTIVE) = 1;
     }
     let result = body();
@@ -194,6 +196,7 @@ extern "C" fn shaped_is_active() -> u32 {
 /// Runs before the original body of an entry point.
 #[unsafe(no_mangle)]
 extern "C" fn shaped_enter() {
+    *state!(HOOK_CONTEXT) = context();
     *state!(HOOK_ACTIVE) = 1;
 }
 

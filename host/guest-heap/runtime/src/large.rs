@@ -63,6 +63,11 @@ impl LargeSizes {
         true
     }
 
+    /// The size of a block, or 0 for an unknown block.
+    pub fn get(&self, pointer: u32) -> u32 {
+        self.slots[self.slot(pointer)].size
+    }
+
     /// Removes a block and returns its size, or 0 for an unknown block.
     #[cold]
     #[inline(never)]

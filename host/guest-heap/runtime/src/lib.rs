@@ -9,6 +9,7 @@
 //!   host reads this table in place.
 //! - [`folds`]: the contexts that found the context table full.
 //! - [`live`]: address of a live block → its size and its context.
+//! - [`starts`]: the starts of live blocks, to find the ones that a new block overlaps.
 //! - `hooks` (wasm only): the replacements of the allocator entry points.
 //! - `growth` (wasm only): the ledger of the growths of the guest's memories.
 //! - `interpreter` (wasm only): contexts of a program that an interpreter runs.
@@ -26,6 +27,7 @@ pub mod lanes;
 pub mod large;
 pub mod live;
 mod recent;
+pub mod starts;
 
 #[cfg(target_arch = "wasm32")]
 mod accounting;

@@ -127,6 +127,31 @@ impl<R: Region> LiveTable<R> {
         found.map_or(NOT_FOUND, u64::from)
     }
 
+    /// The size of a block. `None` for an unknown address.
+    pub fn size(&mut self, pointer: u32) -> Option<u32> {
+        let recent = self.recent().find(pointer).map(|value| *value);
+        let value = match recent {
+            Some(value) => value,
+            None => {
+                let home = self.home(pointer);
+                let buckets = (home..home + PROBE_LENGTH).chain(self.old_buckets(pointer));
+                let mut hits = buckets.filter_map(|number| self.find_in(number, pointer));
+                let in_bucket = hits.next().map(|(bucket, hits)| {
+                    // SAFETY: a bucket of the region; no other reference to it lives.
+                    let values = unsafe { &(*bucket).values };
+                    values[lane(hits) % values.len()]
+                });
+                in_bucket.or_else(|| self.find_waiting(pointer))?
+            }
+        };
+        let size = unpack_small(value).size;
+        Some(if size == MAX_PACKED_SIZE {
+            self.spill().large.get(pointer)
+        } else {
+            size
+        })
+    }
+
     /// Changes the size and context of a block in place and returns the old ones. `None`, and no
     /// change, for an unknown address.
     pub fn replace(&mut self, pointer: u32, size: u32, context: u32) -> Option<Block> {

@@ -8,6 +8,7 @@ use crate::contexts::Contexts;
 use crate::folds::Folds;
 use crate::live::{Bucket, LiveTable, Region, Spill};
 use crate::phase::Phase;
+use crate::starts::Starts;
 
 const WASM_PAGE: usize = 65_536;
 
@@ -42,6 +43,8 @@ static mut SPILL: Spill = Spill::new();
 // SAFETY: nothing else uses SPILL.
 pub(crate) static mut LIVE: LiveTable<HeapRegion> =
     unsafe { LiveTable::new(HeapRegion, &raw mut SPILL) };
+/// Used only if blocks may be freed where no hook sees it.
+pub(crate) static mut STARTS: Starts = Starts::new();
 pub(crate) static mut ARGUMENT_BLOCKS: ArgumentBlocks = ArgumentBlocks::new();
 pub(crate) static mut PHASE: Phase = Phase::new();
 /// The calling context of modules that share the heap tables. A single module keeps it in a global.
@@ -53,6 +56,9 @@ pub static mut SHARED_CONTEXT: u64 = 1;
 pub(crate) static mut HOOK_ACTIVE: u32 = 0;
 /// The block that was allocated last. Used only for a known interpreter.
 pub(crate) static mut LAST_BLOCK: u32 = 0;
+/// The calling context in which the entry point that runs was called. Used like [`HOOK_ACTIVE`]:
+/// code that the entry point calls may change the context.
+pub(crate) static mut HOOK_CONTEXT: u64 = 0;
 /// Pages of the guest's memories before the growth that is under way.
 pub(crate) static mut PAGES_BEFORE_GROWTH: u32 = 0;
 

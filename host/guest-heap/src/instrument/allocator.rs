@@ -7,19 +7,35 @@
 
 use std::collections::HashSet;
 
+use super::attribution::Missing;
 use super::calls::{Callee, Calls};
 use super::declared::DeclaredEntries;
 use super::entry_point::EntryPoint::{self, Calloc, Malloc, Realloc, Shaped};
 use super::entry_point::{Family, Role};
 use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
+use super::structure;
 
 /// The entry points of a module, with their function indices.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allocator {
     pub(super) entries: Vec<(EntryPoint, u32)>,
-    /// Why the heap is attributed only partially, as a clause whose subject is the module.
-    pub(super) caveat: Option<&'static str>,
+    pub(super) caveat: Option<Caveat>,
+    /// Whether the entry points were found by their structure.
+    is_guess: bool,
+}
+
+/// Why the heap is attributed only partially, as a clause whose subject is the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caveat {
+    pub(super) why: &'static str,
+    pub(super) missing: Missing,
+}
+
+impl Caveat {
+    const fn new(why: &'static str, missing: Missing) -> Self {
+        Self { why, missing }
+    }
 }
 
 impl Allocator {
@@ -42,7 +58,7 @@ impl Allocator {
         entries.sort_unstable();
         let allocator = Self {
             entries,
-            caveat: None,
+            ..Self::default()
         };
         let allocates = [
             Family::AssemblyScript,
@@ -61,6 +77,20 @@ impl Allocator {
         } else {
             Err("function names are stripped")
         }
+    }
+
+    /// Finds the entry points of a C allocator in a module without names, by their structure: see
+    /// [`structure`].
+    pub(super) fn by_structure(module: &CoreModule<'_>) -> Option<Self> {
+        // In a module with names, the compiler has inlined the allocator.
+        let calls = Calls::read_all(module).ok().filter(|_| !module.has_names)?;
+        let mut entries = structure::entry_points(module, &calls);
+        entries.sort_unstable();
+        (!entries.is_empty()).then_some(Self {
+            entries,
+            caveat: None,
+            is_guess: true,
+        })
     }
 
     fn has(&self, entry: EntryPoint) -> bool {
@@ -99,6 +129,14 @@ impl Allocator {
         if self.entries.is_empty() && module.imports_allocator {
             return;
         }
+        if self.is_guess {
+            self.caveat = Some(Caveat::new(
+                "has no function with the name of an entry point: the profiler has chosen entry \
+                 points by their structure, which can be wrong",
+                Missing::BOTH,
+            ));
+            return;
+        }
         let custom = self.has_rust() && !module.has_default_rust_allocator;
         let rust_frees = self.frees(Family::Rust);
         let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
@@ -113,15 +151,17 @@ impl Allocator {
         // Without a function that frees, the compiler has inlined the parts of the allocator, and
         // nothing tells whose they were. `malloc` sees all blocks of both.
         self.caveat = if custom && through_c && rust_frees {
-            Some(
+            Some(Caveat::new(
                 "has a global allocator of its own: the profiler counts the blocks that this \
                  allocator takes from malloc, not the blocks that it returns",
-            )
+                Missing::FREES,
+            ))
         } else if self.is_bypassed(module, calls) {
-            Some(
+            Some(Caveat::new(
                 "has an allocator whose parts the compiler has inlined into their callers: the \
                  profiler misses what these do",
-            )
+                Missing::BOTH,
+            ))
         } else {
             // `malloc` sees all blocks of an allocator that calls it.
             self.incomplete(custom && !through_c)
@@ -180,18 +220,20 @@ impl Allocator {
     }
 
     /// Why the set of entry points is not complete, by its own account.
-    fn incomplete(&self, custom_rust: bool) -> Option<&'static str> {
+    fn incomplete(&self, custom_rust: bool) -> Option<Caveat> {
         if self.allocates(Family::TinyGo) {
-            return Some(
+            return Some(Caveat::new(
                 "has a garbage collector that frees blocks without a call: the profiler counts \
                  what was allocated",
-            );
+                Missing::FREES,
+            ));
         }
         if custom_rust && !self.has_rust_methods() {
-            return Some(
+            return Some(Caveat::new(
                 "has a global allocator of its own with inlined methods: the profiler misses the \
                  calls that do not go through __rust_alloc and __rust_dealloc",
-            );
+                Missing::BOTH,
+            ));
         }
         let without_free = [
             (Family::Rust, custom_rust),
@@ -201,9 +243,11 @@ impl Allocator {
         .into_iter()
         .any(|(family, check)| check && self.allocates(family) && !self.frees(family));
         if without_free {
-            return Some(
-                "has an allocator without a function that frees: freed blocks still count",
-            );
+            return Some(Caveat::new(
+                "has an allocator without a function that frees: a freed block counts until its \
+                 memory is handed out again",
+                Missing::FREES,
+            ));
         }
         // With one parameter left, it may be the alignment: the compiler removes a size that is
         // the same at all calls.
@@ -213,10 +257,11 @@ impl Allocator {
                 && shape.label.starts_with("GlobalAlloc"))
                 && self.has_one_parameter(*entry)
         });
-        ambiguous.then_some(
+        ambiguous.then_some(Caveat::new(
             "has an allocator with one parameter left, which may be the \
              alignment",
-        )
+            Missing::BOTH,
+        ))
     }
 
     /// Whether functions below `__rust_alloc` and `__rust_dealloc` are left. Without them, the

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use wasm_encoder::{Encode, EntityType, ExportKind, RawSection, Section, SectionId};
 use wasmparser::{BinaryReader, Parser, Payload};
 
+use super::attribution::Gaps;
 use super::code_section::{AppendedIndices, CodeSectionBuilder, Tables};
 use super::error::Refusal;
 use super::interface;
@@ -36,7 +37,7 @@ pub(super) struct RewrittenModule {
     pub(super) offsets: OffsetMap,
     pub(super) report: ModuleReport,
     /// Why the heap is attributed only partially, as clauses whose subject is the module.
-    pub(super) gaps: Vec<String>,
+    pub(super) gaps: Gaps,
 }
 
 /// Writes the module with a new code section. `wrapped` maps the names of wrapped exports to the
@@ -111,7 +112,7 @@ pub(super) fn assemble(
         bytes: out,
         offsets,
         report,
-        gaps: Vec::new(),
+        gaps: Gaps::default(),
     })
 }
 

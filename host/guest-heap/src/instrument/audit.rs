@@ -14,6 +14,7 @@
 use std::collections::HashSet;
 
 use super::allocator::Allocator;
+use super::attribution::{Gaps, Missing};
 use super::calls::{CallSite, Callee, Calls};
 use super::reach::{Diverging, Reach, reached_from};
 use super::scan::CoreModule;
@@ -33,7 +34,7 @@ pub(super) struct Audit {
     /// Whether memory may grow in an entry point that frees.
     pub(super) frees_grow: bool,
     /// The findings as clauses whose subject is the module.
-    pub(super) findings: Vec<String>,
+    pub(super) findings: Gaps,
 }
 
 impl Audit {
@@ -49,7 +50,7 @@ impl Audit {
         let defined = || module.first_defined()..module.function_count();
         let may_grow_outside =
             defined().any(|function| is(&outside, function) && growing(&function));
-        let mut findings = Vec::new();
+        let mut findings = Gaps::default();
         if !allocator.entries.is_empty() {
             // At run time, a growth behind such a call shows, and so does a call of an exported
             // `sbrk`, which libraries export without need.
@@ -58,13 +59,16 @@ impl Audit {
             let roots: Vec<u32> = roots.iter().copied().filter(is_no_sbrk).collect();
             let outside = reached_from(module, calls, &roots, &hooks, is_query);
             let unseen = defined().filter(|function| is(&outside, *function) && growing(function));
-            findings.extend(named(module, unseen).map(|names| {
-                format!("may grow its memory without the entry points that are hooked, in {names}")
-            }));
+            if let Some(names) = named(module, unseen) {
+                let why = "may grow its memory without the entry points that are hooked, in";
+                // An optimiser that has inlined `malloc` may have inlined `free`, too.
+                findings.push(format!("{why} {names}"), Missing::BOTH);
+            }
             let writing = functions_that_write_state(module, calls, &hooks, &outside);
-            findings.extend(named(module, writing.into_iter()).map(|names| {
-                format!("writes the data of its allocator outside of the entry points, in {names}")
-            }));
+            if let Some(names) = named(module, writing.into_iter()) {
+                let why = "writes the data of its allocator outside of the entry points, in";
+                findings.push(format!("{why} {names}"), Missing::BOTH);
+            }
         }
         Self {
             outside,

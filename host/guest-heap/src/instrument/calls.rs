@@ -70,6 +70,18 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// Reads the bodies of all functions that a module defines.
+    pub(super) fn read_all(module: &CoreModule<'_>) -> Result<Vec<Self>, Refusal> {
+        let mut calls = Vec::with_capacity(module.bodies.len());
+        for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
+            let params = module
+                .signature(function)
+                .map_or(0, |ty| ty.params().len() as u32);
+            calls.push(Self::read(module, body, params)?);
+        }
+        Ok(calls)
+    }
+
     /// Reads the body of a function with `params` parameters in `module`.
     pub(super) fn read(
         module: &CoreModule<'_>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
-use super::attribution::Attribution;
+use super::attribution::{Attribution, Missing};
 use super::error::MetaError;
 use super::offset_map::OffsetMap;
 use crate::interpreter::Interpreter;
@@ -40,6 +40,7 @@ pub struct ModuleSpan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstrumentedMeta {
     pub(super) attribution: Attribution,
+    pub(super) missing: Missing,
     pub(super) offsets: OffsetMap,
     /// Names of the synthetic contexts, by their numbers.
     pub(super) synthetic_names: Vec<Arc<str>>,
@@ -57,6 +58,7 @@ impl InstrumentedMeta {
     pub fn off(why: impl Into<String>) -> Self {
         Self {
             attribution: Attribution::Off { why: why.into() },
+            missing: Missing::MEMORIES,
             offsets: OffsetMap::default(),
             synthetic_names: Vec::new(),
             modules: Vec::new(),
@@ -73,9 +75,15 @@ impl InstrumentedMeta {
         &self.attribution
     }
 
+    /// What the profiler may miss, as far as it is known before the component runs.
+    pub fn missing(&self) -> Missing {
+        self.missing
+    }
+
     #[cfg(test)]
-    pub(crate) fn set_attribution(&mut self, attribution: Attribution) {
+    pub(crate) fn set_attribution(&mut self, attribution: Attribution, missing: Missing) {
         self.attribution = attribution;
+        self.missing = missing;
     }
 
     /// The map from offsets in the instrumented component to offsets in the original.
@@ -141,6 +149,12 @@ impl InstrumentedMeta {
         };
         bytes.push(kind);
         why.encode(&mut bytes);
+        let Missing {
+            frees,
+            allocations,
+            memories,
+        } = self.missing;
+        bytes.extend([frees, allocations, memories].map(u8::from));
         (self.synthetic_names.len() as u32).encode(&mut bytes);
         self.synthetic_names
             .iter()
@@ -202,6 +216,12 @@ impl InstrumentedMeta {
             2 => Attribution::Off { why },
             _ => return Err(MetaError::Malformed("an unknown attribution")),
         };
+        let mut flag = || reader.read_u8().map(|byte| byte != 0);
+        let missing = Missing {
+            frees: flag()?,
+            allocations: flag()?,
+            memories: flag()?,
+        };
         let mut synthetic_names = Vec::new();
         for _ in 0..reader.read_var_u32()? {
             synthetic_names.push(reader.read_unlimited_string()?.into());
@@ -235,6 +255,7 @@ impl InstrumentedMeta {
         }
         Ok(Self {
             attribution,
+            missing,
             offsets,
             synthetic_names,
             modules,

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use wasmparser::Operator;
 
-use super::allocator::Allocator;
+use super::allocator::{Allocator, Caveat};
 use super::assemble::{RewrittenModule, assemble};
+use super::attribution::Gaps;
 use super::audit::Audit;
 use super::calls::Calls;
 use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
@@ -69,7 +70,7 @@ impl<'m> ModuleAnalysis<'m> {
         roles: &ExportRoles,
         catches: bool,
     ) -> Result<Self, Refusal> {
-        let calls = read_calls(module)?;
+        let calls = Calls::read_all(module)?;
         allocator.select(module, &calls);
         repair(module, &calls, &mut allocator);
         let audit = Audit::of(module, &calls, &allocator);
@@ -149,6 +150,17 @@ impl<'m> ModuleAnalysis<'m> {
             || growth.is_some_and(|growth| growth.reach.function(function))
     }
 
+    /// Why the heap is attributed only partially: clauses whose subject is the module.
+    fn gaps(&self) -> Gaps {
+        let mut gaps = Gaps::default();
+        if let Some(Caveat { why, missing }) = self.allocator.caveat {
+            gaps.push(why.to_owned(), missing);
+        }
+        gaps.reasons.extend_from_slice(&self.audit.findings.reasons);
+        gaps.missing.add(self.audit.findings.missing);
+        gaps
+    }
+
     /// The functions that only forward to a function in a table: see [`forwards_through_table`].
     pub(super) fn forwarding(&self) -> impl Iterator<Item = u32> {
         let functions = self.module.first_defined()..self.module.function_count();
@@ -225,6 +237,7 @@ pub(super) fn rewrite(
         },
         indices: &indices,
         report_every_event: settings.report_every_event,
+        misses_frees: analysis.gaps().missing.frees,
         suspends_calls: roles.suspends_calls,
         interpreter: settings.interpreter,
     };
@@ -289,20 +302,8 @@ pub(super) fn rewrite(
         code.push_wrapper(&wrapper.body, wrapper.begins_stack);
     }
     let mut rewritten = assemble(module, code, &indices, &wrapped, report)?;
-    rewritten.gaps.extend(allocator.caveat.map(str::to_owned));
-    rewritten.gaps.extend_from_slice(&analysis.audit.findings);
+    rewritten.gaps = analysis.gaps();
     Ok(rewritten)
-}
-
-fn read_calls(module: &CoreModule<'_>) -> Result<Vec<Calls>, Refusal> {
-    let mut calls = Vec::with_capacity(module.bodies.len());
-    for (body, function) in module.bodies.iter().zip(module.first_defined()..) {
-        let params = module
-            .signature(function)
-            .map_or(0, |ty| ty.params().len() as u32);
-        calls.push(Calls::read(module, body, params)?);
-    }
-    Ok(calls)
 }
 
 /// The functions that hooks replace.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::assemble::RewrittenModule;
+use super::attribution::{Gaps, Missing};
 use super::code_section::Tables;
 use super::component::ComponentStructure;
 use super::connector::InstrumentedInstance;
@@ -34,7 +35,7 @@ pub(super) struct Plan {
     pub(super) spans: Vec<ModuleSpan>,
     pub(super) names: SyntheticNames,
     /// Why the attribution is only partial.
-    pub(super) gaps: Vec<String>,
+    pub(super) gaps: Gaps,
     /// Declared maximum of the profiler's memories, in wasm pages.
     pub(super) maximum_pages: u64,
     /// The interpreters whose frames are known, by the module that holds the heap tables.
@@ -74,8 +75,7 @@ impl Plan {
                 .is_some_and(|it| refusal(it).is_none())
         };
         let groups = groups(structure, &survey.modules, &scopes, allocates, may_join);
-        gaps.extend(survey.uninstrumented(&groups, &scopes));
-        gaps.dedup();
+        survey.uninstrumented(&groups, &scopes, &mut gaps);
 
         let maxima: HashSet<u64> = survey
             .modules
@@ -109,11 +109,12 @@ impl Plan {
             };
             let done = plan.instrument(&survey, group, settings, interpreted);
             if let Err((module, Refusal(why))) = done {
-                plan.gaps.push(format!("core module {module} {why}"));
+                let why = format!("core module {module} {why}");
+                plan.gaps.push(why, Missing::MEMORIES);
             }
         }
         if plan.modules.is_empty() {
-            return Err(Refusal(plan.gaps.join("; ")));
+            return Err(Refusal(plan.gaps.reasons.join("; ")));
         }
         plan.spans.sort_by_key(|span| span.index);
         plan.reports.sort_by_key(|report| report.index);
@@ -131,7 +132,9 @@ impl Plan {
     ) -> Result<(), (usize, Refusal)> {
         let mut members = survey.analyse(group)?;
         let prepared = interpreted.prepare(&mut members);
-        self.gaps.extend(prepared.gap);
+        if let Some(gap) = prepared.gap {
+            self.gaps.push(gap, Missing::default());
+        }
         if self.without_lines.is_none() {
             self.without_lines = prepared.without_lines;
         }
@@ -190,9 +193,10 @@ impl Plan {
         self.interpreters
             .extend(interpreter.map(|interpreter| (owner_module, interpreter)));
         for (member, module) in members.into_iter().zip(rewritten) {
-            let gaps = module.gaps.iter();
-            self.gaps
-                .extend(gaps.map(|gap| format!("core module {} {gap}", member.position)));
+            for gap in &module.gaps.reasons {
+                let why = format!("core module {} {gap}", member.position);
+                self.gaps.push(why, module.gaps.missing);
+            }
             let range = survey
                 .structure
                 .modules

@@ -20,6 +20,8 @@ pub(super) struct RuntimeImports<'m> {
     pub(super) static_data: StaticData,
     pub(super) indices: &'m AppendedIndices,
     pub(super) report_every_event: bool,
+    /// Whether blocks may be freed where no hook sees it.
+    pub(super) misses_frees: bool,
     pub(super) suspends_calls: bool,
     pub(super) interpreter: Option<&'m Interpreter>,
 }
@@ -55,6 +57,7 @@ impl RuntimeImports<'_> {
             "static_bytes" => number(self.static_data.bytes),
             "segments_end" => number(self.static_data.segments_end),
             "report_every_event" => flag(self.report_every_event),
+            "misses_frees" => flag(self.misses_frees),
             "suspends_calls" => flag(self.suspends_calls),
             "report_context" => ResolvedImport::Function(self.indices.stub),
             _ => ResolvedImport::Function(self.original(import.strip_prefix("original_")?)?),

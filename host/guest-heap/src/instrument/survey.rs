@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::allocator::Allocator;
+use super::attribution::{Gaps, Missing};
 use super::component::ComponentStructure;
 use super::core_instances::{CoreInstances, DefinedFunction};
 use super::declared::DeclaredEntries;
@@ -36,8 +37,8 @@ pub(super) struct AnalysedMember<'a> {
 
 impl<'a> Survey<'a> {
     /// Finds the modules that have an allocator. Returns why others are not instrumented.
-    pub(super) fn find_allocators(&mut self) -> Vec<String> {
-        let mut gaps = Vec::new();
+    pub(super) fn find_allocators(&mut self) -> Gaps {
+        let mut gaps = Gaps::default();
         for (position, module) in self.modules.iter().enumerate() {
             // Its entry points end in those of another module.
             if module.imports_allocator {
@@ -45,7 +46,8 @@ impl<'a> Survey<'a> {
             }
             if let Some(why) = refusal(module) {
                 if !module.entry_points.is_empty() {
-                    gaps.push(format!("core module {position} {why}"));
+                    let why = format!("core module {position} {why}");
+                    gaps.push(why, Missing::MEMORIES);
                 }
                 continue;
             }
@@ -59,11 +61,16 @@ impl<'a> Survey<'a> {
                 }
                 // Pages can be counted in every language.
                 Err(why) if !module.imports_memory && module.grows() => {
-                    gaps.push(format!(
-                        "core module {position}: {why}, so only the growth of its memory is \
-                         counted, in pages of 64 KiB by call stack"
-                    ));
-                    self.allocators.insert(position, Allocator::default());
+                    let allocator = Allocator::by_structure(module);
+                    if allocator.is_none() {
+                        let why = format!(
+                            "core module {position}: {why}, so only the growth of its memory is \
+                             counted, in pages of 64 KiB by call stack"
+                        );
+                        gaps.push(why, Missing::ALLOCATIONS);
+                    }
+                    self.allocators
+                        .insert(position, allocator.unwrap_or_default());
                 }
                 Err(_) => {}
             }
@@ -72,22 +79,25 @@ impl<'a> Survey<'a> {
     }
 
     /// Why the attribution is partial, or why nothing is instrumented, in spite of these groups.
-    pub(super) fn uninstrumented(&self, groups: &[Group], scopes: &[bool]) -> Vec<String> {
+    pub(super) fn uninstrumented(&self, groups: &[Group], scopes: &[bool], gaps: &mut Gaps) {
         let grouped: HashSet<usize> = groups
             .iter()
             .flat_map(|group| group.members.iter().map(|member| member.module))
             .collect();
-        let mut gaps = Vec::new();
+        let known = gaps.reasons.len();
         let mut without_allocator = Vec::new();
         for (position, module) in self.modules.iter().enumerate() {
             if self.allocators.contains_key(&position) {
-                gaps.extend(self.uninstrumented_instances(position, scopes));
+                if let Some(why) = self.uninstrumented_instances(position, scopes) {
+                    gaps.push(why, Missing::MEMORIES);
+                }
             } else if grouped.contains(&position) {
             } else if module.imports_allocator {
-                gaps.push(format!(
+                let why = format!(
                     "core module {position} uses the allocator of another core module: its blocks \
                      are named after the function that it calls there"
-                ));
+                );
+                gaps.push(why, Missing::default());
             } else if !module.defined.is_empty() {
                 let why = match (refusal(module), Allocator::find(module, self.declared)) {
                     (Some(why), _) => format!("it {why}"),
@@ -99,15 +109,16 @@ impl<'a> Survey<'a> {
         }
         let refused =
             |module: &CoreModule<'_>| refusal(module).is_some() && !module.entry_points.is_empty();
-        if groups.is_empty() && gaps.is_empty() && !self.modules.iter().any(refused) {
+        let has_reason = gaps.reasons.len() > known;
+        if groups.is_empty() && !has_reason && !self.modules.iter().any(refused) {
             // Adapters have no heap of their own, so this is a reason only if no module allocates.
-            gaps.push(if without_allocator.is_empty() {
+            let why = if without_allocator.is_empty() {
                 "it has no code".to_owned()
             } else {
                 format!("no allocator found ({})", without_allocator.join("; "))
-            });
+            };
+            gaps.push(why, Missing::MEMORIES);
         }
-        gaps
     }
 
     /// Why instances of a module with an allocator are not instrumented.

@@ -199,3 +199,47 @@ fn a_line_that_resized_blocks_has_its_own_share() {
     let resized = top.resized.as_ref().unwrap();
     assert_eq!((resized.own_bytes, resized.from.len()), (5000, 0));
 }
+
+#[test]
+fn growth_of_memory_is_grouped_and_adds_up() {
+    const PAGE: u64 = 65_536;
+    let names = ["first", "second", "first"].map(|name| Context::Synthetic(name.into()));
+    let record = |index: u32, seen: u64, unseen: u64| ContextRecord {
+        index,
+        seen_bytes: seen * PAGE,
+        unseen_bytes: unseen * PAGE,
+        unseen_growths: unseen,
+        ..ContextRecord::default()
+    };
+    let mut reading = Reading {
+        contexts: vec![record(0, 1, 0), record(1, 4, 2), record(2, 0, 1)],
+        ..Reading::default()
+    };
+    // One page for which an entry point has no context.
+    reading.coverage.heap_seen_bytes = 6 * PAGE;
+    reading.coverage.heap_unseen_bytes = 3 * PAGE;
+    let context_of = |index: u32| names.get(index as usize).cloned();
+    let snapshot = Snapshot::new(&reading, context_of, no_symbols());
+    assert_eq!(snapshot.entries().len(), 0, "a growth is no block");
+    let groups: Vec<_> = snapshot
+        .top_growth(GroupBy::Line, 9)
+        .into_iter()
+        .map(|group| {
+            let pages = [group.bytes, group.unseen_bytes].map(|bytes| bytes / PAGE);
+            (group.location.to_string(), pages)
+        })
+        .collect();
+    let expected = [
+        ("second", [6, 2]),
+        ("first", [2, 1]),
+        ("unattributed", [1, 0]),
+    ];
+    assert_eq!(
+        groups,
+        expected.map(|(name, pages)| (name.to_owned(), pages))
+    );
+    assert_eq!(snapshot.top_growth(GroupBy::Line, 1).len(), 1);
+    let traces = snapshot.top_growth(GroupBy::Trace, 9);
+    assert_eq!(traces.len(), 3, "a synthetic context is one trace");
+    assert!(traces.iter().all(|group| !group.frames.is_empty()));
+}

@@ -132,7 +132,7 @@ impl LedgerMetrics {
     pub(crate) fn register(registry: &MetricsRegistry) -> Result<Self, prometheus::Error> {
         let about = MetricDesc::new(
             "leak_memory_ledger_bytes",
-            "Resident memory by part; the parts add up to it. Unattributed may be negative.",
+            "Resident memory by part; the parts add up to it.",
         );
         let metrics = Self(registry.family(about.labels(&["part"]))?);
         metrics.update(&Ledger::balance(&Default::default()));
@@ -143,7 +143,7 @@ impl LedgerMetrics {
     pub(crate) fn update(&self, ledger: &Ledger) {
         for (part, bytes) in ledger.entries() {
             if let Ok(gauge) = self.0.series(&[part.name()]) {
-                gauge.set(bytes);
+                gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             }
         }
     }

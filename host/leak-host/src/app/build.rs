@@ -121,6 +121,7 @@ fn create_registry(
 ) -> anyhow::Result<Registry> {
     let loader = plugin_loader::start(
         config.cache_folder(),
+        config.cache_limits(),
         config.max_plugin_size,
         config.compile.limits(),
         &config.code,

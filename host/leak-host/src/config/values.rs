@@ -18,6 +18,7 @@ const COMPILE_TIMEOUT_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);
 const COMPILE_MEMORY_BYTES: RangeInclusive<u64> = 32 << 20..=16 << 30;
 const COMPONENT_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
+const CACHE_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 /// One of the heap profiles, by name.
 pub(super) fn heap_profile() -> impl TypedValueParser<Value = HeapProfile> {
@@ -90,6 +91,11 @@ pub(super) fn component_size(text: &str) -> Result<ByteSize, String> {
     in_range(size, &size.bytes(), &COMPONENT_BYTES, "1KiB to 1GiB")
 }
 
+pub(super) fn cache_size(text: &str) -> Result<ByteSize, String> {
+    let size = byte_size(text)?;
+    in_range(size, &size.bytes(), &CACHE_BYTES, "1MiB to 1TiB")
+}
+
 pub(super) fn requests(text: &str) -> Result<u32, String> {
     let range = conformance::REQUESTS_RANGE;
     let valid = format!("{} to {}", range.start(), range.end());
@@ -138,6 +144,7 @@ mod tests {
         assert_eq!(client_timeout("60s"), Ok(Duration::from_secs(60)));
         assert!(plugin_memory("1023KiB").is_err() && plugin_memory("4GiB").is_ok());
         assert!(component_size("1023B").is_err() && component_size("1KiB").is_ok());
+        assert!(cache_size("1023KiB").is_err() && cache_size("1TiB").is_ok());
         assert_eq!(compile_timeout("99ms"), outside("100ms to 600s"));
         assert!(compile_memory("31MiB").is_err() && compile_memory("32MiB").is_ok());
         assert_eq!(requests("49"), Err("must be 50 to 5000".to_owned()));

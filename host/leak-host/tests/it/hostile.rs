@@ -2,6 +2,10 @@
 //! refused one is left.
 
 mod compiling;
+mod files;
+mod fuzz;
+mod ledger;
+mod many_cores;
 mod memory;
 mod startup;
 mod texts;

@@ -61,6 +61,10 @@ impl LabBuilder {
         self
     }
 
+    pub(crate) fn plugins_folder(&self) -> &Path {
+        self.plugins.path()
+    }
+
     /// Adds a file to the plugins folder.
     pub(crate) fn file(self, name: &str, content: &[u8]) -> Self {
         fs::write(self.plugins.path().join(name), content).unwrap();

@@ -2,31 +2,67 @@
 //!
 //! An entry's name contains the component's digest and everything that machine code depends on: the
 //! engine's version, its settings and the processor. An entry that is damaged, or that another
-//! version wrote, is rebuilt. A cache folder that cannot be written only costs a compilation at
-//! each start.
+//! version wrote, is removed and compiled again. A cache folder that cannot be written only costs a
+//! compilation at each start.
+//!
+//! - `entry` is the format of an entry.
+//! - `space` bounds the folder.
+//!
+//! Code never runs from the entry itself. The host copies it to a file without a name, checks the
+//! copy and maps that. So nothing that happens to the folder reaches a plugin that is loaded, and
+//! no plugin runs code that was not checked.
+
+mod entry;
+mod space;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Seek};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// The most bytes that the folder keeps after a start. The oldest files are removed first.
-const MAX_FOLDER_BYTES: u64 = 1 << 30;
+use self::space::UsedFiles;
+use crate::load::compiler::code_file::{self, CodeFile};
+use crate::load::staged_file::{self, StagedFile};
+use crate::regular_file;
 
-/// The folder of compiled components. Without a folder it keeps nothing.
+pub use self::space::CacheLimits;
+pub(crate) use self::space::UsedFile;
+
+/// The folder of compiled components. Without a folder it keeps nothing. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    folder: Option<PathBuf>,
+    folder: Option<Arc<CacheFolder>>,
     environment: u64,
+}
+
+#[derive(Debug)]
+struct CacheFolder {
+    path: PathBuf,
+    limits: CacheLimits,
+    used: UsedFiles,
+    /// Held while a file is added, so that the folder never exceeds its limits.
+    adding: Mutex<()>,
+}
+
+/// A component from the cache.
+pub(crate) struct CacheEntry {
+    pub(crate) component: Component,
+    /// The profiler's data about it, serialized.
+    pub(crate) side: Vec<u8>,
+    /// Keeps the entry in the cache.
+    pub(crate) used: UsedFile,
 }
 
 impl Cache {
     /// A cache in `folder`, which is created if it does not exist. With `None`, or when the folder
-    /// cannot be created, the cache keeps nothing.
-    pub fn open(folder: Option<PathBuf>, engine: &Engine) -> Self {
+    /// cannot be created, the cache keeps nothing. Removes what killed hosts have left half, and
+    /// what exceeds the limits.
+    pub fn open(folder: Option<PathBuf>, limits: CacheLimits, engine: &Engine) -> Self {
         let folder = folder.filter(|folder| match fs::create_dir_all(folder) {
             Ok(()) => true,
             Err(error) => {
@@ -38,13 +74,23 @@ impl Cache {
             }
         });
         if let Some(folder) = &folder {
-            prune(folder, MAX_FOLDER_BYTES);
+            staged_file::remove_abandoned(folder, |name| {
+                name == code_file::NAME || space::is_of_cache(name)
+            });
+            space::prune(folder, limits);
         }
         let mut hasher = DefaultHasher::new();
         guest_heap::FINGERPRINT.hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Cache {
-            folder,
+            folder: folder.map(|path| {
+                Arc::new(CacheFolder {
+                    path,
+                    limits,
+                    used: UsedFiles::default(),
+                    adding: Mutex::default(),
+                })
+            }),
             environment: hasher.finish(),
         }
     }
@@ -57,40 +103,28 @@ impl Cache {
         }
     }
 
-    /// The compiled component and its side data, if both exist and are undamaged.
-    pub(crate) fn get(&self, engine: &Engine, key: &str) -> Option<(Component, Vec<u8>)> {
-        let paths = self.paths(key)?;
-        let side = fs::read(&paths.side).ok()?;
-        let sums = [
-            checksum(&mut fs::File::open(&paths.code).ok()?).ok()?,
-            checksum_line(crc32fast::hash(&side), side.len() as u64),
-        ];
-        if fs::read_to_string(&paths.sums).ok()? != sums.concat() {
-            tracing::warn!(entry = %paths.code.display(), "damaged cache entry: compiling again");
-            return None;
-        }
-        // SAFETY: the file has the bytes that `put` got from `Component::serialize`: its checksum
-        // says so, and its name says that an engine of the same version and settings wrote it. The
-        // folder is the user's own; a process that can write there can replace this program too.
-        #[allow(
-            unsafe_code,
-            reason = "machine code from a file is the purpose of the cache"
-        )]
-        let component = unsafe { Component::deserialize_file(engine, &paths.code) };
-        match component {
-            Ok(component) => Some((component, side)),
+    /// The compiled component, if the cache has it undamaged.
+    pub(crate) fn get(&self, engine: &Engine, key: &str) -> Option<CacheEntry> {
+        let folder = self.folder.as_deref()?;
+        let path = self.entry_path(folder, key);
+        // Before the entry is read, so that nothing removes it meanwhile.
+        let used = folder.used.add(path);
+        let (code, side) = folder.read(&used)?;
+        match code.map(engine) {
+            Ok(component) => Some(CacheEntry {
+                component,
+                side,
+                used,
+            }),
             Err(error) => {
-                tracing::warn!(
-                    entry = %paths.code.display(), %error,
-                    "unusable cache entry: compiling again"
-                );
+                folder.drop_damaged(used.path(), &format!("{error:#}"));
                 None
             }
         }
     }
 
-    /// Returns the resident pages of a component's code to the system. The component must come from
-    /// [`Cache::get`]: the system reads a page from the file again when the code runs again.
+    /// Returns the resident pages of a component's code to the system. The system reads a page from
+    /// the file again when the code runs again.
     pub(crate) fn release_pages(component: &Component) {
         let image = component.image_range();
         let page = rustix::param::page_size();
@@ -103,8 +137,8 @@ impl Cache {
         // SAFETY: the range is within the image, which the component keeps mapped. It is a private
         // mapping of a file, and nothing has written to it: wasmtime refuses images with
         // relocations and makes them read-only. The system therefore reads each dropped page from
-        // the file with the same content as the first time. The file itself does not change:
-        // entries are replaced by renaming.
+        // the file with the same content as the first time. Nobody else can reach the file: it has
+        // no name.
         #[allow(unsafe_code, reason = "there is no safe way to drop resident pages")]
         let released = unsafe {
             rustix::mm::madvise(
@@ -118,185 +152,158 @@ impl Cache {
         }
     }
 
-    /// Writes machine code and its side data. A failure is logged and costs a compilation at the
-    /// next start.
-    pub(crate) fn put(&self, key: &str, code: &mut (impl Read + Seek), side: &[u8]) {
-        let Some(paths) = self.paths(key) else { return };
-        let written = checksum(code).and_then(|code_sum| {
-            code.rewind()?;
-            replace(&paths.code, code)?;
-            replace(&paths.side, &mut &*side)?;
-            let sums = [
-                code_sum,
-                checksum_line(crc32fast::hash(side), side.len() as u64),
-            ];
-            replace(&paths.sums, &mut sums.concat().as_bytes())
+    /// Writes machine code and its side data, and keeps them in the cache as long as the result
+    /// exists. A failure is logged and costs a compilation at the next start.
+    pub(crate) fn put(
+        &self,
+        key: &str,
+        code: &mut (impl Read + Seek),
+        side: &[u8],
+    ) -> Option<UsedFile> {
+        let folder = self.folder.as_deref()?;
+        let path = self.entry_path(folder, key);
+        let used = folder.used.add(path.clone());
+        let written = code.seek(SeekFrom::End(0)).and_then(|code_bytes| {
+            let bytes = entry::size(code_bytes, side.len() as u64);
+            let name = path.file_name().unwrap_or_default();
+            folder.add(&path, bytes, |file| entry::write(file, name, code, side))
         });
         if let Err(error) = written {
-            tracing::warn!(entry = %paths.code.display(), %error, "cannot keep a compiled plugin");
+            tracing::warn!(entry = %path.display(), %error, "cannot keep a compiled plugin");
+        }
+        Some(used)
+    }
+
+    /// The component before compilation, from its digest. Its symbols are read later, when its file
+    /// may have another component already. `is_same` says whether these bytes have the digest.
+    pub(crate) fn original(
+        &self,
+        digest: &str,
+        size: u64,
+        is_same: impl FnOnce(&[u8]) -> bool,
+    ) -> Option<Vec<u8>> {
+        let folder = self.folder.as_deref()?;
+        let path = folder.original_path(digest);
+        match regular_file::read(&path, size) {
+            Ok(bytes) if is_same(&bytes) => Some(bytes),
+            Ok(_) => {
+                folder.drop_damaged(&path, "its checksum is wrong");
+                None
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    tracing::warn!(entry = %path.display(), %error, "unreadable cache entry");
+                }
+                None
+            }
         }
     }
 
-    /// The component before compilation. Its symbols are read later, when its file may have another
-    /// component already.
-    pub(crate) fn original(&self, digest: &str) -> Option<Vec<u8>> {
-        fs::read(self.folder.as_ref()?.join(format!("{digest}.wasm"))).ok()
-    }
-
-    /// Writes the component before compilation.
-    pub(crate) fn put_original(&self, digest: &str, bytes: &[u8]) {
-        let Some(folder) = &self.folder else { return };
-        let path = folder.join(format!("{digest}.wasm"));
-        if path.exists() {
-            return;
+    /// Writes the component before compilation, and keeps it in the cache as long as the result
+    /// exists. A failure is logged.
+    pub(crate) fn put_original(&self, digest: &str, bytes: &[u8]) -> Option<UsedFile> {
+        let folder = self.folder.as_deref()?;
+        let path = folder.original_path(digest);
+        let used = folder.used.add(path.clone());
+        let length = bytes.len() as u64;
+        let found = regular_file::open(&path).ok();
+        if let Some((file, _)) = found.filter(|(_, metadata)| metadata.len() == length) {
+            touch(&file);
+            return Some(used);
         }
-        if let Err(error) = replace(&path, &mut &*bytes) {
+        if let Err(error) = folder.add(&path, length, |file| file.write_all(bytes)) {
             tracing::warn!(
                 entry = %path.display(), %error,
                 "cannot keep a component for its symbols"
             );
         }
+        Some(used)
     }
 
-    fn paths(&self, key: &str) -> Option<Paths> {
-        let folder = self.folder.as_ref()?;
-        let of = |extension| folder.join(format!("{key}-{:016x}.{extension}", self.environment));
-        Some(Paths {
-            code: of("cwasm"),
-            side: of("side"),
-            sums: of("sums"),
-        })
+    fn entry_path(&self, folder: &CacheFolder, key: &str) -> PathBuf {
+        let name = format!("{key}-{:016x}.cwasm", self.environment);
+        folder.path.join(name)
     }
 }
 
-/// The files of one entry.
-struct Paths {
-    code: PathBuf,
-    side: PathBuf,
-    sums: PathBuf,
-}
+impl CacheFolder {
+    fn original_path(&self, digest: &str) -> PathBuf {
+        self.path.join(format!("{digest}.wasm"))
+    }
 
-fn checksum_line(crc: u32, length: u64) -> String {
-    format!("crc32 {crc:08x} length {length}\n")
-}
-
-fn checksum(file: &mut impl Read) -> io::Result<String> {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut buffer = vec![0; 64 << 10];
-    let mut length = 0;
-    loop {
-        let n = file.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else {
-            break;
+    /// The code of an entry, in a file of its own, and its side data. A damaged entry is removed.
+    fn read(&self, used: &UsedFile) -> Option<(CodeFile, Vec<u8>)> {
+        let path = used.path();
+        let read = |mut code: fs::File| {
+            let (mut file, metadata) = regular_file::open(path)?;
+            let name = path.file_name().unwrap_or_default();
+            let side = entry::read(&mut file, name, metadata.len(), &mut code)?;
+            touch(&file);
+            Ok((CodeFile::new(code), side))
         };
-        hasher.update(bytes);
-        length += n as u64;
-    }
-    Ok(checksum_line(hasher.finalize(), length))
-}
-
-/// Writes a temporary file and renames it. A reader never sees half a file, even when several
-/// writers replace the same file at the same time.
-fn replace(path: &Path, content: &mut impl Read) -> io::Result<()> {
-    let temporary = path.with_extension(format!("tmp-{:016x}", rand::random::<u64>()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| io::copy(content, &mut file))
-        .and_then(|_| fs::rename(&temporary, path));
-    if written.is_err() {
-        // A failure to remove the incomplete file changes nothing: no reader looks at its name.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// Removes the oldest files until the folder has at most `max_bytes`.
-fn prune(folder: &Path, max_bytes: u64) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    let mut files: Vec<_> = entries
-        .filter_map(|e| {
-            let e = e.ok()?;
-            let meta = e.metadata().ok().filter(fs::Metadata::is_file)?;
-            Some((meta.modified().ok()?, meta.len(), e.path()))
-        })
-        .collect();
-    files.sort();
-    let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
-    for (_, size, path) in files {
-        if total <= max_bytes {
-            break;
+        let read = code_file::on_disk_of(&self.path)
+            .and_then(read)
+            .or_else(|error: io::Error| match error.kind() {
+                ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+                    Err(error)
+                }
+                // For example when the disk is full.
+                _ => code_file::in_memory().and_then(read),
+            });
+        match read {
+            Ok(read) => return Some(read),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                self.drop_damaged(path, &error.to_string());
+            }
+            Err(error) => {
+                tracing::warn!(
+                    entry = %path.display(), %error,
+                    "unreadable cache entry: compiling again"
+                );
+            }
         }
-        if fs::remove_file(&path).is_ok() {
-            total -= size;
+        None
+    }
+
+    /// Removes an entry that cannot be used.
+    fn drop_damaged(&self, path: &Path, why: &str) {
+        tracing::warn!(entry = %path.display(), why, "damaged cache entry: compiling again");
+        if let Err(error) = fs::remove_file(path) {
+            tracing::warn!(entry = %path.display(), %error, "cannot remove a damaged cache entry");
         }
     }
+
+    /// Adds a file of `bytes` bytes, or replaces it. It is not written through to the disk: after a
+    /// crash of the machine its checksum is wrong.
+    fn add(
+        &self,
+        path: &Path,
+        bytes: u64,
+        write: impl FnOnce(&mut fs::File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if !space::make_room(&self.path, self.limits, &self.used, path, bytes) {
+            return Err(io::Error::new(
+                ErrorKind::QuotaExceeded,
+                format!(
+                    "no room for {bytes} bytes: the cache has at most {} bytes in {} files, and \
+                     plugins that are loaded use the rest",
+                    self.limits.bytes, self.limits.files
+                ),
+            ));
+        }
+        let mut staged = StagedFile::create(path.to_owned())?;
+        write(staged.file())?;
+        staged.commit()
+    }
+}
+
+/// Records that the cache has used a file. A folder that cannot be written removes nothing, so the
+/// time does not matter there.
+fn touch(file: &fs::File) {
+    let _ = file.set_modified(SystemTime::now());
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The machine code of an empty component.
-    fn empty(engine: &Engine) -> io::Cursor<Vec<u8>> {
-        let component = b"\0asm\x0d\0\x01\0";
-        io::Cursor::new(engine.precompile_component(component).unwrap())
-    }
-
-    #[test]
-    fn a_damaged_entry_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = crate::engine::start().unwrap();
-        let cache = Cache::open(Some(folder.path().into()), &engine);
-        let empty = empty(&engine);
-        assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &mut empty.clone(), b"side data");
-        assert!(cache.get(&engine, "d").is_some());
-
-        let code = cache.paths("d").unwrap().code;
-        let mut bytes = fs::read(&code).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        fs::write(&code, bytes).unwrap();
-        assert!(cache.get(&engine, "d").is_none());
-        cache.put("d", &mut empty.clone(), b"side data");
-        assert!(cache.get(&engine, "d").is_some());
-    }
-
-    #[test]
-    fn an_entry_is_never_torn_while_many_threads_write_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = crate::engine::start().unwrap();
-        let cache = Cache::open(Some(folder.path().into()), &engine);
-        let empty = empty(&engine);
-        cache.put("d", &mut empty.clone(), b"side data");
-        std::thread::scope(|threads| {
-            for _ in 0..4 {
-                threads.spawn(|| {
-                    for _ in 0..100 {
-                        cache.put("d", &mut empty.clone(), b"side data");
-                        assert!(cache.get(&engine, "d").is_some());
-                    }
-                });
-            }
-        });
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
-    }
-
-    #[test]
-    fn the_oldest_files_are_removed_first() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, age) in [("old", 300), ("middle", 200), ("new", 100)] {
-            let path = folder.path().join(name);
-            fs::write(&path, [0; 100]).unwrap();
-            let when = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
-            fs::File::open(&path).unwrap().set_modified(when).unwrap();
-        }
-        prune(folder.path(), 150);
-        let left: Vec<_> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
-        assert_eq!(left, ["new"]);
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@
 //! - `queue` limits the number of compilations at a time.
 
 mod child;
-mod code_file;
+pub(crate) mod code_file;
 mod complexity;
 mod queue;
 pub mod worker;
@@ -134,7 +134,7 @@ fn in_process(
 ) -> Result<CompiledCode, PluginError> {
     let compiled = instrument_and_compile(engine, component, profile)?;
     let failed = |e| PluginError::Internal(format!("no file for compiled code: {e}"));
-    let mut file = code_file::without_name().map_err(failed)?;
+    let mut file = code_file::in_memory().map_err(failed)?;
     file.write_all(&compiled.code).map_err(failed)?;
     Ok(CompiledCode {
         code: CodeFile::new(file),

@@ -1,7 +1,7 @@
 //! Reads the file next to a component that declares its allocator: `NAME.heap.toml` for
 //! `NAME.wasm`.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use guest_heap::Options;
 use sha2::{Digest, Sha256};
 
 use crate::error::PluginError;
+use crate::regular_file;
 
 /// The extension of the file.
 pub(super) const EXTENSION: &str = "heap.toml";
@@ -36,17 +37,12 @@ impl Declarations {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             PluginError::Refused(format!("{name}: {why}"))
         };
-        let opened = match std::fs::File::open(&file) {
-            Ok(opened) => opened,
+        let bytes = match regular_file::read(&file, MAX_BYTES) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(refused(error.to_string())),
         };
-        let mut text = String::new();
-        let read = opened.take(MAX_BYTES + 1).read_to_string(&mut text);
-        read.map_err(|error| refused(error.to_string()))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(refused(format!("it has more than {MAX_BYTES} bytes")));
-        }
+        let text = String::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
         let checked = Options::default().declarations(&text);
         checked.map_err(|error| refused(error.to_string()))?;
         Ok(Self(Some(text.into())))
@@ -103,7 +99,7 @@ mod tests {
             ("x = 1".to_owned(), "pool.heap.toml: x is not a key"),
             (
                 " ".repeat(70_000),
-                "pool.heap.toml: it has more than 65536 bytes",
+                "pool.heap.toml: it has 70000 bytes; the limit is 65536",
             ),
         ] {
             let error = next_to(Some(&toml)).err().unwrap().to_string();

@@ -4,7 +4,7 @@
 //! that is still being written. The problem of a file stays on record until the file changes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,10 @@ use tokio::sync::Notify;
 
 use crate::error::PluginError;
 use crate::load::declarations;
+use crate::load::staged_file::{self, StagedFile};
+
+/// Time after which a file that still changes is listed as a problem.
+const MAX_SETTLING: Duration = Duration::from_secs(5);
 
 /// The folder and the state of its files.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ struct FileState {
     version: Option<FileVersion>,
     /// When a scan saw this version first.
     since: Instant,
+    /// When a scan saw the first of the versions that did not settle.
+    changing_since: Instant,
     /// Whether a scan has returned this version.
     handled: bool,
     problem: Option<LoadProblem>,
@@ -79,6 +85,27 @@ pub(crate) struct Scan {
 }
 
 impl FileVersion {
+    /// The version of the file at a path, through links. What is no regular file has a version too:
+    /// the loader says what is wrong with it. `None` when nothing has the name any more.
+    fn at(path: &Path) -> Option<Self> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => Some(Self::of(&metadata).with_declarations(path)),
+            Ok(metadata) => Some(Self::of_special(&metadata)),
+            // A link without a target, or a file that was removed meanwhile.
+            Err(_) => Some(Self::of_special(&fs::symlink_metadata(path).ok()?)),
+        }
+    }
+
+    /// Its time and size say nothing: those of a folder change with the files in it.
+    fn of_special(metadata: &Metadata) -> Self {
+        FileVersion {
+            size: 0,
+            modified_ns: 0,
+            changed_ns: 0,
+            ..Self::of(metadata)
+        }
+    }
+
     fn of(metadata: &Metadata) -> Self {
         let ns = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         FileVersion {
@@ -172,6 +199,7 @@ impl Folder {
             }
             if now.duration_since(file.since) < settle_time {
                 scan.unsettled = true;
+                file.check_settling(path, now, settle_time);
                 continue;
             }
             file.handled = true;
@@ -193,11 +221,7 @@ impl Folder {
             if hidden || path.extension().is_none_or(|e| e != "wasm") {
                 continue;
             }
-            // Follows links. The next scan sees a file that was removed meanwhile.
-            if let Ok(metadata) = fs::metadata(&path)
-                && metadata.is_file()
-            {
-                let version = FileVersion::of(&metadata).with_declarations(&path);
+            if let Some(version) = FileVersion::at(&path) {
                 listed.insert(path, version);
             }
         }
@@ -237,11 +261,10 @@ impl Folder {
     /// Records that the host itself has written or removed this file: the next scan finds no
     /// change.
     pub(crate) fn mark_current(&self, path: &Path) {
-        let version =
-            fs::metadata(path).map(|metadata| FileVersion::of(&metadata).with_declarations(path));
+        let version = FileVersion::at(path);
         let mut state = self.lock();
         match version {
-            Ok(version) => {
+            Some(version) => {
                 let file = FileState {
                     version: Some(version),
                     handled: true,
@@ -249,7 +272,7 @@ impl Folder {
                 };
                 state.files.insert(path.to_owned(), file);
             }
-            Err(_) => drop(state.files.remove(path)),
+            None => drop(state.files.remove(path)),
         }
     }
 
@@ -281,22 +304,20 @@ impl Folder {
         state.unreadable.iter().chain(of_files).cloned().collect()
     }
 
+    /// Removes the hidden files of uploads to hosts that were killed.
+    pub(crate) fn remove_abandoned_uploads(&self) {
+        staged_file::remove_abandoned(&self.path, |name| name.ends_with(".wasm"));
+    }
+
     /// Writes a component to a hidden file next to `target`.
     ///
     /// # Errors
     ///
     /// When the folder cannot be written, for example when it is read-only.
     pub(crate) fn stage(&self, target: PathBuf, bytes: &[u8]) -> io::Result<StagedFile> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let staged = StagedFile {
-            temporary: self
-                .path
-                .join(format!(".{name}.{:08x}", rand::random::<u32>())),
-            target,
-        };
-        let mut file = File::create_new(&staged.temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let mut staged = StagedFile::create(target)?;
+        staged.file().write_all(bytes)?;
+        staged.file().sync_all()?;
         Ok(staged)
     }
 
@@ -310,6 +331,7 @@ impl FileState {
         FileState {
             version: None,
             since: now,
+            changing_since: now,
             handled: true,
             problem: None,
             waits_for_id: false,
@@ -317,35 +339,32 @@ impl FileState {
     }
 
     fn change_to(&mut self, version: Option<FileVersion>, now: Instant) {
+        if self.handled {
+            self.changing_since = now;
+        }
         self.version = version;
         self.since = now;
         self.handled = false;
     }
-}
 
-/// A component in a hidden file. Dropping it removes the file, unless it was committed.
-#[derive(Debug)]
-pub(crate) struct StagedFile {
-    temporary: PathBuf,
-    target: PathBuf,
-}
-
-impl StagedFile {
-    /// Renames it to its target and replaces the file there.
-    ///
-    /// # Errors
-    ///
-    /// When the system cannot rename it.
-    pub(crate) fn commit(self) -> io::Result<()> {
-        fs::rename(&self.temporary, &self.target)
-    }
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        // After a commit the file does not exist. A file that cannot be removed is hidden: no scan
-        // returns it.
-        let _ = fs::remove_file(&self.temporary);
+    /// Records a file that changes for so long that a person should know why it is not loaded.
+    fn check_settling(&mut self, path: &Path, now: Instant, settle_time: Duration) {
+        if self.version.is_none() || now.duration_since(self.changing_since) < MAX_SETTLING {
+            return;
+        }
+        let error = format!(
+            "the file keeps changing; it is loaded once it has not changed for {} ms",
+            settle_time.as_millis()
+        );
+        if self.problem.as_ref().is_some_and(|p| p.error == error) {
+            return;
+        }
+        tracing::warn!(file = %path.display(), error, "plugin not loaded");
+        self.problem = Some(LoadProblem {
+            file: path.to_owned(),
+            error,
+            since: Timestamp::now(),
+        });
     }
 }
 

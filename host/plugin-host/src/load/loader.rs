@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{HasSelf, Linker};
 
 use guest_heap::symbols::{SymbolOptions, Symbols};
 use guest_heap::{Attribution, InstrumentedMeta};
@@ -16,11 +16,13 @@ use crate::bindings::{LeakPlugin, LeakPluginPre};
 use crate::blocking::run_blocking;
 use crate::error::{Fault, PluginError, with_causes};
 use crate::instance::{Instance, StoreState};
-use crate::load::cache::Cache;
+use crate::load::cache::{Cache, UsedFile};
 use crate::load::compiler::{CompiledCode, Compiler, Urgency};
 use crate::load::component_source::ComponentSource;
 use crate::load::declarations::Declarations;
+use crate::load::prepared::Prepared;
 use crate::load::symbol_options::symbol_options;
+use crate::regular_file;
 use crate::settings::HeapProfile;
 
 /// Compiles components, or reads them from the cache. Clones share the engine and the linker.
@@ -44,6 +46,8 @@ pub(crate) struct CompiledComponent {
     pub(crate) meta: Arc<InstrumentedMeta>,
     /// Whether it is instrumented.
     pub(crate) profile: HeapProfile,
+    /// Its files in the cache, which stay there as long as the component is loaded.
+    _used: Vec<UsedFile>,
 }
 
 impl CompiledComponent {
@@ -153,9 +157,9 @@ impl Loader {
                 path: file.clone(),
                 source,
             };
-            let size = std::fs::metadata(&file).map_err(unreadable)?.len();
-            loader.check_size(size)?;
-            std::fs::read(&file).map_err(unreadable)
+            let (opened, metadata) = regular_file::open(&file).map_err(unreadable)?;
+            loader.check_size(metadata.len())?;
+            regular_file::read_opened(&opened, metadata.len()).map_err(unreadable)
         })
         .await?;
         self.load(bytes.into(), path, profile, urgency).await
@@ -212,14 +216,15 @@ impl Loader {
         let (loader, path) = (self.clone(), path.to_owned());
         run_blocking(move || {
             let cached = entry.is_some();
-            let (component, meta) = match (entry, compiled) {
+            let mut prepared = match (entry, compiled) {
                 (Some(entry), _) => entry,
                 (None, Some(code)) => {
                     loader.keep(&cache_key(&digest, profile, &declarations), code)?
                 }
                 (None, None) => return Err(PluginError::Internal("nothing was compiled".into())),
             };
-            loader.cache.put_original(&digest, &bytes);
+            let original = loader.cache.put_original(&digest, &bytes);
+            prepared.used.extend(original);
             let source = ComponentSource {
                 path,
                 in_memory: None,
@@ -231,7 +236,7 @@ impl Loader {
                 imports: Vec::new(),
                 code_bytes: 0,
             };
-            loader.link(component, meta, profile, source)
+            loader.link(prepared, profile, source)
         })
         .await
     }
@@ -242,43 +247,51 @@ impl Loader {
         bytes: &[u8],
         profile: HeapProfile,
         declarations: &Declarations,
-    ) -> (String, Option<CacheEntry>) {
+    ) -> (String, Option<Prepared>) {
         let digest = hex(&Sha256::digest(bytes));
         let key = cache_key(&digest, profile, declarations);
         let entry = self.cache.get(&self.engine, &key);
-        let entry = entry.and_then(|(component, side)| {
-            let meta = InstrumentedMeta::from_bytes(&side).ok()?;
-            Some((component, Arc::new(meta)))
+        let entry = entry.and_then(|entry| {
+            let meta = InstrumentedMeta::from_bytes(&entry.side).ok()?;
+            Some(Prepared::of(entry, Arc::new(meta)))
         });
         (digest, entry)
     }
 
     /// Keeps code that was just compiled in the cache, and maps it: from the cache if it is there.
-    fn keep(&self, key: &str, compiled: CompiledCode) -> Result<CacheEntry, PluginError> {
+    fn keep(&self, key: &str, compiled: CompiledCode) -> Result<Prepared, PluginError> {
         let CompiledCode { mut code, side } = compiled;
         let broken = |error: &dyn fmt::Display| {
             PluginError::Internal(format!("cannot use compiled code: {error}"))
         };
         let meta = InstrumentedMeta::from_bytes(&side).map_err(|e| broken(&e))?;
         let file = code.reader().map_err(|e| broken(&e))?;
-        self.cache.put(key, file, &side);
-        let component = match self.cache.get(&self.engine, key) {
-            Some((mapped, _)) => mapped,
-            None => code
-                .map(&self.engine)
-                .map_err(|e| broken(&with_causes(&e)))?,
-        };
-        Ok((component, Arc::new(meta)))
+        let _used = self.cache.put(key, file, &side);
+        let meta = Arc::new(meta);
+        match self.cache.get(&self.engine, key) {
+            Some(entry) => Ok(Prepared::of(entry, meta)),
+            None => Ok(Prepared {
+                component: code
+                    .map(&self.engine)
+                    .map_err(|e| broken(&with_causes(&e)))?,
+                meta,
+                used: Vec::new(),
+            }),
+        }
     }
 
     /// Checks the imports and exports of a compiled component.
     fn link(
         &self,
-        component: Component,
-        meta: Arc<InstrumentedMeta>,
+        prepared: Prepared,
         profile: HeapProfile,
         mut source: ComponentSource,
     ) -> Result<CompiledComponent, PluginError> {
+        let Prepared {
+            component,
+            meta,
+            used,
+        } = prepared;
         let (of_profiler, imports): (Vec<String>, _) = component
             .component_type()
             .imports(&self.engine)
@@ -308,6 +321,7 @@ impl Loader {
             source,
             meta,
             profile,
+            _used: used,
         })
     }
 
@@ -340,17 +354,17 @@ impl Loader {
         if let Some(bytes) = &source.in_memory {
             return Ok(bytes.to_vec());
         }
-        let same = |bytes: &Vec<u8>| hex(&Sha256::digest(bytes)) == source.digest;
+        let same = |bytes: &[u8]| hex(&Sha256::digest(bytes)) == source.digest;
         let unreadable = |error| PluginError::Unreadable {
             path: source.path.clone(),
             source: error,
         };
-        match std::fs::read(&source.path) {
+        // A file of another length has another component.
+        match regular_file::read(&source.path, source.size) {
             Ok(bytes) if same(&bytes) => Ok(bytes),
             read => self
                 .cache
-                .original(&source.digest)
-                .filter(same)
+                .original(&source.digest, source.size, same)
                 .ok_or_else(|| {
                     unreadable(read.err().unwrap_or_else(|| {
                         std::io::Error::other("the file has another component now")
@@ -359,9 +373,6 @@ impl Loader {
         }
     }
 }
-
-/// A component's machine code and the profiler's data about it.
-type CacheEntry = (Component, Arc<InstrumentedMeta>);
 
 fn cache_key(digest: &str, profile: HeapProfile, declarations: &Declarations) -> String {
     format!("{digest}-{}{}", profile.name(), declarations.key())

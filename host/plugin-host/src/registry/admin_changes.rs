@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::error::PluginError;
 use crate::load::compiler::Urgency;
-use crate::load::folder::StagedFile;
+use crate::load::staged_file::StagedFile;
 use crate::load::started_plugin::StartedPlugin;
 use crate::registry::{Installed, Registry, Unloaded, Uploaded};
 
@@ -61,7 +61,11 @@ impl Registry {
         let _changing = self.changing.lock().await;
         self.check_file_free(path, started.id())?;
         let installed = self.install(started).await?;
-        let committed = staged.and_then(StagedFile::commit);
+        let committing =
+            tokio::task::spawn_blocking(move || staged.and_then(StagedFile::commit_durably));
+        let committed = committing
+            .await
+            .unwrap_or_else(|e| Err(io::Error::other(e)));
         if let Some(folder) = self.folder.as_ref().filter(|_| committed.is_ok()) {
             folder.mark_current(path);
         }

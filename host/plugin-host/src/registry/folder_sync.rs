@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking::run_blocking;
 use crate::error::PluginError;
 use crate::load::compiler::Urgency;
 use crate::load::component_source::ComponentSource;
@@ -44,12 +45,19 @@ impl Registry {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        let scan = folder
-            .scan(Duration::ZERO)
-            .map_err(|source| PluginError::Unreadable {
-                path: folder.path().to_owned(),
-                source,
-            })?;
+        let scanning = {
+            let folder = folder.clone();
+            run_blocking(move || {
+                folder.remove_abandoned_uploads();
+                folder
+                    .scan(Duration::ZERO)
+                    .map_err(|source| PluginError::Unreadable {
+                        path: folder.path().to_owned(),
+                        source,
+                    })
+            })
+        };
+        let scan = scanning.await?;
         self.load_files(folder, scan.ready).await;
         Ok(())
     }

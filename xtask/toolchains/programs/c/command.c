@@ -4,6 +4,14 @@
 
 static void *keep[100000];
 
+// The C library takes all memory there is for its heap when it first allocates. The adapter for
+// WASI takes a page for itself when the program first calls the host. So the heap has to come
+// first: otherwise it includes the adapter's page, and a large heap overwrites it.
+__attribute__((constructor)) static void allocate_first(void) {
+  void *volatile block = malloc(1);
+  free(block);
+}
+
 int main(int count, char **arguments) {
   int operations = count > 1 ? atoi(arguments[1]) : 0;
   int n = operations / 1000;

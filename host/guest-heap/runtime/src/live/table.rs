@@ -309,6 +309,13 @@ impl<R: Region> LiveTable<R> {
         true
     }
 
+    pub(super) fn find_waiting(&mut self, pointer: u32) -> Option<u32> {
+        let count = self.waiting;
+        let waiting = self.spill().waiting.get(..count)?;
+        let entry = waiting.iter().find(|entry| entry.pointer == pointer)?;
+        Some(entry.value)
+    }
+
     pub(super) fn remove_waiting(&mut self, pointer: u32) -> Option<u32> {
         let count = self.waiting;
         let waiting = self.spill().waiting.get_mut(..count)?;

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::payloads_gained;
-use crate::components::LAB;
-use crate::lab::{Lab, number};
+use crate::components::{LAB, component};
+use crate::lab::{Answer, Lab, number};
 
 /// Starts a lab with its cache in this folder.
 async fn start(components: &[&str], cache: &Path) -> Lab {
@@ -73,26 +74,89 @@ fn damage(folder: &Path, extension: &str) {
 async fn a_damaged_entry_is_compiled_again() {
     let folder = tempfile::tempdir().unwrap();
     drop(start(&["cache"], folder.path()).await);
-    for kinds in [["cwasm", "side"].as_slice(), &["side"], &["sums"]] {
-        for kind in kinds {
-            damage(folder.path(), kind);
-        }
+    damage(folder.path(), "cwasm");
+    for cached in [false, true] {
         let lab = start(&["cache"], folder.path()).await;
-        assert_eq!(plugins(&lab).await[0]["cached"], json!(false), "{kinds:?}");
+        assert_eq!(plugins(&lab).await[0]["cached"], json!(cached));
         assert_works(&lab).await;
-        drop(lab);
-        let lab = start(&["cache"], folder.path()).await;
-        assert_eq!(
-            plugins(&lab).await[0]["cached"],
-            json!(true),
-            "{kinds:?}: cached again"
-        );
-        assert_works(&lab).await;
+        assert_eq!(lab.output().contains("damaged cache entry"), !cached);
     }
     // The cached component is the source of the symbols. If it is damaged, the host reads the file
     // that it loaded the plugin from.
     damage(folder.path(), "wasm");
     assert_works(&start(&["cache"], folder.path()).await).await;
+}
+
+/// Does something to every file in the cache.
+fn change_all(folder: &Path, change: impl Fn(&Path)) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            change(&path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_happens_to_the_folder_harms_loaded_plugins() {
+    let folder = tempfile::tempdir().unwrap();
+    let changes: [fn(&Path); 3] = [
+        |path| fs::write(path, "").unwrap(),
+        |path| {
+            let length = fs::metadata(path).unwrap().len();
+            fs::write(path, vec![0xcc; usize::try_from(length).unwrap()]).unwrap();
+        },
+        |path| fs::remove_file(path).unwrap(),
+    ];
+    // The first start compiles the plugins, the others find them in the cache.
+    drop(start(&LAB, folder.path()).await);
+    for change in changes {
+        let lab = start(&LAB, folder.path()).await;
+        assert_eq!(plugins(&lab).await[0]["cached"], json!(true));
+        change_all(folder.path(), change);
+        assert_works(&lab).await;
+        for leak in LAB {
+            assert_eq!(number(&lab.reset(leak).await, "/generation"), 2.0);
+        }
+        assert_works(&lab).await;
+        // Loads everything again, into the cache too.
+        for leak in LAB {
+            let reload = format!("/admin/plugins/{leak}/reload");
+            lab.post(&reload, json!({})).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cache_is_bounded_while_the_host_runs() {
+    const LIMIT: u64 = 4 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::with(&["cache"])
+        .args(["--cache", folder.path().to_str().unwrap()])
+        .args(["--max-cache-size", "4MiB"])
+        .start()
+        .await;
+    for n in 0..40_u8 {
+        let mut component = fs::read(component("history")).unwrap();
+        // A custom section makes it another component.
+        component.extend([0, 2, 1, b'A' + n]);
+        let request = lab.request(Method::PUT, "/admin/plugins/history");
+        let loaded = Answer::of(request.body(component)).await;
+        assert!(loaded.status.is_success(), "{loaded:?}");
+        let bytes: u64 = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        assert!(bytes <= LIMIT, "{bytes} bytes after {n} uploads");
+    }
+    assert_works(&lab).await;
+    drop(lab);
+    let lab = start(&["cache"], folder.path()).await;
+    assert_eq!(
+        plugins(&lab).await[0]["cached"],
+        json!(true),
+        "it was in use"
+    );
 }
 
 /// A command that mounts a file system of 16 KiB on `folder` and then executes its arguments. None

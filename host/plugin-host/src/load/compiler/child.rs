@@ -63,7 +63,7 @@ pub(super) fn compile(
     cancelled: &CancellationToken,
 ) -> Result<CompiledCode, PluginError> {
     let failed = |e: io::Error| PluginError::Internal(format!("cannot compile: {e}"));
-    let mut out = code_file::without_name().map_err(failed)?;
+    let mut out = code_file::in_memory().map_err(failed)?;
     let mut running = start(program, limits, component, profile, &out).map_err(failed)?;
     let mut stderr = Vec::new();
     let end = watch(&mut running, limits, cancelled, &mut stderr).map_err(failed)?;
@@ -98,7 +98,7 @@ fn start(
     profile: HeapProfile,
     out: &File,
 ) -> io::Result<Running> {
-    let mut input = code_file::without_name()?;
+    let mut input = code_file::in_memory()?;
     input.write_all(component)?;
     input.rewind()?;
     let threads = available_parallelism()

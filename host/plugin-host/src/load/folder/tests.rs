@@ -33,11 +33,62 @@ fn only_visible_components_count() {
     for name in ["b.wasm", "a.wasm", ".hidden.wasm", "c.wasm.part", "readme"] {
         fs::write(on_disk.path().join(name), name).unwrap();
     }
-    fs::create_dir(on_disk.path().join("d.wasm")).unwrap();
     assert_eq!(
         names(&folder.scan(NO_SETTLE_TIME).unwrap()),
         ["a.wasm", "b.wasm"]
     );
+}
+
+#[test]
+fn a_folder_or_a_link_without_a_target_is_handled_once() {
+    let (on_disk, folder) = folder();
+    let directory = on_disk.path().join("d.wasm");
+    fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::symlink("missing", on_disk.path().join("l.wasm")).unwrap();
+    let scan = folder.scan(NO_SETTLE_TIME).unwrap();
+    assert_eq!(names(&scan), ["d.wasm", "l.wasm"]);
+    // Files in it change its time.
+    fs::write(directory.join("inside"), "").unwrap();
+    assert!(folder.scan(NO_SETTLE_TIME).unwrap().ready.is_empty());
+    fs::remove_dir_all(&directory).unwrap();
+    fs::write(&directory, "a file now").unwrap();
+    assert_eq!(names(&folder.scan(NO_SETTLE_TIME).unwrap()), ["d.wasm"]);
+}
+
+#[test]
+fn a_file_that_keeps_changing_is_a_problem_until_it_settles() {
+    let (on_disk, folder) = folder();
+    let path = on_disk.path().join("a.wasm");
+    let age = |time: Duration| {
+        let mut state = folder.lock();
+        let file = state.files.get_mut(&path).unwrap();
+        file.changing_since = file.changing_since.checked_sub(time).unwrap();
+    };
+    for content in ["1", "22", "333"] {
+        fs::write(&path, content).unwrap();
+        assert!(folder.scan(ONE_HOUR).unwrap().unsettled);
+        assert_eq!(folder.problems(), []);
+        age(MAX_SETTLING / 3);
+    }
+    fs::write(&path, "4444").unwrap();
+    assert!(folder.scan(ONE_HOUR).unwrap().unsettled);
+    let [problem] = &folder.problems()[..] else {
+        panic!("it is listed");
+    };
+    assert!(problem.error.contains("keeps changing"), "{problem:?}");
+    handle_all(&folder);
+    assert_eq!(folder.problems(), []);
+}
+
+#[test]
+fn uploads_to_killed_hosts_are_removed() {
+    let (on_disk, folder) = folder();
+    let abandoned = on_disk.path().join(".a.wasm.part-0123456789abcdef");
+    fs::write(&abandoned, "half").unwrap();
+    let staged = folder.stage(folder.upload_path("b"), b"1").unwrap();
+    folder.remove_abandoned_uploads();
+    assert!(!abandoned.exists());
+    staged.commit().unwrap();
 }
 
 #[test]
