@@ -42,8 +42,9 @@ pub struct ApiOptions {
     pub admin_token: Option<String>,
     /// The names under which the admin API answers, next to `localhost` and IP addresses.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// The checkout that the plugins were built from. The source view reads files below it.
-    pub source_root: Option<PathBuf>,
+    /// The checkouts that the plugins were built from, in the order in which the source view looks
+    /// for a file. It reads only files below them.
+    pub source_roots: Vec<PathBuf>,
 }
 
 /// The state that every handler shares.

@@ -175,9 +175,15 @@ pub(crate) struct Config {
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
 
-    /// Checkout that the plugins were built from; the console shows their source lines from it
-    #[arg(long, env = "LEAK_SOURCE_ROOT", value_name = "DIR")]
-    pub(crate) source_root: Option<PathBuf>,
+    /// Checkout that the plugins were built from; the console shows their source lines from it.
+    /// For Python, the folder of the program. May be repeated: the first that has a file wins
+    #[arg(
+        long,
+        env = "LEAK_SOURCE_ROOT",
+        value_name = "DIR",
+        value_delimiter = ':'
+    )]
+    pub(crate) source_root: Vec<PathBuf>,
 
     /// Largest component that is loaded, from the folder or by the admin API, 1KiB to 1GiB
     #[arg(
@@ -334,7 +340,7 @@ impl Config {
             plugin_deadline: self.plugin_deadline,
             admin_token: self.admin_token.clone(),
             allowed_hosts: self.clients.allowed_host.clone(),
-            source_root: self.source_root.clone(),
+            source_roots: self.source_root.clone(),
         }
     }
 

@@ -55,9 +55,9 @@ impl TestHostBuilder {
         self
     }
 
-    /// The folder whose sources the source view shows.
+    /// A folder whose sources the source view shows.
     pub fn source_root(mut self, folder: PathBuf) -> Self {
-        self.options.source_root = Some(folder);
+        self.options.source_roots.push(folder);
         self
     }
 
@@ -148,7 +148,7 @@ impl TestHost {
                 plugin_deadline: PLUGIN_DEADLINE,
                 admin_token: None,
                 allowed_hosts: Vec::new(),
-                source_root: None,
+                source_roots: Vec::new(),
             },
         }
     }
