@@ -49,6 +49,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     // The console shows the source lines that hold memory.
     if !is_set("--source-root", "LEAK_SOURCE_ROOT") {
         command.arg("--source-root").arg(workspace.root());
+        // Python plugins name their files relative to the folder of the program.
+        let python = workspace.plugins_source().join("languages/python");
+        command.arg("--source-root").arg(python);
     }
     let mut host = HostProcess::start(&mut command, Output::Shown)?;
 

@@ -13,7 +13,7 @@ pub(crate) struct AttributionBody {
     /// `exact` only while the unseen bytes, the unknown frees, the lost bytes and the overflow are
     /// zero.
     attribution: &'static str,
-    /// Why it is not `exact`.
+    /// Why it is not `exact`, or why the program of an interpreter has no source lines.
     attribution_why: Option<String>,
     /// Live bytes, at least. Equal to the counted live bytes, or 0 if frees may be missed.
     heap_live_at_least_bytes: Option<u64>,
@@ -67,7 +67,7 @@ impl AttributionBody {
             unknown_frees: known(|coverage| coverage.unknown_frees),
             lost_bytes: known(|coverage| coverage.lost_bytes),
             overflowed: known(|coverage| coverage.overflowed),
-            attribution_why: why(attribution),
+            attribution_why: why(attribution, details.profile.without_lines()),
         }
     }
 
@@ -99,11 +99,13 @@ fn name(attribution: &Attribution) -> &'static str {
     }
 }
 
-fn why(attribution: Attribution) -> Option<String> {
-    match attribution {
+fn why(attribution: Attribution, without_lines: Option<&str>) -> Option<String> {
+    let why = match attribution {
         Attribution::Exact => None,
         Attribution::Partial { why } | Attribution::Off { why } => Some(why),
-    }
+    };
+    let reasons: Vec<&str> = why.as_deref().into_iter().chain(without_lines).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 /// The attribution of all plugins together: sums, and the reasons of all plugins.

@@ -138,7 +138,7 @@ pub(crate) struct HeapSummary {
     /// `present`; `missing`; or `outdated` if they belong to other code. Null without attribution.
     line_tables: Option<&'static str>,
     /// What to do to see lines. Null if they are there.
-    line_tables_why: Option<&'static str>,
+    line_tables_why: Option<String>,
     linear_memory_mb: f64,
     linear_memory_bytes: u64,
     retained_mb: f64,
@@ -251,6 +251,7 @@ fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
     let (details, reading) = (plugin.details(), plugin.reading());
     let totals = heap.map(|h| *h.snapshot.totals());
     let line_tables = heap.map(|h| h.snapshot.symbols().line_tables());
+    let without_lines = details.profile.without_lines().map(str::to_owned);
     HeapSummary {
         attribution: AttributionBody::of(&details, &reading),
         heap_live_mb: totals.map(|t| mib(t.live_bytes)),
@@ -259,7 +260,8 @@ fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
         contexts: totals.map_or(0, |t| t.contexts),
         lost: totals.map_or(0, |t| t.lost),
         line_tables: line_tables.map(LineTables::name),
-        line_tables_why: line_tables.and_then(LineTables::advice),
+        line_tables_why: without_lines
+            .or_else(|| line_tables.and_then(LineTables::advice).map(str::to_owned)),
         linear_memory_mb: mib(reading.linear.bytes),
         linear_memory_bytes: reading.linear.bytes,
         retained_mb: mib(reading.retained.bytes),

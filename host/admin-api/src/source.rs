@@ -84,22 +84,24 @@ pub(crate) async fn source(
             "GET /admin/memory/snapshot?group_by=trace lists the call stacks; a reset drops the earlier ones",
         ));
     }
-    let Some(root) = state.options.source_root.clone() else {
+    let roots = state.options.source_roots.clone();
+    if roots.is_empty() {
         return Err(unknown_source(
             "this host has no sources".to_owned(),
             "start it with --source-root DIR, the checkout that the plugins were built from; \
              cargo xtask run does so",
         ));
-    };
+    }
     let (name, component) = (file.to_owned(), plugin.details().source.path.clone());
-    let read = tokio::task::spawn_blocking(move || read(&root, &name, &component));
+    let read = tokio::task::spawn_blocking(move || read_first(&roots, &name, &component));
     let (text, changed_since_build) = match read.await.map_err(|e| ApiError::internal(&e))? {
         Ok(read) => read,
         Err(error) => {
             tracing::debug!(%error, file, "cannot read a source file");
             return Err(unknown_source(
-                format!("the source root has no readable file {}", shorten(file)),
-                "--source-root must be the checkout that the plugins were built from",
+                format!("no source root has a readable file {}", shorten(file)),
+                "--source-root must be the checkout that the plugins were built from; for Python, the \
+                 folder that was the --python-path of componentize-py",
             ));
         }
     };
@@ -177,6 +179,18 @@ async fn heap_names(
     found.await.map_err(|e| ApiError::internal(&e))
 }
 
+/// The same as [`read`], below the first root that has the file.
+fn read_first(roots: &[PathBuf], file: &str, component: &Path) -> io::Result<(String, bool)> {
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    for root in roots {
+        match read(root, file, component) {
+            Ok(read) => return Ok(read),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
 /// The text of a file below the root, and whether the file is newer than the component.
 fn read(root: &Path, file: &str, component: &Path) -> io::Result<(String, bool)> {
     let path = below(root, file)?;
@@ -206,6 +220,26 @@ fn below(root: &Path, file: &str) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_root_that_has_a_file_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = ["a", "b"].map(|name| folder.path().join(name));
+        for root in &roots {
+            fs::create_dir(root).unwrap();
+            fs::write(
+                root.join("both.py"),
+                root.file_name().unwrap().as_encoded_bytes(),
+            )
+            .unwrap();
+        }
+        fs::write(roots[1].join("app.py"), "app").unwrap();
+        let text = |file| read_first(&roots, file, Path::new("none")).map(|(text, _)| text);
+        assert_eq!(text("app.py").unwrap(), "app");
+        assert_eq!(text("both.py").unwrap(), "a");
+        assert!(text("none.py").is_err() && text("../b/app.py").is_err());
+        assert!(read_first(&[], "app.py", Path::new("none")).is_err());
+    }
 
     #[test]
     fn files_outside_the_root_are_not_read() {

@@ -15,6 +15,7 @@
 //!    `runtime_imports` resolves its imports.
 //! 6. `exports` wraps exports, so that the runtime learns when the host calls them and for what.
 //! 7. `module` runs these stages for one core module; `code_section` and `assemble` write it.
+//!    `interpreted` decides whether contexts are the source lines of an interpreted program.
 //! 8. `sharing` finds the modules that share heap tables; `plan` instruments the modules of the
 //!    whole component.
 //! 9. `write_component` writes the component, with the connectors of `connector`, which connect the
@@ -37,6 +38,7 @@ mod component;
 mod connector;
 mod constants;
 mod context;
+mod context_place;
 mod core_instances;
 mod declaration_file;
 mod declared;
@@ -47,6 +49,7 @@ mod exports;
 mod growth;
 mod hook_body;
 pub(crate) mod interface;
+mod interpreted;
 mod link_runtime;
 mod meta;
 mod module;
@@ -57,12 +60,14 @@ mod reach;
 mod reindex;
 mod repair;
 mod report;
+mod resolved_import;
 mod runtime_imports;
 mod scan;
 mod scope;
 mod sharing;
 mod static_data;
 mod structure;
+mod survey;
 mod write_component;
 
 use std::sync::Arc;
@@ -249,6 +254,8 @@ fn try_instrument(
             synthetic_names: plan.names.0,
             modules: plan.spans,
             maximum_bytes: Some(plan.maximum_pages * WASM_PAGE),
+            interpreters: plan.interpreters,
+            without_lines: plan.without_lines,
         }),
         report,
     })

@@ -53,10 +53,12 @@ pub mod folded;
 pub mod history;
 mod instance_tables;
 pub mod instrument;
+mod interpreter;
 pub mod pprof;
 pub mod reading;
 mod recorder;
 pub mod snapshot;
+mod source_stack;
 pub mod symbols;
 
 /// Name of the interface that instrumented components import in addition to their own imports.
@@ -79,3 +81,4 @@ pub use instrument::{
 };
 pub use reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
 pub use recorder::{Checked, ContextCursor, Recorder, add_to_linker, configure};
+pub use source_stack::{InterpretedStack, SourceFrame};

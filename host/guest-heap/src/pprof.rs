@@ -17,6 +17,7 @@ use prost::Message as _;
 
 use crate::reading::Context;
 use crate::snapshot::Snapshot;
+use crate::source_stack::SourceFrame;
 use crate::symbols::{Frame, FrameKind};
 use proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
 
@@ -90,6 +91,7 @@ impl ProfileBuilder {
         let mut locations = GuestLocations {
             mapping_id,
             by_offset: HashMap::new(),
+            by_source: HashMap::new(),
         };
         for entry in snapshot.entries() {
             let location_id = match &entry.context {
@@ -97,6 +99,15 @@ impl ProfileBuilder {
                     .iter()
                     .map(|offset| locations.for_offset(self, snapshot, *offset))
                     .collect(),
+                Context::Interpreted(stack) => {
+                    let frames = snapshot.frames(&entry.context);
+                    let sources = stack.frames().iter().map(Some).chain([None]);
+                    frames
+                        .iter()
+                        .zip(sources)
+                        .map(|(frame, source)| locations.for_source(self, source, frame))
+                        .collect()
+                }
                 synthetic => vec![locations.push(self, 0, &snapshot.frames(synthetic))],
             };
             let usage = entry.usage;
@@ -188,6 +199,8 @@ impl ProfileBuilder {
 struct GuestLocations {
     mapping_id: u64,
     by_offset: HashMap<u32, u64>,
+    /// Calls of an interpreted program. They have no address.
+    by_source: HashMap<Option<Arc<SourceFrame>>, u64>,
 }
 
 impl GuestLocations {
@@ -206,6 +219,21 @@ impl GuestLocations {
             &snapshot.symbols().resolve(offset),
         );
         self.by_offset.insert(offset, id);
+        id
+    }
+
+    fn for_source(
+        &mut self,
+        builder: &mut ProfileBuilder,
+        source: Option<&Arc<SourceFrame>>,
+        frame: &Frame,
+    ) -> u64 {
+        let source = source.cloned();
+        if let Some(id) = self.by_source.get(&source) {
+            return *id;
+        }
+        let id = self.push(builder, 0, std::slice::from_ref(frame));
+        self.by_source.insert(source, id);
         id
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::coverage::{Coverage, LiveRange};
 use crate::instrument::{Attribution, InstrumentedMeta};
 
+use crate::source_stack::InterpretedStack;
+
 /// What a calling context is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
@@ -14,6 +16,9 @@ pub enum Context {
     /// modules of the component. If the instance had no room for more call stacks, it also omits
     /// repeated calls of a function, and then outer frames: see [`Totals::overflowed`].
     Stack(Arc<[u32]>),
+    /// The calls of a program that an interpreter in the guest runs, such as a Python program: the
+    /// innermost ones, as many as the [`Options`](crate::Options) say.
+    Interpreted(Arc<InterpretedStack>),
     /// A context with a name instead of a call stack, such as `arguments of leak#on-request`,
     /// `initialisation` or `overflow`.
     Synthetic(Arc<str>),
@@ -129,6 +134,9 @@ pub struct Totals {
     /// the guest allocated it before the component was instrumented, as in a snapshot of an
     /// initialised program. These frees change no other count. [`Coverage`] tells them apart.
     pub unknown_frees: u64,
+    /// Contexts of an interpreted program whose source lines could not be read. They have the call
+    /// stack of the interpreter.
+    pub unreadable: u64,
     /// Bytes of the tables of live blocks, in the profiler's memories.
     pub table_bytes: u64,
 }

@@ -5,6 +5,8 @@ mod call_tree;
 mod context_steps;
 mod folds;
 mod instance;
+mod interpreted;
+mod source_report;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::instance_tables::{FIRST_FOLDED, INDEX_BITS, InstanceTables};
 use crate::instrument::{InstrumentedMeta, interface};
 use crate::reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
 use instance::{CapturedStack, MAX_FRAMES, RecordedInstance};
+use source_report::SourceAnswer;
 
 /// Frames that a backtrace has at most: those of a call stack, and the profiler's own.
 const BACKTRACE_FRAMES: usize = MAX_FRAMES + 8;
@@ -65,6 +68,7 @@ pub struct Recorder {
     instances: Vec<RecordedInstance>,
     checked: Checked,
     captures: u64,
+    unreadable: u64,
 }
 
 /// Sets the options that an engine needs for the profiler.
@@ -105,6 +109,28 @@ pub fn add_to_linker<T: 'static>(
             });
             Ok((record,))
         },
+    )?;
+    host.func_wrap(
+        interface::NEW_INTERPRETED_CONTEXT,
+        move |mut store: StoreContextMut<'_, T>, report: (u32, u32, u64, WasmList<u8>)| {
+            let (instance, index, context, window) = report;
+            let window = window.as_le_slice(&store).to_vec();
+            recorder(store.data_mut()).add_window(instance, &window);
+            let answer = recorder(store.data_mut()).source_context(instance, index, context);
+            let record = match answer {
+                SourceAnswer::Record(record) => u64::from(record),
+                SourceAnswer::Wants(address) => interface::WANTS_WINDOW | u64::from(address),
+                SourceAnswer::NotInterpreted { context } => {
+                    let found = recorder(store.data_mut()).find_context(instance, index, context);
+                    u64::from(found.unwrap_or_else(|| {
+                        let backtrace = WasmBacktrace::force_capture(&store);
+                        recorder(store.data_mut())
+                            .capture_context(instance, index, context, &backtrace)
+                    }))
+                }
+            };
+            Ok((record,))
+        },
     )
 }
 
@@ -116,6 +142,7 @@ impl Recorder {
             instances: Vec::new(),
             checked: Checked::default(),
             captures: 0,
+            unreadable: 0,
         }
     }
 
@@ -163,7 +190,10 @@ impl Recorder {
     }
 
     fn sum(&self, store: &impl AsContext, mut each: impl FnMut(ContextRecord)) -> Totals {
-        let mut totals = Totals::default();
+        let mut totals = Totals {
+            unreadable: self.unreadable,
+            ..Totals::default()
+        };
         for tables in self.tables(store) {
             tables.add_header(&mut totals);
             for record in tables.records() {
@@ -187,12 +217,12 @@ impl Recorder {
             .tables(&store)
             .find(|tables| tables.instance() == number);
         let synthetic = tables.map_or(0, |tables| tables.synthetic(index));
-        let stack = || self.instances.get(number as usize)?.stack(index);
+        let context = || self.instances.get(number as usize)?.context(index);
         if index == 0 || synthetic != 0 {
             let name = self.meta.synthetic_name(synthetic).cloned();
             return Context::Synthetic(name.unwrap_or_else(|| "unknown".into()));
         }
-        stack().map_or_else(|| Context::Synthetic("unknown".into()), Context::Stack)
+        context().unwrap_or_else(|| Context::Synthetic("unknown".into()))
     }
 
     /// The contexts that are new since the last call with this cursor, with their indices.
@@ -264,8 +294,9 @@ impl Recorder {
         for instance in &mut self.instances {
             instance.set_max_bytes(share);
         }
+        let interpreter = self.meta.interpreter(module).cloned();
         self.instances
-            .push(RecordedInstance::new(tables, modules, share));
+            .push(RecordedInstance::new(tables, modules, interpreter, share));
         number
     }
 

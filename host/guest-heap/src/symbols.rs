@@ -19,6 +19,7 @@ mod error;
 mod frame;
 mod function_name;
 mod function_ranges;
+mod interpreted;
 mod layout;
 mod module;
 mod options;
@@ -39,7 +40,9 @@ pub use error::SymbolsError;
 pub use frame::{Frame, FrameKind, FrameRun, Site, fold};
 pub use options::SymbolOptions;
 
+use crate::interpreter::{Detection, Interpreter};
 use crate::reading::Context;
+use crate::source_stack::SourceFrame;
 use cache::{ARGUMENTS, SymbolCache};
 use classify::Classifier;
 use dwarf::ParsedDwarf;
@@ -112,6 +115,8 @@ pub struct Symbols {
     parsed: Mutex<HashMap<usize, Option<ParsedDwarf>>>,
     cache: RwLock<SymbolCache>,
     line_tables: OnceLock<LineTables>,
+    /// Whether the component has an interpreter that says which lines of its program run.
+    has_interpreter: bool,
 }
 
 impl Symbols {
@@ -132,6 +137,7 @@ impl Symbols {
             parsed: Mutex::default(),
             cache: RwLock::default(),
             line_tables: OnceLock::new(),
+            has_interpreter: has_interpreter(component),
         })
     }
 
@@ -156,12 +162,16 @@ impl Symbols {
     }
 
     /// Whether a core module of the component has usable line tables for code that is not a
-    /// library's. The first call takes as long as [`Symbols::detail`].
+    /// library's, or an interpreter whose program's lines are known. The first call takes as long
+    /// as [`Symbols::detail`].
     pub fn line_tables(&self) -> LineTables {
         *self.line_tables.get_or_init(|| self.find_line_tables())
     }
 
     fn find_line_tables(&self) -> LineTables {
+        if self.has_interpreter {
+            return LineTables::Present;
+        }
         let mut parsed = self.parsed();
         let of_module = |(index, module): (usize, &ModuleSymbols)| match Self::dwarf(
             &mut parsed,
@@ -188,6 +198,15 @@ impl Symbols {
         self.cache_mut().add_frames(offset, chain)
     }
 
+    /// The frame of a call in an interpreted program, as the only element.
+    pub fn resolve_source(&self, source: &Arc<SourceFrame>) -> Arc<[Frame]> {
+        if let Some(frames) = self.cache().source_frame(source) {
+            return Arc::clone(frames);
+        }
+        let frame = self.resolver.source_frame(source);
+        self.cache_mut().add_source_frame(source, frame)
+    }
+
     /// All frames of a context, innermost first. A synthetic context has one frame with its name.
     pub fn frames(&self, context: &Context) -> Vec<Frame> {
         match context {
@@ -195,6 +214,14 @@ impl Symbols {
                 .iter()
                 .flat_map(|offset| self.resolve(*offset).to_vec())
                 .collect(),
+            Context::Interpreted(stack) => {
+                let frames = stack.frames().iter();
+                let mut frames: Vec<Frame> = frames
+                    .flat_map(|frame| self.resolve_source(frame).to_vec())
+                    .collect();
+                frames.extend(stack.is_cut().then(outer_frames));
+                frames
+            }
             Context::Synthetic(text) => {
                 vec![Frame {
                     function: Arc::clone(text),
@@ -226,6 +253,13 @@ impl Symbols {
                         }
                     }
                     Some(frame) => self.cache_mut().add_stack(stack, &frame),
+                    None => self.cache_mut().add_synthetic(&Arc::from("(no stack)")),
+                }
+            }
+            Context::Interpreted(stack) => {
+                let frames = stack.frames().iter();
+                match frame::attributed(frames.map(|frame| self.resolve_source(frame))) {
+                    Some(frame) => self.cache_mut().add_interpreted(stack, &frame),
                     None => self.cache_mut().add_synthetic(&Arc::from("(no stack)")),
                 }
             }
@@ -320,4 +354,21 @@ impl Symbols {
     fn cache_mut(&self) -> RwLockWriteGuard<'_, SymbolCache> {
         self.cache.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The frame that stands for the outer frames that a stack omits.
+fn outer_frames() -> Frame {
+    Frame {
+        function: interpreted::OUTER_FRAMES.into(),
+        file: None,
+        line: None,
+        column: None,
+        kind: FrameKind::Std,
+    }
+}
+
+/// Whether a component has an interpreter that says which lines of its program run.
+fn has_interpreter(component: &[u8]) -> bool {
+    let modules = module::core_modules(component);
+    matches!(Interpreter::find(modules.into_iter()), Detection::Found(_))
 }

@@ -121,19 +121,15 @@ impl PluginCheck {
             // A compiled language: file and line.
             Language::C => {
                 let source = workspace.plugins_source().join("languages/c/plugin.c");
-                let source = fs::read_to_string(source)?;
-                let number = source
-                    .lines()
-                    .position(|line| line.contains("= malloc("))
-                    .context("plugin.c has no malloc")?
-                    + 1;
-                location.ends_with(&format!("plugin.c:{number}"))
+                location.ends_with(&format!("plugin.c:{}", line_of(&source, "= malloc(")?))
             }
             // The engine's own function: `new Uint8Array` in this case.
             Language::JavaScript => location.contains("TypedArrayObjectTemplate<unsigned char>"),
-            // The interpreter and the C library are different modules, and no call stack crosses
-            // from one to the other.
-            Language::Python => location == "other modules through malloc",
+            // The line of Python that makes the payload, which the shared list retains.
+            Language::Python => {
+                let source = workspace.plugins_source().join("languages/python/app.py");
+                location == format!("app.py:{}", line_of(&source, "return (seed *")?)
+            }
         };
         ensure!(fits, "the leak's line is called {location:?}");
         Ok(())
@@ -206,6 +202,14 @@ impl PluginCheck {
     fn post(&self, path: &str, body: &Value) -> Result<Value> {
         http::post(&format!("{}{path}", self.base), body)
     }
+}
+
+/// The number of the first line with a text, from 1.
+fn line_of(source: &Path, text: &str) -> Result<usize> {
+    let lines = fs::read_to_string(source)?;
+    let position = lines.lines().position(|line| line.contains(text));
+    let position = position.with_context(|| format!("no line has {text:?}"))?;
+    Ok(position + 1)
 }
 
 fn number(value: &Value, field: &str) -> u64 {

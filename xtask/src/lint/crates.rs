@@ -46,6 +46,7 @@ const RULES: &[Rule] = &[
     Rule { folder: PLUGIN_HOST, never: NO_WIRE_TYPES, members: &[GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: "host/guest-heap-cli", never: ANY, members: &[INSPECTOR, GUEST_HEAP] },
     Rule { folder: INSPECTOR, never: ANY, members: &[GUEST_HEAP] },
+    Rule { folder: "xtask/python", never: ANY, members: &[SUPPORT, GUEST_HEAP] },
     Rule { folder: "xtask/toolchains", never: ANY, members: &[SUPPORT, GUEST_HEAP] },
     Rule { folder: GUEST_HEAP, never: (&["axum", "hyper"], "guest-heap profiles any component: it knows neither the host nor the leak contract"), members: &[] },
     Rule { folder: TELEMETRY, never: NO_ENGINE, members: &[] },

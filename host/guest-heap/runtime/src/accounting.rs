@@ -2,15 +2,15 @@
 
 use crate::block::Block;
 use crate::contexts::{FULL, NEW};
-use crate::guest::{context, misses_frees, report_context, report_every_event, segments_end};
+use crate::guest::{key, misses_frees, report_context, report_every_event, segments_end};
 use crate::phase::{NewContext, synthetic_context};
 use crate::state::state;
 
-/// The index of the current context. A new context gets a record, and [`NEW`] is set in its index.
-/// If the table is full, the context is folded.
+/// The index of the context of an allocation: `pointer` is the new block, or 0. A new context gets
+/// a record, and [`NEW`] is set in its index. If the table is full, the context is folded.
 #[inline(always)]
-pub(crate) fn current_context() -> u32 {
-    let context = context();
+pub(crate) fn current_context(pointer: u32) -> u32 {
+    let context = key(pointer);
     match state!(CONTEXTS).find(context) {
         Some(index) => index,
         None => add_context(context),
@@ -126,7 +126,7 @@ pub(crate) fn is_live(pointer: u32) -> bool {
 /// Counts a new block in the current context.
 #[inline(always)]
 pub(crate) fn count_allocation(pointer: u32, size: u32) {
-    let found = current_context();
+    let found = current_context(pointer);
     let index = found & !NEW;
     state!(CONTEXTS).allocate(index, size);
     insert_live(pointer, size, index);
@@ -158,7 +158,7 @@ fn count_unknown_free(pointer: u32) {
 /// Counts the reallocation of a block from `old`, which may be null, to `new`, which is not.
 #[inline(always)]
 pub(crate) fn count_realloc(old: u32, new: u32, size: u32) {
-    let found = current_context();
+    let found = current_context(new);
     let index = found & !NEW;
     state!(CONTEXTS).allocate(index, size);
     let mut before = None;

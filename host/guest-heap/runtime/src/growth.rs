@@ -67,7 +67,7 @@ extern "C" fn growth_ends() {
         header.growing_pages += u64::from(pages);
         return;
     }
-    let found = current_context();
+    let found = current_context(0);
     let index = found & !NEW;
     let [unseen, growths] = &mut state!(CONTEXTS).record(index).unseen;
     *unseen += pages;

@@ -22,6 +22,9 @@ unsafe extern "C" {
     ) -> u32;
     pub(crate) safe fn original_rust_dealloc(pointer: u32, size: u32, alignment: u32);
 
+    /// The key of an allocation: the calling context, or that of a known interpreter. `pointer` is
+    /// the new block, or 0.
+    pub(crate) safe fn key(pointer: u32) -> u64;
     /// Reads the calling context, from a global or from `SHARED_CONTEXT`.
     pub(crate) safe fn context() -> u64;
     /// Writes the calling context.
@@ -57,4 +60,52 @@ unsafe extern "C" {
     /// Index 0 asks the host to fold the call stack. The host returns the index of the record for
     /// it, and 0 if it has none.
     pub(crate) safe fn report_context(instance: u32, index: u32, context: u64) -> u32;
+
+    // The following imports are for a known interpreter, and all but two are constants. Offsets are
+    // in bytes.
+    #[allow(non_snake_case, reason = "the names of CPython's functions")]
+    pub(crate) safe fn original__Py_NewReference(object: u32);
+    /// Like [`report_context`], and passes the host a part of the guest's memory. The highest bit
+    /// of the result says that the host wants to read at the address in the lower half.
+    pub(crate) safe fn report_window(
+        instance: u32,
+        index: u32,
+        context: u64,
+        address: u32,
+        bytes: u32,
+    ) -> u64;
+    /// The address of the pointer to the interpreter's state.
+    pub(crate) safe fn py_interpreters() -> u32;
+    /// Of the pointer to the thread, in the interpreter's state.
+    pub(crate) safe fn py_threads() -> u32;
+    /// Of the pointer to the innermost frame, in a thread.
+    pub(crate) safe fn py_current_frame() -> u32;
+    /// Of the pointer to the next outer frame, in a frame.
+    pub(crate) safe fn py_previous() -> u32;
+    /// Of the pointer to the code, in a frame.
+    pub(crate) safe fn py_executable() -> u32;
+    /// Of the pointer to the instruction, in a frame.
+    pub(crate) safe fn py_instruction() -> u32;
+    /// Of the byte that says whose a frame is, in a frame.
+    pub(crate) safe fn py_owner() -> u32;
+    /// The first value of that byte for frames of the interpreter's own.
+    pub(crate) safe fn py_first_own_frame() -> u32;
+    /// The bytes of a frame that hold all of these fields.
+    pub(crate) safe fn py_frame_bytes() -> u32;
+    /// Of the number of the first line, in code.
+    pub(crate) safe fn py_first_line() -> u32;
+    /// How many frames make up a key.
+    pub(crate) safe fn py_depth() -> u32;
+    /// Of the pointer to the type, in an object.
+    pub(crate) safe fn py_type() -> u32;
+    /// Of the number of items, in an object.
+    pub(crate) safe fn py_object_size() -> u32;
+    /// Of the flags, in a type.
+    pub(crate) safe fn py_type_flags() -> u32;
+    /// Of the size of an object without items, in a type.
+    pub(crate) safe fn py_basic_size() -> u32;
+    /// Of the size of an item, in a type.
+    pub(crate) safe fn py_item_size() -> u32;
+    /// The end of the data from which the guest starts.
+    pub(crate) safe fn py_snapshot_end() -> u32;
 }

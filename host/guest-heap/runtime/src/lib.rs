@@ -12,6 +12,7 @@
 //! - [`starts`]: the starts of live blocks, to find the ones that a new block overlaps.
 //! - `hooks` (wasm only): the replacements of the allocator entry points.
 //! - `growth` (wasm only): the ledger of the growths of the guest's memories.
+//! - `interpreter` (wasm only): contexts of a program that an interpreter runs.
 //! - `transitions` (wasm only): the functions that export wrappers and instrumented calls of
 //!   imports call.
 //!
@@ -38,6 +39,8 @@ mod growth;
 mod guest;
 #[cfg(target_arch = "wasm32")]
 mod hooks;
+#[cfg(target_arch = "wasm32")]
+mod interpreter;
 #[cfg(target_arch = "wasm32")]
 mod phase;
 #[cfg(target_arch = "wasm32")]

@@ -12,6 +12,7 @@
 //! 22.9 bytes.
 
 mod growth;
+mod rehome;
 mod table;
 
 use crate::block::{Block, LiveEntry, MAX_PACKED_SIZE, pack_small, unpack_small};

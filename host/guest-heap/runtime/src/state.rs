@@ -54,6 +54,8 @@ pub static mut SHARED_CONTEXT: u64 = 1;
 /// 1 while an allocator entry point runs, otherwise 0. Used only if entry points may nest, or if
 /// memory may grow without one.
 pub(crate) static mut HOOK_ACTIVE: u32 = 0;
+/// The block that was allocated last. Used only for a known interpreter.
+pub(crate) static mut LAST_BLOCK: u32 = 0;
 /// The calling context in which the entry point that runs was called. Used like [`HOOK_ACTIVE`]:
 /// code that the entry point calls may change the context.
 pub(crate) static mut HOOK_CONTEXT: u64 = 0;

@@ -173,7 +173,7 @@ extern "C" fn import_resumes(state: u32) {
 #[cold]
 #[inline(never)]
 fn attribute_results() {
-    let found = current_context();
+    let found = current_context(0);
     move_lowered_blocks(found & !NEW);
     report(found);
 }

@@ -66,6 +66,9 @@ impl Checkpoints {
         {
             let (context, bytes) = match &entry.context {
                 Context::Stack(stack) => (Arc::as_ptr(stack).cast::<()>(), size_of_val(&**stack)),
+                Context::Interpreted(stack) => {
+                    (Arc::as_ptr(stack).cast::<()>(), stack.memory_bytes())
+                }
                 Context::Synthetic(text) => (Arc::as_ptr(text).cast::<()>(), text.len()),
             };
             if seen.insert(context) {

@@ -125,6 +125,10 @@ impl Allocator {
     /// calls of Rust's. An allocator of the program's own that does not call `malloc` has a heap
     /// of its own, so both heaps are counted.
     pub(super) fn select(&mut self, module: &CoreModule<'_>, calls: &[Calls]) {
+        // Its entry points end in another module, whatever other allocators it contains.
+        if self.entries.is_empty() && module.imports_allocator {
+            return;
+        }
         if self.is_guess {
             self.caveat = Some(Caveat::new(
                 "has no function with the name of an entry point: the profiler has chosen entry \

@@ -130,9 +130,11 @@ fn additions(
     let runtime = &code.runtime;
     let mut types = SectionItems {
         count: 1 + runtime.types.count,
-        // (i32, i32, i64) → i32
-        bytes: vec![0x60, 3, 0x7F, 0x7F, 0x7E, 1, 0x7F],
+        bytes: vec![0x60],
     };
+    let parameters = interface::stub_parameters(indices.interprets);
+    parameters.encode(&mut types.bytes);
+    [interface::stub_result(indices.interprets)].encode(&mut types.bytes);
     types.bytes.extend_from_slice(&runtime.types.bytes);
     let mut functions = SectionItems {
         count: code.appended_types.len() as u32,
@@ -217,6 +219,11 @@ fn exports(
     section.export(interface::TABLE, ExportKind::Table, indices.table);
     if !matches!(indices.tables, Tables::Imported(_)) {
         section.export(interface::MEMORY, ExportKind::Memory, indices.memory);
+    }
+    if indices.interprets {
+        section.export(interface::GUEST_MEMORY, ExportKind::Memory, 0);
+    }
+    if !matches!(indices.tables, Tables::Imported(_)) {
         for (name, function) in interface::FUNCTIONS {
             section.export(name, ExportKind::Func, runtime.export(function)?);
         }

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use wasm_encoder::{Encode, InstructionSink};
 
 use super::allocator::Allocator;
-use super::context::ContextPlace;
 use super::context::RewrittenBody;
+use super::context_place::ContextPlace;
 use super::entry_point::EntryPoint;
 use super::error::Refusal;
 use super::hook_body::{HookedFunction, RuntimeCalls, hook_body};
-use super::link_runtime::LinkedRuntime;
+use super::interface::stub_parameters;
+use super::link_runtime::{LinkedRuntime, trap};
 use super::offset_map::OffsetMap;
 use super::scan::CoreModule;
 
@@ -29,6 +30,8 @@ pub(super) enum Tables {
 /// Indices of the items that are appended to the module.
 pub(super) struct AppendedIndices {
     pub(super) tables: Tables,
+    /// Whether the stub passes the guest's memory to the host, for a known interpreter.
+    pub(super) interprets: bool,
     /// Type of the stub.
     pub(super) stub_type: u32,
     pub(super) table: u32,
@@ -103,11 +106,11 @@ impl CodeSectionBuilder {
         }
         appended_types.extend(&runtime.functions);
         let mut stub = vec![0];
-        InstructionSink::new(&mut stub)
-            .local_get(0)
-            .local_get(1)
-            .local_get(2)
-            .i32_const(0)
+        let mut code = InstructionSink::new(&mut stub);
+        for parameter in 0..stub_parameters(indices.interprets).len() as u32 {
+            code.local_get(parameter);
+        }
+        code.i32_const(0)
             .call_indirect(indices.table, indices.stub_type)
             .end();
         Ok(Self {
@@ -173,11 +176,4 @@ impl CodeSectionBuilder {
             self.push_profiler(&body);
         }
     }
-}
-
-/// The body of a function that nothing calls.
-fn trap() -> Vec<u8> {
-    let mut body = vec![0];
-    InstructionSink::new(&mut body).unreachable().end();
-    body
 }

@@ -24,9 +24,6 @@ use wasmparser::types::TypesRef;
 
 use super::interface;
 
-/// Parameters of `new-context` in core modules. The result is one i32.
-const NEW_CONTEXT_PARAMETERS: [ValType; 3] = [ValType::I32, ValType::I32, ValType::I64];
-
 /// An instrumented core instance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InstrumentedInstance {
@@ -36,6 +33,16 @@ pub(super) struct InstrumentedInstance {
     pub(super) module: u32,
     /// Whether another instance holds its heap tables.
     pub(super) imports_tables: bool,
+    /// Whether the host may read its memory, for a known interpreter.
+    pub(super) interprets: bool,
+}
+
+/// The host's functions, by their indices in the component.
+#[derive(Clone, Copy)]
+struct HostFunctions {
+    new_context: u32,
+    register: u32,
+    new_interpreted_context: u32,
 }
 
 /// Number of items of each kind in a component definition.
@@ -76,9 +83,17 @@ pub(super) fn connectors(
         import_host(&mut component, counts.types);
     }
     let host = host.unwrap_or(counts.component_instances);
-    let (new_context, register) = (counts.component_functions, counts.component_functions + 1);
+    let functions = HostFunctions {
+        new_context: counts.component_functions,
+        register: counts.component_functions + 1,
+        new_interpreted_context: counts.component_functions + 2,
+    };
     let mut aliases = ComponentAliasSection::new();
-    for name in [interface::NEW_CONTEXT, interface::REGISTER_INSTANCE] {
+    for name in [
+        interface::NEW_CONTEXT,
+        interface::REGISTER_INSTANCE,
+        interface::NEW_INTERPRETED_CONTEXT,
+    ] {
         aliases.alias(Alias::InstanceExport {
             instance: host,
             kind: ComponentExportKind::Func,
@@ -90,15 +105,9 @@ pub(super) fn connectors(
     let mut counts = counts.core;
     for instance in instances {
         if instance.imports_tables {
-            connect_importer(&mut component, &mut counts, *instance, new_context);
+            connect_importer(&mut component, &mut counts, *instance, functions);
         } else {
-            connect(
-                &mut component,
-                &mut counts,
-                *instance,
-                new_context,
-                register,
-            );
+            connect(&mut component, &mut counts, *instance, functions);
         }
     }
     without_header(component)
@@ -151,6 +160,21 @@ fn import_host(component: &mut Component, ty: u32) {
         ])
         .result(Some(u32_type));
     host.export(interface::REGISTER_INSTANCE, ComponentTypeRef::Func(2));
+    let u64_type = ComponentValType::Primitive(PrimitiveValType::U64);
+    host.ty().defined_type().list(PrimitiveValType::U8);
+    host.ty()
+        .function()
+        .params([
+            ("instance", u32_type),
+            ("index", u32_type),
+            ("context", u64_type),
+            ("window", ComponentValType::Type(3)),
+        ])
+        .result(Some(u64_type));
+    host.export(
+        interface::NEW_INTERPRETED_CONTEXT,
+        ComponentTypeRef::Func(4),
+    );
     let mut types = ComponentTypeSection::new();
     types.instance(&host);
     component.section(&types);
@@ -164,8 +188,7 @@ fn connect(
     component: &mut Component,
     counts: &mut CoreCounts,
     target: InstrumentedInstance,
-    new_context: u32,
-    register: u32,
+    host: HostFunctions,
 ) {
     let mut aliases = ComponentAliasSection::new();
     let mut alias = |kind, name| {
@@ -176,17 +199,20 @@ fn connect(
         });
     };
     alias(ExportKind::Memory, interface::MEMORY);
+    if target.interprets {
+        alias(ExportKind::Memory, interface::GUEST_MEMORY);
+    }
     alias(ExportKind::Table, interface::TABLE);
     for (name, _) in interface::FUNCTIONS {
         alias(ExportKind::Func, name);
     }
     component.section(&aliases);
     let mut lowered = CanonicalFunctionSection::new();
-    lowered.lower(new_context, []);
-    lowered.lower(register, [CanonicalOption::Memory(counts.memories)]);
+    lower_report(&mut lowered, host, target, counts.memories + 1);
+    lowered.lower(host.register, [CanonicalOption::Memory(counts.memories)]);
     component.section(&lowered);
 
-    component.section(&ModuleSection(&connector(target.module)));
+    component.section(&ModuleSection(&connector(target)));
     let function = |n: u32| counts.functions + n;
     let mut instances = InstanceSection::new();
     instances.export_items([
@@ -205,8 +231,23 @@ fn connect(
     counts.modules += 1;
     counts.functions += interface::FUNCTIONS.len() as u32 + 2;
     counts.tables += 1;
-    counts.memories += 1;
+    counts.memories += 1 + u32::from(target.interprets);
     counts.instances += 2;
+}
+
+/// Lowers the function that reports contexts. `guest_memory` is the index of the guest's memory.
+fn lower_report(
+    lowered: &mut CanonicalFunctionSection,
+    host: HostFunctions,
+    target: InstrumentedInstance,
+    guest_memory: u32,
+) {
+    if target.interprets {
+        let memory = CanonicalOption::Memory(guest_memory);
+        lowered.lower(host.new_interpreted_context, [memory]);
+    } else {
+        lowered.lower(host.new_context, []);
+    }
 }
 
 /// Connects an instance whose heap tables another one holds: only its table is filled.
@@ -214,7 +255,7 @@ fn connect_importer(
     component: &mut Component,
     counts: &mut CoreCounts,
     target: InstrumentedInstance,
-    new_context: u32,
+    host: HostFunctions,
 ) {
     let mut aliases = ComponentAliasSection::new();
     aliases.alias(Alias::CoreInstanceExport {
@@ -222,13 +263,21 @@ fn connect_importer(
         kind: ExportKind::Table,
         name: interface::TABLE,
     });
+    if target.interprets {
+        aliases.alias(Alias::CoreInstanceExport {
+            instance: target.instance,
+            kind: ExportKind::Memory,
+            name: interface::GUEST_MEMORY,
+        });
+    }
     component.section(&aliases);
     let mut lowered = CanonicalFunctionSection::new();
-    lowered.lower(new_context, []);
+    lower_report(&mut lowered, host, target, counts.memories);
+    counts.memories += u32::from(target.interprets);
     component.section(&lowered);
 
     let mut types = TypeSection::new();
-    types.ty().function(NEW_CONTEXT_PARAMETERS, [ValType::I32]);
+    report_type(&mut types, target.interprets);
     let mut imports = ImportSection::new();
     imports.import("", "new-context", EntityType::Function(0));
     imports.import("", "table", interface::host_table());
@@ -257,20 +306,27 @@ fn connect_importer(
     counts.instances += 2;
 }
 
-/// The module that connects an instance of core module `module` to the host. Its element segment
+/// The type of the function that reports contexts, in core modules.
+fn report_type(types: &mut TypeSection, interprets: bool) {
+    let parameters = interface::stub_parameters(interprets);
+    let result = interface::stub_result(interprets);
+    types.ty().function(parameters.iter().copied(), [result]);
+}
+
+/// The module that connects an instance of a core module to the host. Its element segment
 /// puts the host's `new-context` into the instance's table. Its start function registers the heap
 /// tables with the host and passes the instance's number, which the host returns, to the runtime.
-fn connector(module: u32) -> Module {
+fn connector(target: InstrumentedInstance) -> Module {
     const TO_I32: u32 = 0;
     const I32_TO_NOTHING: u32 = 1;
-    const I32_I32_I64_TO_I32: u32 = 2;
+    const REPORT: u32 = 2;
     const I32_I32_I32_TO_I32: u32 = 3;
     const TO_NOTHING: u32 = 4;
     let imports = [
         ("heap-tables", TO_I32),
         ("heap-table-words", TO_I32),
         ("registered", I32_TO_NOTHING),
-        ("new-context", I32_I32_I64_TO_I32),
+        ("new-context", REPORT),
         ("register", I32_I32_I32_TO_I32),
     ];
     let [
@@ -284,7 +340,7 @@ fn connector(module: u32) -> Module {
     let mut types = TypeSection::new();
     types.ty().function([], [ValType::I32]);
     types.ty().function([ValType::I32], []);
-    types.ty().function(NEW_CONTEXT_PARAMETERS, [ValType::I32]);
+    report_type(&mut types, target.interprets);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
     types.ty().function([], []);
     let mut section = ImportSection::new();
@@ -302,7 +358,7 @@ fn connector(module: u32) -> Module {
         .instructions()
         .call(heap_tables)
         .call(heap_table_words)
-        .i32_const(module as i32)
+        .i32_const(target.module as i32)
         .call(register)
         .call(registered)
         .end();

@@ -6,10 +6,11 @@
 //! call site. Nothing restores `V` after the call. A function in which more than one site may run
 //! per activation keeps `V · K` in an additional local.
 
-use wasm_encoder::{InstructionSink, MemArg, MemArgTarget};
+use wasm_encoder::InstructionSink;
 
 use super::body_writer::BodyWriter;
 use super::calls::{CallSite, Callee, Calls};
+use super::context_place::ContextPlace;
 use super::error::Refusal;
 use super::growth::GrowthTracking;
 use super::offset_map::OffsetMap;
@@ -24,59 +25,6 @@ const DIVERGING: u64 = 0xDEAD << 48;
 
 const RETURN: u8 = 0x0F;
 
-/// Where the calling context is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ContextPlace {
-    /// In the global with this index.
-    Global(u32),
-    /// In the profiler's memory, at an address that all modules with the same heap tables share. An
-    /// imported global would move the indices of the module's own globals.
-    Memory {
-        /// Index of the memory in the module.
-        memory: u32,
-        address: u32,
-    },
-}
-
-impl ContextPlace {
-    fn argument(memory: u32, address: u32) -> MemArg {
-        MemArg {
-            offset: u64::from(address),
-            align: 3,
-            target: MemArgTarget::Memory(memory),
-            ordering: None,
-        }
-    }
-
-    pub(super) fn get(self, code: &mut InstructionSink<'_>) {
-        match self {
-            Self::Global(global) => code.global_get(global),
-            Self::Memory { memory, address } => {
-                code.i32_const(0).i64_load(Self::argument(memory, address))
-            }
-        };
-    }
-
-    /// Sets the context to the value that `value` pushes.
-    pub(super) fn set(
-        self,
-        code: &mut InstructionSink<'_>,
-        value: impl FnOnce(&mut InstructionSink<'_>),
-    ) {
-        match self {
-            Self::Global(global) => {
-                value(code);
-                code.global_set(global);
-            }
-            Self::Memory { memory, address } => {
-                code.i32_const(0);
-                value(code);
-                code.i64_store(Self::argument(memory, address));
-            }
-        }
-    }
-}
-
 /// Selects the call sites that set the context, and inserts the code.
 pub(super) struct ContextTracking<'m> {
     pub(super) module: &'m CoreModule<'m>,
@@ -89,6 +37,8 @@ pub(super) struct ContextTracking<'m> {
     /// Functions of the runtime to call before and after the growth of a memory; `None` if growths
     /// in this module do not count.
     pub(super) growth_calls: Option<(u32, u32)>,
+    /// Whether calls set the context. If not, the functions of the module are in no call stack.
+    pub(super) tracks_calls: bool,
     /// True unless the module may catch exceptions.
     pub(super) ignores_diverging: bool,
     pub(super) imports: &'m HostImports,
@@ -121,6 +71,8 @@ enum ContextUpdate {
     FromLocal,
     /// A constant, since the call does not return.
     Constant,
+    /// Not at all: the functions of the module are in no call stack.
+    Unchanged,
 }
 
 impl ContextTracking<'_> {
@@ -220,6 +172,14 @@ impl ContextTracking<'_> {
         {
             return Vec::new();
         }
+        if !self.tracks_calls {
+            let leaves = |site: &CallSite| is_tracked(site) && self.imports.may_be_called_at(site);
+            let sites = calls.sites.iter();
+            return sites
+                .map(|site| (site, leaves(site).then_some(ContextUpdate::Unchanged)))
+                .filter(|(site, update)| update.is_some() || grows(site))
+                .collect();
+        }
         let changed = calls.changed_before(|at| calls.sites.get(at).is_some_and(is_tracked));
         // If one site needs the local, it is shortest to use it at all sites.
         let needs_local = calls
@@ -276,6 +236,9 @@ impl ContextTracking<'_> {
         local: u32,
     ) -> Result<(), Refusal> {
         out.copy_to(site.start)?;
+        if update == ContextUpdate::Unchanged {
+            return Ok(());
+        }
         out.offsets.push_inserted(out.bytes.len(), site.start);
         let id = site_id(site.start as u64, self.salt);
         let mut code = InstructionSink::new(&mut out.bytes);
@@ -289,6 +252,9 @@ impl ContextTracking<'_> {
             }
             ContextUpdate::FromLocal => {
                 code.local_get(local).i64_const(i64::from(id)).i64_add();
+            }
+            ContextUpdate::Unchanged => {
+                self.place.get(code);
             }
             ContextUpdate::Constant => {
                 code.i64_const((DIVERGING | u64::from(id as u32)) as i64);

@@ -19,12 +19,14 @@ pub(super) enum EntryPoint {
     RustAllocZeroed,
     RustRealloc,
     RustDealloc,
+    /// No function of an allocator: with it, CPython takes objects from its free lists.
+    PyNewReference,
     Shaped(Shape),
 }
 
 use EntryPoint::{
-    AlignedAlloc, Calloc, Free, Malloc, Memalign, PosixMemalign, Realloc, RustAlloc,
-    RustAllocZeroed, RustDealloc, RustRealloc, Shaped,
+    AlignedAlloc, Calloc, Free, Malloc, Memalign, PosixMemalign, PyNewReference, Realloc,
+    RustAlloc, RustAllocZeroed, RustDealloc, RustRealloc, Shaped,
 };
 
 /// The allocator that an entry point belongs to.
@@ -36,6 +38,8 @@ pub(super) enum Family {
     AssemblyScript,
     Zig,
     TinyGo,
+    /// CPython, which has free lists of its own.
+    Python,
     /// The user has declared the entry point.
     Declared,
 }
@@ -106,6 +110,7 @@ impl EntryPoint {
             RustAllocZeroed => "rust_alloc_zeroed",
             RustRealloc => "rust_realloc",
             RustDealloc => "rust_dealloc",
+            PyNewReference => "_Py_NewReference",
             Shaped(shape) => shape.label,
         }
     }
@@ -118,6 +123,7 @@ impl EntryPoint {
     pub(super) fn family(self) -> Family {
         match self {
             RustAlloc | RustAllocZeroed | RustRealloc | RustDealloc => Family::Rust,
+            PyNewReference => Family::Python,
             Shaped(shape) => shape.family,
             _ => Family::C,
         }
@@ -140,6 +146,7 @@ impl EntryPoint {
                     Role::Allocates { .. } | Role::Reallocates { .. }
                 )
             }
+            PyNewReference => false,
             other => !other.frees(),
         }
     }
@@ -160,7 +167,7 @@ impl EntryPoint {
             Calloc | Realloc | AlignedAlloc | Memalign | RustAlloc | RustAllocZeroed => {
                 (params, results) == (2, 1)
             }
-            Free => (params, results) == (1, 0),
+            Free | PyNewReference => (params, results) == (1, 0),
             PosixMemalign => (params, results) == (3, 1),
             RustRealloc => (params, results) == (4, 1),
             RustDealloc => (params, results) == (3, 0),
@@ -188,7 +195,7 @@ impl EntryPoint {
             Free | RustDealloc => Role::Frees {
                 pointer: Pointer::At(0),
             },
-            PosixMemalign => return None,
+            PosixMemalign | PyNewReference => return None,
             Shaped(shape) => return Some(shape),
         };
         Some(Shape {

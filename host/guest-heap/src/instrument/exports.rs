@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use wasm_encoder::{Function, InstructionSink, ValType};
 
-use super::context::{ContextPlace, MULTIPLIER, mix};
+use super::context::{MULTIPLIER, mix};
+use super::context_place::ContextPlace;
 use super::error::Refusal;
 use super::link_runtime::LinkedRuntime;
 use super::scan::CoreModule;

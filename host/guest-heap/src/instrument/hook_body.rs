@@ -5,7 +5,7 @@
 
 use wasm_encoder::{BlockType, Encode, InstructionSink};
 
-use super::context::ContextPlace;
+use super::context_place::ContextPlace;
 use super::entry_point::{Pointer, Role, Shape, Size};
 use super::error::Refusal;
 use super::link_runtime::LinkedRuntime;

@@ -10,37 +10,17 @@ use std::convert::Infallible;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    ConstExpr, DataSection, Encode, GlobalSection, Instruction, MemArg, MemArgTarget, MemoryType,
-    TypeSection,
+    ConstExpr, DataSection, Encode, GlobalSection, Instruction, InstructionSink, MemArg,
+    MemArgTarget, MemoryType, TypeSection,
 };
 use wasmparser::{DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef};
 
-use super::context::ContextPlace;
+use super::context_place::ContextPlace;
 use super::error::Refusal;
+use super::resolved_import::ResolvedImport;
 
 /// The runtime, which the build script compiles.
 const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.wasm"));
-
-/// What replaces a call of an import of the runtime.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ResolvedImport {
-    /// A call of the function with this index.
-    Function(u32),
-    /// A read of the calling context in the global with this index.
-    GetContext(u32),
-    /// A write of the calling context in the global with this index.
-    SetContext(u32),
-    /// A read of the calling context that modules with the same heap tables share.
-    GetSharedContext,
-    /// A write of the shared calling context.
-    SetSharedContext,
-    /// A 32-bit load from the guest's memory, which is the first memory of the module.
-    Load,
-    /// The sum of the sizes of the guest's memories, in pages.
-    Pages,
-    /// A constant.
-    Constant(i32),
-}
 
 /// The indices that the first items of the runtime get in the module.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +37,16 @@ pub(super) struct RuntimeBase<'m> {
     pub(super) imports_memory: bool,
     /// Number of the copy of the runtime among the copies that share the memory.
     pub(super) copy: u32,
+    /// Whether the functions for a known interpreter are necessary.
+    pub(super) interprets: bool,
 }
+
+/// The runtime's functions for a known interpreter.
+const INTERPRETER_FUNCTIONS: [&str; 3] = [
+    "interpreter_key",
+    "report_interpreted",
+    "hook__Py_NewReference",
+];
 
 /// Name of the runtime's static that holds the shared calling context.
 const SHARED_CONTEXT: &str = "SHARED_CONTEXT";
@@ -149,7 +138,21 @@ pub(super) fn link_runtime(
     for payload in Parser::new(0).parse_all(RUNTIME) {
         linker.payload(payload?, &mut linked, &resolve)?;
     }
+    if !base.interprets {
+        for name in INTERPRETER_FUNCTIONS {
+            let position = linked.export(name)?.checked_sub(base.functions);
+            let body = position.and_then(|at| linked.bodies.get_mut(at as usize));
+            *body.ok_or_else(|| Refusal::internal("an export without a body"))? = trap();
+        }
+    }
     Ok(linked)
+}
+
+/// The body of a function that nothing calls.
+pub(super) fn trap() -> Vec<u8> {
+    let mut body = vec![0];
+    InstructionSink::new(&mut body).unreachable().end();
+    body
 }
 
 struct RuntimeLinker<'m> {
@@ -256,7 +259,7 @@ impl RuntimeLinker<'_> {
                 linked.data = SectionItems::of(count, &section)?;
             }
             Payload::CodeSectionEntry(body) => {
-                let body = self.body(&body, linked.shared_context)?;
+                let body = self.body(&body, linked)?;
                 linked.bodies.push(body);
             }
             _ => {}
@@ -275,7 +278,7 @@ impl RuntimeLinker<'_> {
     fn body(
         &mut self,
         body: &FunctionBody<'static>,
-        shared_context: Option<u32>,
+        linked: &LinkedRuntime,
     ) -> Result<Vec<u8>, Refusal> {
         let mut function = self
             .new_function_with_parsed_locals(body)
@@ -287,13 +290,12 @@ impl RuntimeLinker<'_> {
                 _ => None,
             };
             match import {
-                Some(import) => {
-                    self.replacement(*import, shared_context)
-                        .iter()
-                        .for_each(|instruction| {
-                            function.instruction(instruction);
-                        })
-                }
+                Some(import) => self
+                    .replacement(*import, linked)?
+                    .iter()
+                    .for_each(|instruction| {
+                        function.instruction(instruction);
+                    }),
                 None => {
                     function.instruction(&self.instruction(operator).map_err(refusal)?);
                 }
@@ -305,24 +307,22 @@ impl RuntimeLinker<'_> {
     fn replacement(
         &self,
         import: Option<ResolvedImport>,
-        shared_context: Option<u32>,
-    ) -> Vec<Instruction<'static>> {
-        vec![match import {
+        linked: &LinkedRuntime,
+    ) -> Result<Vec<Instruction<'static>>, Refusal> {
+        Ok(vec![match import {
             Some(ResolvedImport::Function(function)) => Instruction::Call(function),
             Some(ResolvedImport::GetContext(global)) => Instruction::GlobalGet(global),
             Some(ResolvedImport::SetContext(global)) => Instruction::GlobalSet(global),
-            Some(ResolvedImport::GetSharedContext) => {
-                let place = shared_context.map(|address| MemArg {
-                    offset: u64::from(address),
-                    align: 3,
-                    target: MemArgTarget::Memory(self.base.memory),
-                    ordering: None,
-                });
-                return match place {
-                    Some(place) => vec![Instruction::I32Const(0), Instruction::I64Load(place)],
-                    None => vec![Instruction::Unreachable],
-                };
+            Some(ResolvedImport::GetSharedContext) => return Ok(self.get_shared_context(linked)),
+            Some(ResolvedImport::ContextAsKey(global)) => {
+                return Ok(vec![Instruction::Drop, Instruction::GlobalGet(global)]);
             }
+            Some(ResolvedImport::SharedContextAsKey) => {
+                let mut code = vec![Instruction::Drop];
+                code.extend(self.get_shared_context(linked));
+                return Ok(code);
+            }
+            Some(ResolvedImport::Runtime(name)) => Instruction::Call(linked.export(name)?),
             Some(ResolvedImport::SetSharedContext) => match self.set_shared_context {
                 Some(function) => Instruction::Call(function),
                 None => Instruction::Unreachable,
@@ -333,10 +333,23 @@ impl RuntimeLinker<'_> {
                 target: MemArgTarget::Memory(0),
                 ordering: None,
             }),
-            Some(ResolvedImport::Pages) => return self.pages(),
+            Some(ResolvedImport::Pages) => return Ok(self.pages()),
             Some(ResolvedImport::Constant(value)) => Instruction::I32Const(value),
             None => Instruction::Unreachable,
-        }]
+        }])
+    }
+
+    fn get_shared_context(&self, linked: &LinkedRuntime) -> Vec<Instruction<'static>> {
+        let place = linked.shared_context.map(|address| MemArg {
+            offset: u64::from(address),
+            align: 3,
+            target: MemArgTarget::Memory(self.base.memory),
+            ordering: None,
+        });
+        match place {
+            Some(place) => vec![Instruction::I32Const(0), Instruction::I64Load(place)],
+            None => vec![Instruction::Unreachable],
+        }
     }
 
     /// The instructions that compute [`ResolvedImport::Pages`].

@@ -9,6 +9,7 @@ use wasmparser::BinaryReader;
 use super::attribution::{Attribution, Missing};
 use super::error::MetaError;
 use super::offset_map::OffsetMap;
+use crate::interpreter::Interpreter;
 
 /// The first bytes of the encoded form. The last one is its version.
 const MAGIC: &[u8; 8] = b"gheap\0\0\x04";
@@ -27,6 +28,9 @@ pub struct ModuleSpan {
     /// The allocator entry points that hooks replace, such as `malloc`. Empty in a module whose
     /// allocator is not known: the profiler counts only the pages by which its memory grows.
     pub entry_points: Vec<String>,
+    /// Whether its functions are in call stacks. Those of an interpreter are not if the lines of
+    /// its program are known.
+    pub tracks_calls: bool,
 }
 
 /// The side data of an instrumented component, which a [`Recorder`](crate::Recorder) needs.
@@ -43,6 +47,10 @@ pub struct InstrumentedMeta {
     pub(super) modules: Vec<ModuleSpan>,
     /// Declared maximum of the profiler's memories; `None` if nothing is instrumented.
     pub(super) maximum_bytes: Option<u64>,
+    /// The interpreters whose frames are known, by the module that holds the heap tables.
+    pub(super) interpreters: Vec<(u32, Interpreter)>,
+    /// Why the program of an interpreter has no source lines.
+    pub(super) without_lines: Option<String>,
 }
 
 impl InstrumentedMeta {
@@ -55,6 +63,8 @@ impl InstrumentedMeta {
             synthetic_names: Vec::new(),
             modules: Vec::new(),
             maximum_bytes: None,
+            interpreters: Vec::new(),
+            without_lines: None,
         }
     }
 
@@ -92,6 +102,23 @@ impl InstrumentedMeta {
         self.modules
             .iter()
             .any(|module| !module.entry_points.is_empty())
+    }
+
+    /// The interpreter of the instances whose heap tables this module holds.
+    pub(crate) fn interpreter(&self, module: u32) -> Option<&Interpreter> {
+        let of_module = |(tables, _): &&(u32, Interpreter)| *tables == module;
+        Some(&self.interpreters.iter().find(of_module)?.1)
+    }
+
+    /// The interpreter whose program has source lines, such as `CPython 3.14.0`.
+    pub fn interpreter_name(&self) -> Option<String> {
+        Some(self.interpreters.first()?.1.name())
+    }
+
+    /// Why the program of an interpreter has no source lines, in a sentence. `None` if it has, or
+    /// if no interpreter is known.
+    pub fn without_lines(&self) -> Option<&str> {
+        self.without_lines.as_deref()
     }
 
     /// The name of the synthetic context with this number.
@@ -147,7 +174,17 @@ impl InstrumentedMeta {
                 .entry_points
                 .iter()
                 .for_each(|name| name.encode(&mut bytes));
+            bytes.push(u8::from(module.tracks_calls));
         }
+        (self.interpreters.len() as u32).encode(&mut bytes);
+        for (module, interpreter) in &self.interpreters {
+            module.encode(&mut bytes);
+            interpreter.encode(&mut bytes);
+        }
+        self.without_lines
+            .as_deref()
+            .unwrap_or_default()
+            .encode(&mut bytes);
         self.maximum_bytes.unwrap_or_default().encode(&mut bytes);
         self.offsets.encode(&mut bytes);
         let sum = checksum(&bytes);
@@ -203,8 +240,14 @@ impl InstrumentedMeta {
                 tables,
                 original,
                 entry_points,
+                tracks_calls: reader.read_u8()? != 0,
             });
         }
+        let mut interpreters = Vec::new();
+        for _ in 0..reader.read_var_u32()? {
+            interpreters.push((reader.read_var_u32()?, Interpreter::decode(&mut reader)?));
+        }
+        let without_lines = reader.read_unlimited_string()?.to_owned();
         let maximum = reader.read_var_u64()?;
         let offsets = OffsetMap::decode(&mut reader)?;
         if !reader.eof() {
@@ -217,6 +260,8 @@ impl InstrumentedMeta {
             synthetic_names,
             modules,
             maximum_bytes: (maximum != 0).then_some(maximum),
+            interpreters,
+            without_lines: Some(without_lines).filter(|why| !why.is_empty()),
         })
     }
 }

@@ -10,7 +10,9 @@ use super::attribution::Gaps;
 use super::audit::Audit;
 use super::calls::Calls;
 use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
-use super::context::{ContextPlace, ContextTracking, module_salt};
+use super::context::{ContextTracking, module_salt};
+use super::context_place::ContextPlace;
+use super::entry_point::{EntryPoint, Family};
 use super::error::Refusal;
 use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
 use super::growth::{GrowthTracking, counts_growth};
@@ -23,14 +25,20 @@ use super::runtime_imports::RuntimeImports;
 use super::scan::CoreModule;
 use super::sharing::Connections;
 use super::static_data::StaticData;
+use crate::interpreter::Interpreter;
 
 /// Settings that are the same for all modules of a component.
 #[derive(Clone, Copy)]
-pub(super) struct RewriteSettings {
+pub(super) struct RewriteSettings<'a> {
     /// Declared maximum of the profiler's memories, in wasm pages.
     pub(super) maximum_pages: u64,
     /// Has the host capture the call stack at every allocation.
     pub(super) report_every_event: bool,
+    /// End of the data segments of all modules with the same heap tables. The heap of a snapshot
+    /// lies below it, in the segments of any of them.
+    pub(super) segments_end: u32,
+    /// The interpreter whose program makes the keys of allocations.
+    pub(super) interpreter: Option<&'a Interpreter>,
 }
 
 /// What is known of a module before it is instrumented.
@@ -47,6 +55,8 @@ pub(super) struct ModuleAnalysis<'m> {
     connections: Connections,
     audit: Audit,
     growth: Option<GrowthTracking>,
+    /// Whether its functions are in call stacks.
+    pub(super) tracks_calls: bool,
 }
 
 impl<'m> ModuleAnalysis<'m> {
@@ -104,7 +114,27 @@ impl<'m> ModuleAnalysis<'m> {
             host_imports,
             ignores_diverging,
             connections,
+            tracks_calls: true,
         })
+    }
+
+    pub(super) fn has_memory(&self) -> bool {
+        !self.module.memories.is_empty()
+    }
+
+    /// Whether the module has an allocator that is not CPython's own.
+    pub(super) fn has_allocator(&self) -> bool {
+        let mut entries = self.allocator.entries.iter();
+        entries.any(|(entry, _)| entry.family() != Family::Python)
+    }
+
+    pub(super) fn module(&self) -> &'m CoreModule<'m> {
+        self.module
+    }
+
+    /// Adds entry points that are none of the module's allocator, which the audit is about.
+    pub(super) fn hook(&mut self, entries: impl IntoIterator<Item = (EntryPoint, u32)>) {
+        self.allocator.entries.extend(entries);
     }
 
     /// The functions that may allocate.
@@ -162,7 +192,7 @@ impl<'m> ModuleAnalysis<'m> {
 pub(super) fn rewrite(
     analysis: &ModuleAnalysis<'_>,
     roles: &ExportRoles,
-    settings: RewriteSettings,
+    settings: RewriteSettings<'_>,
     tables: Tables,
     synthetic_names: &mut SyntheticNames,
 ) -> Result<RewrittenModule, Refusal> {
@@ -170,8 +200,10 @@ pub(super) fn rewrite(
         module, allocator, ..
     } = analysis;
     let functions = module.function_count();
+    let interprets = settings.interpreter.is_some();
     let indices = AppendedIndices {
         tables,
+        interprets,
         stub_type: module.types.len() as u32,
         table: module.tables,
         memory: module.memories.len() as u32,
@@ -192,17 +224,22 @@ pub(super) fn rewrite(
             Tables::Imported(number) => number,
             Tables::Own | Tables::Shared => 0,
         },
+        interprets,
     };
     let imports = RuntimeImports {
         module,
         calls: &analysis.calls,
         allocator,
         audit: &analysis.audit,
-        static_data: StaticData::of(module),
+        static_data: StaticData {
+            segments_end: settings.segments_end,
+            ..StaticData::of(module)
+        },
         indices: &indices,
         report_every_event: settings.report_every_event,
         misses_frees: analysis.gaps().missing.frees,
         suspends_calls: roles.suspends_calls,
+        interpreter: settings.interpreter,
     };
     let runtime = link_runtime(base, |import| imports.resolve(import))?;
     let place = match tables {
@@ -336,6 +373,7 @@ fn tracking<'a>(
         full_reach: &analysis.full_reach,
         growth: analysis.growth.as_ref(),
         growth_calls: growth_calls.transpose()?,
+        tracks_calls: analysis.tracks_calls,
         ignores_diverging: analysis.ignores_diverging,
         imports: &analysis.host_imports,
         place,

@@ -2,25 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::allocator::Allocator;
 use super::assemble::RewrittenModule;
 use super::attribution::{Gaps, Missing};
 use super::code_section::Tables;
 use super::component::ComponentStructure;
 use super::connector::InstrumentedInstance;
-use super::core_instances::{CoreInstances, DefinedFunction};
-use super::declared::DeclaredEntries;
 use super::error::Refusal;
-use super::exports::{ExportRoles, SyntheticNames};
+use super::exports::SyntheticNames;
+use super::interpreted::{self, InterpretedGroup};
 use super::meta::ModuleSpan;
-use super::module::{ModuleAnalysis, RewriteSettings, forwards_through_table, refusal, rewrite};
+use super::module::{RewriteSettings, refusal, rewrite};
 use super::options::Options;
 use super::report::ModuleReport;
 use super::scan::CoreModule;
-use super::sharing::{
-    Connections, Group, KnownMembers, called_from_outside, connections, groups, reachable_scopes,
-};
+use super::sharing::{Group, groups, reachable_scopes};
+use super::survey::{Survey, segments_end};
 use super::write_component::ScopeChanges;
+use crate::interpreter::Interpreter;
 
 /// Declared maximum of the profiler's memories, in wasm pages: room for 94 million live blocks. The
 /// number marks the memory as the profiler's, because a guest is unlikely to declare the same one.
@@ -40,25 +38,10 @@ pub(super) struct Plan {
     pub(super) gaps: Gaps,
     /// Declared maximum of the profiler's memories, in wasm pages.
     pub(super) maximum_pages: u64,
-}
-
-/// Modules of the component and their allocators.
-struct Survey<'a> {
-    structure: &'a ComponentStructure,
-    declared: &'a DeclaredEntries,
-    modules: Vec<CoreModule<'a>>,
-    /// The modules that have an allocator, or a memory that they grow, by position.
-    allocators: HashMap<usize, Allocator>,
-    /// Whether an exception may pass through a module that throws none itself.
-    catches: bool,
-}
-
-/// A member of a group that has been analysed.
-struct AnalysedMember<'a> {
-    position: usize,
-    instances: Vec<super::sharing::InstanceId>,
-    analysis: ModuleAnalysis<'a>,
-    roles: ExportRoles,
+    /// The interpreters whose frames are known, by the module that holds the heap tables.
+    pub(super) interpreters: Vec<(u32, Interpreter)>,
+    /// Why the program of an interpreter has no source lines.
+    pub(super) without_lines: Option<String>,
 }
 
 impl Plan {
@@ -112,13 +95,20 @@ impl Plan {
             names: SyntheticNames::default(),
             gaps,
             maximum_pages,
-        };
-        let settings = RewriteSettings {
-            maximum_pages,
-            report_every_event: options.check_contexts,
+            interpreters: Vec::new(),
+            without_lines: None,
         };
         for group in &groups {
-            if let Err((module, Refusal(why))) = plan.instrument(&survey, group, settings) {
+            let modules = survey.in_memory_of(group);
+            let interpreted = interpreted::find(&modules, group, options.interpreted_frames);
+            let settings = RewriteSettings {
+                maximum_pages,
+                report_every_event: options.check_contexts,
+                segments_end: segments_end(&modules),
+                interpreter: None,
+            };
+            let done = plan.instrument(&survey, group, settings, interpreted);
+            if let Err((module, Refusal(why))) = done {
                 let why = format!("core module {module} {why}");
                 plan.gaps.push(why, Missing::MEMORIES);
             }
@@ -137,9 +127,22 @@ impl Plan {
         &mut self,
         survey: &Survey<'_>,
         group: &Group,
-        settings: RewriteSettings,
+        settings: RewriteSettings<'_>,
+        interpreted: InterpretedGroup,
     ) -> Result<(), (usize, Refusal)> {
-        let members = survey.analyse(group)?;
+        let mut members = survey.analyse(group)?;
+        let prepared = interpreted.prepare(&mut members);
+        if let Some(gap) = prepared.gap {
+            self.gaps.push(gap, Missing::default());
+        }
+        if self.without_lines.is_none() {
+            self.without_lines = prepared.without_lines;
+        }
+        let interpreter = prepared.interpreter;
+        let settings = RewriteSettings {
+            interpreter: interpreter.as_ref(),
+            ..settings
+        };
         let Some(owner) = members.first() else {
             return Ok(());
         };
@@ -152,6 +155,13 @@ impl Plan {
                 0 if members.len() == 1 => Tables::Own,
                 0 => Tables::Shared,
                 number => Tables::Imported(number),
+            };
+            // In a module without a memory, nothing can be read.
+            let settings = RewriteSettings {
+                interpreter: settings
+                    .interpreter
+                    .filter(|_| member.analysis.has_memory()),
+                ..settings
             };
             let module = rewrite(
                 &member.analysis,
@@ -173,12 +183,15 @@ impl Plan {
                     instance: id.instance,
                     module: member.position as u32,
                     imports_tables: number > 0,
+                    interprets: interpreter.is_some() && member.analysis.has_memory(),
                 });
                 if number > 0 {
                     changes.tables_of.insert(id.instance, owner_instance);
                 }
             }
         }
+        self.interpreters
+            .extend(interpreter.map(|interpreter| (owner_module, interpreter)));
         for (member, module) in members.into_iter().zip(rewritten) {
             for gap in &module.gaps.reasons {
                 let why = format!("core module {} {gap}", member.position);
@@ -200,200 +213,11 @@ impl Plan {
                     .iter()
                     .map(|name| (*name).to_owned())
                     .collect(),
+                tracks_calls: member.analysis.tracks_calls,
             });
             self.reports.push(module.report.clone());
             self.modules.insert(member.position, module);
         }
         Ok(())
-    }
-}
-
-impl<'a> Survey<'a> {
-    /// Finds the modules that have an allocator. Returns why others are not instrumented.
-    fn find_allocators(&mut self) -> Gaps {
-        let mut gaps = Gaps::default();
-        for (position, module) in self.modules.iter().enumerate() {
-            // Its entry points end in those of another module.
-            if module.imports_allocator {
-                continue;
-            }
-            if let Some(why) = refusal(module) {
-                if !module.entry_points.is_empty() {
-                    let why = format!("core module {position} {why}");
-                    gaps.push(why, Missing::MEMORIES);
-                }
-                continue;
-            }
-            match Allocator::find(module, self.declared) {
-                Ok(mut allocator) => {
-                    let entries = &mut allocator.entries;
-                    entries.retain(|(_, function)| !forwards_through_table(module, *function));
-                    if !entries.is_empty() {
-                        self.allocators.insert(position, allocator);
-                    }
-                }
-                // Pages can be counted in every language.
-                Err(why) if !module.imports_memory && module.grows() => {
-                    let allocator = Allocator::by_structure(module);
-                    if allocator.is_none() {
-                        let why = format!(
-                            "core module {position}: {why}, so only the growth of its memory is \
-                             counted, in pages of 64 KiB by call stack"
-                        );
-                        gaps.push(why, Missing::ALLOCATIONS);
-                    }
-                    self.allocators
-                        .insert(position, allocator.unwrap_or_default());
-                }
-                Err(_) => {}
-            }
-        }
-        gaps
-    }
-
-    /// Why the attribution is partial, or why nothing is instrumented, in spite of these groups.
-    fn uninstrumented(&self, groups: &[Group], scopes: &[bool], gaps: &mut Gaps) {
-        let grouped: HashSet<usize> = groups
-            .iter()
-            .flat_map(|group| group.members.iter().map(|member| member.module))
-            .collect();
-        let known = gaps.reasons.len();
-        let mut without_allocator = Vec::new();
-        for (position, module) in self.modules.iter().enumerate() {
-            if self.allocators.contains_key(&position) {
-                if let Some(why) = self.uninstrumented_instances(position, scopes) {
-                    gaps.push(why, Missing::MEMORIES);
-                }
-            } else if grouped.contains(&position) {
-            } else if module.imports_allocator {
-                let why = format!(
-                    "core module {position} uses the allocator of another core module: its blocks \
-                     are named after the function that it calls there"
-                );
-                gaps.push(why, Missing::default());
-            } else if !module.defined.is_empty() {
-                let why = match (refusal(module), Allocator::find(module, self.declared)) {
-                    (Some(why), _) => format!("it {why}"),
-                    (None, Err(why)) => why.to_owned(),
-                    (None, Ok(_)) => "its allocator only forwards through a table".to_owned(),
-                };
-                without_allocator.push(format!("core module {position}: {why}"));
-            }
-        }
-        let refused =
-            |module: &CoreModule<'_>| refusal(module).is_some() && !module.entry_points.is_empty();
-        let has_reason = gaps.reasons.len() > known;
-        if groups.is_empty() && !has_reason && !self.modules.iter().any(refused) {
-            // Adapters have no heap of their own, so this is a reason only if no module allocates.
-            let why = if without_allocator.is_empty() {
-                "it has no code".to_owned()
-            } else {
-                format!("no allocator found ({})", without_allocator.join("; "))
-            };
-            gaps.push(why, Missing::MEMORIES);
-        }
-    }
-
-    /// Why instances of a module with an allocator are not instrumented.
-    fn uninstrumented_instances(&self, position: usize, scopes: &[bool]) -> Option<String> {
-        let mut instances = 0;
-        for (scope, definition) in self.structure.scopes.iter().enumerate() {
-            let core = self.core(scope)?;
-            let of_module = core.all().filter(|(_, module)| *module == position).count();
-            instances += of_module;
-            if of_module > 0 && scopes.get(scope) != Some(&true) && definition.is_passed_on {
-                return Some(
-                    "a nested component allocates, and it is exported or passed to another \
-                     component, so the profiler cannot change its imports"
-                        .to_owned(),
-                );
-            }
-            if of_module > 0 && scopes.get(scope) != Some(&true) {
-                return Some(
-                    "a nested component allocates, and nothing instantiates it".to_owned(),
-                );
-            }
-        }
-        (instances == 0).then(|| {
-            format!("core module {position} allocates, but the component does not instantiate it")
-        })
-    }
-
-    /// Whether a module has an allocator whose entry points are known.
-    fn counts_blocks(&self, position: usize) -> bool {
-        let allocator = self.allocators.get(&position);
-        allocator.is_some_and(|allocator| !allocator.entries.is_empty())
-    }
-
-    fn core(&self, scope: usize) -> Option<CoreInstances<'_>> {
-        Some(CoreInstances {
-            scope: self.structure.scopes.get(scope)?,
-            modules: &self.modules,
-        })
-    }
-
-    /// Analyses the members of a group in the order of instantiation. Returns those that have to be
-    /// instrumented.
-    fn analyse(&self, group: &Group) -> Result<Vec<AnalysedMember<'_>>, (usize, Refusal)> {
-        let mut known = KnownMembers::default();
-        let mut outside = HashSet::new();
-        let is_separate = group.members.len() == 1;
-        if let [first, _, ..] = group.members.as_slice()
-            && let Some(core) = first.instances.first().and_then(|it| self.core(it.scope))
-        {
-            let instances = group.members.iter().flat_map(|member| &member.instances);
-            known.instances = instances.map(|it| it.instance).collect();
-            known.reallocs = core.reallocs().collect();
-            outside = called_from_outside(core, &known.instances);
-        }
-        let mut analysed = Vec::new();
-        for member in &group.members {
-            let position = member.module;
-            let fail = |why: &str| (position, Refusal::internal(why));
-            let module = self.modules.get(position);
-            let module = module.ok_or_else(|| fail("an unknown module"))?;
-            let mut roles = ExportRoles::default();
-            let scopes: HashSet<usize> = member.instances.iter().map(|it| it.scope).collect();
-            for scope in scopes {
-                roles.merge(
-                    self.core(scope)
-                        .map(|it| it.roles(position))
-                        .unwrap_or_default(),
-                );
-            }
-            let id = member.instances.first();
-            let id = *id.ok_or_else(|| fail("a module without an instance"))?;
-            let connections = match self.core(id.scope) {
-                Some(core) if !is_separate => connections(core, id.instance, &known, &outside),
-                // Without an allocator, the host lowers nothing into blocks.
-                _ => Connections::separate(module, self.counts_blocks(position)),
-            };
-            let allocator = self.allocators.get(&position).cloned().unwrap_or_default();
-            let analysis = ModuleAnalysis::new(
-                module,
-                position,
-                allocator,
-                connections,
-                &roles,
-                self.catches,
-            )
-            .map_err(|why| (position, why))?;
-            let defined = |function| DefinedFunction {
-                instance: id.instance,
-                module: position,
-                function,
-            };
-            known.allocating.extend(analysis.allocating().map(defined));
-            known.forwarding.extend(analysis.forwarding().map(defined));
-            if is_separate || analysis.is_needed(&roles) {
-                analysed.push(AnalysedMember {
-                    position,
-                    instances: member.instances.clone(),
-                    analysis,
-                    roles,
-                });
-            }
-        }
-        Ok(analysed)
     }
 }

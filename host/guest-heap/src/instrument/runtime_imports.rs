@@ -4,11 +4,12 @@ use super::allocator::Allocator;
 use super::audit::Audit;
 use super::calls::Calls;
 use super::code_section::{AppendedIndices, Tables};
-use super::link_runtime::ResolvedImport;
 use super::reach::{Diverging, Reach};
 use super::repair::forwards_to;
+use super::resolved_import::ResolvedImport;
 use super::scan::CoreModule;
 use super::static_data::StaticData;
+use crate::interpreter::Interpreter;
 
 /// What the imports of the runtime stand for in one module.
 pub(super) struct RuntimeImports<'m> {
@@ -22,6 +23,7 @@ pub(super) struct RuntimeImports<'m> {
     /// Whether blocks may be freed where no hook sees it.
     pub(super) misses_frees: bool,
     pub(super) suspends_calls: bool,
+    pub(super) interpreter: Option<&'m Interpreter>,
 }
 
 impl RuntimeImports<'_> {
@@ -31,7 +33,16 @@ impl RuntimeImports<'_> {
         let number = |number: u32| ResolvedImport::Constant(number as i32);
         // An allocator may call one of another module that shares the heap tables.
         let shared = self.indices.tables != Tables::Own;
+        let interprets = self.interpreter.is_some();
+        if let Some(constant) = self.interpreter.and_then(|it| it.constant(import)) {
+            return Some(number(constant));
+        }
         Some(match import {
+            "key" if interprets => ResolvedImport::Runtime("interpreter_key"),
+            "key" if shared => ResolvedImport::SharedContextAsKey,
+            "key" => ResolvedImport::ContextAsKey(self.indices.context_global),
+            "report_context" if interprets => ResolvedImport::Runtime("report_interpreted"),
+            "report_window" if interprets => ResolvedImport::Function(self.indices.stub),
             "context" if shared => ResolvedImport::GetSharedContext,
             "set_context" if shared => ResolvedImport::SetSharedContext,
             "context" => ResolvedImport::GetContext(self.indices.context_global),

@@ -7,8 +7,12 @@ use wasmtime::component::WasmList;
 
 use super::call_tree::{CallTree, Frame, Position};
 use super::folds::Folds;
+use super::interpreted::{NumberedStack, SOURCE_FRAME, SourceFrames};
 use crate::instance_tables::FIRST_FOLDED;
 use crate::instrument::{ModuleSpan, module_salt, site_id};
+use crate::interpreter::{Interpreter, Windows};
+use crate::reading::Context;
+use crate::source_stack::InterpretedStack;
 
 /// Frames that a call stack has at most. Deeper ones lose their outermost frames.
 pub(super) const MAX_FRAMES: usize = 64;
@@ -25,6 +29,13 @@ pub(super) struct RecordedInstance {
     stacks: Vec<Stack>,
     tree: CallTree,
     folds: Folds,
+    pub(super) interpreter: Option<Interpreter>,
+    /// The source frames of an interpreted program.
+    pub(super) source: SourceFrames,
+    /// What the host has read of the guest's memory for the context that is being reported.
+    pub(super) windows: Windows,
+    /// The address of the next part that it has to read.
+    pub(super) wanted: Option<u32>,
     /// Bytes of the call stacks that are not in the tree.
     captured_bytes: usize,
     max_bytes: usize,
@@ -61,6 +72,8 @@ enum Stack {
     InTree(Position),
     /// One that the tree cannot have.
     Captured(Arc<[u32]>),
+    /// That of an interpreted program.
+    Interpreted(Arc<InterpretedStack>),
     /// There was no memory for it.
     Unknown,
 }
@@ -70,17 +83,27 @@ type Comparison = Result<(), Arc<[u32]>>;
 
 impl RecordedInstance {
     /// An instance with these modules. The call stacks take at most `max_bytes`.
-    pub(super) fn new(tables: WasmList<u64>, modules: Vec<&ModuleSpan>, max_bytes: usize) -> Self {
+    pub(super) fn new(
+        tables: WasmList<u64>,
+        modules: Vec<&ModuleSpan>,
+        interpreter: Option<Interpreter>,
+        max_bytes: usize,
+    ) -> Self {
         let module = |span: &ModuleSpan| RecordedModule {
             range: span.original.clone(),
             salt: module_salt(span.index),
         };
+        let modules = modules.into_iter().filter(|span| span.tracks_calls);
         Self {
             tables,
-            modules: modules.into_iter().map(module).collect(),
+            modules: modules.map(module).collect(),
             stacks: Vec::new(),
             tree: CallTree::new(MAX_FRAMES),
             folds: Folds::default(),
+            interpreter,
+            source: SourceFrames::default(),
+            windows: Windows::default(),
+            wanted: None,
             captured_bytes: 0,
             max_bytes,
         }
@@ -135,15 +158,39 @@ impl RecordedInstance {
 
     /// Compares a captured call stack with the one of a context that is known.
     pub(super) fn compare(&self, index: u32, captured: &CapturedStack) -> Option<Comparison> {
-        if !self.is_known(index) {
-            return None;
-        }
-        let known = self.stack(index as usize)?;
+        let known = self.known(index)?;
         let is_same = match self.folded_number(index) {
             Some(number) => self.folds.includes(number, &captured.functions()),
             None => known == captured.sites(),
         };
         Some(if is_same { Ok(()) } else { Err(known) })
+    }
+
+    /// The same for a stack of source frames.
+    pub(super) fn compare_source(&self, index: u32, stack: &NumberedStack) -> Option<Comparison> {
+        let known = self.known(index)?;
+        let is_same = match (self.folded_number(index), self.stacks.get(index as usize)) {
+            (Some(number), _) => {
+                let frames = self.source.with_functions(&stack.frames);
+                self.folds.includes(number, &frames)
+            }
+            (None, Some(Stack::Interpreted(known))) => {
+                known.frames() == self.source.stack(&stack.frames, stack.is_cut).frames()
+            }
+            (None, _) => false,
+        };
+        Some(if is_same { Ok(()) } else { Err(known) })
+    }
+
+    /// Call sites of the context with this index, if it is known. Source frames are no call sites.
+    fn known(&self, index: u32) -> Option<Arc<[u32]>> {
+        if !self.is_known(index) {
+            return None;
+        }
+        match self.context(index as usize)? {
+            Context::Stack(stack) => Some(stack),
+            Context::Interpreted(_) | Context::Synthetic(_) => Some([].into()),
+        }
     }
 
     /// Adds a captured call stack. Index 0 folds it. Returns the index of the context's record.
@@ -168,21 +215,46 @@ impl RecordedInstance {
         index
     }
 
+    /// Adds a stack of source frames. Index 0 folds it. Returns the index of the context's record.
+    pub(super) fn add_source(&mut self, index: u32, stack: &NumberedStack) -> u32 {
+        if index == 0 {
+            return self.fold(&self.source.with_functions(&stack.frames));
+        }
+        let stack = self.source.stack(&stack.frames, stack.is_cut);
+        let bytes = stack.memory_bytes();
+        let stack = if self.captured_bytes + bytes > self.max_bytes / 2 {
+            Stack::Unknown
+        } else {
+            self.captured_bytes += bytes;
+            Stack::Interpreted(Arc::new(stack))
+        };
+        self.set_stack(index, stack);
+        index
+    }
+
     fn fold(&mut self, frames: &[(u32, u32)]) -> u32 {
         let number = self.folds.fold(frames);
         number.map_or(0, |number| (FIRST_FOLDED + number) as u32)
     }
 
-    /// The call stack of the context with this index.
-    pub(super) fn stack(&self, index: usize) -> Option<Arc<[u32]>> {
+    /// The context with this index.
+    pub(super) fn context(&self, index: usize) -> Option<Context> {
         if let Some(number) = index.checked_sub(FIRST_FOLDED) {
-            return self.folds.stack(number).cloned();
+            let stack = self.folds.stack(number)?;
+            return Some(match stack.first() {
+                // Outer frames may have been cut.
+                Some(first) if first & SOURCE_FRAME != 0 => {
+                    Context::Interpreted(Arc::new(self.source.stack(stack, true)))
+                }
+                _ => Context::Stack(Arc::clone(stack)),
+            });
         }
-        match self.stacks.get(index)? {
-            Stack::InTree(position) => Some(self.tree.sites(*position).into()),
-            Stack::Captured(stack) => Some(Arc::clone(stack)),
-            Stack::Unknown => None,
-        }
+        Some(match self.stacks.get(index)? {
+            Stack::InTree(position) => Context::Stack(self.tree.sites(*position).into()),
+            Stack::Captured(stack) => Context::Stack(Arc::clone(stack)),
+            Stack::Interpreted(stack) => Context::Interpreted(Arc::clone(stack)),
+            Stack::Unknown => return None,
+        })
     }
 
     /// Number of folded call stacks.
@@ -217,11 +289,17 @@ impl RecordedInstance {
         self.max_bytes / 2 / ACTIVATION_BYTES
     }
 
+    /// Bytes that source frames may take.
+    pub(super) fn max_source_bytes(&self) -> usize {
+        self.max_bytes / 4
+    }
+
     /// Bytes of memory that the call stacks take.
     pub(super) fn memory_bytes(&self) -> usize {
         self.stacks.capacity() * size_of::<Stack>()
             + self.captured_bytes
             + self.tree.memory_bytes()
             + self.folds.memory_bytes()
+            + self.source.memory_bytes()
     }
 }

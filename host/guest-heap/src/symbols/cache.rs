@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::frame::{Frame, FrameKind, NewFrame, Site};
 use crate::reading::Context;
+use crate::source_stack::{InterpretedStack, SourceFrame};
 
 /// Distinct stacks in the cache. When it is full, it drops the stacks that nothing else holds; they
 /// can be attributed again.
@@ -21,6 +22,10 @@ pub(super) struct SymbolCache {
     frames: HashMap<u32, Arc<[Frame]>>,
     /// Sites of call stacks.
     stacks: HashMap<Arc<[u32]>, Arc<Site>>,
+    /// Frames of interpreted programs.
+    source_frames: HashMap<Arc<SourceFrame>, Arc<[Frame]>>,
+    /// Sites of the stacks of interpreted programs.
+    interpreted: HashMap<Arc<InterpretedStack>, Arc<Site>>,
     /// Sites of synthetic contexts.
     synthetic: HashMap<Arc<str>, Arc<Site>>,
     texts: HashSet<Arc<str>>,
@@ -42,6 +47,10 @@ impl SymbolCache {
                 let (stack, site) = self.stacks.get_key_value(stack)?;
                 Some((Context::Stack(Arc::clone(stack)), Arc::clone(site)))
             }
+            Context::Interpreted(stack) => {
+                let (stack, site) = self.interpreted.get_key_value(stack)?;
+                Some((Context::Interpreted(Arc::clone(stack)), Arc::clone(site)))
+            }
             Context::Synthetic(text) => {
                 let (text, site) = self.synthetic.get_key_value(text)?;
                 Some((Context::Synthetic(Arc::clone(text)), Arc::clone(site)))
@@ -54,23 +63,66 @@ impl SymbolCache {
         if let Some(frames) = self.frames.get(&offset) {
             return Arc::clone(frames);
         }
-        let frames: Arc<[Frame]> = chain
-            .into_iter()
-            .map(|new| Frame {
-                function: self.text(&new.function),
-                file: new.file.map(|file| self.text(&file)),
-                line: new.line,
-                column: new.column,
-                kind: new.kind,
-            })
-            .collect();
+        let frames = self.intern_frames(chain);
         self.pointed_at += ARC_HEADER + size_of_val(&*frames);
         self.frames.insert(offset, Arc::clone(&frames));
         frames
     }
 
+    fn intern_frames(&mut self, chain: Vec<NewFrame>) -> Arc<[Frame]> {
+        let frames = chain.into_iter().map(|new| Frame {
+            function: self.text(&new.function),
+            file: new.file.map(|file| self.text(&file)),
+            line: new.line,
+            column: new.column,
+            kind: new.kind,
+        });
+        frames.collect()
+    }
+
+    /// The frame of a call in an interpreted program.
+    pub(super) fn source_frame(&self, source: &SourceFrame) -> Option<&Arc<[Frame]>> {
+        self.source_frames.get(source)
+    }
+
+    /// Adds the frame of a call in an interpreted program.
+    pub(super) fn add_source_frame(
+        &mut self,
+        source: &Arc<SourceFrame>,
+        frame: NewFrame,
+    ) -> Arc<[Frame]> {
+        let frames = self.intern_frames(vec![frame]);
+        self.pointed_at += 2 * ARC_HEADER + size_of::<SourceFrame>() + size_of_val(&*frames);
+        self.source_frames
+            .insert(Arc::clone(source), Arc::clone(&frames));
+        frames
+    }
+
+    /// Adds the site of a stack of an interpreted program that is attributed to this frame.
+    pub(super) fn add_interpreted(
+        &mut self,
+        stack: &Arc<InterpretedStack>,
+        frame: &Frame,
+    ) -> Arc<Site> {
+        let site = self.site_of(frame);
+        if self.interpreted.len() >= MAX_CACHED_STACKS {
+            self.interpreted
+                .retain(|stack, _| Arc::strong_count(stack) > 1);
+        }
+        if self.interpreted.len() < MAX_CACHED_STACKS {
+            self.interpreted
+                .insert(Arc::clone(stack), Arc::clone(&site));
+        }
+        site
+    }
+
     /// Adds the site of a stack that is attributed to this frame.
     pub(super) fn add_stack(&mut self, stack: &Arc<[u32]>, frame: &Frame) -> Arc<Site> {
+        let site = self.site_of(frame);
+        self.remember(stack, site)
+    }
+
+    fn site_of(&mut self, frame: &Frame) -> Arc<Site> {
         let line = frame.file.as_ref().zip(frame.line);
         let location = match line {
             Some((file, line)) => self.text(&format!("{file}:{line}")),
@@ -79,13 +131,12 @@ impl SymbolCache {
             }
             None => Arc::clone(&frame.function),
         };
-        let site = self.intern(Site {
+        self.intern(Site {
             location,
             function: Arc::clone(&frame.function),
             file: line.and(frame.file.clone()),
             line: frame.line,
-        });
-        self.remember(stack, site)
+        })
     }
 
     /// Adds the site of a stack that belongs to a synthetic context.
@@ -135,7 +186,11 @@ impl SymbolCache {
             .keys()
             .map(|stack| ARC_HEADER + size_of_val(&**stack))
             .sum();
+        let interpreted = self.interpreted.keys().map(|stack| stack.memory_bytes());
         table_bytes::<(u32, Arc<[Frame]>)>(self.frames.capacity())
+            + table_bytes::<(usize, usize)>(self.source_frames.capacity())
+            + table_bytes::<(usize, usize)>(self.interpreted.capacity())
+            + interpreted.sum::<usize>()
             + table_bytes::<(Arc<[u32]>, Arc<Site>)>(self.stacks.capacity())
             + table_bytes::<(Arc<str>, Arc<Site>)>(self.synthetic.capacity())
             + table_bytes::<Arc<str>>(self.texts.capacity())

@@ -113,6 +113,23 @@ impl Classifier {
         &self.options
     }
 
+    /// The kind of a function of an interpreted program, which is `kind` unless the options say
+    /// otherwise.
+    pub(super) fn source_kind(&self, function: &str, path: &str, kind: FrameKind) -> FrameKind {
+        let names = CodeNames {
+            function,
+            path: Some(path),
+            crate_name: None,
+        };
+        if self.options.is_skipped(names) || self.options.is_infrastructure_path(path) {
+            FrameKind::Infrastructure
+        } else if self.options.is_own(names) {
+            FrameKind::User
+        } else {
+            kind
+        }
+    }
+
     /// The kind of a function. `source` is `None` for a function without a line. `has_lines` says
     /// whether its core module has line tables for the user's code.
     pub(super) fn kind(

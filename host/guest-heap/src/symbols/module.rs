@@ -283,3 +283,15 @@ fn offsets(range: &Range<u64>) -> Result<Range<u32>, SymbolsError> {
     let offset = |at: u64| u32::try_from(at).map_err(|_| SymbolsError::TooLarge);
     Ok(offset(range.start)?..offset(range.end)?)
 }
+
+/// The bytes of the core modules in a component.
+pub(super) fn core_modules(component: &[u8]) -> Vec<&[u8]> {
+    let payloads = Parser::new(0).parse_all(component).map_while(Result::ok);
+    let modules = payloads.filter_map(|payload| match payload {
+        Payload::ModuleSection {
+            unchecked_range, ..
+        } => component.get(unchecked_range.start as usize..unchecked_range.end as usize),
+        _ => None,
+    });
+    modules.collect()
+}

@@ -7,7 +7,9 @@ use super::classify::Classifier;
 use super::dwarf::{DwarfFrame, ParsedDwarf};
 use super::frame::{FrameKind, NewFrame};
 use super::function_name::{self, Inlined};
+use super::interpreted;
 use super::module::ModuleSymbols;
+use crate::source_stack::SourceFrame;
 
 /// Turns the symbols of a module into frames.
 #[derive(Debug)]
@@ -18,6 +20,11 @@ pub(super) struct Resolver {
 impl Resolver {
     pub(super) fn new(classifier: Classifier) -> Self {
         Self { classifier }
+    }
+
+    /// The frame of a call in an interpreted program.
+    pub(super) fn source_frame(&self, source: &SourceFrame) -> NewFrame {
+        interpreted::new_frame(source, &self.classifier)
     }
 
     /// The frames at an offset in the code of a module, innermost first. There is at least one.

@@ -71,6 +71,7 @@ fn by_name(guest: &Guest) -> HashMap<String, (u64, u64)> {
             .context(&guest.store, record.index)
         {
             Context::Stack(_) => "stack".to_owned(),
+            Context::Interpreted(_) => "lines".to_owned(),
             Context::Synthetic(name) => name.to_string(),
         };
         let sum = names.entry(name).or_default();

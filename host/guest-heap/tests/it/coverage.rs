@@ -300,6 +300,7 @@ fn a_module_without_names_is_counted_in_pages() {
             let recorder = &guest.store.data().recorder;
             let name = match recorder.context(&guest.store, context.index) {
                 Context::Stack(frames) => format!("stack of {}", frames.len()),
+                Context::Interpreted(_) => "lines".to_owned(),
                 Context::Synthetic(name) => name.to_string(),
             };
             (name, context.unseen_bytes)

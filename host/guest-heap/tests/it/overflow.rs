@@ -21,7 +21,7 @@ fn holders(guest: &Guest, bytes: u64) -> Vec<Arc<[u32]>> {
     let stacks = holders.map(
         |record| match recorder.context(&guest.store, record.index) {
             Context::Stack(stack) => stack,
-            Context::Synthetic(name) => panic!("{bytes} bytes belong to {name}"),
+            other => panic!("{bytes} bytes belong to {other:?}"),
         },
     );
     stacks.collect()

@@ -115,6 +115,7 @@ pub(crate) fn by_name(guest: &Guest) -> BTreeMap<String, u64> {
             .context(&guest.store, record.index)
         {
             Context::Stack(frames) => format!("stack of {}", frames.len()),
+            Context::Interpreted(_) => "lines".to_owned(),
             Context::Synthetic(name) => name.to_string(),
         };
         *names.entry(name).or_default() += record.live_bytes();
