@@ -7,6 +7,9 @@ Cause. Python evaluates the default of an argument once, when ``def`` runs. ``st
 list. It belongs to the function and lives as long as the function. Every call without the argument
 appends to it.
 
+Exercise. The profiler names the line that makes what the list holds, in ``answer``, and the line of
+``trace`` on which the list grows. Its call stack shows who called.
+
 Fix. ``variant: fixed`` creates the list in the body: the default is ``None``, and the function
 replaces ``None`` with ``[]``.
 """

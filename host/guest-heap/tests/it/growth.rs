@@ -20,6 +20,7 @@ fn growths(guest: &Guest) -> Vec<(String, u64, u64)> {
             let recorder = &guest.store.data().recorder;
             let name = match recorder.context(&guest.store, record.index) {
                 Context::Stack(frames) => format!("stack of {}", frames.len()),
+                Context::Interpreted(_) => "lines".to_owned(),
                 Context::Synthetic(name) => name.to_string(),
             };
             (name, record.grown_bytes(), record.unseen_bytes)
