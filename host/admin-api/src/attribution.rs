@@ -18,7 +18,7 @@ pub(crate) struct AttributionBody {
     /// Live bytes, at least. Equal to the counted live bytes, or 0 if frees may be missed.
     heap_live_at_least_bytes: Option<u64>,
     /// Live bytes, at most; null if there is no bound. Equal to the counted live bytes unless
-    /// allocations may be missed, and then the linear memory over static data.
+    /// allocations may be missed, and then the linear memory.
     heap_live_at_most_bytes: Option<u64>,
     /// Bytes of static data and stack, at least: memory that no allocator has handed out.
     static_bytes: Option<u64>,

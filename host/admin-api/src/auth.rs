@@ -1,70 +1,103 @@
 //! Access to the admin API.
 //!
-//! If the host has a token, every call must send it. Without one, everyone who reaches the API may
-//! use it, except pages of another origin. A browser sends simple requests without a preflight, and
-//! the API reads every body as JSON, whatever its content type. So a page of another origin could
-//! switch leaks. The `Origin` header identifies such requests.
+//! The middleware checks three things, in this order:
+//!
+//! 1. The client reached the host under a name that the host knows (`host_name`): 421 otherwise.
+//! 2. No page of another origin changes anything (`browser`): 403 otherwise.
+//! 3. If the host has a token, the call sends it: 401 otherwise. Without a token, everyone who
+//!    reaches the API may use it.
+//!
+//! The service's own routes (`/api/data`, `/health`, `/metrics`) check none of this: they stand for
+//! a workload that is reached under the name of a service, and they change no setting.
+
+pub(crate) mod browser;
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::client_probe::run_while_connected;
 use crate::error::{ApiError, ErrorCode};
+use crate::host_name;
 use crate::state::ApiState;
 
-/// The middleware of every admin route: passes a call that brings the token, or any call of the
-/// host's own origin if the host has no token.
-pub async fn require_token(
+/// The middleware of every admin route: passes a call that is allowed, as the module describes.
+pub async fn require_access(
     State(state): State<Arc<ApiState>>,
     request: Request,
     next: Next,
 ) -> Response {
+    match check(&state, &request) {
+        Ok(()) => run_while_connected(request, next).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The middleware of the console's page, which has no data and needs no token: it checks the name
+/// of the host.
+pub async fn require_known_host(
+    State(state): State<Arc<ApiState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match check_host(&state, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Refuses a request that a browser sends for a page of another origin. The middleware does so for
+/// every method that changes something. A handler calls this if its GET changes something.
+///
+/// # Errors
+///
+/// 403 `foreign_origin`.
+pub fn refuse_foreign(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
+    // A page cannot send the token to another origin, so `Origin` says nothing more then. A proxy
+    // that changes `Host` makes it differ.
+    let without_token = state.options.admin_token.is_none();
+    if browser::is_cross_origin(headers) || without_token && browser::has_foreign_origin(headers) {
+        return Err(ApiError::new(
+            ErrorCode::ForeignOrigin,
+            "the request comes from a page of another origin",
+            "use the console of this host, type the address, or use a client that is not a browser",
+        ));
+    }
+    Ok(())
+}
+
+fn check(state: &ApiState, request: &Request) -> Result<(), ApiError> {
+    check_host(state, request)?;
+    if !request.method().is_safe() {
+        refuse_foreign(state, request.headers())?;
+    }
+    check_token(state, request.headers())
+}
+
+fn check_host(state: &ApiState, request: &Request) -> Result<(), ApiError> {
+    let allowed = &state.options.allowed_hosts;
+    host_name::require_known_host(request.uri(), request.headers(), allowed)
+}
+
+fn check_token(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(token) = &state.options.admin_token else {
-        if !request.method().is_safe() && is_foreign(request.headers()) {
-            return ApiError::new(
-                ErrorCode::ForeignOrigin,
-                "the request comes from a page of another origin",
-                "use the console of this host, or a client that is not a browser; \
-                 with --admin-token, a page that has the token may call",
-            )
-            .into_response();
-        }
-        return next.run(request).await;
+        return Ok(());
     };
-    let authorized = request
-        .headers()
+    let authorized = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
         .is_some_and(|given| equal(given, token.as_bytes()));
     if authorized {
-        return next.run(request).await;
+        return Ok(());
     }
-    let mut response = ApiError::new(
+    Err(ApiError::new(
         ErrorCode::Unauthorized,
         "the admin API of this host requires a token",
         "send the header Authorization: Bearer TOKEN; on the host, LEAK_ADMIN_TOKEN has the token",
-    )
-    .into_response();
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
-}
-
-/// Whether a browser says that a page of another origin sent this.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return false;
-    };
-    let authority = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"))
-        .map(|(_, authority)| authority.as_bytes());
-    authority != headers.get(header::HOST).map(|host| host.as_bytes())
+    ))
 }
 
 /// Compares in a time that depends only on the lengths. The time reveals nothing else about the
@@ -79,33 +112,7 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderMap, HeaderValue, header};
-
-    use super::{equal, is_foreign};
-
-    #[test]
-    fn an_origin_other_than_the_host_is_foreign() {
-        let headers = |origin: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("localhost:8080"));
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-            }
-            headers
-        };
-        for (origin, foreign) in [
-            (None, false),
-            (Some("http://localhost:8080"), false),
-            (Some("https://localhost:8080"), false),
-            (Some("http://localhost"), true),
-            (Some("http://localhost:80801"), true),
-            (Some("http://elsewhere.example"), true),
-            (Some("null"), true),
-            (Some(""), true),
-        ] {
-            assert_eq!(is_foreign(&headers(origin)), foreign, "{origin:?}");
-        }
-    }
+    use super::equal;
 
     #[test]
     fn only_the_token_itself_is_accepted() {

@@ -93,7 +93,7 @@ impl From<CheckReport> for ReportBody {
 pub(crate) async fn check(
     State(state): State<Arc<ApiState>>,
     uri: Uri,
-    ComponentBody(component): ComponentBody,
+    body: ComponentBody,
 ) -> Result<Json<ReportBody>, ApiError> {
     // After the body: a client that is still sending would not see this error.
     let ApiQuery(query) = ApiQuery::<CheckQuery>::parse(&uri)?;
@@ -117,7 +117,7 @@ pub(crate) async fn check(
         requests,
         deadline: state.options.plugin_deadline,
     };
-    let report = conformance::check(state.registry.loader(), component, options).await;
+    let report = conformance::check(state.registry.loader(), body.component.clone(), options).await;
     allocator::release_free_pages();
     Ok(Json(report?.into()))
 }

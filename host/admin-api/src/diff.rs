@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderMap, Method};
 use guest_heap::diff::{Baseline, Change, Diff};
 use guest_heap::snapshot::GroupBy;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::attribution::AttributionBody;
-use crate::error::{ApiError, ErrorBody};
+use crate::auth;
+use crate::auth::browser::is_prefetch;
+use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::heap_query::{Comparison, HeapQuery};
 use crate::query::ApiQuery;
 use crate::snapshot::{ResizedBlocks, TraceFrame};
@@ -154,11 +157,14 @@ type Diffs = Vec<(String, Diff)>;
 
 /// How the live heap changed, largest change first. The first call sets a baseline; each later call
 /// compares with it and replaces it. With `?baseline=NAME` the call compares with a named baseline
-/// and keeps it; with `?since=5m`, with the host's own history.
+/// and keeps it; with `?since=5m`, with the host's own history. `HEAD` moves no baseline. A
+/// prefetch and a page of another origin that would move it get 403.
 #[utoipa::path(get, path = "/admin/memory/diff", tag = "memory", params(HeapQuery),
-    responses((status = 200, body = DiffBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
+    responses((status = 200, body = DiffBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(crate) async fn diff(
     State(state): State<Arc<ApiState>>,
+    method: Method,
+    headers: HeaderMap,
     ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Json<DiffBody>, ApiError> {
     let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
@@ -177,12 +183,20 @@ pub(crate) async fn diff(
             compare(&shown, diffs, "the host's history", &then, limit, requests)
         }
         Comparison::Default => {
+            // This comparison is the one GET of the API that changes something.
+            auth::refuse_foreign(&state, &headers)?;
+            refuse_prefetch(&headers)?;
             // The baseline covers all plugins, also those that this call does not show.
             let all = state.registry.plugins();
             let heaps = state.heaps.snapshots(&all, Selection::All).await?;
             let now = LabBaseline::now(&all, &heaps, requests);
             let live = now.live_bytes();
-            let Some(then) = state.baselines.replace(now) else {
+            let then = if method == Method::HEAD {
+                state.baselines.unnamed()
+            } else {
+                state.baselines.replace(now)
+            };
+            let Some(then) = then else {
                 return Ok(Json(DiffBody::Set(BaselineSet {
                     status: "baseline_set",
                     message: "baseline set; send some traffic and call again to see what grew",
@@ -197,6 +211,19 @@ pub(crate) async fn diff(
         }
     };
     Ok(Json(DiffBody::Computed(computed)))
+}
+
+/// A browser may fetch the address of a link ahead of a visit that never happens, and may show that
+/// answer later.
+fn refuse_prefetch(headers: &HeaderMap) -> Result<(), ApiError> {
+    if !is_prefetch(headers) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::Prefetch,
+        "this call moves the baseline, and the request is a prefetch",
+        "open the address itself, or compare with ?since=5m, which moves nothing",
+    ))
 }
 
 /// The numbers of the plugins `ago`, without their heaps.

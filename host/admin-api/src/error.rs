@@ -25,6 +25,9 @@ const MAX_QUOTED_CHARS: usize = 60;
 /// components take less than a second.
 const COMPILER_RETRY_SECONDS: u32 = 5;
 
+/// When a client may try again whose body found no place.
+const UPLOAD_RETRY_SECONDS: u32 = 5;
+
 /// The answer to a call that failed.
 #[derive(Debug)]
 pub struct ApiError {
@@ -102,6 +105,18 @@ impl ApiError {
         }
     }
 
+    /// 503 for a body that exceeds what the bodies of other clients leave.
+    pub(crate) fn uploads_full() -> Self {
+        ApiError {
+            retry_after: Some(UPLOAD_RETRY_SECONDS),
+            ..ApiError::new(
+                ErrorCode::UploadsFull,
+                "the bodies of other clients take all memory that the host has for bodies",
+                "try again in some seconds, or raise --upload-budget of the host; nothing was changed",
+            )
+        }
+    }
+
     /// 500 for a fault of the host itself. The cause goes to the log, not to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
@@ -132,6 +147,10 @@ impl IntoResponse for ApiError {
             hint: self.hint,
         };
         let mut response = (self.status, Json(ErrorBody { error })).into_response();
+        if self.code == ErrorCode::Unauthorized {
+            let headers = response.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

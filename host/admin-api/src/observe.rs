@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
+use crate::host_name::require_one_host;
 use crate::state::ApiState;
 
 /// The `endpoint` label of a request that matched no route. A client must not be able to create
@@ -30,7 +31,10 @@ pub(crate) async fn measure(
     let span = state.tracer.request(&request, template);
     let context = span.context().clone();
     request.extensions_mut().insert(context.clone());
-    let mut response = span.with_trace_id(next.run(request)).await;
+    let mut response = match require_one_host(&request) {
+        Ok(()) => span.with_trace_id(next.run(request)).await,
+        Err(error) => error.into_response(),
+    };
     context.inject(response.headers_mut());
     span.end(response.status());
     state

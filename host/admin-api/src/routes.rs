@@ -87,7 +87,7 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(plugins::change::reload))
         .layer(middleware::from_fn_with_state(
             state.clone(),
-            auth::require_token,
+            auth::require_access,
         ))
         .with_state(state.clone())
 }

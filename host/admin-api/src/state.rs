@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
+use crate::host_name::AllowedHost;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
 use lab::ledger::Ledger;
@@ -19,6 +21,9 @@ use plugin_host::registry::Registry;
 use process_memory::process::ProcessReading;
 use telemetry::traces::Tracer;
 
+/// The most bytes of bodies that are not components.
+const SMALL_BODIES_BYTES: u64 = 16 << 20;
+
 /// The command-line options that the API needs.
 #[derive(Debug, Clone)]
 pub struct ApiOptions {
@@ -28,10 +33,15 @@ pub struct ApiOptions {
     pub base_latency: Duration,
     /// The longest pause between two parts of a request body.
     pub client_timeout: Duration,
+    /// The most bytes of request bodies that the host has in memory, or the largest component if
+    /// that is more.
+    pub upload_budget: u64,
     /// The time limit of one call into a plugin.
     pub plugin_deadline: Duration,
     /// The bearer token that the admin API requires. An empty token counts as no token.
     pub admin_token: Option<String>,
+    /// The names under which the admin API answers, next to `localhost` and IP addresses.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// The checkouts that the plugins were built from, in the order in which the source view looks
     /// for a file. It reads only files below them.
     pub source_roots: Vec<PathBuf>,
@@ -52,6 +62,10 @@ pub struct ApiState {
     pub(crate) baselines: Baselines,
     /// One permit: the host checks one component at a time.
     pub(crate) check_permit: Semaphore,
+    /// Bounds the components that clients send.
+    pub(crate) uploads: Arc<BodyBudget>,
+    /// Bounds all other bodies, so that uploads do not keep other calls out.
+    pub(crate) small_bodies: Arc<BodyBudget>,
     pub(crate) options: ApiOptions,
     requests: AtomicU64,
     ready: AtomicBool,
@@ -68,7 +82,10 @@ impl ApiState {
         post_mortem: PostMortem,
         tracer: Tracer,
     ) -> Self {
+        let largest = registry.loader().max_size();
         ApiState {
+            uploads: BodyBudget::new(options.upload_budget.max(largest)),
+            small_bodies: BodyBudget::new(SMALL_BODIES_BYTES),
             registry,
             monitor,
             heaps,

@@ -36,6 +36,7 @@ use flamegraph_tickets::FlamegraphTickets;
 /// The console's routes. The streams of open pages run in `tasks` and end with `stopping`.
 ///
 /// The page and its files have no data, so they need no admin token. Everything with data does.
+/// Nothing is served under a name that the host does not know.
 pub fn routes(state: Arc<ApiState>, tasks: TaskTracker, stopping: CancellationToken) -> Router {
     let tickets = Arc::new(FlamegraphTickets::new(state.clone()));
     let streams = Arc::new(EventStreams::new(state.clone(), tasks, stopping));
@@ -44,14 +45,21 @@ pub fn routes(state: Arc<ApiState>, tasks: TaskTracker, stopping: CancellationTo
         .with_state(tickets.clone())
         .route("/console/events", get(event_stream::open))
         .with_state(streams)
-        .layer(middleware::from_fn_with_state(state, auth::require_token));
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            auth::require_access,
+        ));
     Router::new()
         .route("/", get(page::show))
         .with_state(page::html())
         .route("/console/{file}", get(assets::show))
         .layer(middleware::map_response(headers::protect))
-        .merge(protected)
         // A frame cannot send the admin token. The ticket is the permission.
         .route("/console/pictures/{ticket}", get(flamegraph_tickets::show))
         .with_state(tickets)
+        .layer(middleware::from_fn_with_state(
+            state,
+            auth::require_known_host,
+        ))
+        .merge(protected)
 }

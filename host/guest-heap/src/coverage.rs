@@ -65,17 +65,6 @@ impl Coverage {
             .saturating_sub(initial.saturating_add(grown))
     }
 
-    /// Linear memory over static data: the largest heap that the guest can have.
-    pub fn heap_bytes(&self) -> u64 {
-        let in_static_data = if self.snapshot_frees > 0 {
-            // The heap of a snapshot lies in the data segments.
-            0
-        } else {
-            self.static_bytes
-        };
-        self.memory_bytes.saturating_sub(in_static_data)
-    }
-
     /// What the profiler may miss, by what was known before the guest ran and by what it has seen
     /// since.
     pub fn missing(&self, meta: &InstrumentedMeta) -> Missing {
@@ -96,7 +85,7 @@ impl Coverage {
     ///
     /// - If no free is missed, all counted blocks are live. Otherwise nothing tells which ones are.
     /// - If no allocation is missed, no other block is live. Otherwise live bytes are at most the
-    ///   memory over static data.
+    ///   linear memory: the heap of a snapshot lies in its data segments.
     ///
     /// Blocks of a snapshot that the guest started from are in no number.
     pub fn live_range(&self, meta: &InstrumentedMeta, live_bytes: u64) -> LiveRange {
@@ -110,7 +99,7 @@ impl Coverage {
                 Missing { memories: true, .. } => None,
                 Missing {
                     allocations: true, ..
-                } => Some(self.heap_bytes().max(live_bytes)),
+                } => Some(self.memory_bytes.max(live_bytes)),
                 _ => Some(live_bytes),
             },
         }

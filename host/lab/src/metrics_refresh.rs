@@ -159,6 +159,7 @@ mod tests {
         let loader = Loader::new(engine, cache, Compiler::in_process(), 1 << 20).unwrap();
         let defaults = Defaults {
             deadline: std::time::Duration::from_millis(250),
+            queue_timeout: std::time::Duration::from_secs(5),
             memory_limit: None,
             heap_profile: HeapProfile::Exact,
         };

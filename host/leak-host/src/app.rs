@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::listener;
+use crate::listener::{self, ClientLimits};
 use admin_api::ApiState;
 use lab::sampler;
 use plugin_host::registry::Registry;
@@ -70,6 +70,7 @@ struct App {
     enable: Vec<String>,
     telemetry: Telemetry,
     listeners: Listeners,
+    limits: ClientLimits,
     /// Plugins, event streams and background tasks.
     tasks: TaskTracker,
     /// Cancelled when the host shuts down.
@@ -100,12 +101,13 @@ impl App {
             enable: _,
             telemetry,
             listeners,
+            limits,
             tasks,
             stopping,
             _watchdog,
         } = self;
         let console = console::routes(state.clone(), tasks.clone(), stopping.clone());
-        let mut servers = listeners.serve(&state, console, &stopping);
+        let mut servers = listeners.serve(&state, console, limits, &stopping);
 
         let mut result = Ok(());
         tokio::select! {
@@ -186,12 +188,13 @@ impl Listeners {
         self,
         state: &Arc<ApiState>,
         console: Router,
+        limits: ClientLimits,
         stopping: &CancellationToken,
     ) -> JoinSet<()> {
         let mut servers = JoinSet::new();
         let mut start = |listener: TcpListener, routes: Router| {
-            let (client_timeout, stopping) = (state.client_timeout(), stopping.clone());
-            servers.spawn(listener::serve(listener, routes, client_timeout, stopping));
+            let stopping = stopping.clone();
+            servers.spawn(listener::serve(listener, routes, limits, stopping));
         };
         match self.admin {
             None => start(self.service, admin_api::app(state, console)),

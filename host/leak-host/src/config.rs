@@ -1,8 +1,10 @@
 //! The command line and the environment, parsed once. No other module reads the environment.
 
+mod clients;
 mod code;
 mod values;
 
+pub(crate) use clients::ClientOptions;
 pub(crate) use code::CodeOptions;
 
 use std::net::SocketAddr;
@@ -242,13 +244,6 @@ pub(crate) struct Config {
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration)]
     pub(crate) base_latency: Duration,
 
-    /// Time limit for a client, 100ms to 3600s
-    ///
-    /// It applies to the headers of a request, to each pause in its body, and to a connection
-    /// without requests.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::client_timeout)]
-    pub(crate) client_timeout: Duration,
-
     /// Memory limit of the process, such as 256MiB [default: the limit of the container, if any]
     ///
     /// When the resident memory exceeds it, the host exits with status 137, like a container that
@@ -267,6 +262,10 @@ pub(crate) struct Config {
     /// Whether plugin heaps are profiled by source line; each plugin's settings can override it
     #[arg(long, value_name = "PROFILE", value_parser = values::heap_profile(), default_value = HeapProfile::Exact.name())]
     pub(crate) heap_profile: HeapProfile,
+
+    /// What bounds clients.
+    #[command(flatten)]
+    pub(crate) clients: ClientOptions,
 
     /// Whose code frames are.
     #[command(flatten)]
@@ -336,9 +335,11 @@ impl Config {
         ApiOptions {
             service_name: self.service_name.clone(),
             base_latency: self.base_latency,
-            client_timeout: self.client_timeout,
+            client_timeout: self.clients.client_timeout,
+            upload_budget: self.clients.upload_budget.bytes(),
             plugin_deadline: self.plugin_deadline,
             admin_token: self.admin_token.clone(),
+            allowed_hosts: self.clients.allowed_host.clone(),
             source_roots: self.source_root.clone(),
         }
     }
@@ -347,6 +348,7 @@ impl Config {
     pub(crate) fn defaults(&self) -> Defaults {
         Defaults {
             deadline: self.plugin_deadline,
+            queue_timeout: self.clients.queue_timeout,
             memory_limit: self.plugin_memory_limit.map(ByteSize::bytes),
             heap_profile: self.heap_profile,
         }

@@ -37,9 +37,10 @@
 //! - `own_thread` has the calls that may keep their thread for long.
 //! - `invocation_span` is the trace span of a call.
 //!
-//! What bounds the path: a request waits for a plugin for at most the deadline of one call plus a
-//! grace time for the queue. At most 2,048 calls wait for one plugin. A request that was dropped
-//! leaves its calls in progress; they run to their end.
+//! What bounds the path: a request waits for a plugin that is itself slow for at most the deadline
+//! of one call plus a grace time. For a plugin whose calls are quick it waits longer, up to the
+//! queue timeout: the machine is busy then, and no call is lost. At most 16,384 calls wait for one
+//! plugin. A request that was dropped leaves its calls in progress; they run to their end.
 
 mod batcher;
 pub mod fan_out;
@@ -48,6 +49,7 @@ mod invoke;
 mod own_thread;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use telemetry::context::TraceContext;
 use tokio_util::task::TaskTracker;
@@ -60,13 +62,16 @@ use crate::instance::request::GuestRequest;
 /// Sends requests to plugins.
 pub(crate) struct Dispatcher {
     batcher: Batcher,
+    /// The longest that a request waits for a plugin whose calls are quick.
+    queue_timeout: Duration,
 }
 
 impl Dispatcher {
     /// Calls that wait run on `tasks`.
-    pub(crate) fn new(tasks: TaskTracker) -> Self {
+    pub(crate) fn new(tasks: TaskTracker, queue_timeout: Duration) -> Self {
         Dispatcher {
             batcher: Batcher::new(tasks),
+            queue_timeout,
         }
     }
 
@@ -77,7 +82,12 @@ impl Dispatcher {
         request: GuestRequest,
         trace: TraceContext,
     ) -> Vec<PluginAnswer> {
-        let fan_out = Arc::new(FanOut::new(request, trace, plugins.len()));
+        let fan_out = Arc::new(FanOut::new(
+            request,
+            trace,
+            plugins.len(),
+            self.queue_timeout,
+        ));
         self.batcher.submit(fan_out.clone(), plugins.clone()).await;
         fan_out.answers(&plugins).await
     }

@@ -4,13 +4,14 @@
 //!   has published without waiting for it.
 //! - The driver's task takes commands from the mailbox. The request path locks the driver and makes
 //!   calls itself (see [`dispatch`](crate::dispatch)). The lock is first come, first served.
-//! - A call that has begun runs to its end, even if its request was dropped. A call that was queued
-//!   for longer than its request waits is skipped. A command waits for at most the answer timeout
-//!   plus two calls.
+//! - A call that has begun runs to its end, even if its request was dropped. A call whose request
+//!   waits no longer is skipped: for a plugin that is slow itself after the answer timeout, else
+//!   after the queue timeout.
 //! - A fault retires the instance. The host keeps it, so that its memory stays readable, and never
 //!   calls it again. A reset starts the next generation.
 
 pub(crate) mod call_limit;
+mod call_pace;
 pub(crate) mod catch_panic;
 mod command;
 pub mod handle;
@@ -23,6 +24,7 @@ mod retire;
 pub(crate) mod target;
 mod task;
 mod update;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +33,7 @@ use guest_heap::ContextCursor;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::DropGuard;
 
+use crate::driver::call_pace::CallPace;
 use crate::driver::journal::EventKind;
 use crate::driver::pending_backtrace::PendingBacktrace;
 use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState, RunState};
@@ -58,6 +61,7 @@ pub(crate) struct Driver {
     pub(crate) reading: PluginReading,
     expiry: Option<Instant>,
     pub(crate) target: TargetTracker,
+    pub(crate) pace: CallPace,
     pub(crate) metrics: Arc<PluginSeries>,
     /// The call stack of the last fault while its symbols are read.
     pending_backtrace: Option<PendingBacktrace>,
@@ -110,6 +114,7 @@ impl Driver {
             reading,
             expiry: None,
             target: TargetTracker::default(),
+            pace: CallPace::default(),
             metrics,
             pending_backtrace: None,
             _ended: ended,
@@ -163,6 +168,12 @@ impl Driver {
         }
         self.published.set_enabled(enabled);
         self.publish();
+    }
+
+    /// Forgets how long earlier calls took.
+    fn forget_pace(&mut self) {
+        self.pace = CallPace::default();
+        self.published.set_slow(false);
     }
 
     /// Reads the instance's memory, and counts what changed since the last reading.

@@ -44,7 +44,7 @@ pub(crate) use self::store_state::StoreState;
 pub(crate) const MAX_CALL_DEADLINES: u32 = 2;
 
 /// The longest that the start of an instance may take: a language runtime may have much to do.
-const START_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The most bytes that one call passes from the guest to the host. Only texts are that long, and
 /// the host keeps 8 KiB of each.

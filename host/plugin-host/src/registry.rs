@@ -92,7 +92,7 @@ impl Registry {
             loading: Loading::default(),
             defaults,
             metrics,
-            dispatcher: Dispatcher::new(tasks.clone()),
+            dispatcher: Dispatcher::new(tasks.clone(), defaults.queue_timeout),
             tasks,
             incarnations: AtomicU64::new(0),
         }

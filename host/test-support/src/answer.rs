@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -18,7 +18,7 @@ impl TestRequest {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, "lab")
+            .header(header::HOST, "localhost")
             .body(Body::empty())
             .unwrap();
         TestRequest { router, request }
@@ -28,6 +28,14 @@ impl TestRequest {
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         let value = value.parse().unwrap();
         self.request.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Makes it a request of HTTP/2, whose target has the host's name and which has no `Host`
+    /// header.
+    pub fn http_2(mut self) -> Self {
+        *self.request.version_mut() = Version::HTTP_2;
+        self.request.headers_mut().remove(header::HOST);
         self
     }
 

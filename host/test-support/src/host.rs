@@ -49,6 +49,12 @@ impl TestHostBuilder {
         self
     }
 
+    /// The admin API is served under this name too.
+    pub fn allowed_host(mut self, name: &str) -> Self {
+        self.options.allowed_hosts.push(name.parse().unwrap());
+        self
+    }
+
     /// A folder whose sources the source view shows.
     pub fn source_root(mut self, folder: PathBuf) -> Self {
         self.options.source_roots.push(folder);
@@ -76,6 +82,7 @@ impl TestHostBuilder {
             Some(self.plugins.path().to_owned()),
             Defaults {
                 deadline: self.options.plugin_deadline,
+                queue_timeout: Duration::from_secs(60),
                 memory_limit: None,
                 heap_profile: HeapProfile::Exact,
             },
@@ -137,8 +144,10 @@ impl TestHost {
                 service_name: "leaky-service".to_owned(),
                 base_latency: Duration::ZERO,
                 client_timeout: Duration::from_secs(60),
+                upload_budget: 2 * MAX_PLUGIN_BYTES,
                 plugin_deadline: PLUGIN_DEADLINE,
                 admin_token: None,
+                allowed_hosts: Vec::new(),
                 source_roots: Vec::new(),
             },
         }

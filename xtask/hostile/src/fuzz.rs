@@ -17,7 +17,8 @@ use crate::uploads::reason;
 const PLUGIN: &str = "in-flight";
 
 /// How an upload of a changed component may be refused.
-const REFUSALS: [&str; 5] = [
+const REFUSALS: [&str; 6] = [
+    "missing_component",
     "plugin_refused",
     "plugin_too_costly",
     "id_mismatch",

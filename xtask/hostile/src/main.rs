@@ -1,6 +1,6 @@
-//! `cargo xtask test-hostile`: uploads components that are made to hurt the host, and damages its
-//! folders, while other clients send requests. Prints a table: how each ended, how long the others
-//! waited, and what is left of it in the host's memory.
+//! `cargo xtask test-hostile`: uploads components and plays clients that are made to hurt the host,
+//! and damages its folders, while other clients send requests. Prints a table: how each ended, how
+//! long the others waited, and what is left of it in the host's memory.
 
 use std::fs;
 use std::path::Path;
@@ -18,10 +18,12 @@ use xtask_support::http::Client;
 use xtask_support::workspace::Workspace;
 use xtask_support::{report, toolchain};
 
+use crate::attacks::ATTACKS;
 use crate::clients::IdleServer;
 use crate::inputs::{Expected, Input, inputs};
 use crate::rows::{Row, Target};
 
+mod attacks;
 mod clients;
 mod files;
 mod fuzz;
@@ -182,6 +184,11 @@ fn try_all(wit: &Path, args: &Args, target: &Target, host: &mut HostProcess) -> 
     for (name, act) in files::ROWS {
         if is_wanted(name) {
             done(files::row(target, name, act)?)?;
+        }
+    }
+    for attack in &ATTACKS {
+        if is_wanted(attack.name) {
+            done(attacks::row(target, attack)?)?;
         }
     }
     if is_wanted("random-components") {

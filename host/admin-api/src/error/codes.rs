@@ -37,10 +37,16 @@ error_codes! {
     MalformedJson = "malformed_json", BAD_REQUEST;
     /// The body did not arrive completely.
     BodyUnreadable = "body_unreadable", BAD_REQUEST;
+    /// The client closed its side of the connection during a call that takes long.
+    ClientClosed = "client_closed", BAD_REQUEST;
+    /// The request does not name exactly one host.
+    InvalidHost = "invalid_host", BAD_REQUEST;
     /// The admin token is missing or wrong.
     Unauthorized = "unauthorized", UNAUTHORIZED;
     /// A browser sent the request for a page of another origin.
     ForeignOrigin = "foreign_origin", FORBIDDEN;
+    /// A browser asks for a call that changes something before its user does.
+    Prefetch = "prefetch", FORBIDDEN;
     /// No route has this path.
     NotFound = "not_found", NOT_FOUND;
     /// No loaded leak has this name.
@@ -55,6 +61,8 @@ error_codes! {
     UnknownPicture = "unknown_picture", NOT_FOUND;
     /// The route does not have this method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
+    /// The body arrives too slowly.
+    BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT;
     /// The plugin's component file cannot be read.
     PluginUnreadable = "plugin_unreadable", CONFLICT;
     /// Another component has the plugin's id.
@@ -71,6 +79,8 @@ error_codes! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
     /// The component is larger than the host accepts.
     PluginTooLarge = "plugin_too_large", PAYLOAD_TOO_LARGE;
+    /// The admin API is not served under the name that the request uses.
+    UnknownHost = "unknown_host", MISDIRECTED_REQUEST;
     /// A value has the wrong type or is out of range.
     InvalidValue = "invalid_value", UNPROCESSABLE_ENTITY;
     /// The query has an unknown parameter or lacks a required one.
@@ -93,14 +103,14 @@ error_codes! {
     TooManyBaselines = "too_many_baselines", TOO_MANY_REQUESTS;
     /// Too many clients wait for the compilation of a component.
     CompilerBusy = "compiler_busy", TOO_MANY_REQUESTS;
-    /// The host serves the maximum number of console pages.
-    TooManyPages = "too_many_pages", TOO_MANY_REQUESTS;
     /// The host itself failed.
     Internal = "internal", INTERNAL_SERVER_ERROR;
     /// The client asked for a failure. `fail=` overrides this default status.
     AskedToFail = "asked_to_fail", INTERNAL_SERVER_ERROR;
     /// Too many calls are queued for the plugin.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE;
+    /// The bodies of other clients take all memory that the host has for bodies.
+    UploadsFull = "uploads_full", SERVICE_UNAVAILABLE;
     /// The plugin is being unloaded, or the host is stopping.
     Draining = "draining", SERVICE_UNAVAILABLE;
     /// The host has not loaded its plugins yet.

@@ -94,6 +94,7 @@ async fn the_json_of_every_error_is_the_snapshot() {
         ApiError::unknown_leak("nope", &["cache", "history"]),
         ApiError::unknown_plugin(&"x".repeat(200), &["cache"]),
         ApiError::requested_failure(StatusCode::BAD_GATEWAY),
+        ApiError::uploads_full(),
         ApiError::internal(&"a cause that only the log has"),
         not_found(Uri::from_static("/nope")).await,
         method_not_allowed(Method::PUT, Uri::from_static("/health")).await,

@@ -69,10 +69,10 @@ pub(crate) struct PluginUnloaded {
 pub(crate) async fn put(
     State(state): State<Arc<ApiState>>,
     PathName(name): PathName,
-    ComponentBody(component): ComponentBody,
+    body: ComponentBody,
 ) -> Result<(StatusCode, Json<PluginLoaded>), ApiError> {
     check_id(&name).map_err(|e| ApiError::invalid_value("name", &e.to_string()))?;
-    let sent = state.registry.upload(&name, component).await;
+    let sent = state.registry.upload(&name, body.component.clone()).await;
     // After a refusal too: the component itself was in memory.
     allocator::release_free_pages();
     let sent = sent?;

@@ -210,3 +210,34 @@ async fn a_failure_that_a_request_asks_for_has_its_status() {
         assert_eq!(answer.error_code(&path), "invalid_value");
     }
 }
+
+#[tokio::test]
+async fn a_field_that_is_given_twice_is_named_and_changes_nothing() {
+    let host = TestHost::with(&LAB).start().await;
+    let before = host.leak_states().await;
+    for (path, body, name) in [
+        (
+            "/admin/leaks/cache",
+            r#"{"enabled": false, "enabled": true}"#,
+            "enabled",
+        ),
+        (
+            "/admin/leaks/clear",
+            r#"{"leak_type": "all", "leak_type": "cache"}"#,
+            "leak_type",
+        ),
+    ] {
+        let request = host.request(Method::POST, path).body(body);
+        let answer = request.send().await;
+        assert_eq!(answer.status, 400, "{body}");
+        assert_eq!(answer.error_code(body), "malformed_json");
+        assert!(answer.text.contains(name), "{body}: {}", answer.text);
+    }
+    assert_eq!(host.leak_states().await, before);
+    let marked = "\u{feff}{\"enabled\": true}";
+    let request = host
+        .request(Method::POST, "/admin/leaks/cache")
+        .body(marked);
+    request.send().await.ok("a byte order mark");
+    assert_eq!(host.leak("cache").await["enabled"], true);
+}

@@ -91,10 +91,6 @@ fn the_range_of_live_bytes_follows_from_what_is_missed() {
         unknown_frees: 1,
         ..quiet
     };
-    let snapshot = Coverage {
-        snapshot_frees: 1,
-        ..unknown
-    };
     let missing = |frees, allocations, memories| Missing {
         frees,
         allocations,
@@ -109,13 +105,12 @@ fn the_range_of_live_bytes_follows_from_what_is_missed() {
     for (coverage, missing, expected) in [
         (quiet, none, range(7, Some(7))),
         (quiet, missing(true, false, false), range(0, Some(7))),
-        (quiet, missing(false, true, false), range(7, Some(131_072))),
-        (quiet, missing(true, true, false), range(0, Some(131_072))),
+        (quiet, missing(false, true, false), range(7, Some(196_608))),
+        (quiet, missing(true, true, false), range(0, Some(196_608))),
         (quiet, missing(true, true, true), range(0, None)),
         (reused, none, range(0, Some(7))),
-        (unknown, none, range(0, Some(131_072))),
-        (snapshot, none, range(0, Some(196_608))),
-        (lost, none, range(7, Some(131_072))),
+        (unknown, none, range(0, Some(196_608))),
+        (lost, none, range(7, Some(196_608))),
     ] {
         let mut meta = InstrumentedMeta::off("");
         meta.set_attribution(Attribution::Exact, missing);

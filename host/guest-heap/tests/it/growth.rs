@@ -77,7 +77,6 @@ fn the_memory_of_a_module_that_starts_without_pages_is_counted() {
     );
     let coverage = check_same(&bytes, 0).reading().coverage;
     assert_eq!(coverage.memory_bytes, 2 * PAGE);
-    assert_eq!(coverage.heap_bytes(), 2 * PAGE);
     assert_eq!(coverage.other_bytes(), 0);
 }
 

@@ -77,7 +77,7 @@ fn an_allocator_without_names_is_found_by_its_state() {
     let meta = guest.store.data().recorder.meta();
     let range = guest.reading().live_range(meta);
     assert_eq!(range.at_least, 0);
-    assert_eq!(range.at_most, Some(guest.reading().coverage.heap_bytes()));
+    assert_eq!(range.at_most, Some(guest.reading().coverage.memory_bytes));
 }
 
 #[test]

@@ -89,6 +89,11 @@ impl Baselines {
         self.lock().unnamed.replace(Arc::new(baseline))
     }
 
+    /// The baseline without a name.
+    pub fn unnamed(&self) -> Option<Arc<LabBaseline>> {
+        self.lock().unnamed.clone()
+    }
+
     /// The baseline of this name.
     pub fn get(&self, name: &str) -> Option<Arc<LabBaseline>> {
         self.lock().named.get(name).cloned()

@@ -56,6 +56,7 @@ impl App {
             enable: config.enable.clone(),
             telemetry,
             listeners,
+            limits: config.clients.limits(),
             tasks,
             stopping: CancellationToken::new(),
             _watchdog: watchdog,

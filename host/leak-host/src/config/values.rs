@@ -11,12 +11,15 @@ use process_memory::byte_size::ByteSize;
 
 const DEADLINE_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(60);
+const QUEUE_TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 const CLIENT_TIMEOUT_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(3600);
 const PLUGIN_MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 32;
 const COMPILE_TIMEOUT_RANGE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);
 const COMPILE_MEMORY_BYTES: RangeInclusive<u64> = 32 << 20..=16 << 30;
+const UPLOAD_BUDGET_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
+const CONNECTIONS_RANGE: RangeInclusive<usize> = 16..=1_000_000;
 const COMPONENT_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
 const CACHE_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
@@ -66,6 +69,11 @@ pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     in_range(deadline, &deadline, &DEADLINE_RANGE, "10ms to 60s")
 }
 
+pub(super) fn queue_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    in_range(timeout, &timeout, &QUEUE_TIMEOUT_RANGE, "0ms to 60s")
+}
+
 pub(super) fn client_timeout(text: &str) -> Result<Duration, String> {
     let timeout = duration(text)?;
     in_range(timeout, &timeout, &CLIENT_TIMEOUT_RANGE, "100ms to 3600s")
@@ -89,6 +97,17 @@ pub(super) fn plugin_memory(text: &str) -> Result<ByteSize, String> {
 pub(super) fn component_size(text: &str) -> Result<ByteSize, String> {
     let size = byte_size(text)?;
     in_range(size, &size.bytes(), &COMPONENT_BYTES, "1KiB to 1GiB")
+}
+
+pub(super) fn upload_budget(text: &str) -> Result<ByteSize, String> {
+    let size = byte_size(text)?;
+    in_range(size, &size.bytes(), &UPLOAD_BUDGET_BYTES, "1MiB to 64GiB")
+}
+
+pub(super) fn connections(text: &str) -> Result<usize, String> {
+    let valid = "16 to 1000000";
+    let connections = text.parse().map_err(|_| format!("must be {valid}"))?;
+    in_range(connections, &connections, &CONNECTIONS_RANGE, valid)
 }
 
 pub(super) fn cache_size(text: &str) -> Result<ByteSize, String> {
@@ -142,12 +161,15 @@ mod tests {
         assert_eq!(deadline("61s"), outside("10ms to 60s"));
         assert_eq!(client_timeout("0s"), outside("100ms to 3600s"));
         assert_eq!(client_timeout("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(queue_timeout("61s"), outside("0ms to 60s"));
         assert!(plugin_memory("1023KiB").is_err() && plugin_memory("4GiB").is_ok());
         assert!(component_size("1023B").is_err() && component_size("1KiB").is_ok());
         assert!(cache_size("1023KiB").is_err() && cache_size("1TiB").is_ok());
         assert_eq!(compile_timeout("99ms"), outside("100ms to 600s"));
         assert!(compile_memory("31MiB").is_err() && compile_memory("32MiB").is_ok());
         assert_eq!(requests("49"), Err("must be 50 to 5000".to_owned()));
+        assert!(upload_budget("1023KiB").is_err() && upload_budget("64GiB").is_ok());
+        assert!(connections("15").is_err() && connections("16") == Ok(16));
         assert_eq!(requests("many"), Err("must be 50 to 5000".to_owned()));
         assert_eq!(requests("50"), Ok(50));
     }

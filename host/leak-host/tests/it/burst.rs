@@ -1,7 +1,9 @@
 //! Many requests at the same time, as in exercise 3.
 
 use std::collections::HashSet;
+use std::process::{Child, Command};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -53,6 +55,62 @@ async fn a_burst_of_500_requests_is_answered_and_counted_completely() {
     }
     for leak in LAB {
         assert_eq!(lab.leak(leak).await["count"], json!(500), "{leak}");
+    }
+}
+
+/// Keeps every core busy until it is dropped.
+struct BusyCores(Vec<Child>);
+
+impl BusyCores {
+    fn start() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let busy = || {
+            Command::new("sh")
+                .args(["-c", "while :; do :; done"])
+                .spawn()
+        };
+        BusyCores((0..2 * cores).map(|_| busy().unwrap()).collect())
+    }
+}
+
+impl Drop for BusyCores {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _killed = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+/// Calls wait on a busy machine, and none of them is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bursts_on_a_busy_machine_skip_no_call() {
+    // The machine of this test may be busier than any other.
+    let lab = Lab::with(&LAB).args(["--queue-timeout", "60s"]);
+    let lab = Arc::new(lab.start().await);
+    for leak in LAB {
+        lab.enable(leak).await;
+    }
+    let _busy = BusyCores::start();
+    let mut sent = 0;
+    for requests in [500, 2_000] {
+        for answer in send_burst(&lab, requests).await {
+            assert_eq!(answer["leaks_triggered"], json!(LAB), "{answer}");
+            assert_eq!(failures(&answer), [] as [Value; 0], "{answer}");
+        }
+        sent += requests;
+        for leak in LAB {
+            assert_eq!(lab.leak(leak).await["count"], json!(sent), "{leak}");
+        }
+    }
+    let scrape = Scrape::of(&lab).await;
+    for leak in LAB {
+        let made = |outcome| {
+            let labels = [("plugin", leak), ("outcome", outcome)];
+            scrape.sum("leak_plugin_invocations_total", &labels)
+        };
+        assert_eq!(made("ok"), sent as f64, "{leak}");
+        assert_eq!(made("busy"), 0.0, "{leak}");
     }
 }
 

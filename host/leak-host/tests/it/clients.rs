@@ -1,5 +1,7 @@
 //! Malicious and broken clients: whatever they send, the host serves all other clients.
 
+mod limits;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -62,7 +64,7 @@ async fn unfinished_requests_of_500_clients_delay_no_other_request() {
     let mut slow: Vec<TcpStream> = (0..500).map(|_| connect(&lab)).collect();
     for stream in &mut slow {
         stream
-            .write_all(b"GET /api/data HTTP/1.1\r\nHost: lab\r\nX-Slow: ")
+            .write_all(b"GET /api/data HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
             .unwrap();
     }
     for _ in 0..20 {
@@ -115,14 +117,14 @@ async fn a_client_that_stalls_is_disconnected() {
     let lab = Lab::with(&LAB).arg("--client-timeout=500ms").start().await;
     lab.enable("cache").await;
     let body =
-        b"POST /admin/leaks/cache HTTP/1.1\r\nHost: lab\r\nContent-Length: 18\r\n\r\n{\"enabled\"";
+        b"POST /admin/leaks/cache HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18\r\n\r\n{\"enabled\"";
     for (what, sent, expected) in [
         ("nothing", &b""[..], ""),
         ("half a header", b"GET /api/data HTTP/1.1\r\nHo", ""),
-        ("half a body", body, "HTTP/1.1 400"),
+        ("half a body", body, "HTTP/1.1 408"),
         (
             "a request, then nothing",
-            b"GET /health HTTP/1.1\r\nHost: lab\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "HTTP/1.1 200",
         ),
     ] {
@@ -145,7 +147,7 @@ async fn a_client_that_stalls_is_disconnected() {
     let mut late = connect(&lab);
     late.write_all(b"GET /api/data HTTP/1.1\r\n").unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    late.write_all(b"Host: lab\r\nConnection: close\r\n\r\n")
+    late.write_all(b"Host: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     late.read_to_string(&mut answer).unwrap();
@@ -160,7 +162,7 @@ async fn too_many_or_too_long_headers_are_refused_and_the_connection_is_closed()
     let lab = Lab::with(&LAB).start().await;
     for (what, count, length) in [("many", 5_000, 10), ("long", 8, 128 * 1024)] {
         let mut stream = connect(&lab);
-        let mut request = b"GET /api/data HTTP/1.1\r\nHost: lab\r\n".to_vec();
+        let mut request = b"GET /api/data HTTP/1.1\r\nHost: localhost\r\n".to_vec();
         for number in 0..count {
             request.extend(format!("X-{number}: {}\r\n", "a".repeat(length)).bytes());
         }
@@ -184,8 +186,8 @@ async fn bytes_that_are_not_http_are_refused() {
         b"GET /api/data\r\n\r\n",
         b"GET  /api/data HTTP/9.9\r\n\r\n",
         b"\0\0\0\0\0\0\0\0\r\n\r\n",
-        b"POST /admin/leaks/clear HTTP/1.1\r\nHost: lab\r\nContent-Length: -1\r\n\r\n",
-        b"POST /admin/leaks/clear HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"POST /admin/leaks/clear HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /admin/leaks/clear HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
     ] {
         let mut stream = connect(&lab);
         // The host may have closed the connection already.
@@ -207,7 +209,7 @@ async fn a_client_that_disconnects_does_not_cancel_its_call() {
     lab.configure("fixture-sleeps", settings).await;
     let mut client = connect(&lab);
     client
-        .write_all(b"GET /api/data HTTP/1.1\r\nHost: lab\r\n\r\n")
+        .write_all(b"GET /api/data HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(client);

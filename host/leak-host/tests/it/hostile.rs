@@ -2,6 +2,7 @@
 //! refused one is left.
 
 mod compiling;
+mod deadline;
 mod files;
 mod fuzz;
 mod ledger;

@@ -36,7 +36,8 @@ async fn a_large_body_is_refused_before_it_has_arrived() {
     let before = state(&lab).await;
     let mut connection = TcpStream::connect(lab.address()).unwrap();
     let length = 16 << 20;
-    let head = format!("POST {CACHE} HTTP/1.1\r\nhost: lab\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        format!("POST {CACHE} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
     connection.write_all(head.as_bytes()).unwrap();
     connection
         .set_read_timeout(Some(Duration::from_secs(10)))
@@ -67,7 +68,7 @@ async fn a_large_body_is_answered_after_it_was_sent() {
             for _ in 0..10 {
                 let mut connection = TcpStream::connect(lab.address()).unwrap();
                 let head = format!(
-                    "{call} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n{framing}\r\n\r\n"
+                    "{call} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{framing}\r\n\r\n"
                 );
                 connection.write_all(head.as_bytes()).unwrap();
                 connection.write_all(sent).unwrap();

@@ -56,7 +56,7 @@ async fn check_shutdown_under_load(signal: &str) {
     let _idle = TcpStream::connect(lab.address()).unwrap();
     let mut slow = TcpStream::connect(lab.address()).unwrap();
     slow.write_all(
-        b"POST /admin/leaks/cache HTTP/1.1\r\nhost: lab\r\ncontent-length: 100\r\n\r\n{",
+        b"POST /admin/leaks/cache HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{",
     )
     .unwrap();
 

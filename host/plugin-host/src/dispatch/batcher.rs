@@ -284,6 +284,8 @@ fn thread_number() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use telemetry::context::TraceContext;
 
     use super::*;
@@ -304,7 +306,7 @@ mod tests {
         let request = GuestRequest::new(&head, std::iter::empty());
         let trace = TraceContext::unrecorded(None);
         Queued {
-            fan_out: Arc::new(FanOut::new(request, trace, 0)),
+            fan_out: Arc::new(FanOut::new(request, trace, 0, Duration::ZERO)),
             plugins: Arc::default(),
         }
     }

@@ -28,6 +28,10 @@ pub(crate) struct FanOut {
     /// may take long.
     handed_off: AtomicBool,
     waiter: AtomicWaker,
+    /// The longest that the request waits for a plugin whose calls are quick.
+    queue_timeout: Duration,
+    /// Whether the request was answered without the missing answers.
+    answered: AtomicBool,
 }
 
 /// One plugin's result for a request.
@@ -49,7 +53,12 @@ pub(crate) struct Call {
 
 impl FanOut {
     /// A request for `plugins` plugins. Its time limit starts now.
-    pub(crate) fn new(request: GuestRequest, trace: TraceContext, plugins: usize) -> Self {
+    pub(crate) fn new(
+        request: GuestRequest,
+        trace: TraceContext,
+        plugins: usize,
+        queue_timeout: Duration,
+    ) -> Self {
         FanOut {
             request,
             trace,
@@ -58,6 +67,8 @@ impl FanOut {
             answers: (0..plugins).map(|_| OnceLock::new()).collect(),
             handed_off: AtomicBool::new(false),
             waiter: AtomicWaker::new(),
+            queue_timeout,
+            answered: AtomicBool::new(false),
         }
     }
 
@@ -87,10 +98,11 @@ impl FanOut {
         if self.missing() > 0 {
             // Boxed: this future is rarely needed, and must not make every request larger.
             Box::pin(self.wait_with_timeout(plugins)).await;
+            self.answered.store(true, Ordering::SeqCst);
         }
         let answers = plugins.iter().zip(&self.answers);
         answers
-            .map(|(plugin, answer)| PluginAnswer::new(plugin, answer))
+            .map(|(plugin, answer)| PluginAnswer::new(plugin, answer, self.since))
             .collect()
     }
 
@@ -99,15 +111,12 @@ impl FanOut {
     async fn wait_with_timeout(&self, plugins: &[Arc<Plugin>]) {
         loop {
             let missing = self.missing();
-            let Some(until) = self
-                .last_timeout(plugins)
-                .filter(|until| *until > Instant::now())
-            else {
+            let Some(look) = self.next_look(plugins, Instant::now()) else {
                 return;
             };
             let answered = self.until(|| self.missing() < missing);
-            // After an answer and after the timeout, the missing answers decide how to go on.
-            let _ = tokio::time::timeout_at(until.into(), answered).await;
+            // After an answer and after the look, the missing answers decide how to go on.
+            let _ = tokio::time::timeout_at(look.into(), answered).await;
         }
     }
 
@@ -131,13 +140,20 @@ impl FanOut {
         self.missing.load(Ordering::SeqCst)
     }
 
-    /// When the last missing answer times out; `None` when all are there.
-    fn last_timeout(&self, plugins: &[Arc<Plugin>]) -> Option<Instant> {
+    /// When the request looks again whether it still waits; `None` when all answers are there or
+    /// have timed out. The request needs all of them, so the last look of any plugin counts.
+    fn next_look(&self, plugins: &[Arc<Plugin>], now: Instant) -> Option<Instant> {
         let missing = plugins.iter().zip(&self.answers);
         let missing = missing.filter(|(_, answer)| answer.get().is_none());
-        missing
-            .map(|(plugin, _)| self.since + answer_timeout(plugin))
-            .max()
+        let looks = missing.filter_map(|(plugin, _)| {
+            let wait = Wait {
+                answer_timeout: answer_timeout(plugin),
+                queue_timeout: self.queue_timeout,
+                is_slow: plugin.is_slow(),
+            };
+            wait.next_look(now.saturating_duration_since(self.since))
+        });
+        looks.max().map(|after| self.since + after)
     }
 }
 
@@ -145,16 +161,61 @@ fn answer_timeout(plugin: &Plugin) -> Duration {
     plugin.details().settings.policy().answer_timeout()
 }
 
+/// The least time between two looks at a plugin.
+const MIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long a request waits for one plugin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    pub(crate) answer_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
+    /// Whether the plugin itself makes the request wait.
+    pub(crate) is_slow: bool,
+}
+
+impl Wait {
+    /// The end of the wait, as time since its start.
+    pub(crate) fn end(self) -> Duration {
+        if self.is_slow {
+            self.answer_timeout
+        } else {
+            self.queue_timeout.max(self.answer_timeout)
+        }
+    }
+
+    /// When to look again, as time since the start of the wait; `None` if it is over. A plugin may
+    /// become slow at any time. The looks become less frequent, so that many requests that wait on
+    /// a busy machine do not keep it busy.
+    fn next_look(self, waited: Duration) -> Option<Duration> {
+        if waited >= self.end() {
+            None
+        } else if waited < self.answer_timeout {
+            Some(self.answer_timeout)
+        } else {
+            let interval = (waited / 8).max(MIN_LOOK_INTERVAL);
+            Some((waited + interval).min(self.end()))
+        }
+    }
+}
+
 impl PluginAnswer {
-    fn new(plugin: &Arc<Plugin>, answer: &OnceLock<Option<InvocationResult>>) -> Self {
+    fn new(
+        plugin: &Arc<Plugin>,
+        answer: &OnceLock<Option<InvocationResult>>,
+        since: Instant,
+    ) -> Self {
         let result = match answer.get() {
             Some(Some(result)) => result.clone(),
             Some(None) => {
                 InvocationResult::Failed(PluginError::Gone(plugin.id().to_owned()).to_string())
             }
-            None => InvocationResult::Failed(format!(
+            None if plugin.is_slow() => InvocationResult::Failed(format!(
                 "slow: no answer within {} ms; a call that has begun runs to its end",
                 answer_timeout(plugin).as_millis()
+            )),
+            None => InvocationResult::Failed(format!(
+                "the machine is busy: no answer within {} ms",
+                since.elapsed().as_millis()
             )),
         };
         PluginAnswer {
@@ -177,6 +238,26 @@ impl Call {
     /// When the request began to wait.
     pub(crate) fn since(&self) -> Instant {
         self.fan_out.since
+    }
+
+    /// Whether the request waits no longer for a plugin like this one.
+    pub(crate) fn has_timed_out(
+        &self,
+        answer_timeout: Duration,
+        is_slow: impl FnOnce() -> bool,
+        now: Instant,
+    ) -> bool {
+        let waited = now.saturating_duration_since(self.fan_out.since);
+        // The first comparison decides for almost every call.
+        waited > answer_timeout
+            && (self.fan_out.answered.load(Ordering::SeqCst)
+                || waited
+                    > Wait {
+                        answer_timeout,
+                        queue_timeout: self.fan_out.queue_timeout,
+                        is_slow: is_slow(),
+                    }
+                    .end())
     }
 
     /// Ends the call, whether it was made or not.
@@ -203,5 +284,46 @@ impl Drop for Call {
     fn drop(&mut self) {
         // Does nothing if the call was answered.
         self.settle(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(is_slow: bool) -> Wait {
+        Wait {
+            answer_timeout: Duration::from_millis(300),
+            queue_timeout: Duration::from_secs(5),
+            is_slow,
+        }
+    }
+
+    #[test]
+    fn a_request_waits_for_a_slow_plugin_until_its_answer_timeout() {
+        let look = |ms| wait(true).next_look(Duration::from_millis(ms));
+        assert_eq!(look(0), Some(Duration::from_millis(300)));
+        assert_eq!(look(299), Some(Duration::from_millis(300)));
+        assert_eq!(look(300), None);
+    }
+
+    #[test]
+    fn a_request_waits_for_a_quick_plugin_until_the_queue_timeout_and_looks_at_it() {
+        let (mut waited, mut looks) = (Duration::ZERO, 0);
+        while let Some(look) = wait(false).next_look(waited) {
+            assert!(look > waited && look <= Duration::from_secs(5));
+            (waited, looks) = (look, looks + 1);
+        }
+        assert_eq!(waited, Duration::from_secs(5));
+        assert!((10..40).contains(&looks), "{looks}");
+    }
+
+    #[test]
+    fn a_queue_timeout_shorter_than_the_answer_timeout_does_not_count() {
+        let wait = Wait {
+            queue_timeout: Duration::ZERO,
+            ..wait(false)
+        };
+        assert_eq!(wait.end(), Duration::from_millis(300));
     }
 }

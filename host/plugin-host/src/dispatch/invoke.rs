@@ -31,11 +31,11 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    fn new(driver: DriverGuard, calls: Vec<Call>, queued_at: Instant) -> Self {
+    fn new(driver: DriverGuard, calls: Vec<Call>) -> Self {
         Serving {
             is_large: driver.instance.is_large(),
             published: driver.published.clone(),
-            calls: Box::pin(serve(driver, calls, queued_at)),
+            calls: Box::pin(serve(driver, calls)),
         }
     }
 
@@ -58,7 +58,7 @@ async fn poll_once(mut work: Pin<&mut (dyn Future<Output = ()> + Send)>) -> Poll
 /// The calls, when another task has the driver.
 pub(super) fn try_serve(plugin: &Plugin, calls: Vec<Call>) -> Result<Serving, Vec<Call>> {
     match plugin.try_lock() {
-        Some(driver) => Ok(Serving::new(driver, calls, Instant::now())),
+        Some(driver) => Ok(Serving::new(driver, calls)),
         None => Err(calls),
     }
 }
@@ -91,11 +91,11 @@ pub(super) fn serve_queued(
     if calls.is_empty() {
         return None;
     }
-    let (lock, queued_at) = (plugin.lock(), Instant::now());
+    let lock = plugin.lock();
     Some(async move {
         let driver = lock.await;
         drop(permits);
-        Serving::new(driver, calls, queued_at).finish().await;
+        Serving::new(driver, calls).finish().await;
     })
 }
 
@@ -112,12 +112,12 @@ fn refuse(
     }
 }
 
-/// Makes calls that have waited since `queued_at`, one after the other, and frees the driver.
-async fn serve(mut driver: DriverGuard, calls: Vec<Call>, queued_at: Instant) {
+/// Makes calls, one after the other, and frees the driver.
+async fn serve(mut driver: DriverGuard, calls: Vec<Call>) {
     for call in calls {
         let result = {
             // Pinned where it is created: it is large.
-            let invocation = pin!(catch_panic(driver.invoke(&call, queued_at)));
+            let invocation = pin!(catch_panic(driver.invoke(&call)));
             call.trace().with_trace_id(invocation).await
         };
         call.answer(result.unwrap_or_else(|fault| {
@@ -144,10 +144,10 @@ struct Invocation {
 
 impl Driver {
     /// Makes one call, unless the guest must not get it, and records its effects.
-    async fn invoke(&mut self, call: &Call, queued_at: Instant) -> InvocationResult {
+    async fn invoke(&mut self, call: &Call) -> InvocationResult {
         let before = self.reading;
         let started = Instant::now();
-        let admission = match self.admit(started, queued_at) {
+        let admission = match self.admit(started, call) {
             Ok(admission) => admission,
             Err(result) => return result,
         };
@@ -177,7 +177,7 @@ impl Driver {
 
     /// Decides whether the guest gets a request: it must run and be enabled, the request must not
     /// have timed out, and cap, probability and target must allow it.
-    fn admit(&mut self, now: Instant, queued_at: Instant) -> Result<Admission, InvocationResult> {
+    fn admit(&mut self, now: Instant, call: &Call) -> Result<Admission, InvocationResult> {
         if let Err(error) = self.details.state.ensure_running(self.id()) {
             self.metrics
                 .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
@@ -187,7 +187,8 @@ impl Driver {
             return Err(InvocationResult::Skipped);
         }
         let policy = self.details.settings.policy();
-        if now.saturating_duration_since(queued_at) > policy.answer_timeout() {
+        let is_slow = || self.pace.is_slow(policy.deadline);
+        if call.has_timed_out(policy.answer_timeout(), is_slow, now) {
             // Its request was already answered without it. The calls behind it do not wait for it.
             self.metrics
                 .invoked(InvocationOutcome::Busy, Duration::ZERO, None);
@@ -240,8 +241,21 @@ impl Driver {
             }
             started = Instant::now();
         }
-        let answer = self.instance.on_request(request, deadline).await;
+        let (answer, paused) = {
+            // Pinned where it is created: it is large.
+            let mut guest_call = pin!(self.instance.on_request(request, deadline));
+            let mut paused = false;
+            let answer = poll_fn(|context| {
+                let poll = guest_call.as_mut().poll(context);
+                paused |= poll.is_pending();
+                poll
+            })
+            .await;
+            (answer, paused)
+        };
         let took = started.elapsed();
+        self.pace.record(took, paused, deadline);
+        self.published.set_slow(self.pace.is_slow(deadline));
         let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {
                 self.reading.retained = outcome.retained;

@@ -12,42 +12,21 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::sleep;
 
 use crate::blocking::on_own_thread;
 use crate::driver::published_state::PublishedState;
-use crate::engine::TICK;
+use crate::driver::watch::watch;
 use crate::instance::MAX_CALL_DEADLINES;
-
-/// Time for which a call may exceed all its limits, on a busy machine.
-const GIVE_UP_GRACE: Duration = Duration::from_millis(100);
 
 /// Goes on with the calls of a plugin on a thread of their own.
 pub(super) async fn serve_on_own_thread(
     published: Arc<PublishedState>,
     serving: Pin<Box<dyn Future<Output = ()> + Send>>,
 ) {
-    let mut running = std::pin::pin!(on_own_thread(serving));
-    let (mut calls, mut ticks) = (published.calls_begun(), 0);
-    loop {
-        tokio::select! {
-            _ended = &mut running => return,
-            () = sleep(TICK) => {}
-        }
-        // Ticks that really happened: after the process was stopped, only one of them comes.
-        ticks += 1;
-        let begun = published.calls_begun();
-        if begun != calls {
-            (calls, ticks) = (begun, 0);
-        }
+    let limit = || {
         let deadline = published.details().settings.policy().deadline;
-        if TICK * ticks > deadline * MAX_CALL_DEADLINES + GIVE_UP_GRACE {
-            published.give_up(deadline);
-            break;
-        }
-    }
+        Some((deadline, deadline * MAX_CALL_DEADLINES))
+    };
     // Its error says that the host is stopping.
-    let _ended = running.await;
+    let _ended = watch(&published, limit, on_own_thread(serving)).await;
 }

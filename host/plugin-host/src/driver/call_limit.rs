@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most calls that wait for a busy plugin. At about 10 µs a call, this is 20 ms of work. Calls
+/// The most calls that wait for a busy plugin. At about 10 µs a call, this is 160 ms of work. Calls
 /// that wait for a slow plugin time out.
-const MAX_QUEUED_CALLS: usize = 2048;
+const MAX_QUEUED_CALLS: usize = 16_384;
 
 /// The number of calls that wait for one driver.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::Guard;
 use guest_heap::ContextCursor;
@@ -25,6 +26,10 @@ use crate::settings::{Defaults, Value};
 
 /// The most commands in the mailbox of one plugin. A sender waits for a place.
 const MAX_MAILBOX_COMMANDS: usize = 64;
+
+/// How long a command that starts a fresh instance waits for a plugin that was given up. A guest
+/// within one instruction comes back after some seconds.
+const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A loaded plugin.
 pub struct Plugin {
@@ -150,6 +155,11 @@ impl Plugin {
         self.published.journal()
     }
 
+    /// Whether the plugin itself makes requests wait, and not the machine.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.published.is_slow()
+    }
+
     /// Whether the driver is free. A busy driver is only read.
     pub(crate) fn is_free(&self) -> bool {
         self.driver.try_lock().is_ok()
@@ -189,7 +199,7 @@ impl Plugin {
         changes: Vec<(String, Value)>,
         compiled: Option<CompiledComponent>,
     ) -> Result<(), PluginError> {
-        self.ask(|reply| Command::Update {
+        self.ask(Duration::ZERO, |reply| Command::Update {
             enabled,
             changes,
             compiled: compiled.map(Box::new),
@@ -202,9 +212,11 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// [`PluginError::NotRunning`], or [`PluginError::Failed`] when the guest did not survive it.
+    /// [`PluginError::NotRunning`], also when the guest does not come back; [`PluginError::Failed`]
+    /// when it did not survive it.
     pub async fn clear(&self) -> Result<ClearOutcome, PluginError> {
-        self.ask(|reply| Command::Clear { reply }).await?
+        self.ask(Duration::ZERO, |reply| Command::Clear { reply })
+            .await?
     }
 
     /// Drops the instance and starts a fresh one. `everything` disables the leak and resets all
@@ -214,8 +226,11 @@ impl Plugin {
     ///
     /// [`PluginError::NotStarted`] when the fresh instance does not start.
     pub async fn reset(&self, everything: bool) -> Result<ResetOutcome, PluginError> {
-        self.ask(|reply| Command::Reset { everything, reply })
-            .await?
+        self.ask(RESTART_PATIENCE, |reply| Command::Reset {
+            everything,
+            reply,
+        })
+        .await?
     }
 
     /// Gives linear memory back, if the plugin retains nothing.
@@ -224,7 +239,8 @@ impl Plugin {
     ///
     /// [`PluginError::Gone`] while the plugin is being unloaded.
     pub async fn recycle(&self) -> Result<RecycleOutcome, PluginError> {
-        self.ask(|reply| Command::Recycle { reply }).await
+        self.ask(Duration::ZERO, |reply| Command::Recycle { reply })
+            .await
     }
 
     /// Goes on with another component of the same id. The switch keeps its state, and so do the
@@ -238,7 +254,7 @@ impl Plugin {
         &self,
         started: StartedPlugin,
     ) -> Result<ReplaceOutcome, PluginError> {
-        self.ask(|reply| Command::Replace {
+        self.ask(RESTART_PATIENCE, |reply| Command::Replace {
             started: Box::new(started),
             reply,
         })
@@ -256,17 +272,36 @@ impl Plugin {
         &self,
         known: (u64, ContextCursor),
     ) -> Result<Option<PluginHeapTables>, PluginError> {
-        self.ask(|reply| Command::HeapTables { known, reply }).await
+        self.ask(Duration::ZERO, |reply| Command::HeapTables { known, reply })
+            .await
     }
 
+    /// Sends a command and waits for its answer. If the plugin is given up, it waits for another
+    /// `patience`.
     async fn ask<T>(
         &self,
+        patience: Duration,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, PluginError> {
         let gone = || PluginError::Gone(self.id.clone());
         let (reply, answer) = oneshot::channel();
-        let sent = self.mailbox.send(command(reply)).await;
-        sent.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
+        let asking = async {
+            let sent = self.mailbox.send(command(reply)).await;
+            sent.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())
+        };
+        let given_up = async {
+            self.published.given_up().await;
+            tokio::time::sleep(patience).await;
+        };
+        tokio::select! {
+            biased;
+            answer = asking => answer,
+            // The driver does not answer before its call comes back.
+            () = given_up => {
+                let state = &self.details().state;
+                state.ensure_running(&self.id).and_then(|()| Err(gone()))
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use guest_heap::{Attribution, Coverage, InstrumentedMeta};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use crate::driver::journal::{EventKind, Journal};
 use crate::error::{Fault, FaultKind, PluginError};
@@ -148,6 +149,15 @@ impl PluginReading {
     }
 }
 
+/// A guest call of a command in progress.
+pub(crate) struct CommandCall(Arc<PublishedState>);
+
+impl Drop for CommandCall {
+    fn drop(&mut self) {
+        self.0.command_deadline_ms.store(0, Ordering::Relaxed);
+    }
+}
+
 /// What a driver publishes. The driver writes; any thread reads.
 #[derive(Debug)]
 pub(crate) struct PublishedState {
@@ -156,10 +166,18 @@ pub(crate) struct PublishedState {
     numbers: [AtomicU64; 14],
     coverage: [AtomicU64; Coverage::NUMBERS],
     journal: Journal,
-    /// Calls of requests that have begun.
+    /// Calls of the guest that have begun, for requests and for commands.
     calls_begun: AtomicU64,
+    /// Whether the calls of this plugin take long.
+    slow: AtomicBool,
+    /// Whether the work in progress takes long: a call or a command.
+    held: AtomicBool,
+    /// The deadline of the guest call that a command makes, in milliseconds; 0 between such calls.
+    command_deadline_ms: AtomicU64,
     /// Whether a call does not come back, so that nobody waits for the driver.
     given_up: AtomicBool,
+    /// Notified when the plugin is given up.
+    given_up_changed: Notify,
 }
 
 impl PublishedState {
@@ -171,7 +189,11 @@ impl PublishedState {
             coverage: Default::default(),
             journal: Journal::default(),
             calls_begun: AtomicU64::new(0),
+            slow: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            command_deadline_ms: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
+            given_up_changed: Notify::new(),
         };
         published.journal.record(EventKind::Loaded);
         published.set_reading(&reading);
@@ -222,6 +244,23 @@ impl PublishedState {
         self.calls_begun.load(Ordering::Relaxed)
     }
 
+    /// Publishes whether the calls take long. Writes only if that changes.
+    pub(crate) fn set_slow(&self, slow: bool) {
+        if self.slow.load(Ordering::Relaxed) != slow {
+            self.slow.store(slow, Ordering::Relaxed);
+        }
+    }
+
+    /// Publishes whether the work in progress takes long.
+    pub(crate) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Whether the plugin itself makes requests wait.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed) || self.held.load(Ordering::Relaxed)
+    }
+
     /// Publishes that the plugin is faulted, although its driver is still in the call.
     pub(crate) fn give_up(&self, deadline: Duration) {
         self.given_up.store(true, Ordering::SeqCst);
@@ -240,6 +279,32 @@ impl PublishedState {
         }));
         details.state = RunState::after(fault);
         self.set_details(details);
+        self.given_up_changed.notify_waiters();
+    }
+
+    /// Waits until the plugin is given up.
+    pub(crate) async fn given_up(&self) {
+        let mut changed = std::pin::pin!(self.given_up_changed.notified());
+        // From here on a notification counts, so none is lost between the check and the wait.
+        changed.as_mut().enable();
+        if !self.given_up.load(Ordering::SeqCst) {
+            changed.await;
+        }
+    }
+
+    /// Announces a guest call of a command, until the result is dropped.
+    pub(crate) fn begin_command_call(self: &Arc<Self>, deadline: Duration) -> CommandCall {
+        self.begin_call();
+        let milliseconds = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.command_deadline_ms
+            .store(milliseconds.max(1), Ordering::Relaxed);
+        CommandCall(self.clone())
+    }
+
+    /// The deadline of the guest call that a command makes now.
+    pub(crate) fn command_deadline(&self) -> Option<Duration> {
+        let milliseconds = self.command_deadline_ms.load(Ordering::Relaxed);
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
     /// Whether the plugin was given up since the last call of this function.

@@ -40,7 +40,13 @@ impl Driver {
         fresh
             .instance
             .set_memory_limit(settings.policy().memory_limit);
-        match configure_fresh(&mut fresh.instance, &mut settings).await {
+        let configured = {
+            let _call = self
+                .published
+                .begin_command_call(settings.policy().deadline);
+            configure_fresh(&mut fresh.instance, &mut settings).await
+        };
+        match configured {
             Ok(refused) => reset.extend(refused),
             Err(fault) => {
                 return Err(PluginError::Refused(format!(

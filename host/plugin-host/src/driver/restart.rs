@@ -11,7 +11,7 @@ use crate::driver::published_state::{PluginReading, RunState};
 use crate::driver::target::TargetTracker;
 use crate::driver::{Driver, RecycleOutcome, ResetOutcome};
 use crate::error::{Fault, PluginError};
-use crate::instance::Instance;
+use crate::instance::{Instance, START_DEADLINE};
 use crate::load::loader::CompiledComponent;
 use crate::metrics::RecycleReason;
 use crate::settings::{HeapProfile, SettingReset, Settings};
@@ -119,13 +119,18 @@ impl Driver {
             }
         };
         let limit = settings.policy().memory_limit;
-        let mut fresh = component
-            .start_instance(&self.name, limit)
-            .await
-            .map_err(|fault| not_started(self.id(), fault))?;
-        let reset = configure_fresh(&mut fresh, &mut settings)
-            .await
-            .map_err(|fault| not_started(self.id(), fault))?;
+        let fresh = {
+            let _call = self.published.begin_command_call(START_DEADLINE);
+            component.start_instance(&self.name, limit).await
+        };
+        let mut fresh = fresh.map_err(|fault| not_started(self.id(), fault))?;
+        let reset = {
+            let _call = self
+                .published
+                .begin_command_call(settings.policy().deadline);
+            configure_fresh(&mut fresh, &mut settings).await
+        };
+        let reset = reset.map_err(|fault| not_started(self.id(), fault))?;
         self.log_reset_settings(&reset);
         self.details.settings = Arc::new(settings);
         self.details.profile = component.meta.clone();
@@ -140,6 +145,7 @@ impl Driver {
         self.metrics.recycled(why);
         self.details.state = RunState::Running;
         self.target = TargetTracker::default();
+        self.forget_pace();
         self.reading = PluginReading {
             // The memory that the start takes does not count as growth.
             linear: instance.linear_memory(),

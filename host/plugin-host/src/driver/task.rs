@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use crate::blocking::on_own_thread;
 use crate::driver::catch_panic::catch_panic;
 use crate::driver::pending_backtrace::{SymbolizedBacktrace, symbolized};
+use crate::driver::watch::watch;
 use crate::driver::{Command, Driver};
 
 /// Why the task woke up.
@@ -62,7 +63,11 @@ pub(super) async fn run(
             }
         };
         let mut driver = if commands.iter().any(Command::calls_guest) {
-            match on_own_thread(handle_commands(driver, commands)).await {
+            let published = driver.published.clone();
+            // A guest that waits in the host may take longer; nobody waits for that.
+            let limit = || published.command_deadline().map(|limit| (limit, limit));
+            let handling = on_own_thread(handle_commands(driver, commands));
+            match watch(&published, limit, handling).await {
                 Ok(driver) => driver,
                 // The host is stopping.
                 Err(_) => return,
@@ -84,6 +89,10 @@ async fn handle_commands(
     for command in commands {
         if let Err(fault) = catch_panic(driver.handle_command(command)).await {
             driver.retire(fault);
+        }
+        if driver.published.take_given_up() {
+            // A fresh instance did not start in time: the state of the old one counts.
+            driver.publish();
         }
     }
     driver

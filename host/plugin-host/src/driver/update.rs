@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::driver::journal::EventKind;
 use crate::driver::{ClearOutcome, Driver};
-use crate::error::PluginError;
+use crate::error::{Fault, PluginError};
+use crate::instance::{Retained, timed_out};
 use crate::load::loader::CompiledComponent;
 use crate::metrics::RecycleReason;
 use crate::settings::{Settings, Value};
@@ -49,6 +50,10 @@ impl Driver {
         } else {
             self.configure_changes(&old, &next).await?;
             self.details.settings = next;
+            if changed {
+                // With other settings, its calls may take another time.
+                self.forget_pace();
+            }
             if before.memory_limit != after.memory_limit {
                 self.instance.set_memory_limit(after.memory_limit);
             }
@@ -78,11 +83,32 @@ impl Driver {
             return Ok(());
         }
         self.details.state.ensure_running(self.id())?;
-        let configured = self
-            .instance
-            .configure(next.plugin_changes(old), next.policy().deadline)
-            .await;
-        configured.unwrap_or_else(|fault| Err(self.failed(fault)))
+        let deadline = next.policy().deadline;
+        let configured = {
+            let _call = self.published.begin_command_call(deadline);
+            let changes = next.plugin_changes(old);
+            self.instance.configure(changes, deadline).await
+        };
+        self.check_given_up(configured, deadline)
+            .unwrap_or_else(|fault| Err(self.failed(fault)))
+    }
+
+    /// Has the guest clear its pattern. Returns what the pattern retained before, and what it
+    /// retains now.
+    async fn clear_guest(&mut self, deadline: Duration) -> Result<(Retained, Retained), Fault> {
+        let _call = self.published.begin_command_call(deadline);
+        let removed = self.instance.clear(deadline).await?;
+        let left = self.instance.retained(deadline).await?;
+        Ok((removed, left))
+    }
+
+    /// The result of a guest call, or a fault if the plugin was given up during the call: everyone
+    /// has seen it as faulted.
+    fn check_given_up<T>(&self, result: Result<T, Fault>, deadline: Duration) -> Result<T, Fault> {
+        if self.published.take_given_up() {
+            return Err(timed_out(deadline));
+        }
+        result
     }
 
     /// Drops what the pattern retains, inside the guest.
@@ -94,13 +120,8 @@ impl Driver {
         self.details.state.ensure_running(self.id())?;
         let deadline = self.details.settings.policy().deadline;
         let deadline = deadline.max(MIN_CLEAR_DEADLINE);
-        let cleared = match self.instance.clear(deadline).await {
-            Ok(removed) => {
-                let left = self.instance.retained(deadline).await;
-                left.map(|left| (removed, left))
-            }
-            Err(fault) => Err(fault),
-        };
+        let cleared = self.clear_guest(deadline).await;
+        let cleared = self.check_given_up(cleared, deadline);
         let (removed, left) = cleared.map_err(|fault| self.failed(fault))?;
         self.reading.retained = left;
         self.reading.requests_since_clear = 0;

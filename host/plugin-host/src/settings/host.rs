@@ -46,6 +46,8 @@ impl HeapProfile {
 pub struct Defaults {
     /// The longest that one call may take.
     pub deadline: Duration,
+    /// The longest that a request waits for a plugin whose calls are quick.
+    pub queue_timeout: Duration,
     /// The most linear memory of one plugin, in bytes; `None` means 4 GiB, the most that wasm
     /// allows.
     pub memory_limit: Option<u64>,

@@ -15,6 +15,7 @@ fn settings() -> Settings {
     }];
     let defaults = Defaults {
         deadline: Duration::from_millis(250),
+        queue_timeout: Duration::from_secs(5),
         memory_limit: None,
         heap_profile: HeapProfile::Exact,
     };

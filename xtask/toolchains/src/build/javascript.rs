@@ -18,6 +18,8 @@ pub(super) fn group(sources: &Sources, fetch: Fetch) -> Group {
     let source = sources.path("javascript/ledger.js");
     Group {
         name: "componentize-js",
+        // The debug build of the engine has names, and its profile is exact. But its blocks are
+        // those of the engine, of which the program has no ledger.
         programs: compiler.map(|compiler| {
             vec![Program {
                 name: "componentize-js ledger".to_owned(),
@@ -34,11 +36,11 @@ fn build(folder: &Path, compiler: &Path, source: &Path) -> Result<Vec<u8>> {
     let out = folder.join("javascript.wasm");
     toolchain::run(
         Command::new(compiler.join("node_modules/.bin/componentize-js"))
-            .arg(source)
-            .arg("--wit")
+            .args(["--world-name", "library", "--wit"])
             .arg(&worlds)
-            .args(["--world-name", "library", "--disable", "http", "--out"])
-            .arg(&out),
+            .args(["--disable", "http", "fetch-event", "--out"])
+            .arg(&out)
+            .arg(source),
     )?;
     Ok(std::fs::read(out)?)
 }

@@ -298,7 +298,7 @@ async fn a_body_of_unknown_length_is_refused_at_the_limit() {
     let mut connection = TcpStream::connect(lab.address()).unwrap();
     write!(
         connection,
-        "PUT /admin/plugins/cache HTTP/1.1\r\nhost: lab\r\ntransfer-encoding: chunked\r\n\r\n"
+        "PUT /admin/plugins/cache HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
     )
     .unwrap();
     for _ in 0..8 {

@@ -1,0 +1,235 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use guest_heap::snapshot::GroupBy;
+
+/// Shows which source lines hold the memory of a WebAssembly component, to the byte.
+///
+/// The component needs no change. Build it with debug information to see lines: `cargo build
+/// --release --config profile.release.debug=true` for Rust, `-g` for C.
+#[derive(Debug, Parser)]
+#[command(name = "guest-heap", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArguments),
+    Test(TestArguments),
+}
+
+/// Runs a component and reports what its heap holds at exit, at a trap or at Ctrl-C.
+///
+/// The exit code is the guest's. The report goes to standard error, so that it does not mix with
+/// the guest's output.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  guest-heap run app.wasm -- --input data.csv
+  guest-heap run app.wasm --dir . --every 10s --output heap.pb.gz
+  guest-heap run lib.wasm --invoke 'parse(\"text\")' --by trace")]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) component: ComponentArguments,
+    /// Call this export instead of `wasi:cli/run`, for example 'count(3)' or
+    /// 'my:pkg/api#put("key")'. The arguments are in WAVE syntax.
+    #[arg(long, value_name = "CALL")]
+    pub(crate) invoke: Option<String>,
+    /// Group the memory by this property.
+    #[arg(long, value_enum, default_value_t = By::Line)]
+    pub(crate) by: By,
+    /// Show at most this many groups.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) top: usize,
+    /// Write the heap to this file too. The name decides the format: `.pb.gz` (pprof), `.folded`
+    /// (folded stacks), `.svg` (flame graph) or `.json`. Can be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Also report what has grown, at this interval: 500ms, 10s, 5m.
+    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
+    pub(crate) every: Option<std::time::Duration>,
+    /// Arguments of the guest.
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Calls exports of a component many times and fails if memory grows with each call.
+///
+/// After the warm-up, the calls are divided into windows. A line leaks if its smallest live size
+/// rises from each window to the next. So a cache that is full, a collector that runs now and then
+/// and a buffer that doubles are no leaks. The same component gives the same answer each time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  guest-heap test app.wasm --invoke 'handle(\"a request\")'
+  guest-heap test app.wasm --invoke 'my:shop/cart@1.0.0#add(7)' --invoke 'my:shop/cart@1.0.0#clear()'
+  guest-heap test app.wasm --invoke 'handle()' --max-bytes-per-call 64 --format github
+
+Exit codes: 0 no leak, 1 a leak or an exceeded budget, 2 an error.")]
+pub(crate) struct TestArguments {
+    #[command(flatten)]
+    pub(crate) component: ComponentArguments,
+    /// The export to call, for example 'count(3)' or 'my:pkg/api#put("key")'. The arguments are in
+    /// WAVE syntax. Can be repeated: one round calls all of them in this order.
+    #[arg(long, value_name = "CALL", required = true)]
+    pub(crate) invoke: Vec<String>,
+    /// Rounds before the first window, which do not count.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) warm_up: u32,
+    /// Windows, from 3.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=1000))]
+    pub(crate) windows: u32,
+    /// Rounds per window.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rounds: u32,
+    /// Accept this growth: bytes for each round, over all lines.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_bytes_per_call: Option<u64>,
+    /// Fail if more bytes than this are live after a round.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_live: Option<u64>,
+    /// The format of the report, which goes to standard output.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Let the guest write to standard output and standard error.
+    #[arg(long)]
+    pub(crate) guest_output: bool,
+}
+
+/// The component, and what it may use of the machine.
+#[derive(Debug, Args)]
+pub(crate) struct ComponentArguments {
+    /// A component, or a core module for WASI preview 1.
+    #[arg(value_name = "APP.wasm")]
+    pub(crate) file: PathBuf,
+    /// Give the guest access to a folder of the host, under another name if one follows.
+    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    pub(crate) folders: Vec<String>,
+    /// Set an environment variable of the guest. Without a value, the guest inherits it.
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) environment: Vec<String>,
+    /// WASI options, as `wasmtime run -S` names them.
+    #[arg(
+        short = 'S',
+        value_name = "OPTION,…",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub(crate) wasi: Vec<WasiOption>,
+    /// Treat this code as your own: a path or a crate. Can be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) own_code: Vec<String>,
+    /// Show the callers of this function instead of it, as for a wrapper of malloc. Can be
+    /// repeated.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) skip_function: Vec<String>,
+    /// The folder for compiled components. [default: the user's cache folder]
+    #[arg(long, value_name = "FOLDER", env = "GUEST_HEAP_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Do not keep the compiled component.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WasiOption {
+    /// The guest inherits all environment variables.
+    InheritEnv,
+    /// The guest may use the network.
+    InheritNetwork,
+    /// The guest may look up names.
+    AllowIpNameLookup,
+}
+
+/// The property by which memory is grouped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Line,
+    Function,
+    File,
+    Trace,
+}
+
+impl From<By> for GroupBy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Line => GroupBy::Line,
+            By::Function => GroupBy::Function,
+            By::File => GroupBy::File,
+            By::Trace => GroupBy::Trace,
+        }
+    }
+}
+
+/// The format of a test's report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// One JSON object.
+    Json,
+    /// JUnit's XML, which CI systems show.
+    Junit,
+    /// Annotations of GitHub Actions, at the leaking lines.
+    Github,
+}
+
+/// Parses `500ms`, `10s` or `5m`.
+fn parse_interval(text: &str) -> Result<std::time::Duration, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        _ => return Err("write a number and a unit: 500ms, 10s, 5m".to_owned()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a number and a unit: 500ms, 10s, 5m".to_owned())?;
+    let total = number
+        .checked_mul(milliseconds)
+        .filter(|total| *total >= 100);
+    total
+        .map(std::time::Duration::from_millis)
+        .ok_or_else(|| "the shortest interval is 100ms".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn intervals_have_a_unit_and_a_lower_bound() {
+        for (text, wanted) in [
+            ("500ms", Some(500)),
+            ("10s", Some(10_000)),
+            ("5m", Some(300_000)),
+            ("2", Some(2_000)),
+            ("0s", None),
+            ("99ms", None),
+            ("s", None),
+            ("1h", None),
+            ("-1s", None),
+            ("99999999999999999999s", None),
+        ] {
+            let wanted = wanted.map(Duration::from_millis);
+            assert_eq!(parse_interval(text).ok(), wanted, "{text}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The report of a test in the formats that people and CI systems read.
+
+use serde::Serialize;
+
+use crate::arguments::Format;
+use crate::leak_test::outcome::{GrowingLine, Growth, Outcome};
+use crate::leak_test::verdict::rounded;
+use crate::report::{grouped, place};
+
+/// Growing lines that a report for people shows.
+const MAX_LINES: usize = 20;
+
+/// The report of a test, with a newline at its end.
+pub(super) fn report(format: Format, outcome: &Outcome) -> String {
+    match format {
+        Format::Human => human(outcome),
+        Format::Json => json(outcome),
+        Format::Junit => junit(outcome),
+        Format::Github => github(outcome),
+    }
+}
+
+fn human(outcome: &Outcome) -> String {
+    let mut text = format!(
+        "{}: {}\n",
+        if outcome.fails() { "FAILED" } else { "passed" },
+        outcome.verdict.sentence(outcome.rounds)
+    );
+    for exceeded in &outcome.exceeded {
+        text.push_str(&format!("FAILED: {exceeded}\n"));
+    }
+    let shown: Vec<&GrowingLine> = outcome.lines.iter().take(MAX_LINES).collect();
+    if !shown.is_empty() {
+        text.push_str(&format!(
+            "{:>14} {:>12}  {:<9} line\n",
+            "bytes/round", "blocks/round", "growth"
+        ));
+    }
+    for line in shown {
+        text.push_str(&format!(
+            "{:>14} {:>12.2}  {:<9} {}\n",
+            rounded(line.bytes_per_round),
+            line.blocks_per_round,
+            line.kind.name(),
+            line.place()
+        ));
+    }
+    let hidden = outcome.lines.len().saturating_sub(MAX_LINES);
+    if hidden > 0 {
+        text.push_str(&format!("{hidden} more lines have grown\n"));
+    }
+    text.push_str(&format!(
+        "live: at most {} bytes after a round, growing by {} bytes per round; attribution: {}\n",
+        grouped(outcome.largest_live),
+        rounded(outcome.bytes_per_round),
+        outcome.attribution,
+    ));
+    for note in outcome.notes() {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    passed: bool,
+    verdict: &'static str,
+    sentence: String,
+    exceeded_budgets: &'a [String],
+    calls: &'a [String],
+    rounds: u64,
+    bytes_per_round: f64,
+    largest_live_bytes: u64,
+    attribution: &'static str,
+    why: Option<&'a str>,
+    lines: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    location: &'a str,
+    function: &'a str,
+    growth: &'static str,
+    bytes_per_round: f64,
+    blocks_per_round: f64,
+    /// Smallest live bytes of each window.
+    floors: &'a [u64],
+}
+
+fn json(outcome: &Outcome) -> String {
+    let lines = outcome.lines.iter().map(|line| Line {
+        location: &line.location,
+        function: &line.function,
+        growth: line.kind.name(),
+        bytes_per_round: line.bytes_per_round,
+        blocks_per_round: line.blocks_per_round,
+        floors: &line.floors,
+    });
+    let document = Document {
+        passed: !outcome.fails(),
+        verdict: outcome.verdict.name(),
+        sentence: outcome.verdict.sentence(outcome.rounds),
+        exceeded_budgets: &outcome.exceeded,
+        calls: &outcome.calls,
+        rounds: outcome.rounds,
+        bytes_per_round: outcome.bytes_per_round,
+        largest_live_bytes: outcome.largest_live,
+        attribution: outcome.attribution,
+        why: outcome.why.as_deref(),
+        lines: lines.collect(),
+    };
+    // A document of texts and finite numbers is always serialisable.
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    format!("{text}\n")
+}
+
+fn junit(outcome: &Outcome) -> String {
+    let name = escape_xml(&outcome.calls.join(", "));
+    let failures = usize::from(outcome.fails());
+    let body = if outcome.fails() {
+        let message = escape_xml(&outcome.failure());
+        let lines: Vec<String> = outcome.leaking().map(GrowingLine::sentence).collect();
+        let lines = escape_xml(&lines.join("\n"));
+        format!("\n      <failure message=\"{message}\">{lines}</failure>\n    ")
+    } else {
+        String::new()
+    };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <testsuites tests=\"1\" failures=\"{failures}\">\n\
+         \x20 <testsuite name=\"guest-heap\" tests=\"1\" failures=\"{failures}\">\n\
+         \x20   <testcase classname=\"guest-heap\" name=\"{name}\">{body}</testcase>\n\
+         \x20 </testsuite>\n\
+         </testsuites>\n"
+    )
+}
+
+fn github(outcome: &Outcome) -> String {
+    if !outcome.fails() {
+        let sentence = escape_github(&outcome.verdict.sentence(outcome.rounds));
+        return format!("::notice title=guest-heap::{sentence}\n");
+    }
+    let mut text = String::new();
+    for line in outcome.leaking() {
+        let place = match (&line.file, line.line) {
+            (Some(file), Some(number)) => {
+                format!("file={},line={number},", escape_github_property(file))
+            }
+            _ => String::new(),
+        };
+        text.push_str(&format!(
+            "::error {place}title=guest-heap::{}\n",
+            escape_github(&line.sentence())
+        ));
+    }
+    text.push_str(&format!(
+        "::error title=guest-heap::{}\n",
+        escape_github(&outcome.failure())
+    ));
+    text
+}
+
+impl Outcome {
+    fn leaking(&self) -> impl Iterator<Item = &GrowingLine> {
+        self.lines.iter().filter(|line| line.kind == Growth::Leak)
+    }
+
+    /// Why the test fails, in one line.
+    fn failure(&self) -> String {
+        let mut sentences = Vec::new();
+        if self.verdict.is_leak() {
+            sentences.push(self.verdict.sentence(self.rounds));
+        }
+        sentences.extend(self.exceeded.iter().cloned());
+        sentences.join("; ")
+    }
+
+    fn notes(&self) -> impl Iterator<Item = &str> {
+        self.why.as_deref().into_iter().chain(self.advice)
+    }
+}
+
+impl GrowingLine {
+    fn place(&self) -> String {
+        place(&self.location, &self.function, self.line.is_some())
+    }
+
+    fn sentence(&self) -> String {
+        format!(
+            "{} grows by {} bytes in {:.2} blocks per round",
+            self.place(),
+            rounded(self.bytes_per_round),
+            self.blocks_per_round
+        )
+    }
+}
+
+/// Escapes text for XML. Characters that XML does not allow are left out.
+fn escape_xml(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' | '\t' => escaped.push(c),
+            c if c.is_control() => {}
+            '\u{FFFE}' | '\u{FFFF}' => {}
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Escapes the message of a GitHub annotation, so that a guest's names cannot add commands.
+fn escape_github(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+fn escape_github_property(text: &str) -> String {
+    escape_github(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leak_test::verdict::Verdict;
+
+    fn outcome() -> Outcome {
+        let mut outcome = Outcome::for_tests(Verdict::Leak {
+            lines: 1,
+            bytes_per_round: 64.0,
+        });
+        outcome.calls = vec!["put(\"<a>\")".to_owned()];
+        outcome.lines = vec![GrowingLine {
+            location: "src/a,b.rs:13".to_owned(),
+            function: "keep<u8>\n::error::".to_owned(),
+            file: Some("src/a,b.rs".to_owned()),
+            line: Some(13),
+            bytes_per_round: 64.0,
+            blocks_per_round: 1.0,
+            floors: vec![64, 128, 192],
+            kind: Growth::Leak,
+        }];
+        outcome
+    }
+
+    #[test]
+    fn github_annotations_cannot_be_extended_by_names() {
+        let text = report(Format::Github, &outcome());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(
+            lines[0].starts_with(
+                "::error file=src/a%2Cb.rs,line=13,title=guest-heap::src/a,b.rs:13 in keep<u8>%0A"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn junit_is_escaped() {
+        let text = report(Format::Junit, &outcome());
+        assert!(
+            text.contains("name=\"put(&quot;&lt;a&gt;&quot;)\""),
+            "{text}"
+        );
+        assert!(text.contains("keep&lt;u8&gt;"), "{text}");
+        assert!(text.contains("failures=\"1\""), "{text}");
+    }
+
+    #[test]
+    fn json_has_the_verdict_and_the_floors() {
+        let text = report(Format::Json, &outcome());
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["verdict"], "leak");
+        assert_eq!(value["passed"], false);
+        assert_eq!(value["lines"][0]["floors"][2], 192);
+    }
+
+    #[test]
+    fn a_passed_test_is_a_notice() {
+        let passed = Outcome::for_tests(Verdict::NoLeak);
+        assert_eq!(
+            report(Format::Github, &passed),
+            "::notice title=guest-heap::no leak in 100 rounds\n"
+        );
+        assert!(report(Format::Human, &passed).starts_with("passed: no leak in 100 rounds\n"));
+        assert!(report(Format::Junit, &passed).contains("failures=\"0\""));
+    }
+}

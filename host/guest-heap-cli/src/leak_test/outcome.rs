@@ -1,0 +1,186 @@
+//! The outcome of a test: its verdict, the growing lines, and the budgets.
+
+use crate::arguments::TestArguments;
+use crate::guest::Heap;
+use crate::leak_test::floors::{Floors, LineFloors};
+use crate::leak_test::verdict::{Verdict, rounded};
+use crate::output::attribution_words;
+use crate::report::{grouped, has_lines};
+
+/// The outcome of a test.
+pub(super) struct Outcome {
+    /// The calls of a round.
+    pub(super) calls: Vec<String>,
+    /// Rounds after the warm-up.
+    pub(super) rounds: u64,
+    pub(super) verdict: Verdict,
+    /// The lines that have grown, largest growth first.
+    pub(super) lines: Vec<GrowingLine>,
+    /// Exceeded budgets, as sentences.
+    pub(super) exceeded: Vec<String>,
+    /// Whether a leak is small enough for `--max-bytes-per-call`.
+    is_within_budget: bool,
+    pub(super) bytes_per_round: f64,
+    pub(super) largest_live: u64,
+    /// `exact`, `partial` or `off`.
+    pub(super) attribution: &'static str,
+    pub(super) why: Option<String>,
+    /// What to do to see lines; `None` if they are there.
+    pub(super) advice: Option<&'static str>,
+}
+
+/// A line whose floor has risen.
+pub(super) struct GrowingLine {
+    pub(super) location: String,
+    pub(super) function: String,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+    pub(super) bytes_per_round: f64,
+    pub(super) blocks_per_round: f64,
+    /// Smallest live bytes of each window.
+    pub(super) floors: Vec<u64>,
+    pub(super) kind: Growth,
+}
+
+/// How a line grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// In every window.
+    Leak,
+    /// In every window, and less each time.
+    Slowing,
+    /// In some windows only.
+    Sometimes,
+}
+
+impl Growth {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Leak => "leak",
+            Self::Slowing => "slowing",
+            Self::Sometimes => "sometimes",
+        }
+    }
+}
+
+impl Outcome {
+    pub(super) fn of(arguments: &TestArguments, floors: &Floors, heap: &Heap) -> Self {
+        let rounds_between = floors.rounds_between() as f64;
+        let lines: Vec<GrowingLine> = floors
+            .lines()
+            .iter()
+            .map(|line| GrowingLine::of(line, rounds_between))
+            .collect();
+        let bytes_per_round = floors.live().growth().max(0) as f64 / rounds_between;
+        let (attribution, why) = attribution_words(&heap.attribution);
+        let mut exceeded = Vec::new();
+        if let Some(budget) = arguments.max_bytes_per_call
+            && bytes_per_round > budget as f64
+        {
+            exceeded.push(format!(
+                "{} bytes per round are more than --max-bytes-per-call {budget}",
+                rounded(bytes_per_round)
+            ));
+        }
+        if let Some(budget) = arguments.max_live
+            && floors.largest_live() > budget
+        {
+            exceeded.push(format!(
+                "{} live bytes are more than --max-live {budget}",
+                grouped(floors.largest_live())
+            ));
+        }
+        Self {
+            calls: arguments.invoke.clone(),
+            rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
+            verdict: verdict(floors, &lines),
+            exceeded,
+            is_within_budget: arguments
+                .max_bytes_per_call
+                .is_some_and(|budget| bytes_per_round <= budget as f64),
+            lines,
+            bytes_per_round,
+            largest_live: floors.largest_live(),
+            attribution,
+            why: why.map(str::to_owned),
+            advice: Some(heap)
+                .filter(|heap| !has_lines(heap))
+                .and_then(|heap| heap.snapshot.symbols().line_tables().advice()),
+        }
+    }
+
+    /// An outcome without lines.
+    #[cfg(test)]
+    pub(super) fn for_tests(verdict: Verdict) -> Self {
+        Self {
+            calls: Vec::new(),
+            rounds: 100,
+            verdict,
+            lines: Vec::new(),
+            exceeded: Vec::new(),
+            is_within_budget: false,
+            bytes_per_round: 0.0,
+            largest_live: 0,
+            attribution: "exact",
+            why: None,
+            advice: None,
+        }
+    }
+
+    /// Whether the test fails.
+    pub(super) fn fails(&self) -> bool {
+        let accepted = self.is_within_budget && matches!(self.verdict, Verdict::Leak { .. });
+        !self.exceeded.is_empty() || (self.verdict.is_leak() && !accepted)
+    }
+}
+
+impl GrowingLine {
+    fn of(line: &LineFloors, rounds: f64) -> Self {
+        let kind = match (line.bytes.rises(), line.bytes.slows()) {
+            (true, false) => Growth::Leak,
+            (true, true) => Growth::Slowing,
+            (false, _) => Growth::Sometimes,
+        };
+        let per_round = |growth: i64| growth as f64 / rounds;
+        Self {
+            location: line.site.location.to_string(),
+            function: line.site.function.to_string(),
+            file: line.site.file.as_ref().map(ToString::to_string),
+            line: line.site.line,
+            bytes_per_round: per_round(line.bytes.growth()),
+            blocks_per_round: per_round(line.blocks.growth()),
+            floors: line.bytes.0.clone(),
+            kind,
+        }
+    }
+}
+
+fn verdict(floors: &Floors, lines: &[GrowingLine]) -> Verdict {
+    let rounds = floors.rounds_between() as f64;
+    let of_kind = |kind| lines.iter().filter(move |line| line.kind == kind);
+    let leaking = of_kind(Growth::Leak).count();
+    if leaking > 0 {
+        return Verdict::Leak {
+            lines: leaking,
+            bytes_per_round: of_kind(Growth::Leak).map(|line| line.bytes_per_round).sum(),
+        };
+    }
+    if floors.unseen().rises() {
+        return Verdict::UnseenGrowth {
+            bytes_per_round: floors.unseen().growth() as f64 / rounds,
+        };
+    }
+    let slowing = of_kind(Growth::Slowing).count();
+    if slowing > 0 {
+        return Verdict::FillingCache { lines: slowing };
+    }
+    if floors.linear().rises() && !floors.live().rises() {
+        let last = |series: &[u64]| series.last().copied().unwrap_or_default();
+        return Verdict::AllocatorHoldsMemory {
+            linear_bytes_per_round: floors.linear().growth() as f64 / rounds,
+            live_bytes: last(&floors.live().0),
+            linear_bytes: last(&floors.linear().0),
+        };
+    }
+    Verdict::NoLeak
+}

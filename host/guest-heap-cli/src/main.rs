@@ -1,0 +1,40 @@
+//! `guest-heap`: profiles the heap of a WebAssembly component, and tests a component for leaks.
+//!
+//! - `guest-heap run APP.wasm` runs a command and reports what its heap holds at the end.
+//! - `guest-heap test APP.wasm --invoke CALL` calls an export many times and names the lines whose
+//!   memory grows with each call.
+//!
+//! The exit code of `run` is that of the guest. `test` exits with 0 if nothing leaks and with 1 if
+//! something does. Both exit with 2 after a wrong command line or another error.
+
+mod arguments;
+mod cache;
+mod engine;
+mod guest;
+mod invocation;
+mod leak_test;
+mod load;
+mod output;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+/// The exit code for a wrong command line, a file that is no component, and the like.
+const EXIT_ERROR: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(arguments).await,
+        Command::Test(arguments) => leak_test::run(arguments).await,
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(EXIT_ERROR)
+    })
+}

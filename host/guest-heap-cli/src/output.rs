@@ -1,0 +1,154 @@
+//! The files that `--output` writes.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use guest_heap::pprof::ProfileBuilder;
+use guest_heap::snapshot::{GroupBy, Snapshot};
+use guest_heap::{Attribution, flamegraph, folded};
+use serde::Serialize;
+
+use crate::guest::Heap;
+
+/// The format of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileFormat {
+    Pprof,
+    Folded,
+    Flamegraph,
+    Json,
+}
+
+impl FileFormat {
+    /// The format that a file name asks for.
+    ///
+    /// # Errors
+    /// When the name has no known ending.
+    pub(crate) fn of(path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        for (ending, format) in [
+            (".pb.gz", Self::Pprof),
+            (".folded", Self::Folded),
+            (".svg", Self::Flamegraph),
+            (".json", Self::Json),
+        ] {
+            if name.ends_with(ending) {
+                return Ok(format);
+            }
+        }
+        bail!(
+            "--output {}: the name must end in .pb.gz (pprof), .folded, .svg or .json",
+            path.display()
+        )
+    }
+}
+
+/// Writes a heap to a file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write(path: &Path, heap: &Heap) -> Result<()> {
+    let snapshot = &heap.snapshot;
+    let bytes = match FileFormat::of(path)? {
+        FileFormat::Pprof => {
+            let mut profile = ProfileBuilder::new(SystemTime::now());
+            profile.add("guest", snapshot);
+            profile.encode()
+        }
+        FileFormat::Folded => folded::live_bytes(snapshot, None).into_bytes(),
+        FileFormat::Flamegraph => {
+            flamegraph::live_bytes("Live bytes", &[("guest", snapshot)])?.into_bytes()
+        }
+        FileFormat::Json => serde_json::to_vec_pretty(&Document::of(heap))?,
+    };
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The JSON form of a heap. Sizes are in bytes.
+#[derive(Serialize)]
+struct Document<'a> {
+    attribution: &'static str,
+    /// Why the attribution is not exact.
+    why: Option<&'a str>,
+    live_bytes: u64,
+    live_blocks: u64,
+    allocated_bytes: u64,
+    allocated_blocks: u64,
+    linear_memory_bytes: u64,
+    static_bytes: u64,
+    heap_seen_bytes: u64,
+    heap_unseen_bytes: u64,
+    lines: Vec<Line>,
+    /// Growth of memory that no allocator entry point made.
+    unseen_growth: Vec<UnseenGrowth<'a>>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    location: String,
+    function: String,
+    live_bytes: u64,
+    live_blocks: u64,
+    allocated_bytes: u64,
+    allocated_blocks: u64,
+}
+
+#[derive(Serialize)]
+struct UnseenGrowth<'a> {
+    bytes: u64,
+    /// Functions, innermost first.
+    stack: &'a [String],
+}
+
+impl<'a> Document<'a> {
+    fn of(heap: &'a Heap) -> Self {
+        let totals = heap.snapshot.totals();
+        let coverage = heap.snapshot.coverage();
+        let (attribution, why) = attribution_words(&heap.attribution);
+        Self {
+            attribution,
+            why,
+            live_bytes: totals.live_bytes,
+            live_blocks: totals.live_objects,
+            allocated_bytes: totals.allocated_bytes,
+            allocated_blocks: totals.allocated_objects,
+            linear_memory_bytes: coverage.memory_bytes,
+            static_bytes: coverage.static_bytes,
+            heap_seen_bytes: coverage.heap_seen_bytes,
+            heap_unseen_bytes: coverage.heap_unseen_bytes,
+            lines: lines(&heap.snapshot),
+            unseen_growth: heap
+                .unseen
+                .iter()
+                .map(|(bytes, stack)| UnseenGrowth {
+                    bytes: *bytes,
+                    stack,
+                })
+                .collect(),
+        }
+    }
+}
+
+fn lines(snapshot: &Snapshot) -> Vec<Line> {
+    let groups = snapshot.top(GroupBy::Line, usize::MAX);
+    let lines = groups.into_iter().map(|group| Line {
+        location: group.location.to_string(),
+        function: group.site.function.to_string(),
+        live_bytes: group.usage.live_bytes,
+        live_blocks: group.usage.live_objects,
+        allocated_bytes: group.usage.allocated_bytes,
+        allocated_blocks: group.usage.allocated_objects,
+    });
+    lines.collect()
+}
+
+/// `exact`, `partial` or `off`, and the reason.
+pub(crate) fn attribution_words(attribution: &Attribution) -> (&'static str, Option<&str>) {
+    match attribution {
+        Attribution::Exact => ("exact", None),
+        Attribution::Partial { why } => ("partial", Some(why)),
+        Attribution::Off { why } => ("off", Some(why)),
+    }
+}

@@ -1,0 +1,190 @@
+//! The report of a heap as text.
+
+use std::fmt::Write;
+
+use guest_heap::Attribution;
+use guest_heap::diff::Diff;
+use guest_heap::snapshot::{Group, GroupBy};
+use guest_heap::symbols::{Frame, FrameRun, LineTables, fold};
+
+use crate::guest::Heap;
+
+/// Columns of the longest bar.
+const BAR: usize = 20;
+
+/// Growths without an entry point that a report shows.
+const MAX_UNSEEN: usize = 10;
+
+/// Functions of such a growth that a report shows, without the outermost one.
+const MAX_CALLERS: usize = 5;
+
+/// The report of a heap: how precise it is, its totals, and its largest groups.
+pub(crate) fn of_heap(heap: &Heap, by: GroupBy, top: usize) -> String {
+    let mut text = precision(heap);
+    let totals = heap.snapshot.totals();
+    let line = format!(
+        "live: {} bytes in {} blocks; ever allocated: {} bytes in {} blocks\n",
+        grouped(totals.live_bytes),
+        grouped(totals.live_objects),
+        grouped(totals.allocated_bytes),
+        grouped(totals.allocated_objects),
+    );
+    text.push_str(&line);
+    let coverage = heap.snapshot.coverage();
+    let line = format!(
+        "linear memory: {} bytes, with at least {} bytes of static data and stack\n",
+        grouped(coverage.memory_bytes),
+        grouped(coverage.static_bytes),
+    );
+    text.push_str(&line);
+    if let Some(advice) = heap.snapshot.symbols().line_tables().advice()
+        && by != GroupBy::Function
+    {
+        text.push_str(&format!("{advice}\n"));
+    }
+    let groups = heap.snapshot.top(by, usize::MAX);
+    text.push_str(&table(&groups, by, top, totals.live_bytes));
+    for (bytes, stack) in heap.unseen.iter().take(MAX_UNSEEN) {
+        let line = format!(
+            "{:>14} bytes of growth that no allocator entry point made: {}\n",
+            grouped(*bytes),
+            callers(stack)
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+/// The innermost functions of a call stack, and the outermost one.
+fn callers(stack: &[String]) -> String {
+    match stack {
+        [inner @ .., last] if inner.len() > MAX_CALLERS => {
+            format!("{} < … < {last}", inner[..MAX_CALLERS].join(" < "))
+        }
+        stack => stack.join(" < "),
+    }
+}
+
+/// `exact`, or why not and what is known even so.
+fn precision(heap: &Heap) -> String {
+    match &heap.attribution {
+        Attribution::Exact => format!(
+            "attribution: exact ({})\n",
+            heap.snapshot.coverage().evidence()
+        ),
+        Attribution::Partial { why } => format!("attribution: partial: {why}\n"),
+        Attribution::Off { why } => format!("attribution: off: {why}\n"),
+    }
+}
+
+fn table(groups: &[Group], by: GroupBy, top: usize, live: u64) -> String {
+    if groups.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{:>14} {:>9} {:>6}\n", "bytes", "blocks", "share");
+    let largest = groups
+        .first()
+        .map_or(0, |group| group.usage.live_bytes)
+        .max(1);
+    for group in groups.iter().take(top) {
+        let bytes = group.usage.live_bytes;
+        let bar = (bytes as u128 * BAR as u128).div_ceil(u128::from(largest)) as usize;
+        let share = 100.0 * bytes as f64 / live.max(1) as f64;
+        let resized = group.resized.as_ref().map_or_else(String::new, |resized| {
+            format!(" (resized, own share {} bytes)", grouped(resized.own_bytes))
+        });
+        let function = &group.site.function;
+        let place = match by {
+            GroupBy::Line | GroupBy::Trace => {
+                place(&group.location, function, group.site.line.is_some())
+            }
+            _ => group.location.to_string(),
+        };
+        let line = format!(
+            "{:>14} {:>9} {share:>5.1}% {:<BAR$} {place}{resized}\n",
+            grouped(bytes),
+            grouped(group.usage.live_objects),
+            "#".repeat(bar),
+        );
+        text.push_str(&line);
+        text.push_str(&trace(&group.frames));
+    }
+    let rest = groups.get(top..).unwrap_or_default();
+    if !rest.is_empty() {
+        let bytes = rest.iter().map(|group| group.usage.live_bytes).sum();
+        let line = format!(
+            "{:>14} bytes in {} more, see --top\n",
+            grouped(bytes),
+            grouped(rest.len() as u64)
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+/// The own frames of a call stack, innermost first, with the library frames between them folded.
+fn trace(frames: &[Frame]) -> String {
+    let mut text = String::new();
+    for run in fold(frames) {
+        let line = match run {
+            FrameRun::Own(frame) => match (&frame.file, frame.line) {
+                (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
+                _ => frame.function.to_string(),
+            },
+            FrameRun::Libraries(frames) => {
+                let outermost = frames.last().map_or("", |frame| &frame.function);
+                format!("[{} library frames] {outermost}", frames.len())
+            }
+        };
+        // Writing to a String cannot fail.
+        let _written = writeln!(text, "{:>32} {line}", "");
+    }
+    text
+}
+
+/// What has grown since a baseline, for `--every`.
+pub(crate) fn of_growth(diff: &Diff, heap: &Heap) -> String {
+    let totals = heap.snapshot.totals();
+    let mut text = format!(
+        "live: {} bytes in {} blocks ({:+} bytes)\n",
+        grouped(totals.live_bytes),
+        grouped(totals.live_objects),
+        diff.bytes
+    );
+    for change in &diff.growing {
+        let line = format!(
+            "{:>+14} bytes {:>+9} blocks  {}\n",
+            change.bytes, change.objects, change.location
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+/// Whether lines can be shown.
+pub(crate) fn has_lines(heap: &Heap) -> bool {
+    heap.snapshot.symbols().line_tables() == LineTables::Present
+}
+
+/// A location with its function. A location without a line is the name of something else, such as
+/// the arguments of an export, and the function says more about it.
+pub(crate) fn place(location: &str, function: &str, has_line: bool) -> String {
+    match (function == location, has_line) {
+        (true, _) => location.to_owned(),
+        (false, true) => format!("{location} in {function}"),
+        (false, false) => format!("{location}: {function}"),
+    }
+}
+
+/// A number with commas: `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

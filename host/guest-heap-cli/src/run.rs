@@ -1,0 +1,172 @@
+//! `guest-heap run`.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use guest_heap::diff::{Baseline, Diff};
+use guest_heap::snapshot::GroupBy;
+use wasmtime::component::Val;
+use wasmtime_wasi::I32Exit;
+
+use crate::arguments::RunArguments;
+use crate::engine::engine;
+use crate::guest::{Guest, World, read_heap};
+use crate::invocation::{Invocation, exported_calls};
+use crate::load::load;
+use crate::output::{self, FileFormat};
+use crate::report;
+
+/// Exit codes of shells: a trap is like an abort, and Ctrl-C ends with 130.
+const EXIT_TRAP: u8 = 134;
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Lines that `--every` shows.
+const GROWING_LINES: usize = 10;
+
+/// Why the guest ended.
+enum Ended {
+    Returned(Vec<Val>),
+    Trapped(wasmtime::Error),
+    Interrupted,
+}
+
+/// Runs a component, reports its heap and returns the guest's exit code.
+///
+/// # Errors
+/// When the component cannot be loaded or started, or a file cannot be written.
+pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
+    for path in &arguments.output {
+        FileFormat::of(path)?;
+    }
+    let engine = engine()?;
+    let loaded = load(&engine, &arguments.component)?;
+    if let Some(why) = loaded.off() {
+        eprintln!("warning: the heap is not attributed: {why}");
+    }
+    let mut growth = arguments.every.map(GrowthReports::new);
+    let symbols = loaded.symbols.clone();
+    let mut guest = Guest::start(
+        &engine,
+        loaded,
+        &arguments.component,
+        &arguments.arguments,
+        World::Inherited,
+        move |store| {
+            if let Some(growth) = growth.as_mut().filter(|growth| growth.is_due()) {
+                growth.print(&read_heap(store, &symbols));
+            }
+        },
+    )
+    .await?;
+    let call = arguments
+        .invoke
+        .clone()
+        .map_or_else(|| command(&guest), Ok)?;
+    let invocation = Invocation::resolve(
+        &call,
+        &guest.loaded.component,
+        &guest.instance,
+        &mut guest.store,
+    )?;
+    let ended = tokio::select! {
+        done = invocation.call(&mut guest.store) => match done {
+            Ok(results) => Ended::Returned(results),
+            Err(error) => Ended::Trapped(error),
+        },
+        _ = tokio::signal::ctrl_c() => Ended::Interrupted,
+    };
+    let code = exit_code(&ended, arguments.invoke.is_some());
+    let heap = guest.heap();
+    eprint!(
+        "{}",
+        report::of_heap(&heap, arguments.by.into(), arguments.top)
+    );
+    for path in &arguments.output {
+        output::write(path, &heap)?;
+        eprintln!("written: {}", path.display());
+    }
+    Ok(code)
+}
+
+/// The `run` of the `wasi:cli/run` that a command exports.
+fn command(guest: &Guest) -> Result<String> {
+    let component = &guest.loaded.component;
+    let engine = guest.store.engine();
+    let ty = component.component_type();
+    let mut names = ty.exports(engine).map(|(name, _)| name);
+    let command = names.find(|name| name.starts_with("wasi:cli/run@"));
+    let command = command.with_context(|| {
+        let calls = exported_calls(component, engine);
+        format!(
+            "the component is no command: it does not export wasi:cli/run. Say with --invoke what \
+             to call; it exports:\n  {}",
+            calls.join("\n  ")
+        )
+    })?;
+    Ok(format!("{command}#run()"))
+}
+
+/// Says how the guest ended, and returns its exit code.
+fn exit_code(ended: &Ended, shows_results: bool) -> ExitCode {
+    match ended {
+        Ended::Returned(results) => {
+            for result in results.iter().filter(|_| shows_results) {
+                let text = wasmtime::component::wasm_wave::to_string(result);
+                println!("{}", text.unwrap_or_else(|_| format!("{result:?}")));
+            }
+            match results.as_slice() {
+                [Val::Result(Err(_))] => ExitCode::FAILURE,
+                _ => ExitCode::SUCCESS,
+            }
+        }
+        Ended::Trapped(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => ExitCode::from(u8::try_from(exit.0).unwrap_or(u8::MAX)),
+            None => {
+                eprintln!("the guest has trapped: {error:#}");
+                ExitCode::from(EXIT_TRAP)
+            }
+        },
+        Ended::Interrupted => {
+            eprintln!("interrupted");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+    }
+}
+
+/// Reports of what has grown since the last one.
+struct GrowthReports {
+    interval: Duration,
+    last: Instant,
+    started: Instant,
+    baseline: Option<Baseline>,
+}
+
+impl GrowthReports {
+    fn new(interval: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            interval,
+            last: now,
+            started: now,
+            baseline: None,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.last.elapsed() >= self.interval
+    }
+
+    fn print(&mut self, heap: &crate::guest::Heap) {
+        self.last = Instant::now();
+        let baseline = self.baseline.take();
+        let baseline = baseline.unwrap_or_else(|| Baseline::empty(&heap.snapshot));
+        let diff = Diff::new(&baseline, &heap.snapshot, GroupBy::Line, GROWING_LINES);
+        self.baseline = Some(Baseline::new(&heap.snapshot));
+        eprint!(
+            "after {:.1} s, {}",
+            self.started.elapsed().as_secs_f64(),
+            report::of_growth(&diff, heap)
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! Runs the `guest-heap` command on components of `fixtures/`.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests and their helpers may panic"
+)]
+
+#[path = "../../../guest-heap/tests/it/fixtures.rs"]
+mod fixtures;
+mod leak_test;
+mod program;
+mod run;

@@ -1,0 +1,242 @@
+//! `guest-heap run`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Child;
+
+use crate::program::{Program, Ran, line_of};
+
+#[test]
+fn a_command_is_reported_and_keeps_its_exit_code() {
+    let program = Program::on("command");
+    let line = line_of("command/src/main.rs", "command");
+    for (arguments, code) in [
+        (&["--"] as &[&str], 0),
+        (&["--", "exit", "1"], 1),
+        (&["--", "fail"], 1),
+        (&["--", "abort"], 134),
+    ] {
+        let ran = program.run("run", arguments);
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains("attribution: exact"), "{ran:?}");
+        let leak = format!("command/src/main.rs:{line} in command::main");
+        let row = ran.stderr.lines().find(|row| row.ends_with(&leak)).unwrap();
+        assert!(row.contains("34,567         1"), "{row}");
+    }
+    assert_eq!(program.run("run", &[]).stdout, "done\n");
+}
+
+#[test]
+fn options_give_the_guest_what_they_say_and_nothing_else() {
+    let program = Program::on("command");
+    std::fs::write(program.folder.path().join("note.txt"), "hello").unwrap();
+    let read = ["--", "read", "note.txt"];
+    assert_eq!(program.run("run", &read).stdout, "");
+    let with_folder = ["--dir", ".", "--", "read", "note.txt"];
+    assert_eq!(program.run("run", &with_folder).stdout, "hello");
+    let renamed = ["--dir", ".::/data", "--", "read", "/data/note.txt"];
+    assert_eq!(program.run("run", &renamed).stdout, "hello");
+
+    let variable = |options: &[&str]| {
+        let arguments = [options, &["--", "env", "COLOUR"]].concat();
+        let mut command = program.command("run", &arguments);
+        Ran::from(command.env("COLOUR", "red").output().unwrap()).stdout
+    };
+    assert_eq!(variable(&[]), "\n");
+    assert_eq!(variable(&["--env", "COLOUR=blue"]), "blue\n");
+    assert_eq!(variable(&["--env", "COLOUR"]), "red\n");
+    assert_eq!(variable(&["-S", "inherit-env"]), "red\n");
+
+    let missing = program.run("run", &["--dir", "no-such-folder"]);
+    assert_eq!(missing.code, Some(2));
+    assert!(
+        missing
+            .stderr
+            .contains("--dir no-such-folder: the folder cannot be opened"),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn an_export_is_called_with_its_arguments() {
+    let program = Program::on("leaks");
+    let called = program.run(
+        "run",
+        &[
+            "--invoke",
+            "leaks:guest/sound@1.0.0#count(3, [\"a\", \"b\"])",
+        ],
+    );
+    assert_eq!(
+        (called.stdout.as_str(), called.code),
+        ("5\n", Some(0)),
+        "{called:?}"
+    );
+    assert_eq!(
+        program.run("run", &["--invoke", "ping()"]).stdout,
+        "\"pong\"\n"
+    );
+
+    for (call, error) in [
+        ("pong()", "does not export `pong()`; it exports:\n  ping()"),
+        ("ping(1)", "do not fit ping()"),
+        ("ping(", "is no call"),
+        (
+            "leaks:guest/sound@1.0.0#count(1)",
+            "do not fit count(start: u32, names: list<string>)",
+        ),
+        ("other:pkg/api#ping()", "does not export"),
+    ] {
+        let ran = program.run("run", &["--invoke", call]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(error), "{ran:?}");
+    }
+    let no_command = program.run("run", &[]);
+    assert!(
+        no_command.stderr.contains("the component is no command"),
+        "{no_command:?}"
+    );
+}
+
+#[test]
+fn the_heap_is_written_in_the_format_of_the_file_name() {
+    let program = Program::on("command");
+    let line = line_of("command/src/main.rs", "command");
+    let names = ["heap.pb.gz", "heap.folded", "heap.svg", "heap.json"];
+    let outputs: Vec<&str> = names.iter().flat_map(|name| ["--output", name]).collect();
+    assert_eq!(program.run("run", &outputs).code, Some(0));
+    let read = |name: &str| std::fs::read(program.folder.path().join(name)).unwrap();
+    assert_eq!(read("heap.pb.gz")[..2], [0x1F, 0x8B]);
+    let folded = String::from_utf8(read("heap.folded")).unwrap();
+    assert!(
+        folded.lines().any(|stack| stack.ends_with(" 34567")),
+        "{folded}"
+    );
+    assert!(read("heap.svg").starts_with(b"<?xml"));
+    let json: serde_json::Value = serde_json::from_slice(&read("heap.json")).unwrap();
+    assert_eq!(json["attribution"], "exact");
+    assert_eq!(
+        json["lines"][0]["location"],
+        format!("command/src/main.rs:{line}")
+    );
+    assert_eq!(json["lines"][0]["live_bytes"], 34_567);
+
+    let ran = program.run("run", &["--output", "heap.txt"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stdout.is_empty() && ran.stderr.contains("must end in .pb.gz"),
+        "{ran:?}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_guest_that_computes_or_waits_with_a_report() {
+    let program = Program::on("command");
+    for (mode, every) in [("spin", "200ms"), ("sleep", "1m")] {
+        let mut child = program
+            .command("run", &["--every", every, "--", mode])
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        if mode == "spin" {
+            wait_for_growth(&mut child);
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let ran = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(130), "{mode}: {stderr}");
+        assert!(stderr.contains("34,567         1"), "{mode}: {stderr}");
+    }
+}
+
+/// Reads standard error until `--every` has reported twice, so that it has seen growth since a
+/// report.
+#[cfg(unix)]
+fn wait_for_growth(child: &mut Child) {
+    let mut stderr = child.stderr.take().unwrap();
+    let mut text = String::new();
+    let mut bytes = [0; 512];
+    let spin = format!(
+        "command/src/main.rs:{}",
+        line_of("command/src/main.rs", "spin")
+    );
+    while text.matches(&spin).count() < 2 {
+        let count = stderr.read(&mut bytes).unwrap();
+        assert!(count > 0, "it ended early: {text}");
+        text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+    }
+    child.stderr = Some(stderr);
+}
+
+#[test]
+fn a_core_module_for_preview_1_is_adapted() {
+    let module = wat::parse_str(
+        r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func $main (export "_start")
+                (drop (memory.grow (i32.const 3)))
+                (call $exit (i32.const 1))))"#,
+    );
+    let ran = Program::on_bytes(&module.unwrap()).run("run", &[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("196,608 bytes of growth that no allocator entry point made: "),
+        "{ran:?}"
+    );
+}
+
+/// A command of WASI 0.3, whose `run` is asynchronous and keeps 77 bytes.
+const WASI_0_3: &str = r#"(component
+  (core module $main
+    (import "" "task-return" (func $task_return (param i32)))
+    (memory (export "memory") 1)
+    (global $top (mut i32) (i32.const 1024))
+    (func $malloc (export "malloc") (param $size i32) (result i32)
+      (global.get $top)
+      (global.set $top (i32.add (global.get $top) (local.get $size))))
+    (func $free (export "free") (param i32))
+    (func $keep (drop (call $malloc (i32.const 77))))
+    (func (export "run") (result i32)
+      (call $keep)
+      (call $task_return (i32.const 0))
+      (i32.const 0))
+    (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
+  (core func $task_return (canon task.return (result (result))))
+  (core instance $main (instantiate $main
+    (with "" (instance (export "task-return" (func $task_return))))))
+  (func $run async (result (result))
+    (canon lift (core func $main "run") async (callback (func $main "callback"))))
+  (instance $interface (export "run" (func $run)))
+  (export "wasi:cli/run@0.3.0" (instance $interface)))"#;
+
+#[test]
+fn a_command_of_wasi_0_3_is_run() {
+    let ran = Program::on_bytes(&wat::parse_str(WASI_0_3).unwrap()).run("run", &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let row = ran.stderr.lines().find(|row| row.ends_with(" keep"));
+    assert!(
+        row.is_some_and(|row| row.contains("77         1 100.0%")),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn other_files_are_refused() {
+    for (bytes, error) in [
+        (b"#!/bin/sh".as_slice(), "it is not a WebAssembly file"),
+        (b"\0asm\x01\0\0", "it is not a WebAssembly file"),
+        (b"\0asm\x01\0\0\0\x07", "cannot be loaded"),
+    ] {
+        let ran = Program::on_bytes(bytes).run("run", &[]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(error), "{ran:?}");
+    }
+    let importing = wat::parse_str(r#"(component (import "other:host/api" (instance)))"#);
+    let ran = Program::on_bytes(&importing.unwrap()).run("run", &[]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+}
