@@ -36,7 +36,7 @@ fn line_of(source: &str, text: &str) -> Result<usize> {
     Ok(found.with_context(|| format!("no line has {text:?}"))?.1)
 }
 
-fn at<'l>(lines: &'l HashMap<String, Line>, line: usize) -> Result<&'l Line> {
+fn at(lines: &HashMap<String, Line>, line: usize) -> Result<&Line> {
     let location = format!("app.py:{line}");
     let found = lines.get(&location);
     found.with_context(|| format!("{location} holds nothing: {lines:?}"))
