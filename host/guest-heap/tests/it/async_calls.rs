@@ -1,7 +1,5 @@
 //! Asynchronous guests with several calls in flight: every block has the call stack of the call
 //! that allocated it.
-//!
-//! The tests need the feature `async-guests`, for which cargo compiles the wasm engine again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,6 +84,7 @@ where
         let name = match recorder.context(&store, record.index) {
             Context::Stack(frames) => symbols.resolve(frames[0])[0].function.to_string(),
             Context::Synthetic(name) => name.to_string(),
+            Context::Interpreted(_) => panic!("the guest has no interpreter"),
         };
         *heap.entry(name).or_default() += record.live_bytes();
     }

@@ -9,7 +9,6 @@
 
 mod accounting;
 mod allocators;
-#[cfg(feature = "async-guests")]
 mod async_calls;
 mod async_stores;
 mod audit;

@@ -18,9 +18,9 @@ pub(super) fn group(sources: &Sources, fetch: Fetch) -> Group {
     let source = sources.path("javascript/ledger.js");
     Group {
         name: "componentize-js",
-        // Only the release build of the engine, which has no names. With the debug build the profile
-        // counts the engine's blocks, and the program's ledger has only what the program keeps, so
-        // the two cannot be compared to the byte.
+        // Only the release build of the engine, which has no names. With the debug build, the
+        // profile counts the engine's blocks, and the program's ledger has only what the program
+        // keeps, so the two cannot be compared to the byte.
         programs: compiler.map(|compiler| {
             vec![Program {
                 name: "componentize-js ledger".to_owned(),
