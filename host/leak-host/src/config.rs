@@ -89,7 +89,7 @@ impl CompileArgs {
 /// What compiling one component may take.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct CompileOptions {
-    /// Longest time that one component may take to compile, 100ms to 600s
+    /// Most processor time that one component may take to compile, 100ms to 600s
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::compile_timeout)]
     compile_timeout: Duration,
 

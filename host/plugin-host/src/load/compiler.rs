@@ -36,7 +36,8 @@ pub(crate) use self::queue::Urgency;
 /// What one compilation may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// The longest that it may take.
+    /// The most processor time that one of its threads may use. On a busy machine the compilation
+    /// may take up to four times as long.
     pub time: Duration,
     /// The most resident memory of its process, in bytes.
     pub memory: u64,

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::available_parallelism;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,9 @@ const WATCH_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
+
+/// Times the limit of processor time that a compilation may take on a busy machine.
+const MAX_DELAY: u32 = 4;
 
 /// Bytes of the child's stderr that are kept.
 const MAX_STDERR_BYTES: usize = 4 << 10;
@@ -73,7 +76,7 @@ pub(super) fn compile(
         End::Cancelled => return Err(PluginError::Gone("the compilation".into())),
         End::TooLong => {
             return Err(PluginError::TooCostly(format!(
-                "compiling it takes more than {} s",
+                "compiling it takes more than {} s of processor time",
                 limits.time.as_secs_f64()
             )));
         }
@@ -129,8 +132,9 @@ fn watch(
     cancelled: &CancellationToken,
     stderr: &mut Vec<u8>,
 ) -> io::Result<End> {
-    let until = Instant::now() + limits.time;
-    let statm = format!("/proc/{}/statm", running.child.id());
+    let begun = Instant::now();
+    let folder = format!("/proc/{}", running.child.id());
+    let (statm, threads) = (format!("{folder}/statm"), format!("{folder}/task"));
     loop {
         if running.has_output()? {
             let mut buffer = [0; 1024];
@@ -146,7 +150,12 @@ fn watch(
         if cancelled.is_cancelled() {
             return Ok(End::Cancelled);
         }
-        if Instant::now() >= until {
+        // No thread has used more processor time than has passed.
+        let took = begun.elapsed();
+        let is_over = took >= limits.time
+            && (took >= limits.time * MAX_DELAY
+                || busiest_thread(&threads).is_some_and(|busy| busy >= limits.time));
+        if is_over {
             return Ok(End::TooLong);
         }
         if resident_bytes(&statm).is_some_and(|bytes| bytes > limits.memory) {
@@ -180,6 +189,27 @@ fn resident_bytes(statm: &str) -> Option<u64> {
     let text = fs::read_to_string(statm).ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
+}
+
+/// The processor time of the thread that has used the most. On an idle machine it is about as long
+/// as the compilation takes. `None` if the process has no threads any more.
+fn busiest_thread(threads: &str) -> Option<Duration> {
+    let threads = fs::read_dir(threads).ok()?.flatten();
+    let times = threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        processor_time(&stat)
+    });
+    times.max()
+}
+
+/// The time in user and kernel mode in a line of `stat`. The second field, in parentheses, is a
+/// name that may hold spaces.
+fn processor_time(stat: &str) -> Option<Duration> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    let milliseconds = (ticks()? + ticks()?) * 1000 / rustix::param::clock_ticks_per_second();
+    Some(Duration::from_millis(milliseconds))
 }
 
 /// Separates machine code and data: the file keeps the code only.
@@ -232,4 +262,35 @@ fn crashed(status: ExitStatus, stderr: &[u8], limits: &CompileLimits) -> PluginE
     };
     tracing::error!(how, stderr = %text.escape_debug(), "the compiling process failed");
     PluginError::Refused(format!("the compiler failed on this component ({how})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_time_is_behind_the_name() {
+        let fields = "S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0 3 0 100";
+        let ticks = rustix::param::clock_ticks_per_second();
+        let wanted = Some(Duration::from_millis(175 * 1000 / ticks));
+        for name in ["leak-host", "a b", "a) R 9 9"] {
+            assert_eq!(
+                processor_time(&format!("7 ({name}) {fields}")),
+                wanted,
+                "{name}"
+            );
+        }
+        assert_eq!(processor_time("7 (leak-host) S 1"), None);
+        assert_eq!(processor_time(""), None);
+    }
+
+    #[test]
+    fn a_thread_that_computes_is_the_busiest() {
+        let begun = Instant::now();
+        let folder = format!("/proc/{}/task", std::process::id());
+        while busiest_thread(&folder) < Some(Duration::from_millis(50)) {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+        }
+        assert_eq!(busiest_thread("/proc/no-process/task"), None);
+    }
 }
