@@ -59,7 +59,8 @@ pub(crate) fn of_heap(heap: &Heap, by: GroupBy, top: usize) -> String {
 fn callers(stack: &[String]) -> String {
     match stack {
         [inner @ .., last] if inner.len() > MAX_CALLERS => {
-            format!("{} < … < {last}", inner[..MAX_CALLERS].join(" < "))
+            let inner = inner.split_at(MAX_CALLERS).0;
+            format!("{} < … < {last}", inner.join(" < "))
         }
         stack => stack.join(" < "),
     }
