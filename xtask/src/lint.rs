@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
-use xtask_support::layout::{PROFILER_FIXTURES, PROFILER_RUNTIME};
+use xtask_support::layout::{COMMAND_FIXTURES, PROFILER_FIXTURES, PROFILER_RUNTIME};
 use xtask_support::report::{self, Report};
 use xtask_support::toolchain;
 use xtask_support::workspace::{PLUGIN_TARGET, Workspace};
@@ -199,7 +199,7 @@ fn check_format(workspace: &Workspace, report: &mut Report) -> Result<()> {
     report.run("format: host and xtask", root.args(format))?;
     let mut plugins = workspace.plugins_cargo();
     report.run("format: plugins", plugins.args(format))?;
-    for folder in [PROFILER_RUNTIME, PROFILER_FIXTURES] {
+    for folder in [PROFILER_RUNTIME, PROFILER_FIXTURES, COMMAND_FIXTURES] {
         let mut cargo = workspace.cargo_in(folder);
         report.run(&format!("format: {folder}"), cargo.args(format))?;
     }

@@ -14,6 +14,9 @@ pub const PROFILER_RUNTIME: &str = "host/guest-heap/runtime";
 /// Guests that guest-heap's tests build themselves, with their own lints.
 pub const PROFILER_FIXTURES: &str = "host/guest-heap/fixtures";
 
+/// The guests for the tests of the `guest-heap` command.
+pub const COMMAND_FIXTURES: &str = "host/guest-heap-cli/fixtures";
+
 /// The hooks that teach schemathesis this API.
 pub const SCHEMATHESIS_HOOKS: &str = "host/leak-host/tests/schemathesis";
 

@@ -206,6 +206,7 @@ mod tests {
             layout::WIT,
             layout::PROFILER_RUNTIME,
             layout::PROFILER_FIXTURES,
+            layout::COMMAND_FIXTURES,
             layout::CONSOLE_SCRIPT,
             layout::PICTURES,
             layout::COMPOSE,
