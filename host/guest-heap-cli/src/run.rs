@@ -70,11 +70,13 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
         &mut guest.store,
     )?;
     let ended = tokio::select! {
+        // In this order, so that Ctrl-C is caught before the guest begins.
+        biased;
+        _ = tokio::signal::ctrl_c() => Ended::Interrupted,
         done = invocation.call(&mut guest.store) => match done {
             Ok(results) => Ended::Returned(results),
             Err(error) => Ended::Trapped(error),
         },
-        _ = tokio::signal::ctrl_c() => Ended::Interrupted,
     };
     let code = exit_code(&ended, arguments.invoke.is_some());
     let heap = guest.heap();

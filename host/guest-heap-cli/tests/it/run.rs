@@ -210,7 +210,7 @@ const WASI_0_3: &str = r#"(component
   (core instance $main (instantiate $main
     (with "" (instance (export "task-return" (func $task_return))))))
   (func $run async (result (result))
-    (canon lift (core func $main "run") async (callback (func $main "callback"))))
+    (canon lift (core func $main "run") async (callback (core func $main "callback"))))
   (instance $interface (export "run" (func $run)))
   (export "wasi:cli/run@0.3.0" (instance $interface)))"#;
 
