@@ -31,12 +31,14 @@ pub(crate) fn of_heap(heap: &Heap, by: GroupBy, top: usize) -> String {
     );
     text.push_str(&line);
     let coverage = heap.snapshot.coverage();
-    let line = format!(
-        "linear memory: {} bytes, with at least {} bytes of static data and stack\n",
-        grouped(coverage.memory_bytes),
-        grouped(coverage.static_bytes),
-    );
-    text.push_str(&line);
+    // 0 if the memory belongs to a module that is not instrumented, as in components of Python.
+    if coverage.memory_bytes > 0 {
+        text.push_str(&format!(
+            "linear memory: {} bytes, with at least {} bytes of static data and stack\n",
+            grouped(coverage.memory_bytes),
+            grouped(coverage.static_bytes),
+        ));
+    }
     if let Some(advice) = heap.snapshot.symbols().line_tables().advice()
         && by != GroupBy::Function
     {
@@ -69,6 +71,9 @@ fn callers(stack: &[String]) -> String {
 /// `exact`, or why not and what is known even so.
 fn precision(heap: &Heap) -> String {
     match &heap.attribution {
+        Attribution::Exact if heap.snapshot.coverage().memory_bytes == 0 => {
+            "attribution: exact\n".to_owned()
+        }
         Attribution::Exact => format!(
             "attribution: exact ({})\n",
             heap.snapshot.coverage().evidence()
