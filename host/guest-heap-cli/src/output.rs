@@ -76,8 +76,9 @@ struct Document<'a> {
     live_blocks: u64,
     allocated_bytes: u64,
     allocated_blocks: u64,
-    linear_memory_bytes: u64,
-    static_bytes: u64,
+    /// `null` if the memory belongs to a module that is not instrumented.
+    linear_memory_bytes: Option<u64>,
+    static_bytes: Option<u64>,
     heap_seen_bytes: u64,
     heap_unseen_bytes: u64,
     lines: Vec<Line>,
@@ -106,6 +107,7 @@ impl<'a> Document<'a> {
     fn of(heap: &'a Heap) -> Self {
         let totals = heap.snapshot.totals();
         let coverage = heap.snapshot.coverage();
+        let known = |bytes| coverage.memory_is_known().then_some(bytes);
         let (attribution, why) = attribution_words(&heap.attribution);
         Self {
             attribution,
@@ -114,8 +116,8 @@ impl<'a> Document<'a> {
             live_blocks: totals.live_objects,
             allocated_bytes: totals.allocated_bytes,
             allocated_blocks: totals.allocated_objects,
-            linear_memory_bytes: coverage.memory_bytes,
-            static_bytes: coverage.static_bytes,
+            linear_memory_bytes: known(coverage.memory_bytes),
+            static_bytes: known(coverage.static_bytes),
             heap_seen_bytes: coverage.heap_seen_bytes,
             heap_unseen_bytes: coverage.heap_unseen_bytes,
             lines: lines(&heap.snapshot),

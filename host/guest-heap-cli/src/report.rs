@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use guest_heap::Attribution;
 use guest_heap::diff::Diff;
 use guest_heap::snapshot::{Group, GroupBy};
 use guest_heap::symbols::{Frame, FrameRun, LineTables, fold};
+use guest_heap::{Attribution, grouped};
 
 use crate::guest::Heap;
 
@@ -31,8 +31,7 @@ pub(crate) fn of_heap(heap: &Heap, by: GroupBy, top: usize) -> String {
     );
     text.push_str(&line);
     let coverage = heap.snapshot.coverage();
-    // 0 if the memory belongs to a module that is not instrumented, as in components of Python.
-    if coverage.memory_bytes > 0 {
+    if coverage.memory_is_known() {
         text.push_str(&format!(
             "linear memory: {} bytes, with at least {} bytes of static data and stack\n",
             grouped(coverage.memory_bytes),
@@ -71,9 +70,6 @@ fn callers(stack: &[String]) -> String {
 /// `exact`, or why not and what is known even so.
 fn precision(heap: &Heap) -> String {
     match &heap.attribution {
-        Attribution::Exact if heap.snapshot.coverage().memory_bytes == 0 => {
-            "attribution: exact\n".to_owned()
-        }
         Attribution::Exact => format!(
             "attribution: exact ({})\n",
             heap.snapshot.coverage().evidence()
@@ -180,17 +176,4 @@ pub(crate) fn place(location: &str, function: &str, has_line: bool) -> String {
         (false, true) => format!("{location} in {function}"),
         (false, false) => format!("{location}: {function}"),
     }
-}
-
-/// A number with commas: `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -8,6 +8,7 @@ mod live_range;
 mod tests;
 
 use crate::instrument::{Attribution, InstrumentedMeta, Missing};
+use crate::numbers::{convert_to_numbers, grouped};
 
 pub use live_range::LiveRange;
 
@@ -53,9 +54,6 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// How many numbers there are.
-    pub const NUMBERS: usize = 11;
-
     /// Bytes by which memory grew in core modules that are not instrumented, such as the adapter
     /// between WASI versions.
     pub fn other_bytes(&self) -> u64 {
@@ -85,7 +83,8 @@ impl Coverage {
     ///
     /// - If no free is missed, all counted blocks are live. Otherwise nothing tells which ones are.
     /// - If no allocation is missed, no other block is live. Otherwise live bytes are at most the
-    ///   linear memory: the heap of a snapshot lies in its data segments.
+    ///   linear memory: the heap of a snapshot lies in its data segments. If the memory belongs to
+    ///   a module that is not instrumented, there is no upper bound.
     ///
     /// Blocks of a snapshot that the guest started from are in no number.
     pub fn live_range(&self, meta: &InstrumentedMeta, live_bytes: u64) -> LiveRange {
@@ -99,10 +98,18 @@ impl Coverage {
                 Missing { memories: true, .. } => None,
                 Missing {
                     allocations: true, ..
-                } => Some(self.memory_bytes.max(live_bytes)),
+                } => self
+                    .memory_is_known()
+                    .then(|| self.memory_bytes.max(live_bytes)),
                 _ => Some(live_bytes),
             },
         }
+    }
+
+    /// Whether the numbers about linear memory are known. They are 0 if a module defines the memory
+    /// that is not instrumented, as in components of Python.
+    pub fn memory_is_known(&self) -> bool {
+        self.memory_bytes > 0
     }
 
     /// Whether nothing has happened that makes the attribution partial.
@@ -137,14 +144,22 @@ impl Coverage {
     /// and that blocks of a snapshot were freed.
     pub fn evidence(&self) -> String {
         let mut evidence = format!(
-            "allocator entry points made {} of {} bytes of growth; at most {} bytes of heap were \
-             there at the start; static data and stack take at least {} bytes, and what the program \
-             allocates there by itself is not seen",
+            "allocator entry points made {} of {} bytes of growth; ",
             grouped(self.heap_seen_bytes),
             grouped(self.heap_seen_bytes.saturating_add(self.heap_unseen_bytes)),
-            grouped(self.initial_heap_bytes),
-            grouped(self.static_bytes),
         );
+        if self.memory_is_known() {
+            evidence.push_str(&format!(
+                "at most {} bytes of heap were there at the start; static data and stack take at \
+                 least {} bytes, and what the program allocates there by itself is not seen",
+                grouped(self.initial_heap_bytes),
+                grouped(self.static_bytes),
+            ));
+        } else {
+            evidence.push_str(
+                "the memory belongs to a module that is not instrumented, so its size is not known",
+            );
+        }
         if self.snapshot_frees > 0 {
             evidence.push_str(&format!(
                 "; freed blocks of the snapshot that the guest started from: {}",
@@ -196,53 +211,6 @@ impl Coverage {
         gaps
     }
 
-    /// The numbers in the order of the fields, for a host that publishes them without a lock.
-    pub fn to_numbers(&self) -> [u64; Self::NUMBERS] {
-        [
-            self.memory_bytes,
-            self.static_bytes,
-            self.initial_heap_bytes,
-            self.heap_seen_bytes,
-            self.heap_unseen_bytes,
-            self.unknown_frees,
-            self.snapshot_frees,
-            self.reused_blocks,
-            self.lost_blocks,
-            self.lost_bytes,
-            self.overflowed,
-        ]
-    }
-
-    /// The inverse of [`to_numbers`](Self::to_numbers).
-    pub fn from_numbers(numbers: [u64; Self::NUMBERS]) -> Self {
-        let [
-            memory_bytes,
-            static_bytes,
-            initial_heap_bytes,
-            heap_seen_bytes,
-            heap_unseen_bytes,
-            unknown_frees,
-            snapshot_frees,
-            reused_blocks,
-            lost_blocks,
-            lost_bytes,
-            overflowed,
-        ] = numbers;
-        Self {
-            memory_bytes,
-            static_bytes,
-            initial_heap_bytes,
-            heap_seen_bytes,
-            heap_unseen_bytes,
-            unknown_frees,
-            snapshot_frees,
-            reused_blocks,
-            lost_blocks,
-            lost_bytes,
-            overflowed,
-        }
-    }
-
     /// Adds the coverage of another core instance.
     pub(crate) fn add(&mut self, other: &Self) {
         let mut sums = self.to_numbers();
@@ -253,15 +221,8 @@ impl Coverage {
     }
 }
 
-/// A number with a comma between groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+// The host publishes them without a lock.
+convert_to_numbers!(pub Coverage: u64,
+    memory_bytes static_bytes initial_heap_bytes heap_seen_bytes heap_unseen_bytes unknown_frees
+    snapshot_frees reused_blocks lost_blocks lost_bytes overflowed
+);

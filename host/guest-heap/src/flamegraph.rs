@@ -13,6 +13,7 @@ use inferno::flamegraph::{Options, from_lines};
 
 use crate::diff::{Baseline, signed_difference};
 use crate::folded::{frame_text, sanitize};
+use crate::numbers::grouped;
 use crate::reading::Context;
 use crate::snapshot::Snapshot;
 use crate::symbols::{self, Frame, FrameRun};
@@ -268,15 +269,7 @@ fn xml_escaped(text: &str) -> String {
 
 /// `12,345 B`.
 fn grouped_bytes(bytes: u64) -> String {
-    let digits = bytes.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 2);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text + " B"
+    grouped(bytes) + " B"
 }
 
 /// `16.5 MiB (17,304,029 B)`.

@@ -54,6 +54,7 @@ pub mod history;
 mod instance_tables;
 pub mod instrument;
 mod interpreter;
+mod numbers;
 pub mod pprof;
 pub mod reading;
 mod recorder;
@@ -79,6 +80,7 @@ pub use instrument::{
     InstrumentedMeta, MetaError, Missing, ModuleReport, ModuleSpan, OffsetMap, Options, Report,
     embed_declarations, instrument,
 };
+pub use numbers::grouped;
 pub use reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
 pub use recorder::{Checked, ContextCursor, Recorder, add_to_linker, configure};
 pub use source_stack::{InterpretedStack, SourceFrame};

@@ -1,11 +1,12 @@
 //! The report of a test in the formats that people and CI systems read.
 
+use guest_heap::grouped;
 use serde::Serialize;
 
 use crate::arguments::Format;
 use crate::leak_test::outcome::{GrowingLine, Growth, Outcome};
 use crate::leak_test::verdict::rounded;
-use crate::report::{grouped, place};
+use crate::report::place;
 
 /// Growing lines that a report for people shows.
 const MAX_LINES: usize = 20;

@@ -1,11 +1,13 @@
 //! The outcome of a test: its verdict, the growing lines, and the budgets.
 
+use guest_heap::grouped;
+
 use crate::arguments::TestArguments;
 use crate::guest::Heap;
 use crate::leak_test::floors::{Floors, LineFloors};
 use crate::leak_test::verdict::{Verdict, rounded};
 use crate::output::attribution_words;
-use crate::report::{grouped, has_lines};
+use crate::report::has_lines;
 
 /// The outcome of a test.
 pub(super) struct Outcome {

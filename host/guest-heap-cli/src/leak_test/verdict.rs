@@ -1,6 +1,6 @@
 //! What a test has found, in one sentence with its evidence.
 
-use crate::report::grouped;
+use guest_heap::grouped;
 
 /// What a test has found.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::grouped;
+use crate::numbers::grouped;
 
 /// The range of the true number of live bytes: see
 /// [`Coverage::live_range`](super::Coverage::live_range).

@@ -3,21 +3,26 @@
 use super::*;
 
 #[test]
-fn the_numbers_of_a_coverage_give_it_back() {
-    let numbers = std::array::from_fn(|index| index as u64 + 1);
-    assert_eq!(Coverage::from_numbers(numbers).to_numbers(), numbers);
-}
-
-#[test]
-fn numbers_are_grouped_by_three_digits() {
-    for (number, text) in [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1,000"),
-        (12_345_678, "12,345,678"),
-    ] {
-        assert_eq!(grouped(number), text);
-    }
+fn a_memory_of_another_module_is_said_to_be_unknown() {
+    let mut meta = InstrumentedMeta::off("");
+    meta.set_attribution(Attribution::Exact);
+    let coverage = Coverage {
+        heap_seen_bytes: WASM_PAGE,
+        ..Coverage::default()
+    };
+    assert!(!coverage.memory_is_known());
+    assert_eq!(
+        coverage.evidence(),
+        "allocator entry points made 65,536 of 65,536 bytes of growth; the memory belongs to a \
+         module that is not instrumented, so its size is not known"
+    );
+    let lost = Coverage {
+        lost_blocks: 1,
+        lost_bytes: 100,
+        ..coverage
+    };
+    let range = lost.live_range(&meta, 7);
+    assert_eq!((range.at_least, range.at_most), (7, None));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! `_Py_DebugOffsets`. Its order differs between minor versions, and no version is known before it
 //! is released.
 
+use crate::numbers::convert_to_numbers;
+
 /// Frames with this owner or a higher one are the interpreter's own: they have no code.
 pub(super) const FIRST_OWN_FRAME: u8 = 3;
 
@@ -92,8 +94,6 @@ fn groups(version: u32) -> Option<Groups> {
 }
 
 impl Offsets {
-    const NUMBERS: usize = 20;
-
     /// Reads the table at the start of CPython's state. The error is the reason why it cannot be
     /// used, as a clause whose subject is the interpreter.
     pub(super) fn read(table: &[u8]) -> Result<(u32, Self), String> {
@@ -150,82 +150,11 @@ impl Offsets {
         let fields = [self.previous, self.executable, self.instruction, self.owner];
         fields.into_iter().max().unwrap_or(0) + 4
     }
-
-    pub(super) fn to_numbers(self) -> [u32; Self::NUMBERS] {
-        [
-            self.interpreters,
-            self.threads,
-            self.current_frame,
-            self.previous,
-            self.executable,
-            self.instruction,
-            self.owner,
-            self.file_name,
-            self.qualified_name,
-            self.line_table,
-            self.first_line,
-            self.instructions,
-            self.ob_type,
-            self.type_name,
-            self.type_flags,
-            self.bytes_size,
-            self.bytes_start,
-            self.text_state,
-            self.text_length,
-            self.text_header,
-        ]
-    }
-
-    pub(super) fn from_numbers(numbers: [u32; Self::NUMBERS]) -> Self {
-        let [
-            interpreters,
-            threads,
-            current_frame,
-            previous,
-            executable,
-            instruction,
-            owner,
-            file_name,
-            qualified_name,
-            line_table,
-            first_line,
-            instructions,
-            ob_type,
-            type_name,
-            type_flags,
-            bytes_size,
-            bytes_start,
-            text_state,
-            text_length,
-            text_header,
-        ] = numbers;
-        Self {
-            interpreters,
-            threads,
-            current_frame,
-            previous,
-            executable,
-            instruction,
-            owner,
-            file_name,
-            qualified_name,
-            line_table,
-            first_line,
-            instructions,
-            ob_type,
-            type_name,
-            type_flags,
-            bytes_size,
-            bytes_start,
-            text_state,
-            text_length,
-            text_header,
-        }
-    }
 }
 
-/// `CPython 3.14.0` for 0x030E00F0.
-pub(super) fn name(version: u32) -> String {
-    let [major, minor, micro, _] = version.to_be_bytes();
-    format!("CPython {major}.{minor}.{micro}")
-}
+// The side data of a component stores them.
+convert_to_numbers!(pub(super) Offsets: u32,
+    interpreters threads current_frame previous executable instruction owner file_name
+    qualified_name line_table first_line instructions ob_type type_name type_flags bytes_size
+    bytes_start text_state text_length text_header
+);
