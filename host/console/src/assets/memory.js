@@ -196,8 +196,12 @@ function folded(run) {
   return make("details", {}, summary, frameList(run.map((frame) => [frame])));
 }
 
-/** A source line is a button that opens it. A function or a file is text. */
+/**
+ * A source line is a button that opens it. A file or another name is text. A function without a
+ * line is in the next column only.
+ */
 function place(row) {
+  if (row.location === row.function && state.group !== "file") return make("span", { className: "no-line", title: "no source line" }, "–");
   if (!/:\d+$/.test(row.location)) return make("code", {}, row.location);
   const open = make("button", { type: "button", className: "link" }, row.location);
   open.addEventListener("click", () => {

@@ -11,6 +11,9 @@ const DEFAULTS = {
   term: "",
 };
 
+/** The views of the page. An address with another one shows the first. */
+const VIEWS = [DEFAULTS.view, "memory", "flame"];
+
 const listeners = [];
 
 /** The present state. */
@@ -18,7 +21,8 @@ export const state = read();
 
 function read() {
   const query = new URLSearchParams(location.search);
-  return Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, query.get(name) ?? value]));
+  const given = Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, query.get(name) ?? value]));
+  return VIEWS.includes(given.view) ? given : { ...given, view: DEFAULTS.view };
 }
 
 /** Calls `listener` after every change, with the names of the changed fields. */
