@@ -201,7 +201,9 @@ function folded(run) {
  * line is in the next column only.
  */
 function place(row) {
-  if (row.location === row.function && state.group !== "file") return make("span", { className: "no-line", title: "no source line" }, "–");
+  if (row.location === row.function && state.group !== "file") {
+    return make("span", { className: "no-line", title: "no source line" }, "–");
+  }
   if (!/:\d+$/.test(row.location)) return make("code", {}, row.location);
   const open = make("button", { type: "button", className: "link" }, row.location);
   open.addEventListener("click", () => {
