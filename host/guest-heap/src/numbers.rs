@@ -21,7 +21,7 @@ macro_rules! convert_to_numbers {
             $visibility const NUMBERS: usize = [$(stringify!($field)),+].len();
 
             /// The numbers in the order of the fields, for a place that keeps numbers only.
-            $visibility fn to_numbers(&self) -> [$number; Self::NUMBERS] {
+            $visibility fn to_numbers(self) -> [$number; Self::NUMBERS] {
                 [$(self.$field),+]
             }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_struct_is_the_same_after_both_conversions() {
-        #[derive(Debug, PartialEq)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
         struct Pair {
             first: u32,
             second: u32,

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_memory_of_another_module_is_said_to_be_unknown() {
     let mut meta = InstrumentedMeta::off("");
-    meta.set_attribution(Attribution::Exact);
+    meta.set_attribution(Attribution::Exact, Missing::default());
     let coverage = Coverage {
         heap_seen_bytes: WASM_PAGE,
         ..Coverage::default()

@@ -152,6 +152,12 @@ impl Offsets {
     }
 }
 
+/// `CPython 3.14.0` for 0x030E00F0.
+pub(super) fn name(version: u32) -> String {
+    let [major, minor, micro, _] = version.to_be_bytes();
+    format!("CPython {major}.{minor}.{micro}")
+}
+
 // The side data of a component stores them.
 convert_to_numbers!(pub(super) Offsets: u32,
     interpreters threads current_frame previous executable instruction owner file_name
