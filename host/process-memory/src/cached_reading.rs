@@ -1,11 +1,14 @@
 //! A reading that is refreshed at a bounded cost: at most one percent of a core, however many
-//! callers ask.
+//! callers ask, and at most ten percent while what is read keeps changing.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A reading stays valid for this many times the time that it took.
 const VALIDITY_FACTOR: u32 = 100;
+
+/// The same for a reading that the caller knows to be outdated.
+const OUTDATED_VALIDITY_FACTOR: u32 = 10;
 
 /// The last reading, with its time and duration.
 #[derive(Debug)]
@@ -30,16 +33,25 @@ impl<T> Default for CachedReading<T> {
 
 impl<T> CachedReading<T> {
     /// Passes the current reading to `then`, and calls `read` first if the last one is too old.
+    /// A reading that `is_outdated` is too old sooner.
     ///
     /// `None` when `read` has no value; the next call tries again. A caller that arrives during a
     /// reading waits for it.
     pub fn with<R>(
         &self,
+        is_outdated: impl FnOnce(&T) -> bool,
         read: impl FnOnce() -> Option<T>,
         then: impl FnOnce(&T) -> R,
     ) -> Option<R> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_stale = |last: &Last<T>| last.at.elapsed() > last.took * VALIDITY_FACTOR;
+        let is_stale = |last: &Last<T>| {
+            let factor = if is_outdated(&last.value) {
+                OUTDATED_VALIDITY_FACTOR
+            } else {
+                VALIDITY_FACTOR
+            };
+            last.at.elapsed() > last.took * factor
+        };
         if last.as_ref().is_none_or(is_stale) {
             let started = Instant::now();
             let value = read()?;
@@ -69,21 +81,47 @@ mod tests {
             Some(readings.get())
         };
         let slow = CachedReading::default();
+        let is_current = |_: &i32| false;
         for _ in 0..3 {
-            let value = slow.with(|| read(Duration::from_millis(20)), |value| *value);
+            let value = slow.with(is_current, || read(Duration::from_millis(20)), |v| *v);
             assert_eq!(value, Some(1));
         }
         readings.set(0);
         let quick = CachedReading::default();
-        quick.with(|| read(Duration::ZERO), |_| ());
+        quick.with(is_current, || read(Duration::ZERO), |_| ());
         sleep(Duration::from_millis(50));
-        assert_eq!(quick.with(|| read(Duration::ZERO), |v| *v), Some(2));
+        let value = quick.with(is_current, || read(Duration::ZERO), |v| *v);
+        assert_eq!(value, Some(2));
+    }
+
+    #[test]
+    fn an_outdated_reading_is_refreshed_sooner_but_not_at_once() {
+        let reading = CachedReading::default();
+        let took = Cell::new(Duration::ZERO);
+        let read = |wanted: i32| {
+            let read = || {
+                let started = Instant::now();
+                sleep(Duration::from_millis(20));
+                took.set(started.elapsed());
+                Some(wanted)
+            };
+            reading.with(|last| *last != wanted, read, |v| *v)
+        };
+        assert_eq!(read(1), Some(1));
+        let first_took = took.get();
+        let started = Instant::now();
+        while read(2) != Some(2) {
+            sleep(Duration::from_millis(1));
+        }
+        let kept = started.elapsed();
+        assert!(kept > first_took * 5, "{kept:?} after {first_took:?}");
+        assert!(kept < first_took * 100, "{kept:?} after {first_took:?}");
     }
 
     #[test]
     fn a_failed_reading_has_no_value_and_the_next_call_tries_again() {
         let value = CachedReading::<u64>::default();
-        assert_eq!(value.with(|| None, |v| *v), None);
-        assert_eq!(value.with(|| Some(3), |v| *v), Some(3));
+        assert_eq!(value.with(|_| false, || None, |v| *v), None);
+        assert_eq!(value.with(|_| false, || Some(3), |v| *v), Some(3));
     }
 }

@@ -10,7 +10,8 @@
 //! through a [`CachedReading`] and may be seconds old, while memory can grow by a gigabyte per
 //! second. So what has changed since then comes from the sum of all anonymous memory, which is
 //! cheap to read: what neither the host's heap has added nor was there before belongs to the
-//! plugins.
+//! plugins. A plugin that is loaded adds other memory too, such as its code, so a reading is
+//! refreshed sooner when the number of plugins has changed.
 
 mod smaps;
 
@@ -60,11 +61,13 @@ pub struct AnonymousParts {
 pub struct GrantedSizes {
     counts: HashMap<u64, [u32; 2]>,
     granted: WasmBytes,
+    plugins: usize,
 }
 
 impl GrantedSizes {
     /// Adds the two memories of one plugin, in bytes.
     pub fn add(&mut self, linear: u64, profiler: u64) {
+        self.plugins += 1;
         self.granted.linear += linear;
         self.granted.profiler += profiler;
         for (size, kind) in [(linear, [1, 0]), (profiler, [0, 1])] {
@@ -104,6 +107,8 @@ pub struct WasmMemories(CachedReading<Reading>);
 struct Reading {
     mappings: Mappings,
     anonymous: AnonymousBytes,
+    /// The number of plugins that were known.
+    plugins: usize,
 }
 
 impl WasmMemories {
@@ -127,9 +132,12 @@ impl WasmMemories {
                     resident: before.resident.midpoint(after.resident),
                     heap_in_use: before.heap_in_use.midpoint(after.heap_in_use),
                 },
+                plugins: granted.plugins,
             })
         };
-        self.0.with(read, |reading| reading.parts(granted, now))
+        let is_outdated = |reading: &Reading| reading.plugins != granted.plugins;
+        self.0
+            .with(is_outdated, read, |reading| reading.parts(granted, now))
     }
 }
 
@@ -195,6 +203,7 @@ mod tests {
                 resident: 420,
                 heap_in_use: 80,
             },
+            plugins: 1,
         };
         (reading, granted)
     }
