@@ -33,11 +33,19 @@ impl<T> Default for CachedReading<T> {
 
 impl<T> CachedReading<T> {
     /// Passes the current reading to `then`, and calls `read` first if the last one is too old.
-    /// A reading that `is_outdated` is too old sooner.
     ///
     /// `None` when `read` has no value; the next call tries again. A caller that arrives during a
     /// reading waits for it.
     pub fn with<R>(
+        &self,
+        read: impl FnOnce() -> Option<T>,
+        then: impl FnOnce(&T) -> R,
+    ) -> Option<R> {
+        self.with_current(|_| false, read, then)
+    }
+
+    /// As [`with`](Self::with), but a reading that `is_outdated` is refreshed sooner.
+    pub fn with_current<R>(
         &self,
         is_outdated: impl FnOnce(&T) -> bool,
         read: impl FnOnce() -> Option<T>,
@@ -81,16 +89,15 @@ mod tests {
             Some(readings.get())
         };
         let slow = CachedReading::default();
-        let is_current = |_: &i32| false;
         for _ in 0..3 {
-            let value = slow.with(is_current, || read(Duration::from_millis(20)), |v| *v);
+            let value = slow.with(|| read(Duration::from_millis(20)), |v| *v);
             assert_eq!(value, Some(1));
         }
         readings.set(0);
         let quick = CachedReading::default();
-        quick.with(is_current, || read(Duration::ZERO), |_| ());
+        quick.with(|| read(Duration::ZERO), |_| ());
         sleep(Duration::from_millis(50));
-        let value = quick.with(is_current, || read(Duration::ZERO), |v| *v);
+        let value = quick.with(|| read(Duration::ZERO), |v| *v);
         assert_eq!(value, Some(2));
     }
 
@@ -105,7 +112,7 @@ mod tests {
                 took.set(started.elapsed());
                 Some(wanted)
             };
-            reading.with(|last| *last != wanted, read, |v| *v)
+            reading.with_current(|last| *last != wanted, read, |v| *v)
         };
         assert_eq!(read(1), Some(1));
         let first_took = took.get();
@@ -121,7 +128,7 @@ mod tests {
     #[test]
     fn a_failed_reading_has_no_value_and_the_next_call_tries_again() {
         let value = CachedReading::<u64>::default();
-        assert_eq!(value.with(|_| false, || None, |v| *v), None);
-        assert_eq!(value.with(|_| false, || Some(3), |v| *v), Some(3));
+        assert_eq!(value.with(|| None, |v| *v), None);
+        assert_eq!(value.with(|| Some(3), |v| *v), Some(3));
     }
 }

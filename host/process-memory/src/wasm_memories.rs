@@ -137,7 +137,7 @@ impl WasmMemories {
         };
         let is_outdated = |reading: &Reading| reading.plugins != granted.plugins;
         self.0
-            .with(is_outdated, read, |reading| reading.parts(granted, now))
+            .with_current(is_outdated, read, |reading| reading.parts(granted, now))
     }
 }
 
