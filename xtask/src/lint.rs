@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{Metadata, MetadataCommand};
 use xtask_support::layout::{COMMAND_FIXTURES, PROFILER_FIXTURES, PROFILER_RUNTIME};
 use xtask_support::report::{self, Report};
 use xtask_support::toolchain;
@@ -25,6 +25,7 @@ mod finding;
 mod language;
 mod lexer;
 mod modules;
+mod packages;
 mod source;
 
 /// The checks of cargo-deny that need no network. Advisories are fetched from a Git host.
@@ -70,6 +71,8 @@ enum Check {
     Modules,
     /// Arrows between crates.
     Crates,
+    /// Contents of the crates that can be published.
+    Packages,
     /// Subjects of new commits.
     Commits,
     /// rustfmt in every workspace.
@@ -101,6 +104,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     if args.wants(Check::Crates) {
         report.check("arrows between crates", || check_crates(workspace));
+    }
+    if args.wants(Check::Packages) {
+        report.check("contents of packages", || check_packages(workspace));
     }
     if args.wants(Check::Commits) {
         check_commits(workspace, args, &mut report)?;
@@ -154,12 +160,26 @@ fn check_text(workspace: &Workspace, args: &Args, report: &mut Report) -> Result
     Ok(())
 }
 
-fn check_crates(workspace: &Workspace) -> Result<String> {
-    let metadata = MetadataCommand::new()
+fn metadata(workspace: &Workspace) -> Result<Metadata> {
+    MetadataCommand::new()
         .manifest_path(workspace.root().join("Cargo.toml"))
         .no_deps()
         .exec()
-        .context("cargo metadata cannot read the workspace")?;
+        .context("cargo metadata cannot read the workspace")
+}
+
+fn check_packages(workspace: &Workspace) -> Result<String> {
+    let metadata = metadata(workspace)?;
+    let mut broken = packages::unpublished_dependencies(&metadata);
+    let crates = packages::publishable(&metadata);
+    for package in &crates {
+        broken.extend(packages::missing_files(workspace.root(), package)?);
+    }
+    none_of(print(&broken), "broken rules", crates.len(), "crates")
+}
+
+fn check_crates(workspace: &Workspace) -> Result<String> {
+    let metadata = metadata(workspace)?;
     let broken = crates::check(&metadata);
     let members = metadata.workspace_members.len();
     none_of(print(&broken), "forbidden dependencies", members, "crates")

@@ -9,7 +9,7 @@ pub const WIT: &str = "wit";
 
 /// What guest-heap links into guests: a separate workspace without dependencies, built for wasm,
 /// and natively only for its tests.
-pub const PROFILER_RUNTIME: &str = "host/guest-heap/runtime";
+pub const PROFILER_RUNTIME: &str = "host/guest-heap/runtime/native";
 
 /// Guests that guest-heap's tests build themselves, with their own lints.
 pub const PROFILER_FIXTURES: &str = "host/guest-heap/fixtures";
