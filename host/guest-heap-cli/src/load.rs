@@ -1,11 +1,13 @@
 //! Reads a component, instruments it and compiles it.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use guest_heap::symbols::{SymbolOptions, Symbols};
-use guest_heap::{Attribution, InstrumentedMeta, Options, instrument};
+use guest_heap::{Attribution, InstrumentedMeta, Options, embed_declarations, instrument};
 use wasi_preview1_component_adapter_provider as adapters;
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::Engine;
@@ -30,6 +32,7 @@ pub(crate) fn load(engine: &Engine, arguments: &ComponentArguments) -> Result<Lo
     let file = arguments.file.display();
     let bytes = fs::read(&arguments.file).with_context(|| format!("cannot read {file}"))?;
     let original = to_component(bytes).with_context(|| format!("{file} cannot be loaded"))?;
+    let original = with_declarations(original, &arguments.file)?;
     let symbols = Symbols::new(&original, symbol_options(arguments)?)
         .with_context(|| format!("cannot read the symbols of {file}"))?;
     let symbols = Arc::new(symbols);
@@ -77,6 +80,20 @@ fn symbol_options(arguments: &ComponentArguments) -> Result<SymbolOptions> {
         options = options.skip_function(pattern).context("--skip-function")?;
     }
     Ok(options)
+}
+
+/// The component with the declarations in the file next to it, if there is one: `app.heap.toml` for
+/// `app.wasm`.
+fn with_declarations(component: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
+    let path = path.with_extension("heap.toml");
+    let toml = match fs::read_to_string(&path) {
+        Ok(toml) => toml,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(component),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let checked = Options::default().declarations(&toml);
+    checked.with_context(|| format!("{} is wrong", path.display()))?;
+    Ok(embed_declarations(&component, &toml))
 }
 
 /// Makes a component of a core module for WASI preview 1. A component stays as it is.

@@ -190,6 +190,41 @@ fn a_core_module_for_preview_1_is_adapted() {
     );
 }
 
+/// A command whose allocator has names of its own. It keeps 40 bytes.
+const POOL: &str = r#"(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (global $top (mut i32) (i32.const 1024))
+  (func $pool_get (param $size i32) (result i32)
+    (global.get $top)
+    (global.set $top (i32.add (global.get $top) (local.get $size))))
+  (func $keep (drop (call $pool_get (i32.const 40))))
+  (func (export "_start") (call $keep) (call $exit (i32.const 0))))"#;
+
+#[test]
+fn declarations_next_to_the_component_are_used() {
+    let program = Program::on_bytes(&wat::parse_str(POOL).unwrap());
+    let file = program.folder.path().join("app.heap.toml");
+    let unknown = program.run("run", &[]);
+    assert!(!unknown.stderr.contains(" 40 "), "{unknown:?}");
+    let toml = "[[entry-point]]\nfunction = \"pool_get\"\nkind = \"allocate\"\nsize = 0\n";
+    std::fs::write(&file, toml).unwrap();
+    let ran = program.run("run", &[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let mut rows = ran.stderr.lines();
+    let row = rows.find(|row| row.ends_with(" keep"));
+    assert!(row.is_some_and(|row| row.contains(" 40 ")), "{ran:?}");
+    std::fs::write(&file, "interpreted-frames = 65").unwrap();
+    let wrong = program.run("run", &[]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(
+        wrong
+            .stderr
+            .contains("app.heap.toml is wrong: interpreted-frames must be"),
+        "{wrong:?}"
+    );
+}
+
 /// A command of WASI 0.3, whose `run` is asynchronous and keeps 77 bytes.
 const WASI_0_3: &str = r#"(component
   (core module $main

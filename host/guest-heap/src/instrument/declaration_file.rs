@@ -1,4 +1,5 @@
-//! Reads declarations of allocator entry points from TOML.
+//! Reads what a component declares for the profiler, from TOML: its allocator, and how many calls of
+//! its interpreted program identify a context.
 
 use std::borrow::Cow;
 
@@ -9,9 +10,16 @@ use wasmparser::{Parser, Payload};
 use super::declared::EntryKind;
 use super::error::{DeclarationError, MAX_ENTRY_POINTS, MAX_POSITION};
 use super::options::Options;
+use crate::interpreter::MAX_DEPTH;
 
 /// The custom section of a component that holds its declarations.
 const SECTION: &str = "guest-heap.entry-points";
+
+/// The key of the tables that declare an allocator.
+const ENTRY_POINT: &str = "entry-point";
+
+/// The key of the number of interpreted frames.
+const INTERPRETED_FRAMES: &str = "interpreted-frames";
 
 /// Reads one table `[[entry-point]]`.
 fn declaration(table: &Table) -> Result<(String, EntryKind), DeclarationError> {
@@ -89,11 +97,14 @@ fn positions(kind: EntryKind) -> (u32, Option<u32>) {
 }
 
 impl Options {
-    /// Adds the entry points that a text in TOML declares, one table `[[entry-point]]` each.
+    /// Adds what a text in TOML declares: entry points, one table `[[entry-point]]` each, and the
+    /// number of [`interpreted_frames`](Self::interpreted_frames).
     ///
     /// ```
     /// let options = guest_heap::Options::default().declarations(
     ///     r#"
+    ///     interpreted-frames = 16
+    ///
     ///     [[entry-point]]
     ///     function = "pool_alloc"
     ///     kind = "allocate"        # or allocate-array, reallocate, free
@@ -113,11 +124,18 @@ impl Options {
     /// The text is not TOML of this form, or a value is out of range.
     pub fn declarations(mut self, toml: &str) -> Result<Self, DeclarationError> {
         let file: Table = toml.parse()?;
-        if let Some(key) = file.keys().find(|key| *key != "entry-point") {
+        let known = [ENTRY_POINT, INTERPRETED_FRAMES];
+        if let Some(key) = file.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(DeclarationError::UnknownKey(key.clone()));
         }
-        let tables = match file.get("entry-point") {
+        if let Some(frames) = file.get(INTERPRETED_FRAMES) {
+            let frames = frames.as_integer().and_then(|it| u32::try_from(it).ok());
+            let frames = frames.filter(|frames| *frames <= MAX_DEPTH);
+            self = self.interpreted_frames(frames.ok_or(DeclarationError::Frames)?);
+        }
+        let tables = match file.get(ENTRY_POINT) {
             Some(Value::Array(tables)) if !tables.is_empty() => tables,
+            None if file.contains_key(INTERPRETED_FRAMES) => return Ok(self),
             _ => return Err(DeclarationError::Empty),
         };
         if tables.len() > MAX_ENTRY_POINTS {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::interpreter::MAX_DEPTH;
+
 /// The bytes cannot be instrumented because they are not a component.
 ///
 /// A valid component that cannot be *attributed* is not an error: see
@@ -46,7 +48,7 @@ pub enum DeclarationError {
     #[error("{0}")]
     Malformed(#[from] toml::de::Error),
     /// It declares nothing.
-    #[error("it has no [[entry-point]]")]
+    #[error("it has neither [[entry-point]] nor interpreted-frames")]
     Empty,
     /// It declares more than 64 entry points.
     #[error("it has {0} entry points, and at most {MAX_ENTRY_POINTS} are possible")]
@@ -58,8 +60,11 @@ pub enum DeclarationError {
     #[error("an entry point has no function: its name, as text")]
     Unnamed,
     /// The file has a key at the top that means nothing.
-    #[error("{0} is not a key of this file: it has tables [[entry-point]] only")]
+    #[error("{0} is not a key of this file: it has [[entry-point]] and interpreted-frames")]
     UnknownKey(String),
+    /// The number of interpreted frames is out of range.
+    #[error("interpreted-frames must be a number from 0 to {MAX_DEPTH}")]
+    Frames,
     /// An entry point has a key or a value that does not fit.
     #[error("the entry point {function:?} is wrong: {what}")]
     Wrong {

@@ -68,7 +68,8 @@ fn library_code_is_attributed_to_its_caller() {
 
 #[test]
 fn a_context_has_as_many_calls_as_the_options_say() {
-    let running = Program::default().start(&Options::default().interpreted_frames(1));
+    let declared = Options::default().declarations("interpreted-frames = 1");
+    let running = Program::default().start(&declared.unwrap());
     let snapshot = running.snapshot();
     let trace = &snapshot.top(GroupBy::Trace, 1)[0];
     let names: Vec<&str> = trace.frames.iter().map(|frame| &*frame.function).collect();

@@ -313,8 +313,11 @@ fn a_declared_function_must_exist_and_have_the_parameters() {
 #[test]
 fn a_file_of_declarations_is_checked() {
     let cases = [
-        ("", "it has no [[entry-point]]"),
-        ("entry-point = []", "it has no [[entry-point]]"),
+        ("", "it has neither [[entry-point]]"),
+        ("entry-point = []", "it has neither [[entry-point]]"),
+        ("interpreted-frames = 65", "a number from 0 to 64"),
+        ("interpreted-frames = -1", "a number from 0 to 64"),
+        ("interpreted-frames = \"8\"", "a number from 0 to 64"),
         ("other = 1", "other is not a key of this file"),
         (
             "[[entry-point]]\nkind = \"free\"",

@@ -1,5 +1,5 @@
-//! Reads the file next to a component that declares its allocator: `NAME.heap.toml` for
-//! `NAME.wasm`.
+//! Reads the file next to a component that tells the heap profiler what it cannot see itself, such
+//! as the allocator: `NAME.heap.toml` for `NAME.wasm`.
 
 use std::io::ErrorKind;
 use std::path::Path;
