@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::diff::{Baseline, Diff};
 use crate::snapshot::{GroupBy, Snapshot};
+use crate::verdict::LineFloors;
 use checkpoints::Checkpoints;
 use line_history::LineHistory;
 
@@ -93,6 +94,14 @@ impl History {
     /// series add up to the live bytes.
     pub fn series(&self, limit: usize, max_points: usize) -> Vec<Series> {
         self.lines.series(limit, max_points)
+    }
+
+    /// The smallest sizes of each line in windows, for the lines that rise from a window to the
+    /// next, largest growth first. Each window begins at one of `starts`, on the clock of
+    /// [`History::push`], and ends where the next begins. A window without a reading has the sizes
+    /// of the reading before it.
+    pub fn floors(&self, starts: &[Duration]) -> Vec<LineFloors> {
+        self.lines.floors(starts)
     }
 
     /// The time that the history covers now.
