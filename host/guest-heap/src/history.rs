@@ -37,6 +37,22 @@ pub struct History {
     stacks: Checkpoints,
 }
 
+/// A window of the past that a diff covers. Both times are counted back from the last reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoveredWindow {
+    /// How long ago the window began.
+    pub begin_ago: Duration,
+    /// How long ago it ended. It is never before the begin.
+    pub end_ago: Duration,
+}
+
+impl CoveredWindow {
+    /// The length of the window.
+    pub fn length(&self) -> Duration {
+        self.begin_ago.saturating_sub(self.end_ago)
+    }
+}
+
 impl Default for History {
     fn default() -> Self {
         Self::new()
@@ -70,16 +86,37 @@ impl History {
     ///
     /// The second value is the time that the diff really covers. `None` before the second reading.
     pub fn since(&self, ago: Duration, by: GroupBy, limit: usize) -> Option<(Diff, Duration)> {
+        let (diff, covered) = self.between(ago, Duration::ZERO, by, limit)?;
+        Some((diff, covered.begin_ago))
+    }
+
+    /// The changes over a window of the past, from `begin_ago` to `end_ago`, by line, function or
+    /// file. Call stacks count as lines, as for [`History::since`]. A window that would end before
+    /// it begins is empty.
+    ///
+    /// The second value is the window that the diff really covers, which begins and ends at kept
+    /// readings. `None` before the second reading.
+    pub fn between(
+        &self,
+        begin_ago: Duration,
+        end_ago: Duration,
+        by: GroupBy,
+        limit: usize,
+    ) -> Option<(Diff, CoveredWindow)> {
         let by = if by == GroupBy::Trace {
             GroupBy::Line
         } else {
             by
         };
-        let (then, covered) = self.lines.entries_before(ago)?;
-        Some((
-            Diff::between(&then, &self.lines.current_entries(), by, limit),
-            covered,
-        ))
+        let (then, begin_ago) = self.lines.entries_before(begin_ago)?;
+        let wanted_end = end_ago.min(begin_ago);
+        let (later, end_ago) = if wanted_end.is_zero() {
+            (self.lines.current_entries(), Duration::ZERO)
+        } else {
+            self.lines.entries_before(wanted_end)?
+        };
+        let covered = CoveredWindow { begin_ago, end_ago };
+        Some((Diff::between(&then, &later, by, limit), covered))
     }
 
     /// The call stacks at the kept minute that is nearest to `ago`, as a baseline to compare a
