@@ -22,7 +22,7 @@ use crate::inspector::{GuestHeap, Inspector};
 use crate::parameters::Parameters;
 use crate::query::{InvalidParameter, MAX_ROWS, ago, group_by, limit};
 use crate::reports::diff::{ChangeRow, DiffReport, Window};
-use crate::reports::snapshot::SnapshotReport;
+use crate::reports::snapshot::{Row, SnapshotReport};
 use crate::reports::source::SourceReport;
 use chart::Chart;
 
@@ -50,6 +50,11 @@ const SEARCHED_STACKS: usize = 1000;
 /// Lines before and after the chosen one.
 const CONTEXT_LINES: usize = 12;
 
+/// Pixels of a flame graph: around its boxes, and of each box.
+const FLAME_MARGIN: usize = 110;
+const FLAME_BOX: usize = 16;
+const MAX_FLAME_HEIGHT: usize = 1600;
+
 /// What the page shows.
 #[derive(Debug, Clone)]
 struct View {
@@ -75,6 +80,8 @@ struct Content {
     /// Call stacks with the most live bytes; those with the chosen line, if there is one.
     stacks: SnapshotReport,
     chart: Option<Chart>,
+    /// Pixels that the flame graph of live bytes takes.
+    flame_height: usize,
     source: Option<Result<SourceReport, InspectorError>>,
     /// Whether locations are links to the source view.
     has_sources: bool,
@@ -120,6 +127,7 @@ impl Content {
         // The limits were checked with the query.
         let window = Window::new(view.begin_ago, view.end_ago, view.by).unwrap_or_default();
         let mut stacks = SnapshotReport::of(heaps, GroupBy::Trace, SEARCHED_STACKS);
+        let flame_height = flame_height(&stacks);
         if let Some(location) = &view.location {
             let named =
                 |frame: &crate::stack::TraceFrame| frame.location.as_ref() == Some(location);
@@ -132,6 +140,7 @@ impl Content {
             diff: DiffReport::of(inspector, heaps, window, view.by, MAX_ROWS),
             stacks,
             chart: Chart::of(inspector, heaps),
+            flame_height,
             source: None,
             has_sources: !inspector.source_roots.is_empty(),
             guests,
@@ -146,6 +155,19 @@ impl Content {
             .map(|row| ((row.guest.as_str(), row.location.as_str()), row))
             .collect()
     }
+}
+
+/// Pixels that a flame graph of these stacks takes. Neighbouring frames of libraries are one box.
+fn flame_height(stacks: &SnapshotReport) -> usize {
+    let boxes = |row: &Row| {
+        let runs = row
+            .trace
+            .chunk_by(|a, b| a.kind != "own" && b.kind != "own");
+        runs.count()
+    };
+    let boxes = stacks.rows.iter().map(boxes).max().unwrap_or_default();
+    // Below the boxes of the stack are those of the guest and of all guests.
+    (FLAME_MARGIN + (boxes + 2) * FLAME_BOX).min(MAX_FLAME_HEIGHT)
 }
 
 /// `GET /debug/heap/`.

@@ -16,7 +16,7 @@ pub trait HeapSource: Send + Sync + 'static {
     fn guests(&self) -> Vec<String>;
 
     /// Reads the heap of a guest. The inspector calls it once a second for each guest, and when a
-    /// query needs a newer reading, but never twice at a time for the same guest.
+    /// query needs a newer reading, but not twice at a time for a guest that has a history.
     ///
     /// It may wait for a call into the guest to end. If it takes too long, the inspector drops the
     /// future.

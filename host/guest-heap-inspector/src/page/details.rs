@@ -3,8 +3,8 @@
 use guest_heap::grouped;
 use maud::{Markup, html};
 
+use super::Content;
 use super::links::{encoded, linked};
-use super::{Content, View};
 use crate::error::InspectorError;
 use crate::reports::source::SourceReport;
 use crate::stack::TraceFrame;
@@ -21,7 +21,7 @@ pub(super) fn stacks(content: &Content) -> Markup {
         @for (index, row) in content.stacks.rows.iter().enumerate() {
             details data-key=(format!("stack-{index}")) {
                 summary {
-                    strong { (grouped(row.live_bytes)) } " bytes in " (grouped(row.live_blocks)) " blocks at "
+                    strong { (grouped(row.live_bytes)) } " bytes in " (counted_blocks(row.live_blocks)) " at "
                     code { (row.location) }
                 }
                 ol.stack {
@@ -71,7 +71,8 @@ pub(super) fn source_view(
     }
 }
 
-pub(super) fn flame_graphs(view: &View) -> Markup {
+pub(super) fn flame_graphs(content: &Content) -> Markup {
+    let view = &content.view;
     let guest = view
         .guest
         .as_deref()
@@ -86,6 +87,14 @@ pub(super) fn flame_graphs(view: &View) -> Markup {
             a href=(change) { "change in " (view.since) } " · "
             a href=(format!("flamegraph?libraries=shown{guest}")) { "with library frames" }
         }
-        iframe src=(live) title="Flame graph of live bytes by call stack" loading="lazy" {}
+        iframe src=(live) title="Flame graph of live bytes by call stack" height=(content.flame_height)
+            loading="lazy" {}
+    }
+}
+
+fn counted_blocks(blocks: u64) -> String {
+    match blocks {
+        1 => "1 block".to_owned(),
+        blocks => format!("{} blocks", grouped(blocks)),
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn page(content: &Content) -> Markup {
                     section.card data-live="rows" { (rows(content)) }
                     section.card data-live="changes" { (changes(content)) }
                     section.card data-live="stacks" { (stacks(content)) }
-                    section.card { (flame_graphs(&content.view)) }
+                    section.card { (flame_graphs(content)) }
                 }
             }
         }
@@ -176,7 +176,7 @@ fn rows(content: &Content) -> Markup {
     let changes = content.changes();
     let many = content.snapshot.guests.len() > 1;
     html! {
-        h2 { "Live bytes by " (by_name(content.view.by)) }
+        h2 { "Live bytes by " (by_name(content.view.by).to_lowercase()) }
         div.scroll {
             table {
                 thead {
