@@ -3,7 +3,6 @@
 mod floors;
 mod format;
 mod outcome;
-mod verdict;
 
 use std::process::ExitCode;
 

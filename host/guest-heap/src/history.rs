@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::diff::{Baseline, Diff};
 use crate::snapshot::{GroupBy, Snapshot};
+use crate::verdict::LineFloors;
 use checkpoints::Checkpoints;
 use line_history::LineHistory;
 
@@ -35,6 +36,22 @@ pub use series::{OTHER, Series, WINDOW};
 pub struct History {
     lines: LineHistory,
     stacks: Checkpoints,
+}
+
+/// A window of the past that a diff covers. Both times are counted back from the last reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoveredWindow {
+    /// How long ago the window began.
+    pub begin_ago: Duration,
+    /// How long ago it ended. It is never before the begin.
+    pub end_ago: Duration,
+}
+
+impl CoveredWindow {
+    /// The length of the window.
+    pub fn length(&self) -> Duration {
+        self.begin_ago.saturating_sub(self.end_ago)
+    }
 }
 
 impl Default for History {
@@ -70,16 +87,37 @@ impl History {
     ///
     /// The second value is the time that the diff really covers. `None` before the second reading.
     pub fn since(&self, ago: Duration, by: GroupBy, limit: usize) -> Option<(Diff, Duration)> {
+        let (diff, covered) = self.between(ago, Duration::ZERO, by, limit)?;
+        Some((diff, covered.begin_ago))
+    }
+
+    /// The changes over a window of the past, from `begin_ago` to `end_ago`, by line, function or
+    /// file. Call stacks count as lines, as for [`History::since`]. A window that would end before
+    /// it begins is empty.
+    ///
+    /// The second value is the window that the diff really covers, which begins and ends at kept
+    /// readings. `None` before the second reading.
+    pub fn between(
+        &self,
+        begin_ago: Duration,
+        end_ago: Duration,
+        by: GroupBy,
+        limit: usize,
+    ) -> Option<(Diff, CoveredWindow)> {
         let by = if by == GroupBy::Trace {
             GroupBy::Line
         } else {
             by
         };
-        let (then, covered) = self.lines.entries_before(ago)?;
-        Some((
-            Diff::between(&then, &self.lines.current_entries(), by, limit),
-            covered,
-        ))
+        let (then, begin_ago) = self.lines.entries_before(begin_ago)?;
+        let wanted_end = end_ago.min(begin_ago);
+        let (later, end_ago) = if wanted_end.is_zero() {
+            (self.lines.current_entries(), Duration::ZERO)
+        } else {
+            self.lines.entries_before(wanted_end)?
+        };
+        let covered = CoveredWindow { begin_ago, end_ago };
+        Some((Diff::between(&then, &later, by, limit), covered))
     }
 
     /// The call stacks at the kept minute that is nearest to `ago`, as a baseline to compare a
@@ -93,6 +131,14 @@ impl History {
     /// series add up to the live bytes.
     pub fn series(&self, limit: usize, max_points: usize) -> Vec<Series> {
         self.lines.series(limit, max_points)
+    }
+
+    /// The smallest sizes of each line in windows, for the lines that rise from a window to the
+    /// next, largest growth first. Each window begins at one of `starts`, on the clock of
+    /// [`History::push`], and ends where the next begins. A window without a reading has the sizes
+    /// of the reading before it.
+    pub fn floors(&self, starts: &[Duration]) -> Vec<LineFloors> {
+        self.lines.floors(starts)
     }
 
     /// The time that the history covers now.

@@ -44,6 +44,7 @@
 //!   file or call stack;
 //! - [`diff`]: what grew and what shrank since a baseline;
 //! - [`history`]: the last 15 minutes in at most 2 MiB;
+//! - [`verdict`]: whether the guest leaks, or what else holds its memory;
 //! - [`flamegraph`], [`folded`] and [`pprof`]: output formats.
 
 pub mod coverage;
@@ -61,6 +62,7 @@ mod recorder;
 pub mod snapshot;
 mod source_stack;
 pub mod symbols;
+pub mod verdict;
 
 /// Name of the interface that instrumented components import in addition to their own imports.
 pub const HOST_INTERFACE: &str = instrument::interface::HOST;

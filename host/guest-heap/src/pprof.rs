@@ -1,25 +1,60 @@
 //! Encodes snapshots as a pprof profile, which `go tool pprof`, Pyroscope and speedscope open.
 //!
+//! A profile shows a snapshot, or what has changed between two of them. [`text`] is the same for
+//! people.
+//!
 //! One profile can hold several guests. Each guest is a mapping of its own, and every sample has
 //! the label `plugin`. The stacks in the profile are complete, but `drop_frames` names the
 //! functions of the allocator, so that a report begins at the code that allocates.
 
+mod difference;
 mod proto;
+pub mod text;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
 use crate::reading::Context;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Usage};
 use crate::source_stack::SourceFrame;
-use crate::symbols::{Frame, FrameKind};
+use crate::symbols::{Frame, FrameKind, Symbols};
 use proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
+
+/// Which numbers a reader of the profile sees first. A profile of either kind has all of them, as
+/// the profiles `heap` and `allocs` of Go have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileKind {
+    /// Live bytes.
+    Heap,
+    /// Bytes ever allocated.
+    Allocs,
+}
+
+impl ProfileKind {
+    /// `heap` or `allocs`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProfileKind::Heap => "heap",
+            ProfileKind::Allocs => "allocs",
+        }
+    }
+
+    fn default_sample_type(self) -> &'static str {
+        match self {
+            ProfileKind::Heap => "inuse_space",
+            ProfileKind::Allocs => "alloc_space",
+        }
+    }
+}
+
+/// The numbers of one sample, in the order of the profile's sample types.
+type Values = [i64; 4];
 
 /// Builds a profile, guest by guest.
 #[derive(Debug)]
@@ -34,8 +69,13 @@ pub struct ProfileBuilder {
 }
 
 impl ProfileBuilder {
-    /// An empty profile of snapshots that were taken at this time.
+    /// An empty profile of snapshots that were taken at this time. Its readers show live bytes.
     pub fn new(taken: SystemTime) -> Self {
+        Self::of_kind(ProfileKind::Heap, taken)
+    }
+
+    /// An empty profile of snapshots that were taken at this time.
+    pub fn of_kind(kind: ProfileKind, taken: SystemTime) -> Self {
         let mut builder = Self {
             profile: Profile::default(),
             strings: HashMap::new(),
@@ -55,7 +95,7 @@ impl ProfileBuilder {
             let sample_type = builder.value_type(name, unit);
             builder.profile.sample_type.push(sample_type);
         }
-        builder.profile.default_sample_type = builder.string("inuse_space");
+        builder.profile.default_sample_type = builder.string(kind.default_sample_type());
         builder.profile.period_type = Some(builder.value_type("space", "bytes"));
         // A period of 1: the profile counts every byte.
         builder.profile.period = 1;
@@ -66,11 +106,28 @@ impl ProfileBuilder {
         builder
     }
 
+    /// The time that the profile covers, for a profile of differences.
+    pub fn set_duration(&mut self, duration: Duration) {
+        self.profile.duration_nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    }
+
     /// Adds one guest under its name: its live and its ever allocated blocks and bytes.
     pub fn add(&mut self, plugin: &str, snapshot: &Snapshot) {
+        let samples = snapshot.entries().iter();
+        let samples = samples.map(|entry| (&entry.context, values(&entry.usage)));
+        self.add_samples(plugin, snapshot.symbols(), samples);
+    }
+
+    /// Adds the samples of one guest, whose contexts `symbols` resolves.
+    fn add_samples<'a>(
+        &mut self,
+        plugin: &str,
+        symbols: &Symbols,
+        samples: impl Iterator<Item = (&'a Context, Values)>,
+    ) {
         let mapping_id = self.profile.mapping.len() as u64 + 1;
         let filename = self.string(plugin);
-        let build_id = self.string(&format!("{:016x}", snapshot.symbols().build()));
+        let build_id = self.string(&format!("{:016x}", symbols.build()));
         self.profile.mapping.push(Mapping {
             id: mapping_id,
             memory_start: 0,
@@ -93,14 +150,14 @@ impl ProfileBuilder {
             by_offset: HashMap::new(),
             by_source: HashMap::new(),
         };
-        for entry in snapshot.entries() {
-            let location_id = match &entry.context {
+        for (context, values) in samples {
+            let location_id = match context {
                 Context::Stack(stack) => stack
                     .iter()
-                    .map(|offset| locations.for_offset(self, snapshot, *offset))
+                    .map(|offset| locations.for_offset(self, symbols, *offset))
                     .collect(),
                 Context::Interpreted(stack) => {
-                    let frames = snapshot.frames(&entry.context);
+                    let frames = symbols.frames(context);
                     let sources = stack.frames().iter().map(Some).chain([None]);
                     frames
                         .iter()
@@ -108,21 +165,11 @@ impl ProfileBuilder {
                         .map(|(frame, source)| locations.for_source(self, source, frame))
                         .collect()
                 }
-                synthetic => vec![locations.push(self, 0, &snapshot.frames(synthetic))],
+                synthetic => vec![locations.push(self, 0, &symbols.frames(synthetic))],
             };
-            let usage = entry.usage;
-            let value = [
-                usage.live_objects,
-                usage.live_bytes,
-                usage.allocated_objects,
-                usage.allocated_bytes,
-            ];
             self.profile.sample.push(Sample {
                 location_id,
-                value: value
-                    .into_iter()
-                    .map(|value| i64::try_from(value).unwrap_or(i64::MAX))
-                    .collect(),
+                value: values.to_vec(),
                 label: vec![label],
             });
         }
@@ -204,20 +251,11 @@ struct GuestLocations {
 }
 
 impl GuestLocations {
-    fn for_offset(
-        &mut self,
-        builder: &mut ProfileBuilder,
-        snapshot: &Snapshot,
-        offset: u32,
-    ) -> u64 {
+    fn for_offset(&mut self, builder: &mut ProfileBuilder, symbols: &Symbols, offset: u32) -> u64 {
         if let Some(id) = self.by_offset.get(&offset) {
             return *id;
         }
-        let id = self.push(
-            builder,
-            u64::from(offset),
-            &snapshot.symbols().resolve(offset),
-        );
+        let id = self.push(builder, u64::from(offset), &symbols.resolve(offset));
         self.by_offset.insert(offset, id);
         id
     }
@@ -255,6 +293,17 @@ impl GuestLocations {
         });
         id
     }
+}
+
+/// The numbers of a context, as a sample has them.
+fn values(usage: &Usage) -> Values {
+    let value = [
+        usage.live_objects,
+        usage.live_bytes,
+        usage.allocated_objects,
+        usage.allocated_bytes,
+    ];
+    value.map(|value| i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 /// A regular expression that matches only this function name. pprof removes the arguments at the

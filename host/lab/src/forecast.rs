@@ -1,43 +1,62 @@
 //! Growth of the process and of plugins, and the time until each reaches its limit.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
-use crate::sample_history::{PluginSample, SampleHistory};
+use crate::sample_history::{HistoryState, PluginSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
 use plugin_host::driver::handle::Plugin;
 
 /// Samples in a full growth window, both ends included.
 const WINDOW_SAMPLES: usize = (GROWTH_WINDOW.as_secs() / SAMPLE_INTERVAL.as_secs()) as usize + 1;
 
+/// Growth of the host without its plugins that is worth a forecast, in bytes per second.
+const MIN_HOST_GROWTH: f64 = 4096.0;
+
+/// The host goes on growing if a window has more than this share of the growth of the window
+/// before.
+const MIN_HOST_TREND: f64 = 0.7;
+
 /// Growth, and the time until the limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Forecast {
     /// The regression over the last minute.
     pub growth: Growth,
-    /// Seconds until the limit if the growth continues. `None` without a limit or without
-    /// significant growth.
+    /// Seconds until the limit if the growth continues: 0 at the limit. `None` without a limit or
+    /// without significant growth.
     pub seconds_to_limit: Option<f64>,
 }
 
 impl Forecast {
-    /// Growth of the process's resident bytes, since plugins or instances changed last.
+    /// Growth of the process's resident bytes, since plugins, instances or switches changed last.
+    ///
+    /// Memory that comes with the start of the host, or with its first traffic, is not growth. So it
+    /// counts while a plugin grows, and otherwise only if it goes on for two minutes.
     pub(crate) fn of_process(history: &SampleHistory, limit_bytes: Option<u64>) -> Self {
         let state = history.lock();
-        let points = state.process.window(GROWTH_WINDOW).map(|s| GrowthPoint {
-            at: s.at,
-            bytes: s.value.resident_bytes,
-            requests: s.value.requests,
-        });
-        // `Growth::over` includes a sample at `restarted_at`; 1 ns excludes it.
-        let restarted_at = state
-            .last_instance_change
-            .map(|change| change + Duration::from_nanos(1));
-        let growth = Growth::over(points, GROWTH_WINDOW, restarted_at);
+        let restarted_at = state.restarted_at();
+        let growth = Growth::over(process_points(&state), GROWTH_WINDOW, restarted_at);
+        let is_growth = state.has_growing_plugin(restarted_at)
+            || host_growth(process_points(&state), restarted_at).is_some();
+        let growth = if is_growth {
+            growth.without_noise()
+        } else {
+            growth.as_noise()
+        };
         Forecast {
             growth,
             seconds_to_limit: growth.seconds_to_limit(limit_bytes),
         }
+    }
+
+    /// Growth of the process in bytes per second while no plugin grows; zero if it does not go on.
+    pub(crate) fn host_growth(history: &SampleHistory) -> f64 {
+        let state = history.lock();
+        let restarted_at = state.restarted_at();
+        if state.has_growing_plugin(restarted_at) {
+            return 0.0;
+        }
+        host_growth(process_points(&state), restarted_at).unwrap_or_default()
     }
 
     /// Growth of a plugin's retained bytes, and the time until its linear memory reaches
@@ -76,9 +95,40 @@ impl Forecast {
     }
 }
 
+/// The process over two windows.
+fn process_points(state: &HistoryState) -> impl Iterator<Item = GrowthPoint> {
+    let samples = state.process.window(2 * GROWTH_WINDOW);
+    samples.map(|s| GrowthPoint {
+        at: s.at,
+        bytes: s.value.resident_bytes,
+        requests: s.value.requests,
+    })
+}
+
+/// Growth of a process whose plugins do not grow, in bytes per second. It has to go on for two
+/// windows without becoming much slower.
+fn host_growth(
+    points: impl Iterator<Item = GrowthPoint>,
+    restarted_at: Option<Instant>,
+) -> Option<f64> {
+    let points: Vec<GrowthPoint> = points.collect();
+    let middle = points.last()?.at.instant.checked_sub(GROWTH_WINDOW)?;
+    let half = points.partition_point(|point| point.at.instant < middle);
+    let (before, now) = points.split_at_checked(half)?;
+    let growth = |points: &[GrowthPoint]| {
+        Growth::over(points.iter().copied(), GROWTH_WINDOW, restarted_at).without_noise()
+    };
+    let (before, now) = (growth(before), growth(now));
+    let is_full = before.samples + 2 >= WINDOW_SAMPLES && now.samples + 2 >= WINDOW_SAMPLES;
+    let goes_on = now.bytes_per_second >= MIN_HOST_GROWTH
+        && now.bytes_per_second > before.bytes_per_second * MIN_HOST_TREND
+        && before.bytes_per_second > 0.0;
+    (is_full && goes_on).then_some(now.bytes_per_second)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::Duration;
 
     use plugin_host::clock_reading::ClockReading;
 

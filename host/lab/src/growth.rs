@@ -6,6 +6,15 @@
 //! Regression Analysis*, 3rd edition, sections 1.2 and 1.4.) The samples are the host's own, so
 //! neither a scrape nor a second reader changes the result.
 //!
+//! **The part of the window that counts.** A minute that begins before the leak does would give a
+//! rate that is far too low. So the regression continues with the last two thirds of its samples
+//! while these have another slope, beyond the noise. It keeps all of them where memory has fallen by
+//! itself within the window: the rising part of a sawtooth is not growth.
+//!
+//! **Requests.** Where the line over requests fits as well as the line over time, growth per second
+//! is the slope per request times the present request rate. So a pause in the traffic makes the rate
+//! zero, and after it the rate is right at once.
+//!
 //! **Confidence** is R² × fill. R² = Sxy² / (Sxx · Syy) is the share of the variance that the line
 //! explains; it is 1 where nothing varies. Fill is the part of the window that the samples span. A
 //! steady leak over a full window has a confidence of 1, pure noise about 0, one step in the middle
@@ -27,6 +36,24 @@ pub(crate) const GROWTH_WINDOW: Duration = Duration::from_secs(60);
 /// With fewer samples a forecast would be a guess.
 const MIN_FORECAST_SAMPLES: usize = 5;
 
+/// The regression over a part of the window has at least this many samples.
+const MIN_PART_SAMPLES: usize = 6;
+
+/// Slopes that differ by less than this share are the same.
+const SAME_SLOPE: f64 = 0.1;
+
+/// Memory that falls by more than this share of its range has fallen by itself.
+const MAX_FALL: f64 = 0.25;
+
+/// The request rate is that of the last seconds, if they have enough requests.
+const RATE_WINDOW: Duration = Duration::from_secs(5);
+
+/// Fewer requests than this are too few for a rate.
+const MIN_RATE_REQUESTS: f64 = 5.0;
+
+/// The line over requests is used unless R² of the line over time is larger by more than this.
+const FIT_TOLERANCE: f64 = 0.02;
+
 /// A significant rise is at least this many residual standard deviations.
 const NOISE_DEVIATIONS: f64 = 3.0;
 
@@ -43,10 +70,13 @@ pub(crate) struct GrowthPoint {
 /// The growth over one window.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Growth {
-    /// The slope over time. Negative when memory shrinks, zero with fewer than two samples.
+    /// Growth at the present request rate. Negative when memory shrinks, zero with fewer than two
+    /// samples.
     pub bytes_per_second: f64,
     /// The slope over requests. `None` when no request was served within the window.
     pub bytes_per_request: Option<f64>,
+    /// The present request rate, zero in a pause.
+    pub requests_per_second: f64,
     /// The time that the samples span, in seconds: at most the window.
     pub window_seconds: f64,
     /// 0 to 1: R² × fill, where fill is the part of the window that the samples span.
@@ -93,6 +123,7 @@ impl Growth {
         Self {
             bytes_per_second: 0.0,
             bytes_per_request: None,
+            requests_per_second: 0.0,
             window_seconds: window.as_secs_f64(),
             confidence: 1.0,
             samples,
@@ -102,43 +133,35 @@ impl Growth {
     }
 
     fn of(points: &[GrowthPoint], window: Duration) -> Self {
-        let start = points.first().map(|first| first.at.instant);
-        let seconds = |point: &GrowthPoint| {
-            start.map_or(0.0, |start| {
-                point
-                    .at
-                    .instant
-                    .saturating_duration_since(start)
-                    .as_secs_f64()
-            })
-        };
-        let over_time = Line::through(
-            points
-                .iter()
-                .map(|point| (seconds(point), point.bytes as f64)),
-        );
-        let over_requests = Line::through(
-            points
-                .iter()
-                .map(|point| (point.requests as f64, point.bytes as f64)),
-        );
-        let span = points.last().map_or(0.0, seconds);
+        let span = points.last().map_or(0.0, |last| last.seconds_since(points));
         let fill = if window.is_zero() {
             0.0
         } else {
             (span / window.as_secs_f64()).min(1.0)
         };
-        let slope = over_time.map_or(0.0, |line| line.slope);
+        let rate = request_rate(points);
+        let recent = recent_part(points);
+        let over_time = over_time(recent);
+        let over_requests = over_requests(recent);
+        let fits = |requests: &Line| {
+            over_time.is_none_or(|time| requests.r_squared + FIT_TOLERANCE >= time.r_squared)
+        };
+        let (line, bytes_per_second) = match (over_requests.filter(fits), over_time) {
+            (Some(line), _) => (Some(line), line.slope * rate),
+            (None, Some(line)) => (Some(line), line.slope),
+            (None, None) => (None, 0.0),
+        };
         Self {
-            bytes_per_second: slope,
+            bytes_per_second,
             bytes_per_request: over_requests.map(|line| line.slope),
+            requests_per_second: rate,
             window_seconds: span,
-            confidence: over_time.map_or(0.0, |line| line.r_squared * fill),
+            confidence: line.map_or(0.0, |line| line.r_squared * fill),
             samples: points.len(),
             latest_bytes: points.last().map(|last| last.bytes),
             significant: points.len() >= MIN_FORECAST_SAMPLES
-                && over_time
-                    .is_some_and(|line| slope * span > NOISE_DEVIATIONS * line.residual_deviation),
+                && bytes_per_second > 0.0
+                && line.is_some_and(|line| line.is_significant()),
         }
     }
 
@@ -147,16 +170,128 @@ impl Growth {
         self.significant
     }
 
-    /// Seconds until memory reaches `limit_bytes` if the growth continues.
+    /// No growth, at this request rate.
+    #[cfg(test)]
+    pub(crate) fn at_rate(requests_per_second: f64) -> Self {
+        Self {
+            requests_per_second,
+            ..Self::default()
+        }
+    }
+
+    /// The same without a rate where the rise is within the noise.
+    pub(crate) fn without_noise(self) -> Self {
+        if self.significant {
+            return self;
+        }
+        Self {
+            bytes_per_second: 0.0,
+            bytes_per_request: None,
+            ..self
+        }
+    }
+
+    /// The same as noise, whatever the samples say.
+    pub(crate) fn as_noise(self) -> Self {
+        let significant = false;
+        Self {
+            significant,
+            ..self
+        }
+        .without_noise()
+    }
+
+    /// Seconds until memory reaches `limit_bytes` if the growth continues: 0 at the limit.
     ///
-    /// `None` without a limit, without significant growth, with fewer than five samples, and when
-    /// memory has reached the limit already.
+    /// `None` without a limit, without significant growth, and with fewer than five samples.
     pub(crate) fn seconds_to_limit(&self, limit_bytes: Option<u64>) -> Option<f64> {
-        let room = limit_bytes?
-            .checked_sub(self.latest_bytes?)
-            .filter(|&room| room > 0)?;
+        let room = limit_bytes?.saturating_sub(self.latest_bytes?);
+        if room == 0 {
+            return Some(0.0);
+        }
         self.significant
             .then(|| room as f64 / self.bytes_per_second)
+    }
+}
+
+impl GrowthPoint {
+    /// Seconds since the first of `points`.
+    fn seconds_since(&self, points: &[GrowthPoint]) -> f64 {
+        points.first().map_or(0.0, |first| {
+            let since = self.at.instant.saturating_duration_since(first.at.instant);
+            since.as_secs_f64()
+        })
+    }
+}
+
+fn over_time(points: &[GrowthPoint]) -> Option<Line> {
+    Line::through(
+        points
+            .iter()
+            .map(|p| (p.seconds_since(points), p.bytes as f64)),
+    )
+}
+
+fn over_requests(points: &[GrowthPoint]) -> Option<Line> {
+    Line::through(points.iter().map(|p| (p.requests as f64, p.bytes as f64)))
+}
+
+/// The last part of the points that has one slope.
+fn recent_part(points: &[GrowthPoint]) -> &[GrowthPoint] {
+    let mut part = points;
+    if has_fallen(points) {
+        return points;
+    }
+    loop {
+        let tail = part.get(part.len() / 3..).unwrap_or_default();
+        if tail.len() < MIN_PART_SAMPLES {
+            return part;
+        }
+        let changed = [over_time, over_requests].map(|line| match (line(part), line(tail)) {
+            (Some(all), Some(tail)) => all.differs_from(&tail),
+            // Without requests, the line over time decides.
+            _ => true,
+        });
+        // A pause bends the line over time, and one burst does too.
+        if changed.contains(&false) {
+            return part;
+        }
+        part = tail;
+    }
+}
+
+/// Whether the bytes have fallen from their highest value so far by a large part of their range.
+fn has_fallen(points: &[GrowthPoint]) -> bool {
+    let (mut lowest, mut highest, mut fall) = (u64::MAX, 0_u64, 0_u64);
+    for point in points {
+        lowest = lowest.min(point.bytes);
+        highest = highest.max(point.bytes);
+        fall = fall.max(highest - point.bytes);
+    }
+    fall as f64 > MAX_FALL * highest.saturating_sub(lowest) as f64
+}
+
+/// Requests per second at the end of the points.
+fn request_rate(points: &[GrowthPoint]) -> f64 {
+    let Some(last) = points.last() else {
+        return 0.0;
+    };
+    let rate_since = |window: Duration| {
+        let recent = |p: &&GrowthPoint| last.at.instant.duration_since(p.at.instant) <= window;
+        let first = points.iter().find(recent)?;
+        let seconds = last
+            .at
+            .instant
+            .duration_since(first.at.instant)
+            .as_secs_f64();
+        let requests = last.requests.saturating_sub(first.requests) as f64;
+        (seconds > 0.0).then_some((requests / seconds, requests))
+    };
+    match (rate_since(RATE_WINDOW), rate_since(Duration::MAX)) {
+        (Some((rate, requests)), _) if requests >= MIN_RATE_REQUESTS => rate,
+        // Too few requests for a rate: a pause, unless there are never more in this time.
+        (_, Some((rate, _))) if rate * RATE_WINDOW.as_secs_f64() < 2.0 * MIN_RATE_REQUESTS => rate,
+        (recent, _) => recent.map_or(0.0, |(rate, _)| rate),
     }
 }
 
@@ -166,15 +301,22 @@ struct Line {
     slope: f64,
     r_squared: f64,
     residual_deviation: f64,
+    /// Distance of x between the first and the last point.
+    span: f64,
+    /// The sum Sxx.
+    x_variation: f64,
 }
 
 impl Line {
     /// `None` when x does not vary, because then there is no slope.
     fn through(points: impl ExactSizeIterator<Item = (f64, f64)> + Clone) -> Option<Self> {
         let count = points.len() as f64;
-        let (sum_x, sum_y) = points
-            .clone()
-            .fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
+        let (mut min_x, mut max_x) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (sum_x, sum_y) = points.clone().fold((0.0, 0.0), |(x, y), point| {
+            min_x = point.0.min(min_x);
+            max_x = point.0.max(max_x);
+            (x + point.0, y + point.1)
+        });
         let (mean_x, mean_y) = (sum_x / count, sum_y / count);
         // Centred before squaring, because byte counts are large and nearly equal.
         let (sxx, sxy, syy) = points.fold((0.0, 0.0, 0.0), |(sxx, sxy, syy), (x, y)| {
@@ -194,7 +336,21 @@ impl Line {
             slope: sxy / sxx,
             r_squared,
             residual_deviation: ((1.0 - r_squared) * syy / freedom).sqrt(),
+            span: max_x - min_x,
+            x_variation: sxx,
         })
+    }
+
+    /// Whether the line rises by more than the noise between its first and its last point.
+    fn is_significant(&self) -> bool {
+        self.slope * self.span > NOISE_DEVIATIONS * self.residual_deviation
+    }
+
+    /// Whether the line of a part of the points has another slope, beyond the noise of that part.
+    fn differs_from(&self, part: &Line) -> bool {
+        let noise = NOISE_DEVIATIONS * part.residual_deviation / part.x_variation.sqrt();
+        let same = SAME_SLOPE * self.slope.abs().max(part.slope.abs());
+        (self.slope - part.slope).abs() > noise.max(same)
     }
 }
 

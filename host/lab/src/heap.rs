@@ -101,6 +101,11 @@ impl Heaps {
         self.started.elapsed()
     }
 
+    /// A point in time on the clock of the histories.
+    pub(crate) fn time_of(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.started)
+    }
+
     /// The heap of a plugin by source line, also after the plugin has failed. `None` for a plugin
     /// whose heap is not profiled.
     ///

@@ -5,6 +5,7 @@
 //! | [`sampler`] | the task that samples once a second |
 //! | [`sample_history`] | the samples of process and plugins, over 15 minutes |
 //! | [`forecast`], [`growth`] | growth by regression, and the time until a limit |
+//! | [`verdict`] | what leaks, where, how fast and until when, in one sentence |
 //! | [`ledger`] | resident memory split into parts |
 //! | [`monitor`] | the shared handle to all of these |
 //! | [`heap`] | heaps by source line: snapshots, histories, baselines |
@@ -23,3 +24,4 @@ pub mod post_mortem;
 pub mod sample_history;
 pub mod sampler;
 mod samples;
+pub mod verdict;

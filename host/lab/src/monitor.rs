@@ -13,6 +13,7 @@ use crate::heap::Heaps;
 use crate::ledger::Ledger;
 use crate::ledger_reader::LedgerReader;
 use crate::sample_history::{ProcessSample, SampleHistory};
+use crate::verdict::{Judge, LabVerdict};
 use plugin_host::clock_reading::ClockReading;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::Registry;
@@ -26,6 +27,7 @@ pub struct Monitor {
     budget: MemoryBudget,
     history: SampleHistory,
     ledger: LedgerReader,
+    judge: Judge,
     samples_taken: watch::Sender<u64>,
 }
 
@@ -43,11 +45,12 @@ impl Monitor {
             budget,
             history,
             ledger: LedgerReader::default(),
+            judge: Judge::default(),
             samples_taken: watch::Sender::new(0),
         })
     }
 
-    /// The number of samples so far. It changes right after each sample.
+    /// The number of samples so far. It changes when a sample has been judged.
     pub fn samples_taken(&self) -> watch::Receiver<u64> {
         self.samples_taken.subscribe()
     }
@@ -87,11 +90,19 @@ impl Monitor {
 
     /// Growth of the process, and the time until its limit.
     pub fn process_forecast(&self) -> Forecast {
-        let limit = match self.resident_bytes() {
+        Forecast::of_process(&self.history, self.process_limit())
+    }
+
+    fn process_limit(&self) -> Option<u64> {
+        match self.resident_bytes() {
             Ok(resident) => self.budget.process_limit_bytes(resident),
             Err(_) => self.budget.limit_bytes(),
-        };
-        Forecast::of_process(&self.history, limit)
+        }
+    }
+
+    /// What leaks, as of the last sample.
+    pub fn verdict(&self) -> Arc<LabVerdict> {
+        self.judge.verdict()
     }
 
     /// Growth of a plugin, and the time until its linear memory reaches `limit_bytes`. `None`
@@ -121,6 +132,15 @@ impl Monitor {
             }
         });
         self.history.record(at, process, &plugins);
+    }
+
+    /// Judges the last sample and announces it. The heaps have been sampled, too.
+    pub(crate) fn judge(&self, registry: &Registry, heaps: &Heaps) {
+        let forecast = self.process_forecast();
+        let host = Forecast::host_growth(&self.history);
+        let limit = self.budget.limit_bytes();
+        self.judge
+            .judge((registry, heaps, &self.history), forecast, host, limit);
         self.samples_taken.send_modify(|count| *count += 1);
     }
 }

@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::growth::GROWTH_WINDOW;
 use crate::ledger::LedgerPart;
 use crate::samples::{MAX_SAMPLES, Sample, SampleRing};
 use plugin_host::clock_reading::ClockReading;
@@ -42,6 +43,8 @@ pub struct PluginSample {
     pub retained_objects: u64,
     /// Live bytes of the guest's heap; 0 without attribution.
     pub heap_live_bytes: u64,
+    /// Bytes that came without an allocator that the profiler sees: all without attribution.
+    pub unseen_bytes: u64,
     /// Requests that this instance was offered.
     pub requests: u64,
 }
@@ -50,6 +53,7 @@ impl PluginSample {
     /// The plugin as its driver published it last.
     pub fn of(plugin: &Plugin) -> Self {
         let reading = plugin.reading();
+        let coverage = reading.coverage;
         PluginSample {
             incarnation: plugin.incarnation(),
             generation: reading.generation,
@@ -57,6 +61,10 @@ impl PluginSample {
             retained_bytes: reading.retained.bytes,
             retained_objects: reading.retained.objects,
             heap_live_bytes: reading.heap_live.unwrap_or(0),
+            unseen_bytes: match reading.heap_live {
+                Some(_) => coverage.heap_unseen_bytes + coverage.other_bytes(),
+                None => reading.linear.bytes,
+            },
             requests: reading.requests,
         }
     }
@@ -122,7 +130,8 @@ pub(crate) struct HistoryState {
     pub(crate) process: SampleRing<ProcessSample>,
     plugins: BTreeMap<String, SampleRing<PluginSample>>,
     /// Time of the last sample in which the set of instances had changed: plugins were loaded or
-    /// unloaded, or an instance was replaced. Such a change of memory is not growth.
+    /// unloaded, an instance was replaced, or a leak was switched or configured. Growth before it
+    /// says nothing about the growth after it.
     pub(crate) last_instance_change: Option<Instant>,
     /// Hash of the instances at the last sample.
     instances: u64,
@@ -137,10 +146,38 @@ impl HistoryState {
         (ring.latest()?.value.incarnation == plugin.incarnation()).then_some(ring)
     }
 
+    /// From here on growth counts. `Growth::over` includes a sample at the time that it gets, and
+    /// the sample of the change itself does not count: 1 ns excludes it.
+    pub(crate) fn restarted_at(&self) -> Option<Instant> {
+        let change = self.last_instance_change?;
+        Some(change + Duration::from_nanos(1))
+    }
+
+    /// Whether a plugin has gained memory within the growth window, since a restart.
+    pub(crate) fn has_growing_plugin(&self, since: Option<Instant>) -> bool {
+        self.plugins.values().any(|ring| {
+            if ring.unchanged_for(GROWTH_WINDOW).is_some() {
+                return false;
+            }
+            let mut samples = ring.each_second(GROWTH_WINDOW);
+            let is_recent = |s: &Sample<PluginSample>| since.is_none_or(|at| s.at.instant >= at);
+            let first = samples.find(is_recent).map(|s| s.value);
+            let grown = |then: PluginSample, now: &PluginSample| {
+                now.linear_bytes > then.linear_bytes || now.heap_live_bytes > then.heap_live_bytes
+            };
+            first
+                .zip(ring.latest())
+                .is_some_and(|(then, now)| grown(then, &now.value))
+        })
+    }
+
     fn record_instances(&mut self, at: Instant, plugins: &[Arc<Plugin>]) {
         let mut instances = DefaultHasher::new();
         for plugin in plugins {
             (plugin.incarnation(), plugin.reading().generation).hash(&mut instances);
+            // Changed settings are another allocation.
+            let settings = Arc::as_ptr(&plugin.details().settings) as usize;
+            (plugin.enabled(), settings).hash(&mut instances);
         }
         let instances = instances.finish();
         if self.is_settling() || instances != self.instances {

@@ -25,9 +25,10 @@ pub async fn run(
     }
 }
 
-/// Takes one sample of the process, the plugins and their heaps. `requests` is the number of
+/// Takes one sample of the process, the plugins and their heaps, and judges it. `requests` is the number of
 /// requests that the service has served.
 pub async fn sample(monitor: &Monitor, registry: &Registry, heaps: &Heaps, requests: u64) {
     monitor.sample(registry, heaps, requests);
     heaps.sample(registry).await;
+    monitor.judge(registry, heaps);
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Site;
+use guest_heap::verdict::{Evidence, FloorSeries, LineFloors};
 
 /// The floors of a run.
 pub(super) struct Floors {
@@ -17,9 +18,10 @@ pub(super) struct Floors {
     lines: HashMap<Arc<Site>, Vec<Option<Floor>>>,
     /// Rounds of each window that have been added.
     added: Vec<u32>,
-    live: Series,
-    linear: Series,
-    unseen: Series,
+    live: FloorSeries,
+    linear: FloorSeries,
+    unseen: FloorSeries,
+    live_now: u64,
     largest_live: u64,
 }
 
@@ -32,66 +34,6 @@ struct Floor {
     rounds: u32,
 }
 
-/// The floor of each window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Series(pub(super) Vec<u64>);
-
-impl Series {
-    /// No value yet: larger than all values.
-    fn empty(windows: usize) -> Self {
-        Self(vec![u64::MAX; windows])
-    }
-
-    fn add(&mut self, window: usize, value: u64) {
-        if let Some(floor) = self.0.get_mut(window) {
-            *floor = value.min(*floor);
-        }
-    }
-
-    /// Whether the floor rises from each window to the next.
-    pub(super) fn rises(&self) -> bool {
-        self.0.is_sorted_by(|a, b| a < b)
-    }
-
-    /// The number of windows whose floor is higher than that of the window before.
-    pub(super) fn rising_windows(&self) -> usize {
-        self.0
-            .iter()
-            .zip(self.0.iter().skip(1))
-            .filter(|(a, b)| a < b)
-            .count()
-    }
-
-    /// The difference between the last floor and the first.
-    pub(super) fn growth(&self) -> i64 {
-        let value =
-            |at: Option<&u64>| at.map_or(0, |value| i64::try_from(*value).unwrap_or(i64::MAX));
-        value(self.0.last()) - value(self.0.first())
-    }
-
-    /// Whether each rise is smaller than the one before, and the last at most half of the first:
-    /// then something fills up.
-    pub(super) fn slows(&self) -> bool {
-        let rises: Vec<u64> = self
-            .0
-            .iter()
-            .zip(self.0.iter().skip(1))
-            .map(|(a, b)| b.saturating_sub(*a))
-            .collect();
-        let (Some(first), Some(last)) = (rises.first(), rises.last()) else {
-            return false;
-        };
-        rises.len() > 1 && rises.is_sorted_by(|a, b| a > b) && *last <= first / 2
-    }
-}
-
-/// The floors of one line.
-pub(super) struct LineFloors {
-    pub(super) site: Arc<Site>,
-    pub(super) bytes: Series,
-    pub(super) blocks: Series,
-}
-
 impl Floors {
     pub(super) fn new(windows: u32, rounds: u32) -> Self {
         let windows = windows as usize;
@@ -100,9 +42,10 @@ impl Floors {
             rounds,
             lines: HashMap::new(),
             added: vec![0; windows],
-            live: Series::empty(windows),
-            linear: Series::empty(windows),
-            unseen: Series::empty(windows),
+            live: FloorSeries::empty(windows),
+            linear: FloorSeries::empty(windows),
+            unseen: FloorSeries::empty(windows),
+            live_now: 0,
             largest_live: 0,
         }
     }
@@ -146,6 +89,7 @@ impl Floors {
         self.live.add(window, live);
         self.linear.add(window, linear);
         self.unseen.add(window, unseen);
+        self.live_now = live;
         self.largest_live = self.largest_live.max(live);
         if let Some(added) = self.added.get_mut(window) {
             *added += 1;
@@ -161,7 +105,7 @@ impl Floors {
                 Some(floor) if floor.rounds == *added => of(floor),
                 _ => 0,
             });
-            Series(floors.collect())
+            FloorSeries(floors.collect())
         };
         let mut lines: Vec<LineFloors> = self
             .lines
@@ -183,18 +127,32 @@ impl Floors {
     }
 
     /// Live bytes of all lines.
-    pub(super) fn live(&self) -> &Series {
+    pub(super) fn live(&self) -> &FloorSeries {
         &self.live
     }
 
-    /// Bytes of linear memory, without the profiler's own.
-    pub(super) fn linear(&self) -> &Series {
-        &self.linear
+    /// Rounds before each window, without the warm-up.
+    pub(super) fn rounds(&self) -> Vec<u64> {
+        let rounds = u64::from(self.rounds);
+        (0..self.windows as u64)
+            .map(|window| window * rounds)
+            .collect()
     }
 
-    /// Bytes by which memory grew without an allocator entry point.
-    pub(super) fn unseen(&self) -> &Series {
-        &self.unseen
+    /// What the verdict is based on. `lines` and `rounds` are those of this run.
+    pub(super) fn evidence<'a>(
+        &'a self,
+        lines: &'a [LineFloors],
+        rounds: &'a [u64],
+    ) -> Evidence<'a> {
+        Evidence {
+            calls: rounds,
+            lines,
+            live: &self.live,
+            linear: &self.linear,
+            unseen: &self.unseen,
+            live_now: self.live_now,
+        }
     }
 
     /// The most bytes that were live after a round.
@@ -222,7 +180,7 @@ mod tests {
     }
 
     /// The floors of a line that has these sizes after the rounds, three rounds for each window.
-    fn series_of(sizes: &[u64]) -> Series {
+    fn series_of(sizes: &[u64]) -> FloorSeries {
         let windows = sizes.len() / 3;
         let mut floors = Floors::new(windows as u32, 3);
         for (round, bytes) in sizes.iter().enumerate() {
@@ -245,15 +203,15 @@ mod tests {
     #[test]
     fn a_leak_raises_every_floor() {
         let leak = series_of(&[8, 16, 24, 32, 40, 48, 56, 64, 72]);
-        assert_eq!(leak, Series(vec![8, 32, 56]));
-        assert!(leak.rises() && !leak.slows());
+        assert_eq!(leak, FloorSeries(vec![8, 32, 56]));
+        assert!(leak.rises() && !leak.slows(&[0, 3, 6]));
         assert_eq!(leak.growth(), 48);
     }
 
     #[test]
     fn a_sawtooth_does_not() {
         let sawtooth = series_of(&[8, 16, 0, 8, 16, 0, 8, 16, 0]);
-        assert_eq!(sawtooth, Series(vec![0, 0, 0]));
+        assert_eq!(sawtooth, FloorSeries(vec![0, 0, 0]));
         assert!(!sawtooth.rises());
         // Even if the collector runs at another place in each window.
         assert!(!series_of(&[90, 5, 40, 5, 40, 90, 40, 90, 5]).rises());
@@ -262,7 +220,7 @@ mod tests {
     #[test]
     fn a_doubling_buffer_rises_in_some_windows_only() {
         let buffer = series_of(&[8, 8, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32]);
-        assert_eq!(buffer, Series(vec![8, 8, 16, 16]));
+        assert_eq!(buffer, FloorSeries(vec![8, 8, 16, 16]));
         assert!(!buffer.rises());
         assert_eq!(buffer.rising_windows(), 1);
     }
@@ -270,19 +228,13 @@ mod tests {
     #[test]
     fn a_cache_that_fills_slows() {
         let cache = series_of(&[80, 90, 95, 120, 130, 135, 140, 141, 142, 150, 151, 152]);
-        assert_eq!(cache, Series(vec![80, 120, 140, 150]));
-        assert!(cache.rises() && cache.slows());
-        assert!(!Series(vec![1, 2, 3, 4]).slows());
-        assert!(
-            !Series(vec![0, 10, 19, 27]).slows(),
-            "it still grows by four fifths"
-        );
-        assert!(!Series(vec![5, 10]).slows(), "two windows say nothing");
+        assert_eq!(cache, FloorSeries(vec![80, 120, 140, 150]));
+        assert!(cache.rises() && cache.slows(&[0, 3, 6, 9]));
     }
 
     #[test]
     fn a_line_counts_as_empty_before_its_first_block() {
         let late = series_of(&[0, 0, 0, 0, 8, 8, 16, 16, 16]);
-        assert_eq!(late, Series(vec![0, 0, 16]));
+        assert_eq!(late, FloorSeries(vec![0, 0, 16]));
     }
 }

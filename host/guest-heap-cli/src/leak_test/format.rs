@@ -1,15 +1,18 @@
 //! The report of a test in the formats that people and CI systems read.
 
 use guest_heap::grouped;
+use guest_heap::verdict::rounded;
 use serde::Serialize;
 
 use crate::arguments::Format;
 use crate::leak_test::outcome::{GrowingLine, Growth, Outcome};
-use crate::leak_test::verdict::rounded;
 use crate::report::place;
 
 /// Growing lines that a report for people shows.
 const MAX_LINES: usize = 20;
+
+/// The word for one call of everything that is tested.
+const ROUND: &str = "round";
 
 /// The report of a test, with a newline at its end.
 pub(super) fn report(format: Format, outcome: &Outcome) -> String {
@@ -25,7 +28,7 @@ fn human(outcome: &Outcome) -> String {
     let mut text = format!(
         "{}: {}\n",
         if outcome.fails() { "FAILED" } else { "passed" },
-        outcome.verdict.sentence(outcome.rounds)
+        outcome.verdict.sentence(outcome.rounds, ROUND)
     );
     for exceeded in &outcome.exceeded {
         text.push_str(&format!("FAILED: {exceeded}\n"));
@@ -100,7 +103,7 @@ fn json(outcome: &Outcome) -> String {
     let document = Document {
         passed: !outcome.fails(),
         verdict: outcome.verdict.name(),
-        sentence: outcome.verdict.sentence(outcome.rounds),
+        sentence: outcome.verdict.sentence(outcome.rounds, ROUND),
         exceeded_budgets: &outcome.exceeded,
         calls: &outcome.calls,
         rounds: outcome.rounds,
@@ -138,7 +141,7 @@ fn junit(outcome: &Outcome) -> String {
 
 fn github(outcome: &Outcome) -> String {
     if !outcome.fails() {
-        let sentence = escape_github(&outcome.verdict.sentence(outcome.rounds));
+        let sentence = escape_github(&outcome.verdict.sentence(outcome.rounds, ROUND));
         return format!("::notice title=guest-heap::{sentence}\n");
     }
     let mut text = String::new();
@@ -170,7 +173,7 @@ impl Outcome {
     fn failure(&self) -> String {
         let mut sentences = Vec::new();
         if self.verdict.is_leak() {
-            sentences.push(self.verdict.sentence(self.rounds));
+            sentences.push(self.verdict.sentence(self.rounds, ROUND));
         }
         sentences.extend(self.exceeded.iter().cloned());
         sentences.join("; ")
@@ -227,13 +230,14 @@ fn escape_github_property(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use guest_heap::verdict::Verdict;
+
     use super::*;
-    use crate::leak_test::verdict::Verdict;
 
     fn outcome() -> Outcome {
         let mut outcome = Outcome::for_tests(Verdict::Leak {
             lines: 1,
-            bytes_per_round: 64.0,
+            bytes_per_call: 64.0,
         });
         outcome.calls = vec!["put(\"<a>\")".to_owned()];
         outcome.lines = vec![GrowingLine {

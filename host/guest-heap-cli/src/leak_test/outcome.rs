@@ -1,11 +1,11 @@
 //! The outcome of a test: its verdict, the growing lines, and the budgets.
 
 use guest_heap::grouped;
+use guest_heap::verdict::{LineFloors, Verdict, rounded};
 
 use crate::arguments::TestArguments;
 use crate::guest::Heap;
-use crate::leak_test::floors::{Floors, LineFloors};
-use crate::leak_test::verdict::{Verdict, rounded};
+use crate::leak_test::floors::Floors;
 use crate::output::attribution_words;
 use crate::report::has_lines;
 
@@ -68,11 +68,10 @@ impl Growth {
 impl Outcome {
     pub(super) fn of(arguments: &TestArguments, floors: &Floors, heap: &Heap) -> Self {
         let rounds_between = floors.rounds_between() as f64;
-        let lines: Vec<GrowingLine> = floors
-            .lines()
-            .iter()
-            .map(|line| GrowingLine::of(line, rounds_between))
-            .collect();
+        let (line_floors, rounds) = (floors.lines(), floors.rounds());
+        let lines = line_floors.iter();
+        let lines = lines.map(|line| GrowingLine::of(line, &rounds, rounds_between));
+        let lines: Vec<GrowingLine> = lines.collect();
         let bytes_per_round = floors.live().growth().max(0) as f64 / rounds_between;
         let (attribution, why) = attribution_words(&heap.attribution);
         let mut exceeded = Vec::new();
@@ -95,7 +94,7 @@ impl Outcome {
         Self {
             calls: arguments.invoke.clone(),
             rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
-            verdict: verdict(floors, &lines),
+            verdict: Verdict::of_guest(&floors.evidence(&line_floors, &rounds)),
             exceeded,
             is_within_budget: arguments
                 .max_bytes_per_call
@@ -137,13 +136,14 @@ impl Outcome {
 }
 
 impl GrowingLine {
-    fn of(line: &LineFloors, rounds: f64) -> Self {
-        let kind = match (line.bytes.rises(), line.bytes.slows()) {
+    /// `rounds` were made before each window, `rounds_between` between the first and the last.
+    fn of(line: &LineFloors, rounds: &[u64], rounds_between: f64) -> Self {
+        let kind = match (line.bytes.rises(), line.bytes.slows(rounds)) {
             (true, false) => Growth::Leak,
             (true, true) => Growth::Slowing,
             (false, _) => Growth::Sometimes,
         };
-        let per_round = |growth: i64| growth as f64 / rounds;
+        let per_round = |growth: i64| growth as f64 / rounds_between;
         Self {
             location: line.site.location.to_string(),
             function: line.site.function.to_string(),
@@ -155,34 +155,4 @@ impl GrowingLine {
             kind,
         }
     }
-}
-
-fn verdict(floors: &Floors, lines: &[GrowingLine]) -> Verdict {
-    let rounds = floors.rounds_between() as f64;
-    let of_kind = |kind| lines.iter().filter(move |line| line.kind == kind);
-    let leaking = of_kind(Growth::Leak).count();
-    if leaking > 0 {
-        return Verdict::Leak {
-            lines: leaking,
-            bytes_per_round: of_kind(Growth::Leak).map(|line| line.bytes_per_round).sum(),
-        };
-    }
-    if floors.unseen().rises() {
-        return Verdict::UnseenGrowth {
-            bytes_per_round: floors.unseen().growth() as f64 / rounds,
-        };
-    }
-    let slowing = of_kind(Growth::Slowing).count();
-    if slowing > 0 {
-        return Verdict::FillingCache { lines: slowing };
-    }
-    if floors.linear().rises() && !floors.live().rises() {
-        let last = |series: &[u64]| series.last().copied().unwrap_or_default();
-        return Verdict::AllocatorHoldsMemory {
-            linear_bytes_per_round: floors.linear().growth() as f64 / rounds,
-            live_bytes: last(&floors.live().0),
-            linear_bytes: last(&floors.linear().0),
-        };
-    }
-    Verdict::NoLeak
 }

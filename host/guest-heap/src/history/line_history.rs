@@ -1,5 +1,6 @@
 //! Live bytes by line, once a second, in bounded memory.
 
+mod floors;
 mod queries;
 
 use std::cmp::Reverse;

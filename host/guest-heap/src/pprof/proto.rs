@@ -22,6 +22,8 @@ pub(crate) struct Profile {
     pub(crate) drop_frames: i64,
     #[prost(int64, tag = "9")]
     pub(crate) time_nanos: i64,
+    #[prost(int64, tag = "10")]
+    pub(crate) duration_nanos: i64,
     #[prost(message, optional, tag = "11")]
     pub(crate) period_type: Option<ValueType>,
     #[prost(int64, tag = "12")]

@@ -355,3 +355,40 @@ fn since_is_exact_for_lines_that_rise_and_fall() {
         assert_eq!(diff.bytes, sum, "{ago} s ago");
     }
 }
+
+#[test]
+fn the_floor_of_a_line_is_its_smallest_size_in_a_window() {
+    let symbols = no_symbols();
+    let mut history = History::new();
+    assert!(history.floors(&[seconds(0)]).is_empty());
+    for second in 0..40 {
+        let places = [
+            ("leak", 1000 + second * 10, 1 + second),
+            ("flat", 5000, 5),
+            ("sawtooth", 100 + second % 7, 1),
+        ];
+        history.push(seconds(second), &snapshot(&symbols, &places));
+    }
+    let floors = |starts: &[u64]| -> HashMap<String, Vec<u64>> {
+        let starts: Vec<_> = starts.iter().copied().map(seconds).collect();
+        let lines = history.floors(&starts).into_iter();
+        lines
+            .map(|line| (line.site.location.to_string(), line.bytes.0))
+            .collect()
+    };
+    let all = floors(&[0, 10, 20, 30]);
+    assert_eq!(all["leak"], [1000, 1100, 1200, 1300]);
+    assert!(!all.contains_key("flat") && !all.contains_key("sawtooth"));
+    let recent = floors(&[35, 37]);
+    assert_eq!(recent["leak"], [1350, 1370]);
+    // A window between two readings repeats the one before it.
+    let starts = [
+        seconds(35),
+        Duration::from_millis(36_500),
+        Duration::from_millis(36_600),
+    ];
+    assert_eq!(history.floors(&starts)[0].bytes.0, [1350, 1360, 1370]);
+    let leak = &history.floors(&starts)[0];
+    assert_eq!(leak.blocks.0, [36, 37, 38]);
+    assert_eq!(leak.bytes.growth(), 20);
+}

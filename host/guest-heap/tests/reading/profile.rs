@@ -10,9 +10,9 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use flate2::read::GzDecoder;
-use guest_heap::pprof::ProfileBuilder;
+use guest_heap::pprof::{ProfileBuilder, ProfileKind, text};
 use guest_heap::reading::Context;
-use guest_heap::snapshot::Snapshot;
+use guest_heap::snapshot::{GroupBy, Snapshot};
 use prost::Message as _;
 
 use crate::lines_guest::{reading_of, recorded, symbols};
@@ -92,6 +92,78 @@ fn the_profile_has_the_sums_of_the_snapshots() {
         ];
         assert_eq!(sums[plugin], expected.map(|value| value as i64), "{plugin}");
     }
+}
+
+/// The sums of all samples, and the number of samples.
+fn sums(profile: &proto::Profile) -> ([i64; 4], usize) {
+    let mut sums = [0; 4];
+    for sample in &profile.sample {
+        sums.iter_mut()
+            .zip(&sample.value)
+            .for_each(|(sum, value)| *sum += value);
+    }
+    (sums, profile.sample.len())
+}
+
+fn difference(earlier: &Snapshot, now: &Snapshot) -> proto::Profile {
+    let mut builder = ProfileBuilder::of_kind(ProfileKind::Allocs, SystemTime::UNIX_EPOCH);
+    builder.set_duration(Duration::from_secs(5));
+    builder.add_difference("cache", earlier, now);
+    decode(&builder.encode())
+}
+
+#[test]
+fn a_difference_has_only_the_stacks_that_changed() {
+    let symbols = no_symbols();
+    let earlier = snapshot(&symbols, &[("a", 10, 1), ("b", 20, 2), ("c", 30, 3)]);
+    let now = snapshot(
+        &symbols,
+        &[("a", 10, 1), ("b", 120, 4), ("d", 7, 1), ("c", 30, 3)],
+    );
+    let profile = difference(&earlier, &now);
+    assert_eq!(profile.duration_nanos, 5_000_000_000);
+    let first = profile.string_table[profile.default_sample_type as usize].as_str();
+    assert_eq!(first, "alloc_space");
+    // Every context has also allocated and freed a block of 1,000 bytes: that of `d` is new.
+    assert_eq!(sums(&profile), ([3, 107, 4, 1107], 2));
+    let real = real();
+    assert_eq!(sums(&difference(&real, &real)), ([0; 4], 0));
+}
+
+#[test]
+fn a_difference_across_instances_and_builds_counts_allocations_of_the_new_one() {
+    let symbols = no_symbols();
+    let earlier = snapshot(&symbols, &[("a", 500, 5), ("b", 20, 2)]);
+    let restarted = snapshot(&symbols, &[("a", 10, 1)]);
+    let profile = difference(&earlier, &restarted);
+    assert_eq!(sums(&profile), ([-6, -510, 2, 1010], 2));
+    // The real guest is another build: its stacks do not cancel those of the other.
+    let (real, live) = (real(), real().totals().live_bytes as i64);
+    let profile = difference(&earlier, &real);
+    assert_eq!(sums(&profile).0[1], live - 520);
+    assert_eq!(profile.mapping.len(), 2);
+}
+
+#[test]
+fn the_text_has_the_frames_below_each_stack() {
+    let (real, synthetic) = (real(), snapshot(&no_symbols(), &[("arguments", 4321, 3)]));
+    let text = text::live_bytes(&[("cache", &real), ("history", &synthetic)]);
+    let totals = real.totals();
+    let (bytes, objects) = (totals.live_bytes + 4321, totals.live_objects + 3);
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.starts_with(&format!("heap profile: {objects}: {bytes} [")),
+        "{first}"
+    );
+    assert!(first.ends_with("] @ heap/2"), "{first}");
+    assert!(
+        text.contains("\n3: 4321 [4: 5321] @\n#\t-\targuments\n"),
+        "{text}"
+    );
+    let stacks = text.lines().filter(|line| line.contains("] @ 0x"));
+    assert_eq!(stacks.count(), real.entries().len());
+    let line = real.top(GroupBy::Line, 1).remove(0).location;
+    assert!(text.contains(&format!("\t{line}\n")), "{line} in {text}");
 }
 
 #[test]
@@ -222,4 +294,35 @@ fn go_reads_the_profile() {
         narrowed.contains(&format!("{}B", second.totals().live_bytes)),
         "{narrowed}"
     );
+}
+
+#[test]
+fn go_reads_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("heap.txt");
+    let real = real();
+    fs::write(&file, text::live_bytes(&[("cache", &real)])).unwrap();
+    let output = Command::new("go")
+        .args(["tool", "pprof", "-raw"])
+        .arg(&file)
+        .env("PPROF_TMPDIR", folder.path())
+        .output();
+    let Ok(output) = output else {
+        println!("skipped: go is not installed");
+        return;
+    };
+    let raw = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    // The guest has freed nothing, so pprof shows one pair of numbers.
+    let pairs = raw.lines().filter_map(|line| {
+        let mut values = line.split_once(':')?.0.split_whitespace();
+        let pair = (values.next()?.parse().ok()?, values.next()?.parse().ok()?);
+        values.next().is_none().then_some(pair)
+    });
+    let sums = pairs.fold((0, 0), |sum: (u64, u64), pair: (u64, u64)| {
+        (sum.0 + pair.0, sum.1 + pair.1)
+    });
+    let totals = real.totals();
+    let expected = (totals.live_objects, totals.live_bytes);
+    assert_eq!(sums, expected, "the numbers are not scaled: {raw}");
 }

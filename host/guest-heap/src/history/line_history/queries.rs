@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Amount, LineHistory, TrackedLine};
 use crate::diff::{LiveUsage, signed_difference};
-use crate::history::delta::{self, Delta};
+use crate::history::delta;
 use crate::history::series::Series;
 use crate::reading::Context;
 
@@ -32,22 +32,7 @@ impl LineHistory {
             Some(before) => self.intervals.get(before)?.end,
             None => self.base_at?,
         };
-        let mut amounts: Vec<Amount> = self.table.iter().map(|line| line.now).collect();
-        // Newest interval first: in another order an amount could fall below zero and saturate.
-        for delta in self
-            .intervals
-            .range(after..)
-            .rev()
-            .flat_map(|interval| delta::decode(&interval.deltas))
-        {
-            if let Some(amount) = amounts.get_mut(usize::from(delta.line)) {
-                amount.apply(&Delta {
-                    line: delta.line,
-                    bytes: -delta.bytes,
-                    objects: -delta.objects,
-                });
-            }
-        }
+        let amounts = self.amounts_before(after);
         Some((self.entries(amounts.into_iter()), last - at))
     }
 

@@ -1,0 +1,85 @@
+//! The numbers of one guest.
+
+use guest_heap::Attribution;
+use guest_heap::symbols::LineTables;
+use serde::Serialize;
+
+use crate::inspector::GuestHeap;
+
+/// One guest's heap in numbers.
+#[derive(Debug, Serialize)]
+pub(crate) struct GuestSummary {
+    pub(crate) guest: String,
+    /// `exact`, `partial` or `off`.
+    pub(crate) attribution: &'static str,
+    /// Why it is not exact.
+    pub(crate) attribution_why: Option<String>,
+    pub(crate) live_bytes: u64,
+    pub(crate) live_blocks: u64,
+    /// The bounds of the true number of live bytes. They differ unless the attribution is exact.
+    pub(crate) live_at_least_bytes: u64,
+    pub(crate) live_at_most_bytes: Option<u64>,
+    pub(crate) allocated_bytes: u64,
+    pub(crate) allocated_blocks: u64,
+    /// Call stacks that have ever allocated.
+    pub(crate) contexts: u64,
+    /// `null` if a module defines the memory that is not instrumented.
+    pub(crate) linear_memory_bytes: Option<u64>,
+    /// Growth of linear memory for an allocator that the profiler sees.
+    pub(crate) heap_seen_bytes: u64,
+    /// All other growth: its blocks are in no line.
+    pub(crate) heap_unseen_bytes: u64,
+    pub(crate) unknown_frees: u64,
+    pub(crate) lost_bytes: u64,
+    pub(crate) overflowed: u64,
+    /// `present`, `missing` or `outdated`.
+    pub(crate) line_tables: &'static str,
+    /// What to do to see lines.
+    pub(crate) line_tables_why: Option<&'static str>,
+    /// Calls that the guest has served; `null` if the host does not count them.
+    pub(crate) calls: Option<u64>,
+}
+
+impl GuestSummary {
+    pub(crate) fn of(heap: &GuestHeap) -> Self {
+        let totals = heap.snapshot.totals();
+        let coverage = heap.snapshot.coverage();
+        let line_tables = heap.snapshot.symbols().line_tables();
+        GuestSummary {
+            guest: heap.guest.clone(),
+            attribution: name(&heap.attribution),
+            attribution_why: why(&heap.attribution).map(str::to_owned),
+            live_bytes: totals.live_bytes,
+            live_blocks: totals.live_objects,
+            live_at_least_bytes: heap.live_range.at_least,
+            live_at_most_bytes: heap.live_range.at_most,
+            allocated_bytes: totals.allocated_bytes,
+            allocated_blocks: totals.allocated_objects,
+            contexts: totals.contexts,
+            linear_memory_bytes: coverage.memory_is_known().then_some(coverage.memory_bytes),
+            heap_seen_bytes: coverage.heap_seen_bytes,
+            heap_unseen_bytes: coverage.heap_unseen_bytes,
+            unknown_frees: coverage.unknown_frees,
+            lost_bytes: coverage.lost_bytes,
+            overflowed: coverage.overflowed,
+            line_tables: LineTables::name(line_tables),
+            line_tables_why: LineTables::advice(line_tables),
+            calls: heap.calls,
+        }
+    }
+}
+
+fn name(attribution: &Attribution) -> &'static str {
+    match attribution {
+        Attribution::Exact => "exact",
+        Attribution::Partial { .. } => "partial",
+        Attribution::Off { .. } => "off",
+    }
+}
+
+fn why(attribution: &Attribution) -> Option<&str> {
+    match attribution {
+        Attribution::Exact => None,
+        Attribution::Partial { why } | Attribution::Off { why } => Some(why),
+    }
+}
