@@ -1,5 +1,5 @@
-//! Reads what a component declares for the profiler, from TOML: its allocator, and how many calls of
-//! its interpreted program identify a context.
+//! Reads what a component declares for the profiler, from TOML: its allocator, and how many calls
+//! of its interpreted program identify a context.
 
 use std::borrow::Cow;
 
