@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use guest_heap::diff::{Baseline, Change, Diff};
 use guest_heap::snapshot::GroupBy;
+use guest_heap_inspector::stack::{ResizedBlocks, TraceFrame};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,7 +19,6 @@ use crate::auth::browser::is_prefetch;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::heap_query::{Comparison, HeapQuery};
 use crate::query::ApiQuery;
-use crate::snapshot::{ResizedBlocks, TraceFrame};
 use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
 use lab::heap::baselines::{LabBaseline, PluginBaseline};
@@ -65,7 +65,7 @@ impl ChangeRow {
             count_diff: change.objects,
             current_size_kb: change.current_bytes as f64 / 1024.0,
             current_size_bytes: change.current_bytes,
-            resized: change.resized.as_ref().map(ResizedBlocks::of),
+            resized: change.resized.as_ref().map(ResizedBlocks::from),
             trace: TraceFrame::stack(&change.frames),
         }
     }

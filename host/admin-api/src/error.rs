@@ -16,6 +16,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use codes::ErrorCode;
+use guest_heap_inspector::profile::ProfileError;
+use guest_heap_inspector::query::InvalidParameter;
 use plugin_host::error::PluginError;
 
 /// The longest part of a client's text that an error repeats, in characters.
@@ -156,6 +158,26 @@ impl IntoResponse for ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<InvalidParameter> for ApiError {
+    fn from(error: InvalidParameter) -> Self {
+        ApiError::invalid_value(error.name, error.accepts)
+    }
+}
+
+impl From<ProfileError> for ApiError {
+    fn from(error: ProfileError) -> Self {
+        match error {
+            ProfileError::Invalid(error) => error.into(),
+            ProfileError::TooMany => ApiError::new(
+                ErrorCode::TooManyProfiles,
+                error.to_string(),
+                "try again when one of them has ended",
+            ),
+            ProfileError::Internal(cause) => ApiError::internal(&cause),
+        }
     }
 }
 

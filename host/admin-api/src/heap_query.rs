@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guest_heap::flamegraph::Libraries;
-use guest_heap::history::WINDOW;
 use guest_heap::snapshot::GroupBy;
+use guest_heap_inspector::query;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -15,9 +15,6 @@ use crate::state::ApiState;
 use lab::heap::Selection;
 use lab::heap::baselines::LabBaseline;
 use plugin_host::driver::handle::Plugin;
-
-/// The largest `limit`.
-const MAX_ROWS: usize = 1000;
 
 /// Which heaps to show, and how.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -61,59 +58,27 @@ impl HeapQuery {
     ///
     /// 404 if no plugin has the id.
     pub fn plugins(&self, state: &ApiState) -> Result<Vec<Arc<Plugin>>, ApiError> {
-        match &self.plugin {
-            None => Ok(state.registry.plugins().to_vec()),
-            Some(id) => Ok(vec![state.plugin(id)?]),
-        }
+        plugins(state, self.plugin.as_deref())
     }
 
     /// Whether the query names a plugin. Only then is a heap that cannot be read an error.
     pub(crate) fn selection(&self) -> Selection {
-        if self.plugin.is_some() {
-            Selection::Named
-        } else {
-            Selection::All
-        }
+        selection(self.plugin.as_deref())
     }
 
     /// The number of rows; `default` without a `limit`.
     pub(crate) fn limit(&self, default: usize) -> Result<usize, ApiError> {
-        let Some(text) = &self.limit else {
-            return Ok(default);
-        };
-        match text.parse() {
-            Ok(limit) if (1..=MAX_ROWS).contains(&limit) => Ok(limit),
-            _ => Err(ApiError::invalid_value(
-                "limit",
-                "takes a whole number from 1 to 1000",
-            )),
-        }
+        Ok(query::limit(self.limit.as_deref(), default)?)
     }
 
     /// The property that allocations of one row have in common.
     pub(crate) fn group_by(&self) -> Result<GroupBy, ApiError> {
-        match self.group_by.as_deref() {
-            None | Some("line") => Ok(GroupBy::Line),
-            Some("function") => Ok(GroupBy::Function),
-            Some("file") => Ok(GroupBy::File),
-            Some("trace") => Ok(GroupBy::Trace),
-            Some(_) => Err(ApiError::invalid_value(
-                "group_by",
-                "takes line, function, file or trace",
-            )),
-        }
+        Ok(query::group_by(self.group_by.as_deref())?)
     }
 
     /// How a flame graph draws frames of libraries.
     pub(crate) fn libraries(&self) -> Result<Libraries, ApiError> {
-        match self.libraries.as_deref() {
-            None | Some("folded") => Ok(Libraries::Folded),
-            Some("shown") => Ok(Libraries::Shown),
-            Some(_) => Err(ApiError::invalid_value(
-                "libraries",
-                "takes folded or shown",
-            )),
-        }
+        Ok(query::libraries(self.libraries.as_deref())?)
     }
 
     /// The earlier state to compare with.
@@ -129,7 +94,7 @@ impl HeapQuery {
                 Some(baseline) => Ok(Comparison::Baseline(baseline)),
                 None => Err(unknown_baseline(state, name)),
             },
-            (None, Some(text)) => Ok(Comparison::Ago(parse_ago(text)?)),
+            (None, Some(text)) => Ok(Comparison::Ago(query::ago("since", text)?)),
             (Some(_), Some(_)) => Err(ApiError::invalid_value(
                 "since",
                 "cannot be combined with baseline",
@@ -147,6 +112,23 @@ impl HeapQuery {
     }
 }
 
+/// The plugin with this id, or all.
+pub(crate) fn plugins(state: &ApiState, id: Option<&str>) -> Result<Vec<Arc<Plugin>>, ApiError> {
+    match id {
+        None => Ok(state.registry.plugins().to_vec()),
+        Some(id) => Ok(vec![state.plugin(id)?]),
+    }
+}
+
+/// Whether a plugin is named.
+pub(crate) fn selection(id: Option<&str>) -> Selection {
+    if id.is_some() {
+        Selection::Named
+    } else {
+        Selection::All
+    }
+}
+
 /// 404 `unknown_baseline`, with the names that exist.
 pub(crate) fn unknown_baseline(state: &ApiState, name: &str) -> ApiError {
     let known: Vec<String> = state.baselines.named().into_keys().collect();
@@ -160,48 +142,4 @@ pub(crate) fn unknown_baseline(state: &ApiState, name: &str) -> ApiError {
         format!("there is no baseline {:?}", shorten(name)),
         format!("baselines: {known}; PUT /admin/memory/baselines/NAME sets one"),
     )
-}
-
-fn parse_ago(text: &str) -> Result<Duration, ApiError> {
-    let invalid = || ApiError::invalid_value("since", "takes 1s to 15m, as in 30s or 5m");
-    let (number, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
-    let number: u64 = number.parse().map_err(|_| invalid())?;
-    let seconds = match unit {
-        "s" => Some(number),
-        "m" => number.checked_mul(60),
-        _ => None,
-    };
-    let ago = seconds.map(Duration::from_secs).ok_or_else(invalid)?;
-    if (Duration::from_secs(1)..=WINDOW).contains(&ago) {
-        Ok(ago)
-    } else {
-        Err(invalid())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn since_is_at_most_fifteen_minutes() {
-        assert_eq!(parse_ago("5m").unwrap(), Duration::from_secs(300));
-        assert_eq!(parse_ago("900s").unwrap(), WINDOW);
-        for wrong in [
-            "",
-            "5",
-            "0s",
-            "16m",
-            "-5m",
-            "5h",
-            "m",
-            "99999999999999999999m",
-            "307445734561825861m",
-        ] {
-            assert!(parse_ago(wrong).is_err(), "{wrong:?}");
-        }
-    }
 }

@@ -16,7 +16,8 @@
 //! | `GET /admin/memory/history` | `history` |
 //! | `GET /admin/memory/diff` | `diff` |
 //! | `GET /admin/memory/baselines`, `PUT`, `DELETE …/{name}` | `baselines` |
-//! | `GET /admin/memory/flamegraph`, `GET /debug/pprof/heap` | `profile` |
+//! | `GET /admin/memory/flamegraph` | `profile` |
+//! | `GET /debug/pprof/heap`, `GET /debug/pprof/allocs` | `profile` |
 //! | `GET /admin/memory/source` | `source` |
 //! | `GET /admin/post-mortem` | `post_mortem` |
 //! | `GET /admin/plugins`, `GET /admin/plugins/{name}` | `plugins` |

@@ -1,21 +1,43 @@
-//! `GET /debug/pprof/heap` and `GET /admin/memory/flamegraph`: the heaps in the formats of other
-//! tools.
+//! `GET /debug/pprof/heap`, `GET /debug/pprof/allocs` and `GET /admin/memory/flamegraph`: the heaps
+//! in the formats of other tools. `guest-heap-inspector` writes them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use guest_heap::diff::Baseline;
-use guest_heap::flamegraph::{self, CONTENT_SECURITY_POLICY, MEDIA_TYPE};
-use guest_heap::pprof::ProfileBuilder;
-use guest_heap::snapshot::Snapshot;
+use guest_heap_inspector::flamegraph::{self as flamegraphs, Flamegraph};
+use guest_heap_inspector::profile::{NamedSnapshots, ProfileKind, ProfileRequest};
+use lab::heap::PluginHeap;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorBody};
-use crate::heap_query::{Comparison, HeapQuery};
-use crate::query::ApiQuery;
+use crate::heap_query::{self, Comparison, HeapQuery};
+use crate::query::{ApiQuery, QueryParameters};
 use crate::state::ApiState;
+
+/// The parameters of Go's `net/http/pprof`, and the plugin.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PprofQuery {
+    /// The id of one plugin; all plugins by default.
+    plugin: Option<String>,
+    /// Wait for so many seconds, 1 to 900, and answer what has changed in them.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 900)]
+    seconds: Option<String>,
+    /// 0 for the protobuf format, by default; another number for text.
+    #[param(value_type = Option<i64>)]
+    debug: Option<String>,
+    /// Accepted, as Go's handlers accept it, and without effect.
+    #[param(value_type = Option<i64>)]
+    gc: Option<String>,
+}
+
+impl QueryParameters for PprofQuery {
+    const NAMES: &str = "plugin, seconds, debug and gc";
+}
 
 /// A flame graph of live bytes by guest call stack, as SVG. With `?baseline=NAME` or `?since=5m` it
 /// shows the difference: red grew, blue shrank.
@@ -26,12 +48,7 @@ pub(crate) async fn flamegraph(
     State(state): State<Arc<ApiState>>,
     ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Response, ApiError> {
-    let svg = render(&state, &query).await?;
-    let headers = [
-        (header::CONTENT_TYPE, MEDIA_TYPE),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-    ];
-    Ok((headers, svg).into_response())
+    Ok(flamegraphs::response(render(&state, &query).await?))
 }
 
 /// Renders the flame graph that a query asks for, as SVG.
@@ -45,71 +62,77 @@ pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiEr
     let libraries = query.libraries()?;
     let plugins = query.plugins(state)?;
     let heaps = state.heaps.snapshots(&plugins, query.selection()).await?;
-    let mut then: Vec<(String, Arc<Baseline>, Arc<Snapshot>)> = Vec::new();
-    for heap in &heaps {
-        let id = heap.plugin.id();
-        let baseline = match &comparison {
-            Comparison::Default => continue,
-            Comparison::Baseline(then) => then.of(&heap.plugin).and_then(|p| p.heap.clone()),
-            Comparison::Ago(ago) => {
-                let baseline = state.heaps.with_history(&heap.plugin, |h| h.baseline(*ago));
-                baseline.map(|(baseline, _)| Arc::new(baseline))
-            }
-        };
-        let baseline = baseline.unwrap_or_else(|| Arc::new(Baseline::empty(&heap.snapshot)));
-        then.push((id.to_owned(), baseline, heap.snapshot.clone()));
-    }
-    let live = matches!(comparison, Comparison::Default);
-    let drawn = tokio::task::spawn_blocking(move || {
-        if live {
-            let guests: Vec<_> = heaps
-                .iter()
-                .map(|h| (h.plugin.id(), &*h.snapshot))
-                .collect();
-            flamegraph::live_bytes_with("Live bytes by guest call stack", &guests, libraries)
-        } else {
-            let guests: Vec<_> = then
-                .iter()
-                .map(|(id, b, s)| (id.as_str(), &**b, &**s))
-                .collect();
-            flamegraph::difference_with(
-                "Change of live bytes by guest call stack",
-                &guests,
-                libraries,
-            )
+    let graph = match comparison {
+        Comparison::Default => Flamegraph::Live(named(heaps)),
+        comparison => {
+            let change = heaps.into_iter().map(|heap| {
+                let then = earlier(state, &comparison, &heap);
+                (heap.plugin.id().to_owned(), then, heap.snapshot)
+            });
+            Flamegraph::Change(change.collect())
         }
-    });
-    drawn
-        .await
-        .map_err(|e| ApiError::internal(&e))?
-        .map_err(|e| ApiError::internal(&e))
+    };
+    let svg = graph.draw(libraries).await;
+    svg.map_err(|e| ApiError::internal(&e))
 }
 
-/// The heaps as a gzipped pprof profile: `go tool pprof`, Pyroscope and speedscope open it.
-#[utoipa::path(get, path = "/debug/pprof/heap", tag = "memory", params(HeapQuery),
-    responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody)))]
-pub(crate) async fn pprof(
-    State(state): State<Arc<ApiState>>,
-    ApiQuery(query): ApiQuery<HeapQuery>,
-) -> Result<Response, ApiError> {
-    query.reject_comparison()?;
-    let plugins = query.plugins(&state)?;
-    let heaps = state.heaps.snapshots(&plugins, query.selection()).await?;
-    let encoded = tokio::task::spawn_blocking(move || {
-        let mut profile = ProfileBuilder::new(SystemTime::now());
-        for heap in &heaps {
-            profile.add(heap.plugin.id(), &heap.snapshot);
+/// The earlier heap to compare with. A plugin that was not there then held nothing.
+fn earlier(state: &ApiState, comparison: &Comparison, heap: &PluginHeap) -> Arc<Baseline> {
+    let baseline = match comparison {
+        Comparison::Default => None,
+        Comparison::Baseline(then) => then.of(&heap.plugin).and_then(|p| p.heap.clone()),
+        Comparison::Ago(ago) => {
+            let baseline = state.heaps.with_history(&heap.plugin, |h| h.baseline(*ago));
+            baseline.map(|(baseline, _)| Arc::new(baseline))
         }
-        profile.encode()
-    });
-    let bytes = encoded.await.map_err(|e| ApiError::internal(&e))?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"heap.pb.gz\"",
-        ),
-    ];
-    Ok((headers, bytes).into_response())
+    };
+    baseline.unwrap_or_else(|| Arc::new(Baseline::empty(&heap.snapshot)))
+}
+
+fn named(heaps: Vec<PluginHeap>) -> NamedSnapshots {
+    let heaps = heaps.into_iter();
+    heaps
+        .map(|heap| (heap.plugin.id().to_owned(), heap.snapshot))
+        .collect()
+}
+
+/// The heaps as a gzipped pprof profile: `go tool pprof`, Pyroscope and speedscope open it. With
+/// `?seconds=5` it has what changed in the next 5 seconds; with `?debug=1` it is text.
+#[utoipa::path(get, path = "/debug/pprof/heap", tag = "memory", params(PprofQuery),
+    responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ErrorBody),
+        (status = 422, body = ErrorBody), (status = 429, body = ErrorBody)))]
+pub(crate) async fn heap(
+    State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<PprofQuery>,
+) -> Result<Response, ApiError> {
+    profile(&state, &query, ProfileKind::Heap).await
+}
+
+/// The same profile as `/debug/pprof/heap`. Its readers show first what was ever allocated, instead
+/// of what is live.
+#[utoipa::path(get, path = "/debug/pprof/allocs", tag = "memory", params(PprofQuery),
+    responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ErrorBody),
+        (status = 422, body = ErrorBody), (status = 429, body = ErrorBody)))]
+pub(crate) async fn allocs(
+    State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<PprofQuery>,
+) -> Result<Response, ApiError> {
+    profile(&state, &query, ProfileKind::Allocs).await
+}
+
+async fn profile(
+    state: &ApiState,
+    query: &PprofQuery,
+    kind: ProfileKind,
+) -> Result<Response, ApiError> {
+    let [seconds, debug, gc] =
+        [&query.seconds, &query.debug, &query.gc].map(|value| value.as_deref());
+    let request = ProfileRequest::new(kind, seconds, debug, gc)?;
+    let id = query.plugin.as_deref();
+    let read = || async move {
+        let plugins = heap_query::plugins(state, id)?;
+        let heaps = state.heaps.snapshots(&plugins, heap_query::selection(id));
+        Ok(named(heaps.await?))
+    };
+    state.profiles.respond(request, read).await
 }

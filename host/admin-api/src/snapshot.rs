@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use guest_heap::snapshot::{Group, GroupBy, GrowthGroup, ResizedGroup};
-use guest_heap::symbols::{Frame, LineTables};
+use guest_heap::snapshot::{Group, GroupBy, GrowthGroup};
+use guest_heap::symbols::LineTables;
+use guest_heap_inspector::stack::{ResizedBlocks, TraceFrame};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,52 +56,6 @@ pub(crate) struct LineRow {
     /// The call stack, innermost frame first; only with `group_by=trace`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trace: Vec<TraceFrame>,
-}
-
-/// What a line, function, file or call stack has done to blocks that existed already.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ResizedBlocks {
-    /// Blocks that it has ever resized.
-    count: u64,
-    /// The part of its live bytes that it has added itself.
-    own_bytes: u64,
-    /// Where blocks came from that others had allocated or resized before.
-    from: Vec<String>,
-}
-
-impl ResizedBlocks {
-    pub(crate) fn of(group: &ResizedGroup) -> Self {
-        ResizedBlocks {
-            count: group.objects,
-            own_bytes: group.own_bytes,
-            from: group.from.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-/// One frame of a call stack.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TraceFrame {
-    function: String,
-    /// `file:line`, if known.
-    location: Option<String>,
-    /// Whose code it is: `own`, `infrastructure`, `library`, `bindings`, `standard` or `allocator`.
-    kind: &'static str,
-}
-
-impl TraceFrame {
-    /// A call stack, in the order of its frames.
-    pub(crate) fn stack(frames: &[Frame]) -> Vec<Self> {
-        let location = |frame: &Frame| Some(format!("{}:{}", frame.file.as_ref()?, frame.line?));
-        frames
-            .iter()
-            .map(|frame| TraceFrame {
-                function: frame.function.to_string(),
-                location: location(frame),
-                kind: frame.kind.name(),
-            })
-            .collect()
-    }
 }
 
 /// The growth of linear memory for one line, function, file or call stack. It is right also where
@@ -301,7 +256,7 @@ fn line_row(plugin: &str, group: &Group) -> LineRow {
         count: group.usage.live_objects,
         plugin: plugin.to_owned(),
         function: group.site.function.to_string(),
-        resized: group.resized.as_ref().map(ResizedBlocks::of),
+        resized: group.resized.as_ref().map(ResizedBlocks::from),
         trace: TraceFrame::stack(&group.frames),
     }
 }

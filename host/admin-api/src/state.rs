@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use guest_heap_inspector::profile::Profiles;
 use tokio::sync::Semaphore;
 
 use crate::body_budget::BodyBudget;
@@ -60,6 +61,8 @@ pub struct ApiState {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tracer: Tracer,
     pub(crate) baselines: Baselines,
+    /// Bounds the profiles that wait for their `seconds`.
+    pub(crate) profiles: Profiles,
     /// One permit: the host checks one component at a time.
     pub(crate) check_permit: Semaphore,
     /// Bounds the components that clients send.
@@ -93,6 +96,7 @@ impl ApiState {
             metrics,
             tracer,
             baselines: Baselines::default(),
+            profiles: Profiles::default(),
             check_permit: Semaphore::new(1),
             options: ApiOptions {
                 admin_token: options.admin_token.filter(|token| !token.is_empty()),

@@ -101,6 +101,8 @@ error_codes! {
     IdMismatch = "id_mismatch", UNPROCESSABLE_ENTITY;
     /// The host keeps the maximum number of named baselines.
     TooManyBaselines = "too_many_baselines", TOO_MANY_REQUESTS;
+    /// Too many profiles with `seconds` are being made.
+    TooManyProfiles = "too_many_profiles", TOO_MANY_REQUESTS;
     /// Too many clients wait for the compilation of a component.
     CompilerBusy = "compiler_busy", TOO_MANY_REQUESTS;
     /// The host itself failed.

@@ -133,6 +133,7 @@ async fn the_admin_api_answers_only_under_known_names() {
             (Method::GET, "/admin/memory/diff"),
             (Method::HEAD, "/admin/memory"),
             (Method::GET, "/debug/pprof/heap"),
+            (Method::GET, "/debug/pprof/allocs"),
             (Method::POST, "/admin/leaks/cache"),
         ] {
             let request = host.request(method.clone(), path).header("host", name);

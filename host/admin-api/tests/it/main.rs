@@ -15,6 +15,7 @@ mod contract;
 mod errors;
 mod heap;
 mod openapi;
+mod profiles;
 mod queries;
 mod settings;
 mod source;

@@ -7,12 +7,13 @@ use crate::heap::{cache_payload_line, payloads_gained, put_baseline, refused, ro
 use test_support::components::LAB;
 use test_support::{TestHost, number};
 
-const READERS: [&str; 5] = [
+const READERS: [&str; 6] = [
     "/admin/memory/snapshot",
     "/admin/memory/diff",
     "/admin/memory/history",
     "/admin/memory/flamegraph",
     "/debug/pprof/heap",
+    "/debug/pprof/allocs",
 ];
 
 #[tokio::test]
@@ -53,13 +54,23 @@ async fn an_invalid_query_is_refused_and_changes_nothing() {
         let path = format!("{reader}?since=5m&baseline=b");
         refused(&host, Method::GET, &path, 422, "invalid_value").await;
     }
-    for reader in [
-        "/admin/memory/snapshot",
-        "/admin/memory/history",
-        "/debug/pprof/heap",
-    ] {
+    for reader in ["/admin/memory/snapshot", "/admin/memory/history"] {
         let path = format!("{reader}?baseline=b");
         refused(&host, Method::GET, &path, 422, "invalid_value").await;
+    }
+    for profile in ["/debug/pprof/heap", "/debug/pprof/allocs"] {
+        let path = format!("{profile}?baseline=b");
+        refused(&host, Method::GET, &path, 422, "invalid_query").await;
+        for wrong in [
+            "seconds=0",
+            "seconds=901",
+            "seconds=5&debug=1",
+            "debug=x",
+            "gc=x",
+        ] {
+            let path = format!("{profile}?{wrong}");
+            refused(&host, Method::GET, &path, 422, "invalid_value").await;
+        }
     }
     let first = host.get("/admin/memory/diff").await;
     assert_eq!(

@@ -22,6 +22,7 @@ add(2, "/admin/plugins")
 add(2, "/admin/plugins/history")
 add(1, "/admin/memory/flamegraph")
 add(1, "/debug/pprof/heap")
+add(1, "/debug/pprof/allocs")
 add(1, "/admin/post-mortem")
 add(1, "/openapi.json")
 
