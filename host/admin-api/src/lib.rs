@@ -24,6 +24,9 @@
 //! | `PUT`, `DELETE /admin/plugins/{name}`, `POST …/reload` | `plugins::change` |
 //! | `POST /admin/plugins/check` | `conformance` |
 //!
+//! The page and the endpoints below `/debug/heap/` are those of `guest-heap-inspector`:
+//! `inspected_plugins` gives it the plugins.
+//!
 //! `routes` puts the routers together: [`app`] is the whole API on one listener. Handlers share an
 //! [`ApiState`]. Each handler's wire types are in its module; the crates below do not serialize
 //! themselves. [`error`] maps every error to a status. This crate does not use wasmtime.
@@ -43,6 +46,7 @@ mod health;
 pub mod heap_query;
 mod history;
 mod host_name;
+mod inspected_plugins;
 mod leak_status;
 mod leaks;
 mod memory;

@@ -22,7 +22,9 @@ use crate::state::ApiState;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PprofQuery {
-    /// The id of one plugin; all plugins by default.
+    /// The id of one plugin; all plugins by default. `guest` is another name of it, which the
+    /// inspector uses.
+    #[serde(alias = "guest")]
     plugin: Option<String>,
     /// Wait for so many seconds, 1 to 900, and answer what has changed in them.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 900)]

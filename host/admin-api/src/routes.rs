@@ -11,8 +11,8 @@ use utoipa_axum::routes;
 
 use crate::state::ApiState;
 use crate::{
-    auth, baselines, conformance, data, diff, docs, error, health, history, leaks, memory, metrics,
-    observe, plugins, post_mortem, profile, snapshot, source,
+    auth, baselines, conformance, data, diff, docs, error, health, history, inspected_plugins,
+    leaks, memory, metrics, observe, plugins, post_mortem, profile, snapshot, source,
 };
 
 #[derive(OpenApi)]
@@ -86,11 +86,12 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
             plugins::change::delete
         ))
         .routes(routes!(plugins::change::reload))
+        .with_state(state.clone())
+        .merge(inspected_plugins::routes(state).into())
         .layer(middleware::from_fn_with_state(
             state.clone(),
             auth::require_access,
         ))
-        .with_state(state.clone())
 }
 
 /// Adds the parts that every listener has: the API's description, JSON errors and measurement.

@@ -1,23 +1,24 @@
 //! The readings and the histories of a host's guests.
 
-mod history;
+mod calls;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
 use guest_heap::{Attribution, LiveRange};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::time::MissedTickBehavior;
 
-pub(crate) use history::GuestHistory;
+use calls::CallCounts;
 
 use crate::error::InspectorError;
 use crate::options::Options;
 use crate::profile::Profiles;
-use crate::source::{AnySource, HeapError, HeapSource};
+use crate::source::{AnySource, HeapError, HeapSource, KeptHistory};
 use crate::source_file::SourceRoots;
 
 /// One reading of a guest's heap.
@@ -48,7 +49,8 @@ pub struct Inspector {
 #[derive(Default)]
 struct TrackedGuest {
     latest: AsyncMutex<Option<Arc<GuestHeap>>>,
-    history: Mutex<GuestHistory>,
+    history: Arc<Mutex<History>>,
+    calls: Mutex<CallCounts>,
 }
 
 impl Inspector {
@@ -118,9 +120,23 @@ impl Inspector {
         Err(InspectorError::of_guest(guest, &error))
     }
 
-    /// Calls `read` with the history of a guest.
-    pub(crate) fn with_history<T>(&self, guest: &str, read: impl FnOnce(&GuestHistory) -> T) -> T {
-        read(&lock(&self.tracked(guest).history))
+    /// The history of a guest: the host's own, or that of the inspector.
+    pub(crate) fn history(&self, guest: &str) -> KeptHistory {
+        self.source.history(guest).unwrap_or_else(|| KeptHistory {
+            history: self.tracked(guest).history.clone(),
+            now: self.now(),
+        })
+    }
+
+    /// The calls that a guest has served between two times in the past. `None` if they are not
+    /// counted.
+    pub(crate) fn calls_between(
+        &self,
+        guest: &str,
+        begin_ago: Duration,
+        end_ago: Duration,
+    ) -> Option<u64> {
+        lock(&self.tracked(guest).calls).between(begin_ago, end_ago)
     }
 
     async fn read_tracked(
@@ -150,7 +166,10 @@ impl Inspector {
                 live_range: reading.live_range,
                 calls: reading.calls,
             });
-            lock(&kept.history).push(&heap);
+            lock(&kept.history).push(read_at, &heap.snapshot);
+            if let Some(calls) = heap.calls {
+                lock(&kept.calls).push(read_at, calls);
+            }
             heap
         });
         let heap = symbolized.await.map_err(|e| failed(&e))?;

@@ -74,4 +74,4 @@ pub mod stack;
 pub use inspector::Inspector;
 pub use options::Options;
 pub use routes::router;
-pub use source::{HeapError, HeapReading, HeapSource};
+pub use source::{HeapError, HeapReading, HeapSource, KeptHistory};

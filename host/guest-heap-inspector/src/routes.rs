@@ -56,6 +56,21 @@ pub fn router(source: impl HeapSource, options: Options) -> Router {
 impl Inspector {
     /// The routes of this inspector.
     pub fn router(self: &Arc<Self>) -> Router {
+        let profiles = Router::new()
+            .route(
+                "/debug/pprof/",
+                get(async || Redirect::temporary("../heap/")),
+            )
+            .route("/debug/pprof/heap", get(heap_profile))
+            .route("/debug/pprof/allocs", get(allocs_profile))
+            .route("/debug/pprof/{*path}", get(error::not_found))
+            .method_not_allowed_fallback(error::method_not_allowed)
+            .with_state(self.clone());
+        self.heap_router().merge(profiles)
+    }
+
+    /// The routes below `/debug/heap/`, for a host that has its own handlers below `/debug/pprof/`.
+    pub fn heap_router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/debug/heap", get(async || Redirect::temporary("heap/")))
             .route("/debug/heap/", get(page::show))
@@ -69,13 +84,6 @@ impl Inspector {
             .route("/debug/heap/metrics", get(metrics_text))
             .route("/debug/heap/source", get(source))
             .route("/debug/heap/{*path}", get(error::not_found))
-            .route(
-                "/debug/pprof/",
-                get(async || Redirect::temporary("../heap/")),
-            )
-            .route("/debug/pprof/heap", get(heap_profile))
-            .route("/debug/pprof/allocs", get(allocs_profile))
-            .route("/debug/pprof/{*path}", get(error::not_found))
             .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self.clone())
     }
@@ -116,11 +124,8 @@ async fn flamegraph(State(inspector): Shared, uri: Uri) -> Result<Response, Insp
         None => Flamegraph::Live(named(&heaps)),
         Some(since) => {
             let change = heaps.iter().map(|heap| {
-                let baseline = |history: &crate::inspector::GuestHistory| {
-                    history.heap.baseline(since).map(|(baseline, _)| baseline)
-                };
-                let then = inspector.with_history(&heap.guest, baseline);
-                let then = then.unwrap_or_else(|| Baseline::empty(&heap.snapshot));
+                let then = inspector.history(&heap.guest).lock().baseline(since);
+                let then = then.map_or_else(|| Baseline::empty(&heap.snapshot), |(then, _)| then);
                 (heap.guest.clone(), Arc::new(then), heap.snapshot.clone())
             });
             Flamegraph::Change(change.collect())

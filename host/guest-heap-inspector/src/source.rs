@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use guest_heap::history::History;
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Symbols;
 use guest_heap::{Attribution, Context, LiveRange, Reading, Recorder};
@@ -25,6 +27,27 @@ pub trait HeapSource: Send + Sync + 'static {
     ///
     /// See [`HeapError`].
     fn read(&self, guest: &str) -> impl Future<Output = Result<HeapReading, HeapError>> + Send;
+
+    /// The history of a guest, if the host keeps one itself. By default the inspector keeps it.
+    fn history(&self, guest: &str) -> Option<KeptHistory> {
+        let _ = guest;
+        None
+    }
+}
+
+/// The history of one guest.
+#[derive(Debug, Clone)]
+pub struct KeptHistory {
+    /// The readings.
+    pub history: Arc<Mutex<History>>,
+    /// The time now, on the clock of the readings.
+    pub now: Duration,
+}
+
+impl KeptHistory {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a heap cannot be read.
@@ -126,6 +149,7 @@ type ReadFuture<'a> = Pin<Box<dyn Future<Output = Result<HeapReading, HeapError>
 pub(crate) trait AnySource: Send + Sync + 'static {
     fn guests(&self) -> Vec<String>;
     fn read<'a>(&'a self, guest: &'a str) -> ReadFuture<'a>;
+    fn history(&self, guest: &str) -> Option<KeptHistory>;
 }
 
 impl<S: HeapSource> AnySource for S {
@@ -135,5 +159,9 @@ impl<S: HeapSource> AnySource for S {
 
     fn read<'a>(&'a self, guest: &'a str) -> ReadFuture<'a> {
         Box::pin(HeapSource::read(self, guest))
+    }
+
+    fn history(&self, guest: &str) -> Option<KeptHistory> {
+        HeapSource::history(self, guest)
     }
 }

@@ -154,6 +154,11 @@ impl Heaps {
         read(&history)
     }
 
+    /// The history of a plugin, for a reader that outlives this call.
+    pub fn history(&self, plugin: &Plugin) -> Arc<Mutex<History>> {
+        self.tracked(plugin).history.clone()
+    }
+
     /// Drops the heaps of all other plugins. `plugins` are in the order of their ids.
     pub fn retain_loaded(&self, plugins: &[Arc<Plugin>]) {
         let mut loaded = contains_in_order(plugins);

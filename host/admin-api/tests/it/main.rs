@@ -14,6 +14,7 @@ mod check;
 mod contract;
 mod errors;
 mod heap;
+mod inspector;
 mod openapi;
 mod profiles;
 mod queries;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use guest_heap::history::Series;
 use maud::{Markup, html};
 
 use super::numbers::{size, time};
@@ -36,24 +37,27 @@ struct ChartLine {
 impl Chart {
     /// `None` before the second reading.
     pub(super) fn of(inspector: &Inspector, heaps: &[Arc<GuestHeap>]) -> Option<Self> {
-        let now = inspector.now();
-        let ago = |at| now.saturating_sub(at).as_secs_f64();
         let mut lines: Vec<ChartLine> = Vec::new();
         for heap in heaps.iter().take(MAX_LINES) {
-            inspector.with_history(&heap.guest, |history| {
-                let samples = history.samples().iter();
-                lines.push(ChartLine {
-                    label: format!("{}: all live bytes", heap.guest),
-                    points: samples.map(|s| (ago(s.at), s.live_bytes)).collect(),
-                });
-                if heaps.len() == 1 {
-                    let series = history.heap.series(MAX_LINES - 2, MAX_POINTS);
-                    lines.extend(series.into_iter().map(|line| ChartLine {
-                        label: line.site.location.to_string(),
-                        points: line.points.iter().map(|(at, b)| (ago(*at), *b)).collect(),
-                    }));
-                }
-            });
+            let kept = inspector.history(&heap.guest);
+            let line = |label: String, series: &Series| ChartLine {
+                label,
+                points: series
+                    .points
+                    .iter()
+                    .map(|(at, bytes)| (kept.now.saturating_sub(*at).as_secs_f64(), *bytes))
+                    .collect(),
+            };
+            let history = kept.lock();
+            // Without a line of its own, every line is a part of the only series.
+            let all = history.series(0, MAX_POINTS);
+            let label = format!("{}: all live bytes", heap.guest);
+            lines.extend(all.first().map(|all| line(label, all)));
+            if heaps.len() == 1 {
+                let series = history.series(MAX_LINES - 2, MAX_POINTS);
+                let series = series.iter();
+                lines.extend(series.map(|series| line(series.site.location.to_string(), series)));
+            }
         }
         lines.retain(|line| line.points.iter().any(|(_, bytes)| *bytes > 0));
         let points = || lines.iter().flat_map(|line| &line.points);

@@ -154,25 +154,17 @@ fn guest_diff(
     by: GroupBy,
     limit: usize,
 ) -> Option<GuestDiff> {
+    let kept = inspector.history(&heap.guest);
     let (diff, begin_ago, end_ago) = if by == GroupBy::Trace {
-        let baseline =
-            |history: &crate::inspector::GuestHistory| history.heap.baseline(window.begin_ago);
-        let (baseline, begin_ago) = inspector.with_history(&heap.guest, baseline)?;
+        let (baseline, begin_ago) = kept.lock().baseline(window.begin_ago)?;
         let diff = Diff::new(&baseline, &heap.snapshot, by, limit);
         (diff, begin_ago, Duration::ZERO)
     } else {
-        let (diff, covered) = inspector.with_history(&heap.guest, |history| {
-            let (begin, end) = (window.begin_ago, window.end_ago);
-            history.heap.between(begin, end, by, limit)
-        })?;
+        let (begin, end) = (window.begin_ago, window.end_ago);
+        let (diff, covered) = kept.lock().between(begin, end, by, limit)?;
         (diff, covered.begin_ago, covered.end_ago)
     };
-    let calls = inspector.with_history(&heap.guest, |history| {
-        let calls = |ago| history.sample_before(ago)?.calls;
-        // A lower count is that of a new instance, which began at 0.
-        let (then, later) = (calls(begin_ago)?, calls(end_ago)?);
-        Some(later.checked_sub(then).unwrap_or(later))
-    });
+    let calls = inspector.calls_between(&heap.guest, begin_ago, end_ago);
     Some(GuestDiff {
         diff,
         length: begin_ago.saturating_sub(end_ago),

@@ -34,17 +34,16 @@ pub(crate) struct SeriesRow {
 
 impl HistoryReport {
     pub(crate) fn of(inspector: &Inspector, heaps: &[Arc<GuestHeap>], limit: usize) -> Self {
-        let now = inspector.now();
         let unix_seconds = Timestamp::now().as_millisecond() as f64 / 1e3;
-        let unix = |at: Duration| unix_seconds - now.saturating_sub(at).as_secs_f64();
         let (mut covered, mut resolution) = (Duration::ZERO, Duration::ZERO);
         let mut series = Vec::new();
         for heap in heaps {
-            let of_guest = inspector.with_history(&heap.guest, |history| {
-                covered = covered.max(history.heap.covered());
-                resolution = resolution.max(history.heap.resolution());
-                history.heap.series(limit, MAX_POINTS)
-            });
+            let kept = inspector.history(&heap.guest);
+            let unix = |at| unix_seconds - kept.now.saturating_sub(at).as_secs_f64();
+            let history = kept.lock();
+            covered = covered.max(history.covered());
+            resolution = resolution.max(history.resolution());
+            let of_guest = history.series(limit, MAX_POINTS);
             series.extend(of_guest.into_iter().map(|line| {
                 SeriesRow {
                     guest: heap.guest.clone(),

@@ -24,7 +24,7 @@ pub(super) struct TrackedHeap {
     /// Distinguishes the plugin from an earlier one with the same id.
     pub(super) incarnation: u64,
     pub(super) reader: AsyncMutex<HeapReader>,
-    pub(super) history: Mutex<History>,
+    pub(super) history: Arc<Mutex<History>>,
     /// Bytes of symbols and call stacks, for the ledger.
     pub(super) symbol_bytes: AtomicU64,
     /// Bytes of the history, for the ledger.
@@ -39,7 +39,7 @@ impl TrackedHeap {
             reader: AsyncMutex::default(),
             symbol_bytes: AtomicU64::default(),
             history_bytes: AtomicU64::new(history.memory_bytes() as u64),
-            history: Mutex::new(history),
+            history: Arc::new(Mutex::new(history)),
         }
     }
 
