@@ -18,3 +18,4 @@ mod openapi;
 mod queries;
 mod settings;
 mod source;
+mod verdict;
