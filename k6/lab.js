@@ -28,7 +28,7 @@ export function callService() {
 
 /** Returns the answer of /admin/leaks/status, or null if the service does not answer. */
 export function leakStatus() {
-  const response = http.get(`${BASE_URL}/admin/leaks/status`, ADMIN);
+  const response = http.get(`${BASE_URL}/admin/leaks/status?all=true`, ADMIN);
   if (response.status !== 200) {
     return null;
   }

@@ -1,9 +1,12 @@
 //! `cargo xtask run`: from a fresh checkout to a running lab.
+//!
+//! The lab has the memory limit of the container, and a host that was killed at it starts again, as
+//! it does there.
 
 use std::env;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
@@ -17,10 +20,23 @@ use xtask_support::workspace::Workspace;
 /// Between two looks at the host and at signals. Short enough not to be noticed after Ctrl-C.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The memory limit of the lab's container.
+const MEMORY_LIMIT: &str = "256MiB";
+
+/// The exit code of a host that was killed at its memory limit, by itself or by the kernel.
+const KILLED: u8 = 137;
+
+/// A host that is killed sooner after its start is not started again: it would be killed again.
+const MIN_UPTIME: Duration = Duration::from_secs(5);
+
 /// Arguments of `cargo xtask run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Passed to the host unchanged, after `--`: `cargo xtask run -- --memory-limit 256MiB`.
+    /// End with the host when it is killed at its memory limit. Without this option it starts again
+    #[arg(long)]
+    no_restart: bool,
+    /// Passed to the host unchanged, after `--`: `cargo xtask run -- --memory-limit 1GiB`. The
+    /// default of the limit is 256MiB
     #[arg(last = true)]
     host_args: Vec<String>,
 }
@@ -53,22 +69,50 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         let python = workspace.plugins_source().join("languages/python");
         command.arg("--source-root").arg(python);
     }
-    let mut host = HostProcess::start(&mut command, Output::Shown)?;
-
+    // The host has no variable for it.
+    if value_of(&args.host_args, "--memory-limit").is_none() {
+        command.args(["--memory-limit", MEMORY_LIMIT]);
+    }
     let mut welcomed = false;
+    loop {
+        let started = Instant::now();
+        let code = serve(&mut command, args, &mut signals, &mut welcomed)?;
+        if !is_restarted(code, started.elapsed(), args.no_restart) {
+            return Ok(ExitCode::from(code));
+        }
+        println!(
+            "The host was killed at its memory limit (exit code {KILLED}). It starts again, with \
+             all leaks off. Ctrl-C ends it."
+        );
+    }
+}
+
+/// Runs the host once. Returns its exit code.
+fn serve(
+    command: &mut Command,
+    args: &Args,
+    signals: &mut Signals,
+    welcomed: &mut bool,
+) -> Result<u8> {
+    let mut host = HostProcess::start(command, Output::Shown)?;
     while host.exited()?.is_none() {
         for signal in signals.pending() {
             host.signal(Signal::from_named_raw(signal).unwrap_or(Signal::TERM));
         }
-        if !welcomed && let Ok(base) = host.healthy_base() {
+        if !*welcomed && let Ok(base) = host.healthy_base() {
             let admin = value_of(&args.host_args, "--admin-listen")
                 .map_or_else(|| base.clone(), |a| reachable(&format!("http://{a}")));
             println!("{}", welcome(&base, &admin));
-            welcomed = true;
+            *welcomed = true;
         }
         sleep(POLL_INTERVAL);
     }
-    Ok(ExitCode::from(host_process::exit_code(host.wait()?)))
+    Ok(host_process::exit_code(host.wait()?))
+}
+
+/// Whether a host that has ended with this code starts again.
+fn is_restarted(code: u8, uptime: Duration, no_restart: bool) -> bool {
+    code == KILLED && uptime >= MIN_UPTIME && !no_restart
 }
 
 /// The value of an option, as `--option value` or as `--option=value`.
@@ -131,6 +175,17 @@ mod tests {
             "the host reports the missing value"
         );
         assert_eq!(value_of(&args, "--listen"), None);
+    }
+
+    #[test]
+    fn only_a_host_that_was_killed_at_its_limit_starts_again() {
+        let minute = Duration::from_secs(60);
+        assert!(is_restarted(137, minute, false));
+        assert!(!is_restarted(137, minute, true), "--no-restart");
+        assert!(!is_restarted(0, minute, false), "Ctrl-C");
+        assert!(!is_restarted(1, minute, false), "an error");
+        let second = Duration::from_secs(1);
+        assert!(!is_restarted(137, second, false), "the limit is too small");
     }
 
     #[test]

@@ -211,4 +211,13 @@ impl TotalAttribution {
         total.why.clone_from(&total.attribution_why);
         total
     }
+    /// The same with the entry points of these plugins only.
+    pub(crate) fn with_entry_points_of(self, shows: impl Fn(&str) -> bool) -> Self {
+        let mut entry_points = self.entry_points;
+        entry_points.retain(|of| shows(&of.plugin));
+        TotalAttribution {
+            entry_points,
+            ..self
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The status of one leak: its state, sizes, settings and last failure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -7,6 +8,7 @@ use serde_json::Value as Json_;
 use utoipa::ToSchema;
 
 use crate::attribution::AttributionBody;
+use crate::catalogue::{LeakGroup, is_idle, left_out};
 use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
 use plugin_host::driver::handle::Plugin;
@@ -128,20 +130,116 @@ pub(crate) struct FrameInfo {
     location: Option<String>,
 }
 
-/// The status of every loaded leak, by name. Each is read while it is serialized: with a thousand
+/// The status of loaded leaks, by name. Each is read while it is serialized: with a thousand
 /// plugins, building all of them first would double the time.
 #[derive(Debug)]
-pub(crate) struct Leaks(Arc<Vec<Arc<Plugin>>>);
+pub(crate) struct Leaks {
+    plugins: Arc<Vec<Arc<Plugin>>>,
+    listing: Listing,
+}
+
+/// The leaks of a listing, and their fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// Every leak with all fields.
+    All,
+    /// The leaks that are in use with all fields, and the idle ones of the exercises with few.
+    Exercises,
+    /// The leaks that are in use.
+    InUse,
+}
+
+impl Listing {
+    /// Whether the listing shows this plugin.
+    pub(crate) fn shows(self, plugin: &Plugin) -> bool {
+        match self {
+            Listing::All => true,
+            Listing::Exercises => LeakGroup::of(plugin) == LeakGroup::Exercise || !is_idle(plugin),
+            Listing::InUse => !is_idle(plugin),
+        }
+    }
+}
 
 impl Leaks {
-    pub(crate) fn of(state: &ApiState) -> Self {
-        Self(state.registry.plugins())
+    pub(crate) fn of(state: &ApiState, listing: Listing) -> Self {
+        Self {
+            plugins: state.registry.plugins(),
+            listing,
+        }
+    }
+
+    /// Where the leaks are that are left out.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        left_out(&self.plugins, |plugin| self.listing.shows(plugin))
     }
 }
 
 impl Serialize for Leaks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|p| (p.id(), leak_status(p))))
+        let shown = self.plugins.iter().filter(|p| self.listing.shows(p));
+        let complete = self.listing == Listing::All;
+        serializer.collect_map(shown.map(|p| (p.id(), ListedLeak::of(p, complete))))
+    }
+}
+
+/// A leak in a listing.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ListedLeak {
+    Complete(Box<LeakStatus>),
+    Idle(IdleLeak),
+}
+
+/// A leak that is off and holds nothing. Its settings are the defaults.
+#[derive(Debug, Serialize)]
+struct IdleLeak {
+    enabled: bool,
+    state: &'static str,
+    variant: String,
+    count: u64,
+    entries: u64,
+    estimated_size_mb: f64,
+    estimated_size_bytes: u64,
+    linear_memory_mb: f64,
+    linear_memory_bytes: u64,
+    heap_live_mb: Option<f64>,
+    heap_live_bytes: Option<u64>,
+    growth_since_baseline_mb: f64,
+    growth_since_baseline_bytes: i64,
+    bytes_per_request: f64,
+    generation: u64,
+    requests: u64,
+    /// The settings that differ from their defaults: none.
+    settings: BTreeMap<String, Json_>,
+    expires_at: Option<String>,
+}
+
+impl ListedLeak {
+    fn of(plugin: &Plugin, complete: bool) -> Self {
+        let status = leak_status(plugin);
+        if complete || !is_idle(plugin) {
+            return ListedLeak::Complete(Box::new(status));
+        }
+        ListedLeak::Idle(IdleLeak {
+            enabled: status.enabled,
+            state: status.state,
+            variant: status.variant,
+            count: status.count,
+            entries: status.entries,
+            estimated_size_mb: status.estimated_size_mb,
+            estimated_size_bytes: status.estimated_size_bytes,
+            linear_memory_mb: status.linear_memory_mb,
+            linear_memory_bytes: status.linear_memory_bytes,
+            heap_live_mb: status.heap_live_mb,
+            heap_live_bytes: status.heap_live_bytes,
+            growth_since_baseline_mb: status.growth_since_baseline_mb,
+            growth_since_baseline_bytes: status.growth_since_baseline_bytes,
+            bytes_per_request: status.bytes_per_request,
+            generation: status.generation,
+            requests: status.requests,
+            settings: BTreeMap::new(),
+            expires_at: status.expires_at,
+        })
     }
 }
 

@@ -13,9 +13,11 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::catalogue::ListingQuery;
 use crate::error::{ApiError, ErrorBody};
-use crate::leak_status::{LeakStatus, Leaks, leak_status};
+use crate::leak_status::{LeakStatus, Leaks, Listing, leak_status};
 use crate::path_name::PathName;
+use crate::query::ApiQuery;
 use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
 
@@ -48,19 +50,33 @@ pub(crate) struct MemorySummary {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LeaksStatus {
-    /// One field per loaded plugin.
+    /// One field for each leak of the exercises and each other leak that is in use; with
+    /// `all=true`, for each loaded plugin. A leak that is off and holds nothing has the most
+    /// important fields, and no settings while they are the defaults.
     #[schema(value_type = BTreeMap<String, LeakStatus>)]
     leaks: Leaks,
+    /// How many leaks are left out, and where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<String>,
     memory: MemorySummary,
 }
 
-/// Every leak, and the memory of the process.
-#[utoipa::path(get, path = "/admin/leaks/status", tag = "leaks", responses((status = 200, body = LeaksStatus)))]
+/// The leaks of the exercises, every other leak that is in use, and the memory of the process.
+#[utoipa::path(get, path = "/admin/leaks/status", tag = "leaks", params(ListingQuery),
+    responses((status = 200, body = LeaksStatus), (status = 422, body = ErrorBody)))]
 pub(crate) async fn status(
     State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<ListingQuery>,
 ) -> Result<Json<LeaksStatus>, ApiError> {
+    let listing = if query.all {
+        Listing::All
+    } else {
+        Listing::Exercises
+    };
+    let leaks = Leaks::of(&state, listing);
     Ok(Json(LeaksStatus {
-        leaks: Leaks::of(&state),
+        more: leaks.left_out(),
+        leaks,
         memory: memory_summary(&state)?,
     }))
 }

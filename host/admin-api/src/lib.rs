@@ -7,6 +7,7 @@
 //! | `GET /metrics` | `metrics` |
 //! | `GET /openapi.json`, `GET /docs` | `docs` |
 //! | `GET /admin/leaks/status`, `GET /admin/leaks/{name}` | `leaks` |
+//! | `GET /admin/catalogue` | `catalogue` |
 //! | `POST /admin/leaks/{name}` | `leaks::switch` |
 //! | `POST /admin/leaks/clear` | `leaks::clear` |
 //! | `POST /admin/leaks/{name}/reset`, `POST /admin/reset` | `leaks::reset` |
@@ -36,6 +37,7 @@ pub mod auth;
 mod baselines;
 mod body;
 mod body_budget;
+mod catalogue;
 mod client_probe;
 pub mod conformance;
 mod data;
@@ -63,6 +65,7 @@ mod snapshot;
 mod source;
 mod state;
 mod units;
+mod verdict;
 
 pub use crate::host_name::{AllowedHost, AllowedHostError};
 pub use client_probe::ClientProbe;

@@ -11,10 +11,13 @@ use serde_json::{Map, Value as Json_};
 use utoipa::ToSchema;
 
 use crate::attribution::{AttributionBody, TotalAttribution};
-use crate::error::ApiError;
-use crate::leak_status::{LeakStatus, Leaks};
+use crate::catalogue::ListingQuery;
+use crate::error::{ApiError, ErrorBody};
+use crate::leak_status::{LeakStatus, Leaks, Listing};
+use crate::query::ApiQuery;
 use crate::state::ApiState;
 use crate::units::mib;
+use crate::verdict::VerdictBody;
 use lab::forecast::Forecast;
 use lab::heap::Selection;
 use lab::ledger::Ledger;
@@ -108,11 +111,13 @@ pub(crate) struct HeapOverview {
 /// The growth of the process's memory, and when it reaches the limit.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ForecastBody {
-    /// The slope of a regression over the host's one-second samples.
+    /// Growth at the present request rate, from a regression over the host's one-second samples;
+    /// 0 if it does not exceed the noise.
     growth_bytes_per_second: f64,
-    /// The slope over requests; null without a request.
-    bytes_per_request: Option<f64>,
-    /// Seconds until the limit; null without a limit, or if memory does not grow.
+    /// Resident bytes of the process per request; null without a request, and if it does not grow.
+    /// `bytes_per_request` of a leak is what the plugin retains.
+    process_bytes_per_request: Option<f64>,
+    /// Seconds until the limit, 0 at the limit; null without a limit, or if memory does not grow.
     seconds_to_limit: Option<f64>,
     /// The time that the samples span: the last minute, or less if an instance was replaced in it.
     window_seconds: f64,
@@ -125,38 +130,56 @@ pub(crate) struct ForecastBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Memory {
+    verdict: VerdictBody,
     process: Process,
-    /// One field per plugin.
+    /// One field per plugin that is in use; with `all=true`, per loaded plugin.
     plugins: BTreeMap<String, PluginMemory>,
     heap: HeapOverview,
     /// The resident memory by part, as `PART_mb` and `PART_bytes`. The parts add up to `rss_mb`.
     #[schema(value_type = Object)]
     ledger: Map<String, Json_>,
     forecast: ForecastBody,
-    /// The same as `leaks` in `/admin/leaks/status`.
+    /// The same as `leaks` in `/admin/leaks/status`, for the plugins that are in use.
     #[schema(value_type = BTreeMap<String, LeakStatus>)]
     leaks: Leaks,
+    /// How many plugins are left out, and where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<String>,
 }
 
-/// The memory of the process and of each plugin, the ledger and the forecast.
-#[utoipa::path(get, path = "/admin/memory", tag = "memory", responses((status = 200, body = Memory)))]
-pub(crate) async fn memory(State(state): State<Arc<ApiState>>) -> Result<Json<Memory>, ApiError> {
-    Ok(Json(read(&state).await?))
+/// The verdict, the memory of the process and of each plugin that is in use, the ledger and the
+/// forecast.
+#[utoipa::path(get, path = "/admin/memory", tag = "memory", params(ListingQuery),
+    responses((status = 200, body = Memory), (status = 422, body = ErrorBody)))]
+pub(crate) async fn memory(
+    State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<ListingQuery>,
+) -> Result<Json<Memory>, ApiError> {
+    let listing = if query.all {
+        Listing::All
+    } else {
+        Listing::InUse
+    };
+    Ok(Json(read(&state, listing).await?))
 }
 
-pub(crate) async fn read(state: &ApiState) -> Result<Memory, ApiError> {
+pub(crate) async fn read(state: &ApiState, listing: Listing) -> Result<Memory, ApiError> {
     let (process, ledger) = state.process_and_ledger()?;
     let plugins = state.registry.plugins();
+    let leaks = Leaks::of(state, listing);
     Ok(Memory {
+        verdict: VerdictBody::of(state),
         process: process_body(state, &process),
         plugins: plugins
             .iter()
+            .filter(|plugin| listing.shows(plugin))
             .map(|plugin| (plugin.id().to_owned(), plugin_body(plugin)))
             .collect(),
-        heap: heap_overview(state).await?,
+        heap: heap_overview(state, listing).await?,
         ledger: ledger_body(&ledger),
         forecast: forecast_body(&state.monitor.process_forecast()),
-        leaks: Leaks::of(state),
+        more: leaks.left_out(),
+        leaks,
     })
 }
 
@@ -202,7 +225,7 @@ fn plugin_body(plugin: &Plugin) -> PluginMemory {
     }
 }
 
-async fn heap_overview(state: &ApiState) -> Result<HeapOverview, ApiError> {
+async fn heap_overview(state: &ApiState, listing: Listing) -> Result<HeapOverview, ApiError> {
     let plugins = state.registry.plugins();
     // A plugin that has served no request is not worth the cost of reading its symbols.
     let active: Vec<_> = plugins
@@ -234,7 +257,11 @@ async fn heap_overview(state: &ApiState) -> Result<HeapOverview, ApiError> {
         attribution: TotalAttribution::of(plugins.iter().map(|plugin| {
             let body = AttributionBody::of(&plugin.details(), &plugin.reading());
             (plugin.id(), body)
-        })),
+        }))
+        .with_entry_points_of(|id| {
+            let shown = plugins.iter().find(|plugin| plugin.id() == id);
+            shown.is_some_and(|plugin| listing.shows(plugin))
+        }),
         top_allocations: top,
     })
 }
@@ -253,7 +280,7 @@ pub(crate) fn ledger_body(ledger: &Ledger) -> Map<String, Json_> {
 pub(crate) fn forecast_body(forecast: &Forecast) -> ForecastBody {
     ForecastBody {
         growth_bytes_per_second: forecast.growth.bytes_per_second,
-        bytes_per_request: forecast.growth.bytes_per_request,
+        process_bytes_per_request: forecast.growth.bytes_per_request,
         seconds_to_limit: forecast.seconds_to_limit,
         window_seconds: forecast.growth.window_seconds,
         confidence: forecast.growth.confidence,

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value as Json_};
 
+use crate::catalogue::LeakGroup;
 use crate::error::ApiError;
-use crate::leak_status::Leaks;
+use crate::leak_status::{Leaks, Listing};
 use crate::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
 use crate::state::ApiState;
+use crate::verdict::VerdictBody;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::driver::journal::{Event, EventKind, RestartReason};
 
@@ -21,6 +23,7 @@ const MAX_EVENTS: usize = 60;
 pub struct Overview {
     /// Requests to /api/data since the start.
     requests: u64,
+    verdict: VerdictBody,
     process: Process,
     ledger: Map<String, Json_>,
     forecast: ForecastBody,
@@ -38,6 +41,8 @@ struct Outlook {
     seconds_to_limit: Option<f64>,
     /// SHA-256 of the component. The page loads the plugin's settings again when it changes.
     digest: String,
+    /// The exercises, the patterns and the decoys are listed apart.
+    group: LeakGroup,
 }
 
 /// One event of a plugin.
@@ -85,10 +90,11 @@ impl Overview {
         events.truncate(MAX_EVENTS);
         Ok(Overview {
             requests: state.requests(),
+            verdict: VerdictBody::of(state),
             process: process_body(state, &process),
             ledger: ledger_body(&ledger),
             forecast: forecast_body(&state.monitor.process_forecast()),
-            leaks: Leaks::of(state),
+            leaks: Leaks::of(state, Listing::All),
             outlooks: plugins
                 .iter()
                 .map(|p| (p.id().to_owned(), outlook(state, p)))
@@ -109,6 +115,7 @@ fn outlook(state: &ApiState, plugin: &Plugin) -> Outlook {
         growth_bytes_per_second: forecast.map_or(0.0, |f| f.growth.bytes_per_second),
         seconds_to_limit: forecast.and_then(|f| f.seconds_to_limit),
         digest: details.source.digest.clone(),
+        group: LeakGroup::of(plugin),
     }
 }
 

@@ -11,8 +11,9 @@ use utoipa_axum::routes;
 
 use crate::state::ApiState;
 use crate::{
-    auth, baselines, conformance, data, diff, docs, error, health, history, inspected_plugins,
-    leaks, memory, metrics, observe, plugins, post_mortem, profile, snapshot, source,
+    auth, baselines, catalogue, conformance, data, diff, docs, error, health, history,
+    inspected_plugins, leaks, memory, metrics, observe, plugins, post_mortem, profile, snapshot,
+    source,
 };
 
 #[derive(OpenApi)]
@@ -62,6 +63,7 @@ fn service(state: &Arc<ApiState>) -> OpenApiRouter {
 fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(leaks::status))
+        .routes(routes!(catalogue::catalogue))
         .routes(routes!(leaks::clear::clear))
         .routes(routes!(leaks::show, leaks::switch::switch))
         .routes(routes!(leaks::reset::reset))

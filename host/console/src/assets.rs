@@ -11,7 +11,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The name, the media type and the content of each file.
-const FILES: [(&str, &str, &str); 20] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
@@ -36,6 +36,7 @@ const FILES: [(&str, &str, &str); 20] = [
     ("state.js", SCRIPT, include_str!("assets/state.js")),
     ("stream.js", SCRIPT, include_str!("assets/stream.js")),
     ("traffic.js", SCRIPT, include_str!("assets/traffic.js")),
+    ("verdict.js", SCRIPT, include_str!("assets/verdict.js")),
 ];
 
 pub(crate) async fn show(PathName(file): PathName) -> Response {

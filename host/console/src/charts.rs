@@ -82,19 +82,38 @@ pub(super) fn plugin(
         format_bytes(last.map_or(0, |p| p.heap_live_bytes) as f64),
         format_bytes(last.map_or(0, |p| p.linear_bytes) as f64),
     );
-    draw(SMALL, &label, window, &[], &lines, markers)
+    let time = TimeAxis::of(window, 0.0);
+    draw(SMALL, &label, time, &[], &lines, markers)
 }
 
-/// The resident memory of the process, and its limit in bytes.
+/// Growth that goes on until the limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Projection {
+    pub(super) bytes_per_second: f64,
+    pub(super) seconds_to_limit: f64,
+}
+
+/// The resident memory of the process, and its limit in bytes. A projection takes up to a third of
+/// the width, and ends at the limit if that is so near.
 pub(super) fn process(
     size: Size,
     points: &[ProcessPoint],
     limit: Option<u64>,
+    projection: Option<Projection>,
     window: Duration,
     markers: &[Marker],
 ) -> String {
-    let limit_line =
-        limit.map(|limit| vec![(window.as_secs_f64(), limit as f64), (0.0, limit as f64)]);
+    let max_future = window.as_secs_f64() / 2.0;
+    let future = projection.map_or(0.0, |p| p.seconds_to_limit.min(max_future));
+    let limit_line = |limit: u64| {
+        let bytes = limit as f64;
+        vec![(window.as_secs_f64(), bytes), (-future, bytes)]
+    };
+    let projected = projection.zip(points.last()).map(|(projection, now)| {
+        let bytes = now.resident_bytes as f64;
+        let end = bytes + projection.bytes_per_second * (future + now.age);
+        vec![(now.age, bytes), (-future, end)]
+    });
     let now = format_bytes(points.last().map_or(0, |p| p.resident_bytes) as f64);
     let of_limit = match limit {
         None => "no limit".to_owned(),
@@ -105,10 +124,15 @@ pub(super) fn process(
         format_window(window)
     );
     let lines = [
-        (SeriesStyle::Limit, limit_line.unwrap_or_default()),
+        (
+            SeriesStyle::Limit,
+            limit.map(limit_line).unwrap_or_default(),
+        ),
+        (SeriesStyle::Projected, projected.unwrap_or_default()),
         (SeriesStyle::Resident, resident_line(points)),
     ];
-    draw(size, &label, window, &[], &lines, markers)
+    let time = TimeAxis::of(window, future);
+    draw(size, &label, time, &[], &lines, markers)
 }
 
 /// The parts of the ledger as stacked areas. Together they are the resident memory.
@@ -135,7 +159,8 @@ pub(super) fn ledger(size: Size, points: &[ProcessPoint], window: Duration) -> S
         format_window(window)
     );
     let lines = [(SeriesStyle::Resident, resident_line(points))];
-    draw(size, &label, window, &areas, &lines, &[])
+    let time = TimeAxis::of(window, 0.0);
+    draw(size, &label, time, &areas, &lines, &[])
 }
 
 fn resident_line(points: &[ProcessPoint]) -> Vec<(f64, f64)> {
@@ -164,7 +189,7 @@ impl Plot {
     }
 
     fn seconds_per_pixel(&self) -> f64 {
-        self.time.window() / self.width()
+        self.time.length() / self.width()
     }
 
     fn left(&self) -> f64 {
@@ -180,7 +205,7 @@ impl Plot {
     }
 
     fn x(&self, age: f64) -> f64 {
-        self.right() - age / self.seconds_per_pixel()
+        self.right() - (age + self.time.future()) / self.seconds_per_pixel()
     }
 
     fn y(&self, bytes: f64) -> f64 {
@@ -203,7 +228,7 @@ impl Plot {
 fn draw(
     size: Size,
     label: &str,
-    window: Duration,
+    time: TimeAxis,
     areas: &[Series],
     lines: &[Series],
     markers: &[Marker],
@@ -212,7 +237,7 @@ fn draw(
     let max = all.map(|(_, bytes)| *bytes).fold(0.0, f64::max);
     let plot = Plot {
         size,
-        time: TimeAxis::of(window),
+        time,
         bytes: ByteAxis::up_to(max),
     };
     // The page's style sheet sets the size; the label describes the chart to screen readers.

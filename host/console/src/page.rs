@@ -41,6 +41,7 @@ fn page() -> Markup {
                 (top())
                 noscript { p.banner { "The console needs JavaScript. Without it, use " a href="/docs" { "the API" } "." } }
                 div #banner .banner role="alert" hidden {}
+                (verdict())
                 (post_mortem_banner())
                 (token())
                 div.layout {
@@ -73,6 +74,21 @@ fn top() -> Markup {
                 button #exercises-toggle type="button" aria-expanded="false" aria-controls="exercises" { "Exercises" }
                 a.quiet href="/docs" { "API" }
                 span #connection .state role="status" { "connecting" }
+            }
+        }
+    }
+}
+
+/// What leaks, where, how fast and until when.
+fn verdict() -> Markup {
+    html! {
+        section #verdict .verdict aria-label="Verdict" hidden {
+            p { strong #verdict-sentence role="status" {} }
+            span #verdict-left {}
+            button #verdict-lines type="button" hidden { "Source lines" }
+            details #verdict-details hidden {
+                summary { "Evidence" }
+                ul #verdict-evidence {}
             }
         }
     }

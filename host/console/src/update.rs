@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::charts::{self, Marker, NARROW, WIDE};
+use crate::charts::{self, Marker, NARROW, Projection, WIDE};
 use crate::view::View;
 use admin_api::ApiState;
 use admin_api::error::ApiError;
@@ -45,6 +45,12 @@ fn charts(state: &ApiState, view: View) -> Charts {
     let size = if view.wide { WIDE } else { NARROW };
     let process = state.monitor.history().process_points(view.window);
     let limit = state.monitor.budget().limit.map(|limit| limit.bytes);
+    let forecast = state.monitor.process_forecast();
+    let seconds_to_limit = forecast.seconds_to_limit.filter(|seconds| *seconds > 0.0);
+    let projection = seconds_to_limit.map(|seconds_to_limit| Projection {
+        bytes_per_second: forecast.growth.bytes_per_second,
+        seconds_to_limit,
+    });
     let mut plugin_charts = BTreeMap::new();
     let mut failures = Vec::new();
     for plugin in state.registry.plugins().iter() {
@@ -64,7 +70,7 @@ fn charts(state: &ApiState, view: View) -> Charts {
     // Oldest first, as the markers of one plugin.
     failures.sort_by(|(a, _): &Marker, (b, _)| b.total_cmp(a));
     Charts {
-        process: charts::process(size, &process, limit, view.window, &failures),
+        process: charts::process(size, &process, limit, projection, view.window, &failures),
         ledger: charts::ledger(size, &process, view.window),
         plugins: plugin_charts,
     }

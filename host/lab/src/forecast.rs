@@ -30,8 +30,8 @@ pub struct Forecast {
 impl Forecast {
     /// Growth of the process's resident bytes, since plugins, instances or switches changed last.
     ///
-    /// Memory that comes with the start of the host, or with its first traffic, is not growth. So it
-    /// counts while a plugin grows, and otherwise only if it goes on for two minutes.
+    /// Memory that comes with the start of the host, or with its first traffic, is not growth. So
+    /// it counts while a plugin grows, and otherwise only if it goes on for two minutes.
     pub(crate) fn of_process(history: &SampleHistory, limit_bytes: Option<u64>) -> Self {
         let state = history.lock();
         let restarted_at = state.restarted_at();

@@ -8,17 +8,16 @@
 //!
 //! **The part of the window that counts.** A minute that begins before the leak does would give a
 //! rate that is far too low. So the regression continues with the last two thirds of its samples
-//! while these have another slope, beyond the noise. It keeps all of them where memory has fallen by
-//! itself within the window: the rising part of a sawtooth is not growth.
+//! while these have another slope, beyond the noise. It keeps all of them where memory has fallen
+//! by itself within the window: the rising part of a sawtooth is not growth.
 //!
 //! **Requests.** Where the line over requests fits as well as the line over time, growth per second
-//! is the slope per request times the present request rate. So a pause in the traffic makes the rate
-//! zero, and after it the rate is right at once.
+//! is the slope per request times the present request rate. So a pause in the traffic makes the
+//! rate zero, and after it the rate is right at once.
 //!
 //! **Confidence** is R² × fill. R² = Sxy² / (Sxx · Syy) is the share of the variance that the line
 //! explains; it is 1 where nothing varies. Fill is the part of the window that the samples span. A
-//! steady leak over a full window has a confidence of 1, pure noise about 0, one step in the middle
-//! of a window 0.75. A line fits a step only moderately. The step leaves the window after a minute.
+//! steady leak over a full window has a confidence of 1, pure noise about 0.
 //!
 //! **Noise** is three times the residual standard deviation s = √(SSE / (n − 2)), SSE = (1 − R²) ·
 //! Syy. Growth is significant when the line rises by more than the noise between the first and the
@@ -179,26 +178,23 @@ impl Growth {
         }
     }
 
-    /// The same without a rate where the rise is within the noise.
+    /// The same without a rate where the rise is within the noise. Too few samples to tell keep
+    /// their rate.
     pub(crate) fn without_noise(self) -> Self {
-        if self.significant {
+        if self.significant || self.samples < MIN_FORECAST_SAMPLES {
             return self;
         }
-        Self {
-            bytes_per_second: 0.0,
-            bytes_per_request: None,
-            ..self
-        }
+        self.as_noise()
     }
 
     /// The same as noise, whatever the samples say.
     pub(crate) fn as_noise(self) -> Self {
-        let significant = false;
         Self {
-            significant,
+            bytes_per_second: 0.0,
+            bytes_per_request: None,
+            significant: false,
             ..self
         }
-        .without_noise()
     }
 
     /// Seconds until memory reaches `limit_bytes` if the growth continues: 0 at the limit.

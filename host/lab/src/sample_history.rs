@@ -137,6 +137,8 @@ pub(crate) struct HistoryState {
     instances: u64,
     samples_taken: u64,
     start_resident_bytes: u64,
+    /// The ledger at the same time.
+    start_parts: [u64; LedgerPart::ALL.len()],
 }
 
 impl HistoryState {
@@ -221,6 +223,7 @@ impl SampleHistory {
             instances: 0,
             samples_taken: 0,
             start_resident_bytes: resident_bytes,
+            start_parts: [0; LedgerPart::ALL.len()],
         }))
     }
 
@@ -236,6 +239,7 @@ impl SampleHistory {
         if let Some(process) = process {
             if state.is_settling() {
                 state.start_resident_bytes = process.resident_bytes;
+                state.start_parts = process.parts;
             }
             state.process.push(at, process);
         }
@@ -247,6 +251,11 @@ impl SampleHistory {
     /// Resident bytes after the start, once the process had settled.
     pub fn start_resident_bytes(&self) -> u64 {
         self.lock().start_resident_bytes
+    }
+
+    /// The ledger in bytes after the start, in the order of [`LedgerPart::ALL`].
+    pub fn start_parts(&self) -> [u64; LedgerPart::ALL.len()] {
+        self.lock().start_parts
     }
 
     /// The process over the last `window`, oldest first.

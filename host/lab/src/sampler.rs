@@ -25,8 +25,8 @@ pub async fn run(
     }
 }
 
-/// Takes one sample of the process, the plugins and their heaps, and judges it. `requests` is the number of
-/// requests that the service has served.
+/// Takes one sample of the process, the plugins and their heaps, and judges it. `requests` is the
+/// number of requests that the service has served.
 pub async fn sample(monitor: &Monitor, registry: &Registry, heaps: &Heaps, requests: u64) {
     monitor.sample(registry, heaps, requests);
     heaps.sample(registry).await;

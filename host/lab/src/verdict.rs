@@ -163,7 +163,7 @@ impl LabVerdict {
             sentence: String::new(),
             plugin: worst.map(|p| p.plugin.clone()),
             location: worst.and_then(|p| p.lines.first().map(|line| line.location.clone())),
-            bytes_per_request: plugins.iter().map(|p| p.bytes_per_request).sum(),
+            bytes_per_request: plugins.iter().fold(0.0, |sum, p| sum + p.bytes_per_request),
             requests_per_second: growth.requests_per_second,
             growth_bytes_per_second: growth.bytes_per_second,
             seconds_to_limit: findings.process.seconds_to_limit,

@@ -204,7 +204,7 @@ impl TestHost {
 
     /// The part of `/admin/leaks/status` that a failed call must not change.
     pub async fn leak_states(&self) -> Value {
-        leak_states(&self.get("/admin/leaks/status").await)
+        leak_states(&self.get("/admin/leaks/status?all=true").await)
     }
 }
 

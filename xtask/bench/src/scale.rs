@@ -123,7 +123,7 @@ fn sample(workspace: &Workspace, folder: &Path, cache: &Path, args: &Args) -> Re
     let host = start(workspace, folder, cache)?;
     sleep(Duration::from_secs(args.idle_seconds));
     let resident_mb = host.resident_mb()?;
-    let status = host.get("/admin/leaks/status")?;
+    let status = host.get("/admin/leaks/status?all=true")?;
     let leaks = status.pointer("/leaks").and_then(Value::as_object);
     let loaded = leaks.map_or(0, serde_json::Map::len);
     ensure!(

@@ -41,7 +41,7 @@ fn run_loaded(target: &Target, input: &Input) -> Result<String> {
     for _ in 0..REQUESTS {
         admin.json(&format!("{base}/api/data"))?;
     }
-    let status = admin.json(&format!("{base}/admin/leaks/status"))?;
+    let status = admin.json(&format!("{base}/admin/leaks/status?all=true"))?;
     let pointer = format!("/leaks/{}/state", input.id);
     let state = status.pointer(&pointer).and_then(|state| state.as_str());
     let state = state.context("the status has no state")?.to_owned();

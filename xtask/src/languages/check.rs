@@ -190,7 +190,7 @@ impl PluginCheck {
     }
 
     fn status(&self) -> Result<Value> {
-        let status = self.get("/admin/leaks/status")?;
+        let status = self.get("/admin/leaks/status?all=true")?;
         let leak = status.pointer(&format!("/leaks/{}", self.language.plugin()));
         leak.cloned().context("the plugin has no status")
     }

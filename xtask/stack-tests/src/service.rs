@@ -125,7 +125,7 @@ impl Service {
     /// # Errors
     /// When it does not answer.
     pub(crate) fn plugins(&self) -> Result<Vec<String>> {
-        let status = self.get("/admin/leaks/status")?;
+        let status = self.get("/admin/leaks/status?all=true")?;
         let leaks = status
             .get("leaks")
             .and_then(Value::as_object)
@@ -170,7 +170,7 @@ impl Service {
     /// # Errors
     /// When it does not answer.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let memory = self.get("/admin/memory")?;
+        let memory = self.get("/admin/memory?all=true")?;
         memory
             .pointer("/process/rss_bytes")
             .and_then(Value::as_u64)

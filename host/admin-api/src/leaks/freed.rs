@@ -1,11 +1,15 @@
 //! Memory before and after a call that frees some: the fields that clear, reset and gc share.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
 use crate::state::ApiState;
 use crate::units::{difference, mib, signed_mib};
+use lab::ledger::LedgerPart;
+use process_memory::byte_size::ByteSize;
 
 /// The memory that a call freed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,6 +79,77 @@ impl LinearMemory {
             linear_memory_after_mb: mib(after),
             linear_memory_after_bytes: after,
         }
+    }
+}
+
+/// The resident memory that was not there after the start of the host, and why it still is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StillResident {
+    /// Resident MiB now minus those after the start.
+    above_start_mb: f64,
+    /// The same in bytes.
+    above_start_bytes: i64,
+    /// Bytes by which each part of the ledger is larger than after the start, without those below
+    /// 64 KiB.
+    parts: BTreeMap<&'static str, u64>,
+    /// What these parts are, largest first.
+    why: String,
+}
+
+/// A part of the ledger that grew by less is not worth a word.
+const MIN_PART_BYTES: u64 = 65_536;
+
+impl StillResident {
+    pub(super) fn now(state: &ApiState) -> Result<Self, ApiError> {
+        let (_, ledger) = state.process_and_ledger()?;
+        let history = state.monitor.history();
+        let start = history.start_parts();
+        let grown = ledger
+            .entries()
+            .zip(start)
+            .filter_map(|((part, now), start)| {
+                let grown = now.checked_sub(start)?;
+                (grown >= MIN_PART_BYTES).then_some((part, grown))
+            });
+        let mut grown: Vec<(LedgerPart, u64)> = grown.collect();
+        grown.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let words = grown.iter().map(|(part, bytes)| {
+            let size = ByteSize::from_bytes(*bytes);
+            format!("{size} of {}", explanation(*part))
+        });
+        let words: Vec<String> = words.collect();
+        let above = difference(ledger.resident_bytes(), history.start_resident_bytes());
+        Ok(StillResident {
+            above_start_mb: signed_mib(above),
+            above_start_bytes: above,
+            parts: grown
+                .iter()
+                .map(|(part, bytes)| (part.name(), *bytes))
+                .collect(),
+            why: if words.is_empty() {
+                "nothing has grown since the start".to_owned()
+            } else {
+                words.join("; ")
+            },
+        })
+    }
+}
+
+/// What a part of the ledger is, and what gives it back.
+fn explanation(part: LedgerPart) -> &'static str {
+    match part {
+        LedgerPart::Host => "the host's heap: connections, metrics and buffers",
+        LedgerPart::PluginsLinear => {
+            "linear memory of plugins that retain objects: clear them, then call gc again"
+        }
+        LedgerPart::Profiler => "the profiler's tables, which go with the instance",
+        LedgerPart::Code => "code that has run since: file pages, which the kernel takes back",
+        LedgerPart::TelemetryQueue => "spans and metrics that wait for the collector",
+        LedgerPart::Symbols => {
+            "source lines and call stacks of profiled plugins: they stay while the plugin is loaded"
+        }
+        LedgerPart::History => "samples of the last 15 minutes, which have a limit",
+        LedgerPart::Unattributed => "freed pages that the allocator keeps, and thread stacks",
     }
 }
 

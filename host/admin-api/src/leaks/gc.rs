@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::freed::{LinearMemory, ProcessMemory, resident_bytes};
+use super::freed::{LinearMemory, ProcessMemory, StillResident, resident_bytes};
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody};
 use crate::state::ApiState;
@@ -32,6 +32,7 @@ pub(crate) struct Collected {
     gc_results: Vec<GcResult>,
     #[serde(flatten)]
     memory: ProcessMemory,
+    still_resident: StillResident,
     /// What this call can and cannot free.
     note: &'static str,
 }
@@ -61,6 +62,7 @@ pub(crate) async fn collect(
     Ok(Json(Collected {
         gc_results,
         memory: ProcessMemory::since(before, &state)?,
+        still_resident: StillResident::now(&state)?,
         note: "WebAssembly has no garbage collector to trigger. A plugin that retains nothing gets a \
                fresh instance, and the host's allocator returns its free pages. Retained objects are \
                never dropped; POST /admin/leaks/clear drops them.",

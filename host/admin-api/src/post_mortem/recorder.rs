@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::ApiError;
 use crate::heap_query::HeapQuery;
+use crate::leak_status::Listing;
 use crate::state::ApiState;
 use crate::{history, memory, snapshot};
 use lab::heap::Selection;
@@ -110,7 +111,7 @@ async fn document(
     started: Timestamp,
     requests: u64,
 ) -> Result<Vec<u8>, ApiError> {
-    let memory = memory::read(state).await?;
+    let memory = memory::read(state, Listing::All).await?;
     // A plugin without requests is not worth the cost of reading its symbols.
     let mut active = Vec::clone(&state.registry.plugins());
     active.retain(|plugin| plugin.reading().requests > 0);

@@ -52,7 +52,7 @@ async fn an_overflow_ends_an_exact_attribution_everywhere() {
         assert!(at_least > 0.0, "{answer:#}");
         assert_eq!(number(plugin, "/heap_live_at_most_bytes"), at_least);
     }
-    let heap = host.get("/admin/memory").await["heap"].clone();
+    let heap = host.get("/admin/memory?all=true").await["heap"].clone();
     check(&heap, "partial", Some(reason));
     assert_eq!(heap["why"], heap["attribution_why"]);
     assert_eq!(

@@ -11,7 +11,7 @@ mod service;
 
 /// The type of a field.
 #[derive(Debug, Clone, Copy)]
-enum Type {
+pub(crate) enum Type {
     Boolean,
     /// A whole number, not negative.
     Count,
@@ -74,7 +74,7 @@ fn is_utc_time(text: &str) -> bool {
 
 /// Checks each field by its JSON pointer below `root`, and all sizes below `root`.
 #[track_caller]
-fn check(what: &str, answer: &Value, root: &str, fields: &[(&str, Type)]) {
+pub(crate) fn check(what: &str, answer: &Value, root: &str, fields: &[(&str, Type)]) {
     let mut wrong = Vec::new();
     for (field, expected) in fields {
         match answer.pointer(&format!("{root}/{field}")) {

@@ -20,3 +20,4 @@ mod profiles;
 mod queries;
 mod settings;
 mod source;
+mod verdict;

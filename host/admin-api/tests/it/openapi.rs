@@ -18,6 +18,7 @@ async fn every_route_is_described() {
         ("/api/data", "get"),
         ("/metrics", "get"),
         ("/admin/leaks/status", "get"),
+        ("/admin/catalogue", "get"),
         ("/admin/leaks/{name}", "post"),
         ("/admin/leaks/clear", "post"),
         ("/admin/leaks/{name}/reset", "post"),

@@ -12,6 +12,7 @@ import { startSource } from "./source.js";
 import { onChange, show, state } from "./state.js";
 import { EventStream } from "./stream.js";
 import { startTraffic } from "./traffic.js";
+import { startVerdict } from "./verdict.js";
 
 const narrow = matchMedia("(max-width: 700px)");
 const stream = new EventStream(showUpdate, showConnection);
@@ -79,4 +80,5 @@ startSource();
 startMemory(drawFlame);
 startPlugins();
 startPostMortemBanner();
+startVerdict();
 openStream();

@@ -6,12 +6,16 @@ import { showEvents } from "./events.js";
 import { attributionGap, change, count, duration, size } from "./format.js";
 import { fillSettings } from "./settings.js";
 import { show } from "./state.js";
+import { showVerdict } from "./verdict.js";
 
 /** The width of `main` with room for two columns, in pixels, as in the style sheet. */
 const TWO_COLUMN_WIDTH = 1120;
 
 /** The most linear memory of a 32-bit wasm module. A limit of this size counts as none. */
 const MAX_LINEAR_MEMORY_BYTES = 2 ** 32;
+
+/** Less time than this is shown in red, as by the host. */
+const CRITICAL_SECONDS = 120;
 
 /** The row of each plugin, by id. */
 const rows = new Map();
@@ -28,6 +32,7 @@ let limited = false;
 export function showUpdate(update) {
   latest = update;
   document.dispatchEvent(new CustomEvent("update", { detail: update }));
+  showVerdict(update.verdict);
   showProcess(update);
   draw(one("#chart-process"), update.charts.process);
   draw(one("#chart-ledger"), update.charts.ledger);
@@ -37,7 +42,18 @@ export function showUpdate(update) {
     const row = rows.get(id);
     if (row) showLeak(row, leak, update.outlooks[id], update.charts.plugins[id]);
   }
+  openCatalogue(update.leaks);
   showEvents(update.events);
+}
+
+/** The leaks of the catalogue that were on when it opened by itself. */
+let openedFor = "";
+
+/** Opens the catalogue when a leak of it is switched on elsewhere. */
+function openCatalogue(leaks) {
+  const on = all("#catalogue li").map((row) => row.dataset.plugin).filter((id) => leaks[id]?.enabled || leaks[id]?.count > 0);
+  if (on.join() !== openedFor && on.length > 0) one("#catalogue").open = true;
+  openedFor = on.join();
 }
 
 function showProcess(update) {
@@ -51,8 +67,9 @@ function showProcess(update) {
   // A growth within the noise is not shown.
   const grows = forecast.significant;
   setText(field("growth"), grows ? `${change(Math.round(forecast.growth_bytes_per_second))}/s` : "–");
-  setText(field("per-request"), grows && forecast.bytes_per_request !== null ? size(Math.round(forecast.bytes_per_request)) : "–");
+  setText(field("per-request"), grows && forecast.process_bytes_per_request !== null ? size(Math.round(forecast.process_bytes_per_request)) : "–");
   setText(field("to-limit"), limited ? duration(forecast.seconds_to_limit) : "no limit");
+  field("to-limit").classList.toggle("danger", forecast.seconds_to_limit !== null && forecast.seconds_to_limit < CRITICAL_SECONDS);
   setText(field("requests"), count(requests));
   for (const row of all("#ledger [data-part]")) setText(row.lastElementChild, size(ledger[`${row.dataset.part}_bytes`]));
 }
@@ -81,7 +98,6 @@ async function loadPlugins(plugins) {
     const answer = await call("GET", "/admin/plugins");
     loaded = plugins;
     const ids = new Set(answer.plugins.map((plugin) => plugin.id));
-    const list = one("#plugins");
     for (const [id, row] of rows) {
       if (!ids.has(id)) {
         row.remove();
@@ -92,9 +108,12 @@ async function loadPlugins(plugins) {
       const row = rows.get(plugin.id) ?? newRow(plugin.id);
       describe(row, plugin);
       rows.set(plugin.id, row);
-      list.append(row);
+      one(`#plugins-${latest.outlooks[plugin.id]?.group ?? "pattern"}`).append(row);
     }
     one("#no-plugins").hidden = answer.plugins.length > 0;
+    for (const list of all("#plugins ul")) list.closest("[data-group]").hidden = list.childElementCount === 0;
+    one("#catalogue").hidden = all("#catalogue li").length === 0;
+    setText(one("#catalogue-count"), `${all("#catalogue li").length} more`);
     document.dispatchEvent(new CustomEvent("plugins", { detail: answer.plugins }));
     // Fills the new rows now, not with the next update.
     showUpdate(latest);
@@ -179,10 +198,14 @@ function showLeak(row, leak, outlook, chart) {
   const field = (name) => one(`[data-field="${name}"]`, row);
   const toggle = one("[data-switch]", row);
   if (!toggle.disabled) toggle.checked = leak.enabled;
+  const isDecoy = outlook?.group === "decoy";
+  const leaking = leak.enabled && leak.variant === "leaky" && !isDecoy;
   const state = field("state");
-  setText(state, leak.state === "running" ? (leak.enabled ? "leaking" : "off") : leak.state);
-  state.className = `state ${leak.state !== "running" ? "bad" : leak.enabled ? "good" : ""}`;
-  if (leak.enabled && leak.variant === "fixed" && leak.state === "running") setText(state, "on");
+  const word = leak.enabled ? (leaking ? "leaking" : "on") : "off";
+  setText(state, leak.state === "running" ? word : leak.state);
+  state.className = `state ${leak.state !== "running" ? "bad" : leaking ? "warn" : leak.enabled ? "good" : ""}`;
+  // The state says that it leaks. A decoy does not.
+  field("variant").hidden = leak.variant !== "fixed";
   setText(field("variant"), leak.variant);
   const reason = field("reason");
   reason.hidden = leak.reason === null;
@@ -198,6 +221,7 @@ function showLeak(row, leak, outlook, chart) {
   setText(field("per-request"), size(Math.round(leak.bytes_per_request)));
   setText(field("to-limit"), toLimit(leak, outlook));
   row.classList.toggle("quiet", !chart);
+  for (const name of ["clear", "reset", "lines"]) one(`[data-do="${name}"]`, row).hidden = !chart;
   if (chart) draw(field("chart"), chart);
 }
 

@@ -92,28 +92,43 @@ impl ByteAxis {
     }
 }
 
-/// The horizontal axis: seconds before now.
+/// The horizontal axis: seconds before now, and some after it. A time after now has a negative age.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeAxis {
     window: f64,
+    future: f64,
     step: f64,
 }
 
 impl TimeAxis {
-    /// An axis of the last `window`.
-    pub(super) fn of(window: Duration) -> Self {
+    /// An axis of the last `window` and the next `future` seconds.
+    pub(super) fn of(window: Duration, future: f64) -> Self {
         let window = window.as_secs_f64();
         let step = match window {
             ..=90.0 => 20.0,
             ..=400.0 => 60.0,
             _ => 300.0,
         };
-        TimeAxis { window, step }
+        TimeAxis {
+            window,
+            future,
+            step,
+        }
+    }
+
+    /// The seconds before now.
+    pub(super) fn window(self) -> f64 {
+        self.window
+    }
+
+    /// The seconds after now.
+    pub(super) fn future(self) -> f64 {
+        self.future
     }
 
     /// The length of the axis, in seconds.
-    pub(super) fn window(self) -> f64 {
-        self.window
+    pub(super) fn length(self) -> f64 {
+        self.window + self.future
     }
 
     /// The ages of the labels, in seconds, oldest first. The left end has none: the labels of the
@@ -191,7 +206,7 @@ mod tests {
     #[test]
     fn a_time_axis_is_labeled_in_seconds_or_minutes() {
         let labels = |seconds| -> Vec<String> {
-            let axis = TimeAxis::of(Duration::from_secs(seconds));
+            let axis = TimeAxis::of(Duration::from_secs(seconds), 0.0);
             axis.ticks().iter().map(|age| axis.label(*age)).collect()
         };
         assert_eq!(labels(60), ["−40 s", "−20 s", "now"]);

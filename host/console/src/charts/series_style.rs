@@ -12,6 +12,8 @@ pub(super) enum SeriesStyle {
     Linear,
     /// Resident memory of the process.
     Resident,
+    /// Resident memory if it goes on growing.
+    Projected,
     /// Memory limit of the process.
     Limit,
     /// A part of the ledger, by its position.
@@ -26,6 +28,7 @@ impl SeriesStyle {
             SeriesStyle::Live => "live",
             SeriesStyle::Linear => "linear",
             SeriesStyle::Resident => "rss",
+            SeriesStyle::Projected => "projected",
             SeriesStyle::Limit => "limit",
             SeriesStyle::Part(part) => PART_CLASSES.get(part).copied().unwrap_or_default(),
         }
@@ -50,6 +53,7 @@ mod tests {
             SeriesStyle::Live,
             SeriesStyle::Linear,
             SeriesStyle::Resident,
+            SeriesStyle::Projected,
             SeriesStyle::Limit,
         ];
         for class in lines.map(SeriesStyle::class) {

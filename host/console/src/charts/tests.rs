@@ -50,7 +50,7 @@ fn a_chart_has_axes_lines_markers_and_a_description() {
 fn points_are_where_their_age_and_bytes_belong() {
     let plot = Plot {
         size: WIDE,
-        time: TimeAxis::of(Duration::from_secs(60)),
+        time: TimeAxis::of(Duration::from_secs(60), 0.0),
         bytes: ByteAxis::up_to(3800.0),
     };
     // The axis ends at 4 KiB. The plot is 318 by 166 pixels, from (60, 16) to (378, 182).
@@ -62,7 +62,14 @@ fn points_are_where_their_age_and_bytes_belong() {
 #[test]
 fn the_limit_is_a_line_over_the_whole_window() {
     let window = Duration::from_secs(60);
-    let svg = process(WIDE, &process_points(60), Some(256 << 20), window, &[]);
+    let svg = process(
+        WIDE,
+        &process_points(60),
+        Some(256 << 20),
+        None,
+        window,
+        &[],
+    );
     let limit = svg
         .split("class=\"series limit\" points=\"")
         .nth(1)
@@ -70,9 +77,42 @@ fn the_limit_is_a_line_over_the_whole_window() {
     assert!(limit.starts_with("60.0,"), "{limit}");
     assert_eq!(limit.split('"').next().unwrap().split(' ').count(), 2);
     assert!(svg.contains("100 B, limit 256.0 MiB"), "{svg}");
-    let without = process(WIDE, &process_points(60), None, window, &[]);
+    let without = process(WIDE, &process_points(60), None, None, window, &[]);
     assert!(!without.contains("series limit"), "{without}");
     assert!(without.contains("100 B, no limit"), "{without}");
+}
+
+#[test]
+fn a_projection_leads_from_now_to_the_limit() {
+    let window = Duration::from_secs(60);
+    // 100 bytes now. The limit of 400 bytes is 20 s away.
+    let projection = Projection {
+        bytes_per_second: 15.0,
+        seconds_to_limit: 20.0,
+    };
+    let chart = |limit, projection| {
+        let points = process_points(60);
+        process(WIDE, &points, Some(limit), Some(projection), window, &[])
+    };
+    let ends = |svg: &str, class: &str| -> Vec<String> {
+        let rest = svg
+            .split(&format!("class=\"series {class}\" points=\""))
+            .nth(1);
+        let points = rest.unwrap().split('"').next().unwrap();
+        points.split(' ').map(str::to_owned).collect()
+    };
+    let svg = chart(400, projection);
+    let (line, limit) = (ends(&svg, "projected"), ends(&svg, "limit"));
+    // 80 seconds are 318 pixels wide, and now is 60 s from the left.
+    assert!(line[0].starts_with("298.5,"), "{line:?}");
+    assert_eq!(line[1], limit[1], "they meet at the right");
+    assert!(line[1].starts_with("378.0,"), "{line:?}");
+    let far = Projection {
+        seconds_to_limit: 600.0,
+        ..projection
+    };
+    let line = ends(&chart(10_000, far), "projected");
+    assert!(line[0].starts_with("272.0,"), "at most a third: {line:?}");
 }
 
 #[test]
@@ -113,8 +153,8 @@ fn a_name_with_markup_is_escaped() {
 fn a_chart_without_points_has_axes() {
     for window in [60, 300, 900].map(Duration::from_secs) {
         for svg in [
-            process(NARROW, &[], None, window, &[]),
-            process(WIDE, &[], Some(256 << 20), window, &[]),
+            process(NARROW, &[], None, None, window, &[]),
+            process(WIDE, &[], Some(256 << 20), None, window, &[]),
             ledger(WIDE, &[], window),
         ] {
             assert!(svg.contains("class=\"grid\""), "{svg}");

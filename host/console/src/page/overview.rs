@@ -29,7 +29,23 @@ pub(crate) fn view() -> Markup {
                 }
             }
             p #no-plugins .hint hidden { "No plugins loaded. Start the host with --plugins DIR." }
-            ul #plugins {}
+            div #plugins {
+                div data-group="exercise" {
+                    h3 { "Exercises" }
+                    ul #plugins-exercise {}
+                }
+                details #catalogue hidden {
+                    summary { "Patterns and decoys: " span #catalogue-count {} }
+                    div data-group="pattern" {
+                        h3 { "Patterns: more ways to leak" }
+                        ul #plugins-pattern {}
+                    }
+                    div data-group="decoy" {
+                        h3 { "Decoys: they only look like leaks" }
+                        ul #plugins-decoy {}
+                    }
+                }
+            }
             form #load .row hidden {
                 label for="load-file" { "Load a plugin" }
                 input #load-file type="file" accept=".wasm" required;
@@ -77,7 +93,10 @@ fn process() -> Markup {
             }
             div.pair {
                 figure {
-                    figcaption { span.key.rss { "Resident memory" } " and " span.key.limit { "limit" } }
+                    figcaption {
+                        span.key.rss { "Resident memory" } " " span.key.projected { "if it goes on" } " "
+                        span.key.limit { "limit" }
+                    }
                     div #chart-process .picture {}
                 }
                 figure {

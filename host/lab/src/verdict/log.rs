@@ -7,6 +7,12 @@ use super::{LabVerdict, Severity, VerdictKind};
 /// The shortest time between two lines.
 const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A verdict is printed when it has lasted for this many samples.
+const MIN_SAMPLES: u32 = 2;
+
+/// The same for a leak whose time to the limit is not known yet.
+const MIN_SAMPLES_WITHOUT_TIME: u32 = 10;
+
 /// The part of a verdict that is worth a line when it changes. Numbers change every second.
 type Subject = (VerdictKind, Severity, Option<String>);
 
@@ -15,8 +21,9 @@ type Subject = (VerdictKind, Severity, Option<String>);
 pub(super) struct VerdictLog {
     printed: Subject,
     at: Option<Instant>,
-    /// The subject of the verdict before. A subject is printed when it has lasted for two.
+    /// The subject of the verdict before, and for how many samples it has lasted.
     before: Subject,
+    lasted: u32,
 }
 
 impl VerdictLog {
@@ -32,13 +39,21 @@ impl VerdictLog {
     }
 
     fn is_due(&mut self, verdict: &LabVerdict, now: Instant) -> bool {
-        // A line of a leak without a rate says less than the next one will.
         let subject = (verdict.kind, verdict.severity, verdict.plugin.clone());
-        let lasts = std::mem::replace(&mut self.before, subject.clone()) == subject;
+        let is_same = std::mem::replace(&mut self.before, subject.clone()) == subject;
+        self.lasted = if is_same { self.lasted + 1 } else { 1 };
+        let has_time = !verdict.is_leak()
+            || verdict.seconds_to_limit.is_some()
+            || verdict.requests_per_second <= 0.0;
+        let min_samples = if has_time {
+            MIN_SAMPLES
+        } else {
+            MIN_SAMPLES_WITHOUT_TIME
+        };
         let is_early = self
             .at
             .is_some_and(|at| now.saturating_duration_since(at) < MIN_LOG_INTERVAL);
-        if !lasts || is_early || subject == self.printed {
+        if self.lasted < min_samples || is_early || subject == self.printed {
             return false;
         }
         self.printed = subject;
@@ -56,6 +71,7 @@ mod tests {
             kind: VerdictKind::GuestLeak,
             severity,
             plugin: Some(plugin.to_owned()),
+            seconds_to_limit: Some(60.0),
             ..LabVerdict::default()
         }
     }
@@ -77,5 +93,24 @@ mod tests {
         assert_eq!(printed, [13], "ten seconds after the line before");
         assert!(!due(&calm, 30));
         assert!(due(&calm, 31));
+    }
+
+    #[test]
+    fn a_leak_is_printed_with_its_time_if_that_comes_soon() {
+        let start = Instant::now();
+        let printed = |time_at: u64| {
+            let mut log = VerdictLog::default();
+            let mut due = |second: u64| {
+                let verdict = LabVerdict {
+                    seconds_to_limit: (second >= time_at).then_some(900.0),
+                    requests_per_second: 40.0,
+                    ..leak("cache", Severity::Leak)
+                };
+                log.is_due(&verdict, start + Duration::from_secs(second))
+            };
+            (0..30).find(|second| due(*second))
+        };
+        assert_eq!(printed(4), Some(4));
+        assert_eq!(printed(100), Some(9));
     }
 }

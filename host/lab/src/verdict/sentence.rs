@@ -88,14 +88,14 @@ fn end(
         }
         (Some(seconds), Some(limit)) if rate > 0.0 => format!(
             "; at {} requests/s {who} reaches {limit} in {}",
-            rounded(rate.max(0.1)),
+            number(rate),
             duration(seconds)
         ),
         (Some(seconds), Some(limit)) => format!("; {who} reaches {limit} in {}", duration(seconds)),
         _ if rate <= 0.0 => "; no requests now".to_owned(),
         (None, None) if verdict.growth_bytes_per_second > 0.0 => format!(
             "; at {} requests/s that is {}/s, without a limit",
-            rounded(rate.max(0.1)),
+            number(rate),
             size(verdict.growth_bytes_per_second)
         ),
         _ => String::new(),
@@ -140,6 +140,14 @@ fn names(plugins: &[&PluginVerdict]) -> String {
     }
 }
 
+/// A rate: `40`, or `2.5` below ten.
+fn number(rate: f64) -> String {
+    match rate {
+        ..10.0 => rounded(rate.max(0.1)),
+        _ => rounded(rate.round()),
+    }
+}
+
 /// `5.0 KiB`.
 fn size(bytes: f64) -> String {
     ByteSize::from_bytes(bytes.max(0.0).round() as u64).to_string()
@@ -160,6 +168,12 @@ fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_have_a_decimal_below_ten() {
+        let texts = [0.01, 2.54, 3.0, 59.7, 1234.4].map(number);
+        assert_eq!(texts, ["0.1", "2.5", "3", "60", "1,234"]);
+    }
 
     #[test]
     fn durations_are_round() {

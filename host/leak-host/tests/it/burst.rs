@@ -129,8 +129,8 @@ async fn admin_calls_during_traffic_lose_no_object() {
     for _ in 0..10 {
         let cleared = lab.clear("cache").await;
         removed += cleared["entries_removed"].as_u64().unwrap();
-        lab.get("/admin/leaks/status").await;
-        lab.get("/admin/memory").await;
+        lab.get("/admin/leaks/status?all=true").await;
+        lab.get("/admin/memory?all=true").await;
         lab.post("/admin/gc", json!({})).await;
     }
     traffic.join_all().await;

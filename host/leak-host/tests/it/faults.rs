@@ -65,7 +65,7 @@ async fn check_containment(plugin: &str, state: &str, says: &str) {
     for leak in ["cache", "history", plugin] {
         lab.enable(leak).await;
     }
-    let start = lab.get("/admin/leaks/status").await;
+    let start = lab.get("/admin/leaks/status?all=true").await;
     let (reason, mut requests) = wait_for_failure(&lab, plugin).await;
     assert!(reason.contains(says), "{plugin}: the reason is {reason:?}");
 
@@ -254,7 +254,7 @@ async fn files_that_are_not_plugins_are_refused_and_the_others_run() {
         .file("notes.txt", b"not read by the host")
         .start()
         .await;
-    let status = lab.get("/admin/leaks/status").await;
+    let status = lab.get("/admin/leaks/status?all=true").await;
     let leaks = status["leaks"].as_object().unwrap();
     assert_eq!(leaks.keys().collect::<Vec<_>>(), ["cache"]);
     let output = lab.output();

@@ -301,7 +301,7 @@ impl Lab {
 
     /// The status of one leak.
     pub(crate) async fn leak(&self, name: &str) -> Value {
-        let status = self.get("/admin/leaks/status").await;
+        let status = self.get("/admin/leaks/status?all=true").await;
         let leak = status["leaks"][name].clone();
         assert!(leak.is_object(), "the status lacks {name}: {status}");
         leak

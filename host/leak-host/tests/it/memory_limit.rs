@@ -100,7 +100,7 @@ async fn the_forecast_predicts_the_time_to_the_limit() {
     );
     assert_close(
         "per request",
-        number(forecast, "/bytes_per_request"),
+        number(forecast, "/process_bytes_per_request"),
         65536.0,
         0.25,
     );

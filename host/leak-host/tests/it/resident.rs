@@ -15,8 +15,11 @@ async fn the_reported_resident_memory_is_the_kernels() {
     }
     lab.traffic(50).await;
     // The first answer reads the plugins' symbols, which need some memory themselves.
-    lab.get("/admin/memory").await;
-    let reported = number(&lab.get("/admin/memory").await, "/process/rss_bytes");
+    lab.get("/admin/memory?all=true").await;
+    let reported = number(
+        &lab.get("/admin/memory?all=true").await,
+        "/process/rss_bytes",
+    );
     let resident = lab.resident_bytes();
     assert!(
         (resident - reported).abs() < 2.0 * MIB,
@@ -28,7 +31,7 @@ async fn the_reported_resident_memory_is_the_kernels() {
 async fn the_ledger_counts_resident_memory_not_linear_memory() {
     let lab = Lab::with(&LAB).start().await;
     let read = async || {
-        let memory = lab.get("/admin/memory").await;
+        let memory = lab.get("/admin/memory?all=true").await;
         let granted: f64 = LAB
             .iter()
             .map(|leak| number(&memory, &format!("/plugins/{leak}/linear_memory_bytes")))

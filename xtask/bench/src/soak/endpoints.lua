@@ -11,6 +11,7 @@ end
 add(400, "/api/data")
 add(400, "/health")
 add(20, "/admin/leaks/status")
+add(5, "/admin/catalogue")
 add(20, "/admin/leaks/cache")
 add(10, "/metrics")
 add(5, "/admin/memory")

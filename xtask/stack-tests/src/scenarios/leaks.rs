@@ -166,7 +166,7 @@ fn fragment(service: &Service, load: LeakLoad) -> Result<()> {
 
 /// The README promises that every request retains one object in each plugin.
 fn check_object_counts(service: &Service, plugins: &[String]) -> Result<String> {
-    let status = service.get("/admin/leaks/status")?;
+    let status = service.get("/admin/leaks/status?all=true")?;
     let mut seen = Vec::new();
     for plugin in plugins {
         let number = |field: &str| {
@@ -270,7 +270,7 @@ fn fault(service: &Service, component: &Path, scraped: &impl Fn()) -> Result<()>
     scraped();
     service.switch(LOOPING_FIXTURE, true)?;
     service.get("/api/data")?;
-    let status = service.get("/admin/leaks/status")?;
+    let status = service.get("/admin/leaks/status?all=true")?;
     let state = status.pointer(&format!("/leaks/{LOOPING_FIXTURE}/state"));
     ensure!(
         state == Some(&json!("faulted")),
@@ -285,7 +285,7 @@ fn fault(service: &Service, component: &Path, scraped: &impl Fn()) -> Result<()>
 /// Lowers the plugin's limit to just above its memory, and makes requests until the memory is used
 /// up. Returns the number of requests.
 fn exhaust(service: &Service, plugin: &str) -> Result<u32> {
-    let status = service.get("/admin/leaks/status")?;
+    let status = service.get("/admin/leaks/status?all=true")?;
     let megabytes = status
         .pointer(&format!("/leaks/{plugin}/linear_memory_mb"))
         .and_then(Value::as_f64)
@@ -303,7 +303,7 @@ fn exhaust(service: &Service, plugin: &str) -> Result<u32> {
             .flatten()
             .any(|failed| failed.get("leak").and_then(Value::as_str) == Some(plugin));
         if is_exhausted {
-            let state = service.get("/admin/leaks/status")?;
+            let state = service.get("/admin/leaks/status?all=true")?;
             let state = state.pointer(&format!("/leaks/{plugin}/state")).cloned();
             ensure!(state == Some(json!("exhausted")), "{plugin} is {state:?}");
             return Ok(request);

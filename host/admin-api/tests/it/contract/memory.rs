@@ -43,7 +43,7 @@ async fn memory_has_every_field_of_the_process_and_the_plugins() {
     }
     let forecast = [
         ("growth_bytes_per_second", Type::NumberOrNull),
-        ("bytes_per_request", Type::NumberOrNull),
+        ("process_bytes_per_request", Type::NumberOrNull),
         ("seconds_to_limit", Type::NumberOrNull),
         ("window_seconds", Type::Number),
     ];

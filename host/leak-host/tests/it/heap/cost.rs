@@ -11,7 +11,7 @@ use crate::lab::{Lab, MIB, number};
 /// and histories of the plugins, and pages of the host's own program that it had not used before.
 /// Both numbers are from one answer, since the host reads more symbols between two answers.
 async fn resident_and_explained(lab: &Lab) -> (f64, f64) {
-    let memory = lab.get("/admin/memory").await;
+    let memory = lab.get("/admin/memory?all=true").await;
     let explained = ["symbols", "history", "code"]
         .iter()
         .map(|part| number(&memory, &format!("/ledger/{part}_bytes")))
@@ -63,7 +63,7 @@ async fn the_heap_tables_use_no_memory_of_the_plugin() {
             lab.enable(leak).await;
         }
         lab.traffic(500).await;
-        let memory = lab.get("/admin/memory").await;
+        let memory = lab.get("/admin/memory?all=true").await;
         let mut sizes = Vec::new();
         for leak in LAB {
             let plugin = &memory["plugins"][leak];

@@ -109,7 +109,7 @@ async fn exercise_4_the_snapshot_names_the_largest_lines() {
     assert!(!snapshot["tip"].as_str().unwrap().is_empty());
     assert!(snapshot["timestamp"].as_str().unwrap().ends_with('Z'));
 
-    let top = lab.get("/admin/memory").await["heap"].clone();
+    let top = lab.get("/admin/memory?all=true").await["heap"].clone();
     assert_eq!(top["attribution"], json!("exact"), "{top}");
     let rows = rows(&top, "top_allocations");
     assert!(rows.len() <= 10);
@@ -128,7 +128,7 @@ async fn every_view_has_the_same_total() {
 
     let snapshot = lab.get(ALL_LINES).await;
     let total = number(&snapshot, "/total_traced_bytes");
-    let memory = lab.get("/admin/memory").await;
+    let memory = lab.get("/admin/memory?all=true").await;
     let live: f64 = LAB
         .iter()
         .map(|leak| number(&memory, &format!("/plugins/{leak}/heap_live_bytes")))

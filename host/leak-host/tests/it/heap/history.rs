@@ -40,7 +40,7 @@ async fn the_history_shows_the_growth_of_each_line() {
     let window = number(&history, "/window_seconds");
     assert!((3.0..=900.0).contains(&window), "{window}");
     assert!(number(&history, "/resolution_seconds") > 0.0);
-    let memory = lab.get("/admin/memory").await;
+    let memory = lab.get("/admin/memory?all=true").await;
     for leak in LAB {
         let of_plugin: Vec<_> = rows(&history, "series")
             .iter()

@@ -15,10 +15,10 @@ async fn heap_metrics_equal_the_answers_of_the_api() {
     }
     // The first reading of the history is from before the first leak.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let before = lab.get("/admin/memory").await;
+    let before = lab.get("/admin/memory?all=true").await;
     lab.traffic(300).await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    let memory = lab.get("/admin/memory").await;
+    let memory = lab.get("/admin/memory?all=true").await;
     let snapshot = lab.get(ALL_LINES).await;
     let scrape = Scrape::of(&lab).await;
 

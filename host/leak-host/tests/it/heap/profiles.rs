@@ -254,7 +254,7 @@ async fn every_view_works_without_plugins() {
         json!([])
     );
     assert_eq!(
-        lab.get("/admin/memory").await["heap"]["attribution"],
+        lab.get("/admin/memory?all=true").await["heap"]["attribution"],
         json!("off")
     );
 }

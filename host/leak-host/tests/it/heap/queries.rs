@@ -58,7 +58,7 @@ async fn a_plugin_without_symbols_does_not_hide_the_others() {
     std::fs::write(lab.plugins_folder().join("cache.wasm"), b"broken").unwrap();
     lab.enable("cache").await;
     assert_eq!(lab.data().await["leaks_triggered"], json!(["cache"]));
-    lab.get("/admin/memory").await;
+    lab.get("/admin/memory?all=true").await;
     lab.enable("history").await;
     lab.data().await;
     lab.get("/admin/memory/diff?since=1m").await;
@@ -68,7 +68,7 @@ async fn a_plugin_without_symbols_does_not_hide_the_others() {
         snapshot["by_line"][0]["plugin"] == json!("history"),
         "{snapshot}"
     );
-    lab.get("/admin/memory").await;
+    lab.get("/admin/memory?all=true").await;
     let path = "/admin/memory/snapshot?plugin=cache";
     let answer = Answer::of(lab.request(Method::GET, path)).await;
     assert!(answer.status.is_client_error(), "{}", answer.text);

@@ -39,7 +39,7 @@ async fn attribution_can_be_off_for_one_plugin() {
         "other plugins are not restarted"
     );
 
-    let memory = lab.get("/admin/memory").await;
+    let memory = lab.get("/admin/memory?all=true").await;
     let cache = &memory["plugins"]["cache"];
     assert!(
         cache["heap_live_mb"].is_null() && cache["heap_free_mb"].is_null(),
@@ -85,7 +85,7 @@ async fn attribution_can_be_off_for_one_plugin() {
     assert!(status["heap_live_mb"].is_number(), "{status}");
     let diff = lab.get("/admin/memory/diff").await;
     assert_eq!(payloads_gained(&diff), 25.0, "{diff}");
-    let memory = lab.get("/admin/memory").await;
+    let memory = lab.get("/admin/memory?all=true").await;
     assert_eq!(memory["heap"]["attribution"], json!("exact"));
     assert!(Scrape::of(&lab).await.sum(live, &of_cache) > 0.0);
 }
@@ -132,7 +132,7 @@ async fn attribution_can_be_off_from_the_start() {
     let lab = lab.start().await;
     lab.enable("cache").await;
     lab.traffic(20).await;
-    let memory = lab.get("/admin/memory").await;
+    let memory = lab.get("/admin/memory?all=true").await;
     assert_eq!(memory["heap"]["attribution"], json!("off"), "{memory}");
     assert!(memory["heap"]["why"].is_string(), "{memory}");
     assert_eq!(memory["heap"]["top_allocations"], json!([]));

@@ -81,10 +81,14 @@ async fn the_ledger_holds_while_a_plugin_fills_more_than_3_gib() {
     let lab = lab_with(&FILLER, &["cache"]).args(["--plugin-deadline", "20s"]);
     let lab = lab.start().await;
     lab.enable("filler").await;
-    check(&lab.get("/admin/memory").await);
-    let before = check(&lab.get("/admin/memory").await).linear;
+    check(&lab.get("/admin/memory?all=true").await);
+    let before = check(&lab.get("/admin/memory?all=true").await).linear;
     let done = Arc::new(AtomicBool::new(false));
-    let reader = read_all_the_time(lab.http().clone(), lab.url("/admin/memory"), done.clone());
+    let reader = read_all_the_time(
+        lab.http().clone(),
+        lab.url("/admin/memory?all=true"),
+        done.clone(),
+    );
     let reader = tokio::spawn(reader);
     for call in 1..=CALLS {
         assert_eq!(
@@ -94,7 +98,7 @@ async fn the_ledger_holds_while_a_plugin_fills_more_than_3_gib() {
                 .len(),
             1
         );
-        let reading = check(&lab.get("/admin/memory").await);
+        let reading = check(&lab.get("/admin/memory?all=true").await);
         let filled = call as f64 * CALL_BYTES;
         let wrong = (reading.linear - before - filled).abs();
         assert!(
@@ -116,7 +120,7 @@ async fn the_ledger_holds_while_a_plugin_fills_more_than_3_gib() {
     let deleted = lab.request(Method::DELETE, "/admin/plugins/filler");
     assert!(Answer::of(deleted).await.status.is_success());
     wait_until("the memory is given back", WAIT_TIMEOUT, async || {
-        let reading = check(&lab.get("/admin/memory").await);
+        let reading = check(&lab.get("/admin/memory?all=true").await);
         lab.resident_bytes() < 200.0 * MIB && reading.linear < before + SLACK
     })
     .await;
@@ -132,7 +136,7 @@ async fn the_ledger_holds_after_refused_uploads() {
             .request(Method::PUT, "/admin/plugins/bomb")
             .body(component);
         assert_eq!(Answer::of(request).await.status, 422);
-        let reading = check(&lab.get("/admin/memory").await);
+        let reading = check(&lab.get("/admin/memory?all=true").await);
         assert!(
             reading.unattributed < MAX_SHARE * reading.resident + SLACK,
             "{} of {}",
