@@ -3,7 +3,8 @@
 use guest_heap::grouped;
 
 use crate::arguments::TestArguments;
-use crate::guest::Heap;
+use crate::heap::Heap;
+use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::{Floors, LineFloors};
 use crate::leak_test::verdict::{Verdict, rounded};
 use crate::output::attribution_words;
@@ -13,6 +14,8 @@ use crate::report::has_lines;
 pub(super) struct Outcome {
     /// The calls of a round.
     pub(super) calls: Vec<String>,
+    /// Requests that were not answered with a success, as sentences.
+    pub(super) failures: Vec<String>,
     /// Rounds after the warm-up.
     pub(super) rounds: u64,
     pub(super) verdict: Verdict,
@@ -66,7 +69,12 @@ impl Growth {
 }
 
 impl Outcome {
-    pub(super) fn of(arguments: &TestArguments, floors: &Floors, heap: &Heap) -> Self {
+    pub(super) fn of(
+        arguments: &TestArguments,
+        calls: &Calls,
+        floors: &Floors,
+        heap: &Heap,
+    ) -> Self {
         let rounds_between = floors.rounds_between() as f64;
         let lines: Vec<GrowingLine> = floors
             .lines()
@@ -93,7 +101,8 @@ impl Outcome {
             ));
         }
         Self {
-            calls: arguments.invoke.clone(),
+            calls: calls.texts(),
+            failures: calls.failures(),
             rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
             verdict: verdict(floors, &lines),
             exceeded,
@@ -116,6 +125,7 @@ impl Outcome {
     pub(super) fn for_tests(verdict: Verdict) -> Self {
         Self {
             calls: Vec::new(),
+            failures: Vec::new(),
             rounds: 100,
             verdict,
             lines: Vec::new(),
