@@ -8,7 +8,7 @@ use guest_heap::symbols::Symbols;
 use guest_heap::{Attribution, Context, Reading};
 use wasmtime::AsContext;
 
-use crate::guest::HostState;
+use crate::host_state::HostState;
 
 /// A heap with names.
 pub(crate) struct Heap {

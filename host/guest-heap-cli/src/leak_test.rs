@@ -13,7 +13,8 @@ use anyhow::Result;
 
 use crate::arguments::TestArguments;
 use crate::engine::engine;
-use crate::guest::{Guest, World};
+use crate::guest::Guest;
+use crate::host_state::World;
 use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
 use crate::leak_test::outcome::Outcome;

@@ -14,6 +14,7 @@ mod engine;
 mod growth_reports;
 mod guest;
 mod heap;
+mod host_state;
 mod invocation;
 mod leak_test;
 mod load;

@@ -3,15 +3,15 @@
 //! The parts, in the order of a request:
 //!
 //! - `listener` accepts connections and puts each request into a queue of bounded length.
+//! - `supervisor` keeps an instance running.
 //! - `instance` takes requests from the queue and calls the guest, in an event loop that owns the
 //!   store. `watch` notices a guest that does not come back.
-//! - `books` counts what the requests leave behind (`retention`), keeps heaps to compare with, and
+//! - `tally` counts what the requests leave behind (`retention`), keeps heaps to compare with, and
 //!   keeps the heap of an instance that has ended.
 //! - `admin` shows the heap to profilers and people. It asks the event loop for it
 //!   (`heap_requests`).
 
 mod admin;
-mod books;
 mod growth;
 mod heap_requests;
 mod instance;
@@ -19,6 +19,8 @@ mod job;
 mod listener;
 mod retention;
 mod server;
+mod supervisor;
+mod tally;
 mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -146,7 +148,7 @@ async fn report_growth(server: Arc<Server>, interval: Duration) {
 /// Prints the heap of the last instance, and what the requests have left behind.
 async fn report(server: &Server) -> Result<()> {
     let arguments = &server.arguments;
-    let summary = server.books.summary();
+    let summary = server.tally.summary();
     if let Some(failed) = &summary.last_failed {
         let heap = server.symbolize(&failed.heap).await?;
         eprintln!(

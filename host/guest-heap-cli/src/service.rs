@@ -13,7 +13,8 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre, Request, Response};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::engine::engine_error;
-use crate::guest::{Guest, HostState};
+use crate::guest::Guest;
+use crate::host_state::HostState;
 
 /// The interface that a service exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

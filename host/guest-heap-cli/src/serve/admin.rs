@@ -116,7 +116,7 @@ async fn requests(
     Query(query): Query<RequestsQuery>,
 ) -> Result<Response, Unavailable> {
     let (counted, heap) = server.snapshot().await?;
-    let summary = server.books.summary();
+    let summary = server.tally.summary();
     let growth = server.growth(&summary, &counted, &heap).await?;
     let totals = heap.snapshot.totals();
     if query.format == Format::Text {

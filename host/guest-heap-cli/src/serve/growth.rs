@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::heap::Heap;
 use crate::report::place;
-use crate::serve::books::Summary;
 use crate::serve::heap_requests::CountedHeap;
 use crate::serve::retention::Retained;
 use crate::serve::server::Server;
+use crate::serve::tally::Summary;
 
 /// Lines that a comparison keeps.
 const MAX_LINES: usize = 1000;

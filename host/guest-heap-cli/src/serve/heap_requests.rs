@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use wasmtime::AsContext;
 
-use crate::guest::HostState;
 use crate::heap::RawHeap;
+use crate::host_state::HostState;
 
 /// A heap, and the number of requests that its instance had handled by then.
 #[derive(Clone)]

@@ -13,12 +13,13 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 
 use crate::engine::engine_error;
-use crate::guest::{HostState, TICK, store};
+use crate::guest::{TICK, store};
 use crate::heap::RawHeap;
-use crate::serve::books::Ended;
+use crate::host_state::HostState;
 use crate::serve::job::{Job, Source};
 use crate::serve::retention::Measurement;
 use crate::serve::server::Server;
+use crate::serve::tally::Ended;
 use crate::serve::watch::{Running, Watch};
 
 /// Time for which requests in progress go on when the server stops.
@@ -142,7 +143,7 @@ impl EventLoop<'_> {
                 biased;
                 Some((request, name)) = running.next(), if !running.is_empty() => {
                     watch.end(request);
-                    let requests = server.books.count(&name);
+                    let requests = server.tally.count(&name);
                     // A busy guest may never be idle.
                     if requests >= 2 * next_checkpoint {
                         next_checkpoint = self.checkpoint(accessor, next_checkpoint);
@@ -152,9 +153,9 @@ impl EventLoop<'_> {
                     is_idle = true;
                     watch.is_idle();
                     if let Some((name, bytes)) = measurement.idle(live_bytes(accessor)) {
-                        server.books.measure(&name, bytes);
+                        server.tally.measure(&name, bytes);
                     }
-                    if server.books.requests() >= next_checkpoint {
+                    if server.tally.requests() >= next_checkpoint {
                         next_checkpoint = self.checkpoint(accessor, next_checkpoint);
                     }
                 }
@@ -201,10 +202,11 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Keeps a heap to compare later ones with. Returns after how many requests the next one is due.
+    /// Keeps a heap to compare later ones with. Returns the number of requests at which the next one
+    /// is due.
     fn checkpoint(&self, accessor: &Accessor<HostState>, last: u64) -> u64 {
         let heap = accessor.with(|mut store| RawHeap::read(&store.as_context_mut()));
-        self.server.books.keep_checkpoint(heap);
+        self.server.tally.keep_checkpoint(heap);
         last.saturating_mul(2)
     }
 }

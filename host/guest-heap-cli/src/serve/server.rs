@@ -1,28 +1,27 @@
-//! The server: its settings, its queue, and the instances one after another.
+//! The server: its settings, and what its parts share.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use guest_heap::symbols::Symbols;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::watch;
 use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::arguments::ServeArguments;
 use crate::engine::engine_error;
-use crate::guest::{HostState, World, linker};
+use crate::guest::linker;
 use crate::heap::{Heap, RawHeap};
+use crate::host_state::{HostState, World};
 use crate::load::LoadedComponent;
-use crate::serve::books::{Books, Ended};
 use crate::serve::heap_requests::{CountedHeap, HeapRequests};
-use crate::serve::instance::Instance;
-use crate::serve::job::{Job, Source};
+use crate::serve::tally::Tally;
 use crate::service::Interface;
 
 /// Requests that an instance of WASI 0.3 handles at a time, and instances with
 /// `--instance-per-request`.
-const MAX_CONCURRENCY: usize = 64;
+pub(super) const MAX_CONCURRENCY: usize = 64;
 
 /// Time within which the live instance must answer a question for its heap.
 const HEAP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +38,7 @@ pub(super) struct Server {
     /// Requests that an instance handles at a time.
     pub(super) concurrency: usize,
     pub(super) heap_requests: Arc<HeapRequests>,
-    pub(super) books: Books,
+    pub(super) tally: Tally,
     /// True from the moment at which the server is to stop.
     pub(super) stop: watch::Sender<bool>,
 }
@@ -71,7 +70,7 @@ impl Server {
             concurrency,
             arguments,
             heap_requests: Arc::default(),
-            books: Books::default(),
+            tally: Tally::default(),
             stop: watch::Sender::new(false),
         })
     }
@@ -86,89 +85,6 @@ impl Server {
         HostState::new(&self.loaded, component, &[], World::Inherited, max_memory)
     }
 
-    /// Handles the requests of the queue until the server stops. Returns when all instances have
-    /// ended.
-    pub(super) async fn run(self: Arc<Self>, first: Instance, mut queue: mpsc::Receiver<Job>) {
-        if self.instance_per_request {
-            self.run_instance_per_request(queue).await;
-            return;
-        }
-        let mut instance = Some(first);
-        while !*self.stop.borrow() {
-            let next = match instance.take() {
-                Some(instance) => Ok(instance),
-                None => Instance::start(&self).await,
-            };
-            match next {
-                Ok(mut live) => {
-                    let number = self.books.begin_instance();
-                    let ended = live.run(&self, &mut Source::Queue(&mut queue)).await;
-                    self.end(number, self.books.requests(), &ended, &live);
-                }
-                Err(error) => {
-                    // The next request tries again.
-                    let Some(job) = queue.recv().await else {
-                        return;
-                    };
-                    let error = format!("the component cannot be started again: {error:#}");
-                    eprintln!("{error}");
-                    // The client may have left.
-                    job.answer.send(Err(wasmtime::Error::msg(error))).ok();
-                }
-            }
-        }
-    }
-
-    async fn run_instance_per_request(self: Arc<Self>, mut queue: mpsc::Receiver<Job>) {
-        let permits = Arc::new(Semaphore::new(MAX_CONCURRENCY));
-        let mut stop = self.stop.subscribe();
-        loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
-            let job = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                job = queue.recv() => job,
-            };
-            let Some(job) = job else {
-                break;
-            };
-            let server = self.clone();
-            tokio::spawn(async move {
-                server.run_one(job).await;
-                drop(permit);
-            });
-        }
-        // All permits are back when all instances have ended.
-        permits.acquire_many(MAX_CONCURRENCY as u32).await.ok();
-    }
-
-    async fn run_one(self: &Arc<Self>, job: Job) {
-        match Instance::start(self).await {
-            Ok(mut instance) => {
-                let number = self.books.begin_instance();
-                let mut source = Source::One(Some(Box::new(job)));
-                let ended = instance.run(self, &mut source).await;
-                self.end(number, 1, &ended, &instance);
-            }
-            Err(error) => {
-                let error = format!("the component cannot be started: {error:#}");
-                // The client may have left.
-                job.answer.send(Err(wasmtime::Error::msg(error))).ok();
-            }
-        }
-    }
-
-    fn end(&self, number: u64, requests: u64, ended: &Ended, instance: &Instance) {
-        let (heap, denied) = (instance.heap(), instance.denied());
-        let message = self
-            .books
-            .end_instance(number, requests, ended, heap, denied);
-        if !matches!(ended, Ended::AsPlanned) {
-            eprintln!("{message}");
-        }
-    }
-
     /// Reads the heap of the live instance. Without one, the heap of the instance that has ended
     /// last.
     ///
@@ -176,7 +92,7 @@ impl Server {
     /// When there was no instance yet, or the guest waits in a call of the host for too long.
     pub(super) async fn heap(&self) -> Result<CountedHeap> {
         let last_ended = || {
-            let summary = self.books.summary();
+            let summary = self.tally.summary();
             summary
                 .last_ended
                 .context("no request has been handled yet")
@@ -187,7 +103,7 @@ impl Server {
         let answer = tokio::time::timeout(HEAP_TIMEOUT, self.heap_requests.ask()).await;
         match answer {
             Ok(Ok(heap)) => Ok(CountedHeap {
-                requests: self.books.requests(),
+                requests: self.tally.requests(),
                 heap,
             }),
             Ok(Err(_closed)) => last_ended(),

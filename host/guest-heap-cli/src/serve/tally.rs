@@ -31,7 +31,7 @@ impl Ended {
 
 /// Everything that the server has counted.
 #[derive(Default)]
-pub(super) struct Books(Mutex<Counts>);
+pub(super) struct Tally(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
@@ -69,7 +69,7 @@ pub(super) struct Summary {
     pub(super) paths: Vec<(Arc<str>, Retained)>,
 }
 
-impl Books {
+impl Tally {
     /// A new instance is live. Returns its number, from 1.
     pub(super) fn begin_instance(&self) -> u64 {
         let mut counts = self.lock();
