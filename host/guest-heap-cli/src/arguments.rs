@@ -19,6 +19,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArguments),
+    Serve(ServeArguments),
     Test(TestArguments),
 }
 
@@ -57,7 +58,61 @@ pub(crate) struct RunArguments {
     pub(crate) arguments: Vec<String>,
 }
 
-/// Calls exports of a component many times and fails if memory grows with each call.
+/// Serves a component of `wasi:http` and shows which lines hold what its requests leave behind.
+///
+/// One instance handles all requests, so what a request does not free stays. An instance of WASI
+/// 0.2 handles one request at a time, one of WASI 0.3 many. After a trap, the next instance takes
+/// over. Ctrl-C and SIGTERM end the server with a report.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  guest-heap serve app.wasm
+  guest-heap serve app.wasm --addr 127.0.0.1:9000 --admin-addr 127.0.0.1:9001
+  go tool pprof http://127.0.0.1:8081/debug/pprof/heap
+  curl http://127.0.0.1:8081/debug/requests")]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    pub(crate) component: ComponentArguments,
+    /// The address of the service.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
+    pub(crate) addr: String,
+    /// The address of the heap profile. [default: the port after that of the service on
+    /// 127.0.0.1, or a free one]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) admin_addr: Option<String>,
+    /// Start an instance for each request, to compare.
+    #[arg(long)]
+    pub(crate) instance_per_request: bool,
+    /// Run the component as it is, to see what the profile costs.
+    #[arg(long)]
+    pub(crate) no_profile: bool,
+    /// Let the linear memories of an instance grow to this size: 64MiB, 1GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max_memory: Option<u64>,
+    /// Answer 504 if the guest has not answered by then. An instance that does nothing else for
+    /// this time is ended.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = parse_interval)]
+    pub(crate) timeout: std::time::Duration,
+    /// Requests that may wait for the guest. Further ones are answered with 503.
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) max_queued: u32,
+    /// Group the memory by this property.
+    #[arg(long, value_enum, default_value_t = By::Line)]
+    pub(crate) by: By,
+    /// Show at most this many groups.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) top: usize,
+    /// Write the heap to this file at the end. The name decides the format: `.pb.gz` (pprof),
+    /// `.folded` (folded stacks), `.svg` (flame graph) or `.json`. Can be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Also report what has grown, at this interval: 500ms, 10s, 5m.
+    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
+    pub(crate) every: Option<std::time::Duration>,
+}
+
+/// Calls exports of a component, or sends requests to an HTTP service, many times, and fails if
+/// memory grows with each call.
 ///
 /// After the warm-up, the calls are divided into windows. A line leaks if its smallest live size
 /// rises from each window to the next. So a cache that is full, a collector that runs now and then
@@ -68,6 +123,7 @@ Examples:
   guest-heap test app.wasm --invoke 'handle(\"a request\")'
   guest-heap test app.wasm --invoke 'my:shop/cart@1.0.0#add(7)' --invoke 'my:shop/cart@1.0.0#clear()'
   guest-heap test app.wasm --invoke 'handle()' --max-bytes-per-call 64 --format github
+  guest-heap test app.wasm --http 'GET /cart' --http 'POST /cart {\"id\": 7}'
 
 Exit codes: 0 no leak, 1 a leak or an exceeded budget, 2 an error.")]
 pub(crate) struct TestArguments {
@@ -75,8 +131,16 @@ pub(crate) struct TestArguments {
     pub(crate) component: ComponentArguments,
     /// The export to call, for example 'count(3)' or 'my:pkg/api#put("key")'. The arguments are in
     /// WAVE syntax. Can be repeated: one round calls all of them in this order.
-    #[arg(long, value_name = "CALL", required = true)]
+    #[arg(long, value_name = "CALL", required_unless_present_any = ["http", "http_file"])]
     pub(crate) invoke: Vec<String>,
+    /// A request to send to an HTTP service: 'GET /path' or 'POST /path BODY'. Can be repeated: one
+    /// round sends all of them in this order, after the calls.
+    #[arg(long, value_name = "REQUEST")]
+    pub(crate) http: Vec<String>,
+    /// A file of requests: one per line as for --http, or a `.http` file with headers and bodies,
+    /// where a line of ### ends a request. Can be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) http_file: Vec<PathBuf>,
     /// Rounds before the first window, which do not count.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) warm_up: u32,
@@ -201,6 +265,26 @@ fn parse_interval(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| "the shortest interval is 100ms".to_owned())
 }
 
+/// Parses `4096`, `64KiB`, `64MiB` or `1GiB`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let bytes: u64 = match unit {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        _ => return Err("write a number and a unit: 64MiB, 1GiB".to_owned()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a number and a unit: 64MiB, 1GiB".to_owned())?;
+    let size = number.checked_mul(bytes);
+    size.ok_or_else(|| "the size is too large".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -230,6 +314,21 @@ mod tests {
         ] {
             let wanted = wanted.map(Duration::from_millis);
             assert_eq!(parse_interval(text).ok(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (text, wanted) in [
+            ("4096", Some(4096)),
+            ("64KiB", Some(64 << 10)),
+            ("64MiB", Some(64 << 20)),
+            ("2G", Some(2 << 30)),
+            ("MiB", None),
+            ("1TB", None),
+            ("99999999999GiB", None),
+        ] {
+            assert_eq!(parse_size(text).ok(), wanted, "{text}");
         }
     }
 }

@@ -1,20 +1,23 @@
 //! `guest-heap test`: calls exports in windows and finds what grows from window to window.
 
+mod calls;
 mod floors;
 mod format;
+mod http_request;
 mod outcome;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::arguments::TestArguments;
 use crate::engine::engine;
-use crate::guest::{Guest, Heap, World};
-use crate::invocation::Invocation;
+use crate::guest::Guest;
+use crate::host_state::World;
+use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
 use crate::leak_test::outcome::Outcome;
-use crate::load::load;
+use crate::load::{Profile, load};
 
 /// Tests a component and prints the report. The exit code is 0 if nothing leaks, else 1.
 ///
@@ -22,7 +25,7 @@ use crate::load::load;
 /// When the component cannot be loaded or started, a call is wrong, or the guest traps.
 pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
     let engine = engine()?;
-    let loaded = load(&engine, &arguments.component)?;
+    let loaded = load(&engine, &arguments.component, Profile::Heap)?;
     let world = World::Repeatable {
         output: arguments.guest_output,
     };
@@ -35,45 +38,23 @@ pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
         |_store| {},
     )
     .await?;
-    let mut invocations = Vec::new();
-    for text in &arguments.invoke {
-        invocations.push(Invocation::resolve(
-            text,
-            &guest.loaded.component,
-            &guest.instance,
-            &mut guest.store,
-        )?);
-    }
+    let mut calls = Calls::resolve(&arguments, &mut guest)?;
     let mut floors = Floors::new(arguments.windows, arguments.rounds);
     for _ in 0..arguments.warm_up {
-        round(&mut guest, &invocations).await?;
+        calls.round(&mut guest).await?;
     }
     for window in 0..arguments.windows as usize {
         for _ in 0..arguments.rounds {
-            round(&mut guest, &invocations).await?;
+            calls.round(&mut guest).await?;
             floors.add(window, &guest.heap().snapshot);
         }
     }
     let heap = guest.heap();
-    let outcome = Outcome::of(&arguments, &floors, &heap);
+    let outcome = Outcome::of(&arguments, &calls, &floors, &heap);
     print!("{}", format::report(arguments.format, &outcome));
     Ok(if outcome.fails() {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
-}
-
-async fn round(guest: &mut Guest, invocations: &[Invocation]) -> Result<()> {
-    for invocation in invocations {
-        if let Err(error) = invocation.call(&mut guest.store).await {
-            let heap: Heap = guest.heap();
-            bail!(
-                "`{}` has trapped: {error:#}\n\nthe heap at the trap:\n{}",
-                invocation.text,
-                crate::report::of_heap(&heap, guest_heap::snapshot::GroupBy::Line, 10)
-            );
-        }
-    }
-    Ok(())
 }

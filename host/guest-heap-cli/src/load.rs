@@ -24,11 +24,24 @@ pub(crate) struct LoadedComponent {
     pub(crate) symbols: Arc<Symbols>,
 }
 
+/// Whether the guest's allocations are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// They are.
+    Heap,
+    /// The component runs as it is, to see what the profile costs.
+    Off,
+}
+
 /// Loads the component of the command line.
 ///
 /// # Errors
 /// When the file is no component and no module for WASI preview 1, or does not compile.
-pub(crate) fn load(engine: &Engine, arguments: &ComponentArguments) -> Result<LoadedComponent> {
+pub(crate) fn load(
+    engine: &Engine,
+    arguments: &ComponentArguments,
+    profile: Profile,
+) -> Result<LoadedComponent> {
     let file = arguments.file.display();
     let bytes = fs::read(&arguments.file).with_context(|| format!("cannot read {file}"))?;
     let original = to_component(bytes).with_context(|| format!("{file} cannot be loaded"))?;
@@ -36,6 +49,15 @@ pub(crate) fn load(engine: &Engine, arguments: &ComponentArguments) -> Result<Lo
     let symbols = Symbols::new(&original, symbol_options(arguments)?)
         .with_context(|| format!("cannot read the symbols of {file}"))?;
     let symbols = Arc::new(symbols);
+    if profile == Profile::Off {
+        let component =
+            compile(engine, &original).with_context(|| format!("cannot compile {file}"))?;
+        return Ok(LoadedComponent {
+            component,
+            meta: Arc::new(InstrumentedMeta::off("--no-profile")),
+            symbols,
+        });
+    }
     let cache = Cache::at(arguments.cache.clone()).filter(|_| !arguments.no_cache);
     if let Some((component, meta)) = cache.as_ref().and_then(|it| it.read(engine, &original)) {
         return Ok(LoadedComponent {
@@ -46,8 +68,7 @@ pub(crate) fn load(engine: &Engine, arguments: &ComponentArguments) -> Result<Lo
     }
     let instrumented = instrument(&original, &Options::default())
         .with_context(|| format!("cannot instrument {file}"))?;
-    let component = Component::new(engine, &instrumented.component)
-        .map_err(crate::engine::engine_error)
+    let component = compile(engine, &instrumented.component)
         .with_context(|| format!("cannot compile {file}"))?;
     if let Some(cache) = cache
         && let Err(error) = cache.write(engine, &original, &instrumented, &component)
@@ -59,6 +80,10 @@ pub(crate) fn load(engine: &Engine, arguments: &ComponentArguments) -> Result<Lo
         meta: instrumented.meta,
         symbols,
     })
+}
+
+fn compile(engine: &Engine, component: &[u8]) -> Result<Component> {
+    Component::new(engine, component).map_err(crate::engine::engine_error)
 }
 
 impl LoadedComponent {

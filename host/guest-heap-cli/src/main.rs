@@ -2,21 +2,29 @@
 //!
 //! - `guest-heap run APP.wasm` runs a command and reports what its heap holds at the end.
 //! - `guest-heap test APP.wasm --invoke CALL` calls an export many times and names the lines whose
-//!   memory grows with each call.
+//!   memory grows with each call. `--http REQUEST` does the same with an HTTP service.
+//! - `guest-heap serve APP.wasm` serves an HTTP service and shows what its requests leave behind.
 //!
 //! The exit code of `run` is that of the guest. `test` exits with 0 if nothing leaks and with 1 if
-//! something does. Both exit with 2 after a wrong command line or another error.
+//! something does. All exit with 2 after a wrong command line or another error.
 
 mod arguments;
 mod cache;
 mod engine;
+mod growth_reports;
 mod guest;
+mod heap;
+mod host_state;
 mod invocation;
 mod leak_test;
 mod load;
+mod memory_limit;
+mod outgoing;
 mod output;
 mod report;
 mod run;
+mod serve;
+mod service;
 
 use std::process::ExitCode;
 
@@ -31,6 +39,7 @@ const EXIT_ERROR: u8 = 2;
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await,
         Command::Test(arguments) => leak_test::run(arguments).await,
     };
     done.unwrap_or_else(|error| {

@@ -10,7 +10,7 @@ use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::{Attribution, flamegraph, folded};
 use serde::Serialize;
 
-use crate::guest::Heap;
+use crate::heap::Heap;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

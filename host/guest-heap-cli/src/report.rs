@@ -7,7 +7,7 @@ use guest_heap::snapshot::{Group, GroupBy};
 use guest_heap::symbols::{Frame, FrameRun, LineTables, fold};
 use guest_heap::{Attribution, grouped};
 
-use crate::guest::Heap;
+use crate::heap::Heap;
 
 /// Columns of the longest bar.
 const BAR: usize = 20;

@@ -1,28 +1,25 @@
 //! `guest-heap run`.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use guest_heap::diff::{Baseline, Diff};
-use guest_heap::snapshot::GroupBy;
 use wasmtime::component::Val;
 use wasmtime_wasi::I32Exit;
 
 use crate::arguments::RunArguments;
 use crate::engine::engine;
-use crate::guest::{Guest, World, read_heap};
+use crate::growth_reports::GrowthReports;
+use crate::guest::Guest;
+use crate::heap::RawHeap;
+use crate::host_state::World;
 use crate::invocation::{Invocation, exported_calls};
-use crate::load::load;
+use crate::load::{Profile, load};
 use crate::output::{self, FileFormat};
 use crate::report;
 
 /// Exit codes of shells: a trap is like an abort, and Ctrl-C ends with 130.
 const EXIT_TRAP: u8 = 134;
 const EXIT_INTERRUPTED: u8 = 130;
-
-/// Lines that `--every` shows.
-const GROWING_LINES: usize = 10;
 
 /// Why the guest ended.
 enum Ended {
@@ -40,7 +37,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
         FileFormat::of(path)?;
     }
     let engine = engine()?;
-    let loaded = load(&engine, &arguments.component)?;
+    let loaded = load(&engine, &arguments.component, Profile::Heap)?;
     if let Some(why) = loaded.off() {
         eprintln!("warning: the heap is not attributed: {why}");
     }
@@ -54,7 +51,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
         World::Inherited,
         move |store| {
             if let Some(growth) = growth.as_mut().filter(|growth| growth.is_due()) {
-                growth.print(&read_heap(store, &symbols));
+                growth.print(&RawHeap::read(store).symbolize(&symbols));
             }
         },
     )
@@ -133,42 +130,5 @@ fn exit_code(ended: &Ended, shows_results: bool) -> ExitCode {
             eprintln!("interrupted");
             ExitCode::from(EXIT_INTERRUPTED)
         }
-    }
-}
-
-/// Reports of what has grown since the last one.
-struct GrowthReports {
-    interval: Duration,
-    last: Instant,
-    started: Instant,
-    baseline: Option<Baseline>,
-}
-
-impl GrowthReports {
-    fn new(interval: Duration) -> Self {
-        let now = Instant::now();
-        Self {
-            interval,
-            last: now,
-            started: now,
-            baseline: None,
-        }
-    }
-
-    fn is_due(&self) -> bool {
-        self.last.elapsed() >= self.interval
-    }
-
-    fn print(&mut self, heap: &crate::guest::Heap) {
-        self.last = Instant::now();
-        let baseline = self.baseline.take();
-        let baseline = baseline.unwrap_or_else(|| Baseline::empty(&heap.snapshot));
-        let diff = Diff::new(&baseline, &heap.snapshot, GroupBy::Line, GROWING_LINES);
-        self.baseline = Some(Baseline::new(&heap.snapshot));
-        eprint!(
-            "after {:.1} s, {}",
-            self.started.elapsed().as_secs_f64(),
-            report::of_growth(&diff, heap)
-        );
     }
 }

@@ -72,6 +72,8 @@ struct Document<'a> {
     sentence: String,
     exceeded_budgets: &'a [String],
     calls: &'a [String],
+    /// Requests that were not answered with a success.
+    failed_requests: &'a [String],
     rounds: u64,
     bytes_per_round: f64,
     largest_live_bytes: u64,
@@ -106,6 +108,7 @@ fn json(outcome: &Outcome) -> String {
         sentence: outcome.verdict.sentence(outcome.rounds, ROUND),
         exceeded_budgets: &outcome.exceeded,
         calls: &outcome.calls,
+        failed_requests: &outcome.failures,
         rounds: outcome.rounds,
         bytes_per_round: outcome.bytes_per_round,
         largest_live_bytes: outcome.largest_live,
@@ -180,7 +183,8 @@ impl Outcome {
     }
 
     fn notes(&self) -> impl Iterator<Item = &str> {
-        self.why.as_deref().into_iter().chain(self.advice)
+        let failures = self.failures.iter().map(String::as_str);
+        failures.chain(self.why.as_deref()).chain(self.advice)
     }
 }
 

@@ -4,7 +4,8 @@ use guest_heap::grouped;
 use guest_heap::verdict::{LineFloors, Verdict, rounded};
 
 use crate::arguments::TestArguments;
-use crate::guest::Heap;
+use crate::heap::Heap;
+use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
 use crate::output::attribution_words;
 use crate::report::has_lines;
@@ -13,6 +14,8 @@ use crate::report::has_lines;
 pub(super) struct Outcome {
     /// The calls of a round.
     pub(super) calls: Vec<String>,
+    /// Requests that were not answered with a success, as sentences.
+    pub(super) failures: Vec<String>,
     /// Rounds after the warm-up.
     pub(super) rounds: u64,
     pub(super) verdict: Verdict,
@@ -66,7 +69,12 @@ impl Growth {
 }
 
 impl Outcome {
-    pub(super) fn of(arguments: &TestArguments, floors: &Floors, heap: &Heap) -> Self {
+    pub(super) fn of(
+        arguments: &TestArguments,
+        calls: &Calls,
+        floors: &Floors,
+        heap: &Heap,
+    ) -> Self {
         let rounds_between = floors.rounds_between() as f64;
         let (line_floors, rounds) = (floors.lines(), floors.rounds());
         let lines = line_floors.iter();
@@ -92,7 +100,8 @@ impl Outcome {
             ));
         }
         Self {
-            calls: arguments.invoke.clone(),
+            calls: calls.texts(),
+            failures: calls.failures(),
             rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
             verdict: Verdict::of_guest(&floors.evidence(&line_floors, &rounds)),
             exceeded,
@@ -115,6 +124,7 @@ impl Outcome {
     pub(super) fn for_tests(verdict: Verdict) -> Self {
         Self {
             calls: Vec::new(),
+            failures: Vec::new(),
             rounds: 100,
             verdict,
             lines: Vec::new(),

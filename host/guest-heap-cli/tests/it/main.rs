@@ -9,6 +9,9 @@
 
 #[path = "../../../guest-heap/tests/it/fixtures.rs"]
 mod fixtures;
+mod http_leak_test;
 mod leak_test;
 mod program;
 mod run;
+mod serve;
+mod server;

@@ -1,0 +1,225 @@
+//! One instance and its event loop.
+
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use wasmtime::component::Accessor;
+use wasmtime::{AsContext, AsContextMut, Store};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::handler::{Prepared, Proxy};
+
+use crate::engine::engine_error;
+use crate::guest::{TICK, store};
+use crate::heap::RawHeap;
+use crate::host_state::HostState;
+use crate::serve::job::{Job, Source};
+use crate::serve::retention::Measurement;
+use crate::serve::server::Server;
+use crate::serve::tally::Ended;
+use crate::serve::watch::{Running, Watch};
+
+/// Time for which requests in progress go on when the server stops.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// An instance that is ready for requests.
+pub(super) struct Instance {
+    store: Store<HostState>,
+    proxy: Proxy,
+}
+
+/// What the event loop of an instance works with.
+struct EventLoop<'a> {
+    server: &'a Server,
+    proxy: &'a Proxy,
+    watch: &'a Watch,
+}
+
+impl Instance {
+    /// Instantiates the component.
+    ///
+    /// # Errors
+    /// When it traps at its start, or a folder cannot be opened.
+    pub(super) async fn start(server: &Arc<Server>) -> anyhow::Result<Self> {
+        let heap_requests = server.heap_requests.clone();
+        let is_live = !server.instance_per_request;
+        let mut store = store(&server.engine, server.new_state()?, move |context| {
+            if is_live {
+                heap_requests.answer(context);
+            }
+        });
+        let proxy = server.service.instantiate_async(&mut store);
+        let proxy = tokio::time::timeout(server.timeout, proxy).await;
+        let proxy = proxy.map_err(|_elapsed| {
+            anyhow::anyhow!("the component has not started within --timeout")
+        })?;
+        Ok(Self {
+            proxy: proxy.map_err(engine_error)?,
+            store,
+        })
+    }
+
+    /// Handles requests until the instance ends. Its store is kept, so its heap can be read.
+    pub(super) async fn run(&mut self, server: &Server, source: &mut Source<'_>) -> Ended {
+        let capacity = match source {
+            Source::Queue(_) => server.concurrency,
+            Source::One(_) => 1,
+        };
+        let watch = Watch::new(server.timeout, capacity);
+        let event_loop = EventLoop {
+            server,
+            proxy: &self.proxy,
+            watch: &watch,
+        };
+        let mut done = pin!(
+            self.store
+                .run_concurrent(async |accessor| { event_loop.run(accessor, source).await })
+        );
+        let mut clock = interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stop = server.stop.subscribe();
+        let mut drained_at = None;
+        loop {
+            tokio::select! {
+                done = &mut done => return match done.flatten() {
+                    Ok(()) => Ended::AsPlanned,
+                    Err(error) => Ended::Trapped(error),
+                },
+                _ = clock.tick() => {
+                    if let Some(why) = watch.overdue() {
+                        return Ended::TimedOut(why);
+                    }
+                    if drained_at.is_some_and(|at| Instant::now() >= at) {
+                        return Ended::AsPlanned;
+                    }
+                }
+                // The sender is in the server, so it does not end.
+                _ = stop.wait_for(|stop| *stop), if drained_at.is_none() => {
+                    drained_at = Some(Instant::now() + DRAIN);
+                }
+            }
+        }
+    }
+
+    pub(super) fn heap(&self) -> RawHeap {
+        RawHeap::read(&self.store)
+    }
+
+    /// The bytes that the last denied growth of memory wanted.
+    pub(super) fn denied(&self) -> Option<u64> {
+        self.store.data().memory.denied()
+    }
+}
+
+impl EventLoop<'_> {
+    async fn run(
+        &self,
+        accessor: &Accessor<HostState>,
+        source: &mut Source<'_>,
+    ) -> wasmtime::Result<()> {
+        let (server, watch) = (self.server, self.watch);
+        let mut measurement = Measurement::new(live_bytes(accessor));
+        let mut running = FuturesUnordered::new();
+        let mut is_idle = true;
+        let mut has_ended = false;
+        // An instance for one request has nothing to compare with.
+        let mut next_checkpoint = if server.instance_per_request {
+            u64::MAX / 2
+        } else {
+            1
+        };
+        let mut clock = interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stop = server.stop.subscribe();
+        loop {
+            if has_ended && running.is_empty() && is_idle {
+                return Ok(());
+            }
+            tokio::select! {
+                // What has ended comes first, so that the guest is seen idle between two requests.
+                biased;
+                Some((request, name)) = running.next(), if !running.is_empty() => {
+                    watch.end(request);
+                    let requests = server.tally.count(&name);
+                    // A busy guest may never be idle.
+                    if requests >= 2 * next_checkpoint {
+                        next_checkpoint = self.checkpoint(accessor, next_checkpoint);
+                    }
+                }
+                () = no_tasks(accessor), if running.is_empty() && !is_idle => {
+                    is_idle = true;
+                    watch.is_idle();
+                    if let Some((name, bytes)) = measurement.idle(live_bytes(accessor)) {
+                        server.tally.measure(&name, bytes);
+                    }
+                    if server.tally.requests() >= next_checkpoint {
+                        next_checkpoint = self.checkpoint(accessor, next_checkpoint);
+                    }
+                }
+                () = server.heap_requests.opened(), if !server.instance_per_request => {
+                    accessor.with(|mut store| server.heap_requests.answer(&store.as_context_mut()));
+                }
+                _ = clock.tick(), if !is_idle => watch.runs(),
+                _ = stop.wait_for(|stop| *stop), if !has_ended => has_ended = true,
+                job = source.next(), if !has_ended && running.len() < server.concurrency => {
+                    let Some(job) = job else {
+                        has_ended = true;
+                        continue;
+                    };
+                    if !job.start() {
+                        continue;
+                    }
+                    is_idle = false;
+                    measurement.begin_request(&job.name);
+                    running.push(self.handle(accessor, job));
+                }
+            }
+        }
+    }
+
+    /// Calls the guest. The answer goes to the client as soon as the guest gives it.
+    fn handle<'a>(
+        &'a self,
+        accessor: &'a Accessor<HostState>,
+        job: Job,
+    ) -> impl Future<Output = (Running, Arc<str>)> + 'a {
+        let request = self.watch.begin();
+        let Job { name, .. } = &job;
+        let name = name.clone();
+        let prepared = accessor.with(|mut store| {
+            let store = store.as_context_mut();
+            Prepared::new(store, self.proxy, job.request, HostState::http, job.answer)
+        });
+        async move {
+            // An error has gone to the client. If the guest trapped, the event loop ends as well.
+            if let Ok(prepared) = prepared {
+                prepared.run(accessor, pending()).await.ok();
+            }
+            (request, name)
+        }
+    }
+
+    /// Keeps a heap to compare later ones with. Returns the number of requests at which the next one
+    /// is due.
+    fn checkpoint(&self, accessor: &Accessor<HostState>, last: u64) -> u64 {
+        let heap = accessor.with(|mut store| RawHeap::read(&store.as_context_mut()));
+        self.server.tally.keep_checkpoint(heap);
+        last.saturating_mul(2)
+    }
+}
+
+/// Waits until the guest has nothing to do.
+async fn no_tasks(accessor: &Accessor<HostState>) {
+    poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+}
+
+fn live_bytes(accessor: &Accessor<HostState>) -> u64 {
+    accessor.with(|mut store| {
+        let store = store.as_context_mut();
+        let store = store.as_context();
+        store.data().recorder.live_summary(store).live_bytes
+    })
+}

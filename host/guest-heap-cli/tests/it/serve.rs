@@ -1,0 +1,241 @@
+//! `guest-heap serve`.
+#![cfg(unix)]
+
+use std::io::Read;
+
+use rustix::process::Signal;
+
+use crate::program::{Program, line_of};
+use crate::server::{Server, open, receive};
+
+const SOURCE: &str = "http-service/src/lib.rs";
+const ASYNC_SOURCE: &str = "async-http-service/src/lib.rs";
+
+/// The growth of a line of `/debug/requests`, in bytes per request.
+fn growth_of(requests: &serde_json::Value, line: &str) -> Option<f64> {
+    let lines = requests["growth"]["lines"].as_array().unwrap();
+    let line = lines.iter().find(|row| row["location"] == line)?;
+    line["bytes_per_request"].as_f64()
+}
+
+fn bytes_of_path(requests: &serde_json::Value, path: &str) -> Option<f64> {
+    let paths = requests["paths"].as_array().unwrap();
+    let path = paths.iter().find(|row| row["path"] == path)?;
+    path["bytes_per_request"].as_f64()
+}
+
+#[test]
+fn the_leaking_line_and_path_are_shown_while_serving_and_at_the_end() {
+    let server = Server::start("http_service", &["--output", "heap.json"]);
+    let leak = format!("{SOURCE}:{}", line_of(SOURCE, "request"));
+    assert_eq!(
+        server.post("/echo?a=b", "hello").text(),
+        "Method::Post hello"
+    );
+    for _ in 0..32 {
+        assert_eq!(server.get("/leak").status, 200);
+    }
+    let requests = server.requests();
+    assert_eq!(requests["requests"], 33);
+    assert_eq!(requests["instance"], 1);
+    assert_eq!(growth_of(&requests, &leak), Some(100.0), "{requests}");
+    let per_leak = bytes_of_path(&requests, "GET /leak").unwrap();
+    assert!((100.0..150.0).contains(&per_leak), "{requests}");
+    assert_eq!(bytes_of_path(&requests, "POST /echo"), Some(0.0));
+
+    let text = server.admin("/debug/requests").text();
+    assert!(
+        text.contains(&format!("+100          +1.00  {leak} in ")),
+        "{text}"
+    );
+    let profile = server.admin("/debug/pprof/heap");
+    assert_eq!(profile.body[..2], [0x1F, 0x8B]);
+    assert_eq!(server.admin("/debug/requests?format=xml").status, 400);
+    assert_eq!(server.admin("/").status, 200);
+
+    let ran = server.stop(Signal::TERM);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.stderr.contains("instance 1 has handled 33 requests\n"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("attribution: exact"), "{ran:?}");
+    let row = ran.stderr.lines().find(|row| row.contains(&leak)).unwrap();
+    assert!(row.contains("3,200        32"), "{row}");
+    assert!(ran.stderr.contains("written: heap.json"), "{ran:?}");
+}
+
+#[test]
+fn what_does_not_leak_leaves_nothing_behind() {
+    let server = Server::start("http_service", &[]);
+    server.get("/cache");
+    for _ in 0..16 {
+        assert_eq!(server.get("/cache").status, 200);
+        assert_eq!(server.get("/fine").status, 200);
+    }
+    let requests = server.requests();
+    assert_eq!(requests["growth"]["bytes_per_request"], 0.0, "{requests}");
+    assert_eq!(requests["growth"]["lines"].as_array().unwrap().len(), 0);
+    assert_eq!(bytes_of_path(&requests, "GET /fine"), Some(0.0));
+    let ran = server.stop(Signal::INT);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn the_next_instance_takes_over_after_a_trap_or_a_loop() {
+    let server = Server::start("http_service", &["--timeout", "500ms"]);
+    assert_eq!(server.get("/leak").status, 200);
+    assert_eq!(server.get("/trap").status, 500);
+    assert_eq!(server.get("/fine").status, 200);
+    assert_eq!(server.get("/spin").status, 504);
+    assert_eq!(server.get("/fine").status, 200);
+    assert_eq!(server.get("/silent").status, 500);
+    assert_eq!(server.get("/missing").status, 404);
+    let requests = server.requests();
+    assert_eq!(requests["ended"]["trapped"], 1, "{requests}");
+    assert_eq!(requests["ended"]["timed out"], 1, "{requests}");
+    let ran = server.stop(Signal::TERM);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("instance 1 has ended after 1 requests with 12,"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.stderr.contains("the guest has trapped: wasm trap"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.stderr
+            .contains("instance 2 has ended after 1 requests with 5 live bytes"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn the_heap_at_the_last_trap_is_reported() {
+    let server = Server::start("http_service", &[]);
+    assert_eq!(server.get("/trap").status, 500);
+    let ran = server.stop(Signal::TERM);
+    let line = line_of(SOURCE, "trap");
+    assert!(
+        ran.stderr
+            .contains("heap of the last instance that failed, after 0 requests"),
+        "{ran:?}"
+    );
+    let trap = format!("{SOURCE}:{line} in ");
+    let row = ran.stderr.lines().find(|row| row.contains(&trap)).unwrap();
+    assert!(row.contains("12,345         1"), "{row}");
+}
+
+#[test]
+fn a_client_that_leaves_costs_one_instance_and_no_other_request() {
+    let server = Server::start("http_service", &[]);
+    for _ in 0..3 {
+        let mut stream = open(&server.service, "GET", "/large", "");
+        stream.read_exact(&mut [0; 100]).unwrap();
+        drop(stream);
+        assert_eq!(server.get("/fine").status, 200);
+    }
+    assert_eq!(server.requests()["ended"]["trapped"], 3);
+    assert_eq!(server.get("/large").body.len(), 16 << 20);
+}
+
+#[test]
+fn memory_and_queue_are_limited() {
+    let server = Server::start("http_service", &["--max-memory", "4MiB"]);
+    assert_eq!(server.get("/fine").status, 200);
+    assert_eq!(server.get("/grow").status, 500);
+    assert_eq!(server.get("/fine").status, 200);
+    let ran = server.stop(Signal::TERM);
+    assert!(ran.stderr.contains("more than --max-memory"), "{ran:?}");
+
+    let options = ["--max-queued", "1", "--timeout", "2s"];
+    let server = Server::start("http_service", &options);
+    let streams: Vec<_> = (0..6)
+        .map(|_| open(&server.service, "GET", "/spin", ""))
+        .collect();
+    let statuses: Vec<u16> = streams.into_iter().map(|it| receive(it).status).collect();
+    assert!(statuses.contains(&503), "{statuses:?}");
+    assert!(statuses.contains(&504), "{statuses:?}");
+}
+
+#[test]
+fn a_service_of_wasi_0_3_handles_requests_while_others_wait() {
+    let server = Server::start("async_http_service", &["--timeout", "2s"]);
+    let leak = format!("{ASYNC_SOURCE}:{}", line_of(ASYNC_SOURCE, "async-request"));
+    let waiting = open(&server.service, "GET", "/never", "");
+    for _ in 0..32 {
+        let answer = server.get("/leak");
+        assert_eq!((answer.status, answer.body.len()), (200, 191), "{answer:?}");
+    }
+    let requests = server.requests();
+    assert_eq!(growth_of(&requests, &leak), Some(100.0), "{requests}");
+    assert_eq!(receive(waiting).status, 504);
+    let slow: Vec<_> = (0..20)
+        .map(|_| open(&server.service, "GET", "/slow", ""))
+        .collect();
+    for stream in slow {
+        assert_eq!(receive(stream).status, 200);
+    }
+    assert_eq!(server.requests()["instance"], 1);
+    assert_eq!(server.get("/spin").status, 504);
+    assert_eq!(server.get("/trap").status, 500);
+    assert_eq!(server.get("/leak").status, 200);
+    assert_eq!(server.requests()["instance"], 3);
+}
+
+#[test]
+fn an_instance_per_request_keeps_nothing() {
+    let server = Server::start("http_service", &["--instance-per-request"]);
+    for _ in 0..5 {
+        assert_eq!(server.get("/leak").status, 200);
+    }
+    assert_eq!(server.get("/trap").status, 500);
+    let ran = server.stop(Signal::TERM);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("6 instances have handled one request each; 1 trapped"),
+        "{ran:?}"
+    );
+    let row = ran.stderr.lines().find(|row| row.ends_with("GET /leak"));
+    assert!(row.is_some_and(|row| row.contains(" 5  GET")), "{ran:?}");
+}
+
+#[test]
+fn a_plain_component_is_served_too() {
+    let server = Server::start("http_service", &["--no-profile"]);
+    assert_eq!(server.get("/leak").status, 200);
+    let ran = server.stop(Signal::TERM);
+    assert!(
+        ran.stderr.contains("attribution: off: --no-profile"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    for (program, options, error) in [
+        (
+            "command",
+            &[] as &[&str],
+            "the component is no HTTP service",
+        ),
+        (
+            "http_service",
+            &["--addr", "nowhere"],
+            "cannot listen on --addr nowhere",
+        ),
+        ("http_service", &["--max-memory", "1KiB"], "memory"),
+        (
+            "http_service",
+            &["--output", "heap.txt"],
+            "must end in .pb.gz",
+        ),
+    ] {
+        let ran = Program::on(program).run("serve", options);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(error), "{ran:?}");
+    }
+}
