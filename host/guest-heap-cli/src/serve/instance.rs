@@ -202,8 +202,8 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Keeps a heap to compare later ones with. Returns the number of requests at which the next one
-    /// is due.
+    /// Keeps a heap to compare later ones with. Returns the number of requests at which the next
+    /// one is due.
     fn checkpoint(&self, accessor: &Accessor<HostState>, last: u64) -> u64 {
         let heap = accessor.with(|mut store| RawHeap::read(&store.as_context_mut()));
         self.server.tally.keep_checkpoint(heap);
