@@ -2,6 +2,7 @@
 
 mod floors;
 mod format;
+mod handle_floors;
 mod outcome;
 mod verdict;
 
@@ -14,6 +15,7 @@ use crate::engine::engine;
 use crate::guest::{Guest, Heap, World};
 use crate::invocation::Invocation;
 use crate::leak_test::floors::Floors;
+use crate::leak_test::handle_floors::HandleFloors;
 use crate::leak_test::outcome::Outcome;
 use crate::load::load;
 
@@ -46,17 +48,20 @@ pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
         )?);
     }
     let mut floors = Floors::new(arguments.windows, arguments.rounds);
+    let mut handles = HandleFloors::new(arguments.windows);
     for _ in 0..arguments.warm_up {
         round(&mut guest, &invocations).await?;
     }
     for window in 0..arguments.windows as usize {
         for _ in 0..arguments.rounds {
             round(&mut guest, &invocations).await?;
-            floors.add(window, &guest.heap().snapshot);
+            let snapshot = guest.heap().snapshot;
+            floors.add(window, &snapshot);
+            handles.add(window, &snapshot);
         }
     }
     let heap = guest.heap();
-    let outcome = Outcome::of(&arguments, &floors, &heap);
+    let outcome = Outcome::of(&arguments, &floors, &handles, &heap);
     print!("{}", format::report(arguments.format, &outcome));
     Ok(if outcome.fails() {
         ExitCode::FAILURE

@@ -5,9 +5,10 @@ use guest_heap::grouped;
 use crate::arguments::TestArguments;
 use crate::guest::Heap;
 use crate::leak_test::floors::{Floors, LineFloors};
+use crate::leak_test::handle_floors::{HandleFloors, LineHandles};
 use crate::leak_test::verdict::{Verdict, rounded};
 use crate::output::attribution_words;
-use crate::report::has_lines;
+use crate::report::{handle_gaps, has_lines};
 
 /// The outcome of a test.
 pub(super) struct Outcome {
@@ -18,6 +19,12 @@ pub(super) struct Outcome {
     pub(super) verdict: Verdict,
     /// The lines that have grown, largest growth first.
     pub(super) lines: Vec<GrowingLine>,
+    /// The lines that leak handles, largest growth first.
+    pub(super) handles: Vec<LeakingHandles>,
+    /// The most handles that were live after a round.
+    pub(super) largest_handles: u64,
+    /// Handles that are not counted, as clauses.
+    pub(super) handle_gaps: Vec<String>,
     /// Exceeded budgets, as sentences.
     pub(super) exceeded: Vec<String>,
     /// Whether a leak is small enough for `--max-bytes-per-call`.
@@ -66,12 +73,22 @@ impl Growth {
 }
 
 impl Outcome {
-    pub(super) fn of(arguments: &TestArguments, floors: &Floors, heap: &Heap) -> Self {
+    pub(super) fn of(
+        arguments: &TestArguments,
+        floors: &Floors,
+        handles: &HandleFloors,
+        heap: &Heap,
+    ) -> Self {
         let rounds_between = floors.rounds_between() as f64;
         let lines: Vec<GrowingLine> = floors
             .lines()
             .iter()
             .map(|line| GrowingLine::of(line, rounds_between))
+            .collect();
+        let of_handles = handles.leaking();
+        let of_handles: Vec<LeakingHandles> = of_handles
+            .iter()
+            .map(|line| LeakingHandles::of(line, rounds_between))
             .collect();
         let bytes_per_round = floors.live().growth().max(0) as f64 / rounds_between;
         let (attribution, why) = attribution_words(&heap.attribution);
@@ -92,10 +109,27 @@ impl Outcome {
                 grouped(floors.largest_live())
             ));
         }
+        if let Some(budget) = arguments.max_handles {
+            if handles.largest() > budget {
+                exceeded.push(format!(
+                    "{} live handles are more than --max-handles {budget}",
+                    grouped(handles.largest())
+                ));
+            }
+            let counts = heap.snapshot.handle_counts();
+            if !counts.are_counted && !counts.gaps.is_empty() {
+                exceeded.push(format!(
+                    "--max-handles {budget} cannot be checked: handles are not counted"
+                ));
+            }
+        }
         Self {
             calls: arguments.invoke.clone(),
             rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
-            verdict: verdict(floors, &lines),
+            verdict: verdict(floors, &lines, &of_handles),
+            handles: of_handles,
+            largest_handles: handles.largest(),
+            handle_gaps: handle_gaps(heap),
             exceeded,
             is_within_budget: arguments
                 .max_bytes_per_call
@@ -119,6 +153,9 @@ impl Outcome {
             rounds: 100,
             verdict,
             lines: Vec::new(),
+            handles: Vec::new(),
+            largest_handles: 0,
+            handle_gaps: Vec::new(),
             exceeded: Vec::new(),
             is_within_budget: false,
             bytes_per_round: 0.0,
@@ -133,6 +170,33 @@ impl Outcome {
     pub(super) fn fails(&self) -> bool {
         let accepted = self.is_within_budget && matches!(self.verdict, Verdict::Leak { .. });
         !self.exceeded.is_empty() || (self.verdict.is_leak() && !accepted)
+    }
+}
+
+/// A line and a type whose floor of handles has risen in every window.
+pub(super) struct LeakingHandles {
+    pub(super) location: String,
+    pub(super) function: String,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+    pub(super) ty: String,
+    pub(super) per_round: f64,
+    /// Smallest number of live handles of each window.
+    pub(super) floors: Vec<u64>,
+}
+
+impl LeakingHandles {
+    fn of(line: &LineHandles, rounds: f64) -> Self {
+        let site = &line.group.site;
+        Self {
+            location: line.group.location.to_string(),
+            function: site.function.to_string(),
+            file: site.file.as_ref().map(ToString::to_string),
+            line: site.line,
+            ty: line.group.ty.to_string(),
+            per_round: line.floors.growth() as f64 / rounds,
+            floors: line.floors.0.clone(),
+        }
     }
 }
 
@@ -157,7 +221,7 @@ impl GrowingLine {
     }
 }
 
-fn verdict(floors: &Floors, lines: &[GrowingLine]) -> Verdict {
+fn verdict(floors: &Floors, lines: &[GrowingLine], handles: &[LeakingHandles]) -> Verdict {
     let rounds = floors.rounds_between() as f64;
     let of_kind = |kind| lines.iter().filter(move |line| line.kind == kind);
     let leaking = of_kind(Growth::Leak).count();
@@ -165,6 +229,12 @@ fn verdict(floors: &Floors, lines: &[GrowingLine]) -> Verdict {
         return Verdict::Leak {
             lines: leaking,
             bytes_per_round: of_kind(Growth::Leak).map(|line| line.bytes_per_round).sum(),
+        };
+    }
+    if !handles.is_empty() {
+        return Verdict::HandlesLeak {
+            lines: handles.len(),
+            handles_per_round: handles.iter().map(|line| line.per_round).sum(),
         };
     }
     if floors.unseen().rises() {

@@ -7,6 +7,11 @@ use guest_heap::grouped;
 pub(super) enum Verdict {
     /// Lines hold more in every window.
     Leak { lines: usize, bytes_per_round: f64 },
+    /// Lines have more handles in every window, and none holds more memory.
+    HandlesLeak {
+        lines: usize,
+        handles_per_round: f64,
+    },
     /// Memory grows in every window, and the profiler does not see the blocks.
     UnseenGrowth { bytes_per_round: f64 },
     /// The live bytes stay the same and linear memory grows in every window: the allocator cannot
@@ -26,9 +31,10 @@ impl Verdict {
     /// Whether the test fails for it.
     pub(super) fn is_leak(&self) -> bool {
         match self {
-            Self::Leak { .. } | Self::UnseenGrowth { .. } | Self::AllocatorHoldsMemory { .. } => {
-                true
-            }
+            Self::Leak { .. }
+            | Self::HandlesLeak { .. }
+            | Self::UnseenGrowth { .. }
+            | Self::AllocatorHoldsMemory { .. } => true,
             Self::FillingCache { .. } | Self::NoLeak => false,
         }
     }
@@ -37,6 +43,7 @@ impl Verdict {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Leak { .. } => "leak",
+            Self::HandlesLeak { .. } => "handles-leak",
             Self::UnseenGrowth { .. } => "unseen-growth",
             Self::AllocatorHoldsMemory { .. } => "allocator-holds-memory",
             Self::FillingCache { .. } => "filling-cache",
@@ -54,6 +61,14 @@ impl Verdict {
                 "your code leaks: {} grew in every window, by {} bytes per round",
                 counted(*lines, "line"),
                 rounded(*bytes_per_round)
+            ),
+            Self::HandlesLeak {
+                lines,
+                handles_per_round,
+            } => format!(
+                "handles leak: {} got more in every window, by {} handles per round",
+                counted(*lines, "line"),
+                rounded(*handles_per_round)
             ),
             Self::UnseenGrowth { bytes_per_round } => format!(
                 "memory grows by {} bytes per round, and no allocator entry point made it grow",
