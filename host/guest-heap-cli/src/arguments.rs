@@ -114,9 +114,10 @@ pub(crate) struct ServeArguments {
 /// Calls exports of a component, or sends requests to an HTTP service, many times, and fails if
 /// memory grows with each call.
 ///
-/// After the warm-up, the calls are divided into windows. A line leaks if its smallest live size
-/// rises from each window to the next. So a cache that is full, a collector that runs now and then
-/// and a buffer that doubles are no leaks. The same component gives the same answer each time.
+/// After the warm-up, the calls are divided into windows. A line leaks if its smallest live size,
+/// or its smallest number of handles, rises from each window to the next. So a cache that is full,
+/// a collector that runs now and then and a buffer that doubles are no leaks. The same component
+/// gives the same answer each time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -156,6 +157,9 @@ pub(crate) struct TestArguments {
     /// Fail if more bytes than this are live after a round.
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_live: Option<u64>,
+    /// Fail if the guest has more handles than this after a round: resources, streams, futures.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_handles: Option<u64>,
     /// The format of the report, which goes to standard output.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,

@@ -3,6 +3,7 @@
 mod calls;
 mod floors;
 mod format;
+mod handle_floors;
 mod http_request;
 mod outcome;
 
@@ -16,6 +17,7 @@ use crate::guest::Guest;
 use crate::host_state::World;
 use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
+use crate::leak_test::handle_floors::HandleFloors;
 use crate::leak_test::outcome::Outcome;
 use crate::load::{Profile, load};
 
@@ -40,17 +42,20 @@ pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
     .await?;
     let mut calls = Calls::resolve(&arguments, &mut guest)?;
     let mut floors = Floors::new(arguments.windows, arguments.rounds);
+    let mut handles = HandleFloors::new(arguments.windows);
     for _ in 0..arguments.warm_up {
         calls.round(&mut guest).await?;
     }
     for window in 0..arguments.windows as usize {
         for _ in 0..arguments.rounds {
             calls.round(&mut guest).await?;
-            floors.add(window, &guest.heap().snapshot);
+            let snapshot = guest.heap().snapshot;
+            floors.add(window, &snapshot);
+            handles.add(window, &snapshot);
         }
     }
     let heap = guest.heap();
-    let outcome = Outcome::of(&arguments, &calls, &floors, &heap);
+    let outcome = Outcome::of(&arguments, &calls, &floors, &handles, &heap);
     print!("{}", format::report(arguments.format, &outcome));
     Ok(if outcome.fails() {
         ExitCode::FAILURE

@@ -11,6 +11,7 @@ use guest_heap::{Attribution, flamegraph, folded};
 use serde::Serialize;
 
 use crate::heap::Heap;
+use crate::report::handle_gaps;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,7 @@ struct Document<'a> {
     heap_seen_bytes: u64,
     heap_unseen_bytes: u64,
     lines: Vec<Line>,
+    handles: Handles,
     /// Growth of memory that no allocator entry point made.
     unseen_growth: Vec<UnseenGrowth<'a>>,
 }
@@ -94,6 +96,24 @@ struct Line {
     live_blocks: u64,
     allocated_bytes: u64,
     allocated_blocks: u64,
+}
+
+#[derive(Serialize)]
+struct Handles {
+    /// `null` if handles are not counted.
+    live: Option<u64>,
+    lines: Vec<HandleLine>,
+    not_counted: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct HandleLine {
+    location: String,
+    function: String,
+    #[serde(rename = "type")]
+    ty: String,
+    live: u64,
+    ever_got: u64,
 }
 
 #[derive(Serialize)]
@@ -121,6 +141,7 @@ impl<'a> Document<'a> {
             heap_seen_bytes: coverage.heap_seen_bytes,
             heap_unseen_bytes: coverage.heap_unseen_bytes,
             lines: lines(&heap.snapshot),
+            handles: handles(heap),
             unseen_growth: heap
                 .unseen
                 .iter()
@@ -144,6 +165,25 @@ fn lines(snapshot: &Snapshot) -> Vec<Line> {
         allocated_blocks: group.usage.allocated_objects,
     });
     lines.collect()
+}
+
+fn handles(heap: &Heap) -> Handles {
+    let snapshot = &heap.snapshot;
+    let groups = snapshot.top_handles(GroupBy::Line, usize::MAX);
+    let lines = groups.into_iter().map(|group| HandleLine {
+        location: group.location.to_string(),
+        function: group.site.function.to_string(),
+        ty: group.ty.to_string(),
+        live: group.live,
+        ever_got: group.made,
+    });
+    let counts = snapshot.handle_counts();
+    let is_known = counts.are_counted || counts.gaps.is_empty();
+    Handles {
+        live: is_known.then(|| snapshot.live_handles()),
+        lines: lines.collect(),
+        not_counted: handle_gaps(heap),
+    }
 }
 
 /// `exact`, `partial` or `off`, and the reason.

@@ -45,6 +45,7 @@ pub(crate) fn of_heap(heap: &Heap, by: GroupBy, top: usize) -> String {
     }
     let groups = heap.snapshot.top(by, usize::MAX);
     text.push_str(&table(&groups, by, top, totals.live_bytes));
+    text.push_str(&handles(heap, by, top));
     for (bytes, stack) in heap.unseen.iter().take(MAX_UNSEEN) {
         let line = format!(
             "{:>14} bytes of growth that no allocator entry point made: {}\n",
@@ -54,6 +55,64 @@ pub(crate) fn of_heap(heap: &Heap, by: GroupBy, top: usize) -> String {
         text.push_str(&line);
     }
     text
+}
+
+/// The section of handles; empty if the component has none.
+fn handles(heap: &Heap, by: GroupBy, top: usize) -> String {
+    let counts = heap.snapshot.handle_counts();
+    let mut text = String::new();
+    let mut groups = heap.snapshot.top_handles(by, usize::MAX);
+    if !groups.is_empty() || counts.untracked > 0 {
+        let made: u64 = groups.iter().map(|group| group.made).sum();
+        let line = format!(
+            "handles: {} live of {} ever got\n",
+            grouped(heap.snapshot.live_handles()),
+            grouped(made)
+        );
+        text.push_str(&line);
+    }
+    groups.retain(|group| group.live > 0);
+    if !groups.is_empty() {
+        text.push_str(&format!("{:>14} {:>9}\n", "live", "ever got"));
+    }
+    for group in groups.iter().take(top) {
+        let function = &group.site.function;
+        let place = match by {
+            GroupBy::Line | GroupBy::Trace => {
+                place(&group.location, function, group.site.line.is_some())
+            }
+            _ => group.location.to_string(),
+        };
+        let line = format!(
+            "{:>14} {:>9} {}: {place}\n",
+            grouped(group.live),
+            grouped(group.made),
+            group.ty
+        );
+        text.push_str(&line);
+        text.push_str(&trace(&group.frames));
+    }
+    let hidden = groups.len().saturating_sub(top);
+    if hidden > 0 {
+        text.push_str(&format!("{hidden} more lines have handles, see --top\n"));
+    }
+    for gap in handle_gaps(heap) {
+        text.push_str(&format!("not counted: {gap}\n"));
+    }
+    text
+}
+
+/// Handles that are not counted, as clauses.
+pub(crate) fn handle_gaps(heap: &Heap) -> Vec<String> {
+    let counts = heap.snapshot.handle_counts();
+    let mut gaps: Vec<String> = counts.gaps.iter().map(ToString::to_string).collect();
+    if counts.untracked > 0 {
+        gaps.push(format!(
+            "{} handles beyond the first 65,535 that were live at once",
+            grouped(counts.untracked)
+        ));
+    }
+    gaps
 }
 
 /// The innermost functions of a call stack, and the outermost one.
@@ -157,6 +216,13 @@ pub(crate) fn of_growth(diff: &Diff, heap: &Heap) -> String {
         let line = format!(
             "{:>+14} bytes {:>+9} blocks  {}\n",
             change.bytes, change.objects, change.location
+        );
+        text.push_str(&line);
+    }
+    for change in diff.handles.iter().filter(|change| change.change > 0) {
+        let line = format!(
+            "{:>+14} handles {}: {}\n",
+            change.change, change.ty, change.location
         );
         text.push_str(&line);
     }

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::reading::Context;
-use crate::snapshot::{Entry, GroupBy, GroupKey, ResizedGroup, Snapshot, resized_groups};
+use crate::snapshot::{
+    Entry, GroupBy, GroupKey, HandleGroup, ResizedGroup, Snapshot, resized_groups,
+};
 use crate::symbols::{Frame, Site};
 
 /// The live memory of one context.
@@ -35,6 +37,8 @@ impl From<&Entry> for LiveUsage {
 #[derive(Debug, Clone)]
 pub struct Baseline {
     entries: Vec<LiveUsage>,
+    /// Lines with live handles; `None` if they are not known.
+    handles: Option<Vec<HandleGroup>>,
     /// See [`Symbols::build`](crate::symbols::Symbols::build).
     build: u64,
 }
@@ -48,8 +52,12 @@ impl Baseline {
             .filter(|entry| entry.usage.live_objects > 0);
         let mut entries: Vec<LiveUsage> = live.map(LiveUsage::from).collect();
         entries.shrink_to_fit();
+        let mut handles = snapshot.top_handles(GroupBy::Line, usize::MAX);
+        handles.retain(|group| group.live > 0);
+        handles.shrink_to_fit();
         Self {
             entries,
+            handles: Some(handles),
             build: snapshot.symbols().build(),
         }
     }
@@ -58,12 +66,17 @@ impl Baseline {
     pub fn empty(snapshot: &Snapshot) -> Self {
         Self {
             entries: Vec::new(),
+            handles: Some(Vec::new()),
             build: snapshot.symbols().build(),
         }
     }
 
     pub(crate) fn from_entries(entries: Vec<LiveUsage>, build: u64) -> Self {
-        Self { entries, build }
+        Self {
+            entries,
+            handles: None,
+            build,
+        }
     }
 
     pub(crate) fn entries(&self) -> &[LiveUsage] {
@@ -89,7 +102,10 @@ impl Baseline {
     /// Bytes of memory that the baseline takes, without the stacks and sites that it shares with
     /// the symbols.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.entries.capacity() * size_of::<LiveUsage>()
+        let handles = self.handles.as_ref().map_or(0, Vec::capacity);
+        size_of::<Self>()
+            + self.entries.capacity() * size_of::<LiveUsage>()
+            + handles * size_of::<HandleGroup>()
     }
 }
 
@@ -127,6 +143,22 @@ pub struct Diff {
     pub bytes: i64,
     /// Change of the live blocks of all groups, not only of the listed ones.
     pub objects: i64,
+    /// The lines and types whose live handles have changed, largest growth first. Empty if the
+    /// handles of the baseline are not known.
+    pub handles: Vec<HandleChange>,
+}
+
+/// The change of the handles of one type at one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandleChange {
+    /// `file:line`, or the name of a synthetic context.
+    pub location: Arc<str>,
+    /// The type, as in [`HandleRecord::ty`](crate::HandleRecord::ty).
+    pub ty: Arc<str>,
+    /// Live handles now minus live handles at the baseline.
+    pub change: i64,
+    /// Live handles now.
+    pub current: u64,
 }
 
 impl Diff {
@@ -142,6 +174,9 @@ impl Diff {
             by
         };
         let mut diff = Self::between(&baseline.entries, &now, compared, limit);
+        if let Some(then) = &baseline.handles {
+            diff.handles = handle_changes(then, &snapshot.top_handles(GroupBy::Line, usize::MAX));
+        }
         let resized = resized_groups(compared, snapshot.entries());
         for change in diff.growing.iter_mut().chain(&mut diff.shrinking) {
             let key = match &change.context {
@@ -206,6 +241,32 @@ impl Diff {
         diff.shrinking.truncate(limit);
         diff
     }
+}
+
+/// The changes of live handles by line and type.
+fn handle_changes(then: &[HandleGroup], now: &[HandleGroup]) -> Vec<HandleChange> {
+    let mut sums: HashMap<(&Arc<str>, &Arc<str>), (u64, u64)> = HashMap::new();
+    for group in then {
+        sums.entry((&group.location, &group.ty)).or_default().0 += group.live;
+    }
+    for group in now {
+        sums.entry((&group.location, &group.ty)).or_default().1 += group.live;
+    }
+    let mut changes: Vec<HandleChange> = sums
+        .into_iter()
+        .filter(|(_, (then, now))| then != now)
+        .map(|((location, ty), (then, now))| HandleChange {
+            location: Arc::clone(location),
+            ty: Arc::clone(ty),
+            change: signed_difference(now, then),
+            current: now,
+        })
+        .collect();
+    changes.sort_by(|a, b| {
+        let by_growth = b.change.cmp(&a.change);
+        by_growth.then_with(|| (&a.location, &a.ty).cmp(&(&b.location, &b.ty)))
+    });
+    changes
 }
 
 /// The sums of one group on both sides of a comparison.

@@ -1,17 +1,23 @@
 //! Reads the heap tables of one core instance in place, in the instance's memory.
 //!
 //! `runtime/src/contexts.rs` defines the layout: 64-bit words, 24 for the header, eight for each
-//! context, eight for the check of the contexts, and four for the resizes of each context.
+//! context, eight for the check of the contexts, and four for the resizes of each context. The
+//! ledger of handles follows: eight words, and three for each entry.
+
+use std::sync::Arc;
 
 use crate::coverage::{Coverage, WASM_PAGE};
-use crate::reading::{ContextRecord, LiveSummary, Resizes, Totals};
+use crate::reading::{ContextRecord, HandleRecord, LiveSummary, Resizes, Totals};
 
 /// Version of the layout.
-const LAYOUT_VERSION: u64 = 4;
+const LAYOUT_VERSION: u64 = 5;
 const HEADER_WORDS: usize = 24;
 const RECORD_WORDS: usize = 8;
 const CHECK_WORDS: usize = 8;
 const RESIZE_WORDS: usize = 4;
+const HANDLE_HEADER_WORDS: usize = 8;
+const HANDLE_WORDS: usize = 3;
+const HANDLE_ENTRIES: usize = 256 + 4096;
 /// Records of an instance. The last ones are for folded call stacks.
 const MAX_CONTEXTS: usize = 1 << INDEX_BITS;
 /// Index of the first folded call stack within its instance.
@@ -114,6 +120,41 @@ impl<'a> InstanceTables<'a> {
             kept_bytes,
             from: from.map(|from| self.instance << INDEX_BITS | from),
         }
+    }
+
+    /// The ledger of handles.
+    fn handle_words(&self) -> &'a [u64] {
+        let start = HEADER_WORDS + MAX_CONTEXTS * (RECORD_WORDS + RESIZE_WORDS) + CHECK_WORDS;
+        self.words.get(start..).unwrap_or_default()
+    }
+
+    /// Handles that are in no record, because their number is too large.
+    pub(crate) fn untracked_handles(&self) -> u64 {
+        self.handle_words().first().copied().map_or(0, u64::from_le)
+    }
+
+    /// The records of handles. `types` are the names of the types by number.
+    pub(crate) fn handles(
+        self,
+        types: &[Arc<str>],
+    ) -> impl Iterator<Item = HandleRecord> + use<'a, '_> {
+        let words = self.handle_words();
+        let is_used = words.get(2).is_some_and(|is_used| *is_used != 0);
+        let entries = words.get(HANDLE_HEADER_WORDS..).unwrap_or_default();
+        let entries = entries.as_chunks::<HANDLE_WORDS>().0.iter();
+        let entries = entries.take(if is_used { HANDLE_ENTRIES } else { 0 });
+        entries.filter_map(move |entry| {
+            let [place, made, ended] = entry.map(u64::from_le);
+            // Two numbers of 32 bits.
+            let (context, ty) = (place as u32, (place >> 32) as usize);
+            let ty = types.get(ty).or(types.first())?;
+            (made > 0 && (context as usize) < MAX_CONTEXTS).then(|| HandleRecord {
+                context: self.instance << INDEX_BITS | context,
+                ty: Arc::clone(ty),
+                made,
+                ended,
+            })
+        })
     }
 
     /// Allocations that the runtime could not report for the check of the contexts.

@@ -14,12 +14,14 @@
 //! 5. `link_runtime` links the profiler's runtime, whose hooks replace the entry points.
 //!    `runtime_imports` resolves its imports.
 //! 6. `exports` wraps exports, so that the runtime learns when the host calls them and for what.
-//! 7. `module` runs these stages for one core module; `code_section` and `assemble` write it.
+//! 7. `handles` finds the imports and exports that get and end handles of the component model, and
+//!    wraps them. `canonical` finds the functions behind imports.
+//! 8. `module` runs these stages for one core module; `code_section` and `assemble` write it.
 //!    `interpreted` decides whether contexts are the source lines of an interpreted program.
-//! 8. `sharing` finds the modules that share heap tables; `plan` instruments the modules of the
+//! 9. `sharing` finds the modules that share heap tables; `plan` instruments the modules of the
 //!    whole component.
-//! 9. `write_component` writes the component, with the connectors of `connector`, which connect the
-//!    instrumented core instances to the host.
+//! 10. `write_component` writes the component, with the connectors of `connector`, which connect
+//!     the instrumented core instances to the host.
 //!
 //! `interface` has the names that the instrumented modules and the host agree on. `offset_map` maps
 //! offsets in the instrumented component back to the original.
@@ -33,6 +35,7 @@ mod attribution;
 mod audit;
 mod body_writer;
 mod calls;
+mod canonical;
 mod code_section;
 mod component;
 mod connector;
@@ -45,8 +48,10 @@ mod declared;
 mod entry_names;
 mod entry_point;
 mod error;
+mod export_roles;
 mod exports;
 mod growth;
+mod handles;
 mod hook_body;
 pub(crate) mod interface;
 mod interpreted;
@@ -64,6 +69,7 @@ mod resolved_import;
 mod runtime_imports;
 mod scan;
 mod scope;
+mod section_items;
 mod sharing;
 mod static_data;
 mod structure;
@@ -72,6 +78,7 @@ mod write_component;
 
 use std::sync::Arc;
 
+use wasmparser::types::Types;
 use wasmparser::{
     Encoding, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
@@ -90,7 +97,7 @@ pub use attribution::{Attribution, Missing};
 pub use declaration_file::embed_declarations;
 pub use declared::EntryKind;
 pub use error::{DeclarationError, InstrumentError, MetaError};
-pub use meta::{InstrumentedMeta, ModuleSpan};
+pub use meta::{HandleMeta, InstrumentedMeta, ModuleSpan};
 pub use offset_map::OffsetMap;
 pub use options::Options;
 pub use report::{ModuleReport, Report};
@@ -133,11 +140,11 @@ pub fn instrument(component: &[u8], options: &Options) -> Result<Instrumented, I
     // The validation includes the function bodies. A body that refers to a memory, function or
     // global that the module does not have could otherwise become valid: the profiler's own items
     // would get these indices.
-    let counts = validate(component)?;
+    let types = validate(component)?;
     let options = options.with_embedded(component)?;
     check_declared(component, &options.entry_points)?;
     Ok(
-        try_instrument(component, &counts, &options).unwrap_or_else(|Refusal(why)| Instrumented {
+        try_instrument(component, &types, &options).unwrap_or_else(|Refusal(why)| Instrumented {
             component: component.to_vec(),
             meta: Arc::new(InstrumentedMeta::off(why)),
             report: Report::default(),
@@ -176,30 +183,29 @@ fn check_encoding(bytes: &[u8]) -> Result<(), InstrumentError> {
     }
 }
 
-/// Validates a component. Returns the number of items of each component definition in it, in the
-/// order of the file.
-fn validate(bytes: &[u8]) -> wasmparser::Result<Vec<ScopeCounts>> {
+/// Validates a component. Returns the types of each component definition in it, in the order of the
+/// file.
+fn validate(bytes: &[u8]) -> wasmparser::Result<Vec<Types>> {
     let mut validator = Validator::new_with_features(WasmFeatures::all());
-    let mut counts = Vec::new();
+    let mut definitions: Vec<Option<Types>> = Vec::new();
     // For each open module or component: its position, if it is a component.
     let mut open = Vec::new();
     let mut functions = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
         if let Payload::Version { encoding, .. } = &payload {
-            open.push((*encoding == Encoding::Component).then_some(counts.len()));
+            open.push((*encoding == Encoding::Component).then_some(definitions.len()));
             if *encoding == Encoding::Component {
-                counts.push(ScopeCounts::default());
+                definitions.push(None);
             }
         }
         match validator.payload(&payload)? {
             ValidPayload::Func(function, body) => functions.push((function, body)),
             ValidPayload::End(types) => {
                 let position = open.pop().flatten();
-                let definition = position.and_then(|position| counts.get_mut(position));
-                definition
-                    .into_iter()
-                    .for_each(|it| *it = ScopeCounts::of(types.as_ref()));
+                if let Some(definition) = position.and_then(|at| definitions.get_mut(at)) {
+                    *definition = Some(types);
+                }
             }
             _ => {}
         }
@@ -210,21 +216,25 @@ fn validate(bytes: &[u8]) -> wasmparser::Result<Vec<ScopeCounts>> {
         function.validate(&body)?;
         allocations = function.into_allocations();
     }
-    Ok(counts)
+    Ok(definitions.into_iter().flatten().collect())
 }
 
 fn try_instrument(
     bytes: &[u8],
-    counts: &[ScopeCounts],
+    types: &[Types],
     options: &Options,
 ) -> Result<Instrumented, Refusal> {
     let structure = ComponentStructure::read(bytes)?;
     refuse_own_imports(&structure)?;
-    let plan = Plan::make(bytes, &structure, options)?;
+    let plan = Plan::make(bytes, &structure, types, options)?;
+    let counts: Vec<ScopeCounts> = types
+        .iter()
+        .map(|it| ScopeCounts::of(it.as_ref()))
+        .collect();
     let writer = ComponentWriter {
         bytes,
         structure: &structure,
-        counts,
+        counts: &counts,
         changes: plan.changes,
         modules: plan.modules,
     };
@@ -256,6 +266,7 @@ fn try_instrument(
             maximum_bytes: Some(plan.maximum_pages * WASM_PAGE),
             interpreters: plan.interpreters,
             without_lines: plan.without_lines,
+            handles: plan.handles,
         }),
         report,
     })

@@ -78,11 +78,11 @@ pub fn is_profiler_interface(import: &str) -> bool {
 
 pub use coverage::{Coverage, LiveRange};
 pub use instrument::{
-    Attribution, DeclarationError, EntryKind, FINGERPRINT, InstrumentError, Instrumented,
-    InstrumentedMeta, MetaError, Missing, ModuleReport, ModuleSpan, OffsetMap, Options, Report,
-    embed_declarations, instrument,
+    Attribution, DeclarationError, EntryKind, FINGERPRINT, HandleMeta, InstrumentError,
+    Instrumented, InstrumentedMeta, MetaError, Missing, ModuleReport, ModuleSpan, OffsetMap,
+    Options, Report, embed_declarations, instrument,
 };
 pub use numbers::grouped;
-pub use reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
+pub use reading::{Context, ContextRecord, HandleRecord, Handles, LiveSummary, Reading, Totals};
 pub use recorder::{Checked, ContextCursor, Recorder, add_to_linker, configure};
 pub use source_stack::{InterpretedStack, SourceFrame};

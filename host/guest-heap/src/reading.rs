@@ -1,11 +1,15 @@
 //! Readings of a guest's heap tables: counts per calling context, and their sums.
 
+mod handles;
+
 use std::sync::Arc;
 
 use crate::coverage::{Coverage, LiveRange};
 use crate::instrument::{Attribution, InstrumentedMeta};
 
 use crate::source_stack::InterpretedStack;
+
+pub use handles::{HandleRecord, Handles};
 
 /// What a calling context is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -186,6 +190,8 @@ pub struct Reading {
     pub contexts: Vec<ContextRecord>,
     /// How much of the guest's memory the profiler has seen.
     pub coverage: Coverage,
+    /// The handles that the guest has.
+    pub handles: Handles,
 }
 
 impl Reading {

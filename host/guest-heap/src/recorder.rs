@@ -17,7 +17,7 @@ use wasmtime::{AsContext, Config, StoreContextMut, WasmBacktrace, WasmBacktraceD
 use crate::coverage::Coverage;
 use crate::instance_tables::{FIRST_FOLDED, INDEX_BITS, InstanceTables};
 use crate::instrument::{InstrumentedMeta, interface};
-use crate::reading::{Context, ContextRecord, LiveSummary, Reading, Totals};
+use crate::reading::{Context, ContextRecord, Handles, LiveSummary, Reading, Totals};
 use instance::{CapturedStack, MAX_FRAMES, RecordedInstance};
 use source_report::SourceAnswer;
 
@@ -181,7 +181,24 @@ impl Recorder {
             totals,
             contexts,
             coverage: self.coverage(&store),
+            handles: self.handles(&store),
         }
+    }
+
+    /// Reads the handles that the guest has.
+    pub fn handles(&self, store: impl AsContext) -> Handles {
+        let meta = self.meta.handles();
+        let mut handles = Handles {
+            are_counted: meta.are_counted,
+            gaps: Arc::clone(&meta.gaps),
+            ..Handles::default()
+        };
+        for tables in self.tables(&store) {
+            let untracked = tables.untracked_handles();
+            handles.untracked = handles.untracked.saturating_add(untracked);
+            handles.records.extend(tables.handles(&meta.types));
+        }
+        handles
     }
 
     /// What the profiler has seen of the guest's memory. This takes some nanoseconds.

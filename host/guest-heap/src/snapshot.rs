@@ -6,6 +6,7 @@
 mod entry;
 mod group;
 mod growth;
+mod handles;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,9 +15,10 @@ pub use entry::{Entry, Resized, Usage};
 pub use group::{Group, GroupBy, ResizedGroup};
 pub(crate) use group::{GroupKey, resized_groups};
 pub use growth::{Growth, GrowthGroup};
+pub use handles::{HandleEntry, HandleGroup};
 
 use crate::coverage::Coverage;
-use crate::reading::{Context, ContextRecord, Reading, Totals};
+use crate::reading::{Context, ContextRecord, Handles, Reading, Totals};
 use crate::symbols::{Frame, Site, Symbols};
 
 /// Name of the synthetic context for the bytes that the totals count and no context does.
@@ -30,6 +32,9 @@ pub struct Snapshot {
     coverage: Coverage,
     entries: Vec<Entry>,
     growths: Vec<Growth>,
+    handles: Vec<HandleEntry>,
+    /// Without records.
+    handle_counts: Handles,
     symbols: Arc<Symbols>,
 }
 
@@ -109,6 +114,12 @@ impl Snapshot {
             coverage: reading.coverage,
             entries,
             growths: growth::of_reading(reading, &context_of, &symbols),
+            handles: handles::of_reading(&reading.handles, &context_of, &symbols),
+            handle_counts: Handles {
+                records: Vec::new(),
+                gaps: Arc::clone(&reading.handles.gaps),
+                ..reading.handles
+            },
             symbols,
         }
     }
@@ -145,6 +156,33 @@ impl Snapshot {
                 let context = group.context.as_ref();
                 group.frames = context.map_or_else(Vec::new, |context| self.frames(context));
             }
+        }
+        groups
+    }
+
+    /// The handles by context and type, in no particular order.
+    pub fn handles(&self) -> &[HandleEntry] {
+        &self.handles
+    }
+
+    /// Whether handles are counted, and which are not. It has no records.
+    pub fn handle_counts(&self) -> &Handles {
+        &self.handle_counts
+    }
+
+    /// Handles of all types that the guest has.
+    pub fn live_handles(&self) -> u64 {
+        self.handles.iter().map(|entry| entry.live).sum()
+    }
+
+    /// The `limit` groups with the most live handles, one for each type of handle, largest first.
+    /// Includes groups without live handles.
+    pub fn top_handles(&self, by: GroupBy, limit: usize) -> Vec<HandleGroup> {
+        let mut groups = handles::groups(by, &self.handles);
+        groups.truncate(limit);
+        for group in &mut groups {
+            let context = group.context.as_ref();
+            group.frames = context.map_or_else(Vec::new, |context| self.frames(context));
         }
         groups
     }
@@ -197,6 +235,7 @@ impl Snapshot {
             + self.entries.capacity() * size_of::<Entry>()
             + resized.count() * size_of::<Resized>()
             + self.growths.capacity() * size_of::<Growth>()
+            + self.handles.capacity() * size_of::<HandleEntry>()
     }
 }
 

@@ -10,6 +10,7 @@
 //! | verdict | evidence |
 //! |---|---|
 //! | [`Leak`](Verdict::Leak) | the floors of lines rise in every window |
+//! | [`HandlesLeak`](Verdict::HandlesLeak) | the floors of live handles rise in every window |
 //! | [`UnseenGrowth`](Verdict::UnseenGrowth) | memory grows without an allocator entry point |
 //! | [`FillingCache`](Verdict::FillingCache) | the floors rise, and less per call each time |
 //! | [`AllocatorHoldsMemory`](Verdict::AllocatorHoldsMemory) | linear memory rises, live bytes do not |
@@ -44,6 +45,17 @@ pub struct Evidence<'a> {
     pub unseen: &'a FloorSeries,
     /// Live bytes now.
     pub live_now: u64,
+    /// Growth of the number of handles.
+    pub handles: HandleGrowth,
+}
+
+/// The lines whose floors of live handles rise in every window, and not less each time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandleGrowth {
+    /// The number of pairs of a line and a type of handle.
+    pub lines: usize,
+    /// Handles that they gain together from the first window to the last.
+    pub handles: i64,
 }
 
 /// What was read of a process and its guests over one window.
@@ -64,6 +76,13 @@ pub enum Verdict {
         lines: usize,
         /// What they gain together.
         bytes_per_call: f64,
+    },
+    /// Lines have more handles in every window, and none holds more memory.
+    HandlesLeak {
+        /// The number of these lines.
+        lines: usize,
+        /// What they gain together.
+        handles_per_call: f64,
     },
     /// Memory grows in every window, and the profiler does not see the blocks.
     UnseenGrowth {
@@ -116,6 +135,12 @@ impl Verdict {
                 bytes_per_call: growth as f64 / calls,
             };
         }
+        if evidence.handles.lines > 0 {
+            return Self::HandlesLeak {
+                lines: evidence.handles.lines,
+                handles_per_call: evidence.handles.handles as f64 / calls,
+            };
+        }
         if evidence.unseen.rises() {
             return Self::UnseenGrowth {
                 bytes_per_call: evidence.unseen.growth() as f64 / calls,
@@ -159,6 +184,7 @@ impl Verdict {
     pub fn is_leak(&self) -> bool {
         match self {
             Self::Leak { .. }
+            | Self::HandlesLeak { .. }
             | Self::UnseenGrowth { .. }
             | Self::AllocatorHoldsMemory { .. }
             | Self::HostLeaks { .. } => true,
@@ -170,6 +196,7 @@ impl Verdict {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Leak { .. } => "leak",
+            Self::HandlesLeak { .. } => "handles-leak",
             Self::UnseenGrowth { .. } => "unseen-growth",
             Self::AllocatorHoldsMemory { .. } => "allocator-holds-memory",
             Self::CollectorHasNotRun { .. } => "collector-has-not-run",
@@ -190,6 +217,17 @@ impl Verdict {
                 "your code leaks: {} grew in every window, by {} bytes per {call}",
                 counted(*lines as u64, "line"),
                 rounded(*bytes_per_call)
+            ),
+            Self::HandlesLeak {
+                lines,
+                handles_per_call,
+            } => format!(
+                "handles leak: {} got more in every window, by {} per {call}",
+                counted(*lines as u64, "line"),
+                match rounded(*handles_per_call).as_str() {
+                    "1" => "1 handle".to_owned(),
+                    number => format!("{number} handles"),
+                }
             ),
             Self::UnseenGrowth { bytes_per_call } => format!(
                 "memory grows by {} bytes per {call}, and no allocator entry point made it grow",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Site;
-use guest_heap::verdict::{Evidence, FloorSeries, LineFloors};
+use guest_heap::verdict::{Evidence, FloorSeries, HandleGrowth, LineFloors};
 
 /// The floors of a run.
 pub(super) struct Floors {
@@ -139,7 +139,7 @@ impl Floors {
             .collect()
     }
 
-    /// What the verdict is based on. `lines` and `rounds` are those of this run.
+    /// What the verdict is based on, without handles. `lines` and `rounds` are those of this run.
     pub(super) fn evidence<'a>(
         &'a self,
         lines: &'a [LineFloors],
@@ -152,6 +152,7 @@ impl Floors {
             linear: &self.linear,
             unseen: &self.unseen,
             live_now: self.live_now,
+            handles: HandleGrowth::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use guest_heap::verdict::rounded;
 use serde::Serialize;
 
 use crate::arguments::Format;
-use crate::leak_test::outcome::{GrowingLine, Growth, Outcome};
+use crate::leak_test::outcome::{GrowingLine, Growth, LeakingHandles, Outcome};
 use crate::report::place;
 
 /// Growing lines that a report for people shows.
@@ -53,6 +53,13 @@ fn human(outcome: &Outcome) -> String {
     if hidden > 0 {
         text.push_str(&format!("{hidden} more lines have grown\n"));
     }
+    for line in outcome.handles.iter().take(MAX_LINES) {
+        text.push_str(&format!("handles: {}\n", line.sentence()));
+    }
+    if outcome.largest_handles > 0 {
+        let largest = grouped(outcome.largest_handles);
+        text.push_str(&format!("live handles: at most {largest} after a round\n"));
+    }
     text.push_str(&format!(
         "live: at most {} bytes after a round, growing by {} bytes per round; attribution: {}\n",
         grouped(outcome.largest_live),
@@ -61,6 +68,9 @@ fn human(outcome: &Outcome) -> String {
     ));
     for note in outcome.notes() {
         text.push_str(&format!("note: {note}\n"));
+    }
+    for gap in &outcome.handle_gaps {
+        text.push_str(&format!("note: not counted: {gap}\n"));
     }
     text
 }
@@ -80,6 +90,20 @@ struct Document<'a> {
     attribution: &'static str,
     why: Option<&'a str>,
     lines: Vec<Line<'a>>,
+    handles: Vec<HandleLine<'a>>,
+    largest_live_handles: u64,
+    handles_not_counted: &'a [String],
+}
+
+#[derive(Serialize)]
+struct HandleLine<'a> {
+    location: &'a str,
+    function: &'a str,
+    #[serde(rename = "type")]
+    ty: &'a str,
+    handles_per_round: f64,
+    /// Smallest number of live handles of each window.
+    floors: &'a [u64],
 }
 
 #[derive(Serialize)]
@@ -102,6 +126,13 @@ fn json(outcome: &Outcome) -> String {
         blocks_per_round: line.blocks_per_round,
         floors: &line.floors,
     });
+    let handles = outcome.handles.iter().map(|line| HandleLine {
+        location: &line.location,
+        function: &line.function,
+        ty: &line.ty,
+        handles_per_round: line.per_round,
+        floors: &line.floors,
+    });
     let document = Document {
         passed: !outcome.fails(),
         verdict: outcome.verdict.name(),
@@ -115,6 +146,9 @@ fn json(outcome: &Outcome) -> String {
         attribution: outcome.attribution,
         why: outcome.why.as_deref(),
         lines: lines.collect(),
+        handles: handles.collect(),
+        largest_live_handles: outcome.largest_handles,
+        handles_not_counted: &outcome.handle_gaps,
     };
     // A document of texts and finite numbers is always serialisable.
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
@@ -126,7 +160,9 @@ fn junit(outcome: &Outcome) -> String {
     let failures = usize::from(outcome.fails());
     let body = if outcome.fails() {
         let message = escape_xml(&outcome.failure());
-        let lines: Vec<String> = outcome.leaking().map(GrowingLine::sentence).collect();
+        let lines = outcome.leaking().map(GrowingLine::sentence);
+        let handles = outcome.handles.iter().map(LeakingHandles::sentence);
+        let lines: Vec<String> = lines.chain(handles).collect();
         let lines = escape_xml(&lines.join("\n"));
         format!("\n      <failure message=\"{message}\">{lines}</failure>\n    ")
     } else {
@@ -148,8 +184,12 @@ fn github(outcome: &Outcome) -> String {
         return format!("::notice title=guest-heap::{sentence}\n");
     }
     let mut text = String::new();
-    for line in outcome.leaking() {
-        let place = match (&line.file, line.line) {
+    let lines = outcome.leaking();
+    let lines = lines.map(|line| (&line.file, line.line, line.sentence()));
+    let handles = outcome.handles.iter();
+    let handles = handles.map(|line| (&line.file, line.line, line.sentence()));
+    for (file, line, sentence) in lines.chain(handles) {
+        let place = match (file, line) {
             (Some(file), Some(number)) => {
                 format!("file={},line={number},", escape_github_property(file))
             }
@@ -157,7 +197,7 @@ fn github(outcome: &Outcome) -> String {
         };
         text.push_str(&format!(
             "::error {place}title=guest-heap::{}\n",
-            escape_github(&line.sentence())
+            escape_github(&sentence)
         ));
     }
     text.push_str(&format!(
@@ -185,6 +225,17 @@ impl Outcome {
     fn notes(&self) -> impl Iterator<Item = &str> {
         let failures = self.failures.iter().map(String::as_str);
         failures.chain(self.why.as_deref()).chain(self.advice)
+    }
+}
+
+impl LeakingHandles {
+    fn sentence(&self) -> String {
+        format!(
+            "{} keeps {} handles of type {} per round",
+            place(&self.location, &self.function, self.line.is_some()),
+            rounded(self.per_round),
+            self.ty
+        )
     }
 }
 

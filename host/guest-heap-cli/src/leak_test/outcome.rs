@@ -1,14 +1,15 @@
 //! The outcome of a test: its verdict, the growing lines, and the budgets.
 
 use guest_heap::grouped;
-use guest_heap::verdict::{LineFloors, Verdict, rounded};
+use guest_heap::verdict::{Evidence, LineFloors, Verdict, rounded};
 
 use crate::arguments::TestArguments;
 use crate::heap::Heap;
 use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
+use crate::leak_test::handle_floors::{self, HandleFloors, LineHandles};
 use crate::output::attribution_words;
-use crate::report::has_lines;
+use crate::report::{handle_gaps, has_lines};
 
 /// The outcome of a test.
 pub(super) struct Outcome {
@@ -21,6 +22,12 @@ pub(super) struct Outcome {
     pub(super) verdict: Verdict,
     /// The lines that have grown, largest growth first.
     pub(super) lines: Vec<GrowingLine>,
+    /// The lines that leak handles, largest growth first.
+    pub(super) handles: Vec<LeakingHandles>,
+    /// The most handles that were live after a round.
+    pub(super) largest_handles: u64,
+    /// Handles that are not counted, as clauses.
+    pub(super) handle_gaps: Vec<String>,
     /// Exceeded budgets, as sentences.
     pub(super) exceeded: Vec<String>,
     /// Whether a leak is small enough for `--max-bytes-per-call`.
@@ -73,6 +80,7 @@ impl Outcome {
         arguments: &TestArguments,
         calls: &Calls,
         floors: &Floors,
+        handles: &HandleFloors,
         heap: &Heap,
     ) -> Self {
         let rounds_between = floors.rounds_between() as f64;
@@ -80,6 +88,13 @@ impl Outcome {
         let lines = line_floors.iter();
         let lines = lines.map(|line| GrowingLine::of(line, &rounds, rounds_between));
         let lines: Vec<GrowingLine> = lines.collect();
+        let line_handles = handles.leaking(&rounds);
+        let evidence = Evidence {
+            handles: handle_floors::growth(&line_handles),
+            ..floors.evidence(&line_floors, &rounds)
+        };
+        let of_handles = line_handles.iter();
+        let of_handles = of_handles.map(|line| LeakingHandles::of(line, rounds_between));
         let bytes_per_round = floors.live().growth().max(0) as f64 / rounds_between;
         let (attribution, why) = attribution_words(&heap.attribution);
         let mut exceeded = Vec::new();
@@ -99,11 +114,28 @@ impl Outcome {
                 grouped(floors.largest_live())
             ));
         }
+        if let Some(budget) = arguments.max_handles {
+            if handles.largest() > budget {
+                exceeded.push(format!(
+                    "{} live handles are more than --max-handles {budget}",
+                    grouped(handles.largest())
+                ));
+            }
+            let counts = heap.snapshot.handle_counts();
+            if !counts.are_counted && !counts.gaps.is_empty() {
+                exceeded.push(format!(
+                    "--max-handles {budget} cannot be checked: handles are not counted"
+                ));
+            }
+        }
         Self {
             calls: calls.texts(),
             failures: calls.failures(),
             rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
-            verdict: Verdict::of_guest(&floors.evidence(&line_floors, &rounds)),
+            verdict: Verdict::of_guest(&evidence),
+            handles: of_handles.collect(),
+            largest_handles: handles.largest(),
+            handle_gaps: handle_gaps(heap),
             exceeded,
             is_within_budget: arguments
                 .max_bytes_per_call
@@ -128,6 +160,9 @@ impl Outcome {
             rounds: 100,
             verdict,
             lines: Vec::new(),
+            handles: Vec::new(),
+            largest_handles: 0,
+            handle_gaps: Vec::new(),
             exceeded: Vec::new(),
             is_within_budget: false,
             bytes_per_round: 0.0,
@@ -142,6 +177,33 @@ impl Outcome {
     pub(super) fn fails(&self) -> bool {
         let accepted = self.is_within_budget && matches!(self.verdict, Verdict::Leak { .. });
         !self.exceeded.is_empty() || (self.verdict.is_leak() && !accepted)
+    }
+}
+
+/// A line and a type whose floor of handles has risen in every window.
+pub(super) struct LeakingHandles {
+    pub(super) location: String,
+    pub(super) function: String,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+    pub(super) ty: String,
+    pub(super) per_round: f64,
+    /// Smallest number of live handles of each window.
+    pub(super) floors: Vec<u64>,
+}
+
+impl LeakingHandles {
+    fn of(line: &LineHandles, rounds: f64) -> Self {
+        let site = &line.group.site;
+        Self {
+            location: line.group.location.to_string(),
+            function: site.function.to_string(),
+            file: site.file.as_ref().map(ToString::to_string),
+            line: site.line,
+            ty: line.group.ty.to_string(),
+            per_round: line.floors.growth() as f64 / rounds,
+            floors: line.floors.0.clone(),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ fn test(call: &str, options: &[&str]) -> Ran {
 #[test]
 fn each_kind_of_leak_is_found_with_its_verdict() {
     let line = line_of("leaks/src/lib.rs", "unbounded-cache");
+    let handle_line = line_of("leaks/src/lib.rs", "forget-handle");
+    let handle = format!("handles: leaks/src/lib.rs:{handle_line} in ");
     let cache = format!("leak      leaks/src/lib.rs:{line} in ");
     for (call, verdict, row) in [
         (
@@ -29,6 +31,11 @@ fn each_kind_of_leak_is_found_with_its_verdict() {
             &cache,
         ),
         (
+            "leaking@1.0.0#forget-handle()",
+            "FAILED: handles leak: 1 line got more in every window, by 1 handle per round",
+            &handle,
+        ),
+        (
             "leaking@1.0.0#growing-temporary()",
             "FAILED: your allocator holds free memory: linear memory grew in every window",
             "attribution: exact",
@@ -39,6 +46,35 @@ fn each_kind_of_leak_is_found_with_its_verdict() {
         assert!(ran.stdout.starts_with(verdict), "{ran:?}");
         assert!(ran.stdout.contains(row), "{ran:?}");
     }
+}
+
+#[test]
+fn leaking_handles_are_in_every_format() {
+    let call = "leaking@1.0.0#forget-handle()";
+    let line = line_of("leaks/src/lib.rs", "forget-handle");
+    let json = test(call, &["--format", "json"]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["verdict"], "handles-leak");
+    let handles = &json["handles"][0];
+    assert_eq!(handles["type"], "wasi:io/streams.output-stream");
+    assert_eq!(handles["handles_per_round"], 1.0);
+    assert_eq!(handles["floors"].as_array().unwrap().len(), 5);
+    let junit = test(call, &["--format", "junit"]).stdout;
+    assert!(
+        junit.contains("keeps 1 handles of type wasi:io/streams.output-stream"),
+        "{junit}"
+    );
+    let github = test(call, &["--format", "github"]).stdout;
+    let place = format!("::error file=leaks/src/lib.rs,line={line},title=guest-heap::");
+    assert!(github.starts_with(&place), "{github}");
+
+    let within = test("sound@1.0.0#pool()", &["--max-handles", "100"]);
+    assert_eq!(within.code, Some(0), "{within:?}");
+    let exceeded = test(call, &["--max-handles", "50"]);
+    assert!(
+        exceeded.stdout.contains("are more than --max-handles 50"),
+        "{exceeded:?}"
+    );
 }
 
 #[test]

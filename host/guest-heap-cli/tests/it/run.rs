@@ -98,6 +98,23 @@ fn an_export_is_called_with_its_arguments() {
 }
 
 #[test]
+fn handles_are_reported_by_line_and_type() {
+    let program = Program::on("leaks");
+    let call = "leaks:guest/leaking@1.0.0#forget-handle()";
+    let line = line_of("leaks/src/lib.rs", "forget-handle");
+    let ran = program.run("run", &["--invoke", call, "--output", "heap.json"]);
+    let row = format!("1         1 wasi:io/streams.output-stream: leaks/src/lib.rs:{line} in ");
+    assert!(ran.stderr.contains(&row), "{ran:?}");
+    let json = std::fs::read(program.folder.path().join("heap.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let lines = json["handles"]["lines"].as_array().unwrap();
+    let place = format!("leaks/src/lib.rs:{line}");
+    let line = lines.iter().find(|line| line["location"] == place.as_str());
+    assert_eq!(line.unwrap()["live"], 1);
+    assert!(json["handles"]["live"].as_u64().unwrap() >= 1);
+}
+
+#[test]
 fn the_heap_is_written_in_the_format_of_the_file_name() {
     let program = Program::on("command");
     let line = line_of("command/src/main.rs", "command");

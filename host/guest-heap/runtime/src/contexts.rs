@@ -1,14 +1,16 @@
 //! The context table: calling contexts, and what each has allocated and freed.
 //!
 //! The host reads [`Contexts`] in place as 64-bit words: [`Header`], then [`MAX_CONTEXTS`] records,
-//! one [`Checks`], and [`MAX_CONTEXTS`] times [`Resizes`]. A change of this layout also changes
-//! `src/instance_tables.rs` of guest-heap, and needs a new [`LAYOUT_VERSION`].
+//! one [`Checks`], [`MAX_CONTEXTS`] times [`Resizes`], and [`HandleCounts`]. A change of this
+//! layout also changes `src/instance_tables.rs` of guest-heap, and needs a new [`LAYOUT_VERSION`].
 //!
 //! The last [`MAX_FOLDED`] records are for folded call stacks. When all other records are in use,
 //! the host folds the call stack of each further context into one of them: see `folds`.
 
+use crate::handles::HandleCounts;
+
 /// Version of the layout, the first word that the host reads.
-pub const LAYOUT_VERSION: u64 = 4;
+pub const LAYOUT_VERSION: u64 = 5;
 
 /// Records of the table. Index 0 is the overflow: contexts that could not be folded.
 pub const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
@@ -141,6 +143,8 @@ pub struct Contexts {
     /// Counts for the check of the contexts.
     pub checks: Checks,
     resizes: [Resizes; MAX_CONTEXTS],
+    /// The ledger of handles.
+    pub handles: HandleCounts,
     /// Mask of the slots in use. At first it is 0 instead of `FIRST_INDEX_SLOTS - 1`, because all
     /// of the table is zero at first: see [`Contexts::new`].
     grown_mask: usize,
@@ -192,6 +196,7 @@ impl Contexts {
             records: [EMPTY; MAX_CONTEXTS],
             checks: Checks { unreported: 0 },
             resizes: [NO_RESIZES; MAX_CONTEXTS],
+            handles: HandleCounts::new(),
             grown_mask: 0,
             index: [0; INDEX_SLOTS],
         }

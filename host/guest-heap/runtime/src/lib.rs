@@ -8,10 +8,12 @@
 //! - [`contexts`]: calling context → index, and for each index what was allocated and freed. The
 //!   host reads this table in place.
 //! - [`folds`]: the contexts that found the context table full.
+//! - [`handles`]: number of a live handle → the context that has got it.
 //! - [`live`]: address of a live block → its size and its context.
 //! - [`starts`]: the starts of live blocks, to find the ones that a new block overlaps.
 //! - `hooks` (wasm only): the replacements of the allocator entry points.
 //! - `growth` (wasm only): the ledger of the growths of the guest's memories.
+//! - `handle_events` (wasm only): the functions that count handles.
 //! - `interpreter` (wasm only): contexts of a program that an interpreter runs.
 //! - `transitions` (wasm only): the functions that export wrappers and instrumented calls of
 //!   imports call.
@@ -23,6 +25,7 @@
 pub mod block;
 pub mod contexts;
 pub mod folds;
+pub mod handles;
 pub mod lanes;
 pub mod large;
 pub mod live;
@@ -37,6 +40,8 @@ mod argument_blocks;
 mod growth;
 #[cfg(target_arch = "wasm32")]
 mod guest;
+#[cfg(target_arch = "wasm32")]
+mod handle_events;
 #[cfg(target_arch = "wasm32")]
 mod hooks;
 #[cfg(target_arch = "wasm32")]

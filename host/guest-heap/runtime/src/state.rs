@@ -6,6 +6,7 @@
 use crate::argument_blocks::ArgumentBlocks;
 use crate::contexts::Contexts;
 use crate::folds::Folds;
+use crate::handles::HandleNumbers;
 use crate::live::{Bucket, LiveTable, Region, Spill};
 use crate::phase::Phase;
 use crate::starts::Starts;
@@ -39,6 +40,7 @@ unsafe impl Region for HeapRegion {
 
 pub(crate) static mut CONTEXTS: Contexts = Contexts::new();
 pub(crate) static mut FOLDS: Folds = Folds::new();
+pub(crate) static mut HANDLE_NUMBERS: HandleNumbers = HandleNumbers::new();
 static mut SPILL: Spill = Spill::new();
 // SAFETY: nothing else uses SPILL.
 pub(crate) static mut LIVE: LiveTable<HeapRegion> =

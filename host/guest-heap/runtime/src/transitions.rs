@@ -59,13 +59,18 @@ extern "C" fn export_begins(arguments: u32) {
 #[cold]
 #[inline(never)]
 fn attribute_arguments(synthetic: u32) {
+    move_lowered_blocks(synthetic_index(synthetic));
+}
+
+/// The index of the synthetic context with this number.
+pub(crate) fn synthetic_index(synthetic: u32) -> u32 {
     let found = state!(CONTEXTS).search_synthetic(synthetic_context(synthetic));
     let index = found & !NEW;
     if index != 0 {
         // Index 0 is the overflow, which has a name of its own.
         state!(CONTEXTS).record(index).synthetic = u64::from(synthetic);
     }
-    move_lowered_blocks(index);
+    index
 }
 
 /// Moves all blocks that the host has lowered since the last event to a context.
@@ -146,14 +151,16 @@ fn report_pending() {
 }
 
 /// Bit of the phase in the result of [`import_suspends`]. The bits below are the active imports.
-const PHASE_SHIFT: u32 = 16;
+pub(crate) const PHASE_SHIFT: u32 = 16;
+/// The bits of the active imports.
+pub(crate) const IMPORTS_MASK: u32 = (1 << PHASE_SHIFT) - 1;
 
 /// The guest is about to call an import, and other calls may run before it returns. Returns the
 /// state for [`import_resumes`].
 #[unsafe(no_mangle)]
 extern "C" fn import_suspends() -> u32 {
     let phase = state!(PHASE);
-    let state = phase.current << PHASE_SHIFT | phase.active_imports & ((1 << PHASE_SHIFT) - 1);
+    let state = phase.current << PHASE_SHIFT | phase.active_imports & IMPORTS_MASK;
     phase.active_imports += 1;
     state
 }
@@ -164,7 +171,7 @@ extern "C" fn import_suspends() -> u32 {
 extern "C" fn import_resumes(state: u32) {
     let phase = state!(PHASE);
     phase.current = state >> PHASE_SHIFT;
-    phase.active_imports = state & ((1 << PHASE_SHIFT) - 1);
+    phase.active_imports = state & IMPORTS_MASK;
     if !state!(ARGUMENT_BLOCKS).is_empty() {
         attribute_results();
     }

@@ -9,10 +9,11 @@ use super::attribution::Gaps;
 use super::code_section::{AppendedIndices, CodeSectionBuilder, Tables};
 use super::error::Refusal;
 use super::interface;
-use super::link_runtime::{LinkedRuntime, SectionItems};
+use super::link_runtime::LinkedRuntime;
 use super::offset_map::OffsetMap;
 use super::report::ModuleReport;
 use super::scan::{CoreModule, usize_range};
+use super::section_items::SectionItems;
 
 /// The sections in the order that the specification requires.
 const SECTION_ORDER: [SectionId; 13] = [

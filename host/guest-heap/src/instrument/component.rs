@@ -125,6 +125,7 @@ impl ComponentStructure {
             Payload::ComponentExportSection(exports) => {
                 for export in exports.clone() {
                     let export = export?;
+                    current.exports.push(export.name.name.to_owned());
                     // An export is an item of its own, with the next index of its kind.
                     match export.kind {
                         ComponentExternalKind::Module => {
@@ -245,6 +246,7 @@ impl ComponentStructure {
             match kind {
                 ExternalKind::Func | ExternalKind::FuncExact => current.functions.push(export),
                 ExternalKind::Memory => current.memories.push(export),
+                ExternalKind::Table => current.tables.push(export),
                 _ => {}
             }
         }

@@ -46,7 +46,7 @@ struct HostFunctions {
 }
 
 /// Number of items of each kind in a component definition.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ScopeCounts {
     types: u32,
     component_instances: u32,

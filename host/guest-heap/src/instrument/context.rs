@@ -13,6 +13,7 @@ use super::calls::{CallSite, Callee, Calls};
 use super::context_place::ContextPlace;
 use super::error::Refusal;
 use super::growth::GrowthTracking;
+use super::handles::ImportWrappers;
 use super::offset_map::OffsetMap;
 use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
@@ -49,6 +50,8 @@ pub(super) struct ContextTracking<'m> {
     /// The functions to call instead if other calls may run while an import has not returned. The
     /// first one returns a state, which the second one takes.
     pub(super) suspending: Option<(u32, u32)>,
+    /// The wrappers of imports that count handles, which are called instead.
+    pub(super) wrappers: ImportWrappers,
     /// Makes the call sites of different modules different.
     pub(super) salt: u64,
 }
@@ -132,7 +135,11 @@ impl ContextTracking<'_> {
                     self.write_growth(&mut out, site)?;
                 }
                 Some(update) => self.write_call(&mut out, site, *update, local)?,
-                None => self.write_growth(&mut out, site)?,
+                None if grows(site) => self.write_growth(&mut out, site)?,
+                None => {
+                    out.copy_to(site.start)?;
+                    self.write_callee(&mut out, site)?;
+                }
             }
         }
         out.copy_to(body.end)?;
@@ -168,7 +175,7 @@ impl ContextTracking<'_> {
         if !calls
             .sites
             .iter()
-            .any(|site| is_constant(site) || is_tracked(site) || grows(site))
+            .any(|site| is_constant(site) || is_tracked(site) || self.changes_untracked(site))
         {
             return Vec::new();
         }
@@ -177,7 +184,7 @@ impl ContextTracking<'_> {
             let sites = calls.sites.iter();
             return sites
                 .map(|site| (site, leaves(site).then_some(ContextUpdate::Unchanged)))
-                .filter(|(site, update)| update.is_some() || grows(site))
+                .filter(|(site, update)| update.is_some() || self.changes_untracked(site))
                 .collect();
         }
         let changed = calls.changed_before(|at| calls.sites.get(at).is_some_and(is_tracked));
@@ -202,8 +209,38 @@ impl ContextTracking<'_> {
             .sites
             .iter()
             .map(|site| (site, update(site)))
-            .filter(|(site, update)| update.is_some() || grows(site))
+            .filter(|(site, update)| update.is_some() || self.changes_untracked(site))
             .collect()
+    }
+
+    /// Whether a site changes even if it does not set the context.
+    fn changes_untracked(&self, site: &CallSite) -> bool {
+        grows(site) || self.wrapper(site).is_some()
+    }
+
+    /// The wrapper to call instead of an import.
+    fn wrapper(&self, site: &CallSite) -> Option<u32> {
+        match site.callee {
+            Callee::Function(function) => self.wrappers.functions.get(&function).copied(),
+            _ => None,
+        }
+    }
+
+    /// Copies a call, or writes the call of a wrapper instead.
+    fn write_callee(&self, out: &mut BodyWriter<'_>, site: &CallSite) -> Result<(), Refusal> {
+        let Some(wrapper) = self.wrapper(site) else {
+            return out.copy_to(site.end);
+        };
+        out.offsets.push_inserted(out.bytes.len(), site.start);
+        let mut code = InstructionSink::new(&mut out.bytes);
+        if site.tail {
+            code.return_call(wrapper);
+        } else {
+            code.call(wrapper);
+        }
+        out.copied = site.end;
+        out.offsets.push_copy(out.bytes.len(), site.end);
+        Ok(())
     }
 
     /// Whether other calls may run before the call at this site returns.
@@ -290,12 +327,12 @@ impl ContextTracking<'_> {
         }
         out.offsets.push_copy(out.bytes.len(), site.start);
         if !may_import || update == ContextUpdate::Constant {
-            return out.copy_to(site.end);
+            return self.write_callee(out, site);
         }
         // The runtime reports the context of lowered results after the import has returned. So the
         // call must return here, even if the original is a tail call.
         let at = out.bytes.len();
-        out.copy_to(site.end)?;
+        self.write_callee(out, site)?;
         if site.tail {
             out.bytes
                 .get_mut(at)

@@ -1,7 +1,7 @@
 //! Finds out which core items of a component are the same: it follows imports and exports of core
 //! instances to the instance that defines an item.
 
-use super::exports::ExportRoles;
+use super::export_roles::ExportRoles;
 use super::scan::CoreModule;
 use super::scope::{CoreInstance, InstanceExport, Scope};
 
@@ -84,7 +84,7 @@ impl<'a> CoreInstances<'a> {
 
     /// The definition behind a core function of the component, and its name as an export of its
     /// module.
-    fn core_function(&self, function: u32) -> Option<(DefinedFunction, String)> {
+    pub(super) fn core_function(&self, function: u32) -> Option<(DefinedFunction, String)> {
         self.named_function(self.scope.functions.get(function as usize)?.as_ref()?)
     }
 
@@ -127,7 +127,7 @@ impl<'a> CoreInstances<'a> {
         }
     }
 
-    fn memory(&self, export: &InstanceExport) -> Option<DefinedMemory> {
+    pub(super) fn memory(&self, export: &InstanceExport) -> Option<DefinedMemory> {
         let found = self.definition(export, |instance, name| {
             let (_, module) = self.module(instance)?;
             let (_, memory) = module
@@ -145,6 +145,20 @@ impl<'a> CoreInstances<'a> {
         found.map(|(memory, _)| memory)
     }
 
+    /// The instance that defines an exported table, and the table's index in it.
+    pub(super) fn table(&self, export: &InstanceExport) -> Option<(u32, u32)> {
+        let found = self.definition(export, |instance, name| {
+            let (_, module) = self.module(instance)?;
+            let mut tables = module.exported_tables.iter();
+            let (_, table) = tables.find(|(it, _)| *it == name)?;
+            match module.imported_tables.get(*table as usize) {
+                Some((from, name)) => self.argument(instance, from, name).map(Step::Next),
+                None => Some(Step::Found((instance, *table))),
+            }
+        });
+        found.map(|(table, _)| table)
+    }
+
     /// Follows an export until `step` finds the definition. Also returns the item's name as an
     /// export of its module. Each step leads to an instance that was created before, or from a
     /// bundle to the item in it, so the search ends.
@@ -160,12 +174,15 @@ impl<'a> CoreInstances<'a> {
                 CoreInstance::Exports {
                     functions,
                     memories,
+                    tables,
                 } => {
                     let function = functions.get(&at.name);
                     let function = function.and_then(|it| self.scope.functions.get(*it as usize));
                     let memory = memories.get(&at.name);
                     let memory = memory.and_then(|it| self.scope.memories.get(*it as usize));
-                    function.or(memory)?.clone()?
+                    let table = tables.get(&at.name);
+                    let table = table.and_then(|it| self.scope.tables.get(*it as usize));
+                    function.or(memory).or(table)?.clone()?
                 }
                 CoreInstance::Module { .. } => match step(at.instance, &at.name)? {
                     Step::Found(definition) => return Some((definition, at.name)),
@@ -177,7 +194,7 @@ impl<'a> CoreInstances<'a> {
     }
 
     /// The export that satisfies an import of an instance.
-    fn argument(&self, instance: u32, from: &str, name: &str) -> Option<InstanceExport> {
+    pub(super) fn argument(&self, instance: u32, from: &str, name: &str) -> Option<InstanceExport> {
         let CoreInstance::Module { arguments, .. } = self.scope.instances.get(instance as usize)?
         else {
             return None;

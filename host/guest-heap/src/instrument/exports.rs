@@ -8,50 +8,10 @@ use wasm_encoder::{Function, InstructionSink, ValType};
 use super::context::{MULTIPLIER, mix};
 use super::context_place::ContextPlace;
 use super::error::Refusal;
+use super::export_roles::ExportRoles;
+use super::handles::{CountedExport, HandleFunctions, ModuleHandles};
 use super::link_runtime::LinkedRuntime;
 use super::scan::CoreModule;
-
-/// How the component uses the exports of a module, by name.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ExportRoles {
-    /// Exports that `canon lift` makes functions of the component.
-    pub(super) lifted: HashSet<String>,
-    /// Exports by which the host allocates memory for arguments and results.
-    pub(super) reallocs: HashSet<String>,
-    /// Exports that free the results of a lifted function.
-    pub(super) post_returns: HashSet<String>,
-    /// Exports by which the host continues a lifted function that waits.
-    pub(super) callbacks: HashSet<String>,
-    /// Exports that destroy a resource.
-    pub(super) destructors: HashSet<String>,
-    /// Whether a call may be suspended on a stack of its own while others run.
-    pub(super) suspends_calls: bool,
-}
-
-impl ExportRoles {
-    /// Whether the host calls the export, directly or for another component.
-    pub(super) fn contains(&self, export: &str) -> bool {
-        [
-            &self.lifted,
-            &self.reallocs,
-            &self.post_returns,
-            &self.callbacks,
-            &self.destructors,
-        ]
-        .iter()
-        .any(|exports| exports.contains(export))
-    }
-
-    /// Adds the roles that another component gives the same module.
-    pub(super) fn merge(&mut self, other: Self) {
-        self.lifted.extend(other.lifted);
-        self.reallocs.extend(other.reallocs);
-        self.post_returns.extend(other.post_returns);
-        self.callbacks.extend(other.callbacks);
-        self.destructors.extend(other.destructors);
-        self.suspends_calls |= other.suspends_calls;
-    }
-}
 
 /// Number of the synthetic context for everything that the host lowers before a callback.
 const IMPORT_RESULTS: u32 = 4;
@@ -104,6 +64,8 @@ pub(super) struct ExportWrapping<'m> {
     /// Functions that something other than the modules with the same heap tables calls. `None` if
     /// that may be all functions.
     pub(super) called_from_outside: Option<&'m HashSet<u32>>,
+    /// The handles that are counted.
+    pub(super) handles: Option<&'m ModuleHandles>,
 }
 
 impl ExportWrapping<'_> {
@@ -161,11 +123,31 @@ impl ExportWrapping<'_> {
     }
 
     fn lifted(&self, name: &str, function: u32, arguments: u32) -> Result<Vec<u8>, Refusal> {
-        self.emit(function, &[], |code, call| {
+        let handles = self.handles.and_then(|it| it.exports.get(name));
+        let passes_on = handles.is_some_and(CountedExport::passes_on);
+        let mut locals = vec![ValType::I32; usize::from(passes_on)];
+        locals.extend(handles.iter().flat_map(|_| CountedExport::LIST_LOCALS));
+        self.emit(function, &locals, |code, call| {
+            let signature = self.module.signature(function);
+            let params = signature.map_or(&[][..], |ty| ty.params());
+            let (result, lists) = (
+                params.len() as u32,
+                params.len() as u32 + u32::from(passes_on),
+            );
             code.i32_const(arguments as i32)
                 .call(self.runtime.export("export_begins")?);
+            if let Some(handles) = handles {
+                let functions = HandleFunctions::of(self.runtime)?;
+                handles.count_arguments(code, functions, arguments, (params, lists));
+            }
             self.set_context(code, root(name));
             call(code);
+            if let Some(handles) = handles.filter(|_| passes_on) {
+                code.local_set(result);
+                let functions = HandleFunctions::of(self.runtime)?;
+                handles.count_results(code, functions, (result, lists));
+                code.local_get(result);
+            }
             self.set_context(code, 0);
             code.call(self.runtime.export("export_ends")?);
             Ok(())

@@ -10,14 +10,15 @@ use std::convert::Infallible;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    ConstExpr, DataSection, Encode, GlobalSection, Instruction, InstructionSink, MemArg,
-    MemArgTarget, MemoryType, TypeSection,
+    ConstExpr, DataSection, GlobalSection, Instruction, InstructionSink, MemArg, MemArgTarget,
+    MemoryType, TypeSection,
 };
 use wasmparser::{DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef};
 
 use super::context_place::ContextPlace;
 use super::error::Refusal;
 use super::resolved_import::ResolvedImport;
+use super::section_items::SectionItems;
 
 /// The runtime, which the build script compiles.
 const RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.wasm"));
@@ -39,6 +40,8 @@ pub(super) struct RuntimeBase<'m> {
     pub(super) copy: u32,
     /// Whether the functions for a known interpreter are necessary.
     pub(super) interprets: bool,
+    /// Whether the functions that count handles are necessary.
+    pub(super) counts_handles: bool,
 }
 
 /// The runtime's functions for a known interpreter.
@@ -46,6 +49,15 @@ const INTERPRETER_FUNCTIONS: [&str; 3] = [
     "interpreter_key",
     "report_interpreted",
     "hook__Py_NewReference",
+];
+
+/// The runtime's functions that count handles.
+const HANDLE_FUNCTIONS: [&str; 5] = [
+    "handle_made",
+    "handle_argument",
+    "handle_ended",
+    "handles_begin",
+    "handles_end",
 ];
 
 /// Name of the runtime's static that holds the shared calling context.
@@ -73,27 +85,6 @@ pub(super) struct LinkedRuntime {
     /// Address of the shared calling context in the runtime's memory.
     shared_context: Option<u32>,
     exports: HashMap<&'static str, u32>,
-}
-
-/// Encoded items of a section, without its header.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SectionItems {
-    pub(super) count: u32,
-    pub(super) bytes: Vec<u8>,
-}
-
-impl SectionItems {
-    /// The items of a section. An encoded section begins with its size and the number of its items.
-    fn of(count: u32, section: &impl Encode) -> Result<Self, Refusal> {
-        let mut bytes = Vec::new();
-        section.encode(&mut bytes);
-        let mut reader = wasmparser::BinaryReader::new(&bytes, 0);
-        reader.read_var_u32()?;
-        reader.read_var_u32()?;
-        let start = reader.current_position();
-        bytes.drain(..start);
-        Ok(Self { count, bytes })
-    }
 }
 
 impl LinkedRuntime {
@@ -138,12 +129,12 @@ pub(super) fn link_runtime(
     for payload in Parser::new(0).parse_all(RUNTIME) {
         linker.payload(payload?, &mut linked, &resolve)?;
     }
-    if !base.interprets {
-        for name in INTERPRETER_FUNCTIONS {
-            let position = linked.export(name)?.checked_sub(base.functions);
-            let body = position.and_then(|at| linked.bodies.get_mut(at as usize));
-            *body.ok_or_else(|| Refusal::internal("an export without a body"))? = trap();
-        }
+    let interpreter = INTERPRETER_FUNCTIONS.iter().filter(|_| !base.interprets);
+    let handles = HANDLE_FUNCTIONS.iter().filter(|_| !base.counts_handles);
+    for name in interpreter.chain(handles) {
+        let position = linked.export(name)?.checked_sub(base.functions);
+        let body = position.and_then(|at| linked.bodies.get_mut(at as usize));
+        *body.ok_or_else(|| Refusal::internal("an export without a body"))? = trap();
     }
     Ok(linked)
 }

@@ -12,7 +12,7 @@ use super::offset_map::OffsetMap;
 use crate::interpreter::Interpreter;
 
 /// The first bytes of the encoded form. The last one is its version.
-const MAGIC: &[u8; 8] = b"gheap\0\0\x04";
+const MAGIC: &[u8; 8] = b"gheap\0\0\x05";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,19 @@ pub struct InstrumentedMeta {
     pub(super) interpreters: Vec<(u32, Interpreter)>,
     /// Why the program of an interpreter has no source lines.
     pub(super) without_lines: Option<String>,
+    pub(super) handles: HandleMeta,
+}
+
+/// The handles of the component model that a component may hold, as far as they are known before it
+/// runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandleMeta {
+    /// Whether handles are counted. If not, and `gaps` is empty, the component has no handles.
+    pub are_counted: bool,
+    /// Names of the types of handles, such as `wasi:io/poll.pollable`. Records have their numbers.
+    pub types: Vec<Arc<str>>,
+    /// What is not counted, as clauses such as `handles that travel in streams and futures`.
+    pub gaps: Arc<[Arc<str>]>,
 }
 
 impl InstrumentedMeta {
@@ -65,6 +78,7 @@ impl InstrumentedMeta {
             maximum_bytes: None,
             interpreters: Vec::new(),
             without_lines: None,
+            handles: HandleMeta::default(),
         }
     }
 
@@ -119,6 +133,11 @@ impl InstrumentedMeta {
     /// if no interpreter is known.
     pub fn without_lines(&self) -> Option<&str> {
         self.without_lines.as_deref()
+    }
+
+    /// The handles that the component may hold.
+    pub fn handles(&self) -> &HandleMeta {
+        &self.handles
     }
 
     /// The name of the synthetic context with this number.
@@ -185,6 +204,11 @@ impl InstrumentedMeta {
             .as_deref()
             .unwrap_or_default()
             .encode(&mut bytes);
+        bytes.push(u8::from(self.handles.are_counted));
+        for names in [&self.handles.types[..], &self.handles.gaps] {
+            (names.len() as u32).encode(&mut bytes);
+            names.iter().for_each(|name| name.encode(&mut bytes));
+        }
         self.maximum_bytes.unwrap_or_default().encode(&mut bytes);
         self.offsets.encode(&mut bytes);
         let sum = checksum(&bytes);
@@ -222,10 +246,7 @@ impl InstrumentedMeta {
             allocations: flag()?,
             memories: flag()?,
         };
-        let mut synthetic_names = Vec::new();
-        for _ in 0..reader.read_var_u32()? {
-            synthetic_names.push(reader.read_unlimited_string()?.into());
-        }
+        let synthetic_names = read_names(&mut reader)?;
         let mut modules = Vec::new();
         for _ in 0..reader.read_var_u32()? {
             let index = reader.read_var_u32()?;
@@ -248,6 +269,11 @@ impl InstrumentedMeta {
             interpreters.push((reader.read_var_u32()?, Interpreter::decode(&mut reader)?));
         }
         let without_lines = reader.read_unlimited_string()?.to_owned();
+        let handles = HandleMeta {
+            are_counted: reader.read_u8()? != 0,
+            types: read_names(&mut reader)?,
+            gaps: read_names(&mut reader)?.into(),
+        };
         let maximum = reader.read_var_u64()?;
         let offsets = OffsetMap::decode(&mut reader)?;
         if !reader.eof() {
@@ -262,8 +288,17 @@ impl InstrumentedMeta {
             maximum_bytes: (maximum != 0).then_some(maximum),
             interpreters,
             without_lines: Some(without_lines).filter(|why| !why.is_empty()),
+            handles,
         })
     }
+}
+
+fn read_names(reader: &mut BinaryReader<'_>) -> wasmparser::Result<Vec<Arc<str>>> {
+    let mut names = Vec::new();
+    for _ in 0..reader.read_var_u32()? {
+        names.push(reader.read_unlimited_string()?.into());
+    }
+    Ok(names)
 }
 
 /// A variant of FNV-1a over 64-bit words. It detects damage, but not a deliberate change.

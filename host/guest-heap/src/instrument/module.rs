@@ -14,8 +14,10 @@ use super::context::{ContextTracking, module_salt};
 use super::context_place::ContextPlace;
 use super::entry_point::{EntryPoint, Family};
 use super::error::Refusal;
-use super::exports::{ExportRoles, ExportWrapping, SyntheticNames};
+use super::export_roles::ExportRoles;
+use super::exports::{ExportWrapping, SyntheticNames};
 use super::growth::{GrowthTracking, counts_growth};
+use super::handles::{ImportWrappers, ModuleHandles};
 use super::interface;
 use super::link_runtime::{LinkedRuntime, RuntimeBase, link_runtime};
 use super::reach::{Diverging, HostImports, Reach};
@@ -188,10 +190,10 @@ impl<'m> ModuleAnalysis<'m> {
     }
 }
 
-/// Instruments a module.
+/// Instruments a module. `handles` are those that it gets and ends, if they are counted.
 pub(super) fn rewrite(
     analysis: &ModuleAnalysis<'_>,
-    roles: &ExportRoles,
+    (roles, handles): (&ExportRoles, Option<&ModuleHandles>),
     settings: RewriteSettings<'_>,
     tables: Tables,
     synthetic_names: &mut SyntheticNames,
@@ -225,6 +227,7 @@ pub(super) fn rewrite(
             Tables::Own | Tables::Shared => 0,
         },
         interprets,
+        counts_handles: handles.is_some(),
     };
     let imports = RuntimeImports {
         module,
@@ -246,7 +249,7 @@ pub(super) fn rewrite(
         Tables::Own => ContextPlace::Global(indices.context_global),
         Tables::Shared | Tables::Imported(_) => runtime.shared_context(indices.memory)?,
     };
-    let tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
+    let mut tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
     let originals: Vec<u32> = imports.originals().collect();
     let originals = Originals {
         functions: &originals,
@@ -254,6 +257,12 @@ pub(super) fn rewrite(
         hooks_nest: imports.hooks_note_activity(),
     };
     let mut code = CodeSectionBuilder::new(module, allocator, runtime, &indices, originals)?;
+
+    let first = indices.stub + code.appended_types.len() as u32;
+    let calls = (place, roles.suspends_calls);
+    tracking.wrappers = ImportWrappers::write(handles, module, &code.runtime, calls, first)?;
+    let types = tracking.wrappers.bodies.iter().map(|(ty, _)| *ty);
+    code.appended_types.extend(types);
 
     let mut report = ModuleReport::new(analysis.index, allocator);
     for (function, calls) in (module.first_defined()..).zip(&analysis.calls) {
@@ -279,6 +288,9 @@ pub(super) fn rewrite(
         original_bodies.push(tracking.rewrite_original(*function, calls)?);
     }
     code.append_runtime(&original_bodies);
+    for (_, body) in &tracking.wrappers.bodies {
+        code.push_profiler(body);
+    }
 
     let wrapping = ExportWrapping {
         module,
@@ -286,6 +298,7 @@ pub(super) fn rewrite(
         roles,
         place,
         called_from_outside: analysis.connections.called_from_outside.as_ref(),
+        handles,
     };
     let mut wrapped = HashMap::new();
     let mut wrappers = Vec::new();
@@ -380,6 +393,7 @@ fn tracking<'a>(
         import_begins: runtime.export("import_begins")?,
         import_ends: runtime.export("import_ends")?,
         suspending: suspending.transpose()?,
+        wrappers: ImportWrappers::default(),
         salt: module_salt(analysis.index),
     })
 }

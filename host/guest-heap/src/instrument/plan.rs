@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use wasmparser::types::Types;
+
 use super::assemble::RewrittenModule;
 use super::attribution::{Gaps, Missing};
 use super::code_section::Tables;
@@ -9,8 +11,9 @@ use super::component::ComponentStructure;
 use super::connector::InstrumentedInstance;
 use super::error::Refusal;
 use super::exports::SyntheticNames;
+use super::handles::{HandleSurvey, Ledger};
 use super::interpreted::{self, InterpretedGroup};
-use super::meta::ModuleSpan;
+use super::meta::{HandleMeta, ModuleSpan};
 use super::module::{RewriteSettings, refusal, rewrite};
 use super::options::Options;
 use super::report::ModuleReport;
@@ -42,6 +45,7 @@ pub(super) struct Plan {
     pub(super) interpreters: Vec<(u32, Interpreter)>,
     /// Why the program of an interpreter has no source lines.
     pub(super) without_lines: Option<String>,
+    pub(super) handles: HandleMeta,
 }
 
 impl Plan {
@@ -49,6 +53,7 @@ impl Plan {
     pub(super) fn make(
         bytes: &[u8],
         structure: &ComponentStructure,
+        types: &[Types],
         options: &Options,
     ) -> Result<Self, Refusal> {
         let mut modules = Vec::with_capacity(structure.modules.len());
@@ -64,6 +69,7 @@ impl Plan {
             catches: modules.iter().any(|module| module.has_exceptions),
             modules,
             allocators: HashMap::new(),
+            handles: HandleSurvey::default(),
         };
         let mut gaps = survey.find_allocators();
         let scopes = reachable_scopes(&structure.scopes);
@@ -76,6 +82,9 @@ impl Plan {
         };
         let groups = groups(structure, &survey.modules, &scopes, allocates, may_join);
         survey.uninstrumented(&groups, &scopes, &mut gaps);
+        survey.handles = HandleSurvey::of(&structure.scopes, types, &ledgers(&groups), |scope| {
+            survey.core(scope)
+        });
 
         let maxima: HashSet<u64> = survey
             .modules
@@ -97,6 +106,7 @@ impl Plan {
             maximum_pages,
             interpreters: Vec::new(),
             without_lines: None,
+            handles: HandleMeta::default(),
         };
         for group in &groups {
             let modules = survey.in_memory_of(group);
@@ -116,6 +126,18 @@ impl Plan {
         if plan.modules.is_empty() {
             return Err(Refusal(plan.gaps.reasons.join("; ")));
         }
+        let mut handles = survey.handles;
+        let counted: Vec<usize> = handles.modules.keys().copied().collect();
+        for module in counted {
+            if !plan.modules.contains_key(&module) {
+                handles.remove(module);
+            }
+        }
+        plan.handles = HandleMeta {
+            are_counted: !handles.modules.is_empty(),
+            types: handles.types.0,
+            gaps: handles.gaps.into_iter().map(Into::into).collect(),
+        };
         plan.spans.sort_by_key(|span| span.index);
         plan.reports.sort_by_key(|report| report.index);
         Ok(plan)
@@ -165,7 +187,7 @@ impl Plan {
             };
             let module = rewrite(
                 &member.analysis,
-                &member.roles,
+                (&member.roles, survey.handles.modules.get(&member.position)),
                 settings,
                 tables,
                 &mut names,
@@ -220,4 +242,34 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The sets of heap tables of these groups.
+fn ledgers(groups: &[Group]) -> Vec<Ledger> {
+    let mut ledgers = Vec::new();
+    for group in groups {
+        let mut members = group
+            .members
+            .iter()
+            .flat_map(|member| member.instances.iter().map(|id| (*id, member.module)));
+        if group.members.len() > 1 {
+            let instances: Vec<_> = members.collect();
+            let Some((id, _)) = instances.first() else {
+                continue;
+            };
+            ledgers.push(Ledger {
+                scope: id.scope,
+                instances: instances
+                    .iter()
+                    .map(|(id, it)| (id.instance, *it))
+                    .collect(),
+            });
+        } else {
+            ledgers.extend(members.by_ref().map(|(id, module)| Ledger {
+                scope: id.scope,
+                instances: vec![(id.instance, module)],
+            }));
+        }
+    }
+    ledgers
 }

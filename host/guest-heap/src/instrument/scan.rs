@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use wasmparser::{
-    CompositeInnerType, ConstExpr, DataKind, ElementItems, ExternalKind, FuncType, FunctionBody,
-    KnownCustom, MemoryType, Name, Operator, Parser, Payload, TypeRef,
+    CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, FuncType,
+    FunctionBody, KnownCustom, MemoryType, Name, Operator, Parser, Payload, TypeRef,
 };
 
 use super::entry_names::{self, Named};
@@ -24,6 +24,12 @@ pub(super) struct CoreModule<'a> {
     pub(super) imported_names: Vec<(&'a str, &'a str)>,
     /// Module names and names of the imported memories.
     pub(super) imported_memories: Vec<(&'a str, &'a str)>,
+    /// Module names and names of the imported tables.
+    pub(super) imported_tables: Vec<(&'a str, &'a str)>,
+    /// Names and indices of the exported tables.
+    pub(super) exported_tables: Vec<(&'a str, u32)>,
+    /// The functions that the module puts into imported tables at constant positions.
+    pub(super) filled: Vec<FilledTable>,
     /// Whether the module imports or exports a table, so that other modules may change it.
     pub(super) has_open_table: bool,
     /// Type indices of the defined functions.
@@ -76,6 +82,14 @@ pub(super) struct CoreModule<'a> {
     pub(super) has_go_runtime: bool,
     /// The functions of the name section.
     pub(super) names: Vec<(&'a str, u32)>,
+}
+
+/// Functions that a module puts into an imported table.
+pub(super) struct FilledTable {
+    pub(super) table: u32,
+    /// Position of the first function in the table.
+    pub(super) offset: u32,
+    pub(super) functions: Vec<u32>,
 }
 
 impl<'a> CoreModule<'a> {
@@ -152,6 +166,7 @@ impl<'a> CoreModule<'a> {
                         }
                         TypeRef::Table(_) => {
                             self.has_open_table = true;
+                            self.imported_tables.push((import.module, import.name));
                             self.tables += 1;
                         }
                         TypeRef::Memory(ty) => {
@@ -210,7 +225,10 @@ impl<'a> CoreModule<'a> {
                         ExternalKind::Memory => {
                             self.exported_memories.push((export.name, export.index));
                         }
-                        ExternalKind::Table => self.has_open_table = true,
+                        ExternalKind::Table => {
+                            self.has_open_table = true;
+                            self.exported_tables.push((export.name, export.index));
+                        }
                         ExternalKind::Global
                             if matches!(export.name, "__heap_base" | "__data_end") =>
                         {
@@ -223,11 +241,12 @@ impl<'a> CoreModule<'a> {
             }
             Payload::ElementSection(elements) => {
                 for element in elements {
-                    match element?.items {
+                    let element = element?;
+                    match element.items {
                         ElementItems::Functions(functions) => {
-                            for function in functions {
-                                self.referenced.insert(function?);
-                            }
+                            let functions = functions.into_iter().collect::<Result<Vec<_>, _>>()?;
+                            self.referenced.extend(&functions);
+                            self.fill(&element.kind, functions)?;
                         }
                         ElementItems::Expressions(_, items) => {
                             for item in items {
@@ -259,6 +278,24 @@ impl<'a> CoreModule<'a> {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes which functions the module puts into an imported table.
+    fn fill(&mut self, kind: &ElementKind<'_>, functions: Vec<u32>) -> Result<(), Refusal> {
+        if let ElementKind::Active {
+            table_index,
+            offset_expr,
+        } = kind
+            && (table_index.unwrap_or(0) as usize) < self.imported_tables.len()
+            && let Some(offset) = i32_constant(offset_expr)?
+        {
+            self.filled.push(FilledTable {
+                table: table_index.unwrap_or(0),
+                offset,
+                functions,
+            });
         }
         Ok(())
     }

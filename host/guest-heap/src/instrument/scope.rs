@@ -21,7 +21,15 @@ pub(super) struct Scope {
     pub(super) functions: Vec<Option<InstanceExport>>,
     /// The same for core memories.
     pub(super) memories: Vec<Option<InstanceExport>>,
+    /// The same for core tables.
+    pub(super) tables: Vec<Option<InstanceExport>>,
     pub(super) used: UsedFunctions,
+    /// The functions of the canonical ABI, by core function.
+    pub(super) canonicals: HashMap<u32, CanonicalFunction>,
+    /// The functions of the component that are core functions.
+    pub(super) lifts: Vec<Lift>,
+    /// Names of the exports.
+    pub(super) exports: Vec<String>,
     /// Names of the imports, and of the interfaces that they implement.
     pub(super) imports: Vec<String>,
     /// Indices of the components that it instantiates.
@@ -65,6 +73,14 @@ pub(super) struct InstanceExport {
     pub(super) name: String,
 }
 
+/// A core function that is a function of the component.
+pub(super) struct Lift {
+    pub(super) function: u32,
+    /// Its type, by component type.
+    pub(super) ty: u32,
+    pub(super) options: Box<[CanonicalOption]>,
+}
+
 /// A core instance.
 pub(super) enum CoreInstance {
     /// An instance of a core module.
@@ -78,6 +94,7 @@ pub(super) enum CoreInstance {
     Exports {
         functions: HashMap<String, u32>,
         memories: HashMap<String, u32>,
+        tables: HashMap<String, u32>,
     },
 }
 
@@ -114,6 +131,7 @@ impl Scope {
                 CoreInstance::Exports {
                     functions: of(&[ExternalKind::Func, ExternalKind::FuncExact]),
                     memories: of(&[ExternalKind::Memory]),
+                    tables: of(&[ExternalKind::Table]),
                 }
             }
         });
@@ -176,9 +194,22 @@ impl Scope {
         };
         match function {
             CanonicalFunction::Lift {
-                core_func_index, ..
-            } => self.used.lifted.push(core_func_index),
-            _ => self.functions.push(None),
+                core_func_index,
+                type_index,
+                options,
+            } => {
+                self.used.lifted.push(core_func_index);
+                self.lifts.push(Lift {
+                    function: core_func_index,
+                    ty: type_index,
+                    options,
+                });
+            }
+            function => {
+                self.canonicals
+                    .insert(self.functions.len() as u32, function);
+                self.functions.push(None);
+            }
         }
     }
 

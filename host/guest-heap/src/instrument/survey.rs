@@ -9,7 +9,8 @@ use super::component::ComponentStructure;
 use super::core_instances::{CoreInstances, DefinedFunction};
 use super::declared::DeclaredEntries;
 use super::error::Refusal;
-use super::exports::ExportRoles;
+use super::export_roles::ExportRoles;
+use super::handles::HandleSurvey;
 use super::module::{ModuleAnalysis, forwards_through_table, refusal};
 use super::scan::CoreModule;
 use super::sharing::{
@@ -25,6 +26,7 @@ pub(super) struct Survey<'a> {
     pub(super) allocators: HashMap<usize, Allocator>,
     /// Whether an exception may pass through a module that throws none itself.
     pub(super) catches: bool,
+    pub(super) handles: HandleSurvey,
 }
 
 /// A member of a group that has been analysed.
@@ -215,11 +217,17 @@ impl<'a> Survey<'a> {
             }
             let id = member.instances.first();
             let id = *id.ok_or_else(|| fail("a module without an instance"))?;
-            let connections = match self.core(id.scope) {
+            let mut connections = match self.core(id.scope) {
                 Some(core) if !is_separate => connections(core, id.instance, &known, &outside),
                 // Without an allocator, the host lowers nothing into blocks.
                 _ => Connections::separate(module, self.counts_blocks(position)),
             };
+            // The calling context identifies the call of an import that gives handles, too.
+            let handles = self.handles.modules.get(&position);
+            for (import, counted) in handles.iter().flat_map(|it| &it.imports) {
+                let allocates = connections.allocates.get_mut(*import as usize);
+                allocates.into_iter().for_each(|it| *it |= counted.gives());
+            }
             let allocator = self.allocators.get(&position).cloned().unwrap_or_default();
             let analysis = ModuleAnalysis::new(
                 module,

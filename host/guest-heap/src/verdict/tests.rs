@@ -22,6 +22,7 @@ fn line(name: &str, bytes: [u64; 4]) -> LineFloors {
 fn verdict(lines: &[LineFloors], linear: [u64; 4], live_now: u64) -> Verdict {
     let live = (0..4).map(|window| lines.iter().map(|line| line.bytes.0[window]).sum());
     Verdict::of_guest(&Evidence {
+        handles: HandleGrowth::default(),
         calls: &CALLS,
         lines,
         live: &FloorSeries(live.collect()),
@@ -105,6 +106,7 @@ fn garbage_above_a_flat_floor_waits_for_the_collector() {
 fn growth_that_no_allocator_made_is_unseen() {
     let flat = FloorSeries(vec![10; 4]);
     let verdict = Verdict::of_guest(&Evidence {
+        handles: HandleGrowth::default(),
         calls: &CALLS,
         lines: &[],
         live: &flat,
@@ -144,4 +146,28 @@ fn numbers_are_singular_and_grouped() {
     );
     assert_eq!(rounded(12.25), "12.2");
     assert_eq!(rounded(5120.4), "5,120");
+}
+
+#[test]
+fn handles_leak_if_no_line_holds_more_memory() {
+    let same = FloorSeries(vec![8, 8, 8]);
+    let handles = HandleGrowth {
+        lines: 1,
+        handles: 20,
+    };
+    let evidence = Evidence {
+        calls: &[0, 10, 20],
+        lines: &[],
+        live: &same,
+        linear: &same,
+        unseen: &same,
+        live_now: 8,
+        handles,
+    };
+    let verdict = Verdict::of_guest(&evidence);
+    assert_eq!((verdict.name(), verdict.is_leak()), ("handles-leak", true));
+    assert_eq!(
+        verdict.sentence(30, "round"),
+        "handles leak: 1 line got more in every window, by 1 handle per round"
+    );
 }

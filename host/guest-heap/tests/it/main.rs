@@ -21,6 +21,8 @@ mod fixtures;
 mod generated_shapes;
 mod growth;
 mod guest;
+mod handle_limits;
+mod handles;
 mod hostile;
 mod interpreted;
 mod invalid_input;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use guest_heap::verdict::{Evidence, LineFloors, Verdict};
+use guest_heap::verdict::{Evidence, HandleGrowth, LineFloors, Verdict};
 
 use super::windows::Windows;
 use crate::forecast::Forecast;
@@ -95,6 +95,7 @@ fn last_change(events: &[Event]) -> Option<Instant> {
 impl PluginVerdict {
     pub(super) fn of(plugin: &str, windows: &Windows, lines: &[LineFloors]) -> Self {
         let verdict = Verdict::of_guest(&Evidence {
+            handles: HandleGrowth::default(),
             calls: &windows.calls,
             lines,
             live: &windows.live,
