@@ -187,7 +187,7 @@ impl Serialize for Leaks {
 #[serde(untagged)]
 enum ListedLeak {
     Complete(Box<LeakStatus>),
-    Idle(IdleLeak),
+    Idle(Box<IdleLeak>),
 }
 
 /// A leak that is off and holds nothing. Its settings are the defaults.
@@ -220,7 +220,7 @@ impl ListedLeak {
         if complete || !is_idle(plugin) {
             return ListedLeak::Complete(Box::new(status));
         }
-        ListedLeak::Idle(IdleLeak {
+        ListedLeak::Idle(Box::new(IdleLeak {
             enabled: status.enabled,
             state: status.state,
             variant: status.variant,
@@ -239,7 +239,7 @@ impl ListedLeak {
             requests: status.requests,
             settings: BTreeMap::new(),
             expires_at: status.expires_at,
-        })
+        }))
     }
 }
 
