@@ -18,7 +18,7 @@ async function fresh(page, base) {
   await page.request.post(`${base}/admin/reset`, { data: {} });
   await page.goto(`${base}/`);
   await live(page);
-  await page.locator("#plugins > li").first().waitFor();
+  await page.locator("#plugins li").first().waitFor();
 }
 
 /** The whole way from `/` to the source line of a leak, with the clicks counted. */

@@ -183,16 +183,16 @@ impl Serialize for Leaks {
 }
 
 /// A leak in a listing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-enum ListedLeak {
+pub(crate) enum ListedLeak {
     Complete(Box<LeakStatus>),
-    Idle(IdleLeak),
+    Idle(Box<IdleLeak>),
 }
 
 /// A leak that is off and holds nothing. Its settings are the defaults.
-#[derive(Debug, Serialize)]
-struct IdleLeak {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct IdleLeak {
     enabled: bool,
     state: &'static str,
     variant: String,
@@ -210,6 +210,7 @@ struct IdleLeak {
     generation: u64,
     requests: u64,
     /// The settings that differ from their defaults: none.
+    #[schema(value_type = Object)]
     settings: BTreeMap<String, Json_>,
     expires_at: Option<String>,
 }
@@ -220,7 +221,7 @@ impl ListedLeak {
         if complete || !is_idle(plugin) {
             return ListedLeak::Complete(Box::new(status));
         }
-        ListedLeak::Idle(IdleLeak {
+        ListedLeak::Idle(Box::new(IdleLeak {
             enabled: status.enabled,
             state: status.state,
             variant: status.variant,
@@ -239,7 +240,7 @@ impl ListedLeak {
             requests: status.requests,
             settings: BTreeMap::new(),
             expires_at: status.expires_at,
-        })
+        }))
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::catalogue::ListingQuery;
 use crate::error::{ApiError, ErrorBody};
-use crate::leak_status::{LeakStatus, Leaks, Listing, leak_status};
+use crate::leak_status::{LeakStatus, Leaks, ListedLeak, Listing, leak_status};
 use crate::path_name::PathName;
 use crate::query::ApiQuery;
 use crate::state::ApiState;
@@ -53,7 +53,7 @@ pub(crate) struct LeaksStatus {
     /// One field for each leak of the exercises and each other leak that is in use; with
     /// `all=true`, for each loaded plugin. A leak that is off and holds nothing has the most
     /// important fields, and no settings while they are the defaults.
-    #[schema(value_type = BTreeMap<String, LeakStatus>)]
+    #[schema(value_type = BTreeMap<String, ListedLeak>)]
     leaks: Leaks,
     /// How many leaks are left out, and where they are.
     #[serde(skip_serializing_if = "Option::is_none")]

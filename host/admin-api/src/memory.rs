@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::attribution::{AttributionBody, TotalAttribution};
 use crate::catalogue::ListingQuery;
 use crate::error::{ApiError, ErrorBody};
-use crate::leak_status::{LeakStatus, Leaks, Listing};
+use crate::leak_status::{Leaks, ListedLeak, Listing};
 use crate::query::ApiQuery;
 use crate::state::ApiState;
 use crate::units::mib;
@@ -140,7 +140,7 @@ pub(crate) struct Memory {
     ledger: Map<String, Json_>,
     forecast: ForecastBody,
     /// The same as `leaks` in `/admin/leaks/status`, for the plugins that are in use.
-    #[schema(value_type = BTreeMap<String, LeakStatus>)]
+    #[schema(value_type = BTreeMap<String, ListedLeak>)]
     leaks: Leaks,
     /// How many plugins are left out, and where they are.
     #[serde(skip_serializing_if = "Option::is_none")]
