@@ -245,7 +245,7 @@ impl Diff {
 
 /// The changes of live handles by line and type.
 fn handle_changes(then: &[HandleGroup], now: &[HandleGroup]) -> Vec<HandleChange> {
-    let mut sums: HashMap<(&Arc<str>, &Arc<str>), (u64, u64)> = HashMap::new();
+    let mut sums: HashMap<_, (u64, u64)> = HashMap::new();
     for group in then {
         sums.entry((&group.location, &group.ty)).or_default().0 += group.live;
     }

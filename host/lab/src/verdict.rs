@@ -59,7 +59,9 @@ impl VerdictKind {
 
     fn of(verdict: &Verdict) -> Self {
         match verdict {
-            Verdict::Leak { .. } | Verdict::UnseenGrowth { .. } => Self::GuestLeak,
+            Verdict::Leak { .. } | Verdict::HandlesLeak { .. } | Verdict::UnseenGrowth { .. } => {
+                Self::GuestLeak
+            }
             Verdict::AllocatorHoldsMemory { .. } => Self::Allocator,
             Verdict::CollectorHasNotRun { .. } => Self::Collector,
             Verdict::FillingCache { .. } => Self::Filling,

@@ -55,7 +55,7 @@ fn add_host(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
         Ok(((0..n).map(|_| thing()).collect::<Vec<_>>(),))
     })?;
     host.func_wrap("nested", |_, (n,): (u32,)| {
-        let pair = |i: u32| (i as u8, (i % 2 == 0).then(thing));
+        let pair = |i: u32| (i as u8, i.is_multiple_of(2).then(thing));
         Ok(((n > 0).then(|| (0..n).map(pair).collect::<Vec<_>>()),))
     })?;
     host.func_wrap("take", |_, (_,): (Resource<Thing>,)| Ok(()))?;
@@ -127,7 +127,7 @@ fn kept_and_dropped_handles_count_by_line_and_type() {
     use_and_drop(&mut guest);
     let places = by_place(&guest, &symbols);
     let kept: Vec<_> = places.iter().filter(|(_, (live, _))| *live > 0).collect();
-    let mut expected = vec![
+    let mut expected = [
         ((line("pollables"), POLLABLE.to_owned()), (10, 10)),
         ((line("other pollables"), POLLABLE.to_owned()), (20, 20)),
         ((line("streams"), STREAM.to_owned()), (30, 30)),

@@ -124,14 +124,11 @@ impl ImportWrappers {
                 state: params + 2,
                 lists: params + 3,
             };
-            let mut body = Function::new(
-                [
-                    (1, result.unwrap_or(ValType::I32)),
-                    (1, ValType::I64),
-                    (1 + LIST_LOCALS, ValType::I32),
-                ]
-                .into_iter(),
-            );
+            let mut body = Function::new([
+                (1, result.unwrap_or(ValType::I32)),
+                (1, ValType::I64),
+                (1 + LIST_LOCALS, ValType::I32),
+            ]);
             let mut code = body.instructions();
             if let Some(taken) = &counted.taken {
                 let mut emitter = Emitter {
