@@ -126,7 +126,9 @@ impl HandleCounts {
     fn entry(&mut self, context: u32, ty: u32) -> usize {
         let ty = if (ty as usize) < MAX_TYPES { ty } else { 0 };
         let mut slot = (context.wrapping_mul(0x9E37_79B1) ^ ty.wrapping_mul(0x85EB_CA6B)) >> 16;
-        while context != 0 {
+        // Context 0 counts by type only.
+        let probes = if context == 0 { 0 } else { SLOTS };
+        for _ in 0..probes {
             let at = MAX_TYPES + (slot as usize & (SLOTS - 1));
             let Some(entry) = self.entries.get_mut(at) else {
                 break;
