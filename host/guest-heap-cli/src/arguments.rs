@@ -80,6 +80,9 @@ pub(crate) struct ServeArguments {
     /// 127.0.0.1, or a free one]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) admin_addr: Option<String>,
+    /// Let the page of the heap profile show source files below this folder. Can be repeated.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source_root: Vec<PathBuf>,
     /// Start an instance for each request, to compare.
     #[arg(long)]
     pub(crate) instance_per_request: bool,

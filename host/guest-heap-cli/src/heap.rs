@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Symbols;
-use guest_heap::{Attribution, Context, Reading};
+use guest_heap::{Attribution, Context, LiveRange, Reading};
 use wasmtime::AsContext;
 
 use crate::host_state::HostState;
@@ -14,6 +14,7 @@ use crate::host_state::HostState;
 pub(crate) struct Heap {
     pub(crate) snapshot: Snapshot,
     pub(crate) attribution: Attribution,
+    pub(crate) live_range: LiveRange,
     /// Growths of memory that no allocator entry point made, largest first: bytes, and the names of
     /// the call stack's functions, innermost first.
     pub(crate) unseen: Vec<(u64, Vec<String>)>,
@@ -25,6 +26,7 @@ pub(crate) struct RawHeap {
     reading: Reading,
     contexts: HashMap<u32, Context>,
     attribution: Attribution,
+    live_range: LiveRange,
 }
 
 impl RawHeap {
@@ -33,13 +35,13 @@ impl RawHeap {
         let context = store.as_context();
         let recorder = &context.data().recorder;
         let reading = recorder.read(&context);
-        let contexts = reading
-            .contexts
-            .iter()
-            .map(|record| (record.index, recorder.context(&context, record.index)))
+        let numbers = reading.context_numbers();
+        let contexts = numbers
+            .map(|number| (number, recorder.context(&context, number)))
             .collect();
         Self {
             attribution: reading.attribution(recorder.meta()),
+            live_range: reading.live_range(recorder.meta()),
             contexts,
             reading,
         }
@@ -71,6 +73,7 @@ impl RawHeap {
         unseen.sort_by(|(a, _): &(u64, _), (b, _)| b.cmp(a));
         Heap {
             attribution: self.attribution.clone(),
+            live_range: self.live_range,
             snapshot,
             unseen,
         }

@@ -88,9 +88,8 @@ impl HeapReading {
     pub fn new(recorder: &Recorder, store: impl AsContext, symbols: &Arc<Symbols>) -> Self {
         let store = store.as_context();
         let reading = recorder.read(&store);
-        let contexts = reading.contexts.iter();
-        let contexts =
-            contexts.map(|record| (record.index, recorder.context(&store, record.index)));
+        let numbers = reading.context_numbers();
+        let contexts = numbers.map(|number| (number, recorder.context(&store, number)));
         Self {
             attribution: reading.attribution(recorder.meta()),
             live_range: reading.live_range(recorder.meta()),

@@ -2,6 +2,7 @@
 
 mod handles;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::coverage::{Coverage, LiveRange};
@@ -195,6 +196,14 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// The numbers of all contexts that have allocated blocks or got handles, each once.
+    pub fn context_numbers(&self) -> impl Iterator<Item = u32> {
+        let of_blocks = self.contexts.iter().map(|record| record.index);
+        let of_handles = self.handles.records.iter().map(|record| record.context);
+        let numbers: BTreeSet<u32> = of_blocks.chain(of_handles).collect();
+        numbers.into_iter()
+    }
+
     /// How precisely the heap is attributed now: see [`Coverage::attribution`].
     pub fn attribution(&self, meta: &InstrumentedMeta) -> Attribution {
         self.coverage.attribution(meta)

@@ -1,14 +1,14 @@
-//! The heap profile over HTTP, on an address of its own: for `go tool pprof`, and for people.
+//! The heap profile over HTTP, on an address of its own: the inspector, and what a request leaves
+//! behind.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use guest_heap::pprof::ProfileBuilder;
+use guest_heap_inspector::{HeapError, HeapReading, HeapSource, Options};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -18,23 +18,37 @@ use crate::serve::server::Server;
 /// Rows of a table for people.
 const ROWS: usize = 50;
 
-const INDEX: &str = "\
-guest-heap serve
-
-/debug/requests               what a request leaves behind, by line and by path
-/debug/requests?format=json   the same as JSON
-/debug/pprof/heap             the live heap: go tool pprof http://ADDRESS/debug/pprof/heap
-";
-
 /// Serves the heap profile until the process ends.
 pub(super) async fn serve(server: Arc<Server>, listener: TcpListener) {
+    let options = Options {
+        title: format!("Heap of {}", server.name()),
+        source_roots: server.arguments.source_root.clone(),
+        ..Options::default()
+    };
     let router = Router::new()
-        .route("/", get(|| async { INDEX }))
-        .route("/debug/pprof/heap", get(pprof))
+        .route("/", get(async || Redirect::temporary("/debug/heap/")))
         .route("/debug/requests", get(requests))
-        .with_state(server);
+        .with_state(server.clone())
+        .merge(guest_heap_inspector::router(LiveInstance(server), options));
     if let Err(error) = axum::serve(listener, router).await {
         eprintln!("the heap profile is no longer served: {error}");
+    }
+}
+
+/// The heap of the live instance, or of the one that has ended last.
+struct LiveInstance(Arc<Server>);
+
+impl HeapSource for LiveInstance {
+    fn guests(&self) -> Vec<String> {
+        vec![self.0.name()]
+    }
+
+    async fn read(&self, _guest: &str) -> Result<HeapReading, HeapError> {
+        let read = self.0.snapshot().await;
+        let (counted, heap) = read.map_err(|error| HeapError::Failed(format!("{error:#}")))?;
+        let reading =
+            HeapReading::of_snapshot(Arc::new(heap.snapshot), heap.attribution, heap.live_range);
+        Ok(reading.with_calls(counted.requests))
     }
 }
 
@@ -51,25 +65,6 @@ impl IntoResponse for Unavailable {
     fn into_response(self) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, format!("{:#}\n", self.0)).into_response()
     }
-}
-
-async fn pprof(State(server): State<Arc<Server>>) -> Result<Response, Unavailable> {
-    let (_, heap) = server.snapshot().await?;
-    let encode = move || {
-        let mut profile = ProfileBuilder::new(SystemTime::now());
-        profile.add("guest", &heap.snapshot);
-        profile.encode()
-    };
-    let bytes = tokio::task::spawn_blocking(encode).await;
-    let bytes = bytes.map_err(anyhow::Error::from)?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"heap.pb.gz\"",
-        ),
-    ];
-    Ok((headers, bytes).into_response())
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -75,6 +75,12 @@ impl Server {
         })
     }
 
+    /// The name of the guest in profiles: that of its file.
+    pub(super) fn name(&self) -> String {
+        let stem = self.arguments.component.file.file_stem();
+        stem.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     pub(super) fn symbols(&self) -> &Arc<Symbols> {
         &self.loaded.symbols
     }

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -10,6 +11,20 @@ use crate::server::{Server, open, receive};
 
 const SOURCE: &str = "http-service/src/lib.rs";
 const ASYNC_SOURCE: &str = "async-http-service/src/lib.rs";
+
+/// The inspector's snapshot after a number of requests. A reading is shared for a moment.
+fn inspected(server: &Server, requests: u64) -> serde_json::Value {
+    let started = Instant::now();
+    loop {
+        let body = server.admin("/debug/heap/snapshot").body;
+        let snapshot: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        if snapshot["guests"][0]["calls"] == requests {
+            return snapshot;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{snapshot}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
 
 /// The growth of a line of `/debug/requests`, in bytes per request.
 fn growth_of(requests: &serde_json::Value, line: &str) -> Option<f64> {
@@ -51,7 +66,13 @@ fn the_leaking_line_and_path_are_shown_while_serving_and_at_the_end() {
     let profile = server.admin("/debug/pprof/heap");
     assert_eq!(profile.body[..2], [0x1F, 0x8B]);
     assert_eq!(server.admin("/debug/requests?format=xml").status, 400);
-    assert_eq!(server.admin("/").status, 200);
+    // The inspector.
+    assert_eq!(server.admin("/").status, 307);
+    let page = server.admin("/debug/heap/").text();
+    assert!(page.contains("Heap of app"), "{page}");
+    let snapshot = inspected(&server, 33);
+    assert_eq!(snapshot["guests"][0]["guest"], "app", "{snapshot}");
+    assert!(snapshot.to_string().contains(&leak), "{snapshot}");
 
     let ran = server.stop(Signal::TERM);
     assert_eq!(ran.code, Some(0), "{ran:?}");
