@@ -101,7 +101,7 @@ fn named(heaps: Vec<PluginHeap>) -> NamedSnapshots {
 /// The heaps as a gzipped pprof profile: `go tool pprof`, Pyroscope and speedscope open it. With
 /// `?seconds=5` it has what changed in the next 5 seconds; with `?debug=1` it is text.
 #[utoipa::path(get, path = "/debug/pprof/heap", tag = "memory", params(PprofQuery),
-    responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ErrorBody),
+    responses((status = 200, content((Vec<u8> = "application/octet-stream"), (String = "text/plain"))), (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody), (status = 429, body = ErrorBody)))]
 pub(crate) async fn heap(
     State(state): State<Arc<ApiState>>,
@@ -113,7 +113,7 @@ pub(crate) async fn heap(
 /// The same profile as `/debug/pprof/heap`. Its readers show first what was ever allocated, instead
 /// of what is live.
 #[utoipa::path(get, path = "/debug/pprof/allocs", tag = "memory", params(PprofQuery),
-    responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = ErrorBody),
+    responses((status = 200, content((Vec<u8> = "application/octet-stream"), (String = "text/plain"))), (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody), (status = 429, body = ErrorBody)))]
 pub(crate) async fn allocs(
     State(state): State<Arc<ApiState>>,
