@@ -10,7 +10,7 @@
 //! through a [`CachedReading`] and may be seconds old, while memory can grow by a gigabyte per
 //! second. So what has changed since then comes from the sum of all anonymous memory, which is
 //! cheap to read: what neither the host's heap has added nor was there before belongs to the
-//! plugins. A plugin that is loaded adds other memory too, such as its code, so a reading is
+//! plugins. Pages of memory that the host has freed may stay resident, and belong to nobody. A plugin that is loaded adds other memory too, such as its code, so a reading is
 //! refreshed sooner when the number of plugins has changed.
 
 mod smaps;
@@ -146,13 +146,16 @@ impl Reading {
         let memories = &self.mappings.memories;
         let then = granted.split(memories);
         let others_then = self.anonymous.resident.saturating_sub(then.total());
-        let others = (others_then + now.heap_in_use)
-            .saturating_sub(self.anonymous.heap_in_use)
-            .min(now.resident);
+        let grown = now.heap_in_use.saturating_sub(self.anonymous.heap_in_use);
+        let freed = self.anonymous.heap_in_use.saturating_sub(now.heap_in_use);
+        // The allocator may keep the pages that the host has freed, or return them.
+        let most_others = (others_then + grown).min(now.resident);
+        let least_others = most_others.saturating_sub(freed);
         // No more than what the plugins may touch, as far as is known.
         let sizes = memories.iter().map(|memory| memory.size).sum::<u64>();
         let most = sizes.max(granted.granted.total());
-        let wasm = (now.resident - others).min(most);
+        let (least_wasm, most_wasm) = (now.resident - most_others, now.resident - least_others);
+        let wasm = then.total().clamp(least_wasm, most_wasm).min(most);
         let profiler = then.profiler.min(granted.granted.profiler).min(wasm);
         AnonymousParts {
             wasm: WasmBytes {
@@ -234,6 +237,10 @@ mod tests {
             // A plugin is dropped, then the host's heap too.
             (110, 80, 400, 0),
             (0, 0, 400, 0),
+            // The host frees memory: its pages stay, they are returned, and a plugin grows too.
+            (420, 30, 400, 300),
+            (370, 30, 400, 300),
+            (1420, 30, 2000, 1300),
             // What no plugin was granted is not theirs.
             (1420, 80, 400, 444),
         ] {

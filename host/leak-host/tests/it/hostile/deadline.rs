@@ -19,8 +19,12 @@ use crate::lab::{Answer, Lab, LabBuilder, wait_for};
 /// The deadline of one call and the grace time of the queue.
 const PROMISED: Duration = Duration::from_millis(250 + 50);
 
-/// What the client and the kernel take of each request on a busy machine.
-const OWN_TIME: Duration = Duration::from_millis(100);
+/// What the client and the kernel take of each request on a quiet machine.
+const OWN_TIME: Duration = Duration::from_millis(15);
+
+/// Other processes can hold the processors for longer than a timer of the test notices, but not in
+/// each of these runs. A host that breaks its promise breaks it in all of them.
+const RUNS: usize = 3;
 
 const MEASURED: Duration = Duration::from_secs(3);
 
@@ -44,16 +48,24 @@ impl Slowest {
         }
     }
 
-    #[track_caller]
-    fn check(self, what: &str) {
-        let limit = PROMISED + OWN_TIME + 4 * self.timer;
-        assert!(
-            self.data <= limit,
-            "{what}: {self:?}, the limit is {limit:?}"
-        );
-        // Shown with --no-capture: how far the machine was from the limit.
-        eprintln!("{what}: {self:?}, the limit is {limit:?}");
+    fn limit(self) -> Duration {
+        PROMISED + OWN_TIME + 2 * self.timer
     }
+}
+
+/// Asserts that the slowest request of a run is within the limit.
+async fn check(what: &str, run: impl AsyncFn() -> Slowest) {
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        let slowest = run().await;
+        // Shown with --no-capture: how far the machine was from the limit.
+        eprintln!("{what}: {slowest:?}, the limit is {:?}", slowest.limit());
+        if slowest.data <= slowest.limit() {
+            return;
+        }
+        runs.push((slowest, slowest.limit()));
+    }
+    panic!("{what}: slowest and limit of each run: {runs:?}");
 }
 
 async fn timed(lab: &Lab, path: &str) -> Duration {
@@ -97,33 +109,37 @@ async fn measure(lab: &Arc<Lab>, done: impl Fn() -> bool + Clone + Send + 'stati
     all.into_iter().fold(Slowest::default(), Slowest::max)
 }
 
-async fn check(what: &str, lab: LabBuilder, plugin: &str, settings: Value) {
+/// The slowest requests while a plugin is on.
+async fn slowest_with(lab: LabBuilder, plugin: &str, settings: &Value) -> Slowest {
     let lab = Arc::new(lab.start().await);
     lab.enable("cache").await;
     lab.data().await;
-    lab.configure(plugin, settings).await;
+    lab.configure(plugin, settings.clone()).await;
     let until = Instant::now() + MEASURED;
-    let slowest = measure(&lab, move || Instant::now() >= until).await;
-    slowest.check(what);
+    measure(&lab, move || Instant::now() >= until).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_computes_delays_no_request_beyond_its_deadline() {
     for busy_ms in [20, 200, 400] {
-        let lab = Lab::with(&["cache", "fixture-slow"]);
         let settings = json!({"enabled": true, "busy_ms": busy_ms});
-        let what = format!("{busy_ms} ms of work");
-        check(&what, lab, "fixture-slow", settings).await;
+        check(&format!("{busy_ms} ms of work"), async || {
+            let lab = Lab::with(&["cache", "fixture-slow"]);
+            slowest_with(lab, "fixture-slow", &settings).await
+        })
+        .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_waits_delays_no_request_beyond_its_deadline() {
     for sleep_ms in [40, 200, 10_000] {
-        let lab = Lab::with(&["cache", "fixture-sleeps"]);
         let settings = json!({"enabled": true, "sleep_ms": sleep_ms});
-        let what = format!("{sleep_ms} ms of sleep");
-        check(&what, lab, "fixture-sleeps", settings).await;
+        check(&format!("{sleep_ms} ms of sleep"), async || {
+            let lab = Lab::with(&["cache", "fixture-sleeps"]);
+            slowest_with(lab, "fixture-sleeps", &settings).await
+        })
+        .await;
     }
 }
 
@@ -137,14 +153,21 @@ async fn an_instruction_of_seconds_delays_no_request_beyond_the_deadline() {
                        (br $again))",
         ..Plugin::default()
     };
-    let lab = lab_with(&plugin, &["cache"]);
-    check("a fill", lab, "filler", json!({"enabled": true})).await;
+    let settings = json!({"enabled": true});
+    check("a fill", async || {
+        slowest_with(lab_with(&plugin, &["cache"]), "filler", &settings).await
+    })
+    .await;
 }
 
 /// A clear has a deadline of 10 s, and this one does not come back for longer: it fills 3 GiB
 /// without a place at which the engine could interrupt it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clear_that_does_not_return_is_given_up_and_delays_no_request() {
+    check("a clear", slowest_during_clear).await;
+}
+
+async fn slowest_during_clear() -> Slowest {
     let fill = "(memory.fill (i32.const 131072) (i32.const 7) (i32.const 3221225472)) ";
     let clear = format!(
         "(drop (memory.grow (i32.const 49152))) {}",
@@ -172,7 +195,6 @@ async fn a_clear_that_does_not_return_is_given_up_and_delays_no_request() {
     };
     let slowest = measure(&lab, move || cleared.load(Ordering::SeqCst)).await;
     let (answer, took) = clearing.await.unwrap();
-    slowest.check("a clear");
     assert_eq!(answer.status, 409, "{}", answer.text);
     assert_eq!(answer.error_code("clear"), "plugin_not_running");
     let expected = Duration::from_secs(10)..Duration::from_secs(13);
@@ -184,4 +206,5 @@ async fn a_clear_that_does_not_return_is_given_up_and_delays_no_request() {
         (answer.status == 200).then_some(()).ok_or(answer.text)
     })
     .await;
+    slowest
 }
