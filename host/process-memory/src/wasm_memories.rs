@@ -10,7 +10,8 @@
 //! through a [`CachedReading`] and may be seconds old, while memory can grow by a gigabyte per
 //! second. So what has changed since then comes from the sum of all anonymous memory, which is
 //! cheap to read: what neither the host's heap has added nor was there before belongs to the
-//! plugins. Pages of memory that the host has freed may stay resident, and belong to nobody. A plugin that is loaded adds other memory too, such as its code, so a reading is
+//! plugins. The allocator may keep pages that the host has freed; they do not count as the
+//! plugins'. A plugin that is loaded adds other memory too, such as its code, so a reading is
 //! refreshed sooner when the number of plugins has changed.
 
 mod smaps;
