@@ -40,19 +40,8 @@ pub(crate) struct RunArguments {
     /// 'my:pkg/api#put("key")'. The arguments are in WAVE syntax.
     #[arg(long, value_name = "CALL")]
     pub(crate) invoke: Option<String>,
-    /// Group the memory by this property.
-    #[arg(long, value_enum, default_value_t = By::Line)]
-    pub(crate) by: By,
-    /// Show at most this many groups.
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    pub(crate) top: usize,
-    /// Write the heap to this file too. The name decides the format: `.pb.gz` (pprof), `.folded`
-    /// (folded stacks), `.svg` (flame graph) or `.json`. Can be repeated.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Vec<PathBuf>,
-    /// Also report what has grown, at this interval: 500ms, 10s, 5m.
-    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
-    pub(crate) every: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) report: ReportArguments,
     /// Arguments of the guest.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) arguments: Vec<String>,
@@ -99,6 +88,13 @@ pub(crate) struct ServeArguments {
     /// Requests that may wait for the guest. Further ones are answered with 503.
     #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_queued: u32,
+    #[command(flatten)]
+    pub(crate) report: ReportArguments,
+}
+
+/// What the report shows, and where else the heap goes.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
     /// Group the memory by this property.
     #[arg(long, value_enum, default_value_t = By::Line)]
     pub(crate) by: By,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use guest_heap::diff::Diff;
 use guest_heap::snapshot::{Group, GroupBy};
-use guest_heap::symbols::{Frame, FrameRun, LineTables, fold};
+use guest_heap::symbols::{Frame, FrameRun, LineTables, Site, fold};
 use guest_heap::{Attribution, grouped};
 
 use crate::heap::Heap;
@@ -76,13 +76,7 @@ fn handles(heap: &Heap, by: GroupBy, top: usize) -> String {
         text.push_str(&format!("{:>14} {:>9}\n", "live", "ever got"));
     }
     for group in groups.iter().take(top) {
-        let function = &group.site.function;
-        let place = match by {
-            GroupBy::Line | GroupBy::Trace => {
-                place(&group.location, function, group.site.line.is_some())
-            }
-            _ => group.location.to_string(),
-        };
+        let place = place_of_group(&group.location, &group.site, by);
         let line = format!(
             "{:>14} {:>9} {}: {place}\n",
             grouped(group.live),
@@ -154,13 +148,7 @@ fn table(groups: &[Group], by: GroupBy, top: usize, live: u64) -> String {
         let resized = group.resized.as_ref().map_or_else(String::new, |resized| {
             format!(" (resized, own share {} bytes)", grouped(resized.own_bytes))
         });
-        let function = &group.site.function;
-        let place = match by {
-            GroupBy::Line | GroupBy::Trace => {
-                place(&group.location, function, group.site.line.is_some())
-            }
-            _ => group.location.to_string(),
-        };
+        let place = place_of_group(&group.location, &group.site, by);
         let line = format!(
             "{:>14} {:>9} {share:>5.1}% {:<BAR$} {place}{resized}\n",
             grouped(bytes),
@@ -232,6 +220,14 @@ pub(crate) fn of_growth(diff: &Diff, heap: &Heap) -> String {
 /// Whether lines can be shown.
 pub(crate) fn has_lines(heap: &Heap) -> bool {
     heap.snapshot.symbols().line_tables() == LineTables::Present
+}
+
+/// The place of a group. Only a line and a call stack have one function.
+fn place_of_group(location: &str, site: &Site, by: GroupBy) -> String {
+    match by {
+        GroupBy::Line | GroupBy::Trace => place(location, &site.function, site.line.is_some()),
+        _ => location.to_owned(),
+    }
 }
 
 /// A location with its function. A location without a line is the name of something else, such as

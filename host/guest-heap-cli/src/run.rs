@@ -33,7 +33,7 @@ enum Ended {
 /// # Errors
 /// When the component cannot be loaded or started, or a file cannot be written.
 pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
-    for path in &arguments.output {
+    for path in &arguments.report.output {
         FileFormat::of(path)?;
     }
     let engine = engine()?;
@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
     if let Some(why) = loaded.off() {
         eprintln!("warning: the heap is not attributed: {why}");
     }
-    let mut growth = arguments.every.map(GrowthReports::new);
+    let mut growth = arguments.report.every.map(GrowthReports::new);
     let symbols = loaded.symbols.clone();
     let mut guest = Guest::start(
         &engine,
@@ -79,9 +79,9 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
     let heap = guest.heap();
     eprint!(
         "{}",
-        report::of_heap(&heap, arguments.by.into(), arguments.top)
+        report::of_heap(&heap, arguments.report.by.into(), arguments.report.top)
     );
-    for path in &arguments.output {
+    for path in &arguments.report.output {
         output::write(path, &heap)?;
         eprintln!("written: {}", path.display());
     }

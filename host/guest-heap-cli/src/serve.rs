@@ -49,7 +49,7 @@ use crate::serve::server::Server;
 /// When the component cannot be loaded or started, an address is taken, or a file cannot be
 /// written.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode> {
-    for path in &arguments.output {
+    for path in &arguments.report.output {
         FileFormat::of(path)?;
     }
     let engine = engine()?;
@@ -74,7 +74,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let (jobs, queue) = mpsc::channel(server.arguments.max_queued as usize);
     tokio::spawn(listener::accept(server.clone(), listener, jobs));
     tokio::spawn(admin::serve(server.clone(), admin));
-    if let Some(interval) = server.arguments.every {
+    if let Some(interval) = server.arguments.report.every {
         tokio::spawn(report_growth(server.clone(), interval));
     }
     let running = tokio::spawn(server.clone().run(first, queue));
@@ -147,7 +147,7 @@ async fn report_growth(server: Arc<Server>, interval: Duration) {
 
 /// Prints the heap of the last instance, and what the requests have left behind.
 async fn report(server: &Server) -> Result<()> {
-    let arguments = &server.arguments;
+    let arguments = &server.arguments.report;
     let summary = server.tally.summary();
     if let Some(failed) = &summary.last_failed {
         let heap = server.symbolize(&failed.heap).await?;
