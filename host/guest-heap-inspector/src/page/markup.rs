@@ -15,7 +15,7 @@ use crate::reports::snapshot::Row;
 /// The windows that the page offers.
 const WINDOWS: [(&str, &str); 4] = [
     ("10s", "10 seconds"),
-    ("1m", "minute"),
+    ("1m", "1 minute"),
     ("5m", "5 minutes"),
     ("15m", "15 minutes"),
 ];
@@ -124,14 +124,23 @@ fn choice(name: &str, times: &[(&str, &str)], chosen: &str, suffix: &str) -> Mar
 }
 
 fn summary(content: &Content) -> Markup {
+    let guests = &content.snapshot.guests;
+    let is_shown = |guest: &&GuestSummary| guest.live_blocks > 0 || guests.len() == 1;
+    let (shown, empty): (Vec<_>, Vec<_>) = guests.iter().partition(is_shown);
     html! {
         @if content.snapshot.guests.is_empty() {
             p.card { "No heap can be read now. The host runs no guest, or all guests are busy." }
         }
-        @for guest in &content.snapshot.guests {
+        @for guest in shown {
             section.card {
                 h2 { (guest.guest) }
                 (guest_numbers(guest))
+            }
+        }
+        @if !empty.is_empty() {
+            section.card {
+                h2 { "Guests without live blocks" }
+                p { (empty.iter().map(|guest| guest.guest.as_str()).collect::<Vec<_>>().join(", ")) }
             }
         }
         section.card {

@@ -94,3 +94,18 @@ async fn a_host_without_guests_has_a_page() {
     assert!(page.text().contains("No heap can be read now"));
     assert_eq!(mounted.json("/debug/heap/diff").await["bytes"], 0);
 }
+
+#[tokio::test]
+async fn guests_that_hold_nothing_are_only_named() {
+    let guests = FakeGuests::with(&[
+        ("cart", &[("src/cart.rs:12", 30)]),
+        ("idle", &[]),
+        ("shop", &[]),
+    ]);
+    let mounted = Mounted::of(guests);
+    let page = mounted.get("/debug/heap/").await.text();
+    assert!(page.contains("<h2>cart</h2>"), "{page}");
+    assert!(page.contains("<p>idle, shop</p>"), "{page}");
+    let one = mounted.get("/debug/heap/?guest=idle").await.text();
+    assert!(one.contains("<h2>idle</h2>"), "{one}");
+}
