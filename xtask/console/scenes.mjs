@@ -243,6 +243,9 @@ async function keyboard(page, base) {
   await page.locator('[data-plugin="cache"] [data-switch]').focus();
   await page.keyboard.press("Space");
   await field(page, "cache", "state").getByText("leaking").waitFor();
+  // The buttons come with the answer of the switch, which can be later than the state.
+  const clear = page.locator('[data-plugin="cache"] [data-do="clear"]');
+  await until("the plugin can be cleared", async () => (await clear.isVisible()) && (await clear.isEnabled()));
   await page.keyboard.press("Tab");
   const named = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? "");
   check((await named()) === "Clear: cache", `a button names its plugin: ${await named()}`);
