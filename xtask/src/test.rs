@@ -37,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut runtime = workspace.cargo_in(PROFILER_RUNTIME);
     runtime.args(["test", "--no-fail-fast"]);
     report.tests(
-        "heap profiler's runtime: unit tests",
+        "heap profiler's runtime: tests of the tables",
         runtime.args(&args.filter),
     )?;
 

@@ -44,10 +44,7 @@ fn handles_count_by_context_and_type() {
     ledger.ended(2);
     ledger.ended(9);
     ledger.ended(0);
-    assert_eq!(
-        ledger.entries(),
-        [(7, 1, 2, 1), (7, 2, 1, 0), (8, 1, 1, 0)]
-    );
+    assert_eq!(ledger.entries(), [(7, 1, 2, 1), (7, 2, 1, 0), (8, 1, 1, 0)]);
 }
 
 #[test]
