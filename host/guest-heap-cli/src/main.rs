@@ -23,6 +23,7 @@ mod outgoing;
 mod output;
 mod report;
 mod run;
+mod run_verdict;
 mod serve;
 mod service;
 

@@ -11,7 +11,6 @@ use guest_heap::{Attribution, flamegraph, folded};
 use serde::Serialize;
 
 use crate::heap::Heap;
-use crate::report::handle_gaps;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,11 +177,10 @@ fn handles(heap: &Heap) -> Handles {
         ever_got: group.made,
     });
     let counts = snapshot.handle_counts();
-    let is_known = counts.are_counted || counts.gaps.is_empty();
     Handles {
-        live: is_known.then(|| snapshot.live_handles()),
+        live: counts.are_known().then(|| snapshot.live_handles()),
         lines: lines.collect(),
-        not_counted: handle_gaps(heap),
+        not_counted: counts.not_counted(),
     }
 }
 

@@ -63,11 +63,10 @@ fn handles(heap: &Heap, by: GroupBy, top: usize) -> String {
     let mut text = String::new();
     let mut groups = heap.snapshot.top_handles(by, usize::MAX);
     if !groups.is_empty() || counts.untracked > 0 {
-        let made: u64 = groups.iter().map(|group| group.made).sum();
         let line = format!(
             "handles: {} live of {} ever got\n",
             grouped(heap.snapshot.live_handles()),
-            grouped(made)
+            grouped(heap.snapshot.made_handles())
         );
         text.push_str(&line);
     }
@@ -90,23 +89,10 @@ fn handles(heap: &Heap, by: GroupBy, top: usize) -> String {
     if hidden > 0 {
         text.push_str(&format!("{hidden} more lines have handles, see --top\n"));
     }
-    for gap in handle_gaps(heap) {
+    for gap in counts.not_counted() {
         text.push_str(&format!("not counted: {gap}\n"));
     }
     text
-}
-
-/// Handles that are not counted, as clauses.
-pub(crate) fn handle_gaps(heap: &Heap) -> Vec<String> {
-    let counts = heap.snapshot.handle_counts();
-    let mut gaps: Vec<String> = counts.gaps.iter().map(ToString::to_string).collect();
-    if counts.untracked > 0 {
-        gaps.push(format!(
-            "{} handles beyond the first 65,535 that were live at once",
-            grouped(counts.untracked)
-        ));
-    }
-    gaps
 }
 
 /// The innermost functions of a call stack, and the outermost one.

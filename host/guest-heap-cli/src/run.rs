@@ -16,6 +16,7 @@ use crate::invocation::{Invocation, exported_calls};
 use crate::load::{Profile, load};
 use crate::output::{self, FileFormat};
 use crate::report;
+use crate::run_verdict::RunSamples;
 
 /// Exit codes of shells: a trap is like an abort, and Ctrl-C ends with 130.
 const EXIT_TRAP: u8 = 134;
@@ -43,6 +44,8 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
     }
     let mut growth = arguments.report.every.map(GrowthReports::new);
     let symbols = loaded.symbols.clone();
+    let samples = RunSamples::new();
+    let sampled = samples.clone();
     let mut guest = Guest::start(
         &engine,
         loaded,
@@ -50,6 +53,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
         &arguments.arguments,
         World::Inherited,
         move |store| {
+            sampled.sample(|| RawHeap::read(store).symbolize(&symbols));
             if let Some(growth) = growth.as_mut().filter(|growth| growth.is_due()) {
                 growth.print(&RawHeap::read(store).symbolize(&symbols));
             }
@@ -81,6 +85,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
         "{}",
         report::of_heap(&heap, arguments.report.by.into(), arguments.report.top)
     );
+    eprintln!("verdict: {}", samples.verdict(&heap));
     for path in &arguments.report.output {
         output::write(path, &heap)?;
         eprintln!("written: {}", path.display());

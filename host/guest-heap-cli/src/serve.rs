@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use guest_heap::grouped;
+use guest_heap_inspector::Inspector;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -73,7 +74,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode> {
 
     let (jobs, queue) = mpsc::channel(server.arguments.max_queued as usize);
     tokio::spawn(listener::accept(server.clone(), listener, jobs));
-    tokio::spawn(admin::serve(server.clone(), admin));
+    let inspector = admin::inspector(server.clone());
+    tokio::spawn(admin::serve(server.clone(), inspector.clone(), admin));
     if let Some(interval) = server.arguments.report.every {
         tokio::spawn(report_growth(server.clone(), interval));
     }
@@ -81,7 +83,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     stopped.await?;
     server.stop.send_replace(true);
     running.await.context("the server has failed")?;
-    report(&server).await?;
+    report(&server, &inspector).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -146,7 +148,7 @@ async fn report_growth(server: Arc<Server>, interval: Duration) {
 }
 
 /// Prints the heap of the last instance, and what the requests have left behind.
-async fn report(server: &Server) -> Result<()> {
+async fn report(server: &Server, inspector: &Inspector) -> Result<()> {
     let arguments = &server.arguments.report;
     let summary = server.tally.summary();
     if let Some(failed) = &summary.last_failed {
@@ -166,6 +168,9 @@ async fn report(server: &Server) -> Result<()> {
     };
     let heap = server.symbolize(&last.heap).await?;
     eprintln!("{}", summary.instances(server.instance_per_request));
+    if let Some(verdict) = admin::verdict(server, inspector) {
+        eprintln!("verdict: {verdict}");
+    }
     eprint!(
         "{}",
         report::of_heap(&heap, arguments.by.into(), arguments.top)

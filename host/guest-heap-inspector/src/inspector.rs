@@ -1,6 +1,7 @@
 //! The readings and the histories of a host's guests.
 
-mod calls;
+mod samples;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,7 +14,8 @@ use guest_heap::{Attribution, LiveRange};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::time::MissedTickBehavior;
 
-use calls::CallCounts;
+use samples::Samples;
+pub use verdict::GuestVerdict;
 
 use crate::error::InspectorError;
 use crate::options::Options;
@@ -50,7 +52,7 @@ pub struct Inspector {
 struct TrackedGuest {
     latest: AsyncMutex<Option<Arc<GuestHeap>>>,
     history: Arc<Mutex<History>>,
-    calls: Mutex<CallCounts>,
+    samples: Mutex<Samples>,
 }
 
 impl Inspector {
@@ -136,7 +138,7 @@ impl Inspector {
         begin_ago: Duration,
         end_ago: Duration,
     ) -> Option<u64> {
-        lock(&self.tracked(guest).calls).between(begin_ago, end_ago)
+        lock(&self.tracked(guest).samples).calls_between(begin_ago, end_ago)
     }
 
     async fn read_tracked(
@@ -168,7 +170,7 @@ impl Inspector {
             });
             lock(&kept.history).push(read_at, &heap.snapshot);
             if let Some(calls) = heap.calls {
-                lock(&kept.calls).push(read_at, calls);
+                lock(&kept.samples).push(read_at, calls, &heap.snapshot);
             }
             heap
         });

@@ -71,7 +71,7 @@ mod source;
 pub mod source_file;
 pub mod stack;
 
-pub use inspector::Inspector;
+pub use inspector::{GuestVerdict, Inspector};
 pub use options::Options;
 pub use routes::router;
 pub use source::{HeapError, HeapReading, HeapSource, KeptHistory};

@@ -136,7 +136,7 @@ impl Content {
         stacks.rows.truncate(STACKS);
         Content {
             title: inspector.options.title.clone(),
-            snapshot: SnapshotReport::of(heaps, view.by, view.limit),
+            snapshot: SnapshotReport::of(heaps, view.by, view.limit).judged(inspector),
             diff: DiffReport::of(inspector, heaps, window, view.by, MAX_ROWS),
             stacks,
             chart: Chart::of(inspector, heaps),

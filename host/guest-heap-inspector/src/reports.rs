@@ -2,6 +2,7 @@
 
 pub(crate) mod diff;
 pub(crate) mod guest;
+pub(crate) mod handles;
 pub(crate) mod history;
 pub(crate) mod metrics;
 pub(crate) mod snapshot;

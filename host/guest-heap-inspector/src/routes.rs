@@ -93,7 +93,7 @@ async fn snapshot(State(inspector): Shared, uri: Uri) -> Result<Response, Inspec
     let query = Parameters::of(&uri, &["guest", "limit", "group_by"])?;
     let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
     let heaps = inspector.heaps(query.get("guest")).await?;
-    json(move || SnapshotReport::of(&heaps, by, limit)).await
+    json(move || SnapshotReport::of(&heaps, by, limit).judged(&inspector)).await
 }
 
 async fn diff(State(inspector): Shared, uri: Uri) -> Result<Response, InspectorError> {

@@ -52,12 +52,9 @@ impl Baseline {
             .filter(|entry| entry.usage.live_objects > 0);
         let mut entries: Vec<LiveUsage> = live.map(LiveUsage::from).collect();
         entries.shrink_to_fit();
-        let mut handles = snapshot.top_handles(GroupBy::Line, usize::MAX);
-        handles.retain(|group| group.live > 0);
-        handles.shrink_to_fit();
         Self {
             entries,
-            handles: Some(handles),
+            handles: Some(live_handles(snapshot)),
             build: snapshot.symbols().build(),
         }
     }
@@ -71,12 +68,23 @@ impl Baseline {
         }
     }
 
-    pub(crate) fn from_entries(entries: Vec<LiveUsage>, build: u64) -> Self {
+    /// A baseline of chosen entries. Handles in more than `max_handle_lines` lines are not kept.
+    pub(crate) fn of_entries(
+        entries: Vec<LiveUsage>,
+        max_handle_lines: usize,
+        snapshot: &Snapshot,
+    ) -> Self {
+        let handles = live_handles(snapshot);
         Self {
             entries,
-            handles: None,
-            build,
+            handles: (handles.len() <= max_handle_lines).then_some(handles),
+            build: snapshot.symbols().build(),
         }
+    }
+
+    /// Whether the handles at that time are known, so that a difference has them.
+    pub fn has_handles(&self) -> bool {
+        self.handles.is_some()
     }
 
     pub(crate) fn entries(&self) -> &[LiveUsage] {
@@ -107,6 +115,14 @@ impl Baseline {
             + self.entries.capacity() * size_of::<LiveUsage>()
             + handles * size_of::<HandleGroup>()
     }
+}
+
+/// The lines and types with live handles.
+fn live_handles(snapshot: &Snapshot) -> Vec<HandleGroup> {
+    let mut handles = snapshot.top_handles(GroupBy::Line, usize::MAX);
+    handles.retain(|group| group.live > 0);
+    handles.shrink_to_fit();
+    handles
 }
 
 /// The change of one line, function, file or call stack.

@@ -175,6 +175,11 @@ impl Snapshot {
         self.handles.iter().map(|entry| entry.live).sum()
     }
 
+    /// Handles of all types that the guest has ever got.
+    pub fn made_handles(&self) -> u64 {
+        self.handles.iter().map(|entry| entry.made).sum()
+    }
+
     /// The `limit` groups with the most live handles, one for each type of handle, largest first.
     /// Includes groups without live handles.
     pub fn top_handles(&self, by: GroupBy, limit: usize) -> Vec<HandleGroup> {

@@ -19,10 +19,12 @@
 //! | [`NoLeak`](Verdict::NoLeak) | nothing of these |
 
 mod floors;
+mod windows;
 
 use crate::numbers::grouped;
 
 pub use floors::{FloorSeries, LineFloors};
+pub use windows::{Sample, WINDOWS, Windows};
 
 /// Live bytes that are less than this above their floor are ordinary work, not garbage.
 const MIN_GARBAGE_BYTES: u64 = 65_536;

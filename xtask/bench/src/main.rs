@@ -17,6 +17,7 @@ mod measured_host;
 mod measurement;
 mod reload;
 mod scale;
+mod serve;
 mod soak;
 mod startup;
 mod wrk;
@@ -37,6 +38,8 @@ enum Bench {
     Startup(startup::Args),
     /// Requests a second and latency, against a plain axum service. Needs `wrk`.
     Http(http::Args),
+    /// What the heap profile costs an HTTP service that `guest-heap serve` runs. Needs `wrk`.
+    Serve(serve::Args),
     /// What open pages of the console cost the host.
     Console(console::Args),
     /// What heap tracking costs guests: time by kind of work, and bytes for each live block.
@@ -51,11 +54,11 @@ fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     let workspace = Workspace::find()?;
     toolchain::ensure_wasm_targets(&workspace)?;
-    if !matches!(cli, Cli::Bench(Bench::Heap)) {
+    if !matches!(cli, Cli::Bench(Bench::Heap | Bench::Serve(_))) {
         components::build(&workspace, Members::Shipped)?;
     }
     let needs_host = match &cli {
-        Cli::Bench(Bench::Heap) => false,
+        Cli::Bench(Bench::Heap | Bench::Serve(_)) => false,
         Cli::Bench(Bench::Http(args)) => args.needs_host(),
         _ => true,
     };
@@ -73,6 +76,7 @@ fn main() -> Result<ExitCode> {
         Cli::Bench(Bench::Http(args)) => http::compare(&workspace, args)?,
         Cli::Bench(Bench::Scale(args)) => measurement::print(&scale::measure(&workspace, args)?),
         Cli::Bench(Bench::Reload(args)) => measurement::print(&reload::measure(&workspace, args)?),
+        Cli::Bench(Bench::Serve(args)) => serve::compare(&workspace, args)?,
         Cli::Soak(args) => soak::run(&workspace, args)?,
     };
     Ok(ExitCode::from(u8::from(!within)))
@@ -89,6 +93,7 @@ mod tests {
             "xtask bench http --connections 128",
             "xtask bench http --host a --against b --turns 1 --seconds 1",
             "xtask bench heap",
+            "xtask bench serve --turns 1 --path /x app.wasm",
             "xtask bench console --many 10",
             "xtask bench scale --plugins 10",
             "xtask bench reload --loads 10 --clients 1",

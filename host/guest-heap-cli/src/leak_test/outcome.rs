@@ -9,7 +9,7 @@ use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
 use crate::leak_test::handle_floors::{self, HandleFloors, LineHandles};
 use crate::output::attribution_words;
-use crate::report::{handle_gaps, has_lines};
+use crate::report::has_lines;
 
 /// The outcome of a test.
 pub(super) struct Outcome {
@@ -122,7 +122,7 @@ impl Outcome {
                 ));
             }
             let counts = heap.snapshot.handle_counts();
-            if !counts.are_counted && !counts.gaps.is_empty() {
+            if !counts.are_known() {
                 exceeded.push(format!(
                     "--max-handles {budget} cannot be checked: handles are not counted"
                 ));
@@ -135,7 +135,7 @@ impl Outcome {
             verdict: Verdict::of_guest(&evidence),
             handles: of_handles.collect(),
             largest_handles: handles.largest(),
-            handle_gaps: handle_gaps(heap),
+            handle_gaps: heap.snapshot.handle_counts().not_counted(),
             exceeded,
             is_within_budget: arguments
                 .max_bytes_per_call

@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use guest_heap_inspector::{HeapError, HeapReading, HeapSource, Options};
+use guest_heap_inspector::{HeapError, HeapReading, HeapSource, Inspector, Options};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -19,20 +19,32 @@ use crate::serve::server::Server;
 const ROWS: usize = 50;
 
 /// Serves the heap profile until the process ends.
-pub(super) async fn serve(server: Arc<Server>, listener: TcpListener) {
+pub(super) async fn serve(server: Arc<Server>, inspector: Arc<Inspector>, listener: TcpListener) {
+    tokio::spawn(inspector.keep_history());
+    let router = Router::new()
+        .route("/", get(async || Redirect::temporary("/debug/heap/")))
+        .route("/debug/requests", get(requests))
+        .with_state((server, inspector.clone()))
+        .merge(inspector.router());
+    if let Err(error) = axum::serve(listener, router).await {
+        eprintln!("the heap profile is no longer served: {error}");
+    }
+}
+
+/// The inspector of a server.
+pub(super) fn inspector(server: Arc<Server>) -> Arc<Inspector> {
     let options = Options {
         title: format!("Heap of {}", server.name()),
         source_roots: server.arguments.source_root.clone(),
         ..Options::default()
     };
-    let router = Router::new()
-        .route("/", get(async || Redirect::temporary("/debug/heap/")))
-        .route("/debug/requests", get(requests))
-        .with_state(server.clone())
-        .merge(guest_heap_inspector::router(LiveInstance(server), options));
-    if let Err(error) = axum::serve(listener, router).await {
-        eprintln!("the heap profile is no longer served: {error}");
-    }
+    Inspector::new(LiveInstance(server), options)
+}
+
+/// The verdict on the guest, if there is enough evidence.
+pub(super) fn verdict(server: &Server, inspector: &Inspector) -> Option<String> {
+    let verdict = inspector.verdict(&server.name())?;
+    Some(verdict.sentence())
 }
 
 /// The heap of the live instance, or of the one that has ended last.
@@ -91,6 +103,8 @@ struct Requests {
     ended: std::collections::BTreeMap<&'static str, u64>,
     live_bytes: u64,
     live_blocks: u64,
+    /// What holds the memory; `null` while there is too little evidence.
+    verdict: Option<String>,
     /// `null` until the instance has handled two requests.
     growth: Option<Growth>,
     paths: Vec<Path>,
@@ -107,17 +121,19 @@ struct Path {
 }
 
 async fn requests(
-    State(server): State<Arc<Server>>,
+    State((server, inspector)): State<(Arc<Server>, Arc<Inspector>)>,
     Query(query): Query<RequestsQuery>,
 ) -> Result<Response, Unavailable> {
     let (counted, heap) = server.snapshot().await?;
     let summary = server.tally.summary();
     let growth = server.growth(&summary, &counted, &heap).await?;
+    let verdict = verdict(&server, &inspector);
     let totals = heap.snapshot.totals();
     if query.format == Format::Text {
         let text = format!(
-            "{}\nlive: {} bytes in {} blocks\n{}{}",
+            "{}\n{}live: {} bytes in {} blocks\n{}{}",
             summary.instances(server.instance_per_request),
+            verdict.map_or_else(String::new, |verdict| format!("verdict: {verdict}\n")),
             guest_heap::grouped(totals.live_bytes),
             guest_heap::grouped(totals.live_objects),
             growth.map_or_else(String::new, |growth| growth.text(ROWS)),
@@ -136,6 +152,7 @@ async fn requests(
         requests: counted.requests,
         live_bytes: totals.live_bytes,
         live_blocks: totals.live_objects,
+        verdict,
         growth,
         paths: paths.collect(),
         ended: summary.ended,

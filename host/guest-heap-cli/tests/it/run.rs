@@ -22,7 +22,12 @@ fn a_command_is_reported_and_keeps_its_exit_code() {
         let row = ran.stderr.lines().find(|row| row.ends_with(&leak)).unwrap();
         assert!(row.contains("34,567         1"), "{row}");
     }
-    assert_eq!(program.run("run", &[]).stdout, "done\n");
+    let ran = program.run("run", &[]);
+    assert_eq!(ran.stdout, "done\n");
+    assert!(
+        ran.stderr.contains("verdict: n"),
+        "none, or no leak: {ran:?}"
+    );
 }
 
 #[test]
@@ -166,11 +171,22 @@ fn ctrl_c_ends_a_guest_that_computes_or_waits_with_a_report() {
         let stderr = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(130), "{mode}: {stderr}");
         assert!(stderr.contains("34,567         1"), "{mode}: {stderr}");
+        if mode == "spin" {
+            let verdict = stderr.lines().find(|line| line.starts_with("verdict: "));
+            let line = line_of("command/src/main.rs", "spin");
+            let named = format!("is command/src/main.rs:{line} (+");
+            let verdict = verdict.unwrap();
+            assert!(
+                verdict.contains("your code leaks, or builds up"),
+                "{verdict}"
+            );
+            assert!(verdict.contains(&named), "{verdict}");
+        }
     }
 }
 
-/// Reads standard error until `--every` has reported twice, so that it has seen growth since a
-/// report.
+/// Reads standard error until `--every` has reported eight times, so that it has seen growth since
+/// a report, and enough for a verdict.
 #[cfg(unix)]
 fn wait_for_growth(child: &mut Child) {
     let mut stderr = child.stderr.take().unwrap();
@@ -180,7 +196,7 @@ fn wait_for_growth(child: &mut Child) {
         "command/src/main.rs:{}",
         line_of("command/src/main.rs", "spin")
     );
-    while text.matches(&spin).count() < 2 {
+    while text.matches(&spin).count() < 8 {
         let count = stderr.read(&mut bytes).unwrap();
         assert!(count > 0, "it ended early: {text}");
         text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());

@@ -260,3 +260,85 @@ fn what_cannot_be_served_is_refused() {
         assert!(ran.stderr.contains(error), "{ran:?}");
     }
 }
+
+#[test]
+fn handles_of_an_async_service_count_by_line_and_type() {
+    let server = Server::start("async_http_service", &[]);
+    inspected(&server, 0);
+    for path in ["/keep-handles", "/", "/keep-handles", "/", "/"] {
+        assert_eq!(server.get(path).status, 200);
+    }
+    let snapshot = inspected(&server, 5);
+    let mut kept: Vec<(String, String, u64)> = snapshot["handles"]["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let text = |key: &str| row[key].as_str().unwrap().to_owned();
+            (
+                text("location"),
+                text("type"),
+                row["live"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    kept.sort();
+    let row = |name: &str, ty: &str| {
+        let location = format!("{ASYNC_SOURCE}:{}", line_of(ASYNC_SOURCE, name));
+        (location, ty.to_owned(), 2)
+    };
+    let mut expected = vec![
+        row("fields", "wasi:http/types.fields"),
+        row("stream", "stream (readable end)"),
+        row("stream", "stream (writable end)"),
+        row("future", "future (writable end)"),
+        // What says when the response has been sent. The future above is passed on.
+        row("response", "future (readable end)"),
+        row("response", "wasi:http/types.response"),
+    ];
+    expected.sort();
+    assert_eq!(kept, expected, "{snapshot}");
+    assert_eq!(snapshot["guests"][0]["live_handles"], 12);
+    let diff = server.admin("/debug/heap/diff").body;
+    let diff: serde_json::Value = serde_json::from_slice(&diff).unwrap();
+    let changes = diff["handles"]["rows"].as_array().unwrap();
+    assert_eq!(changes.len(), 6, "{diff}");
+    assert!(changes.iter().all(|row| row["change"] == 2), "{diff}");
+    let page = server.admin("/debug/heap/").text();
+    assert!(page.contains("wasi:http/types.response"), "{page}");
+    let metrics = server.admin("/debug/heap/metrics").text();
+    assert!(
+        metrics.contains("guest_heap_live_handles{guest=\"app\"} 12"),
+        "{metrics}"
+    );
+    let ran = server.stop(Signal::TERM);
+    assert!(ran.stderr.contains("handles: 12 live of "), "{ran:?}");
+}
+
+#[test]
+fn the_verdict_is_in_the_inspector_and_in_the_report() {
+    let server = Server::start("http_service", &[]);
+    let leak = format!("{SOURCE}:{} (+100)", line_of(SOURCE, "request"));
+    let started = Instant::now();
+    let verdict = loop {
+        for _ in 0..5 {
+            assert_eq!(server.get("/leak").status, 200);
+        }
+        let snapshot = server.admin("/debug/heap/snapshot").body;
+        let snapshot: serde_json::Value = serde_json::from_slice(&snapshot).unwrap();
+        let verdict = snapshot["guests"][0]["verdict"].clone();
+        if !verdict.is_null() {
+            break verdict;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{snapshot}");
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    assert_eq!(verdict["name"], "leak", "{verdict}");
+    assert_eq!(verdict["is_leak"], true, "{verdict}");
+    let sentence = verdict["sentence"].as_str().unwrap();
+    assert!(sentence.contains(&leak), "{sentence}");
+    let page = server.admin("/debug/heap/").text();
+    assert!(page.contains("your code leaks"), "{page}");
+    let ran = server.stop(Signal::TERM);
+    assert!(ran.stderr.contains("verdict: your code leaks"), "{ran:?}");
+}

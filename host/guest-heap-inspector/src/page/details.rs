@@ -1,11 +1,14 @@
 //! The parts of the page below its tables: call stacks, sources and flame graphs.
 
 use guest_heap::grouped;
+use guest_heap::snapshot::GroupBy;
 use maud::{Markup, html};
 
 use super::Content;
-use super::links::{encoded, linked};
+use super::links::{by_name, encoded, linked, place};
+use super::numbers::{signed, time};
 use crate::error::InspectorError;
+use crate::reports::handles::HandleRow;
 use crate::reports::source::SourceReport;
 use crate::stack::TraceFrame;
 
@@ -89,6 +92,56 @@ pub(super) fn flame_graphs(content: &Content) -> Markup {
         }
         iframe src=(live) title="Flame graph of live bytes by call stack" height=(content.flame_height)
             loading="lazy" {}
+    }
+}
+
+/// Resources, streams and futures that have not been dropped.
+pub(super) fn handles(content: &Content) -> Markup {
+    let report = &content.snapshot.handles;
+    let changes = &content.diff.handles;
+    let many = content.snapshot.guests.len() > 1;
+    let change = |row: &HandleRow| {
+        let mut rows = changes.rows.iter();
+        let same = rows.find(|change| {
+            (&change.guest, &change.ty, &change.location) == (&row.guest, &row.ty, &row.location)
+        });
+        same.map_or(0, |change| change.change)
+    };
+    let has_changes = changes.window_seconds > 0.0 && content.view.by == GroupBy::Line;
+    html! {
+        h2 { "Live handles" }
+        p.hint { "Resources, streams and futures that the guest has got and not dropped." }
+        @if report.rows.is_empty() { p { "None." } } @else {
+            div.scroll {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { (by_name(content.view.by)) }
+                            @if many { th scope="col" { "Guest" } }
+                            th scope="col" { "Type" }
+                            th.number scope="col" { "Live" }
+                            th.number scope="col" { "Ever got" }
+                            @if has_changes {
+                                th.number scope="col" { "Change in " (time(changes.window_seconds)) }
+                            }
+                        }
+                    }
+                    tbody {
+                        @for row in &report.rows {
+                            tr {
+                                td.place { (place(content, &row.guest, &row.location, &row.function)) }
+                                @if many { td { (row.guest) } }
+                                td data-label="type" { code { (row.ty) } }
+                                td.number data-label="live" { (grouped(row.live)) }
+                                td.number data-label="ever got" { (grouped(row.ever_got)) }
+                                @if has_changes { td.number data-label="change" { (signed(change(row))) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @for gap in &report.not_counted { p.hint { "Not counted: " (gap) } }
     }
 }
 

@@ -4,7 +4,7 @@ use guest_heap::grouped;
 use guest_heap::snapshot::GroupBy;
 use maud::{DOCTYPE, Markup, html};
 
-use super::details::{flame_graphs, source_view, stacks};
+use super::details::{flame_graphs, handles, source_view, stacks};
 use super::links::{by_name, guest_query, place};
 use super::numbers::{rate, signed, size, time};
 use super::{Content, View};
@@ -54,6 +54,9 @@ pub(super) fn page(content: &Content) -> Markup {
                     @if let Some(source) = &content.source { (source_view(content, source)) }
                     section.card data-live="rows" { (rows(content)) }
                     section.card data-live="changes" { (changes(content)) }
+                    @if !content.snapshot.handles.is_empty() {
+                        section.card data-live="handles" { (handles(content)) }
+                    }
                     section.card data-live="stacks" { (stacks(content)) }
                     section.card { (flame_graphs(content)) }
                 }
@@ -165,6 +168,9 @@ fn summary(content: &Content) -> Markup {
 
 fn guest_numbers(guest: &GuestSummary) -> Markup {
     html! {
+        @if let Some(verdict) = &guest.verdict {
+            p.verdict.leak[verdict.is_leak] { (verdict.sentence) }
+        }
         dl.numbers {
             div { dt { "live bytes" } dd { (grouped(guest.live_bytes)) small { (size(guest.live_bytes)) } } }
             div { dt { "live blocks" } dd { (grouped(guest.live_blocks)) } }
@@ -173,6 +179,9 @@ fn guest_numbers(guest: &GuestSummary) -> Markup {
                 dd { @match guest.linear_memory_bytes { Some(bytes) => { (size(bytes)) } None => { "not known" } } }
             }
             div { dt { "ever allocated" } dd { (size(guest.allocated_bytes)) small { (grouped(guest.allocated_blocks)) " blocks" } } }
+            @if let Some(handles) = guest.live_handles.filter(|handles| *handles > 0) {
+                div { dt { "live handles" } dd { (grouped(handles)) } }
+            }
             @if let Some(calls) = guest.calls { div { dt { "calls" } dd { (grouped(calls)) } } }
             div { dt { "attribution" } dd { (guest.attribution) } }
         }

@@ -8,6 +8,7 @@ use guest_heap::diff::{Change, Diff};
 use guest_heap::snapshot::GroupBy;
 use serde::Serialize;
 
+use super::handles::HandleChangesReport;
 use super::per;
 use crate::inspector::{GuestHeap, Inspector};
 use crate::query::InvalidParameter;
@@ -66,6 +67,8 @@ pub(crate) struct DiffReport {
     pub(crate) growing: Vec<ChangeRow>,
     /// Largest reduction first.
     pub(crate) shrinking: Vec<ChangeRow>,
+    /// Handles by type and line, since the nearest minute. Empty for a window in the past.
+    pub(crate) handles: HandleChangesReport,
 }
 
 /// The change of one line, function, file or call stack of one guest.
@@ -117,6 +120,13 @@ impl DiffReport {
             bytes_per_call: None,
             growing: Vec::new(),
             shrinking: Vec::new(),
+            handles: HandleChangesReport::of(
+                inspector,
+                heaps,
+                window.begin_ago,
+                window.end_ago,
+                limit,
+            ),
         };
         for heap in heaps {
             let Some(change) = guest_diff(inspector, heap, window, by, limit) else {

@@ -4,7 +4,8 @@ use guest_heap::Attribution;
 use guest_heap::symbols::LineTables;
 use serde::Serialize;
 
-use crate::inspector::GuestHeap;
+use super::handles;
+use crate::inspector::{GuestHeap, GuestVerdict, Inspector};
 
 /// One guest's heap in numbers.
 #[derive(Debug, Serialize)]
@@ -36,11 +37,44 @@ pub(crate) struct GuestSummary {
     pub(crate) line_tables: &'static str,
     /// What to do to see lines.
     pub(crate) line_tables_why: Option<&'static str>,
+    /// Resources, streams and futures that the guest has; `null` if they are not counted.
+    pub(crate) live_handles: Option<u64>,
+    /// What holds the memory; `null` while there is too little evidence.
+    pub(crate) verdict: Option<VerdictReport>,
     /// Calls that the guest has served; `null` if the host does not count them.
     pub(crate) calls: Option<u64>,
 }
 
+/// What holds the memory of a guest.
+#[derive(Debug, Serialize)]
+pub(crate) struct VerdictReport {
+    /// `leak`, `handles-leak`, `no-leak` and so on.
+    pub(crate) name: &'static str,
+    /// Whether memory is lost for good.
+    pub(crate) is_leak: bool,
+    /// One sentence with the evidence.
+    pub(crate) sentence: String,
+}
+
+impl From<GuestVerdict> for VerdictReport {
+    fn from(verdict: GuestVerdict) -> Self {
+        Self {
+            name: verdict.verdict.name(),
+            is_leak: verdict.verdict.is_leak(),
+            sentence: verdict.sentence(),
+        }
+    }
+}
+
 impl GuestSummary {
+    /// The summary with the verdict on the guest.
+    pub(crate) fn judged(self, inspector: &Inspector) -> Self {
+        Self {
+            verdict: inspector.verdict(&self.guest).map(VerdictReport::from),
+            ..self
+        }
+    }
+
     pub(crate) fn of(heap: &GuestHeap) -> Self {
         let totals = heap.snapshot.totals();
         let coverage = heap.snapshot.coverage();
@@ -64,6 +98,8 @@ impl GuestSummary {
             overflowed: coverage.overflowed,
             line_tables: LineTables::name(line_tables),
             line_tables_why: LineTables::advice(line_tables),
+            live_handles: handles::live(heap),
+            verdict: None,
             calls: heap.calls,
         }
     }

@@ -70,7 +70,7 @@ pub(crate) fn text(heaps: &[Arc<GuestHeap>], format: TextFormat) -> String {
     };
     use Kind::{Counter, Gauge};
     #[rustfmt::skip] // One line for each family.
-    let families: [(Kind, &str, &str, Value); 9] = [
+    let families: [(Kind, &str, &str, Value); 10] = [
         (Gauge, "live_bytes", "Bytes allocated and not freed.", |g| Some(g.live_bytes)),
         (Gauge, "live_blocks", "Blocks allocated and not freed.", |g| Some(g.live_blocks)),
         (Counter, "allocated_bytes", "Bytes ever allocated by this instance.", |g| Some(g.allocated_bytes)),
@@ -79,6 +79,7 @@ pub(crate) fn text(heaps: &[Arc<GuestHeap>], format: TextFormat) -> String {
         (Gauge, "unseen_bytes", "Growth of linear memory that no known allocator made.", |g| Some(g.heap_unseen_bytes)),
         (Counter, "unknown_frees", "Frees of blocks whose allocation was not seen.", |g| Some(g.unknown_frees)),
         (Gauge, "lost_bytes", "Bytes of blocks that the profiler could not track.", |g| Some(g.lost_bytes)),
+        (Gauge, "live_handles", "Resources, streams and futures that the guest has not dropped.", |g| g.live_handles),
         (Counter, "calls", "Calls that the guest has served.", |g| g.calls),
     ];
     for (kind, name, help, value) in families {

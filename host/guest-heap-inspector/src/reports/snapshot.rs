@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::guest::GuestSummary;
-use crate::inspector::GuestHeap;
+use super::handles::HandlesReport;
+use crate::inspector::{GuestHeap, Inspector};
 use crate::stack::{ResizedBlocks, TraceFrame};
 
 /// The answer of `snapshot`. Sizes are in bytes.
@@ -24,6 +25,8 @@ pub(crate) struct SnapshotReport {
     /// Where linear memory grew, most growth first. Right also where the attribution of blocks is
     /// not exact, but in whole pages of 64 KiB.
     pub(crate) memory_growth: Vec<GrowthRow>,
+    /// Resources, streams and futures that the guests have not dropped.
+    pub(crate) handles: HandlesReport,
 }
 
 /// One line, function, file or call stack of one guest.
@@ -83,7 +86,17 @@ impl SnapshotReport {
             guests: heaps.iter().map(|heap| GuestSummary::of(heap)).collect(),
             rows,
             memory_growth,
+            handles: HandlesReport::of(heaps, by, limit),
         }
+    }
+}
+
+impl SnapshotReport {
+    /// The report with the verdicts on the guests.
+    pub(crate) fn judged(mut self, inspector: &Inspector) -> Self {
+        let guests = self.guests.into_iter();
+        self.guests = guests.map(|guest| guest.judged(inspector)).collect();
+        self
     }
 }
 

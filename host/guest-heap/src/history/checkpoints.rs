@@ -16,6 +16,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 const EARLY_TOLERANCE: Duration = Duration::from_millis(500);
 /// Call stacks of one checkpoint. The smaller ones are merged into one entry.
 const MAX_STACKS_PER_CHECKPOINT: usize = 1024;
+/// Lines and types of one checkpoint whose handles are kept.
+const MAX_HANDLE_LINES: usize = 256;
 /// Bytes of all checkpoints with their stacks.
 const MAX_CHECKPOINT_BYTES: usize = 900_000;
 
@@ -107,5 +109,5 @@ fn largest(snapshot: &Snapshot) -> Baseline {
         });
     }
     entries.shrink_to_fit();
-    Baseline::from_entries(entries, snapshot.symbols().build())
+    Baseline::of_entries(entries, MAX_HANDLE_LINES, snapshot)
 }

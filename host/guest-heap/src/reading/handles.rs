@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::grouped;
+
 /// The handles of the component model that a guest holds: resources, streams, futures and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handles {
@@ -38,6 +40,23 @@ impl HandleRecord {
 }
 
 impl Handles {
+    /// Whether the number of handles is known: they are counted, or the component has none.
+    pub fn are_known(&self) -> bool {
+        self.are_counted || self.gaps.is_empty()
+    }
+
+    /// What is in no record, as clauses for people.
+    pub fn not_counted(&self) -> Vec<String> {
+        let mut clauses: Vec<String> = self.gaps.iter().map(ToString::to_string).collect();
+        if self.untracked > 0 {
+            clauses.push(format!(
+                "{} handles beyond the first 65,535 that were live at once",
+                grouped(self.untracked)
+            ));
+        }
+        clauses
+    }
+
     /// Handles of all types that the guest still has, without the untracked ones.
     pub fn live(&self) -> u64 {
         let live = self.records.iter().map(HandleRecord::live);

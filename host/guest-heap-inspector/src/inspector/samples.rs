@@ -1,0 +1,199 @@
+//! Totals of a guest at each reading of the last 15 minutes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use guest_heap::history::WINDOW;
+use guest_heap::snapshot::{GroupBy, Snapshot};
+use guest_heap::verdict::{FloorSeries, HandleGrowth, Sample, WINDOWS};
+
+/// Samples that are kept: about one a second for 15 minutes.
+const MAX_SAMPLES: usize = 1802;
+
+/// Lines and types of handles that are kept for a verdict.
+const MAX_HANDLE_LINES: usize = 256;
+
+/// Time between two samples of handles.
+const HANDLES_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The samples, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    totals: VecDeque<Sample<Duration>>,
+    /// Handles by line and type, less often.
+    handles: VecDeque<(Duration, HandleCounts)>,
+}
+
+type HandleCounts = HashMap<(Arc<str>, Arc<str>), u64>;
+
+impl Samples {
+    pub(super) fn push(&mut self, at: Duration, calls: u64, snapshot: &Snapshot) {
+        let coverage = snapshot.coverage();
+        self.push_totals(Sample {
+            at,
+            calls,
+            live_bytes: snapshot.totals().live_bytes,
+            linear_bytes: match coverage.memory_is_known() {
+                true => coverage.memory_bytes,
+                false => 0,
+            },
+            unseen_bytes: coverage.heap_unseen_bytes,
+        });
+        let is_due = |(last, _): &(Duration, _)| at.saturating_sub(*last) >= HANDLES_INTERVAL;
+        if self.handles.back().is_none_or(is_due) {
+            self.handles.push_back((at, handles(snapshot)));
+        }
+        let is_old = |(second, _): &(Duration, _)| at.saturating_sub(*second) > WINDOW;
+        while self.handles.get(1).is_some_and(is_old) {
+            self.handles.pop_front();
+        }
+    }
+
+    fn push_totals(&mut self, sample: Sample<Duration>) {
+        let totals = &mut self.totals;
+        let is_soon = |before: &Sample<Duration>| {
+            sample.at.saturating_sub(before.at) < Duration::from_secs(1)
+        };
+        // Queries can make several readings in a second. Only the last one is kept, so that the
+        // samples reach back as far as the history.
+        if totals.iter().rev().nth(1).is_some_and(is_soon) {
+            totals.pop_back();
+        }
+        totals.push_back(sample);
+        let is_old = |second: &Sample<Duration>| sample.at.saturating_sub(second.at) > WINDOW;
+        while totals.len() > MAX_SAMPLES || totals.get(1).is_some_and(is_old) {
+            totals.pop_front();
+        }
+    }
+
+    /// The samples of the guest's instance that runs now, oldest first. A lower count of calls is
+    /// that of a new instance.
+    pub(super) fn of_instance(&self) -> impl Iterator<Item = Sample<Duration>> {
+        let pairs = self.totals.iter().zip(self.totals.iter().skip(1));
+        let mut restarts = pairs.enumerate().filter(|(_, (a, b))| b.calls < a.calls);
+        let first = restarts.next_back().map_or(0, |(index, _)| index + 1);
+        self.totals.iter().skip(first).copied()
+    }
+
+    /// The growth of handles over windows that begin at these times.
+    pub(super) fn handle_growth(&self, starts: &[Duration]) -> HandleGrowth {
+        let mut growth = HandleGrowth::default();
+        let Some((_, newest)) = self.handles.back() else {
+            return growth;
+        };
+        for key in newest.keys() {
+            let mut floors = FloorSeries::empty(WINDOWS);
+            for (at, counts) in &self.handles {
+                if let Some(window) = starts.partition_point(|start| start <= at).checked_sub(1) {
+                    floors.add(window, counts.get(key).copied().unwrap_or_default());
+                }
+            }
+            // A window without a sample is no evidence.
+            if !floors.0.contains(&u64::MAX) && floors.rises() {
+                growth.lines += 1;
+                growth.handles += floors.growth();
+            }
+        }
+        growth
+    }
+
+    /// The calls between two times, counted back from the last reading. A lower count is that of a
+    /// new instance, which began at 0.
+    pub(super) fn calls_between(&self, begin_ago: Duration, end_ago: Duration) -> Option<u64> {
+        let (then, later) = (self.before(begin_ago)?, self.before(end_ago)?);
+        Some(later.checked_sub(then).unwrap_or(later))
+    }
+
+    /// The count at the latest reading that is at least `ago` before the last one, or the oldest.
+    fn before(&self, ago: Duration) -> Option<u64> {
+        let wanted = self.totals.back()?.at.saturating_sub(ago);
+        let later = self.totals.partition_point(|sample| sample.at <= wanted);
+        let sample = self.totals.get(later.saturating_sub(1))?;
+        Some(sample.calls)
+    }
+}
+
+/// Live handles by line and type.
+fn handles(snapshot: &Snapshot) -> HandleCounts {
+    let groups = snapshot.top_handles(GroupBy::Line, MAX_HANDLE_LINES);
+    let live = groups.into_iter().filter(|group| group.live > 0);
+    live.map(|group| ((group.location, group.ty), group.live))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn sample(at: Duration, calls: u64) -> Sample<Duration> {
+        Sample {
+            at,
+            calls,
+            live_bytes: 0,
+            linear_bytes: 0,
+            unseen_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn calls_are_counted_between_readings() {
+        let mut samples = Samples::default();
+        assert_eq!(samples.calls_between(WINDOW, Duration::ZERO), None);
+        for (at, calls) in [(10, 5), (20, 15), (30, 40), (40, 2)] {
+            samples.push_totals(sample(seconds(at), calls));
+        }
+        let between = |begin, end| samples.calls_between(begin, end);
+        assert_eq!(between(seconds(20), seconds(10)), Some(25));
+        assert_eq!(between(seconds(25), seconds(10)), Some(35));
+        assert_eq!(between(WINDOW, seconds(10)), Some(35));
+        assert_eq!(
+            between(seconds(10), Duration::ZERO),
+            Some(2),
+            "a new instance"
+        );
+        let calls: Vec<u64> = samples.of_instance().map(|sample| sample.calls).collect();
+        assert_eq!(calls, [2]);
+    }
+
+    #[test]
+    fn the_samples_are_bounded_and_reach_back_as_far_as_the_history() {
+        let mut samples = Samples::default();
+        for tick in 0..20_000_u64 {
+            samples.push_totals(sample(Duration::from_millis(250 * tick), tick));
+        }
+        assert!(
+            samples.totals.len() <= MAX_SAMPLES,
+            "{}",
+            samples.totals.len()
+        );
+        let calls = samples.calls_between(WINDOW, Duration::ZERO);
+        assert!(
+            calls.is_some_and(|calls| calls.abs_diff(3600) <= 4),
+            "{calls:?}"
+        );
+    }
+
+    #[test]
+    fn handles_grow_if_they_rise_in_every_window() {
+        let key = |line: &str| (Arc::from(line), Arc::from("stream"));
+        let mut samples = Samples::default();
+        for at in 0..16 {
+            let counts = HashMap::from([
+                (key("kept"), 2 * at),
+                (key("borrowed"), 5),
+                (key("batch"), at % 4),
+            ]);
+            samples.handles.push_back((seconds(at), counts));
+        }
+        let starts = [0, 4, 8, 12].map(seconds);
+        let growth = samples.handle_growth(&starts);
+        assert_eq!((growth.lines, growth.handles), (1, 24));
+        let later = samples.handle_growth(&[20, 21, 22, 23].map(seconds));
+        assert_eq!(later.lines, 0, "no sample is in these windows");
+    }
+}
