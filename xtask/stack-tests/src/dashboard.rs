@@ -52,6 +52,13 @@ impl Dashboard {
             .collect()
     }
 
+    /// The titles of the rows, in order.
+    pub(crate) fn rows(&self) -> Vec<&str> {
+        let panels = self.panels().into_iter();
+        let rows = panels.filter(|panel| text(panel, "/type") == "row");
+        rows.map(|row| text(row, "/title")).collect()
+    }
+
     /// Checks uid, title, times and rows, that no panels overlap, and that each has a unit, a
     /// description, a legend and one of the two data sources.
     ///

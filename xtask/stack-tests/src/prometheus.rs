@@ -158,7 +158,8 @@ fn value_of(pair: &Value) -> Option<f64> {
     (!value.is_nan()).then_some(value)
 }
 
-fn now() -> u64 {
+/// Seconds since the Unix epoch.
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
