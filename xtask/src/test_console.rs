@@ -13,20 +13,12 @@ use anyhow::{Context, Result};
 use xtask_support::components::{self, Members};
 use xtask_support::host_process::{self, HostProcess, Output};
 use xtask_support::layout::{CONSOLE_SCRIPT, PICTURES};
-use xtask_support::tools::on_path;
+use xtask_support::tools::{chromium, on_path};
 use xtask_support::workspace::Workspace;
 use xtask_support::{report, toolchain};
 
 /// The driver of the browser, and the accessibility checker, with their versions.
 const PACKAGES: [(&str, &str); 2] = [("playwright-core", "1.65.1"), ("axe-core", "4.14.1")];
-
-/// The names of Chromium's executable.
-const BROWSERS: [&str; 4] = [
-    "chromium",
-    "chromium-browser",
-    "google-chrome-stable",
-    "google-chrome",
-];
 
 /// The token of the host that asks for one. It is no secret.
 const TOKEN: &str = "only-for-the-test";
@@ -82,10 +74,7 @@ struct Tools {
 
 impl Tools {
     fn find(workspace: &Workspace) -> Result<Self> {
-        let chromium = BROWSERS
-            .iter()
-            .find_map(|name| on_path(name).ok())
-            .context("there is no Chromium on PATH: apt-get install chromium")?;
+        let chromium = chromium()?;
         let node = on_path("node").context("Node.js is missing: apt-get install nodejs npm")?;
         let npm = on_path("npm").context("npm is missing: apt-get install npm")?;
         let packages = workspace.target().join("console-tools");

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+mod rules;
+
 /// The rows that the README names, in order. The last repeats for each plugin.
 const ROWS: [&str; 5] = [
     "Memory Overview",
@@ -52,8 +54,15 @@ impl Dashboard {
             .collect()
     }
 
-    /// Checks uid, title, times and rows, that no panels overlap, and that each has a unit, a
-    /// description, a legend and one of the two data sources.
+    /// The titles of the rows, in order.
+    pub(crate) fn rows(&self) -> Vec<&str> {
+        let panels = self.panels().into_iter();
+        let rows = panels.filter(|panel| text(panel, "/type") == "row");
+        rows.map(|row| text(row, "/title")).collect()
+    }
+
+    /// Checks uid, title, times and rows, that no panels overlap, that each has a unit, a
+    /// description, a legend and the data source variable, and the rules of `rules.rs`.
     ///
     /// # Errors
     /// All violations together.
@@ -85,6 +94,9 @@ impl Dashboard {
         if rows.last().map(|row| text(row, "/repeat")) != Some("plugin") {
             wrong.push("the last row does not repeat for each plugin".to_owned());
         }
+        if rows.last().and_then(|row| row.get("collapsed")) != Some(&Value::Bool(true)) {
+            wrong.push("the row of each plugin is not collapsed".to_owned());
+        }
         let mut ids = BTreeSet::new();
         for panel in rows.iter().chain(&panels) {
             if !ids.insert(panel.get("id").and_then(Value::as_i64)) {
@@ -101,6 +113,7 @@ impl Dashboard {
                 ));
             }
         }
+        wrong.extend(rules::broken(&self.0, &panels));
         wrong.extend(overlaps(&self.panels())?);
         ensure!(wrong.is_empty(), "{}", wrong.join("; "));
         Ok(format!(
@@ -172,8 +185,8 @@ fn missing_in(panel: &Value) -> Vec<&'static str> {
     if text(panel, "/fieldConfig/defaults/unit").is_empty() {
         missing.push("a unit");
     }
-    if !["prometheus", "jaeger"].contains(&text(panel, "/datasource/uid")) {
-        missing.push("one of the two data sources");
+    if text(panel, "/datasource/uid") != "${datasource}" {
+        missing.push("the data source variable");
     }
     let targets = panel.get("targets").and_then(Value::as_array);
     let mut targets = targets.into_iter().flatten().peekable();
@@ -259,7 +272,7 @@ mod tests {
             [
                 "a description",
                 "a unit",
-                "one of the two data sources",
+                "the data source variable",
                 "a query",
                 "a legend"
             ]

@@ -16,6 +16,7 @@ mod containers;
 mod dashboard;
 mod files;
 mod k6;
+mod pictures;
 mod process;
 mod prometheus;
 mod scenarios;
@@ -35,6 +36,8 @@ enum Cli {
     Down,
     /// Check every file of the stack, then the running stack, k6 included.
     Test(scenarios::Args),
+    /// Check the dashboard, or draw its panels without Grafana.
+    Dashboard(pictures::Args),
     /// Build the programs ahead of time.
     Tools,
 }
@@ -87,6 +90,7 @@ fn main() -> Result<ExitCode> {
     match cli {
         Cli::Up(args) => up::up(&workspace, &args),
         Cli::Down => up::down(&workspace),
+        Cli::Dashboard(args) => pictures::run(&workspace, &args),
         Cli::Test(args) => scenarios::run(&workspace, &args),
         Cli::Tools => {
             build_tools();
@@ -123,6 +127,7 @@ mod tests {
         for arguments in [
             "stack up --memory-limit 128MiB",
             "stack down",
+            "stack dashboard --pictures --out a --plugin b --theme light",
             "stack tools",
             "stack test --only files --docker",
             "stack test --only leaks,limit,away --seconds 60 --rate 10 --host a --plugins b",

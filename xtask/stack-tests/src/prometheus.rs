@@ -158,7 +158,8 @@ fn value_of(pair: &Value) -> Option<f64> {
     (!value.is_nan()).then_some(value)
 }
 
-fn now() -> u64 {
+/// Seconds since the Unix epoch.
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -170,6 +171,8 @@ fn interpolate(expression: &str, range_seconds: u64) -> Result<String> {
         .replace("$__rate_interval", RATE_INTERVAL)
         .replace("$__range", &format!("{}s", range_seconds.max(STEP_SECONDS)))
         .replace("$__interval", &format!("{STEP_SECONDS}s"))
+        .replace(r#"="$job""#, r#"=~".+""#)
+        .replace(r#"="$instance""#, r#"=~".+""#)
         .replace("$plugin", ".+");
     if expression.contains('$') {
         bail!("{expression} contains an unknown variable");
@@ -228,6 +231,10 @@ mod tests {
         assert_eq!(
             interpolate(r#"rate(a{plugin=~"$plugin"}[$__rate_interval])"#, 100).unwrap(),
             r#"rate(a{plugin=~".+"}[20s])"#
+        );
+        assert_eq!(
+            interpolate(r#"a{job="$job", instance="$instance"}"#, 100).unwrap(),
+            r#"a{job=~".+", instance=~".+"}"#
         );
         assert_eq!(interpolate("a[$__range]", 100).unwrap(), "a[100s]");
         assert!(interpolate("a[$other]", 100).is_err());

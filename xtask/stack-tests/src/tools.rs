@@ -113,7 +113,9 @@ impl Tool {
     /// The version in the cache. A collector with other components is another version.
     fn cached_version(self) -> String {
         match self.recipe {
-            Recipe::Collector => format!("{}-{:08x}", self.version, hash(COLLECTOR_PARTS)),
+            Recipe::Collector => {
+                format!("{}-{:08x}", self.version, hash(COLLECTOR_PARTS.as_bytes()))
+            }
             Recipe::Install(..) | Recipe::Build(_) => self.version.to_owned(),
         }
     }
@@ -147,8 +149,8 @@ impl Tool {
 
 /// FNV-1a, which is the same number with every compiler; the standard library does not promise
 /// that.
-fn hash(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+pub(crate) fn hash(text: &[u8]) -> u32 {
+    text.iter().fold(0x811c_9dc5, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
 }
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn a_collector_with_other_components_is_another_version() {
         // Known values of FNV-1a.
-        assert_eq!((hash(""), hash("a")), (0x811c_9dc5, 0xe40c_292c));
+        assert_eq!((hash(b""), hash(b"a")), (0x811c_9dc5, 0xe40c_292c));
         let version = COLLECTOR.version;
         let cached = COLLECTOR.cached_version();
         assert!(cached.starts_with(&format!("{version}-")), "{cached}");

@@ -35,5 +35,8 @@ pub const K6_SCRIPTS: &str = "k6";
 /// The dashboard as Grafana exports it.
 pub const DASHBOARD: &str = "grafana/dashboards/memory-leak-lab.json";
 
+/// The page and the script that draw the dashboard.
+pub const DASHBOARD_PICTURES: &str = "grafana/pictures";
+
 /// The script that reads the dashboard back with Grafana's own model.
 pub const DASHBOARD_READER: &str = "grafana/read_back.py";

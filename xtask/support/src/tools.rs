@@ -13,6 +13,14 @@ use crate::report;
 /// Lines that are quoted of a program that fails.
 const MAX_QUOTED_LINES: usize = 20;
 
+/// The names of Chromium's executable.
+const CHROMIUM: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome-stable",
+    "google-chrome",
+];
+
 /// What to do about a tool that is not in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
@@ -50,6 +58,17 @@ pub fn on_path(name: &str) -> Result<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
         .with_context(|| format!("{name} is not on PATH"))
+}
+
+/// Chromium, or a browser that is built from it.
+///
+/// # Errors
+/// When there is none, with the command that installs it.
+pub fn chromium() -> Result<PathBuf> {
+    CHROMIUM
+        .iter()
+        .find_map(|name| on_path(name).ok())
+        .context("there is no Chromium on PATH: apt-get install chromium")
 }
 
 /// The folder `{name}-{version}` in the cache. It counts as complete if it contains `proof`; else
