@@ -17,7 +17,7 @@ import { callService, leakStatus, logStatus, startTime, summary } from './lab.js
 
 const RATE = Number(__ENV.RATE || 100);
 
-// Seconds within which a service that died is started again.
+// Seconds to wait at the end for a service that died.
 const RESTART_SECONDS = 30;
 
 const deaths = new Counter('service_deaths');
@@ -50,31 +50,29 @@ export function setup() {
   return { before, started: startTime() };
 }
 
+// Whether a request of this virtual user got no answer, and the reason is not known yet.
+let unexplained = false;
+
 export default function (data) {
   const response = callService();
   check(response, { 'status is 200': (answer) => answer.status === 200 });
-  // Status 0: no answer. One virtual user finds out whether the service died.
-  if (response.status === 0 && exec.vu.idInInstance === 1 && !__ENV.CONTINUE) {
-    for (let waited = 0; waited < RESTART_SECONDS; waited += 1) {
-      if (diedSince(data.started)) {
-        exec.test.abort('the service died and was started again');
-      }
-      sleep(1);
+  unexplained = unexplained || response.status === 0;
+  if (unexplained && !__ENV.CONTINUE) {
+    const now = startTime();
+    unexplained = now === null;
+    if (data.started !== null && now > data.started) {
+      exec.test.abort('the service died and was started again');
     }
   }
 }
 
 export function teardown(data) {
-  for (let waited = 0; waited < RESTART_SECONDS && startTime() === null; waited += 1) {
+  let now = startTime();
+  for (let waited = 0; waited < RESTART_SECONDS && now === null; waited += 1) {
     sleep(1);
+    now = startTime();
   }
-  deaths.add(diedSince(data.started) ? 1 : 0);
-}
-
-/** Whether the service that answers now was started later than the one of the setup. */
-function diedSince(started) {
-  const now = startTime();
-  return started !== null && now !== null && now > started;
+  deaths.add(data.started !== null && now > data.started ? 1 : 0);
 }
 
 export function handleSummary(data) {

@@ -58,6 +58,10 @@ pub(crate) fn check(workspace: &Workspace, service: &ServiceArgs, report: &mut R
 /// The steps, run by [`engine`] next to its own engine.
 pub(crate) fn check_inside(inside: &Inside) -> ExitCode {
     let mut report = Report::default();
+    report.check("the engine from Debian's packages", || {
+        let version = docker(&inside.root, &["version", "--format={{.Server.Version}}"])?;
+        Ok(format!("Docker {}", version.trim()))
+    });
     if engine::build_stand_ins(inside, &mut report) {
         steps::run(&inside.root, Images::StandIns, &mut report);
     }

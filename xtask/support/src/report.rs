@@ -141,8 +141,8 @@ impl Report {
         self.totals().failed
     }
 
-    /// As [`Report::finish`], for a program that another one runs as [`Report::tests`]: the last line
-    /// is that of a test binary.
+    /// As [`Report::finish`], for a program that another one runs as [`Report::tests`]: the last
+    /// line is that of a test binary.
     #[must_use]
     pub fn finish_as_tests(&self) -> ExitCode {
         let code = self.finish();

@@ -18,6 +18,9 @@ const SERVICE: &str = "lab16-leaky-service";
 /// Requests a second, from the default of the script up.
 const RATE: &str = "100";
 
+/// The script ends when the service is dead, after three minutes. A busy machine takes longer.
+const DURATION: &str = "10m";
+
 /// The exit code of a process that SIGKILL ended.
 const KILLED: &str = "137";
 
@@ -100,6 +103,7 @@ fn run_load_test(root: &Path, block: &Block) -> Result<String> {
     let output = Command::new("bash")
         .args(["-c", &block.commands])
         .env("RATE", RATE)
+        .env("DURATION", DURATION)
         .current_dir(root)
         .stdin(Stdio::null())
         .output()

@@ -13,7 +13,7 @@ use xtask_support::report::Report;
 use xtask_support::tools::{self, Fetch, obtain, on_path, run_quietly};
 use xtask_support::workspace::Workspace;
 
-use crate::tools::{COLLECTOR, JAEGER, K6, PROMETHEUS};
+use crate::tools::Tool;
 use crate::{ServiceArgs, runs_folder};
 
 /// The release of Debian. Its engine is 26.1 and its compose 2.26.
@@ -29,6 +29,12 @@ const STAND_INS: &str = include_str!("stand-ins.sh");
 
 /// The memory controller, in control groups of version 1 and 2.
 const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup/*", "/sys/fs/cgroup"];
+
+/// Programs that are in no image: they only check files.
+const UNUSED: [&str; 3] = ["docker-compose", "promtool", "amtool"];
+
+/// The folder of a run has this name and the id of its process.
+const RUN_PREFIX: &str = "containers-";
 
 /// Arguments of the program that runs next to the engine.
 #[derive(Debug, clap::Args)]
@@ -55,12 +61,10 @@ pub(super) fn run(workspace: &Workspace, service: &ServiceArgs, report: &mut Rep
     run_quietly(Command::new("unshare").args(namespaces).arg("true"))
         .context("this machine allows no namespaces")?;
     let files = service.find(workspace)?;
-    let programs = [
-        ("K6", K6.obtain()?),
-        ("PROMETHEUS", PROMETHEUS.obtain()?),
-        ("COLLECTOR", COLLECTOR.obtain()?),
-        ("JAEGER", JAEGER.obtain()?),
-    ];
+    let mut programs = Vec::new();
+    for tool in Tool::ALL.iter().filter(|tool| !UNUSED.contains(&tool.name)) {
+        programs.push((variable(tool.name), tool.obtain()?));
+    }
     let version = format!("{RELEASE}-{}", PACKAGES.split(',').count());
     let tree = obtain(
         Fetch::IfMissing,
@@ -70,8 +74,9 @@ pub(super) fn run(workspace: &Workspace, service: &ServiceArgs, report: &mut Rep
         install,
     )?;
 
-    let name = format!("containers-{}", std::process::id());
-    let work = Work(runs_folder(workspace).join(&name));
+    let runs = runs_folder(workspace);
+    remove_interrupted_runs(&runs);
+    let work = Work(runs.join(format!("{RUN_PREFIX}{}", std::process::id())));
     // The folders that `compose/Dockerfile` copies from its other stages.
     let built = work.0.join("stages/build/lab");
     let plugins = work.0.join("stages/plugins/lab/plugins/components");
@@ -209,6 +214,22 @@ fn remove_control_groups(cgroup: &str) {
     let _nothing_left = Command::new("sh").args(["-c", &script]).status();
 }
 
+/// The variable of `stand-ins.sh` with the path of a program.
+fn variable(program: &str) -> String {
+    program.to_uppercase().replace('-', "_")
+}
+
+/// A run that a signal ended has left its folder.
+fn remove_interrupted_runs(runs: &Path) {
+    for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(RUN_PREFIX));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _left_behind = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// The folder of a run. Dropping it removes it.
 struct Work(PathBuf);
 
@@ -240,6 +261,21 @@ mod tests {
     }
 
     #[test]
+    fn folders_of_runs_that_have_ended_are_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = |name: &str| temp.path().join(name);
+        let own = format!("{RUN_PREFIX}{}", std::process::id());
+        // The largest process id is below 2^22.
+        let ended = format!("{RUN_PREFIX}4194305");
+        for name in [own.as_str(), &ended, "test-4194305"] {
+            fs::create_dir(folder(name)).unwrap();
+        }
+        remove_interrupted_runs(temp.path());
+        assert!(folder(&own).exists() && folder("test-4194305").exists());
+        assert!(!folder(&ended).exists());
+    }
+
+    #[test]
     fn each_image_of_the_compose_files_has_a_stand_in() {
         let compose = include_str!("../../../../compose/compose.yaml");
         let images = compose
@@ -249,6 +285,10 @@ mod tests {
         for image in images {
             let name = image.split(':').next().unwrap();
             assert!(STAND_INS.contains(&format!("$(tag {name})")), "{image}");
+        }
+        for tool in Tool::ALL.iter().filter(|tool| !UNUSED.contains(&tool.name)) {
+            let path = format!("${{{}%/*}}", variable(tool.name));
+            assert!(STAND_INS.contains(&path), "{path}");
         }
     }
 }

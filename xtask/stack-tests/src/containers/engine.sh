@@ -5,9 +5,9 @@
 #
 #   engine.sh ROOT WORK PROGRAM ARGUMENTS...
 #
-# ROOT is the folder tree with Debian's engine and becomes the root folder, because runc needs a root
-# that is a mount. WORK gets the engine's data. SHARED holds the folders, separated by colons, that
-# keep their paths.
+# ROOT is the folder tree with Debian's engine and becomes the root folder, because runc needs a
+# root that is a mount. WORK gets the engine's data. SHARED holds the folders, separated by colons,
+# that keep their paths.
 set -eu
 root=$1 work=$2
 shift 2

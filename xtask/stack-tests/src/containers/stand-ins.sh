@@ -4,8 +4,8 @@
 #
 #   stand-ins.sh WORK
 #
-# The programs are those of `cargo xtask stack tools`: K6, PROMETHEUS, COLLECTOR and JAEGER are their
-# paths. `docker build` reads only the files that a COPY names.
+# The programs are those of `cargo xtask stack tools`. K6, PROMETHEUS, OTELCOL and ALL_IN_ONE, which
+# is Jaeger, are their paths. `docker build` reads only the files that a COPY names.
 set -eu
 work=$1
 
@@ -49,10 +49,20 @@ USER nobody
 VOLUME /prometheus
 ENTRYPOINT ["/bin/prometheus"]
 END
-image "$(tag otel/opentelemetry-collector-contrib)" "${COLLECTOR%/*}" << END
+if [ -n "$(tag prom/alertmanager)" ]; then
+    image "$(tag prom/alertmanager)" "${ALERTMANAGER%/*}" << END
+$base
+COPY ${ALERTMANAGER##*/} /bin/alertmanager
+WORKDIR /alertmanager
+RUN chown 65534:65534 .
+USER nobody
+ENTRYPOINT ["/bin/alertmanager"]
+END
+fi
+image "$(tag otel/opentelemetry-collector-contrib)" "${OTELCOL%/*}" << END
 FROM scratch
 USER 10001:10001
-COPY ${COLLECTOR##*/} /otelcol-contrib
+COPY ${OTELCOL##*/} /otelcol-contrib
 ENTRYPOINT ["/otelcol-contrib"]
 END
 image "$(tag grafana/k6)" "${K6%/*}" << END
@@ -63,9 +73,9 @@ ENTRYPOINT ["/usr/bin/k6"]
 END
 # Jaeger 1 in place of Jaeger 2: the same protocol, query API and ports. It knows none of Jaeger 2's
 # arguments, and its health check has another address.
-image "$(tag jaegertracing/jaeger)" "${JAEGER%/*}" << END
+image "$(tag jaegertracing/jaeger)" "${ALL_IN_ONE%/*}" << END
 $base
-COPY ${JAEGER##*/} /bin/jaeger
+COPY ${ALL_IN_ONE##*/} /bin/jaeger
 RUN printf '%s\n' '#!/bin/sh' 'mkdir -p /tmp/www && echo ok > /tmp/www/status' \\
     'httpd -p 13133 -h /tmp/www' \\
     'exec /bin/jaeger --memory.max-traces=20000 --collector.otlp.grpc.host-port=0.0.0.0:4317' \\

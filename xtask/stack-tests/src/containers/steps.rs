@@ -26,7 +26,7 @@ const URLS: [&str; 5] = [
 const SOURCES: [&str; 2] = ["prometheus", "jaeger"];
 
 /// Seconds within which all containers are healthy, after images have been pulled and built.
-const HEALTHY_TIMEOUT_SECONDS: &str = "1800";
+const HEALTHY_TIMEOUT_SECONDS: &str = "600";
 
 /// For data that appears after a scrape, a batch or a restart.
 const DATA_TIMEOUT: Duration = Duration::from_secs(60);
