@@ -54,7 +54,7 @@ pub(super) fn run(workspace: &Workspace, service: &ServiceArgs, report: &mut Rep
         rustix::process::geteuid().is_root(),
         "an own engine needs root"
     );
-    for program in ["unshare", "bash"] {
+    for program in ["unshare", "setpriv", "bash"] {
         on_path(program)?;
     }
     let namespaces = ["--mount", "--net", "--pid", "--fork", "--kill-child"];
@@ -97,8 +97,10 @@ pub(super) fn run(workspace: &Workspace, service: &ServiceArgs, report: &mut Rep
         work.0.join("override.yaml"),
     ];
     let compose_files = compose_files.map(|file| file.display().to_string());
-    let mut command = Command::new("unshare");
+    // The kernel ends the engine too if a signal ends this program.
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(namespaces)
         .args(["--propagation", "private", "bash"])
         .arg(work.0.join("engine.sh"))
