@@ -35,6 +35,13 @@ export function leakStatus() {
   return response.json();
 }
 
+/** Returns when the service was started, in seconds since 1970, or null if it does not answer. */
+export function startTime() {
+  const response = http.get(`${BASE_URL}/metrics`, { ...ADMIN, responseType: 'text' });
+  const line = /^process_start_time_seconds ([0-9.e+]+)$/m.exec(response.body || '');
+  return line === null ? null : Number(line[1]);
+}
+
 /** Logs the status in one line while the load runs. */
 export function logStatus(title, status) {
   if (status === null) {
@@ -63,6 +70,28 @@ function statusLines(title, status) {
   }
   const { rss_mb: rss, limit_mb: limit } = status.memory;
   lines.push(`  process: ${megabytes(rss)} MB resident${limit ? ` of ${megabytes(limit)} MB` : ''}`);
+  return lines;
+}
+
+/** Returns how the service died, from the readings that it left behind. */
+function deathLines() {
+  const lines = ['the service died and was started again: nothing that it retained is left'];
+  const response = http.get(`${BASE_URL}/admin/post-mortem`, ADMIN);
+  const answer = response.status === 200 ? response.json() : {};
+  if (answer.status === 'found') {
+    const { memory, requests, snapshot } = answer.last || {};
+    lines.push(`  ${answer.message}`);
+    if (memory) {
+      const { rss_mb: rss, limit_mb: limit } = memory.process;
+      lines.push(
+        `  last reading at ${answer.last_seen}: ${megabytes(rss)} MB resident` +
+          `${limit ? ` of ${megabytes(limit)} MB` : ''}, after ${requests} requests`,
+      );
+    }
+    for (const row of ((snapshot || {}).by_line || []).slice(0, 3)) {
+      lines.push(`  ${row.location}: ${megabytes(row.size_mb)} MB in ${row.count} objects`);
+    }
+  }
   return lines;
 }
 
@@ -100,13 +129,14 @@ export function summary(title, data) {
   // It is missing if the script's setup aborted the run.
   const { before } = data.setup_data || {};
   const after = leakStatus();
+  const died = metric(data, 'service_deaths', 'count') > 0;
   const load = '{name:load}';
   const failed = metric(data, `http_req_failed${load}`, 'rate');
   const lines = [
     '',
     ...(before === undefined ? [] : statusLines('before', before)),
     ...statusLines('after', after),
-    ...growthLines(before, after),
+    ...(died ? deathLines() : growthLines(before, after)),
     `${title}: ${metric(data, `http_reqs${load}`, 'count') || 0} requests, ` +
       `${rounded(metric(data, `http_reqs${load}`, 'rate'), 'per second')}, ` +
       `${failed === null ? '-' : (failed * 100).toFixed(2)} % failed`,

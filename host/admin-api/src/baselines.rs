@@ -15,7 +15,7 @@ use crate::path_name::PathName;
 use crate::state::ApiState;
 use crate::units::mib;
 use lab::heap::Selection;
-use lab::heap::baselines::{LabBaseline, MAX_NAMED_BASELINES};
+use lab::heap::baselines::{LabBaseline, MAX_NAMED_BASELINES, NotStored};
 
 /// The longest name of a baseline, in bytes.
 const MAX_NAME_BYTES: usize = 40;
@@ -89,16 +89,23 @@ pub(crate) async fn put(
             "takes 1 to 40 letters, digits, dashes and underscores",
         ));
     }
-    let plugins = state.registry.plugins();
-    let heaps = state.heaps.snapshots(&plugins, Selection::All).await?;
-    let baseline = LabBaseline::now(&plugins, &heaps, state.requests());
-    match state.baselines.put(&name, baseline) {
-        Ok(baseline) => Ok(Json(BaselineInfo::of(&name, &baseline))),
-        Err(_) => Err(ApiError::new(
-            ErrorCode::TooManyBaselines,
-            format!("the host already keeps {MAX_NAMED_BASELINES} named baselines"),
-            "DELETE /admin/memory/baselines/NAME removes one; nothing was changed",
-        )),
+    loop {
+        let begun = state.baselines.begin();
+        let plugins = state.registry.plugins();
+        let heaps = state.heaps.snapshots(&plugins, Selection::All).await?;
+        let baseline = LabBaseline::now(&plugins, &heaps, state.requests());
+        match state.baselines.put(begun, &name, baseline) {
+            Ok(baseline) => return Ok(Json(BaselineInfo::of(&name, &baseline))),
+            // It would show the instances from before the reset.
+            Err(NotStored::Outdated) => {}
+            Err(NotStored::TooMany) => {
+                return Err(ApiError::new(
+                    ErrorCode::TooManyBaselines,
+                    format!("the host already keeps {MAX_NAMED_BASELINES} named baselines"),
+                    "DELETE /admin/memory/baselines/NAME removes one; nothing was changed",
+                ));
+            }
+        }
     }
 }
 

@@ -187,14 +187,21 @@ pub(crate) async fn diff(
             auth::refuse_foreign(&state, &headers)?;
             refuse_prefetch(&headers)?;
             // The baseline covers all plugins, also those that this call does not show.
-            let all = state.registry.plugins();
-            let heaps = state.heaps.snapshots(&all, Selection::All).await?;
-            let now = LabBaseline::now(&all, &heaps, requests);
-            let live = now.live_bytes();
-            let then = if method == Method::HEAD {
-                state.baselines.unnamed()
-            } else {
-                state.baselines.replace(now)
+            let (heaps, live, then) = loop {
+                let begun = state.baselines.begin();
+                let all = state.registry.plugins();
+                let heaps = state.heaps.snapshots(&all, Selection::All).await?;
+                let now = LabBaseline::now(&all, &heaps, requests);
+                let live = now.live_bytes();
+                let then = if method == Method::HEAD {
+                    Ok(state.baselines.unnamed())
+                } else {
+                    state.baselines.replace(begun, now)
+                };
+                // Without an answer, a reset came between: the heaps are those from before it.
+                if let Ok(then) = then {
+                    break (heaps, live, then);
+                }
             };
             let Some(then) = then else {
                 return Ok(Json(DiffBody::Set(BaselineSet {

@@ -119,6 +119,12 @@ impl ApiError {
         }
     }
 
+    /// The body of the answer, for a connection that answers without axum.
+    pub fn to_json(&self) -> String {
+        // Texts always serialize.
+        serde_json::to_string(&ErrorBody::from(self)).unwrap_or_default()
+    }
+
     /// 500 for a fault of the host itself. The cause goes to the log, not to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "internal error");
@@ -141,14 +147,21 @@ impl std::fmt::Display for ApiError {
     }
 }
 
+impl From<&ApiError> for ErrorBody {
+    fn from(error: &ApiError) -> Self {
+        ErrorBody {
+            error: ErrorDetail {
+                code: error.code.name(),
+                message: error.message.clone(),
+                hint: error.hint.clone(),
+            },
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = ErrorDetail {
-            code: self.code.name(),
-            message: self.message,
-            hint: self.hint,
-        };
-        let mut response = (self.status, Json(ErrorBody { error })).into_response();
+        let mut response = (self.status, Json(ErrorBody::from(&self))).into_response();
         if self.code == ErrorCode::Unauthorized {
             let headers = response.headers_mut();
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -9,10 +9,14 @@ use axum::response::{IntoResponse, Response};
 
 use crate::host_name::require_one_host;
 use crate::state::ApiState;
+use telemetry::traces::Tracer;
 
 /// The `endpoint` label of a request that matched no route. A client must not be able to create
 /// series.
 const UNMATCHED: &str = "unmatched";
+
+/// Routes that machines call every few seconds. Their traces would hide all others.
+const UNTRACED: [&str; 3] = ["/health", "/health/ready", "/metrics"];
 
 pub(crate) async fn measure(
     State(state): State<Arc<ApiState>>,
@@ -28,7 +32,11 @@ pub(crate) async fn measure(
     } else {
         template
     };
-    let span = state.tracer.request(&request, template);
+    let span = if UNTRACED.contains(&template) {
+        Tracer::untraced(&request)
+    } else {
+        state.tracer.request(&request, template)
+    };
     let context = span.context().clone();
     request.extensions_mut().insert(context.clone());
     let mut response = match require_one_host(&request) {

@@ -23,11 +23,14 @@ pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 /// The time between two writes, if the readings have changed.
 pub const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The time between two writes when the limit is nearer than [`NEAR_LIMIT`].
-pub const WRITE_INTERVAL_NEAR_LIMIT: Duration = Duration::from_secs(1);
+/// The time from one write to the next near the limit. A new reading is there every second.
+pub const WRITE_INTERVAL_NEAR_LIMIT: Duration = Duration::from_millis(500);
 
-/// With less time than this to the limit, the host writes every second.
+/// With less time than this to the limit, the process is near it.
 pub const NEAR_LIMIT: Duration = Duration::from_secs(60);
+
+/// With more than this share of the limit in use, the process is near it, whatever its forecast.
+pub const NEAR_LIMIT_PERCENT: f64 = 70.0;
 
 const RUNNING: &str = "running.json";
 const RUNNING_CAUSE: &str = "running.cause";

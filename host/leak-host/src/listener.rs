@@ -11,6 +11,7 @@
 
 mod client_stream;
 mod open_connections;
+mod protocol_error;
 
 use std::time::Duration;
 

@@ -46,16 +46,21 @@ impl Tracer {
         }
     }
 
+    /// The trace context of a request without a span of its own. Its calls are not recorded either.
+    pub fn untraced<B>(request: &Request<B>) -> RequestSpan {
+        RequestSpan {
+            context: TraceContext::unrecorded(parent_of(request.headers())),
+            span: None,
+        }
+    }
+
     /// Starts the span of a request. `route` is the route's template, or empty when no route
     /// matched.
     pub fn request<B>(&self, request: &Request<B>, route: &str) -> RequestSpan {
-        let parent = parent_of(request.headers());
         let Some(sdk) = &self.sdk else {
-            return RequestSpan {
-                context: TraceContext::unrecorded(parent),
-                span: None,
-            };
+            return Self::untraced(request);
         };
+        let parent = parent_of(request.headers());
         let parent_context = match parent.clone() {
             Some(parent) => Context::new().with_remote_span_context(parent),
             None => Context::new(),

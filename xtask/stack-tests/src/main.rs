@@ -40,6 +40,9 @@ enum Cli {
     Dashboard(pictures::Args),
     /// Build the programs ahead of time.
     Tools,
+    /// The steps of `test --docker`, next to the engine that it started.
+    #[command(hide = true)]
+    ContainersInside(containers::Inside),
 }
 
 /// Where the service's files are.
@@ -86,12 +89,13 @@ impl ServiceArgs {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    let workspace = Workspace::find()?;
     match cli {
-        Cli::Up(args) => up::up(&workspace, &args),
-        Cli::Down => up::down(&workspace),
-        Cli::Dashboard(args) => pictures::run(&workspace, &args),
-        Cli::Test(args) => scenarios::run(&workspace, &args),
+        // It runs where there is no cargo that finds the workspace.
+        Cli::ContainersInside(inside) => Ok(containers::check_inside(&inside)),
+        Cli::Up(args) => up::up(&Workspace::find()?, &args),
+        Cli::Down => up::down(&Workspace::find()?),
+        Cli::Dashboard(args) => pictures::run(&Workspace::find()?, &args),
+        Cli::Test(args) => scenarios::run(&Workspace::find()?, &args),
         Cli::Tools => {
             build_tools();
             Ok(ExitCode::SUCCESS)
@@ -130,6 +134,7 @@ mod tests {
             "stack dashboard --pictures --out a --plugin b --theme light",
             "stack tools",
             "stack test --only files --docker",
+            "stack test --only containers",
             "stack test --only leaks,limit,away --seconds 60 --rate 10 --host a --plugins b",
         ] {
             Cli::try_parse_from(arguments.split(' ')).unwrap();

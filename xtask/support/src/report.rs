@@ -135,6 +135,27 @@ impl Report {
         });
     }
 
+    /// The checks that have failed so far.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.totals().failed
+    }
+
+    /// As [`Report::finish`], for a program that another one runs as [`Report::tests`]: the last
+    /// line is that of a test binary.
+    #[must_use]
+    pub fn finish_as_tests(&self) -> ExitCode {
+        let code = self.finish();
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = self.totals();
+        let result = if failed == 0 { "ok" } else { "FAILED" };
+        println!("test result: {result}. {passed} passed; {failed} failed; {skipped} ignored");
+        code
+    }
+
     fn totals(&self) -> Counts {
         let mut totals = Counts::default();
         for Entry { counts, .. } in &self.entries {

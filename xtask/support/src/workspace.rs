@@ -28,8 +28,14 @@ const OUTER_PACKAGE_VARIABLES: [&str; 6] = [
 ];
 
 /// Variables meant for the machine's own architecture; they break a build for wasm.
-const NATIVE_BUILD_VARIABLES: [&str; 3] =
-    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"];
+const NATIVE_BUILD_VARIABLES: [&str; 2] = ["RUSTFLAGS", "CARGO_BUILD_TARGET"];
+
+/// The compiler's flags. Set, and be it to nothing, it is the only source of flags that cargo uses:
+/// no other variable and no `[build] rustflags` of a configuration file.
+const ENCODED_FLAGS: &str = "CARGO_ENCODED_RUSTFLAGS";
+
+/// Flags that are meant for the plugins. They are separated by spaces.
+const PLUGIN_FLAGS: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
 
 /// The checkout and its target folder, both absolute.
 #[derive(Debug, Clone)]
@@ -156,6 +162,9 @@ impl Workspace {
         for name in NATIVE_BUILD_VARIABLES {
             cargo.env_remove(name);
         }
+        let flags = env::var(PLUGIN_FLAGS).unwrap_or_default();
+        let flags: Vec<&str> = flags.split_whitespace().collect();
+        cargo.env(ENCODED_FLAGS, flags.join("\x1f"));
         cargo
     }
 }
@@ -196,6 +205,40 @@ mod tests {
         assert_eq!(value("CARGO_MANIFEST_DIR"), Some(None), "removed");
         assert_eq!(value("CARGO_TARGET_DIR"), Some(Some("/target".as_ref())));
         assert_eq!(value("RUSTUP_TOOLCHAIN"), None, "inherited unchanged");
+    }
+
+    #[test]
+    fn a_build_for_wasm_uses_no_flags_that_are_meant_for_this_machine() {
+        let temp = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = temp.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write(
+            "Cargo.toml",
+            "[package]\nname = \"flags\"\nedition = \"2024\"\n[lib]\n[workspace]\n",
+        );
+        write(
+            "src/lib.rs",
+            "#[cfg(native_only)]\ncompile_error!(\"flags\");\n",
+        );
+        write(
+            ".cargo/config.toml",
+            "[build]\nrustflags = [\"--cfg=native_only\"]\n",
+        );
+        let workspace = Workspace::find().unwrap();
+        let build = |mut cargo: Command| {
+            cargo
+                .args(["check", "--quiet", "--offline"])
+                .current_dir(temp.path())
+                .env("CARGO_TARGET_DIR", temp.path().join("target"))
+                .env("CARGO_BUILD_RUSTFLAGS", "--cfg=native_only")
+                .stderr(Stdio::null());
+            cargo.status().unwrap().success()
+        };
+        assert!(!build(nested_cargo(temp.path())), "the flags break a build");
+        assert!(build(workspace.plugins_wasm_cargo()));
     }
 
     #[test]

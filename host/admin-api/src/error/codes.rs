@@ -35,6 +35,8 @@ macro_rules! error_codes {
 error_codes! {
     /// The body is not a JSON object.
     MalformedJson = "malformed_json", BAD_REQUEST;
+    /// The bytes are no HTTP request.
+    MalformedRequest = "malformed_request", BAD_REQUEST;
     /// The body did not arrive completely.
     BodyUnreadable = "body_unreadable", BAD_REQUEST;
     /// The client closed its side of the connection during a call that takes long.
@@ -117,6 +119,8 @@ error_codes! {
     Draining = "draining", SERVICE_UNAVAILABLE;
     /// The host has not loaded its plugins yet.
     Starting = "starting", SERVICE_UNAVAILABLE;
+    /// The request has too many or too long headers.
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// Another component is being checked.
     CheckRunning = "check_running", SERVICE_UNAVAILABLE;
 }

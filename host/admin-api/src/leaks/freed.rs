@@ -12,7 +12,7 @@ use lab::ledger::LedgerPart;
 use process_memory::byte_size::ByteSize;
 
 /// The memory that a call freed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Freed {
     /// MiB freed; negative if memory grew meanwhile.
     freed_mb: f64,
@@ -30,7 +30,7 @@ impl Freed {
 }
 
 /// The resident memory of the process before and after a call.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct ProcessMemory {
     /// Resident MiB of the process before the call.
     memory_before_mb: f64,

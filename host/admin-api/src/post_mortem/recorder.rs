@@ -1,7 +1,7 @@
 //! Writes the readings that the next run serves as a post-mortem.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use guest_heap::snapshot::GroupBy;
 use jiff::Timestamp;
@@ -15,7 +15,8 @@ use crate::state::ApiState;
 use crate::{history, memory, snapshot};
 use lab::heap::Selection;
 use lab::post_mortem::{
-    MAX_DOCUMENT_BYTES, NEAR_LIMIT, PostMortem, WRITE_INTERVAL, WRITE_INTERVAL_NEAR_LIMIT,
+    MAX_DOCUMENT_BYTES, NEAR_LIMIT, NEAR_LIMIT_PERCENT, PostMortem, WRITE_INTERVAL,
+    WRITE_INTERVAL_NEAR_LIMIT,
 };
 use plugin_host::blocking::run_blocking;
 
@@ -25,7 +26,12 @@ const MAX_SAMPLES: usize = 300;
 /// A document is outdated when resident memory has changed by more than this fraction.
 const MIN_RESIDENT_CHANGE: f64 = 1.0 / 32.0;
 
-/// Writes the readings every few seconds if they have changed, until the task is dropped.
+/// A write that takes long is followed by a pause of this many times as long: on a busy machine the
+/// requests come first.
+const PAUSE_PER_WRITE: u32 = 4;
+
+/// Writes the readings every few seconds if they have changed, until the task is dropped. Near the
+/// limit it writes twice a second, because the kernel kills the process without a warning.
 pub async fn record_until_stopped(state: Arc<ApiState>) {
     if !state.post_mortem.is_enabled() {
         return;
@@ -33,26 +39,29 @@ pub async fn record_until_stopped(state: Arc<ApiState>) {
     let started = Timestamp::now();
     let mut ticks = interval(WRITE_INTERVAL_NEAR_LIMIT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut written: Option<(Instant, Option<Fingerprint>)> = None;
+    let mut written: Option<Written> = None;
     let mut failing = false;
     loop {
         ticks.tick().await;
         let now = Fingerprint::of(&state);
-        let every = match state.monitor.process_forecast().seconds_to_limit {
-            Some(seconds) if seconds < NEAR_LIMIT.as_secs_f64() => WRITE_INTERVAL_NEAR_LIMIT,
-            _ => WRITE_INTERVAL,
+        let every = if is_near_limit(&state) {
+            WRITE_INTERVAL_NEAR_LIMIT
+        } else {
+            WRITE_INTERVAL
         };
-        let due = written.is_none_or(|(at, before)| {
-            at.elapsed() >= every && before.is_none_or(|before| before.is_outdated_by(&now))
-        });
-        if !due {
+        if !written.is_none_or(|written| written.is_due(every, &now)) {
             continue;
         }
+        let begun = Instant::now();
         let outcome = match document(&state, started, now.requests).await {
             Ok(document) => record(state.post_mortem.clone(), document).await,
             Err(error) => Err(error.to_string()),
         };
-        written = Some((Instant::now(), outcome.is_ok().then_some(now)));
+        written = Some(Written {
+            begun,
+            took: begun.elapsed(),
+            readings: outcome.is_ok().then_some(now),
+        });
         // A full disk stays full for a while, so the warning is logged once.
         match outcome {
             Ok(()) => failing = false,
@@ -62,6 +71,37 @@ pub async fn record_until_stopped(state: Arc<ApiState>) {
             }
             Err(_again) => {}
         }
+    }
+}
+
+/// Whether the process is near its limit by its forecast, or by what it uses.
+fn is_near_limit(state: &ApiState) -> bool {
+    let monitor = &state.monitor;
+    let forecast = monitor.process_forecast().seconds_to_limit;
+    let resident = monitor.resident_bytes().unwrap_or_default();
+    let percent = monitor.budget().percent_of_limit(resident);
+    forecast.is_some_and(|seconds| seconds < NEAR_LIMIT.as_secs_f64())
+        || percent.is_some_and(|percent| percent > NEAR_LIMIT_PERCENT)
+}
+
+/// The last write.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    begun: Instant,
+    took: Duration,
+    /// What was written; `None` if the write failed.
+    readings: Option<Fingerprint>,
+}
+
+impl Written {
+    /// Whether `every` has passed since the write began and its readings are outdated.
+    fn is_due(&self, every: Duration, now: &Fingerprint) -> bool {
+        // The ticks are not exact to the millisecond.
+        let tolerance = WRITE_INTERVAL_NEAR_LIMIT / 4;
+        self.begun.elapsed() + tolerance >= every.max(self.took * (1 + PAUSE_PER_WRITE))
+            && self
+                .readings
+                .is_none_or(|written| written.is_outdated_by(now))
     }
 }
 
@@ -148,4 +188,41 @@ async fn document(
         text = document.to_string();
     }
     Ok(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_due_after_its_interval_if_it_is_outdated() {
+        let readings = Fingerprint {
+            requests: 1,
+            instances: 1,
+            resident_bytes: 1 << 20,
+        };
+        let more = Fingerprint {
+            requests: 2,
+            ..readings
+        };
+        let written = |took| Written {
+            begun: Instant::now() - Duration::from_millis(450),
+            took,
+            readings: Some(readings),
+        };
+        let quick = written(Duration::from_millis(10));
+        assert!(
+            quick.is_due(WRITE_INTERVAL_NEAR_LIMIT, &more),
+            "by one tick"
+        );
+        assert!(!quick.is_due(WRITE_INTERVAL_NEAR_LIMIT, &readings));
+        assert!(!quick.is_due(Duration::from_secs(500), &more));
+        let slow = written(Duration::from_secs(100));
+        assert!(!slow.is_due(WRITE_INTERVAL_NEAR_LIMIT, &more));
+        let failed = Written {
+            readings: None,
+            ..quick
+        };
+        assert!(failed.is_due(WRITE_INTERVAL_NEAR_LIMIT, &readings));
+    }
 }

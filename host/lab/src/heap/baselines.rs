@@ -75,18 +75,46 @@ pub struct Baselines(Mutex<Stored>);
 
 #[derive(Debug, Default)]
 struct Stored {
+    /// The number of resets so far.
+    resets: u64,
     unnamed: Option<Arc<LabBaseline>>,
     named: BTreeMap<String, Arc<LabBaseline>>,
 }
 
-/// There are [`MAX_NAMED_BASELINES`] named baselines already.
+/// Why a baseline is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooManyBaselines;
+pub enum NotStored {
+    /// There are [`MAX_NAMED_BASELINES`] named baselines already.
+    TooMany,
+    /// All baselines were deleted while this one was taken: it shows the time before.
+    Outdated,
+}
+
+/// When the taking of a baseline began, counted in resets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun(u64);
 
 impl Baselines {
+    /// Call this before the heaps for a baseline are read.
+    pub fn begin(&self) -> Begun {
+        Begun(self.lock().resets)
+    }
+
     /// Replaces the baseline without a name, and returns the previous one.
-    pub fn replace(&self, baseline: LabBaseline) -> Option<Arc<LabBaseline>> {
-        self.lock().unnamed.replace(Arc::new(baseline))
+    ///
+    /// # Errors
+    ///
+    /// [`NotStored::Outdated`]; then nothing has changed.
+    pub fn replace(
+        &self,
+        begun: Begun,
+        baseline: LabBaseline,
+    ) -> Result<Option<Arc<LabBaseline>>, NotStored> {
+        let mut stored = self.lock();
+        if begun.0 != stored.resets {
+            return Err(NotStored::Outdated);
+        }
+        Ok(stored.unnamed.replace(Arc::new(baseline)))
     }
 
     /// The baseline without a name.
@@ -108,15 +136,19 @@ impl Baselines {
     ///
     /// # Errors
     ///
-    /// [`TooManyBaselines`]; then nothing has changed.
+    /// When it is not stored. Then nothing has changed.
     pub fn put(
         &self,
+        begun: Begun,
         name: &str,
         baseline: LabBaseline,
-    ) -> Result<Arc<LabBaseline>, TooManyBaselines> {
+    ) -> Result<Arc<LabBaseline>, NotStored> {
         let mut stored = self.lock();
+        if begun.0 != stored.resets {
+            return Err(NotStored::Outdated);
+        }
         if stored.named.len() >= MAX_NAMED_BASELINES && !stored.named.contains_key(name) {
-            return Err(TooManyBaselines);
+            return Err(NotStored::TooMany);
         }
         let baseline = Arc::new(baseline);
         stored.named.insert(name.to_owned(), baseline.clone());
@@ -137,7 +169,7 @@ impl Baselines {
             plugin.is_some_and(|p| p.incarnation() == baseline.sample.incarnation)
         };
         let mut stored = self.lock();
-        let Stored { unnamed, named } = &mut *stored;
+        let Stored { unnamed, named, .. } = &mut *stored;
         for baseline in unnamed.iter_mut().chain(named.values_mut()) {
             let mut plugins = baseline.plugins.iter();
             if !plugins.all(|(id, plugin)| is_loaded(id, plugin)) {
@@ -147,9 +179,13 @@ impl Baselines {
         }
     }
 
-    /// Deletes all baselines.
+    /// Deletes all baselines, also those that are being taken.
     pub fn clear(&self) {
-        *self.lock() = Stored::default();
+        let mut stored = self.lock();
+        *stored = Stored {
+            resets: stored.resets + 1,
+            ..Stored::default()
+        };
     }
 
     fn lock(&self) -> MutexGuard<'_, Stored> {
@@ -172,28 +208,49 @@ mod tests {
     #[test]
     fn a_diff_replaces_the_unnamed_baseline_and_leaves_the_named_ones() {
         let baselines = Baselines::default();
-        assert!(baselines.replace(baseline(1)).is_none());
-        baselines.put("mine", baseline(2)).unwrap();
-        assert_eq!(baselines.replace(baseline(3)).unwrap().requests, 1);
+        let begun = baselines.begin();
+        assert!(baselines.replace(begun, baseline(1)).unwrap().is_none());
+        baselines.put(begun, "mine", baseline(2)).unwrap();
+        let previous = baselines.replace(begun, baseline(3)).unwrap();
+        assert_eq!(previous.unwrap().requests, 1);
         assert_eq!(baselines.get("mine").unwrap().requests, 2);
         baselines.clear();
         assert!(baselines.get("mine").is_none());
-        assert!(baselines.replace(baseline(4)).is_none());
+        let begun = baselines.begin();
+        assert!(baselines.replace(begun, baseline(4)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_baseline_that_is_taken_during_a_reset_is_not_stored() {
+        let baselines = Baselines::default();
+        let begun = baselines.begin();
+        baselines.clear();
+        let outdated = NotStored::Outdated;
+        assert_eq!(baselines.replace(begun, baseline(1)).unwrap_err(), outdated);
+        let named = baselines.put(begun, "mine", baseline(1));
+        assert_eq!(named.unwrap_err(), outdated);
+        assert!(baselines.unnamed().is_none() && baselines.named().is_empty());
+        assert!(
+            baselines
+                .put(baselines.begin(), "mine", baseline(1))
+                .is_ok()
+        );
     }
 
     #[test]
     fn the_number_of_named_baselines_is_bounded() {
         let baselines = Baselines::default();
+        let begun = baselines.begin();
         for n in 0..MAX_NAMED_BASELINES {
-            baselines.put(&n.to_string(), baseline(0)).unwrap();
+            baselines.put(begun, &n.to_string(), baseline(0)).unwrap();
         }
         assert_eq!(
-            baselines.put("one more", baseline(0)).unwrap_err(),
-            TooManyBaselines
+            baselines.put(begun, "one more", baseline(0)).unwrap_err(),
+            NotStored::TooMany
         );
-        assert!(baselines.put("0", baseline(9)).is_ok());
+        assert!(baselines.put(begun, "0", baseline(9)).is_ok());
         assert!(baselines.remove("0") && !baselines.remove("0"));
-        assert!(baselines.put("one more", baseline(0)).is_ok());
+        assert!(baselines.put(begun, "one more", baseline(0)).is_ok());
     }
 
     #[test]
@@ -208,11 +265,13 @@ mod tests {
             baseline
         };
         let baselines = Baselines::default();
-        baselines.replace(with_plugin(1));
-        let named = baselines.put("mine", with_plugin(2)).unwrap();
+        let begun = baselines.begin();
+        baselines.replace(begun, with_plugin(1)).unwrap();
+        let named = baselines.put(begun, "mine", with_plugin(2)).unwrap();
         baselines.retain_loaded(&[]);
         assert!(baselines.get("mine").unwrap().plugins.is_empty());
-        assert!(baselines.replace(baseline(3)).unwrap().plugins.is_empty());
+        let previous = baselines.replace(begun, baseline(3)).unwrap();
+        assert!(previous.unwrap().plugins.is_empty());
         assert_eq!(named.plugins.len(), 1, "a reader keeps its own copy");
     }
 }

@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Sleep, sleep};
 
+use super::protocol_error::Replacement;
+
 /// Time in which a client has to take [`MIN_BYTES`] of a response that fills the socket.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
@@ -58,6 +60,8 @@ pub(super) struct ClientStream {
     last_activity: Arc<LastActivity>,
     /// Set while the socket is full.
     stall: Option<Pin<Box<Stall>>>,
+    /// What is sent in place of an answer that hyper made.
+    replacement: Option<Replacement>,
 }
 
 /// What a client has taken since the socket was full.
@@ -74,6 +78,7 @@ impl ClientStream {
             writer: Arc::new(writer),
             last_activity: Arc::new(LastActivity::now()),
             stall: None,
+            replacement: None,
         }
     }
 
@@ -115,6 +120,25 @@ impl ClientStream {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Sends the rest of an answer that replaces the one that hyper writes.
+    fn poll_replacement(
+        &mut self,
+        context: &mut Context<'_>,
+        mut answer: Replacement,
+    ) -> Poll<io::Result<usize>> {
+        while !answer.rest().is_empty() {
+            let rest = answer.rest();
+            match self.poll_send(context, rest.len(), |stream| stream.try_write(rest)) {
+                Poll::Ready(sent) => answer.add_sent(sent?),
+                Poll::Pending => {
+                    self.replacement = Some(answer);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(answer.replaces()))
     }
 
     fn record_sent(&mut self, sent: usize, wanted: usize) {
@@ -169,6 +193,10 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let replacement = self.replacement.take();
+        if let Some(answer) = replacement.or_else(|| Replacement::of(bytes)) {
+            return self.poll_replacement(context, answer);
+        }
         self.poll_send(context, bytes.len(), |stream| stream.try_write(bytes))
     }
 
@@ -177,6 +205,13 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let replacement = self.replacement.take();
+        // hyper writes its errors in one piece.
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        let is_error = || first.and_then(|head| Replacement::of(head));
+        if let Some(answer) = replacement.or_else(is_error) {
+            return self.poll_replacement(context, answer);
+        }
         let wanted = slices.iter().map(|slice| slice.len()).sum();
         self.poll_send(context, wanted, |stream| stream.try_write_vectored(slices))
     }

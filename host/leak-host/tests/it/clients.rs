@@ -174,6 +174,7 @@ async fn too_many_or_too_long_headers_are_refused_and_the_connection_is_closed()
             answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
             "{what}: {answer}"
         );
+        assert!(answer.is_empty() || is_json_error(&answer, "headers_too_large"));
         lab.data().await;
     }
 }
@@ -200,6 +201,43 @@ async fn bytes_that_are_not_http_are_refused() {
         );
         lab.data().await;
     }
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_answered_with_a_json_error() {
+    let lab = Lab::with(&LAB).start().await;
+    let mut headers = "GET /api/data HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+    for number in 0..200 {
+        headers += &format!("X-{number}: 1\r\n");
+    }
+    let address = format!("GET /{} HTTP/1.1\r\n", "a".repeat(65_535));
+    for (request, status, code) in [
+        ("GET /api/data\r\n\r\n", "400", "malformed_request"),
+        (&(headers + "\r\n"), "431", "headers_too_large"),
+        (&address, "431", "headers_too_large"),
+    ] {
+        let mut stream = connect(&lab);
+        stream.write_all(request.as_bytes()).unwrap();
+        let answer = read_until_closed(&mut stream);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(is_json_error(&answer, code), "{answer}");
+    }
+}
+
+/// Whether the body of this answer is complete and the error of this code.
+fn is_json_error(answer: &str, code: &str) -> bool {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = format!("content-length: {}", body.len());
+    let error: Value = serde_json::from_str(body).unwrap_or_default();
+    head.contains("content-type: application/json")
+        && head.contains(&length)
+        && error["error"]["code"] == code
+        && error["error"]["hint"].is_string()
 }
 
 #[tokio::test]

@@ -105,6 +105,33 @@ async fn the_spans_of_the_plugin_calls_belong_to_the_callers_trace() {
 }
 
 #[tokio::test]
+async fn health_checks_and_scrapes_are_not_traced() {
+    let (address, inbox) = collector().await;
+    let lab = Lab::with(&LAB)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}"))
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .start()
+        .await;
+    for path in ["/health", "/health/ready", "/metrics", "/admin/memory"] {
+        let answer = lab.request(Method::GET, path).send().await.unwrap();
+        assert!(answer.headers().contains_key("traceparent"), "{path}");
+    }
+    // Spans are exported in their order, so those of the calls before would be there too.
+    let named = |name: &'static str| {
+        let inbox = inbox.clone();
+        move || inbox.lock().unwrap().iter().any(|span| span.name == name)
+    };
+    wait_for("the span of the last call", WAIT_TIMEOUT, async || {
+        named("GET /admin/memory")().then_some(()).ok_or("none")
+    })
+    .await;
+    for name in ["GET /health", "GET /health/ready", "GET /metrics"] {
+        assert!(!named(name)(), "{name} has a span");
+    }
+}
+
+#[tokio::test]
 async fn an_invalid_traceparent_starts_a_new_trace() {
     let lab = Lab::with(&LAB).start().await;
     for invalid in [

@@ -197,18 +197,25 @@ impl Driver {
         }
         self.reading.requests += 1;
         self.reading.requests_since_clear += 1;
-        let full = policy
+        let settings = &self.details.settings;
+        let payload = settings.payload().map_or(0, |(_, bytes)| bytes);
+        let retained = self.reading.retained.bytes;
+        // An object takes more than its payload: how much shows in those that are retained.
+        let next = payload.max(
+            retained
+                .checked_div(self.reading.retained.objects)
+                .unwrap_or(0),
+        );
+        let room = policy
             .retained_max
-            .is_some_and(|max| self.reading.retained.bytes >= max);
+            .map_or(u64::MAX, |max| max.saturating_sub(retained));
+        let full = policy.retained_max.is_some() && room < next.max(1);
         if full || (policy.probability < 1.0 && rand::random::<f64>() >= policy.probability) {
             self.published.set_reading(&self.reading);
             return Err(InvocationResult::Skipped);
         }
-        let settings = &self.details.settings;
         // The fixed variant has no target: it shows a flat line.
         let target = policy.target.filter(|_| settings.variant() == names::LEAKY);
-        let payload = settings.payload().map_or(0, |(_, bytes)| bytes);
-        let retained = self.reading.retained.bytes;
         let deadline = policy.deadline;
         match self.target.step(target, payload, retained, now) {
             TargetStep::AsConfigured => Ok(Admission {
@@ -217,7 +224,7 @@ impl Driver {
             }),
             TargetStep::Retain(bytes) => Ok(Admission {
                 deadline,
-                payload: Some(bytes),
+                payload: Some(bytes.min(room)),
             }),
             TargetStep::Skip => {
                 self.published.set_reading(&self.reading);

@@ -46,7 +46,13 @@ pub(super) fn run(bed: &TestBed<'_>, report: &mut Report) -> Result<()> {
         &["--memory-limit", LIMIT, "--enable", &plugins],
     )?;
     report.check("killed at the limit, and restarted", || {
-        let environment = [("RATE", RATE), ("DURATION", "10m"), ("TIMEOUT", "2s")];
+        let environment = [
+            ("RATE", RATE),
+            ("DURATION", "10m"),
+            ("TIMEOUT", "2s"),
+            // The second kill is part of the test.
+            ("CONTINUE", "1"),
+        ];
         let mut load = k6.start(
             "k6-limit",
             "memory-stress.js",
