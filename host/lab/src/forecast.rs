@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
+use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint, TREND_WINDOWS};
 use crate::sample_history::{HistoryState, PluginSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
 use plugin_host::driver::handle::Plugin;
@@ -80,7 +80,8 @@ impl Forecast {
         let generation = ring.latest()?.value.generation;
         let growth = |bytes: fn(&PluginSample) -> u64| {
             let of_instance = |s: &Sample<PluginSample>| s.value.generation == generation;
-            let points = ring.each_second(GROWTH_WINDOW).filter(of_instance);
+            let points = ring.each_second(TREND_WINDOWS * GROWTH_WINDOW);
+            let points = points.filter(of_instance);
             let points = points.map(|s| GrowthPoint {
                 at: s.at,
                 bytes: bytes(&s.value),
@@ -97,7 +98,7 @@ impl Forecast {
 
 /// The process over two windows.
 fn process_points(state: &HistoryState) -> impl Iterator<Item = GrowthPoint> {
-    let samples = state.process.window(2 * GROWTH_WINDOW);
+    let samples = state.process.window(TREND_WINDOWS * GROWTH_WINDOW);
     samples.map(|s| GrowthPoint {
         at: s.at,
         bytes: s.value.resident_bytes,

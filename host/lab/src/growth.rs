@@ -15,6 +15,9 @@
 //! is the slope per request times the present request rate. So a pause in the traffic makes the
 //! rate zero, and after it the rate is right at once.
 //!
+//! **A rate that grows.** Where the slope itself grows steadily, the forecast follows that trend:
+//! see `trend`.
+//!
 //! **Confidence** is R² × fill. R² = Sxy² / (Sxx · Syy) is the share of the variance that the line
 //! explains; it is 1 where nothing varies. Fill is the part of the window that the samples span. A
 //! steady leak over a full window has a confidence of 1, pure noise about 0.
@@ -29,8 +32,15 @@ use std::time::{Duration, Instant};
 
 use plugin_host::clock_reading::ClockReading;
 
+use trend::Trend;
+
+mod trend;
+
 /// The window of every growth figure.
 pub(crate) const GROWTH_WINDOW: Duration = Duration::from_secs(60);
+
+/// A rate that doubles within minutes bends one window hardly more than noise does.
+pub(crate) const TREND_WINDOWS: u32 = 2;
 
 /// With fewer samples a forecast would be a guess.
 const MIN_FORECAST_SAMPLES: usize = 5;
@@ -70,7 +80,7 @@ pub(crate) struct GrowthPoint {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Growth {
     /// Growth at the present request rate. Negative when memory shrinks, zero with fewer than two
-    /// samples.
+    /// samples. If the rate itself grows, it is that at the newest sample.
     pub bytes_per_second: f64,
     /// The slope over requests. `None` when no request was served within the window.
     pub bytes_per_request: Option<f64>,
@@ -82,13 +92,16 @@ pub struct Growth {
     pub confidence: f64,
     /// The number of samples in the regression.
     pub samples: usize,
+    /// The k of e^(k·seconds) by which the rate itself grows; zero for a straight line.
+    exponent: f64,
     /// Bytes of the newest sample; `None` without samples.
     latest_bytes: Option<u64>,
     significant: bool,
 }
 
 impl Growth {
-    /// Growth of the points within `window` of the newest one. `points` are oldest first.
+    /// Growth of the points within `window` of the newest one. `points` are oldest first, over
+    /// [`TREND_WINDOWS`] windows.
     ///
     /// Only points after the last restart count. A restart is `restarted_at` (memory was freed on
     /// purpose, and the drop is not growth) or a fall of the request count (a fresh instance). A
@@ -111,10 +124,15 @@ impl Growth {
             }
             used.push(point);
         }
-        if let Some(newest) = used.last().map(|last| last.at.instant) {
-            used.retain(|point| newest.saturating_duration_since(point.at.instant) <= window);
-        }
-        Self::of(&used, window)
+        let newest = used.last().map(|last| last.at.instant);
+        let start_of = |window: Duration| {
+            used.partition_point(|point| {
+                newest.is_some_and(|newest| newest.duration_since(point.at.instant) > window)
+            })
+        };
+        let (recent, long) = (start_of(window), start_of(TREND_WINDOWS * window));
+        let part = |start: usize| used.get(start..).unwrap_or_default();
+        Self::of(part(recent), part(long), window)
     }
 
     /// Growth of a value that has not changed over a full window of this many samples.
@@ -126,12 +144,14 @@ impl Growth {
             window_seconds: window.as_secs_f64(),
             confidence: 1.0,
             samples,
+            exponent: 0.0,
             latest_bytes: Some(bytes),
             significant: false,
         }
     }
 
-    fn of(points: &[GrowthPoint], window: Duration) -> Self {
+    /// `long` is a longer part of the same points, for the trend.
+    fn of(points: &[GrowthPoint], long: &[GrowthPoint], window: Duration) -> Self {
         let span = points.last().map_or(0.0, |last| last.seconds_since(points));
         let fill = if window.is_zero() {
             0.0
@@ -145,9 +165,19 @@ impl Growth {
         let fits = |requests: &Line| {
             over_time.is_none_or(|time| requests.r_squared + FIT_TOLERANCE >= time.r_squared)
         };
+        let mut exponent = 0.0;
         let (line, bytes_per_second) = match (over_requests.filter(fits), over_time) {
-            (Some(line), _) => (Some(line), line.slope * rate),
-            (None, Some(line)) => (Some(line), line.slope),
+            (Some(line), _) => {
+                let trend = trend(long, |point| point.requests as f64);
+                exponent = trend.map_or(0.0, |trend| trend.exponent * rate);
+                let slope = trend.map_or(line.slope, |trend| trend.slope);
+                (Some(line), slope * rate)
+            }
+            (None, Some(line)) => {
+                let trend = trend(long, |point| point.seconds_since(long));
+                exponent = trend.map_or(0.0, |trend| trend.exponent);
+                (Some(line), trend.map_or(line.slope, |trend| trend.slope))
+            }
             (None, None) => (None, 0.0),
         };
         Self {
@@ -157,6 +187,7 @@ impl Growth {
             window_seconds: span,
             confidence: line.map_or(0.0, |line| line.r_squared * fill),
             samples: points.len(),
+            exponent,
             latest_bytes: points.last().map(|last| last.bytes),
             significant: points.len() >= MIN_FORECAST_SAMPLES
                 && bytes_per_second > 0.0
@@ -205,8 +236,12 @@ impl Growth {
         if room == 0 {
             return Some(0.0);
         }
-        self.significant
-            .then(|| room as f64 / self.bytes_per_second)
+        let straight = room as f64 / self.bytes_per_second;
+        self.significant.then(|| match self.exponent * straight {
+            // A straight line, or nothing to tell it from one.
+            bend if bend < 1e-6 => straight,
+            bend => straight * bend.ln_1p() / bend,
+        })
     }
 }
 
@@ -254,6 +289,13 @@ fn recent_part(points: &[GrowthPoint]) -> &[GrowthPoint] {
         }
         part = tail;
     }
+}
+
+/// The trend of points that have not fallen.
+fn trend(points: &[GrowthPoint], x: impl Fn(&GrowthPoint) -> f64) -> Option<Trend> {
+    (!has_fallen(points))
+        .then(|| Trend::of(points, x))
+        .flatten()
 }
 
 /// Whether the bytes have fallen from their highest value so far by a large part of their range.
@@ -342,9 +384,14 @@ impl Line {
         self.slope * self.span > NOISE_DEVIATIONS * self.residual_deviation
     }
 
+    /// The standard error of the slope.
+    fn slope_error(&self) -> f64 {
+        self.residual_deviation / self.x_variation.sqrt()
+    }
+
     /// Whether the line of a part of the points has another slope, beyond the noise of that part.
     fn differs_from(&self, part: &Line) -> bool {
-        let noise = NOISE_DEVIATIONS * part.residual_deviation / part.x_variation.sqrt();
+        let noise = NOISE_DEVIATIONS * part.slope_error();
         let same = SAME_SLOPE * self.slope.abs().max(part.slope.abs());
         (self.slope - part.slope).abs() > noise.max(same)
     }
