@@ -32,8 +32,10 @@ use std::time::{Duration, Instant};
 
 use plugin_host::clock_reading::ClockReading;
 
+use line::Line;
 use trend::Trend;
 
+mod line;
 mod trend;
 
 /// The window of every growth figure.
@@ -48,9 +50,6 @@ const MIN_FORECAST_SAMPLES: usize = 5;
 /// The regression over a part of the window has at least this many samples.
 const MIN_PART_SAMPLES: usize = 6;
 
-/// Slopes that differ by less than this share are the same.
-const SAME_SLOPE: f64 = 0.1;
-
 /// Memory that falls by more than this share of its range has fallen by itself.
 const MAX_FALL: f64 = 0.25;
 
@@ -62,9 +61,6 @@ const MIN_RATE_REQUESTS: f64 = 5.0;
 
 /// The line over requests is used unless R² of the line over time is larger by more than this.
 const FIT_TOLERANCE: f64 = 0.02;
-
-/// A significant rise is at least this many residual standard deviations.
-const NOISE_DEVIATIONS: f64 = 3.0;
 
 /// One sample for the regression.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -218,6 +214,22 @@ impl Growth {
         self.as_noise()
     }
 
+    /// Growth by this many bytes per request, at the request rate of the samples.
+    pub(crate) fn at_bytes_per_request(self, bytes_per_request: f64) -> Self {
+        Self {
+            bytes_per_second: bytes_per_request * self.requests_per_second,
+            bytes_per_request: Some(bytes_per_request),
+            exponent: 0.0,
+            significant: self.requests_per_second > 0.0,
+            ..self
+        }
+    }
+
+    /// Bytes up to the limit; `None` without a limit or a sample.
+    pub(crate) fn room(&self, limit_bytes: Option<u64>) -> Option<u64> {
+        Some(limit_bytes?.saturating_sub(self.latest_bytes?))
+    }
+
     /// The same as noise, whatever the samples say.
     pub(crate) fn as_noise(self) -> Self {
         Self {
@@ -232,7 +244,7 @@ impl Growth {
     ///
     /// `None` without a limit, without significant growth, and with fewer than five samples.
     pub(crate) fn seconds_to_limit(&self, limit_bytes: Option<u64>) -> Option<f64> {
-        let room = limit_bytes?.saturating_sub(self.latest_bytes?);
+        let room = self.room(limit_bytes)?;
         if room == 0 {
             return Some(0.0);
         }
@@ -330,70 +342,6 @@ fn request_rate(points: &[GrowthPoint]) -> f64 {
         // Too few requests for a rate: a pause, unless there are never more in this time.
         (_, Some((rate, _))) if rate * RATE_WINDOW.as_secs_f64() < 2.0 * MIN_RATE_REQUESTS => rate,
         (recent, _) => recent.map_or(0.0, |(rate, _)| rate),
-    }
-}
-
-/// A least-squares line.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    slope: f64,
-    r_squared: f64,
-    residual_deviation: f64,
-    /// Distance of x between the first and the last point.
-    span: f64,
-    /// The sum Sxx.
-    x_variation: f64,
-}
-
-impl Line {
-    /// `None` when x does not vary, because then there is no slope.
-    fn through(points: impl ExactSizeIterator<Item = (f64, f64)> + Clone) -> Option<Self> {
-        let count = points.len() as f64;
-        let (mut min_x, mut max_x) = (f64::INFINITY, f64::NEG_INFINITY);
-        let (sum_x, sum_y) = points.clone().fold((0.0, 0.0), |(x, y), point| {
-            min_x = point.0.min(min_x);
-            max_x = point.0.max(max_x);
-            (x + point.0, y + point.1)
-        });
-        let (mean_x, mean_y) = (sum_x / count, sum_y / count);
-        // Centred before squaring, because byte counts are large and nearly equal.
-        let (sxx, sxy, syy) = points.fold((0.0, 0.0, 0.0), |(sxx, sxy, syy), (x, y)| {
-            let (dx, dy) = (x - mean_x, y - mean_y);
-            (sxx + dx * dx, sxy + dx * dy, syy + dy * dy)
-        });
-        if sxx <= 0.0 {
-            return None;
-        }
-        let r_squared = if syy > 0.0 {
-            (sxy * sxy / (sxx * syy)).clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
-        let freedom = (count - 2.0).max(1.0);
-        Some(Self {
-            slope: sxy / sxx,
-            r_squared,
-            residual_deviation: ((1.0 - r_squared) * syy / freedom).sqrt(),
-            span: max_x - min_x,
-            x_variation: sxx,
-        })
-    }
-
-    /// Whether the line rises by more than the noise between its first and its last point.
-    fn is_significant(&self) -> bool {
-        self.slope * self.span > NOISE_DEVIATIONS * self.residual_deviation
-    }
-
-    /// The standard error of the slope.
-    fn slope_error(&self) -> f64 {
-        self.residual_deviation / self.x_variation.sqrt()
-    }
-
-    /// Whether the line of a part of the points has another slope, beyond the noise of that part.
-    fn differs_from(&self, part: &Line) -> bool {
-        let noise = NOISE_DEVIATIONS * part.slope_error();
-        let same = SAME_SLOPE * self.slope.abs().max(part.slope.abs());
-        (self.slope - part.slope).abs() > noise.max(same)
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! The factors have to agree, because a rate that has changed once is a step, not a trend.
 
-use super::{GrowthPoint, Line, NOISE_DEVIATIONS};
+use super::GrowthPoint;
+use super::line::{Line, NOISE_DEVIATIONS};
 
 /// Parts of the samples. With four, one change of the rate leaves two equal slopes.
 const PARTS: usize = 4;

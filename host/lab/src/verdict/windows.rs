@@ -31,6 +31,10 @@ pub(super) struct Windows {
     pub(super) unseen: FloorSeries,
     /// The newest sample.
     pub(super) last: PluginSample,
+    /// Whether the live heap has fallen by itself.
+    pub(super) fell: bool,
+    /// Calls of all samples, also of those before the windows.
+    pub(super) all_calls: u64,
 }
 
 impl Windows {
@@ -50,6 +54,7 @@ impl Windows {
             fell |= last.is_some_and(|last| falls(&last, &sample.value));
             active.push(sample);
         }
+        let all_calls = active.last()?.value.requests - active.first()?.value.requests;
         if !fell {
             let old = active.len().saturating_sub(MAX_ACTIVE_SAMPLES);
             active.drain(..old);
@@ -79,6 +84,8 @@ impl Windows {
             linear,
             unseen,
             last,
+            fell,
+            all_calls,
         })
     }
 
