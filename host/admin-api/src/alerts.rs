@@ -1,7 +1,6 @@
 //! `POST /admin/alerts` receives notifications of Alertmanager, `GET /admin/alerts` shows them.
 
 mod notification;
-mod store;
 
 use std::sync::Arc;
 
@@ -11,12 +10,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::alert_store::ReceivedAlert;
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody};
 use crate::state::ApiState;
-
-pub(crate) use store::AlertStore;
-use store::ReceivedAlert;
 
 /// The alerts that the host knows.
 #[derive(Debug, Serialize, ToSchema)]

@@ -33,6 +33,7 @@
 //! [`ApiState`]. Each handler's wire types are in its module; the crates below do not serialize
 //! themselves. [`error`] maps every error to a status. This crate does not use wasmtime.
 
+mod alert_store;
 mod alerts;
 mod attribution;
 pub mod auth;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use guest_heap_inspector::profile::Profiles;
 use tokio::sync::Semaphore;
 
-use crate::alerts::AlertStore;
+use crate::alert_store::AlertStore;
 use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
 use crate::host_name::AllowedHost;

@@ -13,8 +13,6 @@ use std::time::Instant;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::contains_in_order;
 
-use crate::sample_history::PluginSample;
-
 /// Smaller steps are ordinary allocations.
 const MIN_STEP_BYTES: u64 = 65_536;
 
@@ -45,6 +43,19 @@ const COPYING_SHARE: f64 = 1.5;
 /// A forecast looks at no more steps than this; each is larger than the one before.
 const MAX_FORECAST_STEPS: usize = 256;
 
+/// What is read of a plugin once a second.
+#[derive(Debug, Clone, Copy, Default)]
+struct StepSample {
+    /// Distinguishes this instance from every other one: incarnation and generation.
+    instance: (u64, u64),
+    /// Requests that the instance was offered.
+    requests: u64,
+    /// Live bytes of the guest's heap.
+    live_bytes: u64,
+    /// Bytes of linear memory.
+    linear_bytes: u64,
+}
+
 /// One step.
 #[derive(Debug, Clone, Copy)]
 struct Step {
@@ -60,7 +71,7 @@ struct Step {
 /// Finds the steps in the samples of one instance.
 #[derive(Debug, Default)]
 struct StepTracker {
-    last: Option<PluginSample>,
+    last: Option<StepSample>,
     /// Bytes per request from the sample before to the last one, unless that was a step.
     slope: f64,
     /// A rise that is a step if the next sample is flat again, with its bytes per request.
@@ -97,15 +108,14 @@ pub struct StepsEnd {
 }
 
 impl StepTracker {
-    fn add(&mut self, at: Instant, sample: &PluginSample) {
+    fn add(&mut self, at: Instant, sample: &StepSample) {
         let Some(last) = self.last else {
             self.last = Some(*sample);
             return;
         };
-        let (before, now) = (step_bytes(&last), step_bytes(sample));
+        let (before, now) = (last.live_bytes, sample.live_bytes);
         let has_fallen = before.saturating_sub(now) > MIN_STEP_BYTES.max(before / MAX_FALL_SHARE);
-        let is_same =
-            last.incarnation == sample.incarnation && last.generation == sample.generation;
+        let is_same = last.instance == sample.instance;
         if !is_same || has_fallen || sample.requests < last.requests {
             *self = StepTracker {
                 last: Some(*sample),
@@ -174,12 +184,17 @@ impl StepTracker {
     }
 }
 
-/// The bytes whose steps count.
-fn step_bytes(sample: &PluginSample) -> u64 {
-    match sample.heap_live_bytes {
-        // Without attribution.
-        0 => sample.linear_bytes,
-        live => live,
+impl StepSample {
+    fn of(plugin: &Plugin) -> Self {
+        let reading = plugin.reading();
+        let linear_bytes = reading.linear.bytes;
+        StepSample {
+            instance: (plugin.incarnation(), reading.generation),
+            requests: reading.requests,
+            // Without attribution, the steps of linear memory count.
+            live_bytes: reading.heap_live.unwrap_or(linear_bytes),
+            linear_bytes,
+        }
     }
 }
 
@@ -248,7 +263,7 @@ impl Steps {
         let mut loaded = contains_in_order(plugins);
         self.0.retain(|id, _| loaded(id));
         for plugin in plugins {
-            let sample = PluginSample::of(plugin);
+            let sample = StepSample::of(plugin);
             match self.0.get_mut(plugin.id()) {
                 Some(tracker) => tracker.add(at, &sample),
                 // A plugin without requests has no steps.

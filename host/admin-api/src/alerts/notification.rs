@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::alert_store::Alert;
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorCode, shorten};
 
@@ -22,18 +23,6 @@ const MAX_NAME_BYTES: usize = 128;
 
 /// The longest value that is kept, in characters. Longer ones are cut off.
 const MAX_TEXT_CHARS: usize = 1024;
-
-/// One alert of a notification.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Alert {
-    pub(super) fingerprint: String,
-    pub(super) is_firing: bool,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) annotations: BTreeMap<String, String>,
-    pub(super) starts_at: Timestamp,
-    /// `None` while it fires.
-    pub(super) ends_at: Option<Timestamp>,
-}
 
 /// The alerts of a notification. Unknown fields are left out: newer versions may add some.
 pub(super) fn parse(mut body: JsonObject) -> Result<Vec<Alert>, ApiError> {

@@ -16,18 +16,17 @@ fn linear(filled: u64) -> u64 {
     131_072 + 2 * capacity(filled)
 }
 
-fn sample(live: u64, linear: u64, requests: u64) -> PluginSample {
-    PluginSample {
-        generation: 1,
-        heap_live_bytes: live,
+fn sample(live: u64, linear: u64, requests: u64) -> StepSample {
+    StepSample {
+        instance: (1, 1),
+        live_bytes: live,
         linear_bytes: linear,
         requests,
-        ..PluginSample::default()
     }
 }
 
 /// Adds one sample per second and returns the growth after each.
-fn growth(samples: impl IntoIterator<Item = PluginSample>) -> Vec<Option<SteppedGrowth>> {
+fn growth(samples: impl IntoIterator<Item = StepSample>) -> Vec<Option<SteppedGrowth>> {
     let start = Instant::now();
     let mut tracker = StepTracker::default();
     let each = (0..).zip(samples).map(|(second, sample)| {
@@ -38,7 +37,7 @@ fn growth(samples: impl IntoIterator<Item = PluginSample>) -> Vec<Option<Stepped
 }
 
 /// The interner of the examples: 50 names of 1,000 bytes in a second.
-fn interner(second: u64) -> PluginSample {
+fn interner(second: u64) -> StepSample {
     let filled = second * 50 * KB;
     sample(capacity(filled), linear(filled), second * 50)
 }
@@ -101,7 +100,7 @@ fn resident_memory_grows_between_the_steps_too() {
         .copied()
         .flatten()
         .unwrap();
-    // Capacity 8 MiB, of which 5 MB are filled; the next step copies 8 MiB.
+    // Capacity 8 MiB, filled with 5 MB. The next step copies 8 MiB.
     let end = |room: u64| growth.end_of_resident_memory(room, 1000.0).unwrap();
     assert!((end(KB * KB).requests - 1000.0).abs() < 1.0);
     let left = growth.requests_left;
@@ -132,7 +131,7 @@ fn other_shapes_have_no_steps() {
     );
     let ended = growth((0..400).map(|second| interner(second.min(90))));
     assert!(ended[90].is_some() && ended[100].is_some());
-    let goes_on = (0..400).map(|second: u64| PluginSample {
+    let goes_on = (0..400).map(|second: u64| StepSample {
         requests: second * 50,
         ..interner(second.min(90))
     });
@@ -149,8 +148,8 @@ fn a_clear_or_a_fresh_instance_ends_the_steps() {
         .map(interner)
         .chain((6000..6010).map(|n| sample(0, LIMIT, n)));
     assert_eq!(growth(cleared).last(), Some(&None));
-    let fresh = (0..120).map(interner).chain([PluginSample {
-        generation: 2,
+    let fresh = (0..120).map(interner).chain([StepSample {
+        instance: (1, 2),
         ..interner(120)
     }]);
     assert_eq!(growth(fresh).last(), Some(&None));

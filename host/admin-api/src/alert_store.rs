@@ -8,10 +8,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::notification::Alert;
-
 /// The most alerts that are kept.
 const MAX_KEPT: usize = 200;
+
+/// One alert of a notification.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Alert {
+    pub(crate) fingerprint: String,
+    pub(crate) is_firing: bool,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) starts_at: Timestamp,
+    /// `None` while it fires.
+    pub(crate) ends_at: Option<Timestamp>,
+}
 
 /// The notifications that the host has received.
 #[derive(Debug, Default)]
@@ -71,14 +81,14 @@ impl ReceivedAlert {
         }
     }
 
-    pub(super) fn is_firing(&self) -> bool {
+    pub(crate) fn is_firing(&self) -> bool {
         self.status == "firing"
     }
 }
 
 impl AlertStore {
     /// Adds the alerts of one notification. Returns the number of alerts that fire now.
-    pub(super) fn add(&self, alerts: Vec<Alert>, now: Timestamp) -> usize {
+    pub(crate) fn add(&self, alerts: Vec<Alert>, now: Timestamp) -> usize {
         let mut stored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         stored.notifications += 1;
         for alert in alerts {
@@ -104,7 +114,7 @@ impl AlertStore {
     }
 
     /// All alerts, those that fire first, and the number of notifications.
-    pub(super) fn list(&self) -> (Vec<ReceivedAlert>, u64) {
+    pub(crate) fn list(&self) -> (Vec<ReceivedAlert>, u64) {
         let stored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut alerts: Vec<_> = stored.alerts.values().cloned().collect();
         alerts.sort_by_key(|alert| Reverse((alert.is_firing(), alert.received_at.clone())));
