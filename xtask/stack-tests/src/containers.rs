@@ -258,7 +258,7 @@ fn healthy(root: &Path) -> Result<String> {
         );
         containers += 1;
     }
-    ensure!(containers == 5, "{containers} containers run");
+    ensure!(containers == 6, "{containers} containers run");
     Ok(format!("{containers} healthy"))
 }
 
