@@ -139,7 +139,13 @@ impl PluginVerdict {
             && !matches!(verdict, Verdict::FillingCache { .. })
             && windows.live.rises()
             && !windows.live.slows(&windows.calls);
-        let verdict = if grows_unseen {
+        // The first batch needs fresh linear memory; the next ones use it again.
+        let is_first_batch = windows.fell
+            && windows.all_calls < MIN_LEAK_CALLS
+            && matches!(verdict, Verdict::AllocatorHoldsMemory { .. });
+        let verdict = if is_first_batch {
+            Verdict::NoLeak
+        } else if grows_unseen {
             Verdict::Leak {
                 lines: 0,
                 bytes_per_call: live_per_call,

@@ -168,4 +168,20 @@ mod tests {
         let kept = (0..800).map(|n: u64| (n * 10, n % 100 * 50_000 + n / 100 * 1_250_000));
         assert!(windows(kept).unwrap().live.rises());
     }
+
+    #[test]
+    fn the_first_batch_of_a_sawtooth_accuses_nobody() {
+        let verdict = |samples: u64| {
+            let saw = windows((0..samples).map(|n| (n * 10, n % 10 * 500_000))).unwrap();
+            // The allocator asks for memory in the first tooth only.
+            let linear = (0..samples).map(|n| (n * 10, n.min(9) * 500_000 + 1));
+            let linear = windows(linear).unwrap().live;
+            let found = Windows { linear, ..saw };
+            super::super::PluginVerdict::of("sawtooth", &found, &[]).verdict
+        };
+        for samples in 11..60 {
+            let found = verdict(samples);
+            assert!(!found.is_leak(), "{found:?} after {samples} s");
+        }
+    }
 }
