@@ -24,6 +24,7 @@
 //! | `GET /admin/plugins`, `GET /admin/plugins/{name}` | `plugins` |
 //! | `PUT`, `DELETE /admin/plugins/{name}`, `POST …/reload` | `plugins::change` |
 //! | `POST /admin/plugins/check` | `conformance` |
+//! | `GET`, `POST /admin/alerts` | `alerts` |
 //!
 //! The page and the endpoints below `/debug/heap/` are those of `guest-heap-inspector`:
 //! `inspected_plugins` gives it the plugins.
@@ -32,6 +33,8 @@
 //! [`ApiState`]. Each handler's wire types are in its module; the crates below do not serialize
 //! themselves. [`error`] maps every error to a status. This crate does not use wasmtime.
 
+mod alert_store;
+mod alerts;
 mod attribution;
 pub mod auth;
 mod baselines;

@@ -17,7 +17,7 @@ use crate::leak_status::{Leaks, ListedLeak, Listing};
 use crate::query::ApiQuery;
 use crate::state::ApiState;
 use crate::units::mib;
-use crate::verdict::VerdictBody;
+use crate::verdict::{NextStepBody, VerdictBody};
 use lab::forecast::Forecast;
 use lab::heap::Selection;
 use lab::ledger::Ledger;
@@ -79,6 +79,9 @@ pub(crate) struct PluginMemory {
     profiler_bytes: u64,
     /// `running`, `exhausted` or `faulted`.
     state: &'static str,
+    /// The next step of the memory. Left out unless it grows in steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_step: Option<NextStepBody>,
 }
 
 /// A source line with live memory.
@@ -173,7 +176,7 @@ pub(crate) async fn read(state: &ApiState, listing: Listing) -> Result<Memory, A
         plugins: plugins
             .iter()
             .filter(|plugin| listing.shows(plugin))
-            .map(|plugin| (plugin.id().to_owned(), plugin_body(plugin)))
+            .map(|plugin| (plugin.id().to_owned(), plugin_body(state, plugin)))
             .collect(),
         heap: heap_overview(state, listing).await?,
         ledger: ledger_body(&ledger),
@@ -201,8 +204,10 @@ pub(crate) fn process_body(state: &ApiState, process: &ProcessReading) -> Proces
     }
 }
 
-fn plugin_body(plugin: &Plugin) -> PluginMemory {
+fn plugin_body(state: &ApiState, plugin: &Plugin) -> PluginMemory {
     let reading = plugin.reading();
+    let limit = plugin.details().settings.policy().memory_limit;
+    let forecast = state.monitor.plugin_forecast(plugin, limit);
     let free = reading
         .heap_live
         .map(|live| reading.linear.bytes.saturating_sub(live));
@@ -222,6 +227,9 @@ fn plugin_body(plugin: &Plugin) -> PluginMemory {
         profiler_mb: mib(reading.profiler_bytes),
         profiler_bytes: reading.profiler_bytes,
         state: plugin.details().state.name(),
+        next_step: forecast
+            .and_then(|forecast| forecast.next_step)
+            .map(NextStepBody::from),
     }
 }
 

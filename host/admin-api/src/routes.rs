@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::state::ApiState;
 use crate::{
-    auth, baselines, catalogue, conformance, data, diff, docs, error, health, history,
+    alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, health, history,
     inspected_plugins, leaks, memory, metrics, observe, plugins, post_mortem, profile, snapshot,
     source,
 };
@@ -27,6 +27,7 @@ use crate::{
         (name = "service", description = "The calls of the leaky service's clients"),
         (name = "leaks", description = "Switch, clear and reset leaks"),
         (name = "memory", description = "Where the memory is"),
+        (name = "alerts", description = "Notifications of Alertmanager"),
         (name = "plugins", description = "List, load and unload plugins"),
     )
 )]
@@ -88,6 +89,7 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
             plugins::change::delete
         ))
         .routes(routes!(plugins::change::reload))
+        .routes(routes!(alerts::list, alerts::receive))
         .with_state(state.clone())
         .merge(inspected_plugins::routes(state).into())
         .layer(middleware::from_fn_with_state(

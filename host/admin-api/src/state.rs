@@ -8,6 +8,7 @@ use std::time::Duration;
 use guest_heap_inspector::profile::Profiles;
 use tokio::sync::Semaphore;
 
+use crate::alert_store::AlertStore;
 use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
 use crate::host_name::AllowedHost;
@@ -61,6 +62,8 @@ pub struct ApiState {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tracer: Tracer,
     pub(crate) baselines: Baselines,
+    /// The notifications of Alertmanager.
+    pub(crate) alerts: AlertStore,
     /// Bounds the profiles that wait for their `seconds`.
     pub(crate) profiles: Profiles,
     /// One permit: the host checks one component at a time.
@@ -96,6 +99,7 @@ impl ApiState {
             metrics,
             tracer,
             baselines: Baselines::default(),
+            alerts: AlertStore::default(),
             profiles: Profiles::default(),
             check_permit: Semaphore::new(1),
             options: ApiOptions {

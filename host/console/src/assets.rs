@@ -11,12 +11,13 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The name, the media type and the content of each file.
-const FILES: [(&str, &str, &str); 21] = [
+const FILES: [(&str, &str, &str); 22] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
     ("icon.svg", SVG, include_str!("assets/icon.svg")),
     ("main.js", SCRIPT, include_str!("assets/main.js")),
+    ("alerts.js", SCRIPT, include_str!("assets/alerts.js")),
     ("api.js", SCRIPT, include_str!("assets/api.js")),
     ("dom.js", SCRIPT, include_str!("assets/dom.js")),
     ("events.js", SCRIPT, include_str!("assets/events.js")),

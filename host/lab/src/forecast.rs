@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint};
+use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint, TREND_WINDOWS};
 use crate::sample_history::{HistoryState, PluginSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
+use crate::steps::{SteppedGrowth, StepsEnd};
 use plugin_host::driver::handle::Plugin;
 
 /// Samples in a full growth window, both ends included.
@@ -17,6 +18,9 @@ const MIN_HOST_GROWTH: f64 = 4096.0;
 /// before.
 const MIN_HOST_TREND: f64 = 0.7;
 
+/// The process follows the steps of a plugin if they are at least this large.
+const MIN_PIECE_BYTES: u64 = 1 << 20;
+
 /// Growth, and the time until the limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Forecast {
@@ -25,6 +29,32 @@ pub struct Forecast {
     /// Seconds until the limit if the growth continues: 0 at the limit. `None` without a limit or
     /// without significant growth.
     pub seconds_to_limit: Option<f64>,
+    /// The next step, if memory grows in steps.
+    pub next_step: Option<NextStep>,
+}
+
+/// The next step of memory that grows in steps, such as a buffer that doubles.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NextStep {
+    /// Bytes that it asks for in one piece.
+    pub piece_bytes: u64,
+    /// Requests until then.
+    pub requests_left: f64,
+    /// Seconds until then at the present request rate; `None` without requests.
+    pub seconds_left: Option<f64>,
+    /// Whether it does not fit into the limit.
+    pub is_refused: bool,
+}
+
+impl NextStep {
+    fn of(steps: &SteppedGrowth, end: Option<StepsEnd>, rate: f64) -> Self {
+        NextStep {
+            piece_bytes: steps.piece_bytes,
+            requests_left: steps.requests_left,
+            seconds_left: (rate > 0.0).then(|| steps.requests_left / rate),
+            is_refused: end.is_some_and(|end| end.is_next),
+        }
+    }
 }
 
 impl Forecast {
@@ -35,17 +65,44 @@ impl Forecast {
     pub(crate) fn of_process(history: &SampleHistory, limit_bytes: Option<u64>) -> Self {
         let state = history.lock();
         let restarted_at = state.restarted_at();
-        let growth = Growth::over(process_points(&state), GROWTH_WINDOW, restarted_at);
-        let is_growth = state.has_growing_plugin(restarted_at)
+        let steps = state.steps.largest();
+        let steps = steps.filter(|steps| steps.piece_bytes >= MIN_PIECE_BYTES);
+        // A step is no slope.
+        let since = restarted_at.max(steps.map(|steps| steps.last_step));
+        let growth = Growth::over(process_points(&state), GROWTH_WINDOW, since);
+        let is_growth = steps.is_some()
+            || state.has_growing_plugin(restarted_at)
             || host_growth(process_points(&state), restarted_at).is_some();
         let growth = if is_growth {
             growth.without_noise()
         } else {
             growth.as_noise()
         };
+        match steps {
+            Some(steps) => Self::of_process_in_steps(growth, &steps, limit_bytes),
+            None => Forecast {
+                growth,
+                seconds_to_limit: growth.seconds_to_limit(limit_bytes),
+                next_step: None,
+            },
+        }
+    }
+
+    /// `growth` is that since the last step.
+    fn of_process_in_steps(
+        growth: Growth,
+        steps: &SteppedGrowth,
+        limit_bytes: Option<u64>,
+    ) -> Self {
+        let measured = growth.bytes_per_request.filter(|_| growth.is_significant());
+        let per_request = measured.unwrap_or_default().max(steps.bytes_per_request);
+        let growth = growth.at_bytes_per_request(per_request);
+        let room = growth.room(limit_bytes);
+        let end = room.and_then(|room| steps.end_of_resident_memory(room, per_request));
         Forecast {
             growth,
-            seconds_to_limit: growth.seconds_to_limit(limit_bytes),
+            seconds_to_limit: seconds_to_end(room, end, growth.requests_per_second),
+            next_step: Some(NextStep::of(steps, end, growth.requests_per_second)),
         }
     }
 
@@ -66,7 +123,25 @@ impl Forecast {
         plugin: &Plugin,
         limit_bytes: u64,
     ) -> Option<Self> {
-        Self::of_samples(history.lock().of_plugin(plugin)?, limit_bytes)
+        let state = history.lock();
+        let ring = state.of_plugin(plugin)?;
+        let forecast = Self::of_samples(ring, limit_bytes)?;
+        let room = limit_bytes.saturating_sub(ring.latest()?.value.linear_bytes);
+        Some(match state.steps.of(plugin.id()) {
+            Some(steps) => forecast.in_steps(&steps, room),
+            None => forecast,
+        })
+    }
+
+    /// The same for a plugin whose memory grows in steps. Linear memory can grow by `room` bytes.
+    fn in_steps(self, steps: &SteppedGrowth, room: u64) -> Self {
+        let rate = self.growth.requests_per_second;
+        let end = steps.end_of_linear_memory(room);
+        Forecast {
+            growth: self.growth.at_bytes_per_request(steps.bytes_per_request),
+            seconds_to_limit: seconds_to_end(Some(room), end, rate),
+            next_step: Some(NextStep::of(steps, end, rate)),
+        }
     }
 
     fn of_samples(ring: &SampleRing<PluginSample>, limit_bytes: u64) -> Option<Self> {
@@ -75,12 +150,14 @@ impl Forecast {
             return Some(Forecast {
                 growth: Growth::flat(sample.retained_bytes, GROWTH_WINDOW, WINDOW_SAMPLES),
                 seconds_to_limit: None,
+                next_step: None,
             });
         }
         let generation = ring.latest()?.value.generation;
         let growth = |bytes: fn(&PluginSample) -> u64| {
             let of_instance = |s: &Sample<PluginSample>| s.value.generation == generation;
-            let points = ring.each_second(GROWTH_WINDOW).filter(of_instance);
+            let points = ring.each_second(TREND_WINDOWS * GROWTH_WINDOW);
+            let points = points.filter(of_instance);
             let points = points.map(|s| GrowthPoint {
                 at: s.at,
                 bytes: bytes(&s.value),
@@ -91,13 +168,22 @@ impl Forecast {
         Some(Forecast {
             growth: growth(|s| s.retained_bytes),
             seconds_to_limit: growth(|s| s.linear_bytes).seconds_to_limit(Some(limit_bytes)),
+            next_step: None,
         })
+    }
+}
+
+/// Seconds until the end of growth in steps; 0 without room.
+fn seconds_to_end(room: Option<u64>, end: Option<StepsEnd>, rate: f64) -> Option<f64> {
+    match room? {
+        0 => Some(0.0),
+        _ => end.filter(|_| rate > 0.0).map(|end| end.requests / rate),
     }
 }
 
 /// The process over two windows.
 fn process_points(state: &HistoryState) -> impl Iterator<Item = GrowthPoint> {
-    let samples = state.process.window(2 * GROWTH_WINDOW);
+    let samples = state.process.window(TREND_WINDOWS * GROWTH_WINDOW);
     samples.map(|s| GrowthPoint {
         at: s.at,
         bytes: s.value.resident_bytes,

@@ -15,6 +15,9 @@
 //! is the slope per request times the present request rate. So a pause in the traffic makes the
 //! rate zero, and after it the rate is right at once.
 //!
+//! **A rate that grows.** Where the slope itself grows steadily, the forecast follows that trend:
+//! see `trend`.
+//!
 //! **Confidence** is R² × fill. R² = Sxy² / (Sxx · Syy) is the share of the variance that the line
 //! explains; it is 1 where nothing varies. Fill is the part of the window that the samples span. A
 //! steady leak over a full window has a confidence of 1, pure noise about 0.
@@ -29,17 +32,23 @@ use std::time::{Duration, Instant};
 
 use plugin_host::clock_reading::ClockReading;
 
+use line::Line;
+use trend::Trend;
+
+mod line;
+mod trend;
+
 /// The window of every growth figure.
 pub(crate) const GROWTH_WINDOW: Duration = Duration::from_secs(60);
+
+/// A rate that doubles within minutes bends one window hardly more than noise does.
+pub(crate) const TREND_WINDOWS: u32 = 2;
 
 /// With fewer samples a forecast would be a guess.
 const MIN_FORECAST_SAMPLES: usize = 5;
 
 /// The regression over a part of the window has at least this many samples.
 const MIN_PART_SAMPLES: usize = 6;
-
-/// Slopes that differ by less than this share are the same.
-const SAME_SLOPE: f64 = 0.1;
 
 /// Memory that falls by more than this share of its range has fallen by itself.
 const MAX_FALL: f64 = 0.25;
@@ -52,9 +61,6 @@ const MIN_RATE_REQUESTS: f64 = 5.0;
 
 /// The line over requests is used unless R² of the line over time is larger by more than this.
 const FIT_TOLERANCE: f64 = 0.02;
-
-/// A significant rise is at least this many residual standard deviations.
-const NOISE_DEVIATIONS: f64 = 3.0;
 
 /// One sample for the regression.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,7 +76,7 @@ pub(crate) struct GrowthPoint {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Growth {
     /// Growth at the present request rate. Negative when memory shrinks, zero with fewer than two
-    /// samples.
+    /// samples. If the rate itself grows, it is that at the newest sample.
     pub bytes_per_second: f64,
     /// The slope over requests. `None` when no request was served within the window.
     pub bytes_per_request: Option<f64>,
@@ -82,13 +88,16 @@ pub struct Growth {
     pub confidence: f64,
     /// The number of samples in the regression.
     pub samples: usize,
+    /// The k of e^(k·seconds) by which the rate itself grows; zero for a straight line.
+    exponent: f64,
     /// Bytes of the newest sample; `None` without samples.
     latest_bytes: Option<u64>,
     significant: bool,
 }
 
 impl Growth {
-    /// Growth of the points within `window` of the newest one. `points` are oldest first.
+    /// Growth of the points within `window` of the newest one. `points` are oldest first, over
+    /// [`TREND_WINDOWS`] windows.
     ///
     /// Only points after the last restart count. A restart is `restarted_at` (memory was freed on
     /// purpose, and the drop is not growth) or a fall of the request count (a fresh instance). A
@@ -111,10 +120,15 @@ impl Growth {
             }
             used.push(point);
         }
-        if let Some(newest) = used.last().map(|last| last.at.instant) {
-            used.retain(|point| newest.saturating_duration_since(point.at.instant) <= window);
-        }
-        Self::of(&used, window)
+        let newest = used.last().map(|last| last.at.instant);
+        let start_of = |window: Duration| {
+            used.partition_point(|point| {
+                newest.is_some_and(|newest| newest.duration_since(point.at.instant) > window)
+            })
+        };
+        let (recent, long) = (start_of(window), start_of(TREND_WINDOWS * window));
+        let part = |start: usize| used.get(start..).unwrap_or_default();
+        Self::of(part(recent), part(long), window)
     }
 
     /// Growth of a value that has not changed over a full window of this many samples.
@@ -126,12 +140,14 @@ impl Growth {
             window_seconds: window.as_secs_f64(),
             confidence: 1.0,
             samples,
+            exponent: 0.0,
             latest_bytes: Some(bytes),
             significant: false,
         }
     }
 
-    fn of(points: &[GrowthPoint], window: Duration) -> Self {
+    /// `long` is a longer part of the same points, for the trend.
+    fn of(points: &[GrowthPoint], long: &[GrowthPoint], window: Duration) -> Self {
         let span = points.last().map_or(0.0, |last| last.seconds_since(points));
         let fill = if window.is_zero() {
             0.0
@@ -145,9 +161,19 @@ impl Growth {
         let fits = |requests: &Line| {
             over_time.is_none_or(|time| requests.r_squared + FIT_TOLERANCE >= time.r_squared)
         };
+        let mut exponent = 0.0;
         let (line, bytes_per_second) = match (over_requests.filter(fits), over_time) {
-            (Some(line), _) => (Some(line), line.slope * rate),
-            (None, Some(line)) => (Some(line), line.slope),
+            (Some(line), _) => {
+                let trend = trend(long, |point| point.requests as f64);
+                exponent = trend.map_or(0.0, |trend| trend.exponent * rate);
+                let slope = trend.map_or(line.slope, |trend| trend.slope);
+                (Some(line), slope * rate)
+            }
+            (None, Some(line)) => {
+                let trend = trend(long, |point| point.seconds_since(long));
+                exponent = trend.map_or(0.0, |trend| trend.exponent);
+                (Some(line), trend.map_or(line.slope, |trend| trend.slope))
+            }
             (None, None) => (None, 0.0),
         };
         Self {
@@ -157,6 +183,7 @@ impl Growth {
             window_seconds: span,
             confidence: line.map_or(0.0, |line| line.r_squared * fill),
             samples: points.len(),
+            exponent,
             latest_bytes: points.last().map(|last| last.bytes),
             significant: points.len() >= MIN_FORECAST_SAMPLES
                 && bytes_per_second > 0.0
@@ -187,6 +214,22 @@ impl Growth {
         self.as_noise()
     }
 
+    /// Growth by this many bytes per request, at the request rate of the samples.
+    pub(crate) fn at_bytes_per_request(self, bytes_per_request: f64) -> Self {
+        Self {
+            bytes_per_second: bytes_per_request * self.requests_per_second,
+            bytes_per_request: Some(bytes_per_request),
+            exponent: 0.0,
+            significant: self.requests_per_second > 0.0,
+            ..self
+        }
+    }
+
+    /// Bytes up to the limit; `None` without a limit or a sample.
+    pub(crate) fn room(&self, limit_bytes: Option<u64>) -> Option<u64> {
+        Some(limit_bytes?.saturating_sub(self.latest_bytes?))
+    }
+
     /// The same as noise, whatever the samples say.
     pub(crate) fn as_noise(self) -> Self {
         Self {
@@ -201,12 +244,16 @@ impl Growth {
     ///
     /// `None` without a limit, without significant growth, and with fewer than five samples.
     pub(crate) fn seconds_to_limit(&self, limit_bytes: Option<u64>) -> Option<f64> {
-        let room = limit_bytes?.saturating_sub(self.latest_bytes?);
+        let room = self.room(limit_bytes)?;
         if room == 0 {
             return Some(0.0);
         }
-        self.significant
-            .then(|| room as f64 / self.bytes_per_second)
+        let straight = room as f64 / self.bytes_per_second;
+        self.significant.then(|| match self.exponent * straight {
+            // A straight line, or nothing to tell it from one.
+            bend if bend < 1e-6 => straight,
+            bend => straight * bend.ln_1p() / bend,
+        })
     }
 }
 
@@ -256,6 +303,13 @@ fn recent_part(points: &[GrowthPoint]) -> &[GrowthPoint] {
     }
 }
 
+/// The trend of points that have not fallen.
+fn trend(points: &[GrowthPoint], x: impl Fn(&GrowthPoint) -> f64) -> Option<Trend> {
+    (!has_fallen(points))
+        .then(|| Trend::of(points, x))
+        .flatten()
+}
+
 /// Whether the bytes have fallen from their highest value so far by a large part of their range.
 fn has_fallen(points: &[GrowthPoint]) -> bool {
     let (mut lowest, mut highest, mut fall) = (u64::MAX, 0_u64, 0_u64);
@@ -288,65 +342,6 @@ fn request_rate(points: &[GrowthPoint]) -> f64 {
         // Too few requests for a rate: a pause, unless there are never more in this time.
         (_, Some((rate, _))) if rate * RATE_WINDOW.as_secs_f64() < 2.0 * MIN_RATE_REQUESTS => rate,
         (recent, _) => recent.map_or(0.0, |(rate, _)| rate),
-    }
-}
-
-/// A least-squares line.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    slope: f64,
-    r_squared: f64,
-    residual_deviation: f64,
-    /// Distance of x between the first and the last point.
-    span: f64,
-    /// The sum Sxx.
-    x_variation: f64,
-}
-
-impl Line {
-    /// `None` when x does not vary, because then there is no slope.
-    fn through(points: impl ExactSizeIterator<Item = (f64, f64)> + Clone) -> Option<Self> {
-        let count = points.len() as f64;
-        let (mut min_x, mut max_x) = (f64::INFINITY, f64::NEG_INFINITY);
-        let (sum_x, sum_y) = points.clone().fold((0.0, 0.0), |(x, y), point| {
-            min_x = point.0.min(min_x);
-            max_x = point.0.max(max_x);
-            (x + point.0, y + point.1)
-        });
-        let (mean_x, mean_y) = (sum_x / count, sum_y / count);
-        // Centred before squaring, because byte counts are large and nearly equal.
-        let (sxx, sxy, syy) = points.fold((0.0, 0.0, 0.0), |(sxx, sxy, syy), (x, y)| {
-            let (dx, dy) = (x - mean_x, y - mean_y);
-            (sxx + dx * dx, sxy + dx * dy, syy + dy * dy)
-        });
-        if sxx <= 0.0 {
-            return None;
-        }
-        let r_squared = if syy > 0.0 {
-            (sxy * sxy / (sxx * syy)).clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
-        let freedom = (count - 2.0).max(1.0);
-        Some(Self {
-            slope: sxy / sxx,
-            r_squared,
-            residual_deviation: ((1.0 - r_squared) * syy / freedom).sqrt(),
-            span: max_x - min_x,
-            x_variation: sxx,
-        })
-    }
-
-    /// Whether the line rises by more than the noise between its first and its last point.
-    fn is_significant(&self) -> bool {
-        self.slope * self.span > NOISE_DEVIATIONS * self.residual_deviation
-    }
-
-    /// Whether the line of a part of the points has another slope, beyond the noise of that part.
-    fn differs_from(&self, part: &Line) -> bool {
-        let noise = NOISE_DEVIATIONS * part.residual_deviation / part.x_variation.sqrt();
-        let same = SAME_SLOPE * self.slope.abs().max(part.slope.abs());
-        (self.slope - part.slope).abs() > noise.max(same)
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`sampler`] | the task that samples once a second |
 //! | [`sample_history`] | the samples of process and plugins, over 15 minutes |
 //! | [`forecast`], [`growth`] | growth by regression, and the time until a limit |
+//! | [`steps`] | growth in steps, such as that of a buffer that doubles |
 //! | [`verdict`] | what leaks, where, how fast and until when, in one sentence |
 //! | [`ledger`] | resident memory split into parts |
 //! | [`monitor`] | the shared handle to all of these |
@@ -24,4 +25,5 @@ pub mod post_mortem;
 pub mod sample_history;
 pub mod sampler;
 mod samples;
+pub mod steps;
 pub mod verdict;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::growth::GROWTH_WINDOW;
 use crate::ledger::LedgerPart;
 use crate::samples::{MAX_SAMPLES, Sample, SampleRing};
+use crate::steps::Steps;
 use plugin_host::clock_reading::ClockReading;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::registry::contains_in_order;
@@ -129,6 +130,7 @@ pub struct SampleHistory(Mutex<HistoryState>);
 pub(crate) struct HistoryState {
     pub(crate) process: SampleRing<ProcessSample>,
     plugins: BTreeMap<String, SampleRing<PluginSample>>,
+    pub(crate) steps: Steps,
     /// Time of the last sample in which the set of instances had changed: plugins were loaded or
     /// unloaded, an instance was replaced, or a leak was switched or configured. Growth before it
     /// says nothing about the growth after it.
@@ -219,6 +221,7 @@ impl SampleHistory {
         SampleHistory(Mutex::new(HistoryState {
             process: SampleRing::new(MAX_SAMPLES),
             plugins: BTreeMap::new(),
+            steps: Steps::default(),
             last_instance_change: None,
             instances: 0,
             samples_taken: 0,
@@ -245,6 +248,7 @@ impl SampleHistory {
         }
         state.record_instances(at.instant, plugins);
         state.record_plugins(at, plugins);
+        state.steps.record(at.instant, plugins);
         state.samples_taken += 1;
     }
 

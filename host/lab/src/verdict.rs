@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use guest_heap::verdict::{HostEvidence, Verdict};
 
-use crate::forecast::Forecast;
+use crate::forecast::{Forecast, NextStep};
 use crate::heap::Heaps;
 use crate::sample_history::{PluginSample, SampleHistory};
 use plugin_host::registry::Registry;
@@ -34,6 +34,8 @@ pub enum VerdictKind {
     None,
     /// The code of a plugin leaks.
     GuestLeak,
+    /// The memory of a plugin grows, and it is too early to call it a leak.
+    Growing,
     /// An allocator in a plugin holds free memory.
     Allocator,
     /// Garbage waits for a collector.
@@ -50,10 +52,18 @@ impl VerdictKind {
         match self {
             Self::None => "none",
             Self::GuestLeak => "guest_leak",
+            Self::Growing => "growing",
             Self::Allocator => "allocator",
             Self::Collector => "collector",
             Self::Host => "host",
             Self::Filling => "filling",
+        }
+    }
+
+    fn of_plugin(plugin: &PluginVerdict) -> Self {
+        match Self::of(&plugin.verdict) {
+            Self::GuestLeak if plugin.is_early => Self::Growing,
+            kind => kind,
         }
     }
 
@@ -76,9 +86,10 @@ impl VerdictKind {
             Self::GuestLeak => 0,
             Self::Allocator => 1,
             Self::Host => 2,
-            Self::Filling => 3,
-            Self::Collector => 4,
-            Self::None => 5,
+            Self::Growing => 3,
+            Self::Filling => 4,
+            Self::Collector => 5,
+            Self::None => 6,
         }
     }
 }
@@ -127,6 +138,8 @@ pub struct LabVerdict {
     pub growth_bytes_per_second: f64,
     /// Seconds until a limit, of the process or of the plugin; 0 at the limit.
     pub seconds_to_limit: Option<f64>,
+    /// The next step, if the memory of a plugin grows in steps.
+    pub next_step: Option<NextStep>,
     /// What the verdict is based on, a sentence each.
     pub evidence: Vec<String>,
 }
@@ -151,7 +164,7 @@ impl LabVerdict {
             resident_bytes_per_second: findings.host_bytes_per_second,
             guests_bytes_per_second: 0.0,
         });
-        let guest_kind = |p: &PluginVerdict| VerdictKind::of(&p.verdict);
+        let guest_kind = |p: &PluginVerdict| VerdictKind::of_plugin(p);
         let kinds = findings.plugins.iter().map(guest_kind);
         let kinds = kinds.chain(host.as_ref().map(VerdictKind::of));
         let kind = kinds.min_by_key(|kind| kind.rank()).unwrap_or_default();
@@ -169,6 +182,7 @@ impl LabVerdict {
             requests_per_second: growth.requests_per_second,
             growth_bytes_per_second: growth.bytes_per_second,
             seconds_to_limit: findings.process.seconds_to_limit,
+            next_step: None,
             evidence: Vec::new(),
         };
         let own_limit = plugins.iter().filter_map(|p| {
@@ -180,16 +194,27 @@ impl LabVerdict {
         if let Some((seconds, ..)) = own {
             verdict.seconds_to_limit = Some(seconds);
         }
-        if matches!(
-            kind,
-            VerdictKind::GuestLeak | VerdictKind::Allocator | VerdictKind::Host
-        ) {
-            let is_near = |seconds: f64| seconds < CRITICAL_SECONDS;
-            verdict.severity = match verdict.seconds_to_limit.is_some_and(is_near) {
+        let is_near = verdict
+            .seconds_to_limit
+            .is_some_and(|seconds| seconds < CRITICAL_SECONDS);
+        verdict.severity = match kind {
+            VerdictKind::GuestLeak | VerdictKind::Allocator | VerdictKind::Host => match is_near {
                 true => Severity::Critical,
                 false => Severity::Leak,
-            };
-        }
+            },
+            // Whatever it is, the limit is near.
+            VerdictKind::Growing if is_near => Severity::Critical,
+            _ => Severity::Calm,
+        };
+        let stepping = match own {
+            Some((_, _, id)) => plugins.iter().find(|p| p.plugin == id),
+            None => plugins.iter().find(|p| p.next_step.is_some()),
+        };
+        let of_process = findings.process.next_step.map(|step| step.is_refused);
+        verdict.next_step = stepping.and_then(|p| p.next_step).map(|step| NextStep {
+            is_refused: step.is_refused || own.is_none() && of_process == Some(true),
+            ..step
+        });
         verdict.sentence = sentence::sentence(&verdict, &plugins, findings, own);
         verdict.evidence = sentence::evidence(&plugins, findings);
         verdict
@@ -242,7 +267,8 @@ impl Judge {
             let is_known =
                 before.is_some_and(|known| known.sample == sample && known.enabled == enabled);
             if !is_known {
-                let verdict = plugin::judge(plugin, heaps, history);
+                let before = before.and_then(|known| known.verdict.as_ref());
+                let verdict = plugin::judge(plugin, heaps, history, before);
                 let judged = KnownVerdict {
                     sample,
                     enabled,
@@ -253,7 +279,7 @@ impl Judge {
             let verdict = known
                 .get(plugin.id())
                 .and_then(|known| known.verdict.clone());
-            plugins.extend(verdict.map(|verdict| verdict.with_own_limit(plugin, history)));
+            plugins.extend(verdict.map(|verdict| verdict.with_forecast(plugin, history)));
         }
         drop(known);
         let verdict = LabVerdict::of(&Findings {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 pub(crate) struct Addresses {
     pub(crate) service: SocketAddr,
     pub(crate) prometheus: SocketAddr,
+    pub(crate) alertmanager: SocketAddr,
     pub(crate) collector_grpc: SocketAddr,
     pub(crate) collector_http: SocketAddr,
     pub(crate) collector_metrics: SocketAddr,
@@ -31,6 +32,7 @@ impl Addresses {
         Ok(Self {
             service: at(8080),
             prometheus: at(9090),
+            alertmanager: at(9093),
             collector_grpc: at(4317),
             collector_http: at(4318),
             collector_metrics: at(8889),
@@ -45,7 +47,7 @@ impl Addresses {
     /// # Errors
     /// When no port is free.
     pub(crate) fn free() -> Result<Self> {
-        let [a, b, c, d, e, f, g, h, i] = free_ports()?;
+        let [a, b, c, d, e, f, g, h, i, j] = free_ports()?;
         Ok(Self {
             service: a,
             prometheus: b,
@@ -56,6 +58,7 @@ impl Addresses {
             jaeger_query: g,
             jaeger_health: h,
             jaeger_otlp: i,
+            alertmanager: j,
         })
     }
 
@@ -65,6 +68,10 @@ impl Addresses {
 
     pub(crate) fn prometheus_url(&self) -> String {
         format!("http://{}", self.prometheus)
+    }
+
+    pub(crate) fn alertmanager_url(&self) -> String {
+        format!("http://{}", self.alertmanager)
     }
 
     /// Base URL of Jaeger's query API.

@@ -12,6 +12,7 @@ use xtask_support::workspace::Workspace;
 use crate::dashboard::Dashboard;
 use crate::tools;
 
+mod alert_pages;
 mod compose;
 
 /// Grafana's own model of a dashboard.
@@ -50,6 +51,17 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
         }
         Err(reason) => report.skip("promtool", format_args!("{reason:#}")),
     }
+    match tools::AMTOOL.obtain() {
+        Ok(amtool) => {
+            report.check("alertmanager configuration", || {
+                let file = configuration.join("alertmanager/alertmanager.yml");
+                run_quietly(Command::new(&amtool).arg("check-config").arg(file))?;
+                Ok("valid".to_owned())
+            });
+        }
+        Err(reason) => report.skip("alertmanager configuration", format_args!("{reason:#}")),
+    }
+    report.check("a page for each alert", || alert_pages::check(root));
     match tools::COLLECTOR.obtain() {
         Ok(collector) => {
             report.check("collector configuration", || {

@@ -135,7 +135,7 @@ mod tests {
             "stack tools",
             "stack test --only files --docker",
             "stack test --only containers",
-            "stack test --only leaks,limit,away --seconds 60 --rate 10 --host a --plugins b",
+            "stack test --only leaks,alerts,limit,away --seconds 60 --rate 10 --host a --plugins b",
         ] {
             Cli::try_parse_from(arguments.split(' ')).unwrap();
         }

@@ -1,4 +1,4 @@
-//! `stack test`: the files, then the running stack in three scenarios, then the queries of the
+//! `stack test`: the files, then the running stack in four scenarios, then the queries of the
 //! dashboard and the rules over everything that happened.
 
 use std::path::Path;
@@ -19,6 +19,7 @@ use crate::stack::{Programs, Stack};
 use crate::tools;
 use crate::{ServiceArgs, containers, files, runs_folder};
 
+mod alerts;
 mod collector_outage;
 mod leaks;
 mod memory_limit;
@@ -56,6 +57,8 @@ enum Suite {
     Files,
     /// Every leak on, under load; traces; every event of a plugin.
     Leaks,
+    /// An alert from the rule to the console, and its end.
+    Alerts,
     /// The memory limit, the kill and the restart.
     Limit,
     /// A collector that stops under load.
@@ -92,7 +95,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if wanted(Suite::Files) {
         files::check(workspace, &mut report);
     }
-    if [Suite::Leaks, Suite::Limit, Suite::Away]
+    if [Suite::Leaks, Suite::Alerts, Suite::Limit, Suite::Away]
         .into_iter()
         .any(wanted)
     {
@@ -125,6 +128,7 @@ fn run_scenarios(
     };
     for (name, program) in [
         ("Prometheus", &programs.prometheus),
+        ("Alertmanager", &programs.alertmanager),
         ("collector", &programs.collector),
         ("Jaeger", &programs.jaeger),
     ] {
@@ -159,6 +163,9 @@ fn run_scenarios(
     };
     if wanted(Suite::Leaks) {
         leaks::run(&bed, report)?;
+    }
+    if wanted(Suite::Alerts) {
+        alerts::run(&bed, report)?;
     }
     if wanted(Suite::Limit) {
         memory_limit::run(&bed, report)?;

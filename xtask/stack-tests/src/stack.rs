@@ -17,6 +17,9 @@ use crate::addresses::{Addresses, free_ports};
 use crate::process::{Process, Run};
 use crate::tools;
 
+/// Where the container has the address of the receiver.
+const RECEIVER_URL_FILE: &str = "/etc/alertmanager/receiver-url";
+
 /// Long enough also on a busy machine.
 const HEALTHY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -24,6 +27,7 @@ const HEALTHY_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Programs {
     pub(crate) prometheus: Result<PathBuf>,
+    pub(crate) alertmanager: Result<PathBuf>,
     pub(crate) collector: Result<PathBuf>,
     pub(crate) jaeger: Result<PathBuf>,
 }
@@ -32,6 +36,7 @@ impl Programs {
     pub(crate) fn obtain() -> Self {
         Self {
             prometheus: tools::PROMETHEUS.obtain(),
+            alertmanager: tools::ALERTMANAGER.obtain(),
             collector: tools::COLLECTOR.obtain(),
             jaeger: tools::JAEGER.obtain(),
         }
@@ -45,6 +50,7 @@ pub(crate) struct Stack {
     pub(crate) run: Run,
     configuration: PathBuf,
     pub(crate) prometheus: Option<Process>,
+    pub(crate) alertmanager: Option<Process>,
     pub(crate) collector: Option<Process>,
     pub(crate) jaeger: Option<Process>,
 }
@@ -66,6 +72,7 @@ impl Stack {
             run,
             configuration: workspace.root().join(COMPOSE),
             prometheus: None,
+            alertmanager: None,
             collector: None,
             jaeger: None,
         };
@@ -74,6 +81,9 @@ impl Stack {
         }
         if let Ok(program) = &programs.collector {
             stack.start_collector(program)?;
+        }
+        if let Ok(program) = &programs.alertmanager {
+            stack.alertmanager = Some(stack.start_alertmanager(program)?);
         }
         if let Ok(program) = &programs.prometheus {
             stack.prometheus = Some(stack.start_prometheus(program)?);
@@ -157,6 +167,36 @@ impl Stack {
         )
     }
 
+    fn start_alertmanager(&self, program: &Path) -> Result<Process> {
+        let folder = self.run.folder().join("alertmanager");
+        let source = self.configuration.join("alertmanager");
+        fs::create_dir_all(&folder)?;
+        // The address of the receiver is the only difference from the container's files.
+        let receiver = folder.join("receiver-url");
+        let url = format!("{}/admin/alerts", self.addresses.service_url());
+        fs::write(&receiver, url)?;
+        let configuration = fs::read_to_string(source.join("alertmanager.yml"))?;
+        let file = folder.join("alertmanager.yml");
+        let receiver = receiver.display().to_string();
+        fs::write(&file, configuration.replace(RECEIVER_URL_FILE, &receiver))?;
+        let mut command = Command::new(program);
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.path={}", folder.join("data").display()))
+            .arg(format!(
+                "--web.listen-address={}",
+                self.addresses.alertmanager
+            ))
+            .arg("--cluster.listen-address=")
+            .arg("--log.level=warn");
+        let process = Process::start("alertmanager", &mut command, &self.run)?;
+        healthy(
+            "Alertmanager",
+            &format!("{}/-/ready", self.addresses.alertmanager_url()),
+        )?;
+        Ok(process)
+    }
+
     fn start_prometheus(&self, program: &Path) -> Result<Process> {
         let folder = self.run.folder().join("prometheus");
         copy_folder(&self.configuration.join("prometheus"), &folder)?;
@@ -164,6 +204,7 @@ impl Stack {
         for (job, address) in [
             ("leaky-service", self.addresses.service),
             ("otel-collector", self.addresses.collector_metrics),
+            ("alertmanager", self.addresses.alertmanager),
         ] {
             fs::write(
                 folder.join("targets").join(format!("{job}.yml")),

@@ -55,6 +55,19 @@ pub(crate) const PROMTOOL: Tool = Tool {
     ),
     ..PROMETHEUS
 };
+pub(crate) const ALERTMANAGER: Tool = Tool {
+    name: "alertmanager",
+    folder: "alertmanager",
+    // From 0.32 on, the module has no files of the web interface, and does not build.
+    version: "0.31.1",
+    recipe: Recipe::Install("github.com/prometheus/alertmanager/cmd/alertmanager", ""),
+};
+pub(crate) const AMTOOL: Tool = Tool {
+    name: "amtool",
+    folder: "amtool",
+    recipe: Recipe::Install("github.com/prometheus/alertmanager/cmd/amtool", ""),
+    ..ALERTMANAGER
+};
 pub(crate) const K6: Tool = Tool {
     name: "k6",
     folder: "k6",
@@ -90,7 +103,16 @@ pub(crate) const COMPOSE: Tool = Tool {
 
 impl Tool {
     /// The programs that `stack tools` builds.
-    pub(crate) const ALL: [Self; 6] = [PROMETHEUS, PROMTOOL, K6, COLLECTOR, JAEGER, COMPOSE];
+    pub(crate) const ALL: [Self; 8] = [
+        PROMETHEUS,
+        PROMTOOL,
+        ALERTMANAGER,
+        AMTOOL,
+        K6,
+        COLLECTOR,
+        JAEGER,
+        COMPOSE,
+    ];
 
     /// The program's path. If the cache has none, it is built. If it cannot be built, a program of
     /// the same name on `PATH` is used, such as Debian's.

@@ -55,6 +55,7 @@ pub(crate) fn up(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let mut skipped = 0_u32;
     for (name, program) in [
         ("Prometheus", &programs.prometheus),
+        ("Alertmanager", &programs.alertmanager),
         ("the collector", &programs.collector),
         ("Jaeger", &programs.jaeger),
     ] {
@@ -128,6 +129,9 @@ fn welcome(stack: &Stack, skipped: u32) -> String {
     ];
     if stack.prometheus.is_some() {
         lines.push(format!("  Prometheus  {}", addresses.prometheus_url()));
+    }
+    if stack.alertmanager.is_some() {
+        lines.push(format!("  Alertmanager {}", addresses.alertmanager_url()));
     }
     if stack.jaeger.is_some() {
         lines.push(format!(

@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod alerts;
 mod attribution;
 mod auth;
 mod baselines;

@@ -1,5 +1,6 @@
 // Starts the page: the views, and the event stream with its connection state.
 
+import { startAlerts } from "./alerts.js";
 import { useToken } from "./api.js";
 import { all, explain, one, setText } from "./dom.js";
 import { startExercises } from "./exercises.js";
@@ -75,6 +76,7 @@ startTraffic();
 // Before the overview: its columns depend on the width that the exercises leave.
 startExercises();
 startOverview();
+startAlerts();
 startFlame();
 startSource();
 startMemory(drawFlame);

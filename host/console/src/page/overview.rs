@@ -54,6 +54,10 @@ pub(crate) fn view() -> Markup {
             }
         }
         div.card #event-log {
+            div #alerts hidden {
+                h2 { "Alerts" }
+                ul #alert-list aria-live="polite" {}
+            }
             h2 { "Events" }
             div #log role="log" aria-live="polite" aria-label="Events, newest first" tabindex="0" {
                 ol #events {}

@@ -80,6 +80,7 @@ impl GrowthMetrics {
         let Forecast {
             growth,
             seconds_to_limit,
+            next_step: _,
         } = forecast;
         let bytes_per_request = growth.bytes_per_request.unwrap_or(f64::NAN);
         let seconds_to_limit = seconds_to_limit.unwrap_or(f64::INFINITY);

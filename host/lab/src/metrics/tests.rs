@@ -41,6 +41,7 @@ fn value(page: &str, series: &str) -> Option<f64> {
 fn grows(metrics: &Metrics, of: GrowthOf<'_>, limit_bytes: Option<u64>) {
     let growth = steady_growth();
     let forecast = Forecast {
+        next_step: None,
         growth,
         seconds_to_limit: growth.seconds_to_limit(limit_bytes),
     };

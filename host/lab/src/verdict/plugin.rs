@@ -1,14 +1,15 @@
 //! The verdict on one plugin.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use guest_heap::verdict::{Evidence, HandleGrowth, LineFloors, Verdict};
 
 use super::windows::Windows;
-use crate::forecast::Forecast;
+use crate::forecast::{Forecast, NextStep};
 use crate::heap::Heaps;
 use crate::sample_history::SampleHistory;
+use crate::steps::SteppedGrowth;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::driver::journal::{Event, EventKind};
 use plugin_host::driver::published_state::RunState;
@@ -18,6 +19,13 @@ const MAX_LINES: usize = 3;
 
 /// The most linear memory of a 32-bit module. A limit of this size is no limit of its own.
 const MAX_LINEAR_BYTES: u64 = 1 << 32;
+
+/// The heap is read within this time before and after a step.
+const STEP_MARGIN: Duration = Duration::from_secs(3);
+
+/// Growth that has lasted for this many calls without a fall is a leak: twice the batch of a
+/// sawtooth, and some more.
+const MIN_LEAK_CALLS: u64 = 250;
 
 /// The verdict on one plugin.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,8 +42,13 @@ pub struct PluginVerdict {
     pub live_bytes: u64,
     /// Calls that were observed.
     pub calls: u64,
+    /// Whether it is too early to call the growth a leak: memory that is freed in batches looks the
+    /// same before it falls for the first time.
+    pub is_early: bool,
     /// Seconds until its own limit, and the limit in bytes.
     pub own_limit: Option<(f64, u64)>,
+    /// The next step, if its memory grows in steps.
+    pub next_step: Option<NextStep>,
 }
 
 /// A line that grows.
@@ -49,10 +62,14 @@ pub struct GrowingLine {
 
 /// Judges a plugin. `None` while it is off, has failed, or has had too few calls since it was
 /// switched, configured, cleared or restarted.
+///
+/// `before` is its last verdict. The lines of growth in steps are those of the last step, which may
+/// be longer ago than the history.
 pub(super) fn judge(
     plugin: &Plugin,
     heaps: &Heaps,
     history: &SampleHistory,
+    before: Option<&PluginVerdict>,
 ) -> Option<PluginVerdict> {
     let reading = plugin.reading();
     if !plugin.enabled() || reading.requests == 0 {
@@ -62,18 +79,30 @@ pub(super) fn judge(
         return None;
     }
     let since = last_change(&plugin.journal().events());
-    let windows = {
+    let (windows, steps) = {
         let state = history.lock();
+        let steps = state.steps.of(plugin.id());
         let samples = state.of_plugin(plugin)?.iter().copied();
-        Windows::of(samples.filter(|s| {
+        let windows = Windows::of(samples.filter(|s| {
             s.value.generation == reading.generation
                 && since.is_none_or(|since| s.at.instant >= since)
-        }))?
+        }))?;
+        (windows, steps)
     };
     let starts = windows.starts.iter();
     let starts: Vec<_> = starts.map(|at| heaps.time_of(*at)).collect();
     let lines = heaps.with_history(plugin, |history| history.floors(&starts));
-    Some(PluginVerdict::of(plugin.id(), &windows, &lines))
+    let verdict = PluginVerdict::of(plugin.id(), &windows, &lines);
+    Some(match steps {
+        Some(steps) => {
+            let step = heaps.time_of(steps.last_step);
+            let around = [step.saturating_sub(STEP_MARGIN), step + STEP_MARGIN];
+            let lines = heaps.with_history(plugin, |history| history.floors(&around));
+            let before = before.map_or(&[][..], |verdict| &verdict.lines);
+            verdict.in_steps(&steps, &lines, before)
+        }
+        None => verdict,
+    })
 }
 
 /// The time of the last change that makes earlier samples worthless.
@@ -110,7 +139,13 @@ impl PluginVerdict {
             && !matches!(verdict, Verdict::FillingCache { .. })
             && windows.live.rises()
             && !windows.live.slows(&windows.calls);
-        let verdict = if grows_unseen {
+        // The first batch needs fresh linear memory; the next ones use it again.
+        let is_first_batch = windows.fell
+            && windows.all_calls < MIN_LEAK_CALLS
+            && matches!(verdict, Verdict::AllocatorHoldsMemory { .. });
+        let verdict = if is_first_batch {
+            Verdict::NoLeak
+        } else if grows_unseen {
             Verdict::Leak {
                 lines: 0,
                 bytes_per_call: live_per_call,
@@ -150,19 +185,53 @@ impl PluginVerdict {
             lines: growing.take(MAX_LINES).map(line).collect(),
             live_bytes: windows.last.heap_live_bytes,
             calls: windows.last.requests - windows.calls.first().copied().unwrap_or_default(),
+            is_early: !windows.fell && windows.all_calls < MIN_LEAK_CALLS,
             own_limit: None,
+            next_step: None,
         }
     }
 
-    /// The same with the time to the plugin's own limit, if it has one.
-    pub(super) fn with_own_limit(self, plugin: &Plugin, history: &SampleHistory) -> Self {
-        let limit = plugin.details().settings.policy().memory_limit;
-        let forecast = (limit < MAX_LINEAR_BYTES)
-            .then(|| Forecast::of_plugin(history, plugin, limit))
-            .flatten();
-        let seconds = forecast.and_then(|forecast| forecast.seconds_to_limit);
+    /// The same for growth in steps. Between two steps no line grows. `around` are the lines that
+    /// grew at the last step, and `before` is what was known of it.
+    fn in_steps(
+        self,
+        steps: &SteppedGrowth,
+        around: &[LineFloors],
+        before: &[GrowingLine],
+    ) -> Self {
+        let bytes_per_request = steps.bytes_per_request;
+        let largest = around.iter().max_by_key(|line| line.bytes.growth());
+        let line = largest.filter(|line| line.bytes.growth() > 0);
+        let found = line.map(|line| GrowingLine {
+            location: line.site.location.clone(),
+            bytes_per_request,
+        });
+        let lines = match found {
+            Some(line) => vec![line],
+            None if self.lines.is_empty() => before.to_vec(),
+            None => self.lines,
+        };
         PluginVerdict {
-            own_limit: seconds.map(|seconds| (seconds, limit)),
+            verdict: Verdict::Leak {
+                lines: 1,
+                bytes_per_call: bytes_per_request,
+            },
+            is_early: false,
+            bytes_per_request,
+            lines,
+            ..self
+        }
+    }
+
+    /// The same with the time to the plugin's own limit, if it has one, and its next step.
+    pub(super) fn with_forecast(self, plugin: &Plugin, history: &SampleHistory) -> Self {
+        let limit = plugin.details().settings.policy().memory_limit;
+        let forecast = Forecast::of_plugin(history, plugin, limit);
+        let seconds = forecast.and_then(|forecast| forecast.seconds_to_limit);
+        let own = seconds.filter(|_| limit < MAX_LINEAR_BYTES);
+        PluginVerdict {
+            own_limit: own.map(|seconds| (seconds, limit)),
+            next_step: forecast.and_then(|forecast| forecast.next_step),
             ..self
         }
     }

@@ -35,6 +35,18 @@ pub(super) fn sentence(
             };
             format!("{names} {verb} {per_request} per request{place}{}", end())
         }
+        VerdictKind::Growing => {
+            let verb = if is_one { "grows" } else { "grow" };
+            let place = match &verdict.location {
+                Some(location) => format!(", `{location}`"),
+                None => String::new(),
+            };
+            format!(
+                "{names} {verb} by {per_request} per request{place}, and nothing was freed yet: a \
+                 leak, or a batch{}",
+                end()
+            )
+        }
         VerdictKind::Allocator => {
             let live: u64 = plugins.iter().map(|p| p.live_bytes).sum();
             format!(
@@ -82,9 +94,23 @@ fn end(
         _ if is_one => "it",
         _ => "the process",
     };
+    let refused = verdict.next_step.filter(|step| step.is_refused);
+    let refused = refused.map(|step| size(step.piece_bytes as f64).replace(".0 ", " "));
     match (verdict.seconds_to_limit, limit) {
         (Some(seconds), Some(limit)) if seconds <= 0.0 => {
             format!("; the limit of {limit} is reached")
+        }
+        (Some(seconds), Some(limit)) if rate > 0.0 && refused.is_some() => {
+            let piece = refused.unwrap_or_default();
+            let effect = match own {
+                Some(_) => format!("is refused at its limit of {limit}"),
+                None => format!("does not fit into {limit}"),
+            };
+            format!(
+                "; at {} requests/s {who} needs {piece} more in one piece, which {effect} in {}",
+                number(rate),
+                duration(seconds)
+            )
         }
         (Some(seconds), Some(limit)) if rate > 0.0 => format!(
             "; at {} requests/s {who} reaches {limit} in {}",
@@ -106,15 +132,30 @@ fn end(
 pub(super) fn evidence(plugins: &[&PluginVerdict], findings: &Findings) -> Vec<String> {
     let of_plugin = |p: &&PluginVerdict| {
         let sentence = p.verdict.sentence(p.calls, "request");
-        (p.verdict != Verdict::NoLeak).then(|| {
-            format!(
-                "{}: {sentence}, in {} requests",
-                p.plugin,
-                rounded(p.calls as f64)
-            )
-        })
+        let calls = rounded(p.calls as f64);
+        if p.is_early && p.verdict.is_leak() {
+            return Some(format!(
+                "{}: it grew in every window of {calls} requests; memory that is freed in batches \
+                 looks the same before it falls",
+                p.plugin
+            ));
+        }
+        (p.verdict != Verdict::NoLeak)
+            .then(|| format!("{}: {sentence}, in {} requests", p.plugin, calls))
     };
     let mut evidence: Vec<String> = plugins.iter().filter_map(of_plugin).collect();
+    evidence.extend(plugins.iter().filter_map(|p| {
+        let step = p.next_step?;
+        let when = match step.seconds_left {
+            Some(seconds) => format!("in {}", duration(seconds)),
+            None => format!("in {} requests", rounded(step.requests_left.round())),
+        };
+        Some(format!(
+            "{}: its memory grows in steps, and the next one needs {} more in one piece, {when}",
+            p.plugin,
+            size(step.piece_bytes as f64)
+        ))
+    }));
     evidence.truncate(MAX_EVIDENCE);
     let growth = findings.process.growth;
     if growth.is_significant() {

@@ -18,7 +18,9 @@ fn leaking(plugin: &str, line: &str, bytes_per_request: f64) -> PluginVerdict {
         bytes_per_request,
         live_bytes: MIB,
         calls: 740,
+        is_early: false,
         own_limit: None,
+        next_step: None,
     }
 }
 
@@ -37,6 +39,7 @@ fn verdict(plugins: &[PluginVerdict], seconds_to_limit: Option<f64>) -> LabVerdi
         plugins: plugins.to_vec(),
         process: Forecast {
             growth: Growth::at_rate(40.0),
+            next_step: None,
             seconds_to_limit,
         },
         host_bytes_per_second: 0.0,
@@ -173,5 +176,77 @@ fn the_host_is_named_if_no_plugin_grows() {
     assert_eq!(
         of_host(vec![leaking("p", "a", 10.0)]).kind,
         VerdictKind::GuestLeak
+    );
+}
+
+#[test]
+fn early_growth_is_not_called_a_leak() {
+    let early = PluginVerdict {
+        is_early: true,
+        ..leaking("sawtooth", "s.rs:5", 4096.0)
+    };
+    let found = verdict(std::slice::from_ref(&early), Some(1080.0));
+    assert_eq!(
+        (found.kind, found.severity),
+        (VerdictKind::Growing, Severity::Calm)
+    );
+    assert_eq!(
+        found.sentence,
+        "sawtooth grows by 4.0 KiB per request, `s.rs:5`, and nothing was freed yet: a leak, or a \
+         batch; at 40 requests/s it reaches 256 MiB in 18 min"
+    );
+    assert!(
+        found.evidence[0].ends_with("looks the same before it falls"),
+        "{found:?}"
+    );
+    // At the limit it does not matter what it is.
+    let near = verdict(std::slice::from_ref(&early), Some(30.0));
+    assert_eq!(near.severity, Severity::Critical);
+    // A known leak matters more.
+    let both = verdict(&[early, leaking("cache", "c.rs:1", 10.0)], None);
+    assert_eq!(both.plugin.as_deref(), Some("cache"));
+}
+
+#[test]
+fn the_next_doubling_is_announced() {
+    let step = NextStep {
+        piece_bytes: 16 * MIB,
+        requests_left: 1200.0,
+        seconds_left: Some(30.0),
+        is_refused: true,
+    };
+    let doubling = PluginVerdict {
+        own_limit: Some((30.0, 32 * MIB)),
+        next_step: Some(step),
+        ..leaking("interner", "i.rs:11", 1000.0)
+    };
+    let found = verdict(std::slice::from_ref(&doubling), None);
+    assert!(
+        found.sentence.ends_with(
+            "; at 40 requests/s it needs 16 MiB more in one piece, which is refused at its limit of \
+             32 MiB in 30 s"
+        ),
+        "{found:?}"
+    );
+    assert_eq!(found.next_step, Some(step));
+    assert_eq!(found.severity, Severity::Critical);
+
+    let granted = PluginVerdict {
+        next_step: Some(NextStep {
+            is_refused: false,
+            ..step
+        }),
+        own_limit: Some((90.0, 64 * MIB)),
+        ..doubling
+    };
+    let found = verdict(&[granted], None);
+    assert!(
+        found.sentence.ends_with("it reaches 64 MiB in 90 s"),
+        "{found:?}"
+    );
+    assert_eq!(
+        found.evidence[1],
+        "interner: its memory grows in steps, and the next one needs 16.0 MiB more in one piece, in \
+         30 s"
     );
 }

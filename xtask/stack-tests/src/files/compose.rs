@@ -10,7 +10,7 @@ use xtask_support::tools::run_quietly;
 use crate::tools;
 
 /// Each service of the README: its name, which its container has too, and its published ports.
-const SERVICES: [(&str, &[&str]); 6] = [
+const SERVICES: [(&str, &[&str]); 7] = [
     ("lab16-leaky-service", &["8080:8080"]),
     (
         "lab16-otel-collector",
@@ -18,6 +18,7 @@ const SERVICES: [(&str, &[&str]); 6] = [
     ),
     ("lab16-jaeger", &["16686:16686"]),
     ("lab16-prometheus", &["9090:9090"]),
+    ("lab16-alertmanager", &["9093:9093"]),
     ("lab16-grafana", &["3001:3000"]),
     ("lab16-k6", &[]),
 ];
@@ -106,11 +107,15 @@ pub(super) fn check(compose: &Path, root: &Path) -> Result<String> {
 }
 
 /// Images whose program the tests run without a container, and its version.
-fn tested_versions() -> [(&'static str, String); 3] {
+fn tested_versions() -> [(&'static str, String); 4] {
     let prometheus = tools::PROMETHEUS.version.replacen("0.3", "v3.", 1);
     [
         ("lab16-prometheus", prometheus),
         ("lab16-otel-collector", tools::COLLECTOR.version.to_owned()),
+        (
+            "lab16-alertmanager",
+            format!("v{}", tools::ALERTMANAGER.version),
+        ),
         ("lab16-k6", tools::K6.version.to_owned()),
     ]
 }

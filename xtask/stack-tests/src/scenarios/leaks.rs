@@ -284,7 +284,7 @@ fn fault(service: &Service, component: &Path, scraped: &impl Fn()) -> Result<()>
 
 /// Lowers the plugin's limit to just above its memory, and makes requests until the memory is used
 /// up. Returns the number of requests.
-fn exhaust(service: &Service, plugin: &str) -> Result<u32> {
+pub(super) fn exhaust(service: &Service, plugin: &str) -> Result<u32> {
     let status = service.get("/admin/leaks/status?all=true")?;
     let megabytes = status
         .pointer(&format!("/leaks/{plugin}/linear_memory_mb"))

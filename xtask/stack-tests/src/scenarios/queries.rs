@@ -13,13 +13,22 @@ use crate::prometheus::{Prometheus, QueryResult};
 
 /// Rules with windows of hours, whose condition does not occur in a test of minutes; promtool
 /// simulates the hours. The series that they read must exist. Every other query must return data.
-const RARE: [&str; 6] = [
+const RARE: [&str; 14] = [
     "alert Fragmentation",
     "alert LeakSuspect",
     "alert LeakConfirmed",
     "alert TimeToLimit",
     "rule plugin:leak_plugin_heap_live_bytes:rise20m",
     "rule plugin:leak_plugin_heap_live_bytes:steady_growth40m",
+    // No plugin of the test doubles its memory three times.
+    "rule plugin:leak_memory_step_interval_seconds:before",
+    "rule plugin:leak_memory_step_interval_seconds:before_lab",
+    "rule plugin:leak_memory_step_interval_seconds:last",
+    "rule plugin:leak_memory_step_interval_seconds:last_lab",
+    "rule plugin:leak_memory_step_seconds:fatal",
+    "rule plugin:leak_memory_step_seconds:fatal_lab",
+    "rule plugin:leak_memory_step_seconds:next",
+    "rule plugin:leak_memory_step_seconds:next_lab",
 ];
 
 /// Runs all queries, if every event that they show has happened.
