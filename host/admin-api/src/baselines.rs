@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::exercise_progress::Action;
 use crate::heap_query::unknown_baseline;
 use crate::path_name::PathName;
 use crate::state::ApiState;
@@ -93,7 +94,10 @@ pub(crate) async fn put(
     let heaps = state.heaps.snapshots(&plugins, Selection::All).await?;
     let baseline = LabBaseline::now(&plugins, &heaps, state.requests());
     match state.baselines.put(&name, baseline) {
-        Ok(baseline) => Ok(Json(BaselineInfo::of(&name, &baseline))),
+        Ok(baseline) => {
+            state.record(&Action::SetBaseline);
+            Ok(Json(BaselineInfo::of(&name, &baseline)))
+        }
         Err(_) => Err(ApiError::new(
             ErrorCode::TooManyBaselines,
             format!("the host already keeps {MAX_NAMED_BASELINES} named baselines"),

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::state::ApiState;
 use crate::{
-    auth, baselines, catalogue, conformance, data, diff, docs, error, health, history,
+    auth, baselines, catalogue, conformance, data, diff, docs, error, exercises, health, history,
     inspected_plugins, leaks, memory, metrics, observe, plugins, post_mortem, profile, snapshot,
     source,
 };
@@ -27,6 +27,7 @@ use crate::{
         (name = "service", description = "The calls of the leaky service's clients"),
         (name = "leaks", description = "Switch, clear and reset leaks"),
         (name = "memory", description = "Where the memory is"),
+        (name = "exercises", description = "Which steps of the exercises have been done"),
         (name = "plugins", description = "List, load and unload plugins"),
     )
 )]
@@ -69,6 +70,8 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(leaks::reset::reset))
         .routes(routes!(leaks::reset::reset_all))
         .routes(routes!(leaks::gc::collect))
+        .routes(routes!(exercises::list, exercises::start_over))
+        .routes(routes!(exercises::verify))
         .routes(routes!(memory::memory))
         .routes(routes!(snapshot::snapshot))
         .routes(routes!(diff::diff))

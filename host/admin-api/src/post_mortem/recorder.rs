@@ -9,6 +9,7 @@ use serde_json::{Value as Json_, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::ApiError;
+use crate::exercise_progress::DOCUMENT_FIELD;
 use crate::heap_query::HeapQuery;
 use crate::leak_status::Listing;
 use crate::state::ApiState;
@@ -133,6 +134,7 @@ async fn document(
         "snapshot": snapshot,
         "history": history,
         "samples": samples,
+        (DOCUMENT_FIELD): state.exercises.to_document(),
     });
     let mut text = document.to_string();
     if text.len() > MAX_DOCUMENT_BYTES

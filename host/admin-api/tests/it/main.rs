@@ -13,6 +13,7 @@ mod baselines;
 mod check;
 mod contract;
 mod errors;
+mod exercises;
 mod heap;
 mod inspector;
 mod openapi;
