@@ -16,9 +16,8 @@ const PARTS: [(&str, &str); 8] = [
 
 pub(crate) fn view() -> Markup {
     html! {
-        // First in the document, so that it is first in one column. With two columns it is on the
-        // right.
-        (process())
+        // First in the document, so that the switches are first in one column. With two columns they
+        // are on the left.
         div.card #leaks {
             div.head {
                 h2 #overview-title { "Leaks" }
@@ -53,6 +52,7 @@ pub(crate) fn view() -> Markup {
                 output #load-result {}
             }
         }
+        (process())
         div.card #event-log {
             h2 { "Events" }
             div #log role="log" aria-live="polite" aria-label="Events, newest first" tabindex="0" {
@@ -85,7 +85,7 @@ fn process() -> Markup {
                 (number("to-limit", "Time to limit"))
                 (number("requests", "Requests"))
             }
-            div.actions {
+            div #all-actions .actions hidden {
                 button type="button" data-all="clear" { "Clear all" }
                 button type="button" data-all="gc" { "Return memory (gc)" }
                 button.danger type="button" data-all="reset" { "Reset all" }
@@ -142,6 +142,7 @@ pub(crate) fn plugin_template() -> Markup {
                             label.switch {
                                 input type="checkbox" role="switch" data-switch;
                                 span.name data-field="name" {}
+                                small data-field="title" {}
                             }
                         }
                         span.state data-field="state" {}
