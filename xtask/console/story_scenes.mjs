@@ -100,6 +100,26 @@ async function leakyAndFixed(page, base) {
   check((await text(fixed)).includes("Variant::Fixed"), await text(fixed));
 }
 
+/** No shipped plugin has an allocator that the profiler does not see: this is an answer about one. */
+async function growthByLine(page, base) {
+  const answer = {
+    total_traced_bytes: 1000,
+    by_line: [{ plugin: "cache", location: "app.c:7", function: "parse", size_bytes: 1000, count: 2 }],
+    growth: [{ plugin: "cache", location: "app.c:9", function: "fill", size_bytes: 3 * 65536, unseen_bytes: 65536 }],
+    plugins: { cache: { attribution: "partial", attribution_why: "an allocator of its own" } },
+  };
+  await page.route("**/admin/memory/snapshot?*", (route) => route.fulfill({ json: answer }));
+  await page.goto(`${base}/?view=memory&against=live`);
+  const row = page.locator("#growth-lines tr").first();
+  await row.waitFor();
+  for (const part of ["app.c:9", "fill", "192.0 KiB", "64.0 KiB"]) check((await text(row)).includes(part), `${part}: ${await text(row)}`);
+  check((await text(page.locator("#memory-attribution"))).includes("only in part"), "the reason is given");
+  await page.unroute("**/admin/memory/snapshot?*");
+  await page.reload();
+  await page.locator("#memory-attribution", { hasText: "Exact" }).waitFor();
+  check(await page.locator("#growth").isHidden(), "exact lines need no growth");
+}
+
 async function unitBorders(page) {
   const shown = await page.evaluate(async () => {
     const { size } = await import("/console/format.js");
@@ -120,5 +140,6 @@ export const storyScenes = [
   ["two snapshots are compared by line", twoSnapshots],
   ["the table follows steady traffic, and keeps the focus", followsTraffic],
   ["the fixed variant is next to the leak", leakyAndFixed],
+  ["growth by line is shown where the lines are not exact", growthByLine],
   ["sizes change their unit where they should", unitBorders],
 ];

@@ -1,8 +1,8 @@
 //! `GET /admin/memory/source`: a plugin's source around a line that its heap names.
 //!
 //! The host is not a file server. It shows only files that a call stack of the plugin's own heap
-//! names, and only below the folder of `--source-root`. The heap can be that of the previous run, if
-//! it was killed: its post-mortem names the lines.
+//! names, and only below the folder of `--source-root`. The heap can be that of the previous run,
+//! if it was killed: its post-mortem names the lines.
 
 use std::fs;
 use std::io;
@@ -119,8 +119,8 @@ fn unknown_source(message: String, hint: &str) -> ApiError {
     ApiError::new(ErrorCode::UnknownSource, message, hint)
 }
 
-/// Whether a call stack of this plugin's heap has this line: now, in its history, or in the run that
-/// was killed before.
+/// Whether a call stack of this plugin's heap has this line: now, in its history, or in the run
+/// that was killed before.
 async fn heap_names(
     state: &ApiState,
     plugin: &Arc<Plugin>,

@@ -8,7 +8,7 @@ import { onChange, show, state } from "./state.js";
 /** Between two steps in the address. */
 const SEPARATOR = "-";
 
-/** What is missing for each step, by id; null if the host has seen it. Empty before the first update. */
+/** What is missing for each step, by id; null if the host has seen it. Empty at first. */
 let missing = {};
 
 const inAddress = () => state.done.split(SEPARATOR).filter((id) => id !== "");
@@ -34,7 +34,7 @@ function draw() {
       step.classList.toggle("done", done.has(id));
       step.classList.toggle("next", step === next);
       const seen = missing[id] === null;
-      step.title = done.has(id) && !seen ? "Done before this run of the host, or by whoever shared this address" : "";
+      step.title = done.has(id) && !seen ? "Done before this run of the host, or by the sender of this address" : "";
       showSentence(one(".missing", step), step === next ? (missing[id] ?? "") : "");
     }
     const link = one(`[data-exercise="${article.dataset.text}"]`);

@@ -16,8 +16,8 @@ const PARTS: [(&str, &str); 8] = [
 
 pub(crate) fn view() -> Markup {
     html! {
-        // First in the document, so that the switches are first in one column. With two columns they
-        // are on the left.
+        // First in the document, so that the switches are first in one column. With two columns
+        // they are on the left.
         div.card #leaks {
             div.head {
                 h2 #overview-title { "Leaks" }
