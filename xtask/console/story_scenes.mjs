@@ -100,7 +100,7 @@ async function leakyAndFixed(page, base) {
   check((await text(fixed)).includes("Variant::Fixed"), await text(fixed));
 }
 
-/** No shipped plugin has an allocator that the profiler does not see: this is an answer about one. */
+/** An answer about a plugin with an allocator that the profiler does not see. No shipped one has. */
 async function growthByLine(page, base) {
   const answer = {
     total_traced_bytes: 1000,
