@@ -4,6 +4,8 @@ import { check, launch, open, options } from "./browser.mjs";
 import { checkLayout } from "./layout.mjs";
 import { takePictures } from "./pictures.mjs";
 import { failureScenes, scenes } from "./scenes.mjs";
+import { takeStates } from "./states.mjs";
+import { firstScenes, storyScenes } from "./story_scenes.mjs";
 
 const given = options();
 const { browser, axe } = await launch(given);
@@ -25,9 +27,11 @@ async function report(name, work) {
 try {
   if (given.pictures) {
     await takePictures(browser, given);
+  } else if (given.states) {
+    console.log(`${await takeStates(browser, given)} pictures in ${given.states}`);
   } else {
     const { page, recorded, close } = await open(browser, given.base, "/");
-    for (const [name, scene] of scenes) {
+    for (const [name, scene] of [...firstScenes, ...scenes, ...storyScenes]) {
       await report(name, () => scene(page, given.base, (note) => console.log(`        ${note}`)));
     }
     await report("no message on the browser's console, no script error, no request to another host", async () => {

@@ -34,6 +34,10 @@ pub(crate) struct Args {
     /// Keep a screenshot of each view, light and dark, narrow and wide, in this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "pictures")]
     shots: Option<PathBuf>,
+    /// Take pictures of a host that is idle, leaks, dies and starts again in this folder, at 390,
+    /// 1024 and 1440 px, light and dark, instead of testing. Takes about three minutes.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["pictures", "shots"])]
+    states: Option<PathBuf>,
     /// Succeed, with `1 skipped`, where the machine has no Chromium, Node.js or npm.
     #[arg(long)]
     skip_if_missing: bool,
@@ -99,6 +103,13 @@ impl Tools {
         if let Some(folder) = &args.shots {
             fs::create_dir_all(folder).context("cannot make the folder for screenshots")?;
             node.arg("--shots").arg(folder);
+        }
+        if let Some(folder) = &args.states {
+            fs::create_dir_all(folder).context("cannot make the folder for pictures")?;
+            node.arg("--states").arg(folder);
+            node.arg("--host").arg(workspace.host_binary());
+            node.arg("--plugins").arg(workspace.components());
+            node.arg("--root").arg(workspace.root());
         }
         let status = node.status().context("cannot start Node.js")?;
         Ok(status.success())

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::exercise_progress::Action;
 use crate::heap_query::unknown_baseline;
 use crate::path_name::PathName;
 use crate::state::ApiState;
@@ -95,7 +96,10 @@ pub(crate) async fn put(
         let heaps = state.heaps.snapshots(&plugins, Selection::All).await?;
         let baseline = LabBaseline::now(&plugins, &heaps, state.requests());
         match state.baselines.put(begun, &name, baseline) {
-            Ok(baseline) => return Ok(Json(BaselineInfo::of(&name, &baseline))),
+            Ok(baseline) => {
+                state.record(&Action::SetBaseline);
+                return Ok(Json(BaselineInfo::of(&name, &baseline)));
+            }
             // It would show the instances from before the reset.
             Err(NotStored::Outdated) => {}
             Err(NotStored::TooMany) => {

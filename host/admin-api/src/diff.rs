@@ -17,6 +17,7 @@ use crate::attribution::AttributionBody;
 use crate::auth;
 use crate::auth::browser::is_prefetch;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::exercise_progress::Action;
 use crate::heap_query::{Comparison, HeapQuery};
 use crate::query::ApiQuery;
 use crate::state::ApiState;
@@ -171,6 +172,7 @@ pub(crate) async fn diff(
     let comparison = query.comparison(&state)?;
     let (shown, selection) = (query.plugins(&state)?, query.selection());
     let requests = state.requests();
+    let sets_baseline = matches!(comparison, Comparison::Default);
     let computed = match comparison {
         Comparison::Baseline(then) => {
             let heaps = state.heaps.snapshots(&shown, selection).await?;
@@ -204,6 +206,7 @@ pub(crate) async fn diff(
                 }
             };
             let Some(then) = then else {
+                state.record(&Action::SetBaseline);
                 return Ok(Json(DiffBody::Set(BaselineSet {
                     status: "baseline_set",
                     message: "baseline set; send some traffic and call again to see what grew",
@@ -217,6 +220,11 @@ pub(crate) async fn diff(
             compare(&shown, diffs, "the last diff", &then, limit, requests)
         }
     };
+    let grown = computed.growing_allocations.iter();
+    state.record(&Action::ReadDiff {
+        grown: grown.map(|row| row.plugin.clone()).collect(),
+        sets_baseline: sets_baseline && method == Method::GET,
+    });
     Ok(Json(DiffBody::Computed(computed)))
 }
 

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::catalogue::ListingQuery;
 use crate::error::{ApiError, ErrorBody};
+use crate::exercise_progress::Action;
 use crate::leak_status::{LeakStatus, Leaks, ListedLeak, Listing, leak_status};
 use crate::path_name::PathName;
 use crate::query::ApiQuery;
@@ -74,6 +75,7 @@ pub(crate) async fn status(
         Listing::Exercises
     };
     let leaks = Leaks::of(&state, listing);
+    state.record(&Action::ReadStatus);
     Ok(Json(LeaksStatus {
         more: leaks.left_out(),
         leaks,
@@ -88,7 +90,9 @@ pub(crate) async fn show(
     State(state): State<Arc<ApiState>>,
     PathName(name): PathName,
 ) -> Result<Json<LeakStatus>, ApiError> {
-    Ok(Json(leak_status(&*state.leak(&name)?)))
+    let plugin = state.leak(&name)?;
+    state.record(&Action::ReadStatus);
+    Ok(Json(leak_status(&plugin)))
 }
 
 fn memory_summary(state: &ApiState) -> Result<MemorySummary, ApiError> {

@@ -12,6 +12,7 @@
 //! | `POST /admin/leaks/clear` | `leaks::clear` |
 //! | `POST /admin/leaks/{name}/reset`, `POST /admin/reset` | `leaks::reset` |
 //! | `POST /admin/gc` | `leaks::gc` |
+//! | `GET`, `DELETE /admin/exercises`, `POST …/{number}/verify` | `exercises` |
 //! | `GET /admin/memory` | `memory` |
 //! | `GET /admin/memory/snapshot` | `snapshot` |
 //! | `GET /admin/memory/history` | `history` |
@@ -47,6 +48,8 @@ mod data;
 mod diff;
 mod docs;
 pub mod error;
+pub mod exercise_progress;
+mod exercises;
 mod health;
 pub mod heap_query;
 mod history;

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::attribution::{AttributionBody, TotalAttribution};
 use crate::catalogue::ListingQuery;
 use crate::error::{ApiError, ErrorBody};
+use crate::exercise_progress::Action;
 use crate::leak_status::{Leaks, ListedLeak, Listing};
 use crate::query::ApiQuery;
 use crate::state::ApiState;
@@ -163,7 +164,9 @@ pub(crate) async fn memory(
     } else {
         Listing::InUse
     };
-    Ok(Json(read(&state, listing).await?))
+    let memory = read(&state, listing).await?;
+    state.record(&Action::ReadMemory);
+    Ok(Json(memory))
 }
 
 pub(crate) async fn read(state: &ApiState, listing: Listing) -> Result<Memory, ApiError> {

@@ -29,6 +29,8 @@ pub struct Overview {
     forecast: ForecastBody,
     leaks: Leaks,
     outlooks: BTreeMap<String, Outlook>,
+    /// What is missing for each step of the exercises; null for a step that is done.
+    steps: BTreeMap<&'static str, Option<String>>,
     events: Vec<EventRow>,
 }
 
@@ -99,6 +101,7 @@ impl Overview {
                 .iter()
                 .map(|p| (p.id().to_owned(), outlook(state, p)))
                 .collect(),
+            steps: state.record_overview(),
             events: events
                 .into_iter()
                 .map(|(plugin, event)| row(plugin, event))

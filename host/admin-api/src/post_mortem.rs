@@ -110,6 +110,27 @@ pub(crate) async fn post_mortem(
     }))
 }
 
+/// Whether the readings of the previous run have this line of a plugin.
+pub(crate) async fn names(
+    state: &ApiState,
+    plugin: &str,
+    location: &str,
+) -> Result<bool, ApiError> {
+    let post_mortem = state.post_mortem.clone();
+    let previous = run_blocking(move || Ok(post_mortem.previous_run())).await?;
+    let document = previous.ok().flatten().map(|run| run.document);
+    let document: Json_ = serde_json::from_slice(&document.unwrap_or_default()).unwrap_or_default();
+    let rows = ["/memory/heap/top_allocations", "/snapshot/by_line"]
+        .into_iter()
+        .filter_map(|list| document.pointer(list)?.as_array())
+        .flatten();
+    let is = |row: &Json_, field: &str, wanted: &str| {
+        row.get(field).and_then(Json_::as_str) == Some(wanted)
+    };
+    let mut lines = rows.filter(|row| is(row, "plugin", plugin));
+    Ok(lines.any(|row| is(row, "location", location)))
+}
+
 fn rfc3339(time: SystemTime) -> Option<String> {
     Timestamp::try_from(time).ok().map(|time| time.to_string())
 }

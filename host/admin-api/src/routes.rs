@@ -11,9 +11,9 @@ use utoipa_axum::routes;
 
 use crate::state::ApiState;
 use crate::{
-    alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, health, history,
-    inspected_plugins, leaks, memory, metrics, observe, plugins, post_mortem, profile, snapshot,
-    source,
+    alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, exercises, health,
+    history, inspected_plugins, leaks, memory, metrics, observe, plugins, post_mortem, profile,
+    snapshot, source,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +28,7 @@ use crate::{
         (name = "leaks", description = "Switch, clear and reset leaks"),
         (name = "memory", description = "Where the memory is"),
         (name = "alerts", description = "Notifications of Alertmanager"),
+        (name = "exercises", description = "Which steps of the exercises have been done"),
         (name = "plugins", description = "List, load and unload plugins"),
     )
 )]
@@ -70,6 +71,8 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(leaks::reset::reset))
         .routes(routes!(leaks::reset::reset_all))
         .routes(routes!(leaks::gc::collect))
+        .routes(routes!(exercises::list, exercises::start_over))
+        .routes(routes!(exercises::verify))
         .routes(routes!(memory::memory))
         .routes(routes!(snapshot::snapshot))
         .routes(routes!(diff::diff))

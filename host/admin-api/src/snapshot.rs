@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::attribution::AttributionBody;
 use crate::error::{ApiError, ErrorBody};
+use crate::exercise_progress::Action;
 use crate::heap_query::HeapQuery;
 use crate::query::ApiQuery;
 use crate::state::ApiState;
@@ -132,9 +133,9 @@ pub(crate) async fn snapshot(
     query.reject_comparison()?;
     let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
     let plugins = query.plugins(&state)?;
-    Ok(Json(
-        of_plugins(&state, (&plugins, query.selection()), by, limit).await?,
-    ))
+    let snapshot = of_plugins(&state, (&plugins, query.selection()), by, limit).await?;
+    state.record(&Action::ReadSnapshot);
+    Ok(Json(snapshot))
 }
 
 /// A snapshot of these plugins.

@@ -1,7 +1,8 @@
 //! `GET /admin/memory/source`: a plugin's source around a line that its heap names.
 //!
 //! The host is not a file server. It shows only files that a call stack of the plugin's own heap
-//! names, and only below the folder of `--source-root`.
+//! names, and only below the folder of `--source-root`. The heap can be that of the previous run,
+//! if it was killed: its post-mortem names the lines.
 
 use std::fs;
 use std::io;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{ApiError, ErrorBody, ErrorCode, shorten};
+use crate::post_mortem;
 use crate::query::{ApiQuery, QueryParameters};
 use crate::state::ApiState;
 use plugin_host::driver::handle::Plugin;
@@ -117,7 +119,8 @@ fn unknown_source(message: String, hint: &str) -> ApiError {
     ApiError::new(ErrorCode::UnknownSource, message, hint)
 }
 
-/// Whether a call stack of this plugin's heap, now or in its history, has this line.
+/// Whether a call stack of this plugin's heap has this line: now, in its history, or in the run
+/// that was killed before.
 async fn heap_names(
     state: &ApiState,
     plugin: &Arc<Plugin>,
@@ -132,10 +135,13 @@ async fn heap_names(
     if in_history {
         return Ok(true);
     }
-    let Some(snapshot) = state.heaps.snapshot(plugin).await? else {
-        return Ok(false);
-    };
-    let file = file.to_owned();
-    let found = tokio::task::spawn_blocking(move || source_file::is_named(&snapshot, &file, line));
-    found.await.map_err(|e| ApiError::internal(&e))
+    if let Some(snapshot) = state.heaps.snapshot(plugin).await? {
+        let file = file.to_owned();
+        let named = move || source_file::is_named(&snapshot, &file, line);
+        let found = tokio::task::spawn_blocking(named).await;
+        if found.map_err(|e| ApiError::internal(&e))? {
+            return Ok(true);
+        }
+    }
+    post_mortem::names(state, plugin.id(), &location).await
 }

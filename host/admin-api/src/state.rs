@@ -1,5 +1,6 @@
 //! The state that every handler shares.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::alert_store::AlertStore;
 use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
+use crate::exercise_progress::{Action, Recorder, Step};
 use crate::host_name::AllowedHost;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
@@ -64,6 +66,8 @@ pub struct ApiState {
     pub(crate) baselines: Baselines,
     /// The notifications of Alertmanager.
     pub(crate) alerts: AlertStore,
+    /// The progress through the exercises.
+    pub(crate) exercises: Recorder,
     /// Bounds the profiles that wait for their `seconds`.
     pub(crate) profiles: Profiles,
     /// One permit: the host checks one component at a time.
@@ -92,6 +96,7 @@ impl ApiState {
         ApiState {
             uploads: BodyBudget::new(options.upload_budget.max(largest)),
             small_bodies: BodyBudget::new(SMALL_BODIES_BYTES),
+            exercises: Recorder::after_previous_run(&post_mortem),
             registry,
             monitor,
             heaps,
@@ -142,6 +147,23 @@ impl ApiState {
 
     pub(crate) fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records what a client has done, for the progress through the exercises.
+    pub(crate) fn record(&self, action: &Action) {
+        self.exercises
+            .observe(&self.registry, || self.requests(), action);
+    }
+
+    /// Records that a client reads the overview of the console. Returns what is missing for each
+    /// step of the exercises, by its id: `None` for a step that is done.
+    pub(crate) fn record_overview(&self) -> BTreeMap<&'static str, Option<String>> {
+        self.record(&Action::ReadOverview);
+        let steps = self.exercises.steps(Step::ALL.iter().copied());
+        steps
+            .into_iter()
+            .map(|(step, missing)| (step.id(), missing))
+            .collect()
     }
 
     /// Drops the heaps and the baselines of plugins that are no longer loaded.

@@ -11,7 +11,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The name, the media type and the content of each file.
-const FILES: [(&str, &str, &str); 22] = [
+const FILES: [(&str, &str, &str); 24] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
@@ -32,7 +32,9 @@ const FILES: [(&str, &str, &str); 22] = [
         SCRIPT,
         include_str!("assets/post_mortem_banner.js"),
     ),
+    ("progress.js", SCRIPT, include_str!("assets/progress.js")),
     ("settings.js", SCRIPT, include_str!("assets/settings.js")),
+    ("snapshots.js", SCRIPT, include_str!("assets/snapshots.js")),
     ("source.js", SCRIPT, include_str!("assets/source.js")),
     ("state.js", SCRIPT, include_str!("assets/state.js")),
     ("stream.js", SCRIPT, include_str!("assets/stream.js")),

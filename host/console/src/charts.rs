@@ -68,10 +68,11 @@ pub(super) fn plugin(
     let line = |bytes: fn(&PluginPoint) -> u64| -> Vec<(f64, f64)> {
         thin(points).map(|p| (p.age, bytes(p) as f64)).collect()
     };
-    // Where lines coincide, the last one covers the others. The retained bytes matter most.
+    // Where lines coincide, the last one covers the others. The live bytes are a broad line, which
+    // shows at both sides of the others. The retained bytes matter most.
     let lines = [
-        (SeriesStyle::Linear, line(|p| p.linear_bytes)),
         (SeriesStyle::Live, line(|p| p.heap_live_bytes)),
+        (SeriesStyle::Linear, line(|p| p.linear_bytes)),
         (SeriesStyle::Retained, line(|p| p.retained_bytes)),
     ];
     let last = points.last();

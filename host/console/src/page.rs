@@ -10,6 +10,7 @@ use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::exercises;
+use admin_api::exercise_progress::Step;
 
 /// `GET /`. The state is the page, rendered once.
 pub(crate) async fn show(State(page): State<Arc<str>>) -> Html<String> {
@@ -85,6 +86,7 @@ fn verdict() -> Markup {
         section #verdict .verdict aria-label="Verdict" hidden {
             p { strong #verdict-sentence role="status" {} }
             span #verdict-left {}
+            button #start type="button" hidden { "Start exercise 1" }
             button #verdict-lines type="button" hidden { "Source lines" }
             details #verdict-details hidden {
                 summary { "Evidence" }
@@ -102,6 +104,7 @@ fn post_mortem_banner() -> Markup {
                 p { strong #post-mortem-message {} " " span #post-mortem-age {} }
                 button #post-mortem-close type="button" { "Dismiss" }
             }
+            p #post-mortem-verdict hidden {}
             details #post-mortem-details {
                 summary { "Lines with the most live memory" }
                 ol #post-mortem-lines {}
@@ -153,7 +156,11 @@ fn traffic() -> Markup {
 
 fn exercise_panel() -> Markup {
     html! {
-        h2 #exercises-title { "Exercises" }
+        div.head {
+            h2 #exercises-title { "Exercises" }
+            span #exercises-progress .hint role="status" {}
+            button #exercises-restart type="button" hidden { "Start over" }
+        }
         nav.row aria-label="Exercises" {
             @for exercise in exercises::all() {
                 a.step href=(format!("/?exercise={}", exercise.number)) data-exercise=(exercise.number)
@@ -163,7 +170,24 @@ fn exercise_panel() -> Markup {
         @for exercise in exercises::all() {
             article data-text=(exercise.number) hidden {
                 h3 { (exercise.number) ". " (exercise.title) }
+                (steps(exercise.number))
                 (exercise.body)
+            }
+        }
+    }
+}
+
+/// The steps of an exercise. The script ticks those that the host has seen.
+fn steps(exercise: usize) -> Markup {
+    html! {
+        ol.steps {
+            @for step in Step::of(exercise) {
+                li data-step=(step.id()) {
+                    @for (index, part) in step.title().split('`').enumerate() {
+                        @if index % 2 == 1 { code { (part) } } @else { (part) }
+                    }
+                    span.missing {}
+                }
             }
         }
     }

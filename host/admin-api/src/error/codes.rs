@@ -57,6 +57,8 @@ error_codes! {
     UnknownPlugin = "unknown_plugin", NOT_FOUND;
     /// No baseline has this name.
     UnknownBaseline = "unknown_baseline", NOT_FOUND;
+    /// No exercise has this number.
+    UnknownExercise = "unknown_exercise", NOT_FOUND;
     /// The host cannot show this source line.
     UnknownSource = "unknown_source", NOT_FOUND;
     /// The flame graph's ticket is unknown or has expired.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::freed::Freed;
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody};
+use crate::exercise_progress::Action;
 use crate::state::ApiState;
 
 /// The answer for one leak.
@@ -80,7 +81,9 @@ pub(crate) async fn clear(
 
 async fn clear_one(state: &ApiState, name: String) -> Result<ClearedOne, ApiError> {
     let plugin = state.leak(&name)?;
+    state.record(&Action::Other);
     let removed = plugin.clear().await?.removed;
+    record(state, [(&name, removed.objects)]);
     let field = format!("{}_removed", plugin.details().manifest.unit);
     Ok(ClearedOne {
         cleared: name,
@@ -92,6 +95,7 @@ async fn clear_one(state: &ApiState, name: String) -> Result<ClearedOne, ApiErro
 async fn clear_all(state: &ApiState) -> ClearedAll {
     let (mut removed, mut not_cleared) = (BTreeMap::new(), BTreeMap::new());
     let (mut objects, mut bytes) = (0, 0);
+    state.record(&Action::Other);
     for plugin in state.registry.plugins().iter() {
         let id = plugin.id().to_owned();
         match plugin.clear().await {
@@ -106,6 +110,7 @@ async fn clear_all(state: &ApiState) -> ClearedAll {
             }
         }
     }
+    record(state, removed.iter().map(|(id, objects)| (id, *objects)));
     ClearedAll {
         cleared: "all",
         removed,
@@ -113,6 +118,13 @@ async fn clear_all(state: &ApiState) -> ClearedAll {
         freed: Freed::bytes(signed(bytes)),
         not_cleared,
     }
+}
+
+/// Records which leaks have dropped objects.
+fn record<'a>(state: &ApiState, removed: impl IntoIterator<Item = (&'a String, u64)>) {
+    let removed = removed.into_iter().filter(|(_, objects)| *objects > 0);
+    let dropped = removed.map(|(id, _)| id.clone()).collect();
+    state.record(&Action::Cleared { dropped });
 }
 
 fn signed(bytes: u64) -> i64 {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::freed::{LinearMemory, ProcessMemory, StillResident, resident_bytes};
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody};
+use crate::exercise_progress::Action;
 use crate::state::ApiState;
 use process_memory::allocator;
 
@@ -49,6 +50,7 @@ pub(crate) async fn collect(
     body.reject_unknown(&[])?;
     let before = resident_bytes(&state)?;
     let mut gc_results = Vec::new();
+    state.record(&Action::Other);
     for plugin in state.registry.plugins().iter() {
         let done = plugin.recycle().await?;
         gc_results.push(GcResult {
@@ -59,6 +61,12 @@ pub(crate) async fn collect(
         });
     }
     allocator::release_free_pages();
+    let recycled = gc_results
+        .iter()
+        .filter(|result: &&GcResult| result.recycled);
+    state.record(&Action::Collected {
+        recycled: recycled.map(|result| result.plugin.clone()).collect(),
+    });
     Ok(Json(Collected {
         gc_results,
         memory: ProcessMemory::since(before, &state)?,

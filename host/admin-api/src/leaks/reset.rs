@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::freed::{LinearMemory, ProcessMemory, resident_bytes};
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody};
+use crate::exercise_progress::Action;
 use crate::path_name::PathName;
 use crate::state::ApiState;
 use plugin_host::error::PluginError;
@@ -60,14 +61,29 @@ pub(crate) async fn reset(
     body.reject_unknown(&[])?;
     let plugin = state.leak(&name)?;
     let before = resident_bytes(&state)?;
+    state.record(&Action::Other);
+    let retained = plugin.reading().retained.objects;
     let done = plugin.reset(false).await?;
     allocator::release_free_pages();
+    record(&state, &name, retained);
     Ok(Json(Reset {
         leak: name,
         generation: done.generation,
         memory: ProcessMemory::since(before, &state)?,
         linear_memory: LinearMemory::new(done.linear_before, done.linear_after),
     }))
+}
+
+/// A fresh instance is a clear and a gc in one.
+fn record(state: &ApiState, name: &str, retained: u64) {
+    if retained > 0 {
+        state.record(&Action::Cleared {
+            dropped: vec![name.to_owned()],
+        });
+    }
+    state.record(&Action::Collected {
+        recycled: vec![name.to_owned()],
+    });
 }
 
 /// Resets everything to the state at the start: leaks off, settings at their defaults, instances
@@ -82,10 +98,12 @@ pub(crate) async fn reset_all(
     body.reject_unknown(&[])?;
     let before = resident_bytes(&state)?;
     let mut outcomes = Outcomes::default();
+    state.record(&Action::Other);
     for plugin in state.registry.plugins().iter() {
         let generation = plugin.reset(true).await.map(|done| done.generation);
         outcomes.add(plugin.id(), generation);
     }
+    state.record(&Action::Other);
     state.baselines.clear();
     allocator::release_free_pages();
     Ok(Json(

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::exercise_progress::Action;
 use crate::leak_status::SettingsBody;
 use crate::path_name::PathName;
 use crate::state::ApiState;
@@ -69,7 +70,10 @@ pub(crate) async fn switch(
         ));
     }
     let generation = plugin.reading().generation;
+    // Before as well: the requests up to now belong to the state before.
+    state.record(&Action::Other);
     state.registry.update(&plugin, enabled, changes).await?;
+    state.record(&Action::Other);
     let restarted = plugin.reading().generation != generation;
     let details = plugin.details();
     Ok(Json(Switched {

@@ -9,6 +9,7 @@ use serde_json::{Value as Json_, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::ApiError;
+use crate::exercise_progress::{Action, DOCUMENT_FIELD};
 use crate::heap_query::HeapQuery;
 use crate::leak_status::Listing;
 use crate::state::ApiState;
@@ -151,6 +152,8 @@ async fn document(
     started: Timestamp,
     requests: u64,
 ) -> Result<Vec<u8>, ApiError> {
+    // Without an admin call since the last requests, their steps are not judged yet.
+    state.record(&Action::Other);
     let memory = memory::read(state, Listing::All).await?;
     // A plugin without requests is not worth the cost of reading its symbols.
     let mut active = Vec::clone(&state.registry.plugins());
@@ -173,6 +176,7 @@ async fn document(
         "snapshot": snapshot,
         "history": history,
         "samples": samples,
+        (DOCUMENT_FIELD): state.exercises.to_document(),
     });
     let mut text = document.to_string();
     if text.len() > MAX_DOCUMENT_BYTES

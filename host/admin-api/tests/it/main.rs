@@ -14,6 +14,7 @@ mod baselines;
 mod check;
 mod contract;
 mod errors;
+mod exercises;
 mod heap;
 mod inspector;
 mod openapi;

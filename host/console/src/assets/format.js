@@ -1,13 +1,13 @@
 // Numbers with units.
 
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/** `5.1 MiB`; `–` for null. */
+/** `5.1 MiB`; `–` for null. No unit has more than four digits: 1,023.95 KiB and more is 1.0 MiB. */
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return "–";
   let value = Math.abs(bytes);
   let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
+  while (value >= (unit === 0 ? 1023.5 : 1023.95) && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }

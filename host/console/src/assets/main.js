@@ -9,6 +9,7 @@ import { startMemory } from "./memory.js";
 import { showUpdate, startOverview } from "./overview.js";
 import { startPlugins } from "./plugins.js";
 import { startPostMortemBanner } from "./post_mortem_banner.js";
+import { startProgress } from "./progress.js";
 import { startSource } from "./source.js";
 import { onChange, show, state } from "./state.js";
 import { EventStream } from "./stream.js";
@@ -75,6 +76,7 @@ showView();
 startTraffic();
 // Before the overview: its columns depend on the width that the exercises leave.
 startExercises();
+startProgress();
 startOverview();
 startAlerts();
 startFlame();

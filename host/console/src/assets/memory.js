@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { explain, make, one, runAction, setText } from "./dom.js";
 import { attributionGap, change, clock, count, countChange, duration, size } from "./format.js";
+import { compareSnapshots, endsNow, listSnapshots, startSnapshots } from "./snapshots.js";
 import { onChange, show, state } from "./state.js";
 
 const MAX_ROWS = 40;
@@ -30,6 +31,12 @@ let shown;
 /** The requests in the latest update. */
 let served;
 
+/** The table is read again this often while requests arrive. */
+const FOLLOW_MS = 2000;
+
+/** Whether an answer is awaited. */
+let loading = false;
+
 /** The shown data is new: its age counts from now. */
 export function restartAge() {
   shown = { at: performance.now() };
@@ -53,8 +60,8 @@ export function comparison() {
   return query;
 }
 
-/** Whether a difference is shown. */
-export const isDifference = () => state.against !== "live";
+/** Whether the API makes a difference. Snapshots are compared in the page. */
+export const isDifference = () => state.against !== "live" && state.against !== "snapshots";
 
 async function load() {
   const request = ++latestRequest;
@@ -63,13 +70,22 @@ async function load() {
   query.set("limit", String(MAX_ROWS));
   const summary = one("#memory-summary");
   summary.classList.remove("error");
+  loading = true;
   try {
+    if (state.against === "snapshots") {
+      const compared = await compareSnapshots();
+      if (request !== latestRequest) return;
+      showComparison(compared);
+      restartAge();
+      return;
+    }
     const path = isDifference() ? "/admin/memory/diff" : "/admin/memory/snapshot";
     const answer = await call("GET", `${path}?${query}`);
     if (request !== latestRequest) return;
     if (isDifference()) showDifference(answer);
     else showLive(answer);
     showAttribution(answer);
+    await showGrowth(answer);
     restartAge();
   } catch (error) {
     if (request !== latestRequest) return;
@@ -77,7 +93,52 @@ async function load() {
     setText(summary, explain(error));
     setText(one("#memory-attribution"), "");
     one("#growing tbody").replaceChildren();
+  } finally {
+    if (request === latestRequest) loading = false;
   }
+}
+
+/** The table keeps up with the traffic. It is not read while nothing happens. */
+function follow() {
+  if (state.view !== "memory" || loading || document.hidden || shown === undefined) return;
+  if (state.against === "snapshots" && !endsNow()) return;
+  if (served > (shown.served ?? served) && performance.now() - shown.at > FOLLOW_MS) load();
+}
+
+function showComparison(compared) {
+  setText(one("#memory-attribution"), "");
+  one("#growth").hidden = true;
+  setText(one("#memory-summary"), compared?.sentence ?? "No snapshot yet. Take one, send requests, and take another or compare with now.");
+  table("Change between the two moments, largest growth first", compared?.columns ?? ["Change", "Blocks", "Bytes"], compared?.rows.slice(0, MAX_ROWS) ?? [], "line");
+}
+
+/** The growth of linear memory, for plugins whose blocks are not all seen. */
+async function showGrowth(answer) {
+  const panel = one("#growth");
+  const inexact = Object.entries(answer.plugins ?? {}).filter(([, plugin]) => plugin.attribution !== "exact").map(([id]) => id);
+  if (inexact.length === 0) {
+    panel.hidden = true;
+    return;
+  }
+  const query = new URLSearchParams({ limit: String(MAX_ROWS) });
+  if (state.plugin) query.set("plugin", state.plugin);
+  const { growth } = isDifference() ? await call("GET", `/admin/memory/snapshot?${query}`) : answer;
+  const rows = growth.filter((row) => inexact.includes(row.plugin));
+  panel.hidden = rows.length === 0;
+  const number = (bytes) => make("td", { className: "number" }, size(bytes));
+  one("#growth-lines").replaceChildren(
+    ...rows.map((row) =>
+      make(
+        "tr",
+        {},
+        make("td", {}, place(row)),
+        make("td", {}, make("code", {}, row.function)),
+        make("td", {}, row.plugin),
+        number(row.size_bytes),
+        number(row.unseen_bytes),
+      ),
+    ),
+  );
 }
 
 function showDifference(answer) {
@@ -123,18 +184,36 @@ function showLive(answer) {
 
 const asOf = () => `As of ${clock(Date.now() / 1000)}.`;
 
-function table(caption, columns, rows) {
+function table(caption, columns, rows, group = state.group) {
   const lines = one("#growing");
-  const grouping = GROUPINGS[state.group] ?? GROUPINGS.line;
+  const grouping = GROUPINGS[group] ?? GROUPINGS.line;
   setText(one("#memory-title"), grouping.title);
   setText(lines.caption, caption);
-  lines.className = `lines by-${state.group}`;
+  lines.className = `lines by-${group}`;
   for (const column of ["place", "function"]) setText(one(`[data-column="${column}"]`, lines), grouping[column]);
   ["bytes", "objects", "now"].forEach((column, index) => {
     setText(one(`[data-column="${column}"]`, lines), columns[index]);
   });
   const most = Math.max(1, ...rows.map((row) => Math.abs(row.weight)));
-  lines.tBodies[0].replaceChildren(...rows.map((row, index) => line(row, most, columns, index < OPEN_STACKS)));
+  const body = lines.tBodies[0];
+  const keep = keptParts(body);
+  body.replaceChildren(...rows.map((row, index) => line(row, most, columns, index < OPEN_STACKS)));
+  keep(body);
+}
+
+/** Remembers which row has the focus and which stacks are open, for the rows that replace them. */
+function keptParts(body) {
+  const rows = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  const focused = document.activeElement?.closest?.("#growing tr")?.dataset.key;
+  const opened = new Map([...rows].map(([key, row]) => [key, one("details", row)?.open]));
+  return (replaced) => {
+    for (const row of replaced.rows) {
+      const details = one("details", row);
+      const open = opened.get(row.dataset.key);
+      if (details && open !== undefined) details.open = open;
+      if (row.dataset.key === focused) one("button, summary", row)?.focus({ preventScroll: true });
+    }
+  };
 }
 
 function line(row, most, columns, open) {
@@ -143,9 +222,10 @@ function line(row, most, columns, open) {
   const bar = make("span", { className: row.weight < 0 ? "bar shrank" : "bar", ariaHidden: "true" }, fill);
   // Explicit roles: where the cells are a stack, the browser drops the implicit ones.
   const cell = (properties, ...content) => make("td", { role: "cell", ...properties }, ...content);
+  const key = `${row.plugin} ${row.location} ${row.function} ${(row.trace ?? []).map((frame) => frame.location ?? frame.function).join()}`;
   return make(
     "tr",
-    { role: "row" },
+    { role: "row", "data-key": key },
     cell({ className: "place" }, place(row)),
     cell({ className: "function" }, calls(row, open)),
     cell({ className: "plugin-name" }, row.plugin),
@@ -240,7 +320,9 @@ export function startMemory(drawFlame) {
   const refresh = () => (state.view === "memory" ? load() : drawFlame());
   const showControls = () => {
     one("#compare").hidden = state.view === "overview";
-    one("#grouping").hidden = state.view !== "memory";
+    one("#grouping").hidden = state.view !== "memory" || state.against === "snapshots";
+    one("#against").value = state.against;
+    listSnapshots();
     one("#of-plugin").value = state.plugin;
     one("#group").value = state.group;
     if (state.view !== "overview") listBaselines().catch(() => {});
@@ -283,6 +365,7 @@ export function startMemory(drawFlame) {
     served = event.detail.requests;
     if (shown !== undefined) shown.served ??= served;
     showAge();
+    follow();
   });
   document.addEventListener("plugins", (event) => listPlugins(event.detail));
   onChange((changed) => {
@@ -291,6 +374,7 @@ export function startMemory(drawFlame) {
       if (state.view !== "overview") refresh();
     }
   });
+  startSnapshots(refresh);
   showControls();
   if (state.view !== "overview") refresh();
 }

@@ -57,6 +57,10 @@ function openCatalogue(leaks) {
 }
 
 function showProcess(update) {
+  // Without a request and a leak there is nothing to clear or to give back.
+  const leaks = Object.values(update.leaks);
+  one("#all-actions").hidden = update.requests === 0 && leaks.every((leak) => !leak.enabled && leak.count === 0);
+  one('[data-all="clear"]').hidden = leaks.every((leak) => leak.count === 0);
   const { process, forecast, ledger, requests } = update;
   const field = (name) => one(`#process-numbers [data-field="${name}"]`);
   setText(field("rss"), size(process.rss_bytes));
@@ -126,6 +130,7 @@ async function loadPlugins(plugins) {
 
 function describe(row, plugin) {
   setText(one('[data-field="name"]', row), plugin.id);
+  setText(one('[data-field="title"]', row), plugin.title);
   setText(one('[data-field="description"]', row), plugin.description);
   const open = one(".settings", row);
   if (!open.hidden) fillSettings(open, plugin);
@@ -200,10 +205,15 @@ function showLeak(row, leak, outlook, chart) {
   if (!toggle.disabled) toggle.checked = leak.enabled;
   const isDecoy = outlook?.group === "decoy";
   const leaking = leak.enabled && leak.variant === "leaky" && !isDecoy;
+  const used = leak.requests > 0 || leak.count > 0 || leak.state !== "running";
+  // Nothing is worth a place until the leak has done something.
+  const idle = !leak.enabled && !used;
   const state = field("state");
   const word = leak.enabled ? (leaking ? "leaking" : "on") : "off";
   setText(state, leak.state === "running" ? word : leak.state);
-  state.className = `state ${leak.state !== "running" ? "bad" : leaking ? "warn" : leak.enabled ? "good" : ""}`;
+  state.className = `state ${leak.state !== "running" ? "bad" : leaking ? "warn" : leak.enabled && !isDecoy ? "good" : ""}`;
+  state.hidden = idle;
+  row.classList.toggle("leaking", leaking);
   // The state says that it leaks. A decoy does not.
   field("variant").hidden = leak.variant !== "fixed";
   setText(field("variant"), leak.variant);
@@ -220,8 +230,10 @@ function showLeak(row, leak, outlook, chart) {
   setText(field("linear"), size(leak.linear_memory_bytes));
   setText(field("per-request"), size(Math.round(leak.bytes_per_request)));
   setText(field("to-limit"), toLimit(leak, outlook));
-  row.classList.toggle("quiet", !chart);
-  for (const name of ["clear", "reset", "lines"]) one(`[data-do="${name}"]`, row).hidden = !chart;
+  row.classList.toggle("quiet", idle);
+  one('[data-do="clear"]', row).hidden = leak.count === 0;
+  one('[data-do="reset"]', row).hidden = !used;
+  one('[data-do="lines"]', row).hidden = leak.requests === 0 || leak.heap_live_bytes === null;
   if (chart) draw(field("chart"), chart);
 }
 

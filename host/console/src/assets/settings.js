@@ -1,7 +1,48 @@
 // The form for a plugin's settings, made from their types, ranges and defaults.
 
 import { call } from "./api.js";
-import { make, runAction } from "./dom.js";
+import { make, runAction, setText } from "./dom.js";
+import { count, duration, size } from "./format.js";
+
+/** What the settings that most plugins have are called here. Others are named by their API name. */
+const NAMES = {
+  curve: "Growth curve",
+  curve_every: "Period of the curve",
+  deadline_ms: "Time limit of a call",
+  heap_profile: "Heap profile",
+  max_mb: "Stop at",
+  memory_limit_mb: "Memory limit of the plugin",
+  payload_bytes: "Leak per request",
+  probability: "Share of requests",
+  target_mb: "Retain this much",
+  target_minutes: "Within",
+  ttl_seconds: "Switch off after",
+  variant: "Variant",
+};
+
+/** The end of an API name is its unit: the unit in words, and how a value reads with it. */
+const UNITS = {
+  bytes: ["bytes", size],
+  mb: ["MiB", (value) => size(value * 1024 * 1024)],
+  ms: ["milliseconds", (value) => (value < 1000 ? `${count(value)} ms` : duration(value / 1000))],
+  seconds: ["seconds", (value) => (value < 1 ? `${count(value * 1000)} ms` : duration(value))],
+  minutes: ["minutes", (value) => duration(value * 60)],
+  per_second: ["per second", (value) => `${count(value)} per second`],
+};
+
+/** The unit of a setting, by the end of its name. */
+function unitOf(name) {
+  const end = Object.keys(UNITS).find((unit) => name.endsWith(`_${unit}`));
+  return end === undefined ? { end: "", unit: "", words: count } : { end, unit: UNITS[end][0], words: UNITS[end][1] };
+}
+
+/** `Max entries` for `max_entries`. The unit is next to the field. */
+function nameOf(setting) {
+  if (NAMES[setting.name]) return NAMES[setting.name];
+  const { end } = unitOf(setting.name);
+  const words = (end && end !== "per_second" ? setting.name.slice(0, -end.length - 1) : setting.name).replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
 
 /** Fills the form with the settings of a plugin as `/admin/plugins` describes them. */
 export function fillSettings(form, plugin) {
@@ -55,7 +96,7 @@ function field(plugin, setting) {
       max: String(setting.max),
       step: setting.type === "integer" ? "1" : "any",
       required: !setting.nullable,
-      placeholder: setting.nullable ? "empty" : "",
+      placeholder: setting.nullable ? "none" : "",
     });
   }
   input.setAttribute("aria-describedby", `${id}-hint`);
@@ -64,22 +105,34 @@ function field(plugin, setting) {
 }
 
 function block(setting, input) {
-  const range = setting.min === undefined ? "" : ` ${setting.min} to ${setting.max}.`;
-  const byDefault = setting.default === null ? "empty" : setting.default;
+  const { unit, words } = unitOf(setting.name);
+  const isNumber = typeof setting.min === "number";
+  const read = (value) => (value === null ? "none" : isNumber ? words(value) : String(value));
+  const range = isNumber ? ` From ${read(setting.min)} to ${read(setting.max)}.` : "";
   // An empty field of the form is null in the API.
   const description = setting.description.replace(/\bnull: /, "empty: ").replace(/\.?$/, ".");
+  const inWords = make("span", { className: "unit" });
+  const showWords = () => {
+    const value = input.value === "" ? null : Number(input.value);
+    // Only where the words say more than the number and its unit.
+    const said = isNumber && value !== null && Number.isFinite(value) ? words(value) : "";
+    setText(inWords, said !== "" && unit !== "" && Number.parseFloat(said) !== value ? `${unit} = ${said}` : unit);
+  };
+  input.addEventListener("input", showWords);
+  showWords();
   return make(
     "div",
-    {},
-    make("label", { htmlFor: input.id }, setting.name),
-    input,
-    make("span", { className: "hint", id: `${input.id}-hint` }, `${description}${range} Default: ${byDefault}.`),
+    { title: `In the API: ${setting.name}` },
+    make("label", { htmlFor: input.id }, nameOf(setting), make("small", {}, ` ${setting.name}`)),
+    make("div", { className: "row" }, input, inWords),
+    make("span", { className: "hint", id: `${input.id}-hint` }, `${description}${range} Default: ${read(setting.default)}.`),
   );
 }
 
 function write(input, setting, value) {
   if (setting.type === "boolean") input.checked = value === true;
   else input.value = value === null ? "" : String(value);
+  input.dispatchEvent(new Event("input"));
 }
 
 function read(input, setting) {

@@ -8,6 +8,7 @@ const DEFAULTS = {
   group: "line",
   source: "",
   exercise: "",
+  done: "",
   term: "",
 };
 

@@ -45,8 +45,11 @@ function showSentence(element, sentence) {
   if (element.dataset.shown === sentence) return;
   element.dataset.shown = sentence;
   const parts = sentence.split("`");
-  element.replaceChildren(...parts.map((part, index) => (index % 2 === 1 ? make("code", {}, part) : part)));
+  element.replaceChildren(...parts.map((part, index) => (index % 2 === 1 ? make("code", {}, part) : unbroken(part))));
 }
+
+/** A number stays on the line of its unit. */
+const unbroken = (text) => text.replace(/(\d) (?=[KMGTPE]?i?B\b)/g, "$1\u00a0");
 
 /** The link to the lines of the plugin. */
 export function startVerdict() {

@@ -15,6 +15,7 @@ pub(crate) fn controls() -> Markup {
                             "change in " (minutes) " min"
                         }
                     }
+                    option value="snapshots" { "change between two snapshots" }
                     optgroup #baselines label="change since a baseline" {}
                 }
                 label for="of-plugin" { "Plugin" }
@@ -31,6 +32,13 @@ pub(crate) fn controls() -> Markup {
                 span #heap-age .hint {}
             }
             div.row {
+                button #snapshot-take type="button" { "Take snapshot" }
+                span.row #snapshot-choice hidden {
+                    label for="snapshot-from" { "From" }
+                    select #snapshot-from {}
+                    label for="snapshot-to" { "to" }
+                    select #snapshot-to {}
+                }
                 label for="baseline-name" { "New baseline" }
                 input #baseline-name pattern="[A-Za-z0-9_\\-]{1,40}" maxlength="40" placeholder="before"
                     title="1 to 40 letters, digits, dashes and underscores";
@@ -69,13 +77,40 @@ pub(crate) fn memory() -> Markup {
                 }
             }
         }
+        div #growth .card hidden {
+            h2 { "Growth of linear memory by line" }
+            p.hint {
+                "For plugins whose heap the profiler does not see completely. It counts whole pages of 64 KiB since the "
+                "instance started, and a page can have been used again since."
+            }
+            div.scroll tabindex="0" role="group" aria-label="Growth by line" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Line" }
+                            th scope="col" { "Function" }
+                            th scope="col" { "Plugin" }
+                            th.number scope="col" { "Growth" }
+                            th.number scope="col" { "Not seen by the profiler" }
+                        }
+                    }
+                    tbody #growth-lines {}
+                }
+            }
+        }
         div #source .card hidden tabindex="-1" aria-labelledby="source-title" {
             div.head {
                 h2 #source-title { "Source" }
                 button #source-close type="button" { "Close" }
             }
             p #source-note .hint {}
-            pre #source-text tabindex="0" aria-label="Source" {}
+            div.sources {
+                pre #source-text tabindex="0" aria-label="Source" {}
+                div #source-fixed hidden {
+                    h3 { "The fixed variant, in the same file" }
+                    pre #source-fixed-text tabindex="0" aria-label="Source of the fixed variant" {}
+                }
+            }
             h3 { "Call stacks with live memory at this line" }
             div #source-stacks {}
         }

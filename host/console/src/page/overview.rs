@@ -16,9 +16,8 @@ const PARTS: [(&str, &str); 8] = [
 
 pub(crate) fn view() -> Markup {
     html! {
-        // First in the document, so that it is first in one column. With two columns it is on the
-        // right.
-        (process())
+        // First in the document, so that the switches are first in one column. With two columns
+        // they are on the left.
         div.card #leaks {
             div.head {
                 h2 #overview-title { "Leaks" }
@@ -53,6 +52,7 @@ pub(crate) fn view() -> Markup {
                 output #load-result {}
             }
         }
+        (process())
         div.card #event-log {
             div #alerts hidden {
                 h2 { "Alerts" }
@@ -89,7 +89,7 @@ fn process() -> Markup {
                 (number("to-limit", "Time to limit"))
                 (number("requests", "Requests"))
             }
-            div.actions {
+            div #all-actions .actions hidden {
                 button type="button" data-all="clear" { "Clear all" }
                 button type="button" data-all="gc" { "Return memory (gc)" }
                 button.danger type="button" data-all="reset" { "Reset all" }
@@ -146,6 +146,7 @@ pub(crate) fn plugin_template() -> Markup {
                             label.switch {
                                 input type="checkbox" role="switch" data-switch;
                                 span.name data-field="name" {}
+                                small data-field="title" {}
                             }
                         }
                         span.state data-field="state" {}
