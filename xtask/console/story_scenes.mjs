@@ -100,7 +100,7 @@ async function leakyAndFixed(page, base) {
   check((await text(fixed)).includes("Variant::Fixed"), await text(fixed));
 }
 
-/** An answer about a plugin with an allocator that the profiler does not see. No shipped one has. */
+/** An answer about a plugin whose allocator the profiler does not see. No shipped one is so. */
 async function growthByLine(page, base) {
   const answer = {
     total_traced_bytes: 1000,
