@@ -87,6 +87,9 @@ pub(crate) struct HeapSummary {
     heap_live_bytes: Option<u64>,
     /// Live objects; null without attribution.
     objects: Option<u64>,
+    /// Resources, streams and futures that the plugin has got and not dropped; null if they are not
+    /// counted. `/debug/heap/` shows their lines.
+    live_handles: Option<u64>,
     /// The number of call stacks that have allocated.
     contexts: u64,
     /// Blocks that the profiler could not track.
@@ -213,6 +216,9 @@ fn summary(plugin: &Plugin, heap: Option<&PluginHeap>) -> HeapSummary {
         heap_live_mb: totals.map(|t| mib(t.live_bytes)),
         heap_live_bytes: totals.map(|t| t.live_bytes),
         objects: totals.map(|t| t.live_objects),
+        live_handles: heap
+            .filter(|heap| heap.snapshot.handle_counts().are_known())
+            .map(|heap| heap.snapshot.live_handles()),
         contexts: totals.map_or(0, |t| t.contexts),
         lost: totals.map_or(0, |t| t.lost),
         line_tables: line_tables.map(LineTables::name),

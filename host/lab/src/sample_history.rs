@@ -240,7 +240,9 @@ impl SampleHistory {
     ) {
         let mut state = self.lock();
         if let Some(process) = process {
-            if state.is_settling() {
+            // What requests leave behind is growth, even in the first seconds.
+            let is_first = state.process.oldest().is_none();
+            if is_first || state.is_settling() && process.requests == 0 {
                 state.start_resident_bytes = process.resident_bytes;
                 state.start_parts = process.parts;
             }
@@ -344,8 +346,9 @@ impl SampleHistory {
 mod tests {
     use super::*;
 
-    /// A history of one sample per second. Sample `n` has 1000 + n resident bytes and n requests.
-    fn history_of(samples: u64) -> SampleHistory {
+    /// A history of one sample per second. Sample `n` has 1000 + n resident bytes, and a request
+    /// for each second since the first request.
+    fn history_from(samples: u64, first_request: u64) -> SampleHistory {
         let start = ClockReading::now();
         let history = SampleHistory::new(1);
         for second in 0..samples {
@@ -355,7 +358,7 @@ mod tests {
             };
             let process = ProcessSample {
                 resident_bytes: 1000 + second,
-                requests: second,
+                requests: second.saturating_sub(first_request),
                 parts: [0; LedgerPart::ALL.len()],
             };
             history.record(at, Some(process), &[]);
@@ -366,14 +369,16 @@ mod tests {
     #[test]
     fn the_start_is_the_sample_after_which_the_process_has_settled() {
         for (samples, start_bytes) in [(0, 1), (1, 1000), (2, 1001), (5, 1001)] {
-            let history = history_of(samples);
+            let history = history_from(samples, 1);
             assert_eq!(history.start_resident_bytes(), start_bytes, "{samples}");
         }
+        let early = history_from(5, 0);
+        assert_eq!(early.start_resident_bytes(), 1000, "traffic at once");
     }
 
     #[test]
     fn process_samples_are_spread_evenly_and_end_with_the_newest() {
-        let history = history_of(10);
+        let history = history_from(10, 0);
         let requests = |max| -> Vec<u64> {
             let samples = history.process_samples(max);
             samples.iter().map(|(_, _, requests)| *requests).collect()
@@ -386,7 +391,7 @@ mod tests {
 
     #[test]
     fn instances_that_do_not_change_leave_the_last_change_at_the_start() {
-        let history = history_of(10);
+        let history = history_from(10, 0);
         let state = history.lock();
         let second = state.process.iter().nth(1).unwrap();
         assert_eq!(state.last_instance_change, Some(second.at.instant));

@@ -7,7 +7,6 @@
 mod log;
 mod plugin;
 mod sentence;
-mod windows;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -49,10 +49,7 @@ impl Inspector {
         };
         let lines = lock(&tracked.history).floors(&windows.starts);
         let verdict = Verdict::of_guest(&windows.evidence(&lines, handles));
-        let between = match windows.calls.as_slice() {
-            [first, .., last] => last.saturating_sub(*first).max(1) as f64,
-            _ => 1.0,
-        };
+        let between = windows.calls_between() as f64;
         let is_leak = matches!(verdict, Verdict::Leak { .. });
         let growing = lines
             .iter()

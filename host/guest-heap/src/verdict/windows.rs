@@ -44,6 +44,10 @@ pub struct Windows<T> {
     pub unseen: FloorSeries,
     /// The newest sample.
     pub last: Sample<T>,
+    /// Whether the live heap has fallen by itself.
+    pub fell: bool,
+    /// Calls of all samples, also of those before the windows.
+    pub all_calls: u64,
 }
 
 impl<T: Copy> Windows<T> {
@@ -66,6 +70,7 @@ impl<T: Copy> Windows<T> {
             }
             active.push(sample);
         }
+        let all_calls = active.last()?.calls - active.first()?.calls;
         if !fell {
             let old = active.len().saturating_sub(MAX_ACTIVE_SAMPLES);
             active.drain(..old);
@@ -82,6 +87,8 @@ impl<T: Copy> Windows<T> {
             linear: empty(),
             unseen: empty(),
             last,
+            fell,
+            all_calls,
         };
         for (index, sample) in active.iter().enumerate() {
             let window = index * WINDOWS / active.len();
@@ -107,6 +114,13 @@ impl<T: Copy> Windows<T> {
             live_now: self.last.live_bytes,
             handles,
         }
+    }
+
+    /// Calls between the first window and the last, at least one.
+    pub fn calls_between(&self) -> u64 {
+        let first = self.calls.first().copied().unwrap_or_default();
+        let last = self.calls.last().copied().unwrap_or_default();
+        last.saturating_sub(first).max(1)
     }
 
     /// Calls that were observed.

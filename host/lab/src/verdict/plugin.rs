@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guest_heap::verdict::{Evidence, HandleGrowth, LineFloors, Verdict};
+use guest_heap::verdict::{self, HandleGrowth, LineFloors, Verdict, Windows};
 
-use super::windows::Windows;
 use crate::forecast::{Forecast, NextStep};
 use crate::heap::Heaps;
-use crate::sample_history::SampleHistory;
+use crate::sample_history::{PluginSample, SampleHistory};
+use crate::samples::Sample;
 use crate::steps::SteppedGrowth;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::driver::journal::{Event, EventKind};
@@ -83,10 +83,11 @@ pub(super) fn judge(
         let state = history.lock();
         let steps = state.steps.of(plugin.id());
         let samples = state.of_plugin(plugin)?.iter().copied();
-        let windows = Windows::of(samples.filter(|s| {
+        let samples = samples.filter(|s| {
             s.value.generation == reading.generation
                 && since.is_none_or(|since| s.at.instant >= since)
-        }))?;
+        });
+        let windows = Windows::of(samples.map(sample))?;
         (windows, steps)
     };
     let starts = windows.starts.iter();
@@ -103,6 +104,16 @@ pub(super) fn judge(
         }
         None => verdict,
     })
+}
+
+fn sample(sample: Sample<PluginSample>) -> verdict::Sample<Instant> {
+    verdict::Sample {
+        at: sample.at.instant,
+        calls: sample.value.requests,
+        live_bytes: sample.value.heap_live_bytes,
+        linear_bytes: sample.value.linear_bytes,
+        unseen_bytes: sample.value.unseen_bytes,
+    }
 }
 
 /// The time of the last change that makes earlier samples worthless.
@@ -122,16 +133,8 @@ fn last_change(events: &[Event]) -> Option<Instant> {
 }
 
 impl PluginVerdict {
-    pub(super) fn of(plugin: &str, windows: &Windows, lines: &[LineFloors]) -> Self {
-        let verdict = Verdict::of_guest(&Evidence {
-            handles: HandleGrowth::default(),
-            calls: &windows.calls,
-            lines,
-            live: &windows.live,
-            linear: &windows.linear,
-            unseen: &windows.unseen,
-            live_now: windows.last.heap_live_bytes,
-        });
+    pub(super) fn of<T: Copy>(plugin: &str, windows: &Windows<T>, lines: &[LineFloors]) -> Self {
+        let verdict = Verdict::of_guest(&windows.evidence(lines, HandleGrowth::default()));
         let calls = windows.calls_between() as f64;
         let live_per_call = windows.live.growth() as f64 / calls;
         // Many lines can grow in turn, so that none of them grows in every window.
@@ -183,8 +186,8 @@ impl PluginVerdict {
             },
             verdict,
             lines: growing.take(MAX_LINES).map(line).collect(),
-            live_bytes: windows.last.heap_live_bytes,
-            calls: windows.last.requests - windows.calls.first().copied().unwrap_or_default(),
+            live_bytes: windows.last.live_bytes,
+            calls: windows.observed_calls(),
             is_early: !windows.fell && windows.all_calls < MIN_LEAK_CALLS,
             own_limit: None,
             next_step: None,

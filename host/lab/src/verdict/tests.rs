@@ -1,3 +1,5 @@
+use guest_heap::verdict::{Sample, Windows};
+
 use super::plugin::GrowingLine;
 use super::*;
 use crate::growth::Growth;
@@ -249,4 +251,25 @@ fn the_next_doubling_is_announced() {
         "interner: its memory grows in steps, and the next one needs 16.0 MiB more in one piece, in \
          30 s"
     );
+}
+
+#[test]
+fn the_first_batch_of_a_sawtooth_accuses_nobody() {
+    /// One sample per second with these requests, live bytes and linear bytes.
+    fn windows(samples: impl Iterator<Item = (u64, u64, u64)>) -> Windows<u64> {
+        let sample = |(at, (calls, live_bytes, linear_bytes))| Sample {
+            at,
+            calls,
+            live_bytes,
+            linear_bytes,
+            unseen_bytes: 0,
+        };
+        Windows::of((0..).zip(samples).map(sample)).unwrap()
+    }
+    for samples in 11..60 {
+        // The allocator asks for memory in the first tooth only.
+        let saw = (0..samples).map(|n| (n * 10, n % 10 * 500_000, n.min(9) * 500_000 + 1));
+        let found = PluginVerdict::of("sawtooth", &windows(saw), &[]).verdict;
+        assert!(!found.is_leak(), "{found:?} after {samples} s");
+    }
 }
