@@ -45,6 +45,18 @@ async fn collector() -> (SocketAddr, Inbox) {
     (address, inbox)
 }
 
+/// A lab with the leaks of the exercises that exports its traces at once, and what it exports.
+async fn traced_lab() -> (Lab, Inbox) {
+    let (address, inbox) = collector().await;
+    let lab = Lab::with(&LAB)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}"))
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .start()
+        .await;
+    (lab, inbox)
+}
+
 fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -60,13 +72,7 @@ fn integer(span: &Span, key: &str) -> Option<i64> {
 
 #[tokio::test]
 async fn the_spans_of_the_plugin_calls_belong_to_the_callers_trace() {
-    let (address, inbox) = collector().await;
-    let lab = Lab::with(&LAB)
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}"))
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
-        .start()
-        .await;
+    let (lab, inbox) = traced_lab().await;
     lab.enable("cache").await;
     lab.enable("history").await;
     let answer = lab
@@ -106,13 +112,7 @@ async fn the_spans_of_the_plugin_calls_belong_to_the_callers_trace() {
 
 #[tokio::test]
 async fn health_checks_and_scrapes_are_not_traced() {
-    let (address, inbox) = collector().await;
-    let lab = Lab::with(&LAB)
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{address}"))
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
-        .start()
-        .await;
+    let (lab, inbox) = traced_lab().await;
     for path in ["/health", "/health/ready", "/metrics", "/admin/memory"] {
         let answer = lab.request(Method::GET, path).send().await.unwrap();
         assert!(answer.headers().contains_key("traceparent"), "{path}");

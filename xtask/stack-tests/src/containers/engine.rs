@@ -248,11 +248,11 @@ mod tests {
     #[test]
     fn the_override_names_the_stages_that_the_dockerfile_copies_from() {
         let dockerfile = include_str!("../../../../compose/Dockerfile");
-        let text = stages(Path::new("/work"));
+        let text = stages(Path::new("/lab"));
         for stage in ["build", "plugins"] {
             assert!(dockerfile.contains(&format!(" AS {stage}\n")), "{stage}");
             assert!(
-                text.contains(&format!("{stage}: /work/stages/{stage}")),
+                text.contains(&format!("{stage}: /lab/stages/{stage}")),
                 "{text}"
             );
         }
