@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
@@ -93,6 +93,7 @@ async fn answer(
         answer,
         is_started: is_started.clone(),
     };
+    let asked = Instant::now();
     if queue.try_send(job).is_err() {
         let mut refused = message(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -111,15 +112,16 @@ async fn answer(
                 error.root_cause()
             ),
         ),
-        Ok(Err(_canceled)) => message(
+        // An instance that is ended at the timeout can be seen before the timeout itself.
+        Ok(Err(_canceled)) if asked.elapsed() < server.timeout => message(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the instance has ended, because of this request or another one",
         ),
-        Err(_elapsed) if is_started.load(Ordering::Relaxed) => message(
+        Ok(Err(_)) | Err(_) if is_started.load(Ordering::Relaxed) => message(
             StatusCode::GATEWAY_TIMEOUT,
             "the guest has not answered within --timeout",
         ),
-        Err(_elapsed) => message(
+        Ok(Err(_)) | Err(_) => message(
             StatusCode::SERVICE_UNAVAILABLE,
             "the guest was busy with other requests for --timeout",
         ),
