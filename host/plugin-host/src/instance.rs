@@ -35,6 +35,7 @@ use crate::settings::wit::to_wit;
 use crate::settings::{SettingSpec, Value};
 
 pub(crate) use self::fault::timed_out;
+pub(crate) use self::limiter::Size;
 pub(crate) use self::readings::{HeapSummary, RequestOutcome};
 pub use self::readings::{HeapTables, LinearMemory, Retained};
 pub(crate) use self::store_state::StoreState;
@@ -198,9 +199,9 @@ impl Instance {
         self.end_call(answer, deadline).map(Retained::from)
     }
 
-    /// Whether one instruction may take long, because there is much memory to work on.
-    pub(crate) fn is_large(&self) -> bool {
-        self.store.data().limiter.is_large()
+    /// How much memory one instruction can work on.
+    pub(crate) fn size(&self) -> Size {
+        self.store.data().limiter.size()
     }
 
     /// The linear memory. Readable after a fault too.

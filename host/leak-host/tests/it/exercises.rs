@@ -254,17 +254,17 @@ async fn exercise_5_gc_keeps_what_a_leak_still_retains() {
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     let settings = json!({"enabled": true, "payload_bytes": 100 * 1024});
     lab.configure("cache", settings).await;
-    lab.traffic(100).await;
+    lab.traffic(400).await;
     let before = lab.leak("cache").await;
     let collected = lab.post("/admin/gc", json!({})).await;
     let cache = gc_result(&collected, "cache");
     assert_eq!(cache["recycled"], json!(false), "{cache}");
     assert!(!cache["reason"].as_str().unwrap().is_empty());
     let still = &collected["still_resident"];
-    // The plugin retains 9.8 MiB.
-    assert!(number(still, "/above_start_bytes") > 9.0 * MIB, "{still}");
+    // The plugin retains 39 MiB. Resident memory also falls, by what the start left behind.
+    assert!(number(still, "/above_start_bytes") > 30.0 * MIB, "{still}");
     assert!(
-        number(still, "/parts/plugins_linear") > 9.0 * MIB,
+        number(still, "/parts/plugins_linear") > 39.0 * MIB,
         "{still}"
     );
     let why = still["why"].as_str().unwrap();
@@ -273,7 +273,7 @@ async fn exercise_5_gc_keeps_what_a_leak_still_retains() {
         "{still}"
     );
     let after = lab.leak("cache").await;
-    assert_eq!(after["count"], json!(100));
+    assert_eq!(after["count"], json!(400));
     assert_eq!(after["generation"], before["generation"]);
 }
 

@@ -230,7 +230,7 @@ fn group_by_plugin(requests: &[Queued]) -> Vec<PluginBatch> {
 /// Makes the calls of free plugins first. Calls that must wait go on in tasks of their own.
 fn run_batches(batches: Vec<PluginBatch>, tasks: &TaskTracker, context: &mut Context<'_>) {
     let start = |mut serving: Serving, context: &mut Context<'_>| {
-        if serving.is_large || serving.calls.as_mut().poll(context).is_pending() {
+        if serving.needs_own_thread || serving.calls.as_mut().poll(context).is_pending() {
             tasks.spawn(serve_on_own_thread(serving.published, serving.calls));
         }
     };

@@ -25,15 +25,15 @@ use crate::settings::names;
 pub(super) struct Serving {
     /// Makes the calls and frees the driver.
     pub(super) calls: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Whether one instruction may take long, so that the calls need a thread of their own.
-    pub(super) is_large: bool,
+    /// Whether the calls may keep their thread for long. See `dispatch::own_thread`.
+    pub(super) needs_own_thread: bool,
     pub(super) published: Arc<PublishedState>,
 }
 
 impl Serving {
     fn new(driver: DriverGuard, calls: Vec<Call>) -> Self {
         Serving {
-            is_large: driver.instance.is_large(),
+            needs_own_thread: driver.pace.needs_own_thread(driver.instance.size()),
             published: driver.published.clone(),
             calls: Box::pin(serve(driver, calls)),
         }
@@ -41,7 +41,7 @@ impl Serving {
 
     /// Makes the calls here if that is quick, else on a thread of their own.
     pub(super) async fn finish(mut self) {
-        if self.is_large || poll_once(self.calls.as_mut()).await.is_pending() {
+        if self.needs_own_thread || poll_once(self.calls.as_mut()).await.is_pending() {
             serve_on_own_thread(self.published, self.calls).await;
         }
     }

@@ -2,9 +2,14 @@
 //!
 //! The engine's clock interrupts a guest at loops and at calls, but not within one instruction, and
 //! a `memory.fill` of gigabytes takes seconds. On a thread of the runtime it would delay every
-//! request that this thread has to answer. So a call that is not done at its first poll, and every
-//! call of an instance with much memory, runs on a thread of its own. An instance that becomes
-//! large during a call yields there (`instance::limiter`).
+//! request that this thread has to answer. So these run on a thread of their own:
+//! - the rest of a call that is not done at its first poll,
+//! - the rest of a call during which the instance becomes large or huge: it yields there
+//!   (`instance::limiter`),
+//! - every call of a large instance that had a long call lately, and of a huge one
+//!   (`driver::call_pace`).
+//!
+//! The other calls of a large instance stay: to change the thread costs more than most calls.
 //!
 //! A plugin whose call neither returns nor can be interrupted is given up: it counts as faulted,
 //! and requests do not wait for it. Its instance is retired as soon as the call gives the thread

@@ -4,8 +4,14 @@
 //! it can be. Only the calls of a plugin that is itself slow are skipped, so that a request waits
 //! for no more than the plugin's deadline. So the time that a call takes must not count the time
 //! for which its thread did not run: a call that ended without a pause counts for little.
+//!
+//! A call of a large instance that takes long may have been one instruction, which nothing can
+//! interrupt. For a while the instance's calls then run on a thread of their own. Here the time
+//! that the thread did not run does count: the mistake costs little.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::instance::Size;
 
 /// The part of a deadline that the calls of a quick plugin take on average: one of this many.
 const QUICK_SHARE: u32 = 50;
@@ -17,6 +23,13 @@ const MIN_SLOW: Duration = Duration::from_millis(2);
 /// runs for two ticks of 10 ms; a longer one was interrupted by the kernel.
 const MAX_WITHOUT_PAUSE: Duration = Duration::from_millis(10);
 
+/// The least time of a long call of a large instance.
+const MIN_LONG: Duration = Duration::from_millis(10);
+
+/// Time after a long call for which a large instance gets a thread for its calls. One that makes
+/// its long call just after it delays other requests by that instruction, once in this time.
+const LONG_CALL_MEMORY: Duration = Duration::from_secs(10);
+
 /// The weight of the last call in the average: one of this many.
 const WEIGHT: u64 = 16;
 
@@ -24,11 +37,15 @@ const WEIGHT: u64 = 16;
 #[derive(Debug, Default)]
 pub(crate) struct CallPace {
     average_nanos: u64,
+    last_long: Option<Instant>,
 }
 
 impl CallPace {
     /// Records a call. `paused` says whether it waited in the host or was paused by the engine.
     pub(crate) fn record(&mut self, took: Duration, paused: bool, deadline: Duration) {
+        if took >= MIN_LONG {
+            self.last_long = Some(Instant::now());
+        }
         let interrupted = !paused && took < deadline / 2;
         let took = if interrupted {
             took.min(MAX_WITHOUT_PAUSE)
@@ -38,6 +55,17 @@ impl CallPace {
         // A call takes at most some minutes.
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / WEIGHT);
         self.average_nanos = (self.average_nanos * (WEIGHT - 1) + took) / WEIGHT;
+    }
+
+    /// Whether the next calls may keep their thread for too long.
+    pub(crate) fn needs_own_thread(&self, size: Size) -> bool {
+        match size {
+            Size::Small => false,
+            Size::Large => self
+                .last_long
+                .is_some_and(|at| at.elapsed() < LONG_CALL_MEMORY),
+            Size::Huge => true,
+        }
     }
 
     /// Whether the calls are slow for a plugin with this deadline.
@@ -66,6 +94,21 @@ mod tests {
         assert!(pace(&[(200, false)]).is_slow(DEADLINE), "one instruction");
         assert!(pace(&[(20, true); 8]).is_slow(DEADLINE));
         assert!(!pace(&[(20, true)]).is_slow(DEADLINE));
+    }
+
+    #[test]
+    fn a_large_instance_gets_a_thread_after_a_long_call_and_a_huge_one_always() {
+        let quick = pace(&[(1, false); 5]);
+        assert!(!quick.needs_own_thread(Size::Large));
+        assert!(quick.needs_own_thread(Size::Huge));
+        for paused in [false, true] {
+            let long = pace(&[(20, paused), (0, false)]);
+            assert!(long.needs_own_thread(Size::Large));
+            assert!(!long.needs_own_thread(Size::Small));
+        }
+        let mut recovered = pace(&[(20, true)]);
+        recovered.last_long = Instant::now().checked_sub(LONG_CALL_MEMORY);
+        assert!(!recovered.needs_own_thread(Size::Large));
     }
 
     #[test]

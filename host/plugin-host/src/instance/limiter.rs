@@ -27,9 +27,22 @@ const MAX_TABLES: usize = 256;
 /// The most core instances of a component. A composed Python component has about a hundred.
 const MAX_INSTANCES: usize = 1000;
 
-/// Memory from which calls run on a thread of their own, in bytes. No clock interrupts a
-/// `memory.fill`, but filling this much takes about 20 ms. See `dispatch::own_thread`.
+/// Bytes of memory from which an instance is [`Size::Large`]. Filling it takes about 20 ms.
 const LARGE_BYTES: u64 = 64 << 20;
+
+/// Bytes of memory from which an instance is [`Size::Huge`]. Filling it takes about 150 ms.
+const HUGE_BYTES: u64 = 512 << 20;
+
+/// How much memory one instruction can work on. No clock interrupts a `memory.fill`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Size {
+    /// No instruction takes long.
+    Small,
+    /// One instruction can take as long as a quick request may wait.
+    Large,
+    /// One instruction can take too long for any request.
+    Huge,
+}
 
 /// One denied growth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +103,13 @@ impl Limiter {
         self.linear_bytes
     }
 
-    /// Whether one instruction may take long, because there is much memory to work on.
-    pub(crate) fn is_large(&self) -> bool {
-        self.used() + self.profiler_bytes >= LARGE_BYTES
+    /// How much memory one instruction can work on.
+    pub(crate) fn size(&self) -> Size {
+        match self.used().saturating_add(self.profiler_bytes) {
+            HUGE_BYTES.. => Size::Huge,
+            LARGE_BYTES.. => Size::Large,
+            _ => Size::Small,
+        }
     }
 
     /// Bytes that count against the limit.
@@ -178,10 +195,10 @@ impl Limiter {
         }
     }
 
-    /// Yields when a growth has made the instance large: the caller sees that the call is not done,
-    /// and goes on with it on its own thread.
-    async fn yield_if_large_now(&self, was_large: bool) {
-        if !was_large && self.is_large() {
+    /// Yields when a growth has made the instance large or huge: the caller sees that the call is
+    /// not done, and goes on with it on its own thread.
+    async fn yield_if_above(&self, size: Size) {
+        if self.size() > size {
             tokio::task::yield_now().await;
         }
     }
@@ -195,9 +212,9 @@ impl ResourceLimiterAsync for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let was_large = self.is_large();
+        let size = self.size();
         let granted = self.grow_memory(current, desired, maximum);
-        self.yield_if_large_now(was_large).await;
+        self.yield_if_above(size).await;
         Ok(granted)
     }
 
@@ -213,9 +230,9 @@ impl ResourceLimiterAsync for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let was_large = self.is_large();
+        let size = self.size();
         let granted = self.grow_table(current, desired, maximum);
-        self.yield_if_large_now(was_large).await;
+        self.yield_if_above(size).await;
         Ok(granted)
     }
 
