@@ -120,6 +120,48 @@ async function growthByLine(page, base) {
   check(await page.locator("#growth").isHidden(), "exact lines need no growth");
 }
 
+/** From an alert to the lines that grew until it fired, and back to the present. */
+async function momentOfAnAlert(page, base) {
+  await page.goto(`${base}/`);
+  await live(page);
+  await page.request.post(`${base}/admin/leaks/cache`, { data: { enabled: true } });
+  for (let request = 0; request < 100; request += 1) await page.request.get(`${base}/api/data`);
+  // The history reads the heap once a second.
+  await page.waitForTimeout(3000);
+  const alert = {
+    status: "firing",
+    labels: { alertname: "LeakSuspectLab", plugin: "cache" },
+    annotations: { summary: "cache grows steadily" },
+    startsAt: new Date().toISOString(),
+    fingerprint: "moment",
+  };
+  await page.request.post(`${base}/admin/alerts`, { data: { version: "4", alerts: [alert] } });
+  await page.locator("#alert-list button").first().click();
+  await page.locator("#moment-text", { hasText: "The alert fired at" }).waitFor();
+  const first = page.locator("#growing tbody tr").first();
+  await until("a line of the cache grew", async () => (await text(first).catch(() => "")).includes("plugins/cache/src/lib.rs"));
+  await page.locator('[data-go="overview"]').click();
+  await page.locator("#chart-process", { hasText: "alert" }).waitFor();
+  await page.locator("#moment-close").click();
+  check(await page.locator("#moment").isHidden(), "the banner is gone");
+  check(!page.url().includes("at="), page.url());
+  const old = Math.floor(Date.now() / 1000) - 7200;
+  await page.goto(`${base}/?view=memory&plugin=cache&at=${old}`);
+  await page.locator("#memory-summary", { hasText: "before the history" }).waitFor();
+  const resolved = { ...alert, status: "resolved", endsAt: new Date().toISOString() };
+  await page.request.post(`${base}/admin/alerts`, { data: { version: "4", alerts: [resolved] } });
+}
+
+async function failedReset(page, base) {
+  const answer = { reset: "some", memory_before_bytes: 2 ** 20, memory_after_bytes: 2 ** 20, failed: [{ plugin: "cache", reason: "it does not start" }] };
+  await page.route("**/admin/reset", (route) => route.fulfill({ json: answer }));
+  await page.goto(`${base}/`);
+  await live(page);
+  await page.locator('[data-all="reset"]').click();
+  await page.locator("#all-result", { hasText: "cache was not reset: it does not start" }).waitFor();
+  await page.unroute("**/admin/reset");
+}
+
 async function unitBorders(page) {
   const shown = await page.evaluate(async () => {
     const { size } = await import("/console/format.js");
@@ -141,5 +183,7 @@ export const storyScenes = [
   ["the table follows steady traffic, and keeps the focus", followsTraffic],
   ["the fixed variant is next to the leak", leakyAndFixed],
   ["growth by line is shown where the lines are not exact", growthByLine],
+  ["an alert opens its moment: the charts mark it, and the lines are those that grew until then", momentOfAnAlert],
+  ["a plugin that Reset all cannot reset is named", failedReset],
   ["sizes change their unit where they should", unitBorders],
 ];

@@ -47,6 +47,9 @@ pub(crate) struct ReceivedAlert {
     plugin: Option<String>,
     /// The annotation `summary`; null without one.
     summary: Option<String>,
+    /// The annotation `console_url` with the moment at which the alert began to fire: the console
+    /// opens on the lines that grew until then. Null without the annotation.
+    console_url: Option<String>,
     /// When it began to fire, RFC 3339, UTC.
     #[schema(format = DateTime)]
     starts_at: String,
@@ -73,6 +76,10 @@ impl ReceivedAlert {
             severity: label("severity"),
             plugin: label("plugin").filter(|plugin| !plugin.is_empty()),
             summary: alert.annotations.get("summary").cloned(),
+            console_url: alert
+                .annotations
+                .get("console_url")
+                .map(|url| at_moment(url, alert.starts_at)),
             starts_at: alert.starts_at.to_string(),
             ends_at: alert.ends_at.map(|at| at.to_string()),
             received_at: now.to_string(),
@@ -84,6 +91,12 @@ impl ReceivedAlert {
     pub(crate) fn is_firing(&self) -> bool {
         self.status == "firing"
     }
+}
+
+/// Adds a moment to an address of the console.
+fn at_moment(url: &str, moment: Timestamp) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}at={}", moment.as_second())
 }
 
 impl AlertStore {

@@ -173,7 +173,7 @@ pub(crate) async fn diff(
     let (shown, selection) = (query.plugins(&state)?, query.selection());
     let requests = state.requests();
     let sets_baseline = matches!(comparison, Comparison::Default);
-    let computed = match comparison {
+    let mut computed = match comparison {
         Comparison::Baseline(then) => {
             let heaps = state.heaps.snapshots(&shown, selection).await?;
             let diffs = since_baseline(&heaps, &then, by, limit);
@@ -220,6 +220,14 @@ pub(crate) async fn diff(
             compare(&shown, diffs, "the last diff", &then, limit, requests)
         }
     };
+    for plugin in shown.iter().filter(|plugin| !query.lists(plugin)) {
+        let changed = |change: &PluginChange| {
+            change.linear_memory_diff_bytes != 0 || change.heap_live_diff_bytes != 0
+        };
+        if !computed.plugins.get(plugin.id()).is_some_and(changed) {
+            computed.plugins.remove(plugin.id());
+        }
+    }
     let grown = computed.growing_allocations.iter();
     state.record(&Action::ReadDiff {
         grown: grown.map(|row| row.plugin.clone()).collect(),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorCode, shorten};
+use crate::leak_status::Listing;
 use crate::query::QueryParameters;
 use crate::state::ApiState;
 use lab::heap::Selection;
@@ -35,10 +36,13 @@ pub struct HeapQuery {
     /// `folded` or `shown`: how a flame graph draws frames that are not the plugin's own; `folded`
     /// by default.
     libraries: Option<String>,
+    /// List every plugin in `plugins`, also those that are not in use.
+    #[serde(default)]
+    all: bool,
 }
 
 impl QueryParameters for HeapQuery {
-    const NAMES: &str = "plugin, limit, group_by, baseline, since and libraries";
+    const NAMES: &str = "plugin, limit, group_by, baseline, since, libraries and all";
 }
 
 /// The earlier state that a query compares with.
@@ -64,6 +68,11 @@ impl HeapQuery {
     /// Whether the query names a plugin. Only then is a heap that cannot be read an error.
     pub(crate) fn selection(&self) -> Selection {
         selection(self.plugin.as_deref())
+    }
+
+    /// Whether `plugins` has this plugin: it is in use, or one of the exercises', or asked for.
+    pub(crate) fn lists(&self, plugin: &Plugin) -> bool {
+        self.all || self.plugin.is_some() || Listing::Exercises.shows(plugin)
     }
 
     /// The number of rows; `default` without a `limit`.

@@ -45,9 +45,12 @@ pub(crate) async fn measure(
     };
     context.inject(response.headers_mut());
     span.end(response.status());
-    state
-        .metrics
-        .http
-        .observe(&method, endpoint, response.status(), started.elapsed());
+    state.metrics.http.observe(
+        &method,
+        endpoint,
+        response.status(),
+        started.elapsed(),
+        context.recorded_trace_id(),
+    );
     response
 }

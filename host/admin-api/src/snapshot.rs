@@ -136,7 +136,10 @@ pub(crate) async fn snapshot(
     query.reject_comparison()?;
     let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
     let plugins = query.plugins(&state)?;
-    let snapshot = of_plugins(&state, (&plugins, query.selection()), by, limit).await?;
+    let mut snapshot = of_plugins(&state, (&plugins, query.selection()), by, limit).await?;
+    for plugin in plugins.iter().filter(|plugin| !query.lists(plugin)) {
+        snapshot.plugins.remove(plugin.id());
+    }
     state.record(&Action::ReadSnapshot);
     Ok(Json(snapshot))
 }

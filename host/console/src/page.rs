@@ -47,6 +47,7 @@ fn page() -> Markup {
                 (token())
                 div.layout {
                     main #main tabindex="-1" {
+                        (moment())
                         (traffic())
                         section #overview data-view="overview" aria-labelledby="overview-title" { (overview::view()) }
                         (heap::controls())
@@ -91,6 +92,18 @@ fn verdict() -> Markup {
             details #verdict-details hidden {
                 summary { "Evidence" }
                 ul #verdict-evidence {}
+            }
+        }
+    }
+}
+
+/// The moment that a link of an alert has chosen.
+fn moment() -> Markup {
+    html! {
+        section #moment .banner aria-label="Moment" hidden {
+            div.head {
+                p { strong #moment-text role="status" {} }
+                button #moment-close type="button" { "Back to now" }
             }
         }
     }

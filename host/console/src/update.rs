@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::charts::{self, Marker, NARROW, Projection, WIDE};
@@ -51,10 +52,11 @@ fn charts(state: &ApiState, view: View) -> Charts {
         bytes_per_second: forecast.growth.bytes_per_second,
         seconds_to_limit,
     });
+    let moment = view.moment.and_then(age_of);
     let mut plugin_charts = BTreeMap::new();
     let mut failures = Vec::new();
     for plugin in state.registry.plugins().iter() {
-        let markers = markers(plugin);
+        let mut markers = markers(plugin);
         failures.extend(markers.iter().filter(|(_, kind)| FAILURES.contains(kind)));
         // Clearing or resetting all leaks also leaves events at plugins that were never on.
         let was_on = |(_, kind): &Marker| *kind == "enabled" || FAILURES.contains(kind);
@@ -63,17 +65,29 @@ fn charts(state: &ApiState, view: View) -> Charts {
                 .monitor
                 .history()
                 .plugin_points(plugin.id(), view.window);
+            markers.extend(moment);
+            oldest_first(&mut markers);
             let chart = charts::plugin(plugin.id(), &points, view.window, &markers);
             plugin_charts.insert(plugin.id().to_owned(), chart);
         }
     }
-    // Oldest first, as the markers of one plugin.
-    failures.sort_by(|(a, _): &Marker, (b, _)| b.total_cmp(a));
+    failures.extend(moment);
+    oldest_first(&mut failures);
     Charts {
         process: charts::process(size, &process, limit, projection, view.window, &failures),
         ledger: charts::ledger(size, &process, view.window),
         plugins: plugin_charts,
     }
+}
+
+/// The marker of a moment that a link has chosen. `None` for one to come.
+fn age_of(unix_seconds: i64) -> Option<Marker> {
+    let age = Timestamp::now().as_second().checked_sub(unix_seconds)?;
+    (age >= 0).then_some((age as f64, "alert"))
+}
+
+fn oldest_first(markers: &mut [Marker]) {
+    markers.sort_by(|(a, _), (b, _)| b.total_cmp(a));
 }
 
 /// The events of a plugin that a chart marks, oldest first. Growth is not marked: the line shows

@@ -15,6 +15,8 @@ pub(crate) struct View {
     pub(crate) window: Duration,
     /// Whether the page has room for large charts.
     pub(crate) wide: bool,
+    /// A moment that the charts mark, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) moment: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -22,6 +24,7 @@ pub(crate) struct View {
 struct ViewQuery {
     window: Option<String>,
     wide: Option<bool>,
+    at: Option<i64>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for View {
@@ -30,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for View {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Query(query) = Query::<ViewQuery>::from_request_parts(parts, state)
             .await
-            .map_err(|_| ApiError::invalid_value("query", "takes window and wide"))?;
+            .map_err(|_| ApiError::invalid_value("query", "takes window, wide and at"))?;
         let minutes = match query.window.as_deref() {
             Some("1m") => 1,
             None | Some("5m") => 5,
@@ -40,6 +43,7 @@ impl<S: Send + Sync> FromRequestParts<S> for View {
         Ok(View {
             window: Duration::from_secs(60 * minutes),
             wide: query.wide.unwrap_or(true),
+            moment: query.at,
         })
     }
 }

@@ -62,6 +62,11 @@ impl TraceContext {
         self.span.trace_id()
     }
 
+    /// The trace id, if spans of the trace are recorded.
+    pub fn recorded_trace_id(&self) -> Option<TraceId> {
+        self.tracer.as_ref().map(|_| self.trace_id())
+    }
+
     /// The trace id as 32 lower-case hexadecimal digits. Faster than its `Display`.
     pub fn trace_id_hex(&self) -> String {
         let id = uuid::Uuid::from_bytes(self.trace_id().to_bytes());

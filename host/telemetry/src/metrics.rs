@@ -5,6 +5,7 @@
 //! resolved handles. Label values come from closed sets (plugins, routes, methods, statuses, the
 //! source lines that grow most), never from a request.
 
+mod exemplar;
 mod exposition;
 pub mod family;
 mod format;
@@ -12,7 +13,9 @@ mod http;
 mod openmetrics;
 mod registry;
 mod text;
+mod traced_histogram;
 
+pub use exemplar::Exemplar;
 pub use exposition::Exposition;
 pub use http::DURATION_BUCKETS_SECONDS;
 pub use http::HttpMetrics;

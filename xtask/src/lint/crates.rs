@@ -47,6 +47,7 @@ const RULES: &[Rule] = &[
     Rule { folder: "host/guest-heap-cli", never: ANY, members: &[INSPECTOR, GUEST_HEAP] },
     Rule { folder: INSPECTOR, never: ANY, members: &[GUEST_HEAP] },
     Rule { folder: "xtask/python", never: ANY, members: &[SUPPORT, GUEST_HEAP] },
+    Rule { folder: "xtask/shapes", never: ANY, members: &[SUPPORT, PLUGIN_HOST, TELEMETRY] },
     Rule { folder: "xtask/toolchains", never: ANY, members: &[SUPPORT, GUEST_HEAP] },
     Rule { folder: GUEST_HEAP, never: (&["axum", "hyper"], "guest-heap profiles any component: it knows neither the host nor the leak contract"), members: &[] },
     Rule { folder: TELEMETRY, never: NO_ENGINE, members: &[] },

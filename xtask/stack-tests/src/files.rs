@@ -14,6 +14,7 @@ use crate::tools;
 
 mod alert_pages;
 mod compose;
+mod shapes;
 
 /// Grafana's own model of a dashboard.
 const GRAFANA_MODEL: &str = "grafana-foundation-sdk==0.0.21";
@@ -48,6 +49,12 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
                 run_quietly(Command::new(&promtool).args(["test", "rules"]).args(&files))?;
                 Ok(format!("{} files", files.len()))
             });
+            for scale in shapes::SCALES {
+                report.check(
+                    &format!("rules on recorded shapes, {}", scale.name()),
+                    || shapes::check(&promtool, workspace, scale),
+                );
+            }
         }
         Err(reason) => report.skip("promtool", format_args!("{reason:#}")),
     }

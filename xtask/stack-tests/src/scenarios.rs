@@ -21,6 +21,7 @@ use crate::{ServiceArgs, containers, files, runs_folder};
 
 mod alerts;
 mod collector_outage;
+mod exemplars;
 mod leaks;
 mod memory_limit;
 mod queries;

@@ -225,6 +225,7 @@ impl Stack {
                 "--web.listen-address={}",
                 self.addresses.prometheus
             ))
+            .arg("--enable-feature=exemplar-storage")
             .arg("--log.level=warn");
         let process = Process::start("prometheus", &mut command, &self.run)?;
         healthy(

@@ -40,3 +40,6 @@ pub const DASHBOARD_PICTURES: &str = "grafana/pictures";
 
 /// The script that reads the dashboard back with Grafana's own model.
 pub const DASHBOARD_READER: &str = "grafana/read_back.py";
+
+/// What a scrape sees of each pattern, for the tests of the alert rules.
+pub const RECORDED_SHAPES: &str = "compose/prometheus/tests/recorded";

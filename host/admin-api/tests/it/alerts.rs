@@ -10,7 +10,8 @@ fn alert(name: &str, plugin: &str, status: &str) -> Value {
     json!({
         "status": status,
         "labels": {"alertname": name, "plugin": plugin, "severity": "critical"},
-        "annotations": {"summary": format!("{plugin} leaks"), "runbook_url": "docs/alerts/a.md"},
+        "annotations": {"summary": format!("{plugin} leaks"), "runbook_url": "docs/alerts/a.md",
+            "console_url": format!("http://localhost:8080/?view=memory&plugin={plugin}")},
         "startsAt": "2026-11-30T10:00:00.5Z",
         "endsAt": if status == "firing" { "0001-01-01T00:00:00Z" } else { "2026-11-30T10:05:00Z" },
         "generatorURL": "http://localhost:9090/graph",
@@ -58,6 +59,9 @@ async fn alerts_are_shown_while_they_fire_and_after_they_are_resolved() {
         ("received_at", Type::Time),
     ];
     check("a firing alert", &all, "/alerts/0", &fields);
+    // 2026-11-30T10:00:00Z
+    let url = "http://localhost:8080/?view=memory&plugin=cache&at=1796032800";
+    assert_eq!(all["alerts"][0]["console_url"], url);
     let fields = [
         ("name", Type::OneOf(&["LeakConfirmed"])),
         ("status", Type::OneOf(&["resolved"])),

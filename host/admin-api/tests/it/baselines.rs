@@ -150,3 +150,27 @@ async fn a_baseline_stays_valid_when_its_plugin_restarts() {
     let diff = host.get("/admin/memory/diff").await;
     assert_eq!(payloads_gained(&diff), 80.0, "{diff}");
 }
+
+#[tokio::test]
+async fn plugins_that_are_not_in_use_are_listed_on_request_only() {
+    let host = TestHost::with(&["cache", "sawtooth", "warm-up"])
+        .start()
+        .await;
+    host.get("/admin/memory/diff").await;
+    host.enable("sawtooth").await;
+    host.traffic(3).await;
+    for (path, expected) in [
+        ("/admin/memory/snapshot", vec!["cache", "sawtooth"]),
+        ("/admin/memory/diff", vec!["cache", "sawtooth"]),
+        ("/admin/memory/diff?since=1m", vec!["cache", "sawtooth"]),
+        (
+            "/admin/memory/diff?all=true",
+            vec!["cache", "sawtooth", "warm-up"],
+        ),
+        ("/admin/memory/snapshot?plugin=warm-up", vec!["warm-up"]),
+    ] {
+        let answer = host.get(path).await;
+        let listed: Vec<_> = answer["plugins"].as_object().unwrap().keys().collect();
+        assert_eq!(listed, expected, "{path}");
+    }
+}

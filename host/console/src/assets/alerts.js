@@ -31,7 +31,7 @@ function row(alert) {
   const parts = [time, " ", state, " ", make("b", {}, alert.name), " ", alert.summary ?? ""];
   if (alert.plugin !== null) {
     const button = make("button", { type: "button" }, "Show lines");
-    button.addEventListener("click", () => show({ view: "memory", plugin: alert.plugin, against: "since:5m" }));
+    button.addEventListener("click", () => show({ view: "memory", plugin: alert.plugin, against: "since:5m", at: String(Math.floor(Date.parse(alert.starts_at) / 1000)) }));
     parts.push(" ", button);
   }
   return make("li", {}, ...parts);

@@ -6,6 +6,7 @@ import { all, explain, one, setText } from "./dom.js";
 import { startExercises } from "./exercises.js";
 import { closeFlame, drawFlame, startFlame } from "./flame.js";
 import { startMemory } from "./memory.js";
+import { momentQuery, startMoment } from "./moment.js";
 import { showUpdate, startOverview } from "./overview.js";
 import { startPlugins } from "./plugins.js";
 import { startPostMortemBanner } from "./post_mortem_banner.js";
@@ -33,7 +34,7 @@ function showConnection(state, error) {
   }
 }
 
-const openStream = () => stream.open(new URLSearchParams({ window: state.window, wide: String(!narrow.matches) }));
+const openStream = () => stream.open(new URLSearchParams({ window: state.window, wide: String(!narrow.matches), ...momentQuery() }));
 
 function showView() {
   for (const section of all("main > [data-view]")) section.hidden = section.dataset.view !== state.view;
@@ -47,7 +48,7 @@ function showView() {
 onChange((changed) => {
   if (changed.includes("view") && state.view !== "flame") closeFlame();
   if (changed.includes("view") || changed.includes("window")) showView();
-  if (changed.includes("window")) openStream();
+  if (changed.includes("window") || changed.includes("at")) openStream();
 });
 
 for (const link of all("[data-go]")) {
@@ -72,6 +73,7 @@ document.addEventListener("visibilitychange", () => {
   else openStream();
 });
 
+startMoment();
 showView();
 startTraffic();
 // Before the overview: its columns depend on the width that the exercises leave.

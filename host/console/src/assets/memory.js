@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { explain, make, one, runAction, setText } from "./dom.js";
 import { attributionGap, change, clock, count, countChange, duration, size } from "./format.js";
+import { growthUntilMoment, moment } from "./moment.js";
 import { compareSnapshots, endsNow, listSnapshots, startSnapshots } from "./snapshots.js";
 import { onChange, show, state } from "./state.js";
 
@@ -16,6 +17,7 @@ const GROUPINGS = {
   line: { title: "Memory by source line", place: "Line", function: "Function" },
   function: { title: "Memory by function", place: "", function: "Function" },
   file: { title: "Memory by file", place: "File", function: "" },
+  past: { title: "Memory by source line", place: "Line", function: "" },
   trace: { title: "Memory by call stack", place: "Line", function: "Call stack, innermost first" },
 };
 
@@ -72,10 +74,11 @@ async function load() {
   summary.classList.remove("error");
   loading = true;
   try {
-    if (state.against === "snapshots") {
-      const compared = await compareSnapshots();
+    const past = moment() !== undefined;
+    if (past || state.against === "snapshots") {
+      const compared = past ? await growthUntilMoment() : await compareSnapshots();
       if (request !== latestRequest) return;
-      showComparison(compared);
+      showComparison(compared, ...(past ? ["Change until the alert", "past"] : ["Change between the two moments", "line"]));
       restartAge();
       return;
     }
@@ -101,15 +104,15 @@ async function load() {
 /** The table keeps up with the traffic. It is not read while nothing happens. */
 function follow() {
   if (state.view !== "memory" || loading || document.hidden || shown === undefined) return;
-  if (state.against === "snapshots" && !endsNow()) return;
+  if (moment() !== undefined || (state.against === "snapshots" && !endsNow())) return;
   if (served > (shown.served ?? served) && performance.now() - shown.at > FOLLOW_MS) load();
 }
 
-function showComparison(compared) {
+function showComparison(compared, caption, group) {
   setText(one("#memory-attribution"), "");
   one("#growth").hidden = true;
   setText(one("#memory-summary"), compared?.sentence ?? "No snapshot yet. Take one, send requests, and take another or compare with now.");
-  table("Change between the two moments, largest growth first", compared?.columns ?? ["Change", "Blocks", "Bytes"], compared?.rows.slice(0, MAX_ROWS) ?? [], "line");
+  table(`${caption}, largest growth first`, compared?.columns ?? ["Change", "Blocks", "Bytes"], compared?.rows.slice(0, MAX_ROWS) ?? [], group);
 }
 
 /** The growth of linear memory, for plugins whose blocks are not all seen. */
@@ -320,7 +323,7 @@ export function startMemory(drawFlame) {
   const refresh = () => (state.view === "memory" ? load() : drawFlame());
   const showControls = () => {
     one("#compare").hidden = state.view === "overview";
-    one("#grouping").hidden = state.view !== "memory" || state.against === "snapshots";
+    one("#grouping").hidden = state.view !== "memory" || state.against === "snapshots" || moment() !== undefined;
     one("#against").value = state.against;
     listSnapshots();
     one("#of-plugin").value = state.plugin;
@@ -328,7 +331,12 @@ export function startMemory(drawFlame) {
     if (state.view !== "overview") listBaselines().catch(() => {});
   };
   for (const [id, name] of [["against", "against"], ["of-plugin", "plugin"], ["group", "group"]]) {
-    one(`#${id}`).addEventListener("change", (event) => show({ [name]: event.target.value }));
+    one(`#${id}`).addEventListener("change", (event) => {
+      const value = event.target.value;
+      // Only a comparison with an earlier time can end in the past.
+      const now = name === "against" && !value.startsWith("since:");
+      show({ [name]: value, ...(now ? { at: "" } : {}) });
+    });
   }
   one("#compare").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -369,7 +377,7 @@ export function startMemory(drawFlame) {
   });
   document.addEventListener("plugins", (event) => listPlugins(event.detail));
   onChange((changed) => {
-    if (changed.some((part) => ["view", "against", "plugin", "group"].includes(part))) {
+    if (changed.some((part) => ["view", "against", "plugin", "group", "at"].includes(part))) {
       showControls();
       if (state.view !== "overview") refresh();
     }

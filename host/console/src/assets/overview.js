@@ -264,7 +264,8 @@ export function startOverview() {
     },
     reset: async () => {
       const answer = await call("POST", "/admin/reset", {});
-      return `reset: ${size(answer.memory_before_bytes)} → ${size(answer.memory_after_bytes)}`;
+      const failed = answer.failed.map(({ plugin, reason }) => `; ${plugin} was not reset: ${reason}`);
+      return `${answer.reset} reset: ${size(answer.memory_before_bytes)} → ${size(answer.memory_after_bytes)}${failed.join("")}`;
     },
   };
   for (const button of all("[data-all]")) {

@@ -38,12 +38,13 @@ export async function startPostMortemBanner() {
   const report = await call("GET", "/admin/post-mortem").catch(() => undefined);
   if (report?.status !== "found" || localStorage.getItem(KEY) === report.last_seen) return;
   const banner = one("#post-mortem");
-  setText(one("#post-mortem-message"), report.message);
+  setText(one("#post-mortem-message"), report.message.replace(/\.?$/, "."));
   const memory = report.last?.memory;
-  const resident = memory?.process ? `${size(memory.process.rss_bytes)} resident. ` : "";
+  const resident = memory?.process ? `${size(memory.process.rss_bytes)} resident` : undefined;
   const age = report.last_seen === null ? undefined : (Date.now() - Date.parse(report.last_seen)) / 1000;
-  const lastReadings = age === undefined ? "" : `Last readings ${duration(Math.max(0, age))} ago.`;
-  setText(one("#post-mortem-age"), resident + lastReadings);
+  const since = age === undefined ? undefined : `${duration(Math.max(0, age))} ago`;
+  const last = [resident, since].filter((part) => part !== undefined);
+  setText(one("#post-mortem-age"), last.length === 0 ? "" : `Last reading: ${last.join(", ")}.`);
   showVerdict(memory?.verdict);
   const lines = memory?.heap?.top_allocations?.slice(0, MAX_LINES) ?? [];
   one("#post-mortem-lines").replaceChildren(

@@ -10,6 +10,8 @@ const DEFAULTS = {
   exercise: "",
   done: "",
   term: "",
+  // A moment in seconds since 1970, such as the start of an alert; empty is now.
+  at: "",
 };
 
 /** The views of the page. An address with another one shows the first. */

@@ -10,6 +10,7 @@ use plugin_host::clock_reading::ClockReading;
 use plugin_host::metrics::{
     AttributionState, InvocationOutcome, PluginState, RecycleReason, SiteBytes, TrapReason,
 };
+use telemetry::context::TraceContext;
 
 mod http;
 mod memory;
@@ -201,6 +202,7 @@ fn prometheus_text_is_the_default_format() {
 fn counting_a_request_is_cheap() {
     let metrics = metrics();
     let series = metrics.plugins.for_plugin("cache").unwrap();
+    let recorded = Some(TraceContext::unrecorded(None).trace_id());
     const ROUNDS: u32 = 100_000;
     let start = Instant::now();
     for _ in 0..ROUNDS {
@@ -209,6 +211,7 @@ fn counting_a_request_is_cheap() {
             "/api/data",
             StatusCode::OK,
             Duration::from_micros(90),
+            recorded,
         );
         series.invoked(InvocationOutcome::Ok, Duration::from_micros(9), Some(5120));
     }

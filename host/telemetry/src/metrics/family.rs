@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus::core::Metric as _;
 use prometheus::{Counter, Error, Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, proto};
 
+use super::exemplar::Exemplar;
 use super::format::push_escaped;
 
 /// Joins the label values of a series to its key. Names of plugins, routes and files do not contain
@@ -28,7 +29,7 @@ pub struct MetricDesc {
     pub help: &'static str,
     labels: &'static [&'static str],
     const_labels: Vec<(&'static str, String)>,
-    buckets: &'static [f64],
+    pub(super) buckets: &'static [f64],
 }
 
 impl MetricDesc {
@@ -120,6 +121,17 @@ pub trait Visitor {
 
     /// Receives a series of a histogram.
     fn histogram(&mut self, labels: &Labels, histogram: &proto::Histogram);
+
+    /// Receives a series of a histogram with the exemplars of its buckets. The last bucket has no
+    /// bound. A format without exemplars shows the histogram only.
+    fn traced_histogram(
+        &mut self,
+        labels: &Labels,
+        histogram: &proto::Histogram,
+        _exemplars: &[Option<Exemplar>],
+    ) {
+        self.histogram(labels, histogram);
+    }
 }
 
 /// An instrument of the crate `prometheus`, without labels.

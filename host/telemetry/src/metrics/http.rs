@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::http::{Method, StatusCode};
-use prometheus::{Histogram, IntCounter};
+use opentelemetry::trace::TraceId;
+use prometheus::IntCounter;
 
 use super::family::{Family, MetricDesc};
 use super::registry::MetricsRegistry;
+use super::traced_histogram::TracedHistogram;
 
 /// Upper bounds in seconds. A response without leaks takes about 100 µs. A response that waits for
 /// the deadline of a plugin takes a quarter of a second.
@@ -25,7 +27,7 @@ const OTHER_METHOD: &str = "_OTHER";
 #[derive(Debug)]
 pub struct HttpMetrics {
     requests: Family<IntCounter>,
-    durations: Family<Histogram>,
+    durations: Family<TracedHistogram>,
     /// Resolved handles by route. Reads take no lock. A new combination replaces the map.
     resolved: ArcSwap<HashMap<Box<str>, Arc<RouteHandles>>>,
 }
@@ -35,7 +37,7 @@ type RouteHandles = HashMap<(&'static str, StatusCode), Handles>;
 #[derive(Debug, Clone)]
 struct Handles {
     requests: IntCounter,
-    duration: Histogram,
+    duration: TracedHistogram,
 }
 
 impl HttpMetrics {
@@ -66,18 +68,25 @@ impl HttpMetrics {
     }
 
     /// Counts one response. `endpoint` is the route's template (`/admin/leaks/{name}`), never the
-    /// path.
-    pub fn observe(&self, method: &Method, endpoint: &str, status: StatusCode, duration: Duration) {
+    /// path. `recorded` is the request's trace, if spans of it are recorded.
+    pub fn observe(
+        &self,
+        method: &Method,
+        endpoint: &str,
+        status: StatusCode,
+        duration: Duration,
+        recorded: Option<TraceId>,
+    ) {
         let method = method_label(method);
         let resolved = self.resolved.load();
         match resolved
             .get(endpoint)
             .and_then(|route| route.get(&(method, status)))
         {
-            Some(handles) => handles.observe(duration),
+            Some(handles) => handles.observe(duration, recorded),
             None => {
                 if let Some(handles) = self.resolve(method, endpoint, status) {
-                    handles.observe(duration);
+                    handles.observe(duration, recorded);
                 }
             }
         }
@@ -104,9 +113,9 @@ impl HttpMetrics {
 }
 
 impl Handles {
-    fn observe(&self, duration: Duration) {
+    fn observe(&self, duration: Duration, recorded: Option<TraceId>) {
         self.requests.inc();
-        self.duration.observe(duration.as_secs_f64());
+        self.duration.observe(duration.as_secs_f64(), recorded);
     }
 }
 

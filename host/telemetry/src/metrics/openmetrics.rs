@@ -6,9 +6,11 @@
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use prometheus::proto;
 
+use super::exemplar::Exemplar;
 use super::family::{AnyFamily, Labels, MetricKind, Visitor};
 use super::format::{push_escaped, write_number};
 
@@ -52,16 +54,33 @@ struct SeriesWriter<'a> {
 impl Visitor for SeriesWriter<'_> {
     fn number(&mut self, labels: &Labels, value: f64) {
         // Writing to a string does not fail.
-        let _ = self.sample(self.suffix, labels, None, value);
+        let _ = self.sample(self.suffix, labels, None, value, None);
     }
 
     fn histogram(&mut self, labels: &Labels, histogram: &proto::Histogram) {
-        let _ = self.buckets(labels, histogram);
+        let _ = self.buckets(labels, histogram, &[]);
+    }
+
+    fn traced_histogram(
+        &mut self,
+        labels: &Labels,
+        histogram: &proto::Histogram,
+        exemplars: &[Option<Exemplar>],
+    ) {
+        let _ = self.buckets(labels, histogram, exemplars);
     }
 }
 
 impl SeriesWriter<'_> {
-    fn buckets(&mut self, labels: &Labels, histogram: &proto::Histogram) -> fmt::Result {
+    /// `exemplars` has one for each bucket, or is empty.
+    fn buckets(
+        &mut self,
+        labels: &Labels,
+        histogram: &proto::Histogram,
+        exemplars: &[Option<Exemplar>],
+    ) -> fmt::Result {
+        let mut exemplars = exemplars.iter();
+        let mut next = || exemplars.next().and_then(Option::as_ref);
         let count = histogram.get_sample_count() as f64;
         for bucket in histogram
             .get_bucket()
@@ -69,11 +88,11 @@ impl SeriesWriter<'_> {
             .filter(|bucket| bucket.upper_bound().is_finite())
         {
             let value = bucket.cumulative_count() as f64;
-            self.sample("_bucket", labels, Some(bucket.upper_bound()), value)?;
+            self.sample("_bucket", labels, Some(bucket.upper_bound()), value, next())?;
         }
-        self.sample("_bucket", labels, Some(f64::INFINITY), count)?;
-        self.sample("_count", labels, None, count)?;
-        self.sample("_sum", labels, None, histogram.get_sample_sum())
+        self.sample("_bucket", labels, Some(f64::INFINITY), count, next())?;
+        self.sample("_count", labels, None, count, None)?;
+        self.sample("_sum", labels, None, histogram.get_sample_sum(), None)
     }
 
     fn sample(
@@ -82,6 +101,7 @@ impl SeriesWriter<'_> {
         labels: &Labels,
         bound: Option<f64>,
         value: f64,
+        exemplar: Option<&Exemplar>,
     ) -> fmt::Result {
         self.page.push_str(self.name);
         self.page.push_str(suffix);
@@ -93,6 +113,17 @@ impl SeriesWriter<'_> {
         }
         self.page.write_char(' ')?;
         write_number(self.page, value)?;
+        if let Some(Exemplar {
+            trace_id,
+            value,
+            at,
+        }) = exemplar
+        {
+            // A clock before 1970 is a broken clock.
+            let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let at = at.as_secs_f64();
+            write!(self.page, " # {{trace_id=\"{trace_id}\"}} {value} {at:.3}")?;
+        }
         self.page.write_char('\n')
     }
 }

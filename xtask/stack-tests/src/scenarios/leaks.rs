@@ -11,6 +11,7 @@ use xtask_support::http;
 use xtask_support::report::Report;
 use xtask_support::wait::{INTERVAL, wait_for};
 
+use super::exemplars;
 use super::series::{LABELLED, SERIES};
 use super::{LOOPING_FIXTURE, LeakLoad, TestBed};
 use crate::service::Service;
@@ -106,6 +107,11 @@ pub(super) fn run(bed: &TestBed<'_>, report: &mut Report) -> Result<()> {
         report.check("trace found by the trace_id of a response", || {
             check_trace(&service, &addresses.jaeger_url(), &plugins)
         });
+        if bed.prometheus.is_some() {
+            report.check("trace found by an exemplar", || {
+                exemplars::check(&addresses.prometheus_url(), &addresses.jaeger_url())
+            });
+        }
     }
     if bed.stack.collector.is_some() {
         report.check("metrics of the collector", || {
