@@ -95,13 +95,13 @@ pub(super) fn write_results(
     locals: &Locals,
 ) {
     match (&import.given, &import.results) {
+        // No call of the module has results that arrive late.
+        (Some(Given::Started(..)), _) if arrival.is_none() => {}
         (Some(Given::Started(..)), results) => {
-            if arrival.is_some() {
-                let pointer = results.as_ref().map_or(0, |it| it.pointer);
-                code.local_get(locals.result).local_get(pointer);
-                code.i32_const(results.as_ref().map_or(0, |it| it.number as i32));
-                code.call(functions.started);
-            }
+            let pointer = results.as_ref().map_or(0, |it| it.pointer);
+            code.local_get(locals.result).local_get(pointer);
+            code.i32_const(results.as_ref().map_or(0, |it| it.number as i32));
+            code.call(functions.started);
         }
         (Some(Given::Event), _) => {
             if let Some(arrival) = arrival {
