@@ -32,12 +32,15 @@ pub(crate) enum Command {
 Examples:
   guest-heap run app.wasm -- --input data.csv
   guest-heap run app.wasm --dir . --every 10s --output heap.pb.gz
-  guest-heap run lib.wasm --invoke 'parse(\"text\")' --by trace")]
+  guest-heap run lib.wasm --invoke 'parse(\"text\")' --by trace
+
+Exit codes: that of the guest, 134 after a trap, 130 after Ctrl-C, 2 for an error.")]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) component: ComponentArguments,
     /// Call this export instead of `wasi:cli/run`, for example 'count(3)' or
-    /// 'my:pkg/api#put("key")'. The arguments are in WAVE syntax.
+    /// 'my:pkg/api#put("key")'. Arguments are written as 7, "text", [1, 2], {id: 7, name: "x"},
+    /// some(7): WAVE syntax.
     #[arg(long, value_name = "CALL")]
     pub(crate) invoke: Option<String>,
     #[command(flatten)]
@@ -129,8 +132,9 @@ Exit codes: 0 no leak, 1 a leak or an exceeded budget, 2 an error.")]
 pub(crate) struct TestArguments {
     #[command(flatten)]
     pub(crate) component: ComponentArguments,
-    /// The export to call, for example 'count(3)' or 'my:pkg/api#put("key")'. The arguments are in
-    /// WAVE syntax. Can be repeated: one round calls all of them in this order.
+    /// The export to call, for example 'count(3)' or 'my:pkg/api#put("key")'. Arguments are
+    /// written as 7, "text", [1, 2], {id: 7, name: "x"}, some(7): WAVE syntax. Can be repeated: one
+    /// round calls all of them in this order.
     #[arg(long, value_name = "CALL", required_unless_present_any = ["http", "http_file"])]
     pub(crate) invoke: Vec<String>,
     /// A request to send to an HTTP service: 'GET /path' or 'POST /path BODY'. Can be repeated: one

@@ -3,7 +3,6 @@
 mod calls;
 mod floors;
 mod format;
-mod handle_floors;
 mod http_request;
 mod outcome;
 
@@ -14,10 +13,10 @@ use anyhow::Result;
 use crate::arguments::TestArguments;
 use crate::engine::engine;
 use crate::guest::Guest;
+use crate::handle_floors::HandleFloors;
 use crate::host_state::World;
 use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
-use crate::leak_test::handle_floors::HandleFloors;
 use crate::leak_test::outcome::Outcome;
 use crate::load::{Profile, load};
 
@@ -42,7 +41,7 @@ pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
     .await?;
     let mut calls = Calls::resolve(&arguments, &mut guest)?;
     let mut floors = Floors::new(arguments.windows, arguments.rounds);
-    let mut handles = HandleFloors::new(arguments.windows);
+    let mut handles = HandleFloors::new(arguments.windows as usize);
     for _ in 0..arguments.warm_up {
         calls.round(&mut guest).await?;
     }

@@ -13,6 +13,7 @@ mod cache;
 mod engine;
 mod growth_reports;
 mod guest;
+mod handle_floors;
 mod heap;
 mod host_state;
 mod invocation;

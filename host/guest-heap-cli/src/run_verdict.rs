@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use guest_heap::history::History;
-use guest_heap::verdict::{HandleGrowth, Sample, Verdict, Windows, rounded};
+use guest_heap::snapshot::HandleGroup;
+use guest_heap::verdict::{Sample, Verdict, Windows, rounded};
 
+use crate::handle_floors::{self, HandleFloors, LineHandles};
 use crate::heap::Heap;
 
 /// A shorter run has no verdict.
@@ -27,6 +29,8 @@ struct State {
     started: Instant,
     interval: Duration,
     samples: Vec<Sample<Duration>>,
+    /// The handles of each line at each sample.
+    handles: Vec<Vec<HandleGroup>>,
     history: History,
 }
 
@@ -36,6 +40,7 @@ impl RunSamples {
             started: Instant::now(),
             interval: INTERVAL,
             samples: Vec::new(),
+            handles: Vec::new(),
             history: History::default(),
         })))
     }
@@ -73,16 +78,25 @@ impl State {
             },
             unseen_bytes: coverage.heap_unseen_bytes,
         });
+        self.handles.push(handle_floors::by_line(&heap.snapshot));
         self.history.push(at, &heap.snapshot);
         if self.samples.len() > MAX_SAMPLES {
-            // The newest sample stays.
-            let mut index = self.samples.len();
-            self.samples.retain(|_| {
-                index -= 1;
-                index.is_multiple_of(2)
-            });
+            drop_every_other(&mut self.samples);
+            drop_every_other(&mut self.handles);
             self.interval *= 2;
         }
+    }
+
+    /// The lines that have more handles in each window than in the one before.
+    fn leaking_handles(&self, windows: &Windows<Duration>) -> Vec<LineHandles> {
+        let mut floors = HandleFloors::new(windows.starts.len());
+        for (sample, lines) in self.samples.iter().zip(&self.handles) {
+            let begun = windows.starts.iter().filter(|start| **start <= sample.at);
+            if let Some(window) = begun.count().checked_sub(1) {
+                floors.add_lines(window, lines.clone());
+            }
+        }
+        floors.leaking(&windows.calls)
     }
 
     fn verdict(&self, run: Duration) -> String {
@@ -95,12 +109,14 @@ impl State {
             );
         };
         let lines = self.history.floors(&windows.starts);
-        let verdict = Verdict::of_guest(&windows.evidence(&lines, HandleGrowth::default()));
+        let handles = self.leaking_handles(&windows);
+        let growth = handle_floors::growth(&handles);
+        let verdict = Verdict::of_guest(&windows.evidence(&lines, growth));
         let between = match windows.starts.as_slice() {
             [first, .., last] => last.saturating_sub(*first).as_secs_f64(),
             _ => seconds,
         };
-        let per_second = |bytes: i64| rounded(bytes as f64 / between.max(0.001));
+        let per_second = |growth: i64| rounded(growth as f64 / between.max(0.001));
         match verdict {
             Verdict::Leak { .. } => {
                 let rising = lines
@@ -113,6 +129,20 @@ impl State {
                 format!(
                     "your code leaks, or builds up something until its end: what grew in every \
                      quarter of {seconds:.1} s is {}",
+                    named.collect::<Vec<_>>().join(", ")
+                )
+            }
+            Verdict::HandlesLeak { .. } => {
+                let named = handles.iter().take(MAX_LINES).map(|line| {
+                    let LineHandles { group, floors } = line;
+                    let number = per_second(floors.growth());
+                    format!(
+                        "{} of {} (+{number} handles per second)",
+                        group.location, group.ty
+                    )
+                });
+                format!(
+                    "handles leak: what got more in every quarter of {seconds:.1} s is {}",
                     named.collect::<Vec<_>>().join(", ")
                 )
             }
@@ -139,4 +169,13 @@ impl State {
             other => other.sentence(0, "second"),
         }
     }
+}
+
+/// Keeps every other item, with the newest one.
+fn drop_every_other<T>(items: &mut Vec<T>) {
+    let mut index = items.len();
+    items.retain(|_| {
+        index -= 1;
+        index.is_multiple_of(2)
+    });
 }

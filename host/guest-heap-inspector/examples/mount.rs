@@ -1,16 +1,12 @@
-//! Calls an export of a component ten times a second, and serves the inspector of its heap.
+//! Calls an export of a component ten times a second, and serves the inspector of its heap at
+//! <http://127.0.0.1:6070/debug/heap/>. The function takes no parameters:
 //!
 //! `cargo run --release -p guest-heap-inspector --example mount -- COMPONENT [INTERFACE#]FUNCTION`
-//!
-//! The function takes no parameters. The page is at <http://127.0.0.1:6070/debug/heap/>; `ADDR` in
-//! the environment chooses another address, and `SOURCES` the folder of the component's sources.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use guest_heap::symbols::{SymbolOptions, Symbols};
 use guest_heap::{Recorder, instrument};
 use guest_heap_inspector::{HeapError, HeapReading, HeapSource, Options, router};
@@ -29,10 +25,8 @@ struct Data {
 
 impl WasiView for Data {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        let (ctx, table) = (&mut self.wasi, &mut self.table);
+        WasiCtxView { ctx, table }
     }
 }
 
@@ -50,33 +44,28 @@ impl HeapSource for Guest {
 
     async fn read(&self, _guest: &str) -> Result<HeapReading, HeapError> {
         let store = self.store.lock().await;
-        let data = store.data();
-        let reading = HeapReading::new(&data.recorder, &*store, &self.symbols);
-        Ok(reading.with_calls(data.calls))
+        let reading = HeapReading::new(&store.data().recorder, &*store, &self.symbols);
+        Ok(reading.with_calls(store.data().calls))
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(path), Some(name)) = (arguments.next(), arguments.next()) else {
+    let (Some(path), Some(name)) = (std::env::args().nth(1), std::env::args().nth(2)) else {
         return Err("usage: mount COMPONENT [INTERFACE#]FUNCTION".into());
     };
     let (guest, function) = load(&std::fs::read(path)?, &name).await?;
-    let options = Options {
-        source_roots: std::env::var_os("SOURCES")
-            .map(PathBuf::from)
-            .into_iter()
-            .collect(),
-        ..Options::default()
-    };
-    let app = Router::new().merge(router(guest.clone(), options));
-    let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:6070".to_owned());
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let app = axum::Router::new().merge(router(guest.clone(), Options::default()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:6070").await?;
     println!("http://{}/debug/heap/", listener.local_addr()?);
-    tokio::select! {
-        served = async { axum::serve(listener, app).await } => Ok(served?),
-        called = call_forever(&guest, function) => called,
+    tokio::spawn(async { axum::serve(listener, app).await });
+    loop {
+        let mut store = guest.store.lock().await;
+        let mut results = vec![Val::Bool(false); function.ty(&*store).results().len()];
+        function.call_async(&mut *store, &[], &mut results).await?;
+        store.data_mut().calls += 1;
+        drop(store);
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -98,33 +87,14 @@ async fn load(original: &[u8], name: &str) -> Result<(Guest, Func), Box<dyn Erro
     };
     let mut store = Store::new(&engine, data);
     let instance = linker.instantiate_async(&mut store, &component).await?;
-    let (interface, function) = name
-        .rsplit_once('#')
-        .map_or((None, name), |(i, f)| (Some(i), f));
-    let interface = interface.map(|name| instance.get_export_index(&mut store, None, name));
-    let export = match interface {
-        Some(None) => None,
-        Some(interface) => instance.get_export_index(&mut store, interface.as_ref(), function),
-        None => instance.get_export_index(&mut store, None, function),
-    };
-    let function = export.and_then(|export| instance.get_func(&mut store, export));
-    let guest = Guest {
-        symbols: Arc::new(Symbols::new(original, SymbolOptions::default())?),
-        store: Arc::new(Mutex::new(store)),
-    };
-    Ok((
-        guest,
-        function.ok_or("the component does not export this function")?,
-    ))
-}
-
-async fn call_forever(guest: &Guest, function: Func) -> Result<(), Box<dyn Error>> {
-    loop {
-        let mut store = guest.store.lock().await;
-        let mut results = vec![Val::Bool(false); function.ty(&*store).results().len()];
-        function.call_async(&mut *store, &[], &mut results).await?;
-        store.data_mut().calls += 1;
-        drop(store);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut export = None;
+    for name in name.split('#') {
+        let inside = instance.get_export_index(&mut store, export.as_ref(), name);
+        export = Some(inside.ok_or_else(|| format!("there is no export {name}"))?);
     }
+    let function = export.and_then(|it| instance.get_func(&mut store, it));
+    let function = function.ok_or("the export is no function")?;
+    let symbols = Symbols::new(original, SymbolOptions::default())?;
+    let (store, symbols) = (Arc::new(Mutex::new(store)), Arc::new(symbols));
+    Ok((Guest { store, symbols }, function))
 }

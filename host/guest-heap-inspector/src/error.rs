@@ -95,6 +95,16 @@ impl InspectorError {
         )
     }
 
+    /// 400 for addresses that cannot be read.
+    pub(crate) fn unreadable_addresses(cause: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "unreadable_addresses",
+            cause,
+            "send addresses as text: 0x1f2+0x3a0",
+        )
+    }
+
     /// What went wrong.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -154,7 +164,7 @@ pub(crate) async fn not_found(uri: Uri) -> InspectorError {
         "not_found",
         format!("the inspector has no page {}", shorten(uri.path())),
         "debug/heap/ has page, snapshot, diff, history, flamegraph, folded, metrics and source; \
-         debug/pprof/ has heap and allocs",
+         debug/pprof/ has heap, allocs and symbol",
     )
 }
 

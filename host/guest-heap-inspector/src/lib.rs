@@ -45,6 +45,7 @@
 //! | `/debug/heap/metrics` | OpenMetrics text |
 //! | `/debug/heap/source` | a part of a source file as JSON, if [`Options::source_roots`] has it |
 //! | `/debug/pprof/heap`, `/debug/pprof/allocs` | what Go's handlers of these names answer |
+//! | `/debug/pprof/symbol` | the names of addresses in `/debug/pprof/heap?debug=1` |
 //!
 //! The router does not ask who calls it. A host decides that, by the address that it listens on or
 //! with a layer around the router.

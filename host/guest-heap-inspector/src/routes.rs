@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
+use axum::extract::rejection::StringRejection;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use guest_heap::diff::Baseline;
 use guest_heap::folded;
+use guest_heap::pprof::text;
 use serde::Serialize;
 
 use crate::blocking::blocking;
@@ -63,6 +65,7 @@ impl Inspector {
             )
             .route("/debug/pprof/heap", get(heap_profile))
             .route("/debug/pprof/allocs", get(allocs_profile))
+            .route("/debug/pprof/symbol", get(symbol_query).post(symbol_body))
             .route("/debug/pprof/{*path}", get(error::not_found))
             .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self.clone());
@@ -190,6 +193,36 @@ async fn profile(
     let guest = query.get("guest");
     let read = || async { Ok(named(&inspector.heaps(guest).await?)) };
     inspector.profiles.respond(request, read).await
+}
+
+/// `GET /debug/pprof/symbol?0x1f2+0x3a0`.
+async fn symbol_query(State(inspector): Shared, uri: Uri) -> Result<Response, InspectorError> {
+    symbol(&inspector, uri.query().unwrap_or_default()).await
+}
+
+/// The same with the addresses in the body, as `go tool pprof` asks.
+async fn symbol_body(
+    State(inspector): Shared,
+    addresses: Result<String, StringRejection>,
+) -> Result<Response, InspectorError> {
+    let addresses =
+        addresses.map_err(|error| InspectorError::unreadable_addresses(&error.body_text()))?;
+    symbol(&inspector, &addresses).await
+}
+
+/// The names of the addresses in a profile as text. Skips what is no address.
+async fn symbol(inspector: &Inspector, addresses: &str) -> Result<Response, InspectorError> {
+    let hex = |text: &str| u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok();
+    let addresses: Vec<u64> = addresses.split('+').filter_map(hex).collect();
+    let heaps = inspector.heaps(None).await?;
+    let names = blocking(move || {
+        let guests: Vec<_> = heaps
+            .iter()
+            .map(|heap| (heap.guest.as_str(), &*heap.snapshot))
+            .collect();
+        text::names(&guests, &addresses)
+    });
+    Ok(plain_text("text/plain; charset=utf-8", names.await?))
 }
 
 impl Inspector {

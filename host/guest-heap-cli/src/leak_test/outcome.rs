@@ -4,10 +4,10 @@ use guest_heap::grouped;
 use guest_heap::verdict::{Evidence, LineFloors, Verdict, rounded};
 
 use crate::arguments::TestArguments;
+use crate::handle_floors::{self, HandleFloors, LineHandles};
 use crate::heap::Heap;
 use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
-use crate::leak_test::handle_floors::{self, HandleFloors, LineHandles};
 use crate::output::attribution_words;
 use crate::report::has_lines;
 

@@ -40,6 +40,11 @@ fn each_kind_of_leak_is_found_with_its_verdict() {
             "FAILED: your allocator holds free memory: linear memory grew in every window",
             "attribution: exact",
         ),
+        (
+            "leaking@1.0.0#fragmentation()",
+            "FAILED: your allocator holds free memory: linear memory grew in every window",
+            "attribution: exact",
+        ),
     ] {
         let ran = test(call, &[]);
         assert_eq!(ran.code, Some(1), "{ran:?}");

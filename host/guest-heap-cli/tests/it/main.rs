@@ -12,6 +12,7 @@ mod fixtures;
 mod http_leak_test;
 mod leak_test;
 mod program;
+mod python;
 mod run;
 mod serve;
 mod server;

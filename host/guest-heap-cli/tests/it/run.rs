@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 use crate::program::{Program, Ran, line_of};
 
@@ -202,6 +203,36 @@ fn wait_for_growth(child: &mut Child) {
         text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
     }
     child.stderr = Some(stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn handles_that_get_more_and_more_are_the_verdict() {
+    let program = Program::on("leaks");
+    let call = "leaks:guest/leaking@1.0.0#forget-handles()";
+    let started = Instant::now();
+    let mut child = program.command("run", &["--invoke", call]).spawn().unwrap();
+    // It writes a byte for each handle.
+    let mut stdout = child.stdout.take().unwrap();
+    let mut bytes = [0; 100];
+    while started.elapsed() < Duration::from_secs(3) {
+        stdout.read_exact(&mut bytes).unwrap();
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let reader = std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+    let ran = child.wait_with_output().unwrap();
+    reader.join().unwrap().unwrap();
+    let stderr = String::from_utf8(ran.stderr).unwrap();
+    let line = line_of("leaks/src/lib.rs", "forget-handles");
+    let verdict = stderr.lines().find(|line| line.starts_with("verdict: "));
+    let named = format!("leaks/src/lib.rs:{line} of wasi:io/streams.output-stream (+");
+    let verdict = verdict.unwrap_or(&stderr);
+    assert!(
+        verdict.starts_with("verdict: handles leak: what got more in every quarter of "),
+        "{verdict}"
+    );
+    assert!(verdict.contains(&named), "{verdict}");
 }
 
 #[test]

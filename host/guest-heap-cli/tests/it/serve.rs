@@ -318,7 +318,7 @@ fn handles_of_an_async_service_count_by_line_and_type() {
 #[test]
 fn the_verdict_is_in_the_inspector_and_in_the_report() {
     let server = Server::start("http_service", &[]);
-    let leak = format!("{SOURCE}:{} (+100)", line_of(SOURCE, "request"));
+    let leak = format!("{SOURCE}:{} (+", line_of(SOURCE, "request"));
     let started = Instant::now();
     let verdict = loop {
         for _ in 0..5 {
@@ -336,7 +336,16 @@ fn the_verdict_is_in_the_inspector_and_in_the_report() {
     assert_eq!(verdict["name"], "leak", "{verdict}");
     assert_eq!(verdict["is_leak"], true, "{verdict}");
     let sentence = verdict["sentence"].as_str().unwrap();
-    assert!(sentence.contains(&leak), "{sentence}");
+    // A request may be answered and not yet counted when the heap is read.
+    let bytes = sentence
+        .split_once(&leak)
+        .and_then(|(_, rest)| rest.split_once(')'));
+    let bytes: f64 = bytes
+        .unwrap_or_else(|| panic!("{sentence}"))
+        .0
+        .parse()
+        .unwrap();
+    assert!((90.0..110.0).contains(&bytes), "{sentence}");
     let page = server.admin("/debug/heap/").text();
     assert!(page.contains("your code leaks"), "{page}");
     let ran = server.stop(Signal::TERM);

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
+use axum::http::Request;
 use flate2::read::GzDecoder;
 use prost::Message as _;
 
@@ -105,10 +107,32 @@ async fn debug_answers_text() {
     let mounted = Mounted::of(guests);
     let answer = mounted.get("/debug/pprof/heap?debug=1").await;
     assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
-    assert_eq!(
-        answer.text(),
-        "heap profile: 3: 37 [3: 37] @ heap/2\n\
-         # guest: cart\n1: 20 [1: 20] @\n#\t-\tb\n1: 10 [1: 10] @\n#\t-\ta\n\
-         # guest: shop\n1: 7 [1: 7] @\n#\t-\ta\n"
-    );
+    let text = answer.text();
+    let lines: Vec<&str> = text.lines().collect();
+    let address = |line: usize| lines[line].rsplit_once(" @ ").unwrap().1;
+    let row = |line: usize, name: &str| format!("#\t{}\t{name}", address(line));
+    assert_eq!(lines[0], "heap profile: 3: 37 [3: 37] @ heap/2");
+    assert_eq!(lines[1], "# guest: cart");
+    assert_eq!(lines[2], format!("1: 20 [1: 20] @ {}", address(2)));
+    assert_eq!(lines[3], row(2, "b"));
+    assert_eq!(lines[5], row(4, "a"));
+    assert_eq!(lines[6], "# guest: shop");
+    assert_eq!(lines[8], row(7, "a"));
+    assert_eq!(lines.len(), 9);
+
+    // pprof asks for addresses that are one smaller.
+    let asked = |line: usize| {
+        let address = address(line).strip_prefix("0x").unwrap();
+        format!("{:#x}", u64::from_str_radix(address, 16).unwrap() - 1)
+    };
+    let asked = [asked(2), asked(7), "0x1".to_owned()];
+    let names = format!("{}\tb\n{}\ta\n", asked[0], asked[1]);
+    let request = Request::post("/debug/pprof/symbol").body(Body::from(asked.join("+")));
+    let answer = mounted.send(request.unwrap()).await;
+    assert!(answer.text().ends_with(&names), "{}", answer.text());
+    let query = format!("/debug/pprof/symbol?{}", asked.join("+"));
+    assert_eq!(mounted.get(&query).await.text(), answer.text());
+    assert!(answer.text().starts_with("num_symbols: "));
+    let request = Request::post("/debug/pprof/symbol").body(Body::from(vec![0xFF]));
+    assert_eq!(mounted.send(request.unwrap()).await.status, 400);
 }

@@ -9,22 +9,27 @@ use crate::transitions::{IMPORTS_MASK, PHASE_SHIFT, synthetic_index};
 /// An import has returned a handle. It belongs to the calling context.
 #[unsafe(no_mangle)]
 extern "C" fn handle_made(handle: u32, ty: u32) {
-    let context = key(0);
-    let contexts = state!(CONTEXTS);
-    let found = match contexts.find(context) {
-        Some(index) => index,
-        // A context without a record is not folded: the handle counts in the overflow.
-        None => match contexts.search(context) {
-            FULL => 0,
-            found => found,
-        },
-    };
+    let found = context_of_call();
     let index = found & !NEW;
-    contexts
+    state!(CONTEXTS)
         .handles
         .made(state!(HANDLE_NUMBERS), handle, index, ty);
     if found != index {
         crate::accounting::report(found);
+    }
+}
+
+/// The index of the context of the current call of an import. A context without a record is not
+/// folded: its handles count in the overflow.
+pub(crate) fn context_of_call() -> u32 {
+    let context = key(0);
+    let contexts = state!(CONTEXTS);
+    match contexts.find(context) {
+        Some(index) => index,
+        None => match contexts.search(context) {
+            FULL => 0,
+            found => found,
+        },
     }
 }
 

@@ -14,6 +14,7 @@
 //! - `hooks` (wasm only): the replacements of the allocator entry points.
 //! - `growth` (wasm only): the ledger of the growths of the guest's memories.
 //! - `handle_events` (wasm only): the functions that count handles.
+//! - `late_results`, `late_result_events` (wasm only): results of asynchronous calls of imports.
 //! - `interpreter` (wasm only): contexts of a program that an interpreter runs.
 //! - `transitions` (wasm only): the functions that export wrappers and instrumented calls of
 //!   imports call.
@@ -46,6 +47,10 @@ mod handle_events;
 mod hooks;
 #[cfg(target_arch = "wasm32")]
 mod interpreter;
+#[cfg(target_arch = "wasm32")]
+mod late_result_events;
+#[cfg(target_arch = "wasm32")]
+mod late_results;
 #[cfg(target_arch = "wasm32")]
 mod phase;
 #[cfg(target_arch = "wasm32")]

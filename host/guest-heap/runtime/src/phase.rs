@@ -21,6 +21,10 @@ pub const ARGUMENTS: u32 = 2;
 /// No export runs, or none that the instrumenter knows of.
 pub const OUTSIDE: u32 = 3;
 
+/// Number of the synthetic context of results that the host has lowered while no code of the guest
+/// ran. It is no phase.
+pub const IMPORT_RESULTS: u32 = 4;
+
 /// The phase of the instance.
 pub struct Phase {
     /// [`RUNNING`], or the number of a synthetic context: one of the constants above, or one with a

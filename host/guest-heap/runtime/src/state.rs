@@ -7,6 +7,7 @@ use crate::argument_blocks::ArgumentBlocks;
 use crate::contexts::Contexts;
 use crate::folds::Folds;
 use crate::handles::HandleNumbers;
+use crate::late_results::LateResults;
 use crate::live::{Bucket, LiveTable, Region, Spill};
 use crate::phase::Phase;
 use crate::starts::Starts;
@@ -48,6 +49,7 @@ pub(crate) static mut LIVE: LiveTable<HeapRegion> =
 /// Used only if blocks may be freed where no hook sees it.
 pub(crate) static mut STARTS: Starts = Starts::new();
 pub(crate) static mut ARGUMENT_BLOCKS: ArgumentBlocks = ArgumentBlocks::new();
+pub(crate) static mut LATE_RESULTS: LateResults = LateResults::new();
 pub(crate) static mut PHASE: Phase = Phase::new();
 /// The calling context of modules that share the heap tables. A single module keeps it in a global.
 /// It is not 0 until the host has registered the instance.

@@ -51,8 +51,14 @@ extern "C" fn export_begins(arguments: u32) {
         // An import that ended in an exception has not returned.
         phase.active_imports = 0;
     }
+    attribute_lowered(arguments);
+}
+
+/// Moves all blocks that the host has lowered since the last event to a synthetic context.
+#[inline(always)]
+pub(crate) fn attribute_lowered(synthetic: u32) {
     if !state!(ARGUMENT_BLOCKS).is_empty() {
-        attribute_arguments(arguments);
+        attribute_arguments(synthetic);
     }
 }
 
@@ -76,12 +82,17 @@ pub(crate) fn synthetic_index(synthetic: u32) -> u32 {
 /// Moves all blocks that the host has lowered since the last event to a context.
 fn move_lowered_blocks(index: u32) {
     for &pointer in state!(ARGUMENT_BLOCKS).take() {
-        if let Some(block) = state!(LIVE).set_context_of_recent(pointer, index) {
-            state!(CONTEXTS).move_block(block.context, index, block.size);
-        } else if let Some(block) = state!(LIVE).remove(pointer) {
-            state!(CONTEXTS).move_block(block.context, index, block.size);
-            insert_live(pointer, block.size, index);
-        }
+        move_lowered_block(pointer, index);
+    }
+}
+
+/// Moves a block to a context.
+pub(crate) fn move_lowered_block(pointer: u32, index: u32) {
+    if let Some(block) = state!(LIVE).set_context_of_recent(pointer, index) {
+        state!(CONTEXTS).move_block(block.context, index, block.size);
+    } else if let Some(block) = state!(LIVE).remove(pointer) {
+        state!(CONTEXTS).move_block(block.context, index, block.size);
+        insert_live(pointer, block.size, index);
     }
 }
 

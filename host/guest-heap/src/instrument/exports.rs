@@ -16,6 +16,9 @@ use super::scan::CoreModule;
 /// Number of the synthetic context for everything that the host lowers before a callback.
 const IMPORT_RESULTS: u32 = 4;
 
+/// Parameters of a callback.
+const EVENT_WORDS: u32 = 3;
+
 /// The names of the synthetic contexts, by number. A synthetic context has a name instead of a call
 /// stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub(super) struct ExportWrapping<'m> {
     pub(super) called_from_outside: Option<&'m HashSet<u32>>,
     /// The handles that are counted.
     pub(super) handles: Option<&'m ModuleHandles>,
+    /// The function to call with the event that a callback gets.
+    pub(super) arrival: Option<u32>,
 }
 
 impl ExportWrapping<'_> {
@@ -136,6 +141,12 @@ impl ExportWrapping<'_> {
             );
             code.i32_const(arguments as i32)
                 .call(self.runtime.export("export_begins")?);
+            if let Some(arrival) = self.arrival.filter(|_| arguments == IMPORT_RESULTS) {
+                for word in 0..EVENT_WORDS {
+                    code.local_get(word);
+                }
+                code.call(arrival);
+            }
             if let Some(handles) = handles {
                 let functions = HandleFunctions::of(self.runtime)?;
                 handles.count_arguments(code, functions, arguments, (params, lists));

@@ -7,17 +7,24 @@
 //! 1. `survey` looks at all component definitions, and decides which modules are counted.
 //! 2. `definition` finds the functions with handles in one of them, and what cannot be counted.
 //!    `resource_names` has the names of its resource types.
+//!    `counted` has what they do with handles.
 //! 3. `shape` finds the places of handles in a type, with the layouts of `layout`.
-//! 4. `wrapper` writes the wrappers of the functions. `emitter` writes the code that passes the
+//! 4. `late_results` writes the code that follows the results of asynchronous calls: their handles
+//!    and their blocks.
+//! 5. `wrapper` writes the wrappers of the functions. `emitter` writes the code that passes the
 //!    handles in a value to the runtime.
 
+mod counted;
 mod definition;
 mod emitter;
+mod late_results;
 mod layout;
+mod options;
 mod resource_names;
 mod shape;
 mod survey;
 mod wrapper;
 
+pub(super) use counted::{CountedExport, ModuleHandles};
 pub(super) use survey::{HandleSurvey, Ledger};
-pub(super) use wrapper::{CountedExport, HandleFunctions, ImportWrappers, ModuleHandles};
+pub(super) use wrapper::{HandleFunctions, ImportWrappers};

@@ -71,3 +71,18 @@ pub(super) fn stub_result(interprets: bool) -> ValType {
         ValType::I32
     }
 }
+
+/// The runtime's functions that count handles.
+pub(super) const HANDLE_FUNCTIONS: [&str; 11] = [
+    "handle_made",
+    "handle_argument",
+    "handle_ended",
+    "handles_begin",
+    "handles_end",
+    "call_started",
+    "results_arrive",
+    "results_pointer",
+    "results_of_call",
+    "result_block",
+    "result_handle",
+];

@@ -17,6 +17,7 @@ use wasmparser::{DataKind, ExternalKind, FunctionBody, Operator, Parser, Payload
 
 use super::context_place::ContextPlace;
 use super::error::Refusal;
+use super::interface::HANDLE_FUNCTIONS;
 use super::resolved_import::ResolvedImport;
 use super::section_items::SectionItems;
 
@@ -51,15 +52,6 @@ const INTERPRETER_FUNCTIONS: [&str; 3] = [
     "hook__Py_NewReference",
 ];
 
-/// The runtime's functions that count handles.
-const HANDLE_FUNCTIONS: [&str; 5] = [
-    "handle_made",
-    "handle_argument",
-    "handle_ended",
-    "handles_begin",
-    "handles_end",
-];
-
 /// Name of the runtime's static that holds the shared calling context.
 const SHARED_CONTEXT: &str = "SHARED_CONTEXT";
 /// Name of the runtime's function that sets the shared calling context.
@@ -85,6 +77,8 @@ pub(super) struct LinkedRuntime {
     /// Address of the shared calling context in the runtime's memory.
     shared_context: Option<u32>,
     exports: HashMap<&'static str, u32>,
+    /// The index of the first function.
+    first_function: u32,
 }
 
 impl LinkedRuntime {
@@ -100,6 +94,14 @@ impl LinkedRuntime {
     pub(super) fn export(&self, name: &str) -> Result<u32, Refusal> {
         let found = self.exports.get(name).copied();
         found.ok_or_else(|| Refusal::internal(&format!("the runtime does not export {name}")))
+    }
+
+    /// The type index of such a function.
+    pub(super) fn type_of(&self, name: &str) -> Result<u32, Refusal> {
+        let position = self.export(name)?.checked_sub(self.first_function);
+        let ty = position.and_then(|at| self.functions.get(at as usize));
+        ty.copied()
+            .ok_or_else(|| Refusal::internal("a function of the runtime without a type"))
     }
 }
 
@@ -125,6 +127,7 @@ pub(super) fn link_runtime(
         data: SectionItems::default(),
         shared_context: None,
         exports: HashMap::new(),
+        first_function: base.functions,
     };
     for payload in Parser::new(0).parse_all(RUNTIME) {
         linker.payload(payload?, &mut linked, &resolve)?;

@@ -299,6 +299,7 @@ pub(super) fn rewrite(
         place,
         called_from_outside: analysis.connections.called_from_outside.as_ref(),
         handles,
+        arrival: tracking.wrappers.arrival,
     };
     let mut wrapped = HashMap::new();
     let mut wrappers = Vec::new();

@@ -156,12 +156,18 @@ fn the_text_has_the_frames_below_each_stack() {
         "{first}"
     );
     assert!(first.ends_with("] @ heap/2"), "{first}");
-    assert!(
-        text.contains("\n3: 4321 [4: 5321] @\n#\t-\targuments\n"),
-        "{text}"
-    );
+    let (_, arguments) = text.split_once("\n3: 4321 [4: 5321] @ ").unwrap();
+    let address = arguments.lines().next().unwrap();
+    let row = format!("{address}\n#\t{address}\targuments\n");
+    assert!(arguments.starts_with(&row), "{text}");
+    let number = u64::from_str_radix(&address[2..], 16).unwrap();
+    let guests = [("cache", &real), ("history", &synthetic)];
+    let names = text::names(&guests, &[number - 1, number, 1]);
+    let (_, names) = names.split_once('\n').unwrap();
+    let name = |number: u64| format!("{number:#x}\targuments\n");
+    assert_eq!(names, name(number - 1) + &name(number));
     let stacks = text.lines().filter(|line| line.contains("] @ 0x"));
-    assert_eq!(stacks.count(), real.entries().len());
+    assert_eq!(stacks.count(), real.entries().len() + 1);
     let line = real.top(GroupBy::Line, 1).remove(0).location;
     assert!(text.contains(&format!("\t{line}\n")), "{line} in {text}");
 }

@@ -7,12 +7,13 @@ use wasmparser::{CanonicalFunction, CanonicalOption};
 
 use super::super::core_instances::CoreInstances;
 use super::super::scope::{Lift, Scope};
+use super::counted::{CountedExport, CountedImport, Given, ModuleHandles, Results};
 use super::emitter::Place;
 use super::layout::TooComplex;
+use super::options::{memory, memory_option, plain};
 use super::shape::{
     ERROR_CONTEXT, HandleTypes, READABLE_FUTURE, READABLE_STREAM, Sequence, Shape, Shapes,
 };
-use super::wrapper::{CountedExport, CountedImport, Given, ModuleHandles};
 
 /// Flat parameters of a function, at most. More are in memory.
 const MAX_FLAT_PARAMS: u32 = 16;
@@ -25,7 +26,7 @@ const SUBTASK: &str = "subtask";
 const WAITABLE_SET: &str = "waitable set";
 
 const LATE_RESULTS: &str =
-    "handles in the results of asynchronous imports that do not return at once";
+    "handles in complex results of asynchronous imports that do not return at once";
 const IN_STREAMS: &str = "handles that travel in streams and futures";
 const UNKNOWN_CALLER: &str = "handles of functions whose caller is not known";
 const NOT_EXAMINED: &str = "handles of functions whose types or options are too complex";
@@ -59,8 +60,8 @@ impl Definition<'_, '_, '_> {
                     continue;
                 };
                 self.seen.insert(canonical);
-                if let Some(counted) = self.import(instance, canonical) {
-                    if code.referenced.contains(&import) {
+                if let Some(counted) = self.import((instance, module), (import, canonical)) {
+                    if code.referenced.contains(&import) && counted.has_handles() {
                         let why = "handles of imports that are called through a table";
                         self.gaps.insert(why.to_owned());
                     }
@@ -103,23 +104,25 @@ impl Definition<'_, '_, '_> {
     }
 
     /// What an imported function does with handles; `None` if nothing is known to be counted.
-    fn import(&mut self, instance: u32, canonical: u32) -> Option<CountedImport> {
+    fn import(
+        &mut self,
+        (instance, module): (u32, usize),
+        (import, canonical): (u32, u32),
+    ) -> Option<CountedImport> {
         let counted = self.canonical(canonical);
-        let needs_memory = |place: &CountedImport| {
-            matches!(place.taken, Some(Place::Memory(..)))
-                || matches!(&place.taken, Some(Place::Flat(_, shape)) if has_list(shape))
-                || matches!(
-                    place.given,
-                    Some(Given::Memory(..) | Given::Started(_, Some(_)))
-                )
-        };
         match counted {
-            Ok(Some(counted)) => {
-                let options = options(self.scope.canonicals.get(&canonical)?);
-                if needs_memory(&counted) && !self.is_first_memory(instance, options) {
-                    self.gap(NOT_EXAMINED);
-                    return None;
+            Ok(Some(mut counted)) => {
+                let memory = memory(self.scope.canonicals.get(&canonical)?);
+                if !self.is_first_memory(instance, memory) {
+                    if counted.needs_memory() {
+                        self.gap(NOT_EXAMINED);
+                        return None;
+                    }
+                    counted.results = None;
                 }
+                counted.results = counted
+                    .results
+                    .and_then(|results| results.of(module, import));
                 Some(counted)
             }
             Ok(None) => None,
@@ -130,12 +133,8 @@ impl Definition<'_, '_, '_> {
         }
     }
 
-    /// Whether these options name the first memory of an instance.
-    fn is_first_memory(&self, instance: u32, options: &[CanonicalOption]) -> bool {
-        let memory = options.iter().find_map(|option| match option {
-            CanonicalOption::Memory(memory) => Some(*memory),
-            _ => None,
-        });
+    /// Whether this memory of the component is the first memory of an instance.
+    fn is_first_memory(&self, instance: u32, memory: Option<u32>) -> bool {
         let export = memory.and_then(|it| self.scope.memories.get(it as usize)?.as_ref());
         let memory = export.and_then(|it| self.core.memory(it));
         memory.is_some() && memory == self.core.first_memory(instance)
@@ -151,11 +150,11 @@ impl Definition<'_, '_, '_> {
         let ends = || CountedImport {
             // The type of a handle that ends is known already.
             taken: Some(Place::Flat(0, Shape::Handle(0))),
-            given: None,
+            ..CountedImport::default()
         };
         let gives = |given| CountedImport {
-            taken: None,
             given: Some(given),
+            ..CountedImport::default()
         };
         let gives_one = |ty| gives(Given::Result(Shape::Handle(ty)));
         Ok(Some(match function {
@@ -179,6 +178,8 @@ impl Definition<'_, '_, '_> {
                 names.number(READABLE_FUTURE),
                 names.number(WRITABLE_FUTURE),
             )),
+            F::WaitableSetWait { .. } | F::WaitableSetPoll { .. } => gives(Given::Event),
+            F::SubtaskCancel { .. } => gives(Given::Cancelled),
             F::WaitableSetNew => gives_one(names.number(WAITABLE_SET)),
             F::ErrorContextNew { .. } => gives_one(names.number(ERROR_CONTEXT)),
             F::ResourceDrop { .. }
@@ -270,9 +271,15 @@ impl Definition<'_, '_, '_> {
         let in_memory = params.flat > max;
         let result_pointer = if in_memory { 1 } else { params.flat };
         let (results, results_flat) = result.map_or((None, 0), |it| (it.shape, it.flat));
+        let arrives_late = is_async || self.scope.used.suspends_calls;
+        let late = if arrives_late && plain(options).is_ok() {
+            self.results(ty, result_pointer)
+        } else {
+            None
+        };
         let given = match (is_async, results) {
             (true, results) => {
-                if results.is_some() {
+                if results.is_some() && late.is_none() {
                     self.gap(LATE_RESULTS);
                 }
                 let results = results.map(|shape| (result_pointer, shape));
@@ -283,11 +290,27 @@ impl Definition<'_, '_, '_> {
             (false, Some(shape)) => Some(Given::Memory(result_pointer, shape)),
         };
         let taken = params.shape.map(|shape| place(shape, in_memory));
-        if taken.is_none() && given.is_none() {
+        if taken.is_none() && given.is_none() && late.is_none() {
             return Ok(None);
         }
         plain(options)?;
-        Ok(Some(CountedImport { taken, given }))
+        Ok(Some(CountedImport {
+            taken,
+            given,
+            results: late,
+        }))
+    }
+
+    /// The blocks and handles in the results of a function, whose address is in a parameter.
+    fn results(&mut self, ty: ComponentFuncTypeId, pointer: u32) -> Option<Results> {
+        let result = self.shapes.types().get(ty)?.result?;
+        let shape = self.shapes.sequence_with_blocks(&[result], self.types);
+        let shape = shape.ok()?.shape?;
+        Some(Results {
+            number: 0,
+            pointer,
+            shape,
+        })
     }
 
     /// The results of an asynchronous export.
@@ -304,7 +327,7 @@ impl Definition<'_, '_, '_> {
         plain(options)?;
         Ok(Some(CountedImport {
             taken: Some(place(shape, results.flat > MAX_FLAT_PARAMS)),
-            given: None,
+            ..CountedImport::default()
         }))
     }
 
@@ -316,13 +339,15 @@ impl Definition<'_, '_, '_> {
         }
         let counted = counted.ok()??;
         let needs_memory = matches!(counted.arguments, Some(Place::Memory(..)))
-            || matches!(&counted.arguments, Some(Place::Flat(_, shape)) if has_list(shape))
+            || matches!(&counted.arguments, Some(Place::Flat(_, shape)) if shape.has_list())
             || matches!(counted.results, Some((true, _)));
         let instance = self
             .core
             .core_function(lift.function)
             .map(|it| it.0.instance);
-        if needs_memory && !instance.is_some_and(|it| self.is_first_memory(it, &lift.options)) {
+        if needs_memory
+            && !instance.is_some_and(|it| self.is_first_memory(it, memory_option(&lift.options)))
+        {
             self.gap(NOT_EXAMINED);
             return None;
         }
@@ -357,32 +382,4 @@ fn place(shape: Shape, in_memory: bool) -> Place {
     } else {
         Place::Flat(0, shape)
     }
-}
-
-fn has_list(shape: &Shape) -> bool {
-    match shape {
-        Shape::Handle(_) => false,
-        Shape::List { .. } => true,
-        Shape::Parts(parts) => parts.iter().any(|part| has_list(&part.shape)),
-        Shape::Variant { cases, .. } => cases.iter().any(|(_, case)| has_list(case)),
-    }
-}
-
-fn options(function: &CanonicalFunction) -> &[CanonicalOption] {
-    match function {
-        CanonicalFunction::Lower { options, .. }
-        | CanonicalFunction::TaskReturn { options, .. } => options,
-        _ => &[],
-    }
-}
-
-/// Refuses options that change how values are passed.
-fn plain(options: &[CanonicalOption]) -> Result<(), TooComplex> {
-    let changes = |option: &CanonicalOption| {
-        matches!(option, CanonicalOption::Gc | CanonicalOption::CoreType(_))
-    };
-    if options.iter().any(changes) {
-        return Err(TooComplex);
-    }
-    Ok(())
 }

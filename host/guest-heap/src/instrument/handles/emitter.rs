@@ -23,6 +23,9 @@ pub(super) enum Call {
     Ended(u32),
     /// With the number of the synthetic context.
     Argument(u32, u32),
+    /// The functions for the handles and for the blocks of a result. Handles may have been counted
+    /// already.
+    Result(Option<u32>, u32),
 }
 
 /// Emits code that passes each handle of a value to the runtime.
@@ -46,11 +49,21 @@ impl Emitter<'_, '_> {
         match self.call {
             Call::Made(function) => self.code.i32_const(ty as i32).call(function),
             Call::Ended(function) => self.code.call(function),
+            Call::Result(Some(function), _) => self.code.i32_const(ty as i32).call(function),
+            Call::Result(None, _) => self.code.drop(),
             Call::Argument(function, synthetic) => self
                 .code
                 .i32_const(ty as i32)
                 .i32_const(synthetic as i32)
                 .call(function),
+        };
+    }
+
+    /// Passes on the address of the block on the stack.
+    fn block(&mut self) {
+        match self.call {
+            Call::Result(_, function) => self.code.call(function),
+            _ => self.code.drop(),
         };
     }
 
@@ -68,6 +81,10 @@ impl Emitter<'_, '_> {
             Shape::Handle(ty) => {
                 self.local(first);
                 self.count(*ty);
+            }
+            Shape::Block => {
+                self.local(first);
+                self.block();
             }
             Shape::List { element, size } => {
                 self.local(first);
@@ -98,6 +115,10 @@ impl Emitter<'_, '_> {
             Shape::Handle(ty) => {
                 self.load(pointer, offset, 4);
                 self.count(*ty);
+            }
+            Shape::Block => {
+                self.load(pointer, offset, 4);
+                self.block();
             }
             Shape::List { element, size } => {
                 self.load(pointer, offset, 4);

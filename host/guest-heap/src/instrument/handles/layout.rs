@@ -27,6 +27,8 @@ pub(super) struct Layout {
     /// Number of flat values.
     pub(super) flat: u32,
     pub(super) has_handles: bool,
+    /// Whether a part of the value is in a block of its own.
+    pub(super) has_blocks: bool,
 }
 
 impl Layout {
@@ -36,6 +38,7 @@ impl Layout {
             align: size,
             flat: 1,
             has_handles: false,
+            has_blocks: false,
         }
     }
 
@@ -44,6 +47,7 @@ impl Layout {
         align: 4,
         flat: 2,
         has_handles: false,
+        has_blocks: true,
     };
     const HANDLE: Self = Self {
         has_handles: true,
@@ -119,6 +123,7 @@ impl<'t> Layouts<'t> {
                     align: 1,
                     flat: 0,
                     has_handles: false,
+                    has_blocks: false,
                 };
                 for part in parts(defined) {
                     let part = self.layout(part, depth + 1)?;
@@ -126,6 +131,7 @@ impl<'t> Layouts<'t> {
                     sum.align = sum.align.max(part.align);
                     sum.flat = sum.flat.saturating_add(part.flat);
                     sum.has_handles |= part.has_handles;
+                    sum.has_blocks |= part.has_blocks;
                 }
                 sum.size = aligned(sum.size, sum.align);
                 sum
@@ -138,6 +144,7 @@ impl<'t> Layouts<'t> {
                     align: 1,
                     flat: 0,
                     has_handles: false,
+                    has_blocks: false,
                 };
                 for case in cases.iter().flatten() {
                     let case = self.layout(*case, depth + 1)?;
@@ -145,6 +152,7 @@ impl<'t> Layouts<'t> {
                     largest.align = largest.align.max(case.align);
                     largest.flat = largest.flat.max(case.flat);
                     largest.has_handles |= case.has_handles;
+                    largest.has_blocks |= case.has_blocks;
                 }
                 let tag = tag_bytes(cases.len());
                 let align = largest.align.max(tag);
@@ -154,6 +162,7 @@ impl<'t> Layouts<'t> {
                     align,
                     flat: largest.flat.saturating_add(1),
                     has_handles: largest.has_handles,
+                    has_blocks: largest.has_blocks,
                 }
             }
         };

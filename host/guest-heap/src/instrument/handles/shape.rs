@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{
     ComponentDefinedType as Defined, ComponentValType as ValType, ResourceId,
 };
@@ -52,6 +53,8 @@ impl HandleTypes {
 pub(super) enum Shape {
     /// A handle of the type with this number.
     Handle(u32),
+    /// A pointer to a block that the host has allocated.
+    Block,
     /// A list: pointer and length.
     List { element: Box<Shape>, size: u32 },
     /// The parts of a value that have handles.
@@ -64,6 +67,18 @@ pub(super) enum Shape {
         /// The cases that have handles.
         cases: Vec<(u32, Shape)>,
     },
+}
+
+impl Shape {
+    /// Whether a part of the value is in memory although the value is flat.
+    pub(super) fn has_list(&self) -> bool {
+        match self {
+            Self::Handle(_) | Self::Block => false,
+            Self::List { .. } => true,
+            Self::Parts(parts) => parts.iter().any(|part| part.shape.has_list()),
+            Self::Variant { cases, .. } => cases.iter().any(|(_, case)| case.has_list()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +120,28 @@ impl<'t> Shapes<'t> {
         types: &[ValType],
         names: &mut HandleTypes,
     ) -> Result<Sequence, TooComplex> {
+        self.search(types, names, false)
+    }
+
+    /// The same, with the blocks that the values are in.
+    pub(super) fn sequence_with_blocks(
+        &mut self,
+        types: &[ValType],
+        names: &mut HandleTypes,
+    ) -> Result<Sequence, TooComplex> {
+        self.search(types, names, true)
+    }
+
+    fn search(
+        &mut self,
+        types: &[ValType],
+        names: &mut HandleTypes,
+        blocks: bool,
+    ) -> Result<Sequence, TooComplex> {
         let mut search = Search {
             shapes: self,
             names,
+            blocks,
             places: 0,
         };
         let mut flat = 0_u32;
@@ -133,19 +167,14 @@ impl<'t> Shapes<'t> {
         let name = self.resources.get(&id).map(String::as_str);
         name.unwrap_or("a resource without a name")
     }
-
-    fn defined(&self, ty: ValType) -> Option<&'t Defined> {
-        match ty {
-            ValType::Type(id) => self.layouts.types.get(id),
-            ValType::Primitive(_) => None,
-        }
-    }
 }
 
 /// The search for the handles of one function.
 struct Search<'s, 't> {
     shapes: &'s mut Shapes<'t>,
     names: &'s mut HandleTypes,
+    /// Whether blocks are places, too.
+    blocks: bool,
     /// Places found so far.
     places: u32,
 }
@@ -171,9 +200,34 @@ impl Search<'_, '_> {
         Ok((!found.is_empty()).then_some(Shape::Parts(found)))
     }
 
+    /// The handles of a list, and the block that it is in.
+    fn list(&mut self, element: ValType, lists: u32) -> Result<Option<Shape>, TooComplex> {
+        if lists >= MAX_LISTS {
+            return Err(TooComplex);
+        }
+        let size = self.shapes.layouts.of(element)?.size;
+        let list = self.shape(element, lists + 1)?.map(|element| Shape::List {
+            element: Box::new(element),
+            size,
+        });
+        if !self.blocks {
+            return Ok(list);
+        }
+        let at_start = |shape| Part {
+            offset: 0,
+            flat: 0,
+            shape,
+        };
+        let parts = [Some(Shape::Block), list];
+        Ok(Some(Shape::Parts(
+            parts.into_iter().flatten().map(at_start).collect(),
+        )))
+    }
+
     /// The handles of a value. The number of places bounds the depth.
     fn shape(&mut self, ty: ValType, lists: u32) -> Result<Option<Shape>, TooComplex> {
-        if !self.shapes.layouts.of(ty)?.has_handles {
+        let layout = self.shapes.layouts.of(ty)?;
+        if !(layout.has_handles || self.blocks && layout.has_blocks) {
             return Ok(None);
         }
         self.places += 1;
@@ -182,25 +236,22 @@ impl Search<'_, '_> {
         }
         let handle =
             |names: &mut HandleTypes, name: &str| Ok(Some(Shape::Handle(names.number(name))));
-        let Some(defined) = self.shapes.defined(ty) else {
-            return handle(self.names, ERROR_CONTEXT);
+        let primitive = |names: &mut HandleTypes, ty| match ty {
+            PrimitiveValType::ErrorContext => handle(names, ERROR_CONTEXT),
+            _ => Ok(Some(Shape::Block)),
+        };
+        let defined = match ty {
+            ValType::Primitive(ty) => return primitive(self.names, ty),
+            ValType::Type(id) => self.shapes.layouts.types.get(id).ok_or(TooComplex)?,
         };
         match defined {
             Defined::Own(resource) => handle(self.names, self.shapes.resource(resource.resource())),
             Defined::Stream { .. } => handle(self.names, READABLE_STREAM),
             Defined::Future { .. } => handle(self.names, READABLE_FUTURE),
-            Defined::Primitive(_) => handle(self.names, ERROR_CONTEXT),
-            Defined::List { element, .. } => {
-                if lists >= MAX_LISTS {
-                    return Err(TooComplex);
-                }
-                let size = self.shapes.layouts.of(*element)?.size;
-                let element = self.shape(*element, lists + 1)?.ok_or(TooComplex)?;
-                Ok(Some(Shape::List {
-                    element: Box::new(element),
-                    size,
-                }))
-            }
+            Defined::Primitive(ty) => primitive(self.names, *ty),
+            // A map has no handles. The blocks inside it are not looked for.
+            Defined::Map { .. } => Ok(Some(Shape::Block)),
+            Defined::List { element, .. } => self.list(*element, lists),
             Defined::Record(_) | Defined::Tuple(_) => self.parts(&parts(defined), lists),
             Defined::Variant(_) | Defined::Option { .. } | Defined::Result { .. } => {
                 let cases = cases(defined);

@@ -6,10 +6,10 @@ use wasmparser::types::Types;
 
 use super::super::core_instances::CoreInstances;
 use super::super::scope::Scope;
+use super::counted::ModuleHandles;
 use super::definition::Definition;
 use super::resource_names::resources;
 use super::shape::{HandleTypes, Shapes};
-use super::wrapper::ModuleHandles;
 
 /// One set of heap tables, with the core instances that use it.
 #[derive(Clone, Debug)]

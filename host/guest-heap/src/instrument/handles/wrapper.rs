@@ -1,6 +1,6 @@
 //! The wrappers of imports, and the parts of the wrappers of exports, that count handles.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType};
 
@@ -8,53 +8,9 @@ use super::super::context_place::ContextPlace;
 use super::super::error::Refusal;
 use super::super::link_runtime::LinkedRuntime;
 use super::super::scan::CoreModule;
-use super::emitter::{Call, Emitter, LIST_LOCALS, Place};
-use super::shape::Shape;
-
-/// The handles that a core module gets and ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct ModuleHandles {
-    /// By imported function.
-    pub(in super::super) imports: BTreeMap<u32, CountedImport>,
-    /// By the name of an export.
-    pub(in super::super) exports: HashMap<String, CountedExport>,
-}
-
-/// How an import gives handles.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Given {
-    /// In its only result.
-    Result(Shape),
-    /// Two handles of these types in an i64, the first in the lower half.
-    Pair(u32, u32),
-    /// In memory, at the address in this parameter.
-    Memory(u32, Shape),
-    /// An asynchronous call: a subtask of this type, or results in memory if the call has returned.
-    Started(u32, Option<(u32, Shape)>),
-}
-
-/// An import that gives or ends handles.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct CountedImport {
-    /// Handles that it ends.
-    pub(super) taken: Option<Place>,
-    pub(super) given: Option<Given>,
-}
-
-/// An export that gets handles as arguments, or passes them on as results.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct CountedExport {
-    pub(super) arguments: Option<Place>,
-    /// Whether the result is the address of the results in memory, and their handles.
-    pub(super) results: Option<(bool, Shape)>,
-}
-
-impl CountedImport {
-    /// Whether the import gives handles.
-    pub(in super::super) fn gives(&self) -> bool {
-        self.given.is_some()
-    }
-}
+use super::counted::{CountedExport, Given, ModuleHandles};
+use super::emitter::{Call, Emitter, LIST_LOCALS};
+use super::late_results::{LateFunctions, Locals, arrival, write_results};
 
 /// State of an asynchronous call that has returned, in the lower four bits of its status.
 const RETURNED: i32 = 2;
@@ -69,6 +25,7 @@ pub(in super::super) struct HandleFunctions {
     suspends: u32,
     begin: u32,
     end: u32,
+    pub(super) late: LateFunctions,
 }
 
 impl HandleFunctions {
@@ -80,6 +37,7 @@ impl HandleFunctions {
             suspends: runtime.export("import_suspends")?,
             begin: runtime.export("handles_begin")?,
             end: runtime.export("handles_end")?,
+            late: LateFunctions::of(runtime)?,
         })
     }
 }
@@ -91,6 +49,8 @@ pub(in super::super) struct ImportWrappers {
     pub(in super::super) functions: HashMap<u32, u32>,
     /// Type index and body of each wrapper, in the order of their indices.
     pub(in super::super) bodies: Vec<(u32, Vec<u8>)>,
+    /// The function to call with each event that the guest gets: its code, and two words.
+    pub(in super::super) arrival: Option<u32>,
 }
 
 impl ImportWrappers {
@@ -108,6 +68,11 @@ impl ImportWrappers {
             return Ok(wrappers);
         };
         let functions = HandleFunctions::of(runtime)?;
+        if let Some(arrival) = arrival(handles, functions.late, runtime)? {
+            wrappers.arrival = Some(first);
+            wrappers.bodies.push(arrival);
+        }
+        let first = first + wrappers.bodies.len() as u32;
         for (next, (import, counted)) in (first..).zip(&handles.imports) {
             let lacks = || Refusal::internal("an import without a type");
             let ty = module.type_of(*import).ok_or_else(lacks)?;
@@ -138,8 +103,7 @@ impl ImportWrappers {
                 };
                 emitter.place(taken, locals.lists);
             }
-            let given = counted.given.as_ref();
-            let saves = suspends && given.is_some();
+            let saves = suspends && (counted.gives() || counted.results.is_some());
             if saves {
                 place.get(&mut code);
                 code.local_set(locals.context);
@@ -149,7 +113,7 @@ impl ImportWrappers {
                 code.local_get(parameter);
             }
             code.call(*import);
-            if let Some(given) = given {
+            if counted.given.is_some() || counted.results.is_some() {
                 if result.is_some() {
                     code.local_set(locals.result);
                 }
@@ -159,7 +123,16 @@ impl ImportWrappers {
                     });
                     code.local_get(locals.state).call(functions.begin);
                 }
-                count_given(given, &mut code, functions.made, &locals);
+                if let Some(given) = &counted.given {
+                    count_given(given, &mut code, functions.made, &locals);
+                }
+                write_results(
+                    counted,
+                    &mut code,
+                    functions.late,
+                    wrappers.arrival,
+                    &locals,
+                );
                 if saves {
                     code.local_get(locals.state).call(functions.end);
                 }
@@ -173,14 +146,6 @@ impl ImportWrappers {
         }
         Ok(wrappers)
     }
-}
-
-/// The locals of a wrapper.
-struct Locals {
-    result: u32,
-    context: u32,
-    state: u32,
-    lists: u32,
 }
 
 fn count_given(given: &Given, code: &mut InstructionSink<'_>, made: u32, locals: &Locals) {
@@ -215,6 +180,8 @@ fn count_given(given: &Given, code: &mut InstructionSink<'_>, made: u32, locals:
                 emitter.code.end();
             }
         }
+        // They give no handle of their own.
+        Given::Event | Given::Cancelled => {}
     }
 }
 

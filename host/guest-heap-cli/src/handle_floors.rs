@@ -1,4 +1,4 @@
-//! The smallest numbers of handles of each window, by line and type.
+//! The smallest numbers of handles in each window of a test or a run, by line and type.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use guest_heap::snapshot::{GroupBy, HandleGroup, Snapshot};
 use guest_heap::verdict::{FloorSeries, HandleGrowth};
 
-/// The floors of handles of a run.
-pub(super) struct HandleFloors {
+/// The floors of handles.
+pub(crate) struct HandleFloors {
     windows: usize,
     /// By location and type.
     lines: HashMap<(Arc<str>, Arc<str>), Line>,
@@ -23,14 +23,13 @@ struct Line {
 }
 
 /// The floors of the handles of one type at one line.
-pub(super) struct LineHandles {
-    pub(super) group: HandleGroup,
-    pub(super) floors: FloorSeries,
+pub(crate) struct LineHandles {
+    pub(crate) group: HandleGroup,
+    pub(crate) floors: FloorSeries,
 }
 
 impl HandleFloors {
-    pub(super) fn new(windows: u32) -> Self {
-        let windows = windows as usize;
+    pub(crate) fn new(windows: usize) -> Self {
         Self {
             windows,
             lines: HashMap::new(),
@@ -40,9 +39,14 @@ impl HandleFloors {
     }
 
     /// Adds the handles after one round of a window.
-    pub(super) fn add(&mut self, window: usize, snapshot: &Snapshot) {
+    pub(crate) fn add(&mut self, window: usize, snapshot: &Snapshot) {
         self.largest = self.largest.max(snapshot.live_handles());
-        for group in snapshot.top_handles(GroupBy::Line, usize::MAX) {
+        self.add_lines(window, by_line(snapshot));
+    }
+
+    /// Adds the handles of all lines, see [`by_line`].
+    pub(crate) fn add_lines(&mut self, window: usize, lines: Vec<HandleGroup>) {
+        for group in lines {
             let key = (Arc::clone(&group.location), Arc::clone(&group.ty));
             let live = group.live;
             let line = self.lines.entry(key).or_insert_with(|| Line {
@@ -61,7 +65,7 @@ impl HandleFloors {
 
     /// The lines whose floors rise from each window to the next, largest growth first.
     /// `rounds` were made before each window.
-    pub(super) fn leaking(&self, rounds: &[u64]) -> Vec<LineHandles> {
+    pub(crate) fn leaking(&self, rounds: &[u64]) -> Vec<LineHandles> {
         let mut leaking: Vec<LineHandles> = self
             .lines
             .values()
@@ -89,14 +93,19 @@ impl HandleFloors {
         leaking
     }
 
-    /// The most handles that were live after a round.
-    pub(super) fn largest(&self) -> u64 {
+    /// The most handles that were live after a call of [`add`](Self::add).
+    pub(crate) fn largest(&self) -> u64 {
         self.largest
     }
 }
 
+/// The handles of each type at each line.
+pub(crate) fn by_line(snapshot: &Snapshot) -> Vec<HandleGroup> {
+    snapshot.top_handles(GroupBy::Line, usize::MAX)
+}
+
 /// What the leaking lines gain together.
-pub(super) fn growth(leaking: &[LineHandles]) -> HandleGrowth {
+pub(crate) fn growth(leaking: &[LineHandles]) -> HandleGrowth {
     HandleGrowth {
         lines: leaking.len(),
         handles: leaking.iter().map(|line| line.floors.growth()).sum(),
