@@ -4,7 +4,7 @@
 //! sizes after the falls are compared with each other. A batch that is freed at once looks the same
 //! and is read the same way.
 
-use super::{Sample, WINDOWS};
+use super::{FloorSeries, Sample, WINDOWS};
 
 /// A heap that falls by this many bytes and by a tenth has fallen by itself.
 const MIN_FALL_BYTES: u64 = 65_536;
@@ -104,6 +104,13 @@ impl Collections {
         let growth = self.floor_bytes_per_call().unwrap_or_default() * calls;
         let floor = last.live_bytes.saturating_add(growth.round() as u64);
         floor.min(self.last_live_bytes)
+    }
+
+    /// Linear memory at each floor. On the first slope it grows whether the allocator holds free
+    /// memory or not; afterwards only if it does, or if the floor rises.
+    pub(super) fn linear(&self) -> FloorSeries {
+        let bytes = self.floors.iter().map(|floor| floor.linear_bytes);
+        FloorSeries(bytes.collect())
     }
 
     /// The position of the last floor among the samples with calls.

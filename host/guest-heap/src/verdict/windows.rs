@@ -17,7 +17,8 @@ pub struct Windows<T> {
     pub calls: Vec<u64>,
     /// Floors of the live bytes.
     pub live: FloorSeries,
-    /// Floors of the linear memory.
+    /// Floors of the linear memory. If the live heap has fallen by itself, they are those right
+    /// after the falls, and there may be fewer of them.
     pub linear: FloorSeries,
     /// Floors of the growth without an allocator entry point.
     pub unseen: FloorSeries,
@@ -78,6 +79,9 @@ impl<T: Copy> Windows<T> {
             windows.live.add(window, sample.live_bytes);
             windows.linear.add(window, sample.linear_bytes);
             windows.unseen.add(window, sample.unseen_bytes);
+        }
+        if let Some(collections) = &collections {
+            windows.linear = collections.linear();
         }
         Some(windows)
     }
@@ -180,6 +184,26 @@ mod tests {
         // With 10 MB more after each fall, the floors of all windows rise.
         let found = windows(slow(10_000_000)(0..4900)).unwrap();
         assert!(found.live.rises(), "{found:?}");
+    }
+
+    #[test]
+    fn linear_memory_of_the_first_slope_is_not_held_by_the_allocator() {
+        // As a JavaScript engine does it: linear memory follows the first slope, and is used again.
+        let sawtooth = |seconds: u64, held: u64| {
+            let live = |n: u64| 3_000_000 + n % 40 * 1_500_000;
+            Windows::of((0..seconds).map(move |n| Sample {
+                at: n,
+                calls: n * 30,
+                live_bytes: live(n),
+                linear_bytes: 8_000_000 + n.min(39) * 1_500_000 + n / 40 * held,
+                unseen_bytes: 0,
+            }))
+            .unwrap()
+        };
+        for seconds in [42, 60, 79, 81, 300] {
+            assert!(!sawtooth(seconds, 0).linear.rises(), "{seconds}");
+        }
+        assert!(sawtooth(300, 65_536).linear.rises());
     }
 
     #[test]
