@@ -47,6 +47,7 @@
 //! - [`verdict`]: whether the guest leaks, or what else holds its memory;
 //! - [`flamegraph`], [`folded`] and [`pprof`]: output formats.
 
+mod collected_heap;
 pub mod coverage;
 pub mod diff;
 pub mod flamegraph;
@@ -76,6 +77,7 @@ pub fn is_profiler_interface(import: &str) -> bool {
     import.starts_with(instrument::interface::PACKAGE)
 }
 
+pub use collected_heap::JAVASCRIPT_HEAP;
 pub use coverage::{Coverage, LiveRange};
 pub use instrument::{
     Attribution, DeclarationError, EntryKind, FINGERPRINT, HandleMeta, InstrumentError,

@@ -40,6 +40,7 @@ pub use error::SymbolsError;
 pub use frame::{Frame, FrameKind, FrameRun, Site, fold};
 pub use options::SymbolOptions;
 
+use crate::collected_heap::{self, JAVASCRIPT_HEAP};
 use crate::interpreter::{Detection, Interpreter};
 use crate::reading::Context;
 use crate::source_stack::SourceFrame;
@@ -241,6 +242,10 @@ impl Symbols {
             return site;
         }
         match context {
+            Context::Stack(stack) if self.takes_chunk(stack) => {
+                let mut cache = self.cache_mut();
+                cache.add_synthetic_stack(stack, JAVASCRIPT_HEAP)
+            }
             Context::Stack(stack) => {
                 let chains = stack.iter().map(|offset| self.resolve(*offset));
                 match frame::attributed(chains) {
@@ -265,6 +270,16 @@ impl Symbols {
             }
             Context::Synthetic(text) => self.cache_mut().add_synthetic(text),
         }
+    }
+
+    /// Whether a collector takes a chunk of its heap in this stack.
+    fn takes_chunk(&self, stack: &[u32]) -> bool {
+        let names = stack.iter().take(collected_heap::MAX_DEPTH);
+        let mut names = names.filter_map(|offset| {
+            let (_, module) = self.module_at(*offset)?;
+            module.function_name(*offset)
+        });
+        names.any(collected_heap::takes_chunk)
     }
 
     /// The name of the context of arguments, for a stack in which an export's bindings allocate

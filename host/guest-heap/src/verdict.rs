@@ -18,13 +18,17 @@
 //! | [`HostLeaks`](Verdict::HostLeaks) | resident memory grows, and no guest does |
 //! | [`NoLeak`](Verdict::NoLeak) | nothing of these |
 
+mod collections;
 mod floors;
+mod sample;
 mod windows;
 
 use crate::numbers::grouped;
 
+pub use collections::Collections;
 pub use floors::{FloorSeries, LineFloors};
-pub use windows::{Sample, WINDOWS, Windows};
+pub use sample::{Sample, WINDOWS};
+pub use windows::Windows;
 
 /// Live bytes that are less than this above their floor are ordinary work, not garbage.
 const MIN_GARBAGE_BYTES: u64 = 65_536;

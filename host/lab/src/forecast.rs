@@ -1,11 +1,17 @@
 //! Growth of the process and of plugins, and the time until each reaches its limit.
+//!
+//! A plugin whose memory falls by itself has a collector, or frees in batches. The slope of a
+//! minute is then garbage. So its growth is that of the floor, which is what its collections leave,
+//! and it is unknown before the second collection.
 
 use std::time::Instant;
 
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint, TREND_WINDOWS};
+use crate::memory_change::last_memory_change;
 use crate::sample_history::{HistoryState, PluginSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
 use crate::steps::{SteppedGrowth, StepsEnd};
+use guest_heap::verdict::{self, Collections};
 use plugin_host::driver::handle::Plugin;
 
 /// Samples in a full growth window, both ends included.
@@ -31,6 +37,8 @@ pub struct Forecast {
     pub seconds_to_limit: Option<f64>,
     /// The next step, if memory grows in steps.
     pub next_step: Option<NextStep>,
+    /// For a plugin whose live bytes fall by themselves: the part that collections leave.
+    pub floor_bytes: Option<u64>,
 }
 
 /// The next step of memory that grows in steps, such as a buffer that doubles.
@@ -84,6 +92,7 @@ impl Forecast {
                 growth,
                 seconds_to_limit: growth.seconds_to_limit(limit_bytes),
                 next_step: None,
+                floor_bytes: None,
             },
         }
     }
@@ -103,6 +112,7 @@ impl Forecast {
             growth,
             seconds_to_limit: seconds_to_end(room, end, growth.requests_per_second),
             next_step: Some(NextStep::of(steps, end, growth.requests_per_second)),
+            floor_bytes: None,
         }
     }
 
@@ -125,7 +135,8 @@ impl Forecast {
     ) -> Option<Self> {
         let state = history.lock();
         let ring = state.of_plugin(plugin)?;
-        let forecast = Self::of_samples(ring, limit_bytes)?;
+        let since = last_memory_change(&plugin.journal().events());
+        let forecast = Self::of_samples(ring, since, limit_bytes)?;
         let room = limit_bytes.saturating_sub(ring.latest()?.value.linear_bytes);
         Some(match state.steps.of(plugin.id()) {
             Some(steps) => forecast.in_steps(&steps, room),
@@ -141,21 +152,43 @@ impl Forecast {
             growth: self.growth.at_bytes_per_request(steps.bytes_per_request),
             seconds_to_limit: seconds_to_end(Some(room), end, rate),
             next_step: Some(NextStep::of(steps, end, rate)),
+            floor_bytes: self.floor_bytes,
         }
     }
 
-    fn of_samples(ring: &SampleRing<PluginSample>, limit_bytes: u64) -> Option<Self> {
+    /// Memory that fell before `since` was freed on purpose, not by a collector.
+    fn of_samples(
+        ring: &SampleRing<PluginSample>,
+        since: Option<Instant>,
+        limit_bytes: u64,
+    ) -> Option<Self> {
+        let latest = ring.latest()?.value;
+        let of_instance = |s: &Sample<PluginSample>| s.value.generation == latest.generation;
+        let collections = |bytes: fn(&PluginSample) -> u64| {
+            let counts = |s: &&Sample<PluginSample>| {
+                of_instance(s) && since.is_none_or(|since| s.at.instant >= since)
+            };
+            let sample = |s: &Sample<PluginSample>| verdict::Sample {
+                at: s.at.instant,
+                calls: s.value.requests,
+                live_bytes: bytes(&s.value),
+                linear_bytes: s.value.linear_bytes,
+                unseen_bytes: s.value.unseen_bytes,
+            };
+            Collections::of(ring.iter().filter(counts).map(sample))
+        };
+        let heap = collections(|s| s.heap_live_bytes);
+        let floor_bytes = heap.as_ref().map(Collections::floor_bytes);
         if let Some(sample) = ring.unchanged_for(GROWTH_WINDOW) {
             // Most plugins are idle most of the time.
             return Some(Forecast {
                 growth: Growth::flat(sample.retained_bytes, GROWTH_WINDOW, WINDOW_SAMPLES),
                 seconds_to_limit: None,
                 next_step: None,
+                floor_bytes,
             });
         }
-        let generation = ring.latest()?.value.generation;
         let growth = |bytes: fn(&PluginSample) -> u64| {
-            let of_instance = |s: &Sample<PluginSample>| s.value.generation == generation;
             let points = ring.each_second(TREND_WINDOWS * GROWTH_WINDOW);
             let points = points.filter(of_instance);
             let points = points.map(|s| GrowthPoint {
@@ -165,12 +198,37 @@ impl Forecast {
             });
             Growth::over(points, GROWTH_WINDOW, None)
         };
+        let retained = growth(|s| s.retained_bytes);
+        let linear = growth(|s| s.linear_bytes);
+        let linear = match heap {
+            Some(heap) => of_floor(linear, peak_growth(&heap)),
+            None => linear,
+        };
         Some(Forecast {
-            growth: growth(|s| s.retained_bytes),
-            seconds_to_limit: growth(|s| s.linear_bytes).seconds_to_limit(Some(limit_bytes)),
+            growth: match collections(|s| s.retained_bytes) {
+                Some(retained_by) => of_floor(retained, retained_by.floor_bytes_per_call()),
+                None => retained,
+            },
+            seconds_to_limit: linear.seconds_to_limit(Some(limit_bytes)),
             next_step: None,
+            floor_bytes,
         })
     }
+}
+
+/// Growth by this many bytes per request, if it is known and positive.
+fn of_floor(growth: Growth, bytes_per_request: Option<f64>) -> Growth {
+    match bytes_per_request {
+        Some(bytes) if bytes > 0.0 => growth.at_bytes_per_request(bytes),
+        _ => growth.as_noise(),
+    }
+}
+
+/// Growth per request of the linear memory that a collected heap needs. Its peaks rise as its floor
+/// does. Linear memory that grows over a flat floor is held by the allocator.
+fn peak_growth(heap: &Collections) -> Option<f64> {
+    let linear = heap.linear_bytes_per_call()?;
+    Some(linear.max(heap.floor_bytes_per_call()?))
 }
 
 /// Seconds until the end of growth in steps; 0 without room.
@@ -213,69 +271,4 @@ fn host_growth(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use plugin_host::clock_reading::ClockReading;
-
-    use super::*;
-
-    const LIMIT: u64 = 1 << 30;
-
-    fn at(start: Instant, second: u64) -> ClockReading {
-        ClockReading {
-            instant: start + Duration::from_secs(second),
-            unix_seconds: second as f64,
-        }
-    }
-
-    fn sample(generation: u64, bytes: u64, requests: u64) -> PluginSample {
-        PluginSample {
-            generation,
-            linear_bytes: bytes,
-            retained_bytes: bytes,
-            requests,
-            ..PluginSample::default()
-        }
-    }
-
-    #[test]
-    fn an_idle_plugin_has_the_growth_that_its_samples_give() {
-        let start = Instant::now();
-        let mut ring = SampleRing::new(900);
-        for second in 0..100 {
-            ring.push_change(at(start, second), sample(1, second, second));
-        }
-        assert!(ring.unchanged_for(GROWTH_WINDOW).is_none());
-        for second in 100..161 {
-            ring.push_change(at(start, second), sample(1, 7, 3));
-        }
-        let points = ring.each_second(GROWTH_WINDOW).map(|s| GrowthPoint {
-            at: s.at,
-            bytes: s.value.retained_bytes,
-            requests: s.value.requests,
-        });
-        let expected = Growth::over(points, GROWTH_WINDOW, None);
-        assert!(ring.unchanged_for(GROWTH_WINDOW).is_some());
-        let forecast = Forecast::of_samples(&ring, LIMIT).unwrap();
-        assert_eq!(forecast.growth, expected);
-        assert_eq!(forecast.seconds_to_limit, None);
-    }
-
-    #[test]
-    fn a_fresh_instance_starts_a_fresh_window() {
-        let start = Instant::now();
-        let mut ring = SampleRing::new(900);
-        for second in 0..30 {
-            ring.push_change(at(start, second), sample(1, 1000 * second, second));
-        }
-        for second in 30..40 {
-            ring.push_change(at(start, second), sample(2, 10 * second, 100 + second));
-        }
-        let forecast = Forecast::of_samples(&ring, LIMIT).unwrap();
-        assert_eq!(forecast.growth.samples, 10);
-        assert!((forecast.growth.bytes_per_second - 10.0).abs() < 1e-6);
-        let seconds = (LIMIT - 390) as f64 / 10.0;
-        assert!((forecast.seconds_to_limit.unwrap() - seconds).abs() < 1.0);
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ pub mod growth;
 pub mod heap;
 pub mod ledger;
 mod ledger_reader;
+mod memory_change;
 pub mod metrics;
 pub mod metrics_refresh;
 pub mod monitor;

@@ -91,7 +91,11 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
         RunState::Exhausted(_) => PluginState::Exhausted,
         RunState::Faulted(_) => PluginState::Faulted,
     });
-    if let Some(forecast) = monitor.plugin_forecast(plugin, limit) {
+    let forecast = monitor.plugin_forecast(plugin, limit);
+    let floor = forecast.as_ref().and_then(|forecast| forecast.floor_bytes);
+    let floor = |live: u64| floor.map_or(live, |floor| floor.min(live));
+    series.set_heap_floor(reading.heap_live.map(floor));
+    if let Some(forecast) = forecast {
         let of = GrowthOf::Plugin(plugin.id());
         metrics.growth.update(of, &forecast, Some(limit));
     }

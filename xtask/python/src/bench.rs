@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use guest_heap::Options;
 
-use crate::session::Prepared;
+use crate::session::{Prepared, processor_time};
 
-/// Rounds of each measurement. The variants take turns, and the fastest round counts: others use
-/// this machine, too.
-const ROUNDS: usize = 9;
+/// Rounds of each measurement. The variants take turns. A factor is the median over the rounds of a
+/// variant's time over that of the original component in the same round: others use this machine,
+/// too, and slow down neighbours in time alike.
+const ROUNDS: usize = 25;
 
 /// A measured call.
 struct Workload {
@@ -60,45 +61,65 @@ const VARIANTS: [(&str, Option<u32>); 5] = [
 /// # Errors
 /// When a program does not run.
 pub(crate) fn run(component: impl Fn(&str) -> Result<Vec<u8>>, folder: &Path) -> Result<()> {
-    println!("processor time in ms (and the factor to off), best of {ROUNDS}");
+    println!(
+        "processor time in ms, best of {ROUNDS} rounds (and the median of the factors to off)"
+    );
     for workload in WORKLOADS {
         let bytes = component(workload.program)?;
         let mut sessions = Vec::new();
+        let mut instrumenting = Duration::MAX;
         for (name, frames) in VARIANTS {
             let options = frames.map(|frames| Options::default().interpreted_frames(frames));
             let prepared = Prepared::new(&bytes, options.as_ref(), folder)?;
+            if options.is_some() {
+                instrumenting = instrumenting.min(prepared.instrumenting);
+            }
             let mut session = prepared.start()?;
             let _: u32 = session.call(workload.export, (workload.n,))?;
-            sessions.push((name, session, Duration::MAX, prepared.instrumenting));
+            sessions.push((name, session, Vec::new()));
         }
         for _ in 0..ROUNDS {
-            for (_, session, best, _) in &mut sessions {
+            for (_, session, times) in &mut sessions {
                 let before = processor_time()?;
                 let _: u32 = session.call(workload.export, (workload.n,))?;
-                *best = (*best).min(processor_time()? - before);
+                times.push(processor_time()? - before);
             }
         }
-        let off = sessions.first().map_or(Duration::ZERO, |it| it.2);
-        let cells = sessions.iter().map(|(name, _, best, _)| {
-            let factor = best.as_secs_f64() / off.as_secs_f64();
+        let off = sessions.first().map_or(&[][..], |(_, _, times)| times);
+        let cells = sessions.iter().map(|(name, _, times)| {
+            let best = times.iter().min().copied().unwrap_or_default();
+            let factor = median_factor(times, off);
             format!("{name} {:.1} ({factor:.2})", best.as_secs_f64() * 1e3)
         });
         let cells: Vec<String> = cells.collect();
-        let fastest = sessions.iter().skip(3).map(|it| it.3).min();
         println!(
             "{:<18} {}; at most {:.2} for 8; instrumented in {:.0} ms",
             workload.name,
             cells.join(", "),
             workload.target,
-            fastest.unwrap_or_default().as_secs_f64() * 1e3
+            instrumenting.as_secs_f64() * 1e3
         );
     }
     Ok(())
 }
 
-/// The processor time of this thread.
-fn processor_time() -> Result<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds = text.split(' ').next().context("no processor time")?;
-    Ok(Duration::from_nanos(nanoseconds.parse()?))
+/// The median of the factors between times of the same rounds.
+fn median_factor(times: &[Duration], off: &[Duration]) -> f64 {
+    let pairs = times.iter().zip(off);
+    let mut factors: Vec<f64> = pairs.map(|(a, b)| a.div_duration_f64(*b)).collect();
+    factors.sort_by(f64::total_cmp);
+    factors.get(factors.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_was_slow_for_both_changes_no_factor() {
+        let times = [12, 120, 12, 13, 90].map(Duration::from_millis);
+        let off = [10, 100, 10, 10, 10].map(Duration::from_millis);
+        assert_eq!(median_factor(&times, &off), 1.2);
+        assert!(median_factor(&[], &[]).is_nan());
+    }
 }

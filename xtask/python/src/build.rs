@@ -10,11 +10,17 @@ use xtask_support::tools::{Fetch, obtain, on_path, run_quietly};
 /// The newest version that the matrix has.
 pub(crate) const NEWEST: &str = "0.25.1";
 
-/// The versions of the matrix, with the CPython that each contains.
-pub(crate) const VERSIONS: [(&str, &str); 4] = [
+/// The versions of the matrix: the newest of each minor version, with the CPython that it contains.
+/// No version contains CPython 3.13.
+pub(crate) const VERSIONS: [(&str, &str); 9] = [
     ("0.17.2", "3.12"),
+    ("0.18.0", "3.14"),
     ("0.19.3", "3.14"),
+    ("0.20.0", "3.14"),
+    ("0.21.0", "3.14"),
     ("0.22.1", "3.14"),
+    ("0.23.0", "3.14"),
+    ("0.24.0", "3.14"),
     (NEWEST, "3.14"),
 ];
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use guest_heap::symbols::{SymbolOptions, Symbols};
 use guest_heap::{Attribution, Options};
 
-use crate::session::{Line, Prepared};
+use crate::session::{Line, Prepared, Session};
 
 /// Rounds of the leaking program.
 const ROUNDS: u32 = 200;
@@ -28,6 +28,64 @@ const EXACT_LINES: [&str; 4] = [
     "sessions[key] = token",
     "pair = step",
 ];
+
+/// Why a line differs from `tracemalloc`.
+#[derive(Clone, Copy)]
+enum Difference {
+    /// `tracemalloc` does not see objects of this size that were on a free list before it began.
+    Reused(u64),
+    /// Free lists keep objects that the line has freed. Others have reused some of them.
+    Freed,
+    /// Python makes the cells of a function's variables before its first line runs. `tracemalloc`
+    /// counts them for the caller, the profiler for the line with this text, which begins the
+    /// function.
+    BeforeFirstLine(&'static str),
+}
+
+/// Bytes on free lists that a line of `leaky/app.py` has freed, at most.
+const MAX_FREED_BYTES: u64 = 1024;
+
+/// The lines of `leaky/app.py` that differ, and why.
+const DIFFERENCES: [(&str, Difference); 7] = [
+    ("token = f\"", Difference::Freed),
+    ("data = [i]", Difference::Reused(28)),
+    ("lambda: data", Difference::Reused(28)),
+    ("self.log = [", Difference::Reused(28)),
+    ("scratch = {", Difference::Freed),
+    ("i += 1 << 20", Difference::Reused(16)),
+    (
+        "            subscribe(i)",
+        Difference::BeforeFirstLine("def subscribe"),
+    ),
+];
+
+impl Difference {
+    /// Checks that this explains a line, by its bytes and blocks here and by `tracemalloc`. `first`
+    /// has those of the lines with a text, as the profiler sees them.
+    fn explains(
+        self,
+        ours: (u64, u64),
+        theirs: (u64, u64),
+        first: impl Fn(&str) -> Result<(u64, u64)>,
+    ) -> Result<&'static str> {
+        Ok(match self {
+            Self::Reused(size) => {
+                let blocks = ours.1.checked_sub(theirs.1).context("fewer blocks")?;
+                ensure!(ours.0 == theirs.0 + blocks * size, "not {size} bytes each");
+                "reused objects that only the profiler sees"
+            }
+            Self::Freed => {
+                let more = theirs.0.checked_sub(ours.0).context("more bytes")?;
+                ensure!(more <= MAX_FREED_BYTES, "{more} bytes");
+                "freed objects on free lists"
+            }
+            Self::BeforeFirstLine(text) => {
+                ensure!(ours == (0, 0) && first(text)? == theirs, "{text}");
+                "cells, which the profiler counts for the called function"
+            }
+        })
+    }
+}
 
 /// The line with this text in a source, from 1.
 fn line_of(source: &str, text: &str) -> Result<usize> {
@@ -76,16 +134,20 @@ pub(crate) fn version(
         ensure!(python == "3.12", "{why}");
         return Ok(format!("exact, {counted} bytes; {why}"));
     }
+    let name = prepared.meta.interpreter_name().unwrap_or_default();
+    ensure!(
+        name.starts_with(&format!("CPython {python}.")),
+        "{name} instead of {python}"
+    );
     let lines = session.lines();
     let held = at(&lines, line_of(&source, "# keep")?)?;
     ensure!(held.bytes == ledger, "{ledger} bytes live, {held:?}");
     ensure!(held.function == "keep", "{held:?}");
     Ok(format!(
-        "exact, {} bytes at app.py:{} in {}, {}",
+        "exact, {} bytes at app.py:{} in {}, {name}",
         held.bytes,
         line_of(&source, "# keep")?,
         held.function,
-        prepared.meta.interpreter_name().unwrap_or_default()
     ))
 }
 
@@ -129,19 +191,39 @@ pub(crate) fn against_tracemalloc(
         "{:?}",
         session.attribution()
     );
-    // Objects from free lists: tracemalloc does not see those that were on a list before it began.
+    let seen = |line: Option<&Line>| line.map_or((0, 0), |line| (line.bytes, line.blocks));
+    let first = |text: &str| {
+        Ok(seen(
+            lines.get(&format!("app.py:{}", line_of(&source, text)?)),
+        ))
+    };
+    let known: HashMap<String, Difference> = DIFFERENCES
+        .iter()
+        .map(|(text, why)| Ok((format!("app.py:{}", line_of(&source, text)?), *why)))
+        .collect::<Result<_>>()?;
     let mut more = Vec::new();
-    for (place, (bytes, blocks)) in &traced {
-        let ours = lines.get(place).cloned();
-        if ours.as_ref().map(|line| (line.bytes, line.blocks)) != Some((*bytes, *blocks)) {
-            let (ours, count) = ours.map_or((0, 0), |line| (line.bytes, line.blocks));
-            more.push(format!("{place} {ours}/{count} and {bytes}/{blocks}"));
+    for (place, theirs) in &traced {
+        let ours = seen(lines.get(place));
+        if ours == *theirs || !place.starts_with("app.py:") {
+            continue;
         }
+        let numbers = || {
+            format!(
+                "{place} {}/{} and {}/{}",
+                ours.0, ours.1, theirs.0, theirs.1
+            )
+        };
+        let difference = known.get(place).with_context(numbers)?;
+        let why = difference
+            .explains(ours, *theirs, first)
+            .with_context(numbers)?;
+        more.push(format!("{}: {why}", numbers()));
     }
     more.sort_unstable();
+    let own = traced.keys().filter(|place| place.starts_with("app.py:"));
     Ok(format!(
-        "{} lines equal to the byte; others, here and by tracemalloc: {}",
-        traced.len() - more.len(),
+        "{} lines equal to the byte; explained, here and by tracemalloc: {}",
+        own.count() - more.len(),
         more.join(", ")
     ))
 }
@@ -149,9 +231,12 @@ pub(crate) fn against_tracemalloc(
 /// Lines that Python reaches in different ways.
 pub(crate) fn shapes(component: &[u8], programs: &Path, folder: &Path) -> Result<String> {
     let source = fs::read_to_string(programs.join("shapes/app.py"))?;
-    let prepared = Prepared::new(component, Some(&Options::default()), folder)?;
+    let mut options = Options::default();
+    options.check_contexts = true;
+    let prepared = Prepared::new(component, Some(&options), folder)?;
     let mut session = prepared.start()?;
     let _: u32 = session.call("run", ())?;
+    let contexts = checked_contexts(&session)?;
     let lines = session.lines();
     let mut wrong = Vec::new();
     let mut right = 0;
@@ -167,7 +252,7 @@ pub(crate) fn shapes(component: &[u8], programs: &Path, folder: &Path) -> Result
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("; "));
-    Ok(format!("{right} of {right} lines are right"))
+    Ok(format!("{right} of {right} lines are right; {contexts}"))
 }
 
 /// Every allocation of a program has the lines of its context.
@@ -183,6 +268,11 @@ pub(crate) fn contexts(component: &[u8], folder: &Path, calls: &[(&str, u32)]) -
             let _: u32 = session.call(export, (*n,))?;
         }
     }
+    checked_contexts(&session)
+}
+
+/// Every allocation so far has had the lines of its context, and the contexts leave room for more.
+fn checked_contexts(session: &Session) -> Result<String> {
     let checked = session.checked();
     ensure!(
         checked.mismatches == 0,

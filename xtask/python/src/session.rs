@@ -5,7 +5,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use guest_heap::snapshot::{GroupBy, Snapshot};
@@ -25,7 +25,7 @@ pub(crate) struct Prepared {
     component: Component,
     pub(crate) meta: Arc<InstrumentedMeta>,
     symbols: Arc<Symbols>,
-    /// How long instrumenting took.
+    /// Processor time of instrumenting.
     pub(crate) instrumenting: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Prepared {
     /// # Errors
     /// When the component is invalid or cannot be compiled.
     pub(crate) fn new(original: &[u8], options: Option<&Options>, folder: &Path) -> Result<Self> {
-        let started = Instant::now();
+        let started = processor_time()?;
         let (bytes, meta) = match options {
             None => (
                 original.to_vec(),
@@ -70,7 +70,7 @@ impl Prepared {
                 (instrumented.component, instrumented.meta)
             }
         };
-        let instrumenting = started.elapsed();
+        let instrumenting = processor_time()? - started;
         let mut config = Config::new();
         guest_heap::configure(&mut config);
         let engine = Engine::new(&config).map_err(engine_error)?;
@@ -185,6 +185,16 @@ impl Session {
         };
         groups.into_iter().map(line).collect()
     }
+}
+
+/// The processor time of this thread.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub(crate) fn processor_time() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split(' ').next().context("no processor time")?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
 }
 
 /// The engine has an error type of its own.

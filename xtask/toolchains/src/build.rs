@@ -4,6 +4,7 @@ mod assembly_script;
 mod c;
 mod go;
 mod javascript;
+mod quickjs;
 mod rust;
 mod zig;
 
@@ -33,6 +34,7 @@ pub(crate) fn groups(workspace: &Workspace, fetch: Fetch) -> Vec<Group> {
     groups.push(rust::group(workspace, &sources()));
     groups.push(go::group(&sources()));
     groups.push(javascript::group(&sources(), fetch));
+    groups.push(quickjs::group(&sources(), fetch));
     groups.push(Group {
         name: "tinygo",
         programs: Err(anyhow::anyhow!(

@@ -21,6 +21,7 @@ use super::scan::CoreModule;
 use super::sharing::{Group, groups, reachable_scopes};
 use super::survey::{Survey, segments_end};
 use super::write_component::ScopeChanges;
+use crate::collected_heap;
 use crate::interpreter::Interpreter;
 
 /// Declared maximum of the profiler's memories, in wasm pages: room for 94 million live blocks. The
@@ -215,6 +216,10 @@ impl Plan {
         self.interpreters
             .extend(interpreter.map(|interpreter| (owner_module, interpreter)));
         for (member, module) in members.into_iter().zip(rewritten) {
+            if member.analysis.module().has_collected_heap {
+                let why = format!("core module {} {}", member.position, collected_heap::GAP);
+                self.gaps.push(why, Missing::default());
+            }
             for gap in &module.gaps.reasons {
                 let why = format!("core module {} {gap}", member.position);
                 self.gaps.push(why, module.gaps.missing);

@@ -11,6 +11,7 @@ use wasmparser::{
 use super::entry_names::{self, Named};
 use super::entry_point::{EntryPoint, Family};
 use super::error::Refusal;
+use crate::collected_heap;
 
 /// The parts of a core module.
 #[derive(Default)]
@@ -78,6 +79,8 @@ pub(super) struct CoreModule<'a> {
     pub(super) allocator_internals: HashSet<u32>,
     /// Parts of an allocator that others may call, too.
     pub(super) allocator_shared: HashSet<u32>,
+    /// Whether the module has a collector that takes its heap in chunks.
+    pub(super) has_collected_heap: bool,
     /// Whether the module has the allocator of Go's runtime.
     pub(super) has_go_runtime: bool,
     /// The functions of the name section.
@@ -114,6 +117,7 @@ impl<'a> CoreModule<'a> {
             self.names.push((name, function));
             self.has_default_rust_allocator |= entry_names::is_default_rust_allocator(name);
             self.has_go_runtime |= name == "runtime.mallocgc";
+            self.has_collected_heap |= collected_heap::takes_chunk(name);
             match entry_names::read(name, self.signature(function)) {
                 Some(Named::Entry(entry)) => self.entry_points.push((entry, function)),
                 Some(Named::Implementation(entry)) => self.implementations.push((entry, function)),

@@ -1,33 +1,12 @@
 //! Splits the samples of a guest into windows with calls.
 
-use super::{Evidence, FloorSeries, HandleGrowth, LineFloors};
-
-/// Windows of a verdict.
-pub const WINDOWS: usize = 4;
+use super::{Collections, Evidence, FloorSeries, HandleGrowth, LineFloors, Sample, WINDOWS};
 
 /// Fewer calls are no evidence.
 const MIN_CALLS: u64 = 10;
 
 /// Samples with calls that count, unless the live heap has fallen by itself.
 const MAX_ACTIVE_SAMPLES: usize = 61;
-
-/// A live heap that falls by this many bytes and by a tenth has fallen by itself.
-const MIN_FALL_BYTES: u64 = 65_536;
-
-/// What was read of a guest at one time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample<T> {
-    /// When it was read, on the clock of the caller.
-    pub at: T,
-    /// Calls that the guest had served until then.
-    pub calls: u64,
-    /// Live bytes.
-    pub live_bytes: u64,
-    /// Bytes of linear memory, without the profiler's own.
-    pub linear_bytes: u64,
-    /// Bytes by which memory has grown without an allocator entry point.
-    pub unseen_bytes: u64,
-}
 
 /// The floors of the windows.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +17,8 @@ pub struct Windows<T> {
     pub calls: Vec<u64>,
     /// Floors of the live bytes.
     pub live: FloorSeries,
-    /// Floors of the linear memory.
+    /// Floors of the linear memory. If the live heap has fallen by itself, they are those right
+    /// after the falls, and there may be fewer of them.
     pub linear: FloorSeries,
     /// Floors of the growth without an allocator entry point.
     pub unseen: FloorSeries,
@@ -55,27 +35,27 @@ impl<T: Copy> Windows<T> {
     /// since the one before are left out. `None` while there is too little evidence: fewer than ten
     /// calls, or than four samples.
     ///
-    /// A heap that falls by itself has a collector, or is a batch. All samples count then, because
-    /// one slope of a sawtooth looks like a leak. Otherwise the last 61 count.
+    /// A heap that falls by itself has a collector, or is a batch. One slope of a sawtooth looks
+    /// like a leak, so all samples up to the last fall count then: a window without a fall has no
+    /// floor. Otherwise the last 61 count.
     pub fn of(samples: impl Iterator<Item = Sample<T>>) -> Option<Self> {
         let mut active: Vec<Sample<T>> = Vec::new();
-        let mut fell = false;
         for sample in samples {
-            if let Some(last) = active.last() {
-                if sample.calls <= last.calls {
-                    continue;
-                }
-                let fall = last.live_bytes.saturating_sub(sample.live_bytes);
-                fell |= fall >= MIN_FALL_BYTES.max(last.live_bytes / 10);
+            if active.last().is_none_or(|last| sample.calls > last.calls) {
+                active.push(sample);
             }
-            active.push(sample);
         }
-        let all_calls = active.last()?.calls - active.first()?.calls;
-        if !fell {
-            let old = active.len().saturating_sub(MAX_ACTIVE_SAMPLES);
-            active.drain(..old);
+        let last = *active.last()?;
+        let all_calls = last.calls - active.first()?.calls;
+        let collections = Collections::of_active(&active);
+        match &collections {
+            Some(collections) => active.truncate(collections.last_index() + 1),
+            None => {
+                let old = active.len().saturating_sub(MAX_ACTIVE_SAMPLES);
+                active.drain(..old);
+            }
         }
-        let (first, last) = (*active.first()?, *active.last()?);
+        let first = *active.first()?;
         if active.len() < WINDOWS || last.calls - first.calls < MIN_CALLS {
             return None;
         }
@@ -87,7 +67,7 @@ impl<T: Copy> Windows<T> {
             linear: empty(),
             unseen: empty(),
             last,
-            fell,
+            fell: collections.is_some(),
             all_calls,
         };
         for (index, sample) in active.iter().enumerate() {
@@ -99,6 +79,9 @@ impl<T: Copy> Windows<T> {
             windows.live.add(window, sample.live_bytes);
             windows.linear.add(window, sample.linear_bytes);
             windows.unseen.add(window, sample.unseen_bytes);
+        }
+        if let Some(collections) = &collections {
+            windows.linear = collections.linear();
         }
         Some(windows)
     }
@@ -185,5 +168,53 @@ mod tests {
         // A quarter stays at each fall: the floors rise.
         let kept = (0..800).map(|n: u64| (n * 10, n % 100 * 50_000 + n / 100 * 1_250_000));
         assert!(windows(kept).unwrap().live.rises());
+    }
+
+    #[test]
+    fn a_slope_longer_than_all_windows_before_the_fall_is_no_leak() {
+        // It falls every 800 seconds. The history begins 100 seconds before a fall.
+        let slow = |kept: u64| {
+            let live = move |n: u64| n % 800 * 50_000 + n / 800 * kept;
+            move |range: std::ops::Range<u64>| range.map(move |n| (n * 10, live(n)))
+        };
+        for seconds in [720, 780, 810, 900, 1000] {
+            let found = windows(slow(0)(700..700 + seconds)).unwrap();
+            assert!(!found.live.rises(), "{seconds} {found:?}");
+        }
+        // With 10 MB more after each fall, the floors of all windows rise.
+        let found = windows(slow(10_000_000)(0..4900)).unwrap();
+        assert!(found.live.rises(), "{found:?}");
+    }
+
+    #[test]
+    fn linear_memory_of_the_first_slope_is_not_held_by_the_allocator() {
+        // As a JavaScript engine does it: linear memory follows the first slope, and is used again.
+        let sawtooth = |seconds: u64, held: u64| {
+            let live = |n: u64| 3_000_000 + n % 40 * 1_500_000;
+            Windows::of((0..seconds).map(move |n| Sample {
+                at: n,
+                calls: n * 30,
+                live_bytes: live(n),
+                linear_bytes: 8_000_000 + n.min(39) * 1_500_000 + n / 40 * held,
+                unseen_bytes: 0,
+            }))
+            .unwrap()
+        };
+        for seconds in [42, 60, 79, 81, 300] {
+            assert!(!sawtooth(seconds, 0).linear.rises(), "{seconds}");
+        }
+        assert!(sawtooth(300, 65_536).linear.rises());
+    }
+
+    #[test]
+    fn a_leak_is_found_soon_after_an_accidental_fall() {
+        // The live heap falls once, after 30 seconds, and then leaks.
+        let live = |n: u64| (n + 200) * 50_000 - (n / 30).min(1) * 2_000_000;
+        let leaks = |seconds: u64| {
+            let found = windows((0..seconds).map(|n| (n * 10, live(n)))).unwrap();
+            found.live.rises() && found.live.growth() > 1_000_000
+        };
+        assert!(!leaks(100));
+        assert!(leaks(130));
     }
 }

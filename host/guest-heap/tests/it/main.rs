@@ -13,6 +13,7 @@ mod async_calls;
 mod async_stores;
 mod audit;
 mod c;
+mod collected_heap;
 mod contexts;
 mod control_flow;
 mod coverage;

@@ -69,7 +69,8 @@ impl GrowthMetrics {
     }
 
     /// Sets the series of the process or of one plugin. A plugin's growth is that of its retained
-    /// bytes. Its time to the limit uses the growth of linear memory.
+    /// bytes. Its time to the limit uses the growth of linear memory or, with a collector, of the
+    /// floor.
     pub(crate) fn update(&self, of: GrowthOf<'_>, forecast: &Forecast, limit_bytes: Option<u64>) {
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
         if let GrowthOf::Plugin(plugin) = of
@@ -81,6 +82,7 @@ impl GrowthMetrics {
             growth,
             seconds_to_limit,
             next_step: _,
+            floor_bytes: _,
         } = forecast;
         let bytes_per_request = growth.bytes_per_request.unwrap_or(f64::NAN);
         let seconds_to_limit = seconds_to_limit.unwrap_or(f64::INFINITY);

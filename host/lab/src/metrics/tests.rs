@@ -43,6 +43,7 @@ fn grows(metrics: &Metrics, of: GrowthOf<'_>, limit_bytes: Option<u64>) {
     let growth = steady_growth();
     let forecast = Forecast {
         next_step: None,
+        floor_bytes: None,
         growth,
         seconds_to_limit: growth.seconds_to_limit(limit_bytes),
     };
@@ -110,6 +111,7 @@ fn the_page_has_every_metric_of_the_list_and_no_other() {
     let metrics = metrics();
     let cache = metrics.plugins.for_plugin("cache").unwrap();
     cache.set_heap_live(Some(0));
+    cache.set_heap_floor(Some(0));
     cache.set_heap_growth(Some(0), Some(0));
     metrics
         .http

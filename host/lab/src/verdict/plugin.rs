@@ -7,11 +7,11 @@ use guest_heap::verdict::{self, HandleGrowth, LineFloors, Verdict, Windows};
 
 use crate::forecast::{Forecast, NextStep};
 use crate::heap::Heaps;
+use crate::memory_change::last_memory_change;
 use crate::sample_history::{PluginSample, SampleHistory};
 use crate::samples::Sample;
 use crate::steps::SteppedGrowth;
 use plugin_host::driver::handle::Plugin;
-use plugin_host::driver::journal::{Event, EventKind};
 use plugin_host::driver::published_state::RunState;
 
 /// Lines of a verdict.
@@ -78,7 +78,7 @@ pub(super) fn judge(
     if !matches!(plugin.details().state, RunState::Running) {
         return None;
     }
-    let since = last_change(&plugin.journal().events());
+    let since = last_memory_change(&plugin.journal().events());
     let (windows, steps) = {
         let state = history.lock();
         let steps = state.steps.of(plugin.id());
@@ -114,22 +114,6 @@ fn sample(sample: Sample<PluginSample>) -> verdict::Sample<Instant> {
         linear_bytes: sample.value.linear_bytes,
         unseen_bytes: sample.value.unseen_bytes,
     }
-}
-
-/// The time of the last change that makes earlier samples worthless.
-fn last_change(events: &[Event]) -> Option<Instant> {
-    let is_change = |event: &&Event| match event.kind {
-        EventKind::Enabled
-        | EventKind::Configured
-        | EventKind::Cleared { .. }
-        | EventKind::Restarted { .. } => true,
-        EventKind::Loaded
-        | EventKind::Disabled
-        | EventKind::Grown { .. }
-        | EventKind::Exhausted { .. }
-        | EventKind::Trapped { .. } => false,
-    };
-    events.iter().rev().find(is_change).map(|e| e.at.instant)
 }
 
 impl PluginVerdict {

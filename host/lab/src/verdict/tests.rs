@@ -42,6 +42,7 @@ fn verdict(plugins: &[PluginVerdict], seconds_to_limit: Option<f64>) -> LabVerdi
         process: Forecast {
             growth: Growth::at_rate(40.0),
             next_step: None,
+            floor_bytes: None,
             seconds_to_limit,
         },
         host_bytes_per_second: 0.0,

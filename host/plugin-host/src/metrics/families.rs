@@ -34,6 +34,7 @@ pub(super) struct Families {
     pub(super) linear_memory_bytes: Family<IntGauge>,
     pub(super) linear_memory_peak_bytes: Family<IntGauge>,
     pub(super) heap_live_bytes: Family<IntGauge>,
+    pub(super) heap_floor_bytes: Family<IntGauge>,
     pub(super) heap_seen_bytes: Family<IntGauge>,
     pub(super) heap_unseen_bytes: Family<IntGauge>,
     pub(super) attribution: Family<IntGauge>,
@@ -85,6 +86,10 @@ impl Families {
             heap_live_bytes: gauge(
                 "leak_plugin_heap_live_bytes",
                 "Bytes that the plugin has allocated and not freed.",
+            )?,
+            heap_floor_bytes: gauge(
+                "leak_plugin_heap_floor_bytes",
+                "Live bytes without the garbage that the next collection frees, as an estimate.",
             )?,
             heap_seen_bytes: gauge(
                 "leak_plugin_heap_seen_bytes",
@@ -181,6 +186,7 @@ impl Families {
             &self.linear_memory_bytes,
             &self.linear_memory_peak_bytes,
             &self.heap_live_bytes,
+            &self.heap_floor_bytes,
             &self.heap_seen_bytes,
             &self.heap_unseen_bytes,
             &self.memory_limit_bytes,

@@ -23,6 +23,7 @@ pub struct PluginSeries {
     linear_memory_peak_bytes: IntGauge,
     /// Families, because a plugin without attribution has no series in them.
     heap_live_bytes: Family<IntGauge>,
+    heap_floor_bytes: Family<IntGauge>,
     heap_seen_bytes: Family<IntGauge>,
     heap_unseen_bytes: Family<IntGauge>,
     attributions: Vec<IntGauge>,
@@ -58,6 +59,7 @@ impl PluginSeries {
             linear_memory_bytes: families.linear_memory_bytes.series(&label)?,
             linear_memory_peak_bytes: families.linear_memory_peak_bytes.series(&label)?,
             heap_live_bytes: families.heap_live_bytes.clone(),
+            heap_floor_bytes: families.heap_floor_bytes.clone(),
             heap_seen_bytes: families.heap_seen_bytes.clone(),
             heap_unseen_bytes: families.heap_unseen_bytes.clone(),
             attributions: AttributionState::ALL
@@ -126,6 +128,11 @@ impl PluginSeries {
     /// without attribution the number is unknown, not 0.
     pub fn set_heap_live(&self, bytes: Option<u64>) {
         self.set_if_known(&self.heap_live_bytes, bytes);
+    }
+
+    /// Sets the part of the live bytes that collections leave. `None` removes the series.
+    pub fn set_heap_floor(&self, bytes: Option<u64>) {
+        self.set_if_known(&self.heap_floor_bytes, bytes);
     }
 
     /// Sets by how many bytes linear memory grew for the allocator that the profiler sees, and by

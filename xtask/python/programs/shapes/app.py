@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import re
+import time
 
 import wit_world
 
@@ -56,20 +57,92 @@ def through_csv():
     kept.append(list(csv.reader(io.StringIO("a,b,c\n" * 200))))  # at csv list
 
 
-async def child(n):
-    await asyncio.sleep(0)
-    kept.append(bytes(SIZE + n))  # at asyncio
+class Idle:
+    """A selector without sockets: it only waits."""
+
+    def select(self, timeout):
+        if timeout:
+            time.sleep(timeout)
+        return []
+
+
+class Loop(asyncio.BaseEventLoop):
+    """An event loop for a world without sockets, as componentize-py's `poll_loop` is one."""
+
+    def __init__(self):
+        super().__init__()
+        self._selector = Idle()
+
+    def _process_events(self, events):
+        pass
+
+    def _write_to_self(self):
+        pass
+
+
+async def produce(queue):
+    for n in range(3):
+        await asyncio.sleep(0.001)
+        await queue.put(bytes(SIZE + n))  # at asyncio task
+
+
+async def consume(queue):
+    while True:
+        blob = await queue.get()
+        kept.append((blob, bytes(SIZE)))  # at asyncio queue
+        queue.task_done()
+
+
+async def count(n):
+    for i in range(n):
+        await asyncio.sleep(0)
+        yield bytes(SIZE + i)  # at async generator
+
+
+async def late():
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        kept.append(bytes(SIZE))  # at cancelled
+
+
+class Session:
+    async def __aenter__(self):
+        await asyncio.sleep(0)
+        kept.append(bytes(SIZE))  # at async with
+
+    async def __aexit__(self, *arguments):
+        kept.append(bytes(SIZE))  # at async exit
+
+
+def called_back(future):
+    kept.append((future.result(), bytes(SIZE)))  # at callback
+
+
+async def at_work():
+    queue = asyncio.Queue()
+    consumer = asyncio.create_task(consume(queue))
+    await asyncio.gather(produce(queue), produce(queue))
+    await queue.join()
+    consumer.cancel()
+    kept.extend([blob async for blob in count(3)])
+    try:
+        await asyncio.wait_for(late(), 0.001)
+    except TimeoutError:
+        kept.append(bytes(SIZE))  # at timeout
+    async with Session():
+        pass
+    future = asyncio.get_running_loop().create_future()
+    future.add_done_callback(called_back)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(0))
+        future.set_result(1)
+    asyncio.get_running_loop().call_later(0.001, kept.append, 1)
+    await asyncio.sleep(0.002)
 
 
 def through_asyncio():
-    # A world without sockets has no event loop, so the coroutines run step by step.
-    for n in range(3):
-        step = child(n)
-        try:
-            while True:
-                step.send(None)
-        except StopIteration:
-            pass
+    asyncio.run(at_work(), loop_factory=Loop)
 
 
 def raises(n):

@@ -1,7 +1,7 @@
 //! The series that the README and the dashboards rely on.
 
 /// Every metric of the service, by the names of its series in Prometheus.
-pub(super) const SERIES: [&str; 44] = [
+pub(super) const SERIES: [&str; 45] = [
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",
     "process_cpu_seconds_total",
@@ -18,6 +18,7 @@ pub(super) const SERIES: [&str; 44] = [
     "leak_plugin_linear_memory_bytes",
     "leak_plugin_linear_memory_peak_bytes",
     "leak_plugin_heap_live_bytes",
+    "leak_plugin_heap_floor_bytes",
     "leak_plugin_heap_seen_bytes",
     "leak_plugin_heap_unseen_bytes",
     "leak_plugin_attribution",

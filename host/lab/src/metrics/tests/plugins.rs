@@ -24,6 +24,7 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
     cache.set_retained(7, 35_840);
     cache.set_linear_memory(1 << 20, 2 << 20);
     cache.set_heap_live(Some(40_000));
+    cache.set_heap_floor(Some(30_000));
     cache.set_heap_growth(Some(131_072), Some(65_536));
     cache.set_attribution(AttributionState::Partial);
     cache.set_memory_limit(4 << 30);
@@ -60,6 +61,7 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
             2_097_152.0,
         ),
         (r#"leak_plugin_heap_live_bytes{plugin="cache"}"#, 40_000.0),
+        (r#"leak_plugin_heap_floor_bytes{plugin="cache"}"#, 30_000.0),
         (r#"leak_plugin_heap_seen_bytes{plugin="cache"}"#, 131_072.0),
         (r#"leak_plugin_heap_unseen_bytes{plugin="cache"}"#, 65_536.0),
         (

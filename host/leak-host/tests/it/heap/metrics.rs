@@ -27,6 +27,7 @@ async fn heap_metrics_equal_the_answers_of_the_api() {
         let plugin = &memory["plugins"][leak];
         let live = number(plugin, "/heap_live_bytes");
         assert_eq!(of("leak_plugin_heap_live_bytes"), live, "{leak}");
+        assert_eq!(of("leak_plugin_heap_floor_bytes"), live, "{leak}");
         assert_eq!(
             of("leak_plugin_profiler_bytes"),
             number(plugin, "/profiler_bytes"),
