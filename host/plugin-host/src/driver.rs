@@ -20,6 +20,7 @@ mod pending_backtrace;
 pub mod published_state;
 mod replace;
 mod restart;
+mod retention_pace;
 mod retire;
 pub(crate) mod target;
 mod task;
@@ -37,6 +38,7 @@ use crate::driver::call_pace::CallPace;
 use crate::driver::journal::EventKind;
 use crate::driver::pending_backtrace::PendingBacktrace;
 use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState, RunState};
+use crate::driver::retention_pace::RetentionPace;
 use crate::driver::target::TargetTracker;
 use crate::instance::Instance;
 use crate::load::loader::{CompiledComponent, Loader};
@@ -62,6 +64,7 @@ pub(crate) struct Driver {
     expiry: Option<Instant>,
     pub(crate) target: TargetTracker,
     pub(crate) pace: CallPace,
+    pub(crate) retention_pace: RetentionPace,
     pub(crate) metrics: Arc<PluginSeries>,
     /// The call stack of the last fault while its symbols are read.
     pending_backtrace: Option<PendingBacktrace>,
@@ -115,6 +118,7 @@ impl Driver {
             expiry: None,
             target: TargetTracker::default(),
             pace: CallPace::default(),
+            retention_pace: RetentionPace::default(),
             metrics,
             pending_backtrace: None,
             _ended: ended,
@@ -170,9 +174,10 @@ impl Driver {
         self.publish();
     }
 
-    /// Forgets how long earlier calls took.
+    /// Forgets how long earlier calls took, and what they retained.
     fn forget_pace(&mut self) {
         self.pace = CallPace::default();
+        self.retention_pace = RetentionPace::default();
         self.published.set_slow(false);
     }
 

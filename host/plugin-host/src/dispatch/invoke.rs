@@ -201,11 +201,10 @@ impl Driver {
         let payload = settings.payload().map_or(0, |(_, bytes)| bytes);
         let retained = self.reading.retained.bytes;
         // An object takes more than its payload: how much shows in those that are retained.
-        let next = payload.max(
-            retained
-                .checked_div(self.reading.retained.objects)
-                .unwrap_or(0),
-        );
+        let mean = retained.checked_div(self.reading.retained.objects);
+        let next = payload
+            .max(mean.unwrap_or(0))
+            .max(self.retention_pace.next(retained));
         let room = policy
             .retained_max
             .map_or(u64::MAX, |max| max.saturating_sub(retained));
@@ -265,6 +264,8 @@ impl Driver {
         self.published.set_slow(self.pace.is_slow(deadline));
         let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {
+                let before = self.reading.retained.bytes;
+                self.retention_pace.record(before, outcome.retained.bytes);
                 self.reading.retained = outcome.retained;
                 let result = if outcome.triggered {
                     InvocationResult::Triggered

@@ -257,3 +257,30 @@ async fn every_leak_applies_probability_max_mb_and_ttl() {
         check("after the ttl", &status, "", &[("expires_at", Type::Null)]);
     }
 }
+
+#[tokio::test]
+async fn max_mb_holds_with_every_curve() {
+    let host = TestHost::with(&LAB).start().await;
+    for (curve, every) in [
+        ("linear", 1),
+        ("step", 3),
+        ("exponential", 1),
+        ("exponential", 7),
+    ] {
+        host.post("/admin/reset", json!({})).await;
+        let settings = json!({
+            "enabled": true,
+            "payload_bytes": 50_000,
+            "curve": curve,
+            "curve_every": every,
+            "max_mb": 2,
+        });
+        host.post("/admin/leaks/cache", settings).await;
+        host.traffic(60).await;
+        let retained = number(&host.leak("cache").await, "/estimated_size_mb");
+        assert!(
+            (0.8..=2.0).contains(&retained),
+            "{curve} {every}: {retained}"
+        );
+    }
+}
