@@ -7,6 +7,7 @@
 mod build;
 mod startup;
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,10 +175,20 @@ impl App {
 impl Listeners {
     /// Prints the addresses. Scripts read these lines to learn the ports.
     fn announce(&self) -> std::io::Result<()> {
-        let service = self.service.local_addr()?;
-        println!("leak-host listening on http://{service}");
+        let mut lines = format!(
+            "leak-host listening on http://{}\n",
+            self.service.local_addr()?
+        );
         if let Some(admin) = &self.admin {
-            println!("leak-host admin API on http://{}", admin.local_addr()?);
+            lines += &format!("leak-host admin API on http://{}\n", admin.local_addr()?);
+        }
+        let mut stdout = std::io::stdout().lock();
+        // The service runs, whether somebody reads it or not.
+        if let Err(error) = stdout
+            .write_all(lines.as_bytes())
+            .and_then(|()| stdout.flush())
+        {
+            tracing::warn!(%error, "the addresses could not be printed");
         }
         Ok(())
     }

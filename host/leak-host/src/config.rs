@@ -163,12 +163,9 @@ pub(crate) struct Config {
     pub(crate) admin_listen: Option<SocketAddr>,
 
     /// Require this token in calls to the admin API, as `Authorization: Bearer TOKEN`
-    #[arg(
-        long,
-        env = "LEAK_ADMIN_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "LEAK_ADMIN_TOKEN", value_name = "TOKEN")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(hide_env_values = true)]
     pub(crate) admin_token: Option<String>,
 
     /// Folder of the plugins: every *.wasm file in it is loaded, and changes are followed
@@ -380,8 +377,10 @@ mod tests {
         let folder = |args: &[&str]| parse(args).cache_folder();
         let path = |path: &str| Some(PathBuf::from(path));
         assert_eq!(folder(&[]), path("/home/me/.cache/leak-lab/compiled"));
-        let own = ["--xdg-cache-home", "/cache"];
-        assert_eq!(folder(&own), path("/cache/leak-lab/compiled"));
+        assert_eq!(
+            folder(&["--xdg-cache-home", "/c"]),
+            path("/c/leak-lab/compiled")
+        );
         assert_eq!(folder(&["--cache", "/elsewhere"]), path("/elsewhere"));
         assert_eq!(folder(&["--no-cache"]), None);
     }
