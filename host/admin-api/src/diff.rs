@@ -348,7 +348,7 @@ fn compare(
         total_growth_bytes: total,
         requests_since_baseline: since,
         bytes_per_request: (since > 0).then(|| total as f64 / since as f64),
-        tip: "a line that grows with every request is the leak: compare size_diff_kb with \
+        tip: "a line that grows with every request is the leak: compare its count_diff with \
               requests_since_baseline",
     }
 }

@@ -1,5 +1,8 @@
 //! Query strings of the API.
 
+use std::error::Error as _;
+
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::Uri;
 use axum::http::request::Parts;
@@ -23,11 +26,23 @@ impl<T: QueryParameters> ApiQuery<T> {
             .map_err(|rejection| {
                 ApiError::new(
                     ErrorCode::InvalidQuery,
-                    shorten(&rejection.body_text()),
+                    shorten(&reason(&rejection)),
                     format!("the query accepts {}", T::NAMES),
                 )
             })
     }
+}
+
+/// Why a query does not parse, without what axum says of itself.
+fn reason(rejection: &QueryRejection) -> String {
+    let source = rejection.source();
+    let reason = source.map_or_else(|| rejection.body_text(), ToString::to_string);
+    // serde lists the alternatives at the end; for a query they are in the hint.
+    reason
+        .split(", expected")
+        .next()
+        .unwrap_or(&reason)
+        .to_owned()
 }
 
 impl<S: Send + Sync, T: QueryParameters> FromRequestParts<S> for ApiQuery<T> {

@@ -23,7 +23,7 @@ pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError>
         ApiError::new(
             ErrorCode::MalformedJson,
             message,
-            "send a JSON object, like {\"enabled\": true}; nothing was changed",
+            "send a JSON object with the fields of this call, or none; nothing was changed",
         )
     };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);

@@ -6,12 +6,18 @@
 use admin_api::error::{ApiError, ErrorCode};
 
 /// An answer of hyper begins with one of these. The host itself answers with no other version.
-const ERRORS: [(&[u8], ErrorCode, &str, &str); 2] = [
+const ERRORS: [(&[u8], ErrorCode, &str, &str); 3] = [
     (
         b"HTTP/1.1 400 ",
         ErrorCode::MalformedRequest,
         "this is not an HTTP/1.1 request",
         "send a request line, headers and a body as RFC 9112 describes them",
+    ),
+    (
+        b"HTTP/1.1 414 ",
+        ErrorCode::HeadersTooLarge,
+        "the address is too long",
+        "send less than 64 KiB, together with the headers",
     ),
     (
         b"HTTP/1.1 431 ",
@@ -85,6 +91,15 @@ mod tests {
         assert_eq!(body["error"]["code"], "headers_too_large");
         answer.add_sent(text.len() - 2);
         assert_eq!(answer.rest(), b"}}");
+    }
+
+    #[test]
+    fn a_long_address_is_an_error_like_the_others() {
+        let head = b"HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\n\r\n";
+        let answer = Replacement::of(head).unwrap();
+        let text = String::from_utf8(answer.rest().to_vec()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 414 "), "{text}");
+        assert!(text.contains("headers_too_large"), "{text}");
     }
 
     #[test]
