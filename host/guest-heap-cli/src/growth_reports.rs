@@ -41,7 +41,7 @@ impl GrowthReports {
         let baseline = baseline.unwrap_or_else(|| Baseline::empty(&heap.snapshot));
         let diff = Diff::new(&baseline, &heap.snapshot, GroupBy::Line, GROWING_LINES);
         self.baseline = Some(Baseline::new(&heap.snapshot));
-        eprint!(
+        stderr_text!(
             "after {:.1} s, {}",
             self.started.elapsed().as_secs_f64(),
             report::of_growth(&diff, heap)

@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
     }
     let heap = guest.heap();
     let outcome = Outcome::of(&arguments, &calls, &floors, &handles, &heap);
-    print!("{}", format::report(arguments.format, &outcome));
+    stdout_text!("{}", format::report(arguments.format, &outcome));
     Ok(if outcome.fails() {
         ExitCode::FAILURE
     } else {

@@ -73,7 +73,7 @@ pub(crate) fn load(
     if let Some(cache) = cache
         && let Err(error) = cache.write(engine, &original, &instrumented, &component)
     {
-        eprintln!("warning: the compiled component is not kept: {error:#}");
+        stderr_line!("warning: the compiled component is not kept: {error:#}");
     }
     Ok(LoadedComponent {
         component,

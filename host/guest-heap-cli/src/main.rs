@@ -8,6 +8,12 @@
 //! The exit code of `run` is that of the guest. `test` exits with 0 if nothing leaks and with 1 if
 //! something does. All exit with 2 after a wrong command line or another error.
 
+// They panic when nobody reads the output: see `terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod terminal;
+
 mod arguments;
 mod cache;
 mod engine;
@@ -45,7 +51,7 @@ async fn main() -> ExitCode {
         Command::Test(arguments) => leak_test::run(arguments).await,
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        stderr_line!("error: {error:#}");
         ExitCode::from(EXIT_ERROR)
     })
 }

@@ -1,7 +1,7 @@
 //! The files that `--output` writes.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
@@ -45,11 +45,43 @@ impl FileFormat {
     }
 }
 
-/// Writes a heap to a file.
+/// Checks the files before the guest runs.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub(crate) fn write(path: &Path, heap: &Heap) -> Result<()> {
+/// When a name has no known ending, or the folder of a file does not exist.
+pub(crate) fn check(paths: &[PathBuf]) -> Result<()> {
+    for path in paths {
+        FileFormat::of(path)?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            bail!(
+                "--output {}: {} is no folder",
+                path.display(),
+                folder.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Writes a heap to files, and says so. A file that cannot be written does not stop the others.
+///
+/// # Errors
+/// When one of the files cannot be written: the error of the first one.
+pub(crate) fn write_all(paths: &[PathBuf], heap: &Heap) -> Result<()> {
+    let mut written = Ok(());
+    for path in paths {
+        match write(path, heap) {
+            Ok(()) => stderr_line!("written: {}", path.display()),
+            Err(error) => written = written.and(Err(error)),
+        }
+    }
+    written
+}
+
+fn write(path: &Path, heap: &Heap) -> Result<()> {
     let snapshot = &heap.snapshot;
     let bytes = match FileFormat::of(path)? {
         FileFormat::Pprof => {

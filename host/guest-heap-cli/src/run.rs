@@ -14,7 +14,7 @@ use crate::heap::RawHeap;
 use crate::host_state::World;
 use crate::invocation::{Invocation, exported_calls};
 use crate::load::{Profile, load};
-use crate::output::{self, FileFormat};
+use crate::output;
 use crate::report;
 use crate::run_verdict::RunSamples;
 
@@ -34,13 +34,11 @@ enum Ended {
 /// # Errors
 /// When the component cannot be loaded or started, or a file cannot be written.
 pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
-    for path in &arguments.report.output {
-        FileFormat::of(path)?;
-    }
+    output::check(&arguments.report.output)?;
     let engine = engine()?;
     let loaded = load(&engine, &arguments.component, Profile::Heap)?;
     if let Some(why) = loaded.off() {
-        eprintln!("warning: the heap is not attributed: {why}");
+        stderr_line!("warning: the heap is not attributed: {why}");
     }
     let mut growth = arguments.report.every.map(GrowthReports::new);
     let symbols = loaded.symbols.clone();
@@ -81,15 +79,12 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
     };
     let code = exit_code(&ended, arguments.invoke.is_some());
     let heap = guest.heap();
-    eprint!(
+    stderr_text!(
         "{}",
         report::of_heap(&heap, arguments.report.by.into(), arguments.report.top)
     );
-    eprintln!("verdict: {}", samples.verdict(&heap));
-    for path in &arguments.report.output {
-        output::write(path, &heap)?;
-        eprintln!("written: {}", path.display());
-    }
+    stderr_line!("verdict: {}", samples.verdict(&heap));
+    output::write_all(&arguments.report.output, &heap)?;
     Ok(code)
 }
 
@@ -117,7 +112,7 @@ fn exit_code(ended: &Ended, shows_results: bool) -> ExitCode {
         Ended::Returned(results) => {
             for result in results.iter().filter(|_| shows_results) {
                 let text = wasmtime::component::wasm_wave::to_string(result);
-                println!("{}", text.unwrap_or_else(|_| format!("{result:?}")));
+                stdout_line!("{}", text.unwrap_or_else(|_| format!("{result:?}")));
             }
             match results.as_slice() {
                 [Val::Result(Err(_))] => ExitCode::FAILURE,
@@ -127,12 +122,12 @@ fn exit_code(ended: &Ended, shows_results: bool) -> ExitCode {
         Ended::Trapped(error) => match error.downcast_ref::<I32Exit>() {
             Some(exit) => ExitCode::from(u8::try_from(exit.0).unwrap_or(u8::MAX)),
             None => {
-                eprintln!("the guest has trapped: {error:#}");
+                stderr_line!("the guest has trapped: {error:#}");
                 ExitCode::from(EXIT_TRAP)
             }
         },
         Ended::Interrupted => {
-            eprintln!("interrupted");
+            stderr_line!("interrupted");
             ExitCode::from(EXIT_INTERRUPTED)
         }
     }

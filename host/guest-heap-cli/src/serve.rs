@@ -39,7 +39,7 @@ use crate::engine::engine;
 use crate::growth_reports::GrowthReports;
 use crate::guest::start_clock;
 use crate::load::{Profile, load};
-use crate::output::{self, FileFormat};
+use crate::output;
 use crate::report;
 use crate::serve::instance::Instance;
 use crate::serve::server::Server;
@@ -50,9 +50,7 @@ use crate::serve::server::Server;
 /// When the component cannot be loaded or started, an address is taken, or a file cannot be
 /// written.
 pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode> {
-    for path in &arguments.report.output {
-        FileFormat::of(path)?;
-    }
+    output::check(&arguments.report.output)?;
     let engine = engine()?;
     let profile = match arguments.no_profile {
         true => Profile::Off,
@@ -60,7 +58,7 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     };
     let loaded = load(&engine, &arguments.component, profile)?;
     if let Some(why) = loaded.off() {
-        eprintln!("warning: the heap is not attributed: {why}");
+        stderr_line!("warning: the heap is not attributed: {why}");
     }
     let listener = bind("--addr", &arguments.addr).await?;
     let address = listener.local_addr()?;
@@ -69,8 +67,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     start_clock(&engine)?;
     let first = Instance::start(&server).await?;
     let stopped = stopped();
-    eprintln!("serving {} on http://{address}/", server.interface.name());
-    eprintln!("heap profile on http://{}/", admin.local_addr()?);
+    stderr_line!("serving {} on http://{address}/", server.interface.name());
+    stderr_line!("heap profile on http://{}/", admin.local_addr()?);
 
     let (jobs, queue) = mpsc::channel(server.arguments.max_queued as usize);
     tokio::spawn(listener::accept(server.clone(), listener, jobs));
@@ -142,7 +140,7 @@ async fn report_growth(server: Arc<Server>, interval: Duration) {
         tokio::time::sleep(interval).await;
         match server.snapshot().await {
             Ok((_, heap)) => growth.print(&heap),
-            Err(error) => eprintln!("{error:#}"),
+            Err(error) => stderr_line!("{error:#}"),
         }
     }
 }
@@ -153,35 +151,32 @@ async fn report(server: &Server, inspector: &Inspector) -> Result<()> {
     let summary = server.tally.summary();
     if let Some(failed) = &summary.last_failed {
         let heap = server.symbolize(&failed.heap).await?;
-        eprintln!(
+        stderr_line!(
             "heap of the last instance that failed, after {} requests:",
             grouped(failed.requests)
         );
-        eprint!(
+        stderr_text!(
             "{}",
             report::of_heap(&heap, arguments.by.into(), arguments.top)
         );
     }
     let Some(last) = &summary.last_ended else {
-        eprintln!("no request was handled");
+        stderr_line!("no request was handled");
         return Ok(());
     };
     let heap = server.symbolize(&last.heap).await?;
-    eprintln!("{}", summary.instances(server.instance_per_request));
+    stderr_line!("{}", summary.instances(server.instance_per_request));
     if let Some(verdict) = admin::verdict(server, inspector) {
-        eprintln!("verdict: {verdict}");
+        stderr_line!("verdict: {verdict}");
     }
-    eprint!(
+    stderr_text!(
         "{}",
         report::of_heap(&heap, arguments.by.into(), arguments.top)
     );
     if let Some(growth) = server.growth(&summary, last, &heap).await? {
-        eprint!("{}", growth.text(arguments.top));
+        stderr_text!("{}", growth.text(arguments.top));
     }
-    eprint!("{}", growth::of_paths(&summary.paths, arguments.top));
-    for path in &arguments.output {
-        output::write(path, &heap)?;
-        eprintln!("written: {}", path.display());
-    }
+    stderr_text!("{}", growth::of_paths(&summary.paths, arguments.top));
+    output::write_all(&arguments.output, &heap)?;
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! The heap profile over HTTP, on an address of its own: the inspector, and what a request leaves
 //! behind.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::HOST;
+use axum::http::uri::Authority;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use guest_heap_inspector::{HeapError, HeapReading, HeapSource, Inspector, Options};
@@ -21,14 +25,41 @@ const ROWS: usize = 50;
 /// Serves the heap profile until the process ends.
 pub(super) async fn serve(server: Arc<Server>, inspector: Arc<Inspector>, listener: TcpListener) {
     tokio::spawn(inspector.keep_history());
-    let router = Router::new()
+    let is_local = listener
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_loopback());
+    let mut router = Router::new()
         .route("/", get(async || Redirect::temporary("/debug/heap/")))
         .route("/debug/requests", get(requests))
         .with_state((server, inspector.clone()))
         .merge(inspector.router());
-    if let Err(error) = axum::serve(listener, router).await {
-        eprintln!("the heap profile is no longer served: {error}");
+    if is_local {
+        router = router.layer(middleware::from_fn(refuse_other_names));
     }
+    if let Err(error) = axum::serve(listener, router).await {
+        stderr_line!("the heap profile is no longer served: {error}");
+    }
+}
+
+/// Refuses requests under a name that is not this machine's: a page from elsewhere could have its
+/// name resolved to this address (DNS rebinding), and read the heap.
+async fn refuse_other_names(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|it| it.to_str().ok());
+    if host.is_some_and(is_local_name) {
+        return next.run(request).await;
+    }
+    let hint = "the heap profile answers under localhost or an IP address only; give --admin-addr \
+                an address of the network to open it to others\n";
+    (StatusCode::MISDIRECTED_REQUEST, hint).into_response()
+}
+
+fn is_local_name(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host().to_ascii_lowercase();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
 }
 
 /// The inspector of a server.
@@ -158,4 +189,32 @@ async fn requests(
         ended: summary.ended,
     };
     Ok(axum::Json(requests).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_local() {
+        for host in [
+            "localhost:8081",
+            "LOCALHOST",
+            "a.localhost",
+            "127.0.0.1",
+            "[::1]:80",
+            "10.0.0.1",
+        ] {
+            assert!(is_local_name(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "notlocalhost",
+            "",
+            "127.0.0.1.evil",
+        ] {
+            assert!(!is_local_name(host), "{host}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ impl Server {
                         return;
                     };
                     let error = format!("the component cannot be started again: {error:#}");
-                    eprintln!("{error}");
+                    stderr_line!("{error}");
                     // The client may have left.
                     job.answer.send(Err(wasmtime::Error::msg(error))).ok();
                 }
@@ -90,7 +90,7 @@ impl Server {
             .tally
             .end_instance(number, requests, ended, heap, denied);
         if !matches!(ended, Ended::AsPlanned) {
-            eprintln!("{message}");
+            stderr_line!("{message}");
         }
     }
 }

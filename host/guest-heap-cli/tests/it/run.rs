@@ -151,6 +151,34 @@ fn the_heap_is_written_in_the_format_of_the_file_name() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_stops_nothing() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let program = Program::on("command");
+    let mut run = program.command("run", &["--output", "heap.json"]);
+    let status = run.stderr(full().unwrap()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(program.folder.path().join("heap.json").exists());
+
+    let leaks = Program::on("leaks");
+    let mut test = leaks.command("test", &["--invoke", "ping()"]);
+    let status = test.stdout(full().unwrap()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_folder_that_does_not_exist_is_refused_before_the_guest_runs() {
+    let program = Program::on("command");
+    let outputs = ["--output", "heap.json", "--output", "nowhere/heap.json"];
+    let ran = program.run("run", &outputs);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stdout.is_empty() && ran.stderr.contains("nowhere is no folder"),
+        "{ran:?}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_guest_that_computes_or_waits_with_a_report() {

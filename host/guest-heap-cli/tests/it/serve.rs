@@ -1,7 +1,8 @@
 //! `guest-heap serve`.
 #![cfg(unix)]
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -204,6 +205,21 @@ fn a_service_of_wasi_0_3_handles_requests_while_others_wait() {
     assert_eq!(server.get("/trap").status, 500);
     assert_eq!(server.get("/leak").status, 200);
     assert_eq!(server.requests()["instance"], 3);
+}
+
+#[test]
+fn the_heap_answers_under_no_name_of_another_machine() {
+    let server = Server::start("http_service", &[]);
+    let ask = |host: &str| {
+        let mut stream = TcpStream::connect(&server.admin).unwrap();
+        let request = format!("GET /debug/requests HTTP/1.0\r\nHost: {host}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("evil.example").contains(" 421 "));
+    assert!(ask("localhost:8081").contains(" 200 "));
 }
 
 #[test]

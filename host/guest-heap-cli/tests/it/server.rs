@@ -13,7 +13,7 @@ pub(crate) struct Server {
     child: Child,
     stderr: Option<JoinHandle<String>>,
     pub(crate) service: String,
-    admin: String,
+    pub(crate) admin: String,
 }
 
 /// The answer to a request.
@@ -108,7 +108,7 @@ impl Drop for Server {
 pub(crate) fn open(address: &str, method: &str, path: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n\
          {body}",
         body.len()
     );
