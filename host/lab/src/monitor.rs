@@ -120,14 +120,20 @@ impl Monitor {
     }
 
     /// Adds one sample of the process and of every plugin to the history.
-    pub(crate) fn sample(&self, registry: &Registry, heaps: &Heaps, requests: u64) {
+    pub(crate) fn sample(
+        &self,
+        registry: &Registry,
+        heaps: &Heaps,
+        requests: impl FnOnce() -> u64,
+    ) {
         let at = ClockReading::now();
         let plugins = registry.plugins();
         let process = self.process().ok().map(|process| {
             let ledger = self.ledger(&process, registry, heaps);
             ProcessSample {
                 resident_bytes: ledger.resident_bytes(),
-                requests,
+                // Read last: requests that were served during the reading are in it.
+                requests: requests(),
                 parts: ledger.bytes(),
             }
         });

@@ -10,7 +10,7 @@ use crate::samples::SAMPLE_INTERVAL;
 use plugin_host::registry::Registry;
 
 /// Samples once a second until the future is dropped. `requests` returns the number of requests
-/// that the service has served; it is called before each sample.
+/// that the service has served.
 pub async fn run(
     monitor: Arc<Monitor>,
     registry: Arc<Registry>,
@@ -21,13 +21,18 @@ pub async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        sample(&monitor, &registry, &heaps, requests()).await;
+        sample(&monitor, &registry, &heaps, &requests).await;
     }
 }
 
-/// Takes one sample of the process, the plugins and their heaps, and judges it. `requests` is the
-/// number of requests that the service has served.
-pub async fn sample(monitor: &Monitor, registry: &Registry, heaps: &Heaps, requests: u64) {
+/// Takes one sample of the process, the plugins and their heaps, and judges it. `requests` returns
+/// the number of requests that the service has served.
+pub async fn sample(
+    monitor: &Monitor,
+    registry: &Registry,
+    heaps: &Heaps,
+    requests: impl FnOnce() -> u64,
+) {
     monitor.sample(registry, heaps, requests);
     heaps.sample(registry).await;
     monitor.judge(registry, heaps);

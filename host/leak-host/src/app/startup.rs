@@ -39,7 +39,7 @@ pub(super) async fn load_plugins(state: &ApiState, enable: &[String]) -> anyhow:
     // Loading needs more memory than serving.
     allocator::release_free_pages();
     // The first sample of each plugin is from before its first request.
-    sampler::sample(&state.monitor, registry, &state.heaps, state.requests()).await;
+    sampler::sample(&state.monitor, registry, &state.heaps, || state.requests()).await;
     state.set_ready();
     tracing::info!(plugins = registry.plugins().len(), "ready");
     Ok(())

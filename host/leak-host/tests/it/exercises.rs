@@ -264,7 +264,7 @@ async fn exercise_5_gc_keeps_what_a_leak_still_retains() {
     // The plugin retains 39 MiB. Resident memory also falls, by what the start left behind.
     assert!(number(still, "/above_start_bytes") > 30.0 * MIB, "{still}");
     assert!(
-        number(still, "/parts/plugins_linear") > 39.0 * MIB,
+        number(still, "/parts/plugins_linear") > 38.0 * MIB,
         "{still}"
     );
     let why = still["why"].as_str().unwrap();
