@@ -11,15 +11,17 @@ use super::TestBed;
 use crate::dashboard::{Dashboard, Query};
 use crate::prometheus::{Prometheus, QueryResult};
 
-/// Rules with windows of hours, whose condition does not occur in a test of minutes; promtool
+/// Rules with long windows, whose condition does not occur in a test of minutes; promtool
 /// simulates the hours. The series that they read must exist. Every other query must return data.
-const RARE: [&str; 14] = [
+const RARE: [&str; 15] = [
     "alert Fragmentation",
     "alert LeakSuspect",
     "alert LeakConfirmed",
     "alert TimeToLimit",
     "rule plugin:leak_plugin_heap_live_bytes:rise20m",
     "rule plugin:leak_plugin_heap_live_bytes:steady_growth40m",
+    // No leak of the test grows for 450 s without an end.
+    "rule plugin:leak_plugin_heap_live_bytes:steady_growth450s",
     // No plugin of the test doubles its memory three times.
     "rule plugin:leak_memory_step_interval_seconds:before",
     "rule plugin:leak_memory_step_interval_seconds:before_lab",
