@@ -198,13 +198,14 @@ async fn check_release_of_100_megabytes(leak: &str) {
         number(&collected, "/freed_bytes") >= 90.0 * MIB,
         "{collected}"
     );
-    // On a busy machine some threads have waited for work, and end within seconds.
+    // Code that has run for the first time stays, and so do the plugin's symbols. On a busy machine
+    // some threads have waited for work, and end within seconds.
     wait_for(
         "resident memory returns to its start",
         WAIT_TIMEOUT,
         async || {
             let after = lab.resident_bytes();
-            let returned = after <= before + 2.0 * MIB + before * 0.02;
+            let returned = after <= before + 4.0 * MIB + before * 0.02;
             let megabytes = |bytes: f64| format!("{:.1} MB", bytes / MIB);
             returned
                 .then_some(())
