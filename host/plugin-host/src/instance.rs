@@ -199,6 +199,11 @@ impl Instance {
         self.end_call(answer, deadline).map(Retained::from)
     }
 
+    /// Bytes of all memories and tables, with those of the profiler.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.store.data().limiter.total_bytes()
+    }
+
     /// How much memory one instruction can work on.
     pub(crate) fn size(&self) -> Size {
         self.store.data().limiter.size()

@@ -247,6 +247,7 @@ impl Driver {
             }
             started = Instant::now();
         }
+        let bytes_before = self.instance.total_bytes();
         let (answer, paused) = {
             // Pinned where it is created: it is large.
             let mut guest_call = pin!(self.instance.on_request(request, deadline));
@@ -261,6 +262,8 @@ impl Driver {
         };
         let took = started.elapsed();
         self.pace.record(took, paused, deadline);
+        let grown = self.instance.total_bytes().saturating_sub(bytes_before);
+        self.pace.record_long(took, bytes_before, grown);
         self.published.set_slow(self.pace.is_slow(deadline));
         let (outcome, result) = match answer {
             Ok(Ok(outcome)) => {

@@ -7,7 +7,9 @@
 //!
 //! A call of a large instance that takes long may have been one instruction, which nothing can
 //! interrupt. For a while the instance's calls then run on a thread of their own. Here the time
-//! that the thread did not run does count: the mistake costs little.
+//! that the thread did not run does count: the mistake costs little. A call in which the memory
+//! grows much is left out: it copies a buffer or a table that has doubled, and the limit of the
+//! memory bounds how often that happens.
 
 use std::time::{Duration, Instant};
 
@@ -26,9 +28,14 @@ const MAX_WITHOUT_PAUSE: Duration = Duration::from_millis(10);
 /// The least time of a long call of a large instance.
 const MIN_LONG: Duration = Duration::from_millis(10);
 
-/// Time after a long call for which a large instance gets a thread for its calls. One that makes
-/// its long call just after it delays other requests by that instruction, once in this time.
-const LONG_CALL_MEMORY: Duration = Duration::from_secs(10);
+/// After a long call, a large instance gets a thread for its calls for this many times as long as
+/// the call took. So one that makes its next long call just after it keeps a thread of the runtime
+/// for one part in this many of the time, and a buffer that doubles costs its instance little.
+const LONG_CALL_FACTOR: u32 = 20;
+
+/// A call grows the memory much if it adds one part in this many. From a large instance to a huge
+/// one, that happens at most 68 times.
+const MIN_GROWTH: u64 = 32;
 
 /// The weight of the last call in the average: one of this many.
 const WEIGHT: u64 = 16;
@@ -37,15 +44,12 @@ const WEIGHT: u64 = 16;
 #[derive(Debug, Default)]
 pub(crate) struct CallPace {
     average_nanos: u64,
-    last_long: Option<Instant>,
+    own_thread_until: Option<Instant>,
 }
 
 impl CallPace {
     /// Records a call. `paused` says whether it waited in the host or was paused by the engine.
     pub(crate) fn record(&mut self, took: Duration, paused: bool, deadline: Duration) {
-        if took >= MIN_LONG {
-            self.last_long = Some(Instant::now());
-        }
         let interrupted = !paused && took < deadline / 2;
         let took = if interrupted {
             took.min(MAX_WITHOUT_PAUSE)
@@ -57,13 +61,20 @@ impl CallPace {
         self.average_nanos = (self.average_nanos * (WEIGHT - 1) + took) / WEIGHT;
     }
 
+    /// Records a call that may have been long. Of `bytes` before it, the memory grew by `grown`.
+    pub(crate) fn record_long(&mut self, took: Duration, bytes: u64, grown: u64) {
+        if took >= MIN_LONG && grown < bytes / MIN_GROWTH {
+            self.own_thread_until = Instant::now().checked_add(took * LONG_CALL_FACTOR);
+        }
+    }
+
     /// Whether the next calls may keep their thread for too long.
     pub(crate) fn needs_own_thread(&self, size: Size) -> bool {
         match size {
             Size::Small => false,
             Size::Large => self
-                .last_long
-                .is_some_and(|at| at.elapsed() < LONG_CALL_MEMORY),
+                .own_thread_until
+                .is_some_and(|until| Instant::now() < until),
             Size::Huge => true,
         }
     }
@@ -101,14 +112,15 @@ mod tests {
         let quick = pace(&[(1, false); 5]);
         assert!(!quick.needs_own_thread(Size::Large));
         assert!(quick.needs_own_thread(Size::Huge));
-        for paused in [false, true] {
-            let long = pace(&[(20, paused), (0, false)]);
-            assert!(long.needs_own_thread(Size::Large));
-            assert!(!long.needs_own_thread(Size::Small));
-        }
-        let mut recovered = pace(&[(20, true)]);
-        recovered.last_long = Instant::now().checked_sub(LONG_CALL_MEMORY);
-        assert!(!recovered.needs_own_thread(Size::Large));
+        let mut long = CallPace::default();
+        long.record_long(Duration::from_millis(1000), 100 << 20, 1 << 16);
+        assert!(long.needs_own_thread(Size::Large));
+        assert!(!long.needs_own_thread(Size::Small));
+        long.own_thread_until = Some(Instant::now());
+        assert!(!long.needs_own_thread(Size::Large));
+        let mut growing = CallPace::default();
+        growing.record_long(Duration::from_millis(1000), 100 << 20, 10 << 20);
+        assert!(!growing.needs_own_thread(Size::Large));
     }
 
     #[test]

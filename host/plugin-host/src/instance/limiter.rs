@@ -103,9 +103,14 @@ impl Limiter {
         self.linear_bytes
     }
 
+    /// Bytes of all memories and tables, with those of the profiler.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.used().saturating_add(self.profiler_bytes)
+    }
+
     /// How much memory one instruction can work on.
     pub(crate) fn size(&self) -> Size {
-        match self.used().saturating_add(self.profiler_bytes) {
+        match self.total_bytes() {
             HUGE_BYTES.. => Size::Huge,
             LARGE_BYTES.. => Size::Large,
             _ => Size::Small,
