@@ -11,7 +11,7 @@ use guest_heap_inspector::{HeapError, HeapReading, HeapSource, Inspector, KeptHi
 use crate::state::ApiState;
 use plugin_host::driver::handle::Plugin;
 
-/// The inspector's page and its endpoints.
+/// The inspector's page and its endpoints, and the names of the addresses in profiles as text.
 pub(crate) fn routes(state: &Arc<ApiState>) -> Router {
     let options = Options {
         title: "Heaps of the plugins".to_owned(),
@@ -19,7 +19,8 @@ pub(crate) fn routes(state: &Arc<ApiState>) -> Router {
         source_roots: state.options.source_roots.clone(),
         ..Options::default()
     };
-    Inspector::new(InspectedPlugins(state.clone()), options).heap_router()
+    let inspector = Inspector::new(InspectedPlugins(state.clone()), options);
+    inspector.heap_router().merge(inspector.symbol_router())
 }
 
 struct InspectedPlugins(Arc<ApiState>);

@@ -65,14 +65,23 @@ impl Inspector {
             )
             .route("/debug/pprof/heap", get(heap_profile))
             .route("/debug/pprof/allocs", get(allocs_profile))
-            .route("/debug/pprof/symbol", get(symbol_query).post(symbol_body))
             .route("/debug/pprof/{*path}", get(error::not_found))
             .method_not_allowed_fallback(error::method_not_allowed)
             .with_state(self.clone());
-        self.heap_router().merge(profiles)
+        self.heap_router()
+            .merge(self.symbol_router())
+            .merge(profiles)
     }
 
-    /// The routes below `/debug/heap/`, for a host that has its own handlers below `/debug/pprof/`.
+    /// The route `/debug/pprof/symbol`, for a host that has its own handlers of the profiles.
+    pub fn symbol_router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/debug/pprof/symbol", get(symbol_query).post(symbol_body))
+            .method_not_allowed_fallback(error::method_not_allowed)
+            .with_state(self.clone())
+    }
+
+    /// The routes below `/debug/heap/`, for a host that has its own handlers of the profiles.
     pub fn heap_router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/debug/heap", get(async || Redirect::temporary("heap/")))

@@ -44,3 +44,31 @@ async fn seconds_waits_for_the_window() {
     let file = now.header("content-disposition").to_owned();
     assert_eq!(file, "attachment; filename=\"allocs.pb.gz\"");
 }
+
+#[tokio::test]
+async fn addresses_in_the_text_have_the_names_of_their_own_plugin() {
+    let host = TestHost::with(&["cache", "history", "listeners"])
+        .start()
+        .await;
+    for leak in ["cache", "history", "listeners"] {
+        host.enable(leak).await;
+    }
+    host.traffic(20).await;
+    for leak in ["cache", "history", "listeners"] {
+        let text = profile(&host, &format!("heap?debug=1&plugin={leak}"))
+            .await
+            .text;
+        // The row of the user's own function: `#`, the address, the function, file and line.
+        let source = format!("\tplugins/{leak}/src/lib.rs:");
+        let row = text.lines().find(|line| line.contains(&source)).unwrap();
+        let address = row.split('\t').nth(1).unwrap();
+        let names = host
+            .request(Method::POST, "/debug/pprof/symbol")
+            .body(address.to_owned())
+            .send()
+            .await;
+        assert_eq!(names.status, 200, "{}", names.text);
+        let file = format!("plugins/{leak}/src/lib.rs");
+        assert!(names.text.contains(&file), "{row}: {}", names.text);
+    }
+}

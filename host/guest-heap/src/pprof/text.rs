@@ -15,8 +15,8 @@
 //! only the addresses from the text, and asks `/debug/pprof/symbol` for the [`names`].
 //!
 //! An address is an offset in the component. A frame without an offset, such as a synthetic context
-//! or a line of Python, gets an address from its name. If there are several guests, the upper half
-//! of an address stands for the guest.
+//! or a line of Python, gets an address from its name. The upper half of an address stands for the
+//! guest, because other guests have the same offsets.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -42,10 +42,7 @@ pub fn live_bytes(guests: &[(&str, &Snapshot)]) -> String {
     for (name, snapshot) in guests {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# guest: {}", sanitize(name));
-        let base = match guests {
-            [_] => 0,
-            _ => guest_base(name),
-        };
+        let base = guest_base(name);
         let mut entries: Vec<&Entry> = snapshot.entries().iter().collect();
         entries.sort_by_key(|entry| Reverse((entry.usage.live_bytes, entry.usage.allocated_bytes)));
         for entry in entries {
@@ -56,7 +53,7 @@ pub fn live_bytes(guests: &[(&str, &Snapshot)]) -> String {
 }
 
 /// The names of these addresses, as Go's `/debug/pprof/symbol` answers them. Omits those that are
-/// in no call stack. The guests are all guests of the host.
+/// in no call stack.
 ///
 /// pprof subtracts one from each address of a call stack, because it expects the address behind a
 /// call. So an address that is one too small has a name, too.
@@ -66,9 +63,7 @@ pub fn names(guests: &[(&str, &Snapshot)], addresses: &[u64]) -> String {
         for entry in snapshot.entries() {
             for (address, frames) in addressed(snapshot, &entry.context) {
                 if let Some(name) = name(&frames) {
-                    known.insert(guest_base(guest) | address, name.clone());
-                    // A text with one guest has no base.
-                    known.entry(address).or_insert(name);
+                    known.insert(guest_base(guest) | address, name);
                 }
             }
         }
