@@ -1,17 +1,17 @@
 //! What the profiler costs Python programs, by the processor time of the calls.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use guest_heap::Options;
 
-use crate::session::{Prepared, processor_time};
+use crate::session::{Prepared, Session, processor_time};
 
 /// Rounds of each measurement. The variants take turns. A factor is the median over the rounds of a
 /// variant's time over that of the original component in the same round: others use this machine,
 /// too, and slow down neighbours in time alike.
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 11;
 
 /// A measured call.
 struct Workload {
@@ -28,21 +28,21 @@ const WORKLOADS: [Workload; 3] = [
         name: "allocation-heavy",
         program: "leaky",
         export: "work",
-        n: 1000,
+        n: 8_000,
         target: 1.25,
     },
     Workload {
         name: "integers",
         program: "leaky",
         export: "compute",
-        n: 400_000,
+        n: 3_200_000,
         target: 1.45,
     },
     Workload {
         name: "standard library",
         program: "busy",
         export: "work",
-        n: 20,
+        n: 160,
         target: 1.2,
     },
 ];
@@ -56,11 +56,61 @@ const VARIANTS: [(&str, Option<u32>); 5] = [
     ("64 calls", Some(64)),
 ];
 
+/// Depth of the binary tree of calls whose stacks are all new. Each of them has allocations on a few
+/// lines.
+const TREE_DEPTH: u32 = 10;
+
+/// The time that the host may take for a new context.
+const NEW_CONTEXT_TARGET_US: f64 = 10.0;
+
 /// Prints the table.
 ///
 /// # Errors
 /// When a program does not run.
 pub(crate) fn run(component: impl Fn(&str) -> Result<Vec<u8>>, folder: &Path) -> Result<()> {
+    costs(&component, folder)?;
+    new_contexts(&component("tree")?, folder)
+}
+
+/// What a new context costs: a call in which all call stacks are new takes longer than the same call
+/// once more. The best of the rounds count.
+fn new_contexts(component: &[u8], folder: &Path) -> Result<()> {
+    for (name, frames) in VARIANTS {
+        let Some(frames) = frames.filter(|frames| *frames > 1) else {
+            continue;
+        };
+        let options = Options::default().interpreted_frames(frames);
+        let prepared = Prepared::new(component, Some(&options), folder)?;
+        let (mut first, mut again) = (Duration::MAX, Duration::MAX);
+        let mut contexts = 0;
+        for _ in 0..ROUNDS {
+            let mut session = prepared.start()?;
+            let _: u32 = session.call("grow", (1_u32,))?;
+            let known = session.totals().contexts;
+            first = first.min(timed(&mut session)?);
+            contexts = session.totals().contexts - known;
+            again = again.min(timed(&mut session)?);
+        }
+        let more = first.saturating_sub(again).as_secs_f64();
+        let each = more * 1e6 / contexts as f64;
+        println!(
+            "new contexts       {name}: {each:.1} us each, {contexts} of them; at most \
+             {NEW_CONTEXT_TARGET_US} us for 8"
+        );
+    }
+    Ok(())
+}
+
+/// The time of a call. It is too short for the processor time, which some kernels count in
+/// milliseconds.
+fn timed(session: &mut Session) -> Result<Duration> {
+    let started = Instant::now();
+    let _: u32 = session.call("grow", (TREE_DEPTH,))?;
+    Ok(started.elapsed())
+}
+
+/// What the profiler costs each workload.
+fn costs(component: impl Fn(&str) -> Result<Vec<u8>>, folder: &Path) -> Result<()> {
     println!(
         "processor time in ms, best of {ROUNDS} rounds (and the median of the factors to off)"
     );

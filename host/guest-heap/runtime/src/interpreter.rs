@@ -133,6 +133,11 @@ extern "C" fn report_interpreted(instance: u32, index: u32, context: u64) -> u32
 #[allow(non_snake_case, reason = "hooks have the names of their functions")]
 extern "C" fn hook__Py_NewReference(object: u32) {
     original__Py_NewReference(object);
+    if object == *state!(LAST_BLOCK) {
+        // The block begins with the object, so nothing is in front of it.
+        *state!(LAST_BLOCK) = 0;
+        return;
+    }
     let end = memory_end();
     let ty = word(object, py_type(), end).unwrap_or(0);
     let flags = word(ty, py_type_flags(), end).unwrap_or(0);

@@ -25,6 +25,7 @@ pub(super) fn line_at(
 ) -> Result<u32, Fault> {
     let mut table = Table {
         memory,
+        known: &[],
         start,
         at: 0,
         end: bytes.min(MAX_TABLE_BYTES),
@@ -60,6 +61,8 @@ pub(super) fn line_at(
 
 struct Table<'m, M> {
     memory: &'m M,
+    /// The known bytes at `at`. If there are none, they have to be looked up.
+    known: &'m [u8],
     start: u32,
     at: u32,
     end: u32,
@@ -70,13 +73,18 @@ impl<M: GuestMemory> Table<'_, M> {
         if self.at >= self.end {
             return Ok(None);
         }
-        let byte = self.memory.byte(self.start, self.at)?;
-        self.at += 1;
+        if self.known.is_empty() {
+            let address = self.start.checked_add(self.at).ok_or(Fault::Unreadable)?;
+            self.known = self.memory.bytes_from(address)?;
+        }
+        let byte = self.known.first().copied().ok_or(Fault::Unreadable)?;
+        self.skip(1);
         Ok(Some(byte))
     }
 
     fn skip(&mut self, bytes: u32) {
         self.at += bytes;
+        self.known = self.known.get(bytes as usize..).unwrap_or_default();
     }
 
     fn unsigned(&mut self) -> Result<u64, Fault> {

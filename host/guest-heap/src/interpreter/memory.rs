@@ -1,12 +1,15 @@
 //! The guest's memory, as far as the host has read it.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 /// Bytes that the host reads at once, a power of two. The runtime has the same constant.
 pub(crate) const WINDOW_BYTES: u32 = 1024;
 
 /// Windows that one report of a context reads at most.
 const MAX_WINDOWS: usize = 1024;
+
+/// Room that stays after a report, in bytes: most reports read less.
+const KEPT_BYTES: usize = 32 << 10;
 
 /// Why a read gives no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,23 +22,28 @@ pub(crate) enum Fault {
 
 /// Checked reads of the guest's memory.
 pub(crate) trait GuestMemory {
-    /// The byte at an address.
-    fn at(&self, address: u32) -> Result<u8, Fault>;
+    /// The known bytes from an address on: one or more.
+    fn bytes_from(&self, address: u32) -> Result<&[u8], Fault>;
 
     /// Whether the memory has these bytes, as far as it is known.
     fn contains(&self, address: u32, bytes: u32) -> bool;
 
     /// The byte at an offset from an address.
     fn byte(&self, address: u32, offset: u32) -> Result<u8, Fault> {
-        self.at(address.checked_add(offset).ok_or(Fault::Unreadable)?)
+        let address = address.checked_add(offset).ok_or(Fault::Unreadable)?;
+        let byte = self.bytes_from(address)?.first();
+        byte.copied().ok_or(Fault::Unreadable)
     }
 
     /// The 32-bit word at an offset from an address.
     fn word(&self, address: u32, offset: u32) -> Result<u32, Fault> {
+        let address = address.checked_add(offset).ok_or(Fault::Unreadable)?;
+        if let Some(bytes) = self.bytes_from(address)?.first_chunk() {
+            return Ok(u32::from_le_bytes(*bytes));
+        }
         let mut bytes = [0; 4];
         for (byte, position) in bytes.iter_mut().zip(0..) {
-            let offset = offset.checked_add(position).ok_or(Fault::Unreadable)?;
-            *byte = self.byte(address, offset)?;
+            *byte = self.byte(address, position)?;
         }
         Ok(u32::from_le_bytes(bytes))
     }
@@ -44,9 +52,21 @@ pub(crate) trait GuestMemory {
 /// The windows that have been read.
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
-    windows: HashMap<u32, Vec<u8>>,
+    /// In ascending order of their numbers.
+    windows: Vec<Window>,
+    /// The bytes of all windows.
+    bytes: Vec<u8>,
     /// The end of the memory, once a window has reached it.
     end: Option<u32>,
+}
+
+/// A part of the guest's memory.
+#[derive(Debug)]
+struct Window {
+    /// Its address, divided by [`WINDOW_BYTES`].
+    number: u32,
+    /// Where its bytes are.
+    range: Range<usize>,
 }
 
 impl Windows {
@@ -57,17 +77,44 @@ impl Windows {
             let end = address.saturating_add(bytes.len() as u32);
             self.end = Some(self.end.map_or(end, |known| known.min(end)));
         }
-        self.windows.insert(number, bytes.to_vec());
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        let range = start..self.bytes.len();
+        let window = Window { number, range };
+        match self.position(number) {
+            Ok(known) => {
+                if let Some(known) = self.windows.get_mut(known) {
+                    *known = window;
+                }
+            }
+            Err(at) => self.windows.insert(at, window),
+        }
+    }
+
+    /// Forgets all windows, and keeps their room for the next ones.
+    pub(crate) fn clear(&mut self) {
+        self.windows.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.end = None;
+    }
+
+    fn position(&self, number: u32) -> Result<usize, usize> {
+        self.windows
+            .binary_search_by_key(&number, |window| window.number)
     }
 }
 
 impl GuestMemory for Windows {
-    fn at(&self, address: u32) -> Result<u8, Fault> {
+    fn bytes_from(&self, address: u32) -> Result<&[u8], Fault> {
         let number = address / WINDOW_BYTES;
-        match self.windows.get(&number) {
+        let window = self.position(number).ok();
+        match window.and_then(|at| self.windows.get(at)) {
             Some(window) => {
-                let byte = window.get((address % WINDOW_BYTES) as usize);
-                byte.copied().ok_or(Fault::Unreadable)
+                let bytes = self.bytes.get(window.range.clone());
+                let rest = bytes.and_then(|bytes| bytes.get((address % WINDOW_BYTES) as usize..));
+                rest.filter(|rest| !rest.is_empty())
+                    .ok_or(Fault::Unreadable)
             }
             None if self.windows.len() >= MAX_WINDOWS => Err(Fault::Unreadable),
             None => Err(Fault::Missing(number * WINDOW_BYTES)),

@@ -11,10 +11,10 @@ use crate::source_stack::SourceFrame;
 struct Flat(Vec<u8>);
 
 impl GuestMemory for Flat {
-    fn at(&self, address: u32) -> Result<u8, Fault> {
+    fn bytes_from(&self, address: u32) -> Result<&[u8], Fault> {
         self.0
-            .get(address as usize)
-            .copied()
+            .get(address as usize..)
+            .filter(|bytes| !bytes.is_empty())
             .ok_or(Fault::Unreadable)
     }
 

@@ -2,7 +2,6 @@
 
 use super::Recorder;
 use super::interpreted::NoStack;
-use crate::interpreter::Windows;
 
 /// What the recorder says about a context that may be one of an interpreted program.
 pub(super) enum SourceAnswer {
@@ -47,7 +46,7 @@ impl Recorder {
             return SourceAnswer::Wants(address);
         }
         // The guest changes its memory until the next report.
-        instance.windows = Windows::default();
+        instance.windows.clear();
         let stack = match read {
             Ok(stack) => stack,
             Err(NoStack::Unreadable) => {
