@@ -38,3 +38,4 @@ mod readme;
 mod resident;
 mod shutdown;
 mod traces;
+mod verify;
