@@ -20,8 +20,12 @@ use plugin_host::settings::Value;
 pub(crate) struct Switched {
     /// The leak's name.
     leak: String,
-    /// Whether the leak is on.
+    /// Whether the leak is enabled.
     enabled: bool,
+    /// Whether requests reach the leak: it is enabled, and its schedule has it on.
+    active: bool,
+    /// Seconds until the schedule makes the leak active or inactive; null if that does not happen.
+    next_change_in_seconds: Option<f64>,
     /// The plugin's description.
     description: String,
     /// Whether a fresh instance was started, which a change of `heap_profile` needs. The objects
@@ -79,6 +83,8 @@ pub(crate) async fn switch(
     Ok(Json(Switched {
         leak: name,
         enabled: plugin.enabled(),
+        active: plugin.active(),
+        next_change_in_seconds: details.next_change_in().map(|time| time.as_secs_f64()),
         description: details.manifest.description.clone(),
         restarted,
         settings: SettingsBody::of(&details.settings),

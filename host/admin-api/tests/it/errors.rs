@@ -73,6 +73,8 @@ POST /admin/leaks/cache {"variant":"broken"} => 422 invalid_value: variant, leak
 POST /admin/leaks/cache {"variant":1} => 422 invalid_value: variant, leaky, fixed
 POST /admin/leaks/cache {"max_mb":-1} => 422 invalid_value: max_mb
 POST /admin/leaks/cache {"ttl_seconds":-5} => 422 invalid_value: ttl_seconds
+POST /admin/leaks/cache {"duration_seconds":0.5} => 422 invalid_value: duration_seconds
+POST /admin/leaks/cache {"repeat_seconds":60} => 422 invalid_value: repeat_seconds
 # One invalid value among valid ones: no value is changed.
 POST /admin/leaks/cache {"enabled":true,"payload_bytes":-1} => 422 invalid_value: payload_bytes
 POST /admin/leaks/cache {"probability":0.5,"variant":"fixed","max_entries":0} => 422 invalid_value: max_entries
