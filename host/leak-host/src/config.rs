@@ -158,6 +158,10 @@ pub(crate) struct Config {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) enable: Vec<String>,
 
+    /// Scenario to start when the plugins are loaded: which leaks are on, when, and how
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+
     /// Folder for compiled plugins [default: leak-lab/compiled in the user's cache folder]
     #[arg(long, env = "LEAK_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,

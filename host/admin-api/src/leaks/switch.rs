@@ -13,8 +13,8 @@ use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::exercise_progress::Action;
 use crate::leak_status::SettingsBody;
 use crate::path_name::PathName;
+use crate::setting_value::setting_value;
 use crate::state::ApiState;
-use plugin_host::settings::Value;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Switched {
@@ -90,18 +90,4 @@ pub(crate) async fn switch(
         settings: SettingsBody::of(&details.settings),
         expires_at: details.expires_at.map(|t| t.to_string()),
     }))
-}
-
-/// A JSON value as a setting's value; none for a list or an object.
-fn setting_value(value: Json_) -> Option<Value> {
-    Some(match value {
-        Json_::Null => Value::Unset,
-        Json_::Bool(v) => Value::Boolean(v),
-        Json_::Number(v) => match v.as_i64() {
-            Some(v) => Value::Integer(v),
-            None => Value::Number(v.as_f64()?),
-        },
-        Json_::String(v) => Value::Text(v),
-        Json_::Array(_) | Json_::Object(_) => return None,
-    })
 }

@@ -20,6 +20,7 @@ mod inspector;
 mod openapi;
 mod profiles;
 mod queries;
+mod scenario;
 mod schedule;
 mod settings;
 mod source;
