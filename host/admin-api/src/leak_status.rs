@@ -51,8 +51,12 @@ impl Serialize for ValueBody<'_> {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LeakStatus {
-    /// Whether the leak is on.
+    /// Whether the leak is enabled.
     enabled: bool,
+    /// Whether requests reach the leak: it is enabled, and its schedule has it on.
+    active: bool,
+    /// Seconds until the schedule makes the leak active or inactive; null if that does not happen.
+    next_change_in_seconds: Option<f64>,
     /// `running`, `exhausted` or `faulted`.
     state: &'static str,
     /// Why the plugin is not running; null while it runs.
@@ -250,6 +254,8 @@ pub(crate) fn leak_status(plugin: &Plugin) -> LeakStatus {
     let growth = difference(reading.linear.bytes, reading.linear_start);
     LeakStatus {
         enabled: plugin.enabled(),
+        active: plugin.active(),
+        next_change_in_seconds: details.next_change_in().map(|time| time.as_secs_f64()),
         state: details.state.name(),
         reason: fault.map(|f| f.reason.clone()),
         backtrace: fault

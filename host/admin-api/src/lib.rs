@@ -13,6 +13,7 @@
 //! | `POST /admin/leaks/{name}/reset`, `POST /admin/reset` | `leaks::reset` |
 //! | `POST /admin/gc` | `leaks::gc` |
 //! | `GET`, `DELETE /admin/exercises`, `POST …/{number}/verify` | `exercises` |
+//! | `GET`, `POST`, `DELETE /admin/scenario` | `scenario` |
 //! | `GET /admin/memory` | `memory` |
 //! | `GET /admin/memory/snapshot` | `snapshot` |
 //! | `GET /admin/memory/history` | `history` |
@@ -67,6 +68,9 @@ pub mod post_mortem;
 pub mod profile;
 pub mod query;
 mod routes;
+pub mod scenario;
+mod scenario_run;
+mod setting_value;
 mod snapshot;
 mod source;
 mod state;

@@ -53,8 +53,8 @@ struct EventRow {
     /// Seconds since 1970-01-01T00:00:00Z.
     at: f64,
     plugin: String,
-    /// `enabled`, `disabled`, `configured`, `cleared`, `reset`, `gc`, `reloaded`, `grown`,
-    /// `exhausted`, `trap`, `loaded`.
+    /// `enabled`, `disabled`, `on`, `off`, `configured`, `cleared`, `reset`, `gc`, `reloaded`,
+    /// `grown`, `exhausted`, `trap`, `loaded`.
     kind: &'static str,
     #[serde(flatten)]
     detail: Detail,
@@ -126,9 +126,12 @@ fn row(plugin: &str, event: Event) -> EventRow {
     let name = event_name(&event.kind);
     let none = Detail::default;
     let detail = match event.kind {
-        EventKind::Loaded | EventKind::Enabled | EventKind::Disabled | EventKind::Configured => {
-            none()
-        }
+        EventKind::Loaded
+        | EventKind::Enabled
+        | EventKind::Disabled
+        | EventKind::ScheduledOn
+        | EventKind::ScheduledOff
+        | EventKind::Configured => none(),
         EventKind::Cleared { objects, bytes } => Detail {
             objects: Some(objects),
             bytes: Some(bytes),
@@ -162,6 +165,8 @@ pub fn event_name(kind: &EventKind) -> &'static str {
         EventKind::Loaded => "loaded",
         EventKind::Enabled => "enabled",
         EventKind::Disabled => "disabled",
+        EventKind::ScheduledOn => "on",
+        EventKind::ScheduledOff => "off",
         EventKind::Configured => "configured",
         EventKind::Cleared { .. } => "cleared",
         EventKind::Restarted { why, .. } => match why {

@@ -13,7 +13,7 @@ use crate::state::ApiState;
 use crate::{
     alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, exercises, health,
     history, inspected_plugins, leaks, memory, metrics, observe, plugins, post_mortem, profile,
-    snapshot, source,
+    scenario, snapshot, source,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +29,7 @@ use crate::{
         (name = "memory", description = "Where the memory is"),
         (name = "alerts", description = "Notifications of Alertmanager"),
         (name = "exercises", description = "Which steps of the exercises have been done"),
+        (name = "scenarios", description = "Several leaks with their schedules, from one file"),
         (name = "plugins", description = "List, load and unload plugins"),
     )
 )]
@@ -73,6 +74,7 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(leaks::gc::collect))
         .routes(routes!(exercises::list, exercises::start_over))
         .routes(routes!(exercises::verify))
+        .routes(routes!(scenario::show, scenario::start, scenario::end))
         .routes(routes!(memory::memory))
         .routes(routes!(snapshot::snapshot))
         .routes(routes!(diff::diff))

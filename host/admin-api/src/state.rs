@@ -14,6 +14,7 @@ use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
 use crate::exercise_progress::{Action, Recorder, Step};
 use crate::host_name::AllowedHost;
+use crate::scenario_run::RunningScenario;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
 use lab::ledger::Ledger;
@@ -68,6 +69,8 @@ pub struct ApiState {
     pub(crate) alerts: AlertStore,
     /// The progress through the exercises.
     pub(crate) exercises: Recorder,
+    /// The scenario that runs.
+    pub(crate) scenario: RunningScenario,
     /// Bounds the profiles that wait for their `seconds`.
     pub(crate) profiles: Profiles,
     /// One permit: the host checks one component at a time.
@@ -97,6 +100,7 @@ impl ApiState {
             uploads: BodyBudget::new(options.upload_budget.max(largest)),
             small_bodies: BodyBudget::new(SMALL_BODIES_BYTES),
             exercises: Recorder::after_previous_run(&post_mortem),
+            scenario: RunningScenario::default(),
             registry,
             monitor,
             heaps,

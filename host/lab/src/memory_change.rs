@@ -13,6 +13,9 @@ pub(crate) fn last_memory_change(events: &[Event]) -> Option<Instant> {
         | EventKind::Restarted { .. } => true,
         EventKind::Loaded
         | EventKind::Disabled
+        // A scheduled leak is found like one that nobody switched on.
+        | EventKind::ScheduledOn
+        | EventKind::ScheduledOff
         | EventKind::Grown { .. }
         | EventKind::Exhausted { .. }
         | EventKind::Trapped { .. } => false,

@@ -70,6 +70,7 @@ fn refresh_plugin(metrics: &Metrics, monitor: &Monitor, plugin: &Plugin) {
     let (reading, details) = (plugin.reading(), plugin.details());
     let limit = details.settings.policy().memory_limit;
     series.set_enabled(plugin.enabled());
+    series.set_active(plugin.active());
     series.set_retained(reading.retained.objects, reading.retained.bytes);
     series.set_linear_memory(reading.linear.bytes, reading.linear_peak);
     series.set_memory_limit(limit);

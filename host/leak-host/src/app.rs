@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::startup::FirstLeaks;
 use crate::config::Config;
 use crate::listener::{self, ClientLimits};
 use admin_api::ApiState;
@@ -67,8 +68,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 /// Every part of the host, started and not serving yet.
 struct App {
     state: Arc<ApiState>,
-    /// The leaks that are enabled once they are loaded.
-    enable: Vec<String>,
+    /// What is enabled once it is loaded.
+    first: FirstLeaks,
     telemetry: Telemetry,
     listeners: Listeners,
     limits: ClientLimits,
@@ -99,7 +100,7 @@ impl App {
         self.listeners.announce()?;
         let App {
             state,
-            enable: _,
+            first: _,
             telemetry,
             listeners,
             limits,
@@ -134,10 +135,10 @@ impl App {
     fn start_loading(&self) -> oneshot::Receiver<anyhow::Error> {
         let (failed, receiver) = oneshot::channel();
         let (state, stopping) = (self.state.clone(), self.stopping.clone());
-        let enable = self.enable.clone();
+        let first = self.first.clone();
         self.tasks.spawn(async move {
             let loaded = tokio::select! {
-                loaded = startup::load_plugins(&state, &enable) => loaded,
+                loaded = startup::load_plugins(&state, &first) => loaded,
                 () = stopping.cancelled() => Ok(()),
             };
             if let Err(error) = loaded {

@@ -2,10 +2,14 @@
 
 mod clients;
 mod code;
+mod compile;
+mod remote;
 mod values;
 
 pub(crate) use clients::ClientOptions;
 pub(crate) use code::CodeOptions;
+pub(crate) use compile::{CompileArgs, CompileOptions};
+pub(crate) use remote::{OutputFormat, RemoteOptions, VerifyArgs};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,8 +20,6 @@ use clap::{Args, Parser, Subcommand};
 
 use plugin_host::conformance;
 use plugin_host::load::cache::CacheLimits;
-use plugin_host::load::compiler::CompileLimits;
-use plugin_host::load::compiler::worker::WorkerOptions;
 use plugin_host::settings::{Defaults, HeapProfile};
 use process_memory::byte_size::ByteSize;
 use telemetry::logs::LogOptions;
@@ -59,52 +61,13 @@ pub(crate) enum Action {
         #[arg(long)]
         alive: bool,
     },
+    /// Ask a running host whether an exercise is done, and what is missing
+    ///
+    /// Exits with 0 if it is done, with 1 if it is not, and with 2 if the host cannot be asked.
+    Verify(VerifyArgs),
     /// Compile the component on stdin for the host that starts this command
     #[command(hide = true)]
     Compile(CompileArgs),
-}
-
-/// What the host tells the process that compiles for it.
-#[derive(Debug, Args)]
-pub(crate) struct CompileArgs {
-    #[arg(long, value_parser = values::heap_profile())]
-    heap_profile: HeapProfile,
-    #[arg(long)]
-    parent: i32,
-    /// Bytes
-    #[arg(long)]
-    memory: u64,
-}
-
-impl CompileArgs {
-    pub(crate) fn options(&self) -> WorkerOptions {
-        WorkerOptions {
-            profile: self.heap_profile,
-            parent: self.parent,
-            memory: self.memory,
-        }
-    }
-}
-
-/// What compiling one component may take.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct CompileOptions {
-    /// Most processor time that one component may take to compile, 100ms to 600s
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::compile_timeout)]
-    compile_timeout: Duration,
-
-    /// Most memory that compiling one component may take, 32MiB to 16GiB
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = values::compile_memory)]
-    compile_memory: ByteSize,
-}
-
-impl CompileOptions {
-    pub(crate) fn limits(self) -> CompileLimits {
-        CompileLimits {
-            time: self.compile_timeout,
-            memory: self.compile_memory.bytes(),
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +157,10 @@ pub(crate) struct Config {
     /// Leaks that are enabled at the start, separated by commas
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) enable: Vec<String>,
+
+    /// Scenario to start when the plugins are loaded: which leaks are on, when, and how
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
 
     /// Folder for compiled plugins [default: leak-lab/compiled in the user's cache folder]
     #[arg(long, env = "LEAK_CACHE", value_name = "DIR")]

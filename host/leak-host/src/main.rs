@@ -1,12 +1,14 @@
 //! The leak lab's host: runs each leak pattern as a WebAssembly component, passes the service's
 //! requests to it, and shows its effect on memory.
 
+mod admin_client;
 mod app;
 mod check;
 mod config;
 mod health_check;
 mod listener;
 mod plugin_loader;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let result = match command_line.action {
         Some(Action::Check(args)) => return check::run(&args),
+        Some(Action::Verify(args)) => return verify::run(&args),
         Some(Action::Health { listen, alive }) => health_check::check(listen, alive),
         Some(Action::Compile(args)) => {
             allocator::limit_arenas();

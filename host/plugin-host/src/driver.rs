@@ -22,6 +22,7 @@ mod replace;
 mod restart;
 mod retention_pace;
 mod retire;
+mod schedule_run;
 pub(crate) mod target;
 mod task;
 mod update;
@@ -39,6 +40,7 @@ use crate::driver::journal::EventKind;
 use crate::driver::pending_backtrace::PendingBacktrace;
 use crate::driver::published_state::{PluginDetails, PluginReading, PublishedState, RunState};
 use crate::driver::retention_pace::RetentionPace;
+use crate::driver::schedule_run::ScheduleRun;
 use crate::driver::target::TargetTracker;
 use crate::instance::Instance;
 use crate::load::loader::{CompiledComponent, Loader};
@@ -62,6 +64,8 @@ pub(crate) struct Driver {
     pub(crate) details: PluginDetails,
     pub(crate) reading: PluginReading,
     expiry: Option<Instant>,
+    /// The schedule of the enabled leak.
+    schedule: Option<ScheduleRun>,
     pub(crate) target: TargetTracker,
     pub(crate) pace: CallPace,
     pub(crate) retention_pace: RetentionPace,
@@ -104,6 +108,7 @@ impl Driver {
             last_failure: None,
             profile: component.meta.clone(),
             expires_at: None,
+            next_change: None,
             loaded_at: Timestamp::now(),
         };
         let mut driver = Driver {
@@ -116,6 +121,7 @@ impl Driver {
             details,
             reading,
             expiry: None,
+            schedule: None,
             target: TargetTracker::default(),
             pace: CallPace::default(),
             retention_pace: RetentionPace::default(),
@@ -153,15 +159,9 @@ impl Driver {
         })
     }
 
-    /// Enables or disables the leak, and restarts its time to live.
+    /// Enables or disables the leak, and restarts its time to live and its schedule.
     fn set_enabled(&mut self, enabled: bool) {
-        let time_to_live = self.details.settings.policy().time_to_live;
-        let time_to_live = time_to_live.filter(|_| enabled);
-        self.expiry = time_to_live.map(|time| Instant::now() + time);
-        self.details.expires_at = time_to_live.and_then(|time| {
-            let time = SignedDuration::try_from(time).ok()?;
-            Timestamp::now().checked_add(time).ok()
-        });
+        self.restart_expiry(enabled);
         if self.published.enabled() != enabled {
             tracing::info!(plugin = self.id(), enabled, "switched");
             self.published.journal().record(if enabled {
@@ -171,7 +171,19 @@ impl Driver {
             });
         }
         self.published.set_enabled(enabled);
+        self.start_schedule();
         self.publish();
+    }
+
+    /// Restarts the time to live.
+    fn restart_expiry(&mut self, enabled: bool) {
+        let time_to_live = self.details.settings.policy().time_to_live;
+        let time_to_live = time_to_live.filter(|_| enabled);
+        self.expiry = time_to_live.map(|time| Instant::now() + time);
+        self.details.expires_at = time_to_live.and_then(|time| {
+            let time = SignedDuration::try_from(time).ok()?;
+            Timestamp::now().checked_add(time).ok()
+        });
     }
 
     /// Forgets how long earlier calls took, and what they retained.

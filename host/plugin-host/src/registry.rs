@@ -130,8 +130,8 @@ impl Registry {
         self.folder.as_ref()
     }
 
-    /// Sends a request to every enabled plugin and waits for their answers, in the order of their
-    /// ids. Without an enabled plugin the answer is empty, and `request` is not called.
+    /// Sends a request to every active plugin and waits for their answers, in the order of their
+    /// ids. Without an active plugin the answer is empty, and `request` is not called.
     pub async fn dispatch(
         &self,
         request: impl FnOnce() -> GuestRequest,
@@ -139,11 +139,11 @@ impl Registry {
     ) -> Vec<PluginAnswer> {
         let plugins: Arc<[Arc<Plugin>]> = {
             let plugins = self.plugins.load();
-            let mut enabled = plugins.iter().filter(|p| p.enabled()).cloned().peekable();
-            if enabled.peek().is_none() {
+            let mut active = plugins.iter().filter(|p| p.active()).cloned().peekable();
+            if active.peek().is_none() {
                 return Vec::new();
             }
-            enabled.collect()
+            active.collect()
         };
         self.dispatcher
             .dispatch(plugins, request(), trace.clone())

@@ -6,6 +6,7 @@
 mod host;
 pub(crate) mod names;
 mod policy;
+pub(crate) mod schedule;
 mod spec;
 pub(crate) mod wit;
 
@@ -109,6 +110,7 @@ impl Settings {
             };
             *slot = spec.check(value)?;
         }
+        Policy::check(|name| next.get(name))?;
         next.decode_policy();
         Ok(next)
     }

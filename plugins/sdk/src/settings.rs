@@ -37,7 +37,7 @@ impl Settings for NoSettings {
 }
 
 /// Names of settings that every plugin has, from this crate or from the host.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 16] = [
     "enabled",
     "variant",
     "payload_bytes",
@@ -46,6 +46,9 @@ const RESERVED: [&str; 13] = [
     "probability",
     "max_mb",
     "ttl_seconds",
+    "start_after_seconds",
+    "duration_seconds",
+    "repeat_seconds",
     "deadline_ms",
     "memory_limit_mb",
     "heap_profile",

@@ -59,6 +59,8 @@ error_codes! {
     UnknownBaseline = "unknown_baseline", NOT_FOUND;
     /// No exercise has this number.
     UnknownExercise = "unknown_exercise", NOT_FOUND;
+    /// No scenario runs.
+    NoScenario = "no_scenario", NOT_FOUND;
     /// The host cannot show this source line.
     UnknownSource = "unknown_source", NOT_FOUND;
     /// The flame graph's ticket is unknown or has expired.
@@ -79,6 +81,8 @@ error_codes! {
     PluginFailed = "plugin_failed", CONFLICT;
     /// A fresh instance of the plugin does not start.
     PluginNotStarted = "plugin_not_started", CONFLICT;
+    /// A scenario runs already.
+    ScenarioRunning = "scenario_running", CONFLICT;
     /// The body is longer than the limit of this call.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE;
     /// The component is larger than the host accepts.
@@ -97,6 +101,8 @@ error_codes! {
     MissingComponent = "missing_component", UNPROCESSABLE_ENTITY;
     /// The plugin has no setting of this name.
     UnknownSetting = "unknown_setting", UNPROCESSABLE_ENTITY;
+    /// The scenario is wrong, or the loaded leaks cannot run it.
+    InvalidScenario = "invalid_scenario", UNPROCESSABLE_ENTITY;
     /// The bytes are not a component of the world `leak-plugin`.
     PluginRefused = "plugin_refused", UNPROCESSABLE_ENTITY;
     /// Compiling the component takes more than the host allows.

@@ -171,12 +171,14 @@ impl Progress {
         let dropped = |id: &str| matches!(action, Action::Cleared { dropped } if dropped.iter().any(|d| d == id));
         // Each rule may need the ones before it, so the order counts.
         self.mark(Step::StatusRead, reads_status && now.all_off());
+        // One look is not two: the second one compares the memory with the first.
+        let has_compared = reads_memory && self.is_done(Step::MemoryRead);
         self.mark(Step::MemoryRead, reads_memory && now.all_off());
         self.mark(Step::IdleRequests, self.idle >= IDLE_REQUESTS);
         self.mark_after(
             Step::IdleRequests,
             Step::IdleFlat,
-            reads_memory && now.all_off() && self.flat_for(now) >= IDLE_REQUESTS,
+            has_compared && now.all_off() && self.flat_for(now) >= IDLE_REQUESTS,
         );
 
         let cache = self.leaked_by(CACHE);

@@ -87,8 +87,8 @@ fn record(state: &ApiState, name: &str, retained: u64) {
 }
 
 /// Resets everything to the state at the start: leaks off, settings at their defaults, instances
-/// fresh, no baselines. A plugin whose fresh instance does not start keeps its state and is listed
-/// in `failed`; the others are reset all the same.
+/// fresh, no baselines, no scenario. A plugin whose fresh instance does not start keeps its state
+/// and is listed in `failed`; the others are reset all the same.
 #[utoipa::path(post, path = "/admin/reset", tag = "leaks",
     responses((status = 200, body = AllReset), (status = 503, body = ErrorBody)))]
 pub(crate) async fn reset_all(
@@ -99,6 +99,7 @@ pub(crate) async fn reset_all(
     let before = resident_bytes(&state)?;
     let mut outcomes = Outcomes::default();
     state.record(&Action::Other);
+    state.scenario.forget().await;
     for plugin in state.registry.plugins().iter() {
         let generation = plugin.reset(true).await.map(|done| done.generation);
         outcomes.add(plugin.id(), generation);

@@ -13,15 +13,19 @@ use crate::error::{ApiError, ErrorBody, ErrorCode};
 use crate::exercise_progress::Action;
 use crate::leak_status::SettingsBody;
 use crate::path_name::PathName;
+use crate::setting_value::setting_value;
 use crate::state::ApiState;
-use plugin_host::settings::Value;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Switched {
     /// The leak's name.
     leak: String,
-    /// Whether the leak is on.
+    /// Whether the leak is enabled.
     enabled: bool,
+    /// Whether requests reach the leak: it is enabled, and its schedule has it on.
+    active: bool,
+    /// Seconds until the schedule makes the leak active or inactive; null if that does not happen.
+    next_change_in_seconds: Option<f64>,
     /// The plugin's description.
     description: String,
     /// Whether a fresh instance was started, which a change of `heap_profile` needs. The objects
@@ -79,23 +83,11 @@ pub(crate) async fn switch(
     Ok(Json(Switched {
         leak: name,
         enabled: plugin.enabled(),
+        active: plugin.active(),
+        next_change_in_seconds: details.next_change_in().map(|time| time.as_secs_f64()),
         description: details.manifest.description.clone(),
         restarted,
         settings: SettingsBody::of(&details.settings),
         expires_at: details.expires_at.map(|t| t.to_string()),
     }))
-}
-
-/// A JSON value as a setting's value; none for a list or an object.
-fn setting_value(value: Json_) -> Option<Value> {
-    Some(match value {
-        Json_::Null => Value::Unset,
-        Json_::Bool(v) => Value::Boolean(v),
-        Json_::Number(v) => match v.as_i64() {
-            Some(v) => Value::Integer(v),
-            None => Value::Number(v.as_f64()?),
-        },
-        Json_::String(v) => Value::Text(v),
-        Json_::Array(_) | Json_::Object(_) => return None,
-    })
 }

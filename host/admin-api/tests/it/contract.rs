@@ -135,6 +135,8 @@ fn size_mismatches(value: &Value, path: &str) -> Vec<String> {
 
 const LEAK: &[(&str, Type)] = &[
     ("enabled", Type::Boolean),
+    ("active", Type::Boolean),
+    ("next_change_in_seconds", Type::NumberOrNull),
     ("state", Type::OneOf(&["running", "exhausted", "faulted"])),
     ("variant", Type::OneOf(&["leaky", "fixed"])),
     ("count", Type::Count),
@@ -152,6 +154,9 @@ const LEAK: &[(&str, Type)] = &[
     ("settings/probability", Type::Number),
     ("settings/max_mb", Type::NumberOrNull),
     ("settings/ttl_seconds", Type::NumberOrNull),
+    ("settings/start_after_seconds", Type::NumberOrNull),
+    ("settings/duration_seconds", Type::NumberOrNull),
+    ("settings/repeat_seconds", Type::NumberOrNull),
     ("expires_at", Type::TimeOrNull),
 ];
 

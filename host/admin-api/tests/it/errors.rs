@@ -28,6 +28,12 @@ GET /admin/memory/source?plugin=cache&location=nonsense => 422 invalid_value: lo
 GET /admin/memory/source?plugin=cache&location=a.rs:1&context=201 => 422 invalid_value: context
 GET /admin/memory/source?plugin=cache&location=/etc/passwd:1 => 404 unknown_source
 GET /admin/memory/source?plugin=cache&location=../../etc/passwd:1 => 404 unknown_source
+# Scenarios.
+POST /admin/scenario => 422 invalid_scenario: map of fields, docs/scenarios.md
+POST /admin/scenario {} => 422 invalid_scenario: line 1, name, required
+POST /admin/scenario {"name":"x","steps":[{"leak":"cache"},{"leak":"nope"}]} => 422 invalid_scenario: steps[1].leak, cache
+POST /admin/scenario {"name":"x","steps":[{"leak":"cache","settings":{"max_mb":-1}}]} => 422 invalid_scenario: steps[0].settings.max_mb
+DELETE /admin/scenario => 404 no_scenario: POST /admin/scenario
 # Methods that a path does not have.
 DELETE /admin/leaks/cache => 405 method_not_allowed: POST
 DELETE /admin/leaks/status => 405 method_not_allowed: GET
@@ -73,6 +79,8 @@ POST /admin/leaks/cache {"variant":"broken"} => 422 invalid_value: variant, leak
 POST /admin/leaks/cache {"variant":1} => 422 invalid_value: variant, leaky, fixed
 POST /admin/leaks/cache {"max_mb":-1} => 422 invalid_value: max_mb
 POST /admin/leaks/cache {"ttl_seconds":-5} => 422 invalid_value: ttl_seconds
+POST /admin/leaks/cache {"duration_seconds":0.5} => 422 invalid_value: duration_seconds
+POST /admin/leaks/cache {"repeat_seconds":60} => 422 invalid_value: repeat_seconds
 # One invalid value among valid ones: no value is changed.
 POST /admin/leaks/cache {"enabled":true,"payload_bytes":-1} => 422 invalid_value: payload_bytes
 POST /admin/leaks/cache {"probability":0.5,"variant":"fixed","max_entries":0} => 422 invalid_value: max_entries

@@ -20,6 +20,8 @@ mod inspector;
 mod openapi;
 mod profiles;
 mod queries;
+mod scenario;
+mod schedule;
 mod settings;
 mod source;
 mod verdict;

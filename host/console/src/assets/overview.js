@@ -204,14 +204,14 @@ function showLeak(row, leak, outlook, chart) {
   const toggle = one("[data-switch]", row);
   if (!toggle.disabled) toggle.checked = leak.enabled;
   const isDecoy = outlook?.group === "decoy";
-  const leaking = leak.enabled && leak.variant === "leaky" && !isDecoy;
+  const leaking = leak.active && leak.variant === "leaky" && !isDecoy;
   const used = leak.requests > 0 || leak.count > 0 || leak.state !== "running";
   // Nothing is worth a place until the leak has done something.
   const idle = !leak.enabled && !used;
   const state = field("state");
-  const word = leak.enabled ? (leaking ? "leaking" : "on") : "off";
+  const word = leak.active ? (leaking ? "leaking" : "on") : leak.enabled ? "waiting" : "off";
   setText(state, leak.state === "running" ? word : leak.state);
-  state.className = `state ${leak.state !== "running" ? "bad" : leaking ? "warn" : leak.enabled && !isDecoy ? "good" : ""}`;
+  state.className = `state ${leak.state !== "running" ? "bad" : leaking ? "warn" : leak.active && !isDecoy ? "good" : ""}`;
   state.hidden = idle;
   row.classList.toggle("leaking", leaking);
   // The state says that it leaks. A decoy does not.
@@ -220,6 +220,9 @@ function showLeak(row, leak, outlook, chart) {
   const reason = field("reason");
   reason.hidden = leak.reason === null;
   setText(reason, leak.reason === null ? "" : `${leak.reason}. Reset starts a fresh instance.`);
+  const schedule = scheduleOf(leak);
+  field("schedule").hidden = schedule === null;
+  setText(field("schedule"), schedule ?? "");
   const attribution = field("attribution");
   const gap = attributionGap(leak);
   attribution.hidden = gap === null;
@@ -235,6 +238,13 @@ function showLeak(row, leak, outlook, chart) {
   one('[data-do="reset"]', row).hidden = !used;
   one('[data-do="lines"]', row).hidden = leak.requests === 0 || leak.heap_live_bytes === null;
   if (chart) draw(field("chart"), chart);
+}
+
+/** What the schedule of an enabled leak does next; null without a schedule. */
+function scheduleOf(leak) {
+  const next = leak.next_change_in_seconds;
+  if (next !== null) return `Scheduled: ${leak.active ? "off" : "on"} in ${duration(next)}`;
+  return leak.enabled && !leak.active ? "Scheduled: over" : null;
 }
 
 const liveSize = (leak) => `${size(leak.heap_live_bytes)}${leak.attribution === "partial" ? ", seen in part" : ""}`;

@@ -153,6 +153,7 @@ pub(crate) fn plugin_template() -> Markup {
                         span.state data-field="variant" {}
                         p.hint data-field="description" {}
                         p.error data-field="reason" hidden {}
+                        p.hint data-field="schedule" hidden {}
                         p.hint data-field="attribution" hidden {}
                     }
                     dl.numbers {

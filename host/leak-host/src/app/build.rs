@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::startup::{FirstLeaks, Scenario};
 use super::{App, Listeners};
 use crate::config::Config;
 use crate::plugin_loader;
@@ -53,7 +54,7 @@ impl App {
         ));
         Ok(App {
             state,
-            enable: config.enable.clone(),
+            first: first_leaks(config)?,
             telemetry,
             listeners,
             limits: config.clients.limits(),
@@ -62,6 +63,15 @@ impl App {
             _watchdog: watchdog,
         })
     }
+}
+
+/// What is on from the start. A scenario that is wrong stops the start at once.
+fn first_leaks(config: &Config) -> anyhow::Result<FirstLeaks> {
+    let scenario = config.scenario.as_deref().map(Scenario::read);
+    Ok(FirstLeaks {
+        enable: config.enable.clone(),
+        scenario: scenario.transpose()?,
+    })
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Listeners> {

@@ -36,5 +36,7 @@ mod patterns;
 mod post_mortem;
 mod readme;
 mod resident;
+mod scenario;
 mod shutdown;
 mod traces;
+mod verify;

@@ -175,7 +175,7 @@ impl Driver {
         ended.result
     }
 
-    /// Decides whether the guest gets a request: it must run and be enabled, the request must not
+    /// Decides whether the guest gets a request: it must run and be active, the request must not
     /// have timed out, and cap, probability and target must allow it.
     fn admit(&mut self, now: Instant, call: &Call) -> Result<Admission, InvocationResult> {
         if let Err(error) = self.details.state.ensure_running(self.id()) {
@@ -183,7 +183,7 @@ impl Driver {
                 .invoked(InvocationOutcome::Unavailable, Duration::ZERO, None);
             return Err(InvocationResult::Failed(error.to_string()));
         }
-        if !self.published.enabled() {
+        if !self.published.active() {
             return Err(InvocationResult::Skipped);
         }
         let policy = self.details.settings.policy();

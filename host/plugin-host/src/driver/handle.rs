@@ -140,6 +140,11 @@ impl Plugin {
         self.published.enabled()
     }
 
+    /// Whether requests reach its leak: it is enabled, and its schedule has it on.
+    pub fn active(&self) -> bool {
+        self.published.active()
+    }
+
     /// The last published reading.
     pub fn reading(&self) -> PluginReading {
         self.published.reading()

@@ -35,6 +35,10 @@ pub enum EventKind {
     Enabled,
     /// The leak was disabled.
     Disabled,
+    /// The schedule made the leak active.
+    ScheduledOn,
+    /// The schedule made the leak inactive.
+    ScheduledOff,
     /// Settings were changed.
     Configured,
     /// The pattern dropped what it retained.

@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use guest_heap::{Attribution, Coverage, InstrumentedMeta};
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::driver::journal::{EventKind, Journal};
 use crate::error::{Fault, FaultKind, PluginError};
@@ -90,11 +91,20 @@ pub struct PluginDetails {
     pub profile: Arc<InstrumentedMeta>,
     /// When its leak disables itself.
     pub expires_at: Option<Timestamp>,
+    /// When its schedule makes the enabled leak active or inactive.
+    pub(crate) next_change: Option<Instant>,
     /// When its component was loaded.
     pub loaded_at: Timestamp,
 }
 
 impl PluginDetails {
+    /// Time until the schedule makes the enabled leak active or inactive; `None` if that does not
+    /// happen.
+    pub fn next_change_in(&self) -> Option<Duration> {
+        let next = self.next_change?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
     /// How precisely the heap is attributed to source lines: by what was known when the component
     /// was loaded, and by what the profiler has seen since. `reading` is of the same plugin.
     pub fn attribution(&self, reading: &PluginReading) -> Attribution {
@@ -162,6 +172,8 @@ impl Drop for CommandCall {
 #[derive(Debug)]
 pub(crate) struct PublishedState {
     enabled: AtomicBool,
+    /// Whether requests reach the leak: it is enabled, and its schedule has it on.
+    active: AtomicBool,
     details: ArcSwap<PluginDetails>,
     numbers: [AtomicU64; 14],
     coverage: [AtomicU64; Coverage::NUMBERS],
@@ -184,6 +196,7 @@ impl PublishedState {
     pub(crate) fn new(details: PluginDetails, reading: PluginReading) -> Self {
         let published = PublishedState {
             enabled: AtomicBool::new(false),
+            active: AtomicBool::new(false),
             details: ArcSwap::from_pointee(details),
             numbers: Default::default(),
             coverage: Default::default(),
@@ -318,6 +331,14 @@ impl PublishedState {
 
     pub(crate) fn enabled(&self) -> bool {
         self.enabled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_active(&self, active: bool) {
+        self.active.store(active, Ordering::Relaxed);
+    }
+
+    pub(crate) fn active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// The last published reading. Its numbers may come from two consecutive calls.

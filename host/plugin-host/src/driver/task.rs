@@ -1,10 +1,10 @@
-//! The driver's task: it carries out commands, disables an expired leak, and publishes source
-//! lines.
+//! The driver's task: it carries out commands, disables an expired leak, follows its schedule, and
+//! publishes source lines.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
+use tokio::time::Instant;
 
 use crate::blocking::on_own_thread;
 use crate::driver::catch_panic::catch_panic;
@@ -16,6 +16,8 @@ use crate::driver::{Command, Driver};
 enum Wakeup {
     /// The leak's time to live is over.
     Expired,
+    /// The leak's schedule makes it active or inactive.
+    Scheduled,
     /// A call left a backtrace to symbolize.
     BacktracePending,
     /// The source lines of the last fault's call stack were read.
@@ -34,11 +36,12 @@ pub(super) async fn run(
     backtrace_pending: Arc<Notify>,
     mut mailbox: mpsc::Receiver<Command>,
 ) {
-    let (mut expiry, mut pending) = (None, None);
+    let (mut expiry, mut next_change, mut pending) = (None, None, None);
     loop {
         let wakeup = tokio::select! {
             biased;
             () = sleep_until(expiry) => Wakeup::Expired,
+            () = sleep_until(next_change) => Wakeup::Scheduled,
             () = backtrace_pending.notified() => Wakeup::BacktracePending,
             symbolized = symbolized(&mut pending) => Wakeup::Symbolized(symbolized),
             command = mailbox.recv() => match command {
@@ -50,6 +53,10 @@ pub(super) async fn run(
         let commands = match wakeup {
             Wakeup::Expired => {
                 driver.expire();
+                Vec::new()
+            }
+            Wakeup::Scheduled => {
+                driver.follow_schedule();
                 Vec::new()
             }
             Wakeup::BacktracePending => Vec::new(),
@@ -75,7 +82,8 @@ pub(super) async fn run(
         } else {
             handle_commands(driver, commands).await
         };
-        expiry = driver.expiry;
+        expiry = driver.expiry.map(Instant::from);
+        next_change = driver.next_change();
         pending = driver.pending_backtrace.take().or(pending);
     }
 }
@@ -101,7 +109,7 @@ async fn handle_commands(
 /// Sleeps until a point in time, or forever.
 async fn sleep_until(time: Option<Instant>) {
     match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
+        Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
 }

@@ -64,12 +64,17 @@ impl Driver {
         if changed {
             self.published.journal().record(EventKind::Configured);
         }
-        let on = enabled.unwrap_or(self.published.enabled());
-        if enabled.is_some() || before.time_to_live != after.time_to_live {
-            self.set_enabled(on);
-        } else {
-            self.publish();
+        if let Some(enabled) = enabled {
+            self.set_enabled(enabled);
+            return Ok(());
         }
+        if before.time_to_live != after.time_to_live {
+            self.restart_expiry(self.published.enabled());
+        }
+        if before.schedule != after.schedule {
+            self.start_schedule();
+        }
+        self.publish();
         Ok(())
     }
 

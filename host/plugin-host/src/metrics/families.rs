@@ -29,6 +29,7 @@ const LIVE_BYTES_BUCKETS: [f64; 13] = [
 #[derive(Debug)]
 pub(super) struct Families {
     pub(super) enabled: Family<IntGauge>,
+    pub(super) active: Family<IntGauge>,
     pub(super) retained_objects: Family<IntGauge>,
     pub(super) retained_bytes: Family<IntGauge>,
     pub(super) linear_memory_bytes: Family<IntGauge>,
@@ -67,6 +68,10 @@ impl Families {
         };
         Ok(Self {
             enabled: gauge("leak_enabled", "1 while the leak is enabled.")?,
+            active: gauge(
+                "leak_active",
+                "1 while the leak is enabled and its schedule has it on.",
+            )?,
             retained_objects: gauge(
                 "leak_retained_objects",
                 "Objects that the leak pattern retains.",
@@ -181,6 +186,7 @@ impl Families {
     pub(super) fn remove(&self, plugin: &str) {
         for gauge in [
             &self.enabled,
+            &self.active,
             &self.retained_objects,
             &self.retained_bytes,
             &self.linear_memory_bytes,

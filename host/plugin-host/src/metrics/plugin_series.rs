@@ -17,6 +17,7 @@ use crate::metrics::labels::{
 pub struct PluginSeries {
     plugin: String,
     enabled: IntGauge,
+    active: IntGauge,
     retained_objects: IntGauge,
     retained_bytes: IntGauge,
     linear_memory_bytes: IntGauge,
@@ -54,6 +55,7 @@ impl PluginSeries {
         let series = Self {
             plugin: plugin.to_owned(),
             enabled: families.enabled.series(&label)?,
+            active: families.active.series(&label)?,
             retained_objects: families.retained_objects.series(&label)?,
             retained_bytes: families.retained_bytes.series(&label)?,
             linear_memory_bytes: families.linear_memory_bytes.series(&label)?,
@@ -110,6 +112,11 @@ impl PluginSeries {
     /// Sets whether the leak is enabled.
     pub fn set_enabled(&self, enabled: bool) {
         self.enabled.set(i64::from(enabled));
+    }
+
+    /// Sets whether requests reach the leak.
+    pub fn set_active(&self, active: bool) {
+        self.active.set(i64::from(active));
     }
 
     /// Sets what the pattern retains.

@@ -63,6 +63,9 @@ pub(crate) enum HostSetting {
     TargetMb,
     TargetMinutes,
     TtlSeconds,
+    StartAfterSeconds,
+    DurationSeconds,
+    RepeatSeconds,
     DeadlineMs,
     MemoryLimitMb,
     HeapProfile,
@@ -75,12 +78,15 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 
 impl HostSetting {
     /// Every setting, in the order in which the API lists them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         HostSetting::Probability,
         HostSetting::MaxMb,
         HostSetting::TargetMb,
         HostSetting::TargetMinutes,
         HostSetting::TtlSeconds,
+        HostSetting::StartAfterSeconds,
+        HostSetting::DurationSeconds,
+        HostSetting::RepeatSeconds,
         HostSetting::DeadlineMs,
         HostSetting::MemoryLimitMb,
         HostSetting::HeapProfile,
@@ -93,6 +99,9 @@ impl HostSetting {
             HostSetting::TargetMb => "target_mb",
             HostSetting::TargetMinutes => "target_minutes",
             HostSetting::TtlSeconds => "ttl_seconds",
+            HostSetting::StartAfterSeconds => "start_after_seconds",
+            HostSetting::DurationSeconds => "duration_seconds",
+            HostSetting::RepeatSeconds => "repeat_seconds",
             HostSetting::DeadlineMs => "deadline_ms",
             HostSetting::MemoryLimitMb => "memory_limit_mb",
             HostSetting::HeapProfile => "heap_profile",
@@ -121,6 +130,15 @@ impl HostSetting {
             }
             HostSetting::TargetMinutes => "Minutes from the first request to target_mb",
             HostSetting::TtlSeconds => "Seconds after which the leak disables itself",
+            HostSetting::StartAfterSeconds => {
+                "Seconds from enabling the leak until it is active; null: at once"
+            }
+            HostSetting::DurationSeconds => {
+                "Seconds for which the leak is active; null: until it is disabled"
+            }
+            HostSetting::RepeatSeconds => {
+                "Seconds from one start to the next, more than duration_seconds; null: one start"
+            }
             HostSetting::DeadlineMs => {
                 "Milliseconds that one call may take before the host stops the plugin"
             }
@@ -141,7 +159,12 @@ impl HostSetting {
             HostSetting::MaxMb => number(0.0, 4096.0, Value::Unset),
             HostSetting::TargetMb => number(1.0, 4096.0, Value::Unset),
             HostSetting::TargetMinutes => number(0.1, 1440.0, Value::Number(10.0)),
-            HostSetting::TtlSeconds => number(0.0, 604_800.0, Value::Unset),
+            HostSetting::TtlSeconds | HostSetting::StartAfterSeconds => {
+                number(0.0, 604_800.0, Value::Unset)
+            }
+            HostSetting::DurationSeconds | HostSetting::RepeatSeconds => {
+                number(1.0, 604_800.0, Value::Unset)
+            }
             HostSetting::DeadlineMs => {
                 let kind = SettingType::Integer {
                     min: 10,
@@ -175,6 +198,9 @@ impl HostSetting {
             HostSetting::MaxMb
                 | HostSetting::TargetMb
                 | HostSetting::TtlSeconds
+                | HostSetting::StartAfterSeconds
+                | HostSetting::DurationSeconds
+                | HostSetting::RepeatSeconds
                 | HostSetting::MemoryLimitMb
         )
     }

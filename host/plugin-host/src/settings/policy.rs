@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::error::PluginError;
 use crate::settings::host::{HeapProfile, HostSetting, MEBIBYTE, WASM32_MEMORY_MAX};
+use crate::settings::schedule::Schedule;
 use crate::settings::spec::Value;
 
 /// Time that a request waits for a plugin beyond the deadline of one call. It covers the calls that
@@ -29,6 +31,8 @@ pub struct Policy {
     pub target: Option<Target>,
     /// Time after which an enabled leak disables itself.
     pub(crate) time_to_live: Option<Duration>,
+    /// When the enabled leak is active. `None` means always.
+    pub(crate) schedule: Option<Schedule>,
     /// The longest that one call may take.
     pub deadline: Duration,
     /// The most linear memory of the plugin, in bytes.
@@ -51,6 +55,7 @@ impl Policy {
             _ => None,
         };
         let bytes = |setting| number(setting).map(|mebibytes| (mebibytes * MEBIBYTE) as u64);
+        let seconds = |setting| number(setting).map(Duration::from_secs_f64);
         let heap_profile = match get(HostSetting::HeapProfile.name()) {
             Some(Value::Text(name)) => HeapProfile::from_name(name),
             _ => None,
@@ -68,11 +73,40 @@ impl Policy {
             time_to_live: number(HostSetting::TtlSeconds)
                 .filter(|seconds| *seconds > 0.0)
                 .map(Duration::from_secs_f64),
+            schedule: Schedule::of(
+                seconds(HostSetting::StartAfterSeconds),
+                seconds(HostSetting::DurationSeconds),
+                seconds(HostSetting::RepeatSeconds),
+            ),
             deadline: Duration::from_secs_f64(
                 number(HostSetting::DeadlineMs).unwrap_or(250.0) / 1e3,
             ),
             memory_limit: bytes(HostSetting::MemoryLimitMb).unwrap_or(WASM32_MEMORY_MAX),
             heap_profile: heap_profile.unwrap_or(HeapProfile::Off),
         }
+    }
+
+    /// Checks the values that depend on each other.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::InvalidValue`] if a leak would start again before it has ended.
+    pub(crate) fn check<'a>(get: impl Fn(&str) -> Option<&'a Value>) -> Result<(), PluginError> {
+        let number = |setting: HostSetting| match get(setting.name()) {
+            Some(Value::Number(v)) => Some(*v),
+            _ => None,
+        };
+        let Some(repeat) = number(HostSetting::RepeatSeconds) else {
+            return Ok(());
+        };
+        let message = match number(HostSetting::DurationSeconds) {
+            Some(duration) if repeat > duration => return Ok(()),
+            Some(duration) => format!("takes more than duration_seconds, which is {duration}"),
+            None => "needs duration_seconds: without it, the leak stays active".to_owned(),
+        };
+        Err(PluginError::InvalidValue {
+            name: HostSetting::RepeatSeconds.name().to_owned(),
+            message,
+        })
     }
 }

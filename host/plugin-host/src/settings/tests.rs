@@ -165,3 +165,46 @@ fn every_host_setting_accepts_its_default_and_is_reserved() {
     assert!(is_reserved(names::ENABLED));
     assert!(!is_reserved(names::PAYLOAD_BYTES));
 }
+
+#[test]
+fn a_schedule_must_end_before_it_repeats() {
+    let change = |values: &[(&str, i64)]| {
+        let changes = values.iter();
+        let changes = changes.map(|(name, v)| ((*name).to_owned(), Value::Integer(*v)));
+        settings().with(changes.collect())
+    };
+    let s = change(&[
+        ("start_after_seconds", 60),
+        ("duration_seconds", 30),
+        ("repeat_seconds", 90),
+    ]);
+    let schedule = s.unwrap().policy().schedule.unwrap();
+    assert_eq!(schedule.start_after, Duration::from_secs(60));
+    assert_eq!(schedule.duration, Some(Duration::from_secs(30)));
+    assert_eq!(schedule.repeat, Some(Duration::from_secs(90)));
+    assert_eq!(settings().policy().schedule, None);
+    for (values, says) in [
+        (&[("repeat_seconds", 90)][..], "needs duration_seconds"),
+        (
+            &[("duration_seconds", 90), ("repeat_seconds", 90)],
+            "takes more than duration_seconds, which is 90",
+        ),
+        (
+            &[("duration_seconds", 0)],
+            "takes a number from 1 to 604800, or null for none",
+        ),
+        (
+            &[("start_after_seconds", 604_801)],
+            "takes a number from 0 to 604800",
+        ),
+    ] {
+        let error = change(values).unwrap_err().to_string();
+        assert!(error.contains(says), "{values:?}: {error}");
+    }
+    // The order of the values within one call does not matter, and neither does an earlier call.
+    let s = change(&[("repeat_seconds", 90), ("duration_seconds", 30)]).unwrap();
+    let longer = s.with(vec![("duration_seconds".into(), Value::Integer(100))]);
+    assert!(longer.is_err());
+    let unset = s.with(vec![("duration_seconds".into(), Value::Unset)]);
+    assert!(unset.is_err(), "repeat_seconds needs it");
+}

@@ -1,7 +1,7 @@
 //! The series that the README and the dashboards rely on.
 
 /// Every metric of the service, by the names of its series in Prometheus.
-pub(super) const SERIES: [&str; 45] = [
+pub(super) const SERIES: [&str; 46] = [
     "process_resident_memory_bytes",
     "process_virtual_memory_bytes",
     "process_cpu_seconds_total",
@@ -12,6 +12,7 @@ pub(super) const SERIES: [&str; 45] = [
     "http_request_duration_seconds_bucket",
     "http_request_duration_seconds_count",
     "http_request_duration_seconds_sum",
+    "leak_active",
     "leak_enabled",
     "leak_retained_objects",
     "leak_retained_bytes",

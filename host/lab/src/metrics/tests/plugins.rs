@@ -21,6 +21,7 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
     let metrics = metrics();
     let cache = metrics.plugins.for_plugin("cache").unwrap();
     cache.set_enabled(true);
+    cache.set_active(true);
     cache.set_retained(7, 35_840);
     cache.set_linear_memory(1 << 20, 2 << 20);
     cache.set_heap_live(Some(40_000));
@@ -50,6 +51,7 @@ fn a_plugin_has_its_readings_and_counts_on_the_page() {
     let page = text(&metrics);
     for (series, expected) in [
         (r#"leak_enabled{plugin="cache"}"#, 1.0),
+        (r#"leak_active{plugin="cache"}"#, 1.0),
         (r#"leak_retained_objects{plugin="cache"}"#, 7.0),
         (r#"leak_retained_bytes{plugin="cache"}"#, 35_840.0),
         (
