@@ -23,8 +23,8 @@ use series_style::SeriesStyle;
 /// The most points of one line. A chart of this size cannot show more.
 const MAX_POINTS: usize = 160;
 
-/// A fall of a plugin's memory by this share of its maximum is drawn as a step. A smaller one cannot
-/// be told from a slope.
+/// A fall of a plugin's memory by this share of its maximum is drawn as a step. A smaller one
+/// cannot be told from a slope.
 const MIN_STEP_DOWN: f64 = 0.02;
 
 /// The natural size of a chart, in pixels.

@@ -8,6 +8,9 @@ import { onChange, show, state } from "./state.js";
 /** Between two steps in the address. */
 const SEPARATOR = "-";
 
+/** The exercise of a learner who has not done any. */
+const FIRST = "1";
+
 /** What is missing for each step, by id; null if the host has seen it. Empty at first. */
 let missing = {};
 
@@ -70,7 +73,8 @@ function nextExercise() {
 function drawStart() {
   const button = one("#start");
   const next = nextExercise();
-  const begun = doneSteps().length > 0;
+  // The open overview counts as a step of the first exercise.
+  const begun = next !== FIRST;
   button.dataset.next = next ?? "";
   const title = next === undefined ? "Exercises done: try more leaks" : `${begun ? "Go on with" : "Start"} exercise ${next}`;
   if (button.textContent !== title) setText(button, title);
@@ -79,7 +83,9 @@ function drawStart() {
 function showUpdate(update) {
   missing = update.steps;
   const nothingHappened = update.requests === 0 && Object.values(update.leaks).every((leak) => !leak.enabled);
-  one("#start").hidden = !nothingHappened || state.exercise !== "";
+  // After a death the first exercise is not what comes next: the banner says what is.
+  const isDeath = !one("#post-mortem").hidden && nextExercise() === FIRST;
+  one("#start").hidden = !nothingHappened || state.exercise !== "" || isDeath;
   show({ done: doneSteps().join(SEPARATOR) });
   drawStart();
   draw();
