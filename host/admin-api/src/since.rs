@@ -1,5 +1,5 @@
-//! The window of `?since=`. What was cleared or reset within it would look as if the leak had shrunk,
-//! so a window begins after the last such event.
+//! The window of `?since=`. What was cleared or reset within it would look as if the leak had
+//! shrunk, so a window begins after the last such event.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use plugin_host::driver::handle::Plugin;
 use plugin_host::driver::journal::{EventKind, RestartReason};
 
-/// The history has a reading each second, and the last one may be of the second before. So the first
-/// reading after an event is at most so much later.
+/// The history has a reading each second, and the last one may be of the second before. So the
+/// first reading after an event is at most 2 seconds later.
 const READING_DELAY: Duration = Duration::from_secs(2);
 
 /// The window that a comparison covers.

@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint, TREND_WINDOWS};
+use crate::ledger::LedgerPart;
 use crate::memory_change::last_memory_change;
 use crate::one_time_growth::{ProcessMemory, without_one_time_growth};
 use crate::sample_history::{HistoryState, PluginSample, ProcessSample, SampleHistory};
@@ -265,9 +266,16 @@ fn process_memory(state: &HistoryState) -> Vec<ProcessMemory> {
     let samples = state.process.window(TREND_WINDOWS * GROWTH_WINDOW);
     let samples = samples.map(|sample| ProcessMemory {
         point: process_point(sample),
-        guest_bytes: sample.value.linear_bytes(),
+        guest_bytes: linear_bytes(&sample.value),
     });
     samples.collect()
+}
+
+/// The plugins' linear memory.
+fn linear_bytes(sample: &ProcessSample) -> u64 {
+    let mut parts = LedgerPart::ALL.iter().zip(sample.parts);
+    let linear = parts.find(|(part, _)| **part == LedgerPart::PluginsLinear);
+    linear.map_or(0, |(_, bytes)| bytes)
 }
 
 /// Growth of a process whose plugins do not grow, in bytes per second. It has to go on for two

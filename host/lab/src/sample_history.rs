@@ -29,15 +29,6 @@ pub(crate) struct ProcessSample {
     pub(crate) parts: [u64; LedgerPart::ALL.len()],
 }
 
-impl ProcessSample {
-    /// The plugins' linear memory.
-    pub(crate) fn linear_bytes(&self) -> u64 {
-        let mut parts = LedgerPart::ALL.iter().zip(self.parts);
-        let linear = parts.find(|(part, _)| **part == LedgerPart::PluginsLinear);
-        linear.map_or(0, |(_, bytes)| bytes)
-    }
-}
-
 /// A plugin at one time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PluginSample {
