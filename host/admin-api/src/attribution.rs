@@ -71,6 +71,15 @@ impl AttributionBody {
         }
     }
 
+    /// `None` if it is `exact`, for answers that mention only what is not.
+    pub(crate) fn unless_exact(self) -> Option<Self> {
+        (!self.is_exact()).then_some(self)
+    }
+
+    pub(crate) fn is_exact(&self) -> bool {
+        self.attribution == name(&Attribution::Exact)
+    }
+
     /// `exact`, `partial` or `off`.
     pub(crate) fn name(&self) -> &'static str {
         self.attribution
@@ -137,6 +146,17 @@ pub(crate) struct TotalAttribution {
     lost_bytes: u64,
     /// Allocations whose call stack found no room in the profiler, so that it was folded.
     overflowed: u64,
+}
+
+/// The attribution of all plugins together, in short where it is exact.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ListedAttribution {
+    Complete(TotalAttribution),
+    Exact {
+        attribution: &'static str,
+        attribution_why: Option<String>,
+    },
 }
 
 /// The allocator's functions in one core module of a plugin.
@@ -211,13 +231,20 @@ impl TotalAttribution {
         total.why.clone_from(&total.attribution_why);
         total
     }
-    /// The same with the entry points of these plugins only.
-    pub(crate) fn with_entry_points_of(self, shows: impl Fn(&str) -> bool) -> Self {
+
+    /// The same in short where it is exact; elsewhere with the entry points of these plugins only.
+    pub(crate) fn short(self, shows: impl Fn(&str) -> bool) -> ListedAttribution {
+        if self.attribution == name(&Attribution::Exact) {
+            return ListedAttribution::Exact {
+                attribution: self.attribution,
+                attribution_why: self.attribution_why,
+            };
+        }
         let mut entry_points = self.entry_points;
         entry_points.retain(|of| shows(&of.plugin));
-        TotalAttribution {
+        ListedAttribution::Complete(TotalAttribution {
             entry_points,
             ..self
-        }
+        })
     }
 }

@@ -85,6 +85,7 @@ pub(crate) async fn catalogue(State(state): State<Arc<ApiState>>) -> Json<Catalo
 /// Which leaks a listing shows.
 #[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListingQuery {
     /// Show every leak with all fields, also those that are off.
     #[serde(default)]

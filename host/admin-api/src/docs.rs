@@ -32,7 +32,7 @@ pub(crate) fn routes(description: OpenApi) -> Router {
         )
 }
 
-fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
+pub(crate) fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
     [
         ("GET", &item.get),
         ("POST", &item.post),

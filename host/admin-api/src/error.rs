@@ -206,6 +206,12 @@ impl From<PluginError> for ApiError {
                 "build it against wit/leak-plugin.wit for wasm32-wasip2; nothing was changed"
                     .into(),
             ),
+            PluginError::WrongDeclarations(_) => (
+                ErrorCode::PluginRefused,
+                "correct that file next to the component, or remove it (docs/guest-heap.md has its \
+                 keys); the component itself was not read, and nothing was changed"
+                    .into(),
+            ),
             PluginError::TooCostly(_) => (
                 ErrorCode::PluginTooCostly,
                 "the limits are in docs/operations.md, and --compile-timeout and --compile-memory \

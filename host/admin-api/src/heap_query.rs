@@ -7,7 +7,6 @@ use guest_heap::flamegraph::Libraries;
 use guest_heap::snapshot::GroupBy;
 use guest_heap_inspector::query;
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::error::{ApiError, ErrorCode, shorten};
 use crate::leak_status::Listing;
@@ -17,15 +16,17 @@ use lab::heap::Selection;
 use lab::heap::baselines::LabBaseline;
 use plugin_host::driver::handle::Plugin;
 
-/// Which heaps to show, and how.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+/// Rows of a short answer.
+const SHORT_ROWS: usize = 4;
+
+/// Which heaps to show, and how. Each call takes some of these: its description says which.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub struct HeapQuery {
     /// The id of one plugin; all plugins by default.
     plugin: Option<String>,
-    /// Rows, 1 to 1000.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    /// Rows of each list, 1 to 1000. Without it, only the largest rows are listed: four, or 20 with
+    /// `all=true`.
     limit: Option<String>,
     /// `line`, `function`, `file` or `trace`; `line` by default.
     group_by: Option<String>,
@@ -36,7 +37,8 @@ pub struct HeapQuery {
     /// `folded` or `shown`: how a flame graph draws frames that are not the plugin's own; `folded`
     /// by default.
     libraries: Option<String>,
-    /// List every plugin in `plugins`, also those that are not in use.
+    /// List every plugin with all fields in `plugins`, also those that are not in use, and more
+    /// rows.
     #[serde(default)]
     all: bool,
 }
@@ -50,9 +52,44 @@ pub enum Comparison {
     /// Neither `baseline` nor `since` is given.
     Default,
     /// A named baseline.
-    Baseline(Arc<LabBaseline>),
+    Baseline {
+        /// Its name.
+        name: String,
+        /// The heaps at that time.
+        then: Arc<LabBaseline>,
+    },
     /// The host's own history, this long ago.
     Ago(Duration),
+}
+
+/// How many rows an answer lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// The few largest ones, so that the answer fits on a screen.
+    Largest,
+    /// At most so many of each list.
+    Each(usize),
+}
+
+impl Rows {
+    /// The rows of one list of lines.
+    pub(crate) fn of_list(self) -> usize {
+        match self {
+            Rows::Largest => SHORT_ROWS,
+            Rows::Each(limit) => limit,
+        }
+    }
+
+    /// The rows of each list to read: one more than listed, to know whether there are more.
+    pub(crate) fn to_read(self) -> usize {
+        self.of_list() + 1
+    }
+
+    /// How to list the rows that a short answer leaves out.
+    pub(crate) fn hint(self, found: usize, listed: usize) -> Option<&'static str> {
+        let is_short = self == Rows::Largest && found > listed;
+        is_short.then_some("only the largest rows: ?limit=20 lists more")
+    }
 }
 
 impl HeapQuery {
@@ -75,9 +112,23 @@ impl HeapQuery {
         self.all || self.plugin.is_some() || Listing::Exercises.shows(plugin)
     }
 
+    /// Whether the answer has all fields of the plugins that it lists.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.all || self.plugin.is_some()
+    }
+
     /// The number of rows; `default` without a `limit`.
-    pub(crate) fn limit(&self, default: usize) -> Result<usize, ApiError> {
+    pub(crate) fn limit_or(&self, default: usize) -> Result<usize, ApiError> {
         Ok(query::limit(self.limit.as_deref(), default)?)
+    }
+
+    /// The rows to list: `all_rows` of each list with `all=true` and without a `limit`.
+    pub(crate) fn rows(&self, all_rows: usize) -> Result<Rows, ApiError> {
+        let limit = self.limit_or(all_rows)?;
+        Ok(match self.limit {
+            None if !self.all => Rows::Largest,
+            _ => Rows::Each(limit),
+        })
     }
 
     /// The property that allocations of one row have in common.
@@ -100,7 +151,10 @@ impl HeapQuery {
         match (&self.baseline, &self.since) {
             (None, None) => Ok(Comparison::Default),
             (Some(name), None) => match state.baselines.get(name) {
-                Some(baseline) => Ok(Comparison::Baseline(baseline)),
+                Some(then) => Ok(Comparison::Baseline {
+                    name: name.clone(),
+                    then,
+                }),
                 None => Err(unknown_baseline(state, name)),
             },
             (None, Some(text)) => Ok(Comparison::Ago(query::ago("since", text)?)),
@@ -109,15 +163,6 @@ impl HeapQuery {
                 "cannot be combined with baseline",
             )),
         }
-    }
-
-    /// 422 if the query has `baseline` or `since`, for the calls that do not compare.
-    pub(crate) fn reject_comparison(&self) -> Result<(), ApiError> {
-        if self.baseline.is_some() || self.since.is_some() {
-            let accepts = "only /admin/memory/diff and /admin/memory/flamegraph take it";
-            return Err(ApiError::invalid_value("baseline or since", accepts));
-        }
-        Ok(())
     }
 }
 

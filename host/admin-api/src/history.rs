@@ -44,7 +44,9 @@ pub(crate) struct HistoryBody {
 }
 
 /// Live bytes by source line over the last fifteen minutes, from one reading a second.
-#[utoipa::path(get, path = "/admin/memory/history", tag = "memory", params(HeapQuery),
+#[utoipa::path(get, path = "/admin/memory/history", tag = "memory", params(
+        ("plugin" = Option<String>, Query, description = "The id of one plugin; all plugins by default"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Lines; ten by default")),
     responses((status = 200, body = HistoryBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(crate) async fn history(
     State(state): State<Arc<ApiState>>,
@@ -55,8 +57,7 @@ pub(crate) async fn history(
 
 /// The history that a query asks for.
 pub(crate) fn of_query(state: &ApiState, query: &HeapQuery) -> Result<HistoryBody, ApiError> {
-    query.reject_comparison()?;
-    let limit = query.limit(DEFAULT_SERIES)?;
+    let limit = query.limit_or(DEFAULT_SERIES)?;
     let now = state.heaps.now();
     let unix_seconds = Timestamp::now().as_millisecond() as f64 / 1e3;
     let (mut covered, mut resolution) = (Duration::ZERO, Duration::ZERO);

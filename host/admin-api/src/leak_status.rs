@@ -24,6 +24,15 @@ impl SettingsBody {
     pub(crate) fn of(settings: &Arc<Settings>) -> Self {
         Self(settings.clone())
     }
+
+    /// The settings that differ from their defaults.
+    fn changed(&self) -> BTreeMap<String, Json_> {
+        let members = self.0.iter();
+        let changed = members.filter(|(spec, value)| **value != spec.default);
+        changed
+            .map(|(spec, value)| (spec.name.clone(), to_json(value)))
+            .collect()
+    }
 }
 
 // Serialized without a map in between: with a thousand plugins, building the maps would take longer
@@ -147,9 +156,9 @@ pub(crate) struct Leaks {
 pub(crate) enum Listing {
     /// Every leak with all fields.
     All,
-    /// The leaks that are in use with all fields, and the idle ones of the exercises with few.
+    /// The leaks of the exercises and those that are in use, with the most important fields.
     Exercises,
-    /// The leaks that are in use.
+    /// The leaks that are in use, with the most important fields.
     InUse,
 }
 
@@ -191,14 +200,21 @@ impl Serialize for Leaks {
 #[serde(untagged)]
 pub(crate) enum ListedLeak {
     Complete(Box<LeakStatus>),
-    Idle(Box<IdleLeak>),
+    Short(Box<ShortLeak>),
 }
 
-/// A leak that is off and holds nothing. Its settings are the defaults.
+/// A leak with the fields that matter in a listing. `all=true` and `GET /admin/leaks/{name}` have
+/// all of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct IdleLeak {
+pub(crate) struct ShortLeak {
     enabled: bool,
     state: &'static str,
+    /// Why the plugin is not running. Left out while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The last failure of any instance. Left out if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<FailureInfo>,
     variant: String,
     count: u64,
     entries: u64,
@@ -206,28 +222,37 @@ pub(crate) struct IdleLeak {
     estimated_size_bytes: u64,
     linear_memory_mb: f64,
     linear_memory_bytes: u64,
+    peak_linear_memory_mb: f64,
+    peak_linear_memory_bytes: u64,
     heap_live_mb: Option<f64>,
     heap_live_bytes: Option<u64>,
     growth_since_baseline_mb: f64,
     growth_since_baseline_bytes: i64,
     bytes_per_request: f64,
+    /// Left out while it is `exact`.
+    #[serde(flatten)]
+    attribution: Option<AttributionBody>,
     generation: u64,
     requests: u64,
-    /// The settings that differ from their defaults: none.
+    /// The settings that differ from their defaults.
     #[schema(value_type = Object)]
     settings: BTreeMap<String, Json_>,
+    /// Left out without `ttl_seconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
 }
 
 impl ListedLeak {
     fn of(plugin: &Plugin, complete: bool) -> Self {
         let status = leak_status(plugin);
-        if complete || !is_idle(plugin) {
+        if complete {
             return ListedLeak::Complete(Box::new(status));
         }
-        ListedLeak::Idle(Box::new(IdleLeak {
+        ListedLeak::Short(Box::new(ShortLeak {
             enabled: status.enabled,
             state: status.state,
+            reason: status.reason,
+            last_failure: status.last_failure,
             variant: status.variant,
             count: status.count,
             entries: status.entries,
@@ -235,14 +260,17 @@ impl ListedLeak {
             estimated_size_bytes: status.estimated_size_bytes,
             linear_memory_mb: status.linear_memory_mb,
             linear_memory_bytes: status.linear_memory_bytes,
+            peak_linear_memory_mb: status.peak_linear_memory_mb,
+            peak_linear_memory_bytes: status.peak_linear_memory_bytes,
             heap_live_mb: status.heap_live_mb,
             heap_live_bytes: status.heap_live_bytes,
             growth_since_baseline_mb: status.growth_since_baseline_mb,
             growth_since_baseline_bytes: status.growth_since_baseline_bytes,
             bytes_per_request: status.bytes_per_request,
+            attribution: status.attribution.unless_exact(),
             generation: status.generation,
             requests: status.requests,
-            settings: BTreeMap::new(),
+            settings: status.settings.changed(),
             expires_at: status.expires_at,
         }))
     }

@@ -33,10 +33,12 @@ pub(crate) struct MemorySummary {
     vms_mb: f64,
     /// The same in bytes.
     vms_bytes: u64,
-    /// Address space that is reserved but not resident, in MiB.
-    reserved_mb: f64,
+    /// Address space that is reserved but not resident, in MiB; only with `all=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reserved_mb: Option<f64>,
     /// The same in bytes.
-    reserved_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reserved_bytes: Option<u64>,
     /// Growth of the resident memory since the start, in MiB.
     growth_since_start_mb: f64,
     /// The same in bytes.
@@ -52,8 +54,8 @@ pub(crate) struct MemorySummary {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LeaksStatus {
     /// One field for each leak of the exercises and each other leak that is in use; with
-    /// `all=true`, for each loaded plugin. A leak that is off and holds nothing has the most
-    /// important fields, and no settings while they are the defaults.
+    /// `all=true`, for each loaded plugin. Without `all=true`, a leak has the most important
+    /// fields, and the settings that differ from their defaults.
     #[schema(value_type = BTreeMap<String, ListedLeak>)]
     leaks: Leaks,
     /// How many leaks are left out, and where they are.
@@ -79,7 +81,7 @@ pub(crate) async fn status(
     Ok(Json(LeaksStatus {
         more: leaks.left_out(),
         leaks,
-        memory: memory_summary(&state)?,
+        memory: memory_summary(&state, listing)?,
     }))
 }
 
@@ -95,7 +97,7 @@ pub(crate) async fn show(
     Ok(Json(leak_status(&plugin)))
 }
 
-fn memory_summary(state: &ApiState) -> Result<MemorySummary, ApiError> {
+fn memory_summary(state: &ApiState, listing: Listing) -> Result<MemorySummary, ApiError> {
     let process = state
         .monitor
         .process()
@@ -104,13 +106,15 @@ fn memory_summary(state: &ApiState) -> Result<MemorySummary, ApiError> {
     let rss = process.resident_bytes;
     let growth = difference(rss, state.monitor.history().start_resident_bytes());
     let limit = budget.limit.map(|limit| limit.bytes);
+    let is_complete = listing == Listing::All;
+    let reserved = is_complete.then(|| process.virtual_bytes.saturating_sub(rss));
     Ok(MemorySummary {
         rss_mb: mib(rss),
         rss_bytes: rss,
         vms_mb: mib(process.virtual_bytes),
         vms_bytes: process.virtual_bytes,
-        reserved_mb: mib(process.virtual_bytes.saturating_sub(rss)),
-        reserved_bytes: process.virtual_bytes.saturating_sub(rss),
+        reserved_mb: reserved.map(mib),
+        reserved_bytes: reserved,
         growth_since_start_mb: signed_mib(growth),
         growth_since_start_bytes: growth,
         limit_mb: limit.map(mib),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json_};
 use utoipa::ToSchema;
 
-use crate::attribution::{AttributionBody, TotalAttribution};
+use crate::attribution::{AttributionBody, ListedAttribution, TotalAttribution};
 use crate::catalogue::ListingQuery;
 use crate::error::{ApiError, ErrorBody};
 use crate::exercise_progress::Action;
@@ -30,6 +30,9 @@ const PAGE_BYTES: u64 = 65_536;
 
 /// Rows of `top_allocations`.
 const TOP_ROWS: usize = 10;
+
+/// Rows of `top_allocations` in an answer without `all=true`.
+const SHORT_TOP_ROWS: usize = 4;
 
 /// The memory of the process.
 #[derive(Debug, Serialize, ToSchema)]
@@ -107,8 +110,9 @@ pub(crate) struct HeapOverview {
     peak_mb: f64,
     peak_bytes: u64,
     #[serde(flatten)]
-    attribution: TotalAttribution,
-    /// The lines with the most live bytes, of plugins that have served a request.
+    attribution: ListedAttribution,
+    /// The lines with the most live bytes, of plugins that have served a request: four, or ten with
+    /// `all=true`.
     top_allocations: Vec<TopAllocation>,
 }
 
@@ -257,7 +261,14 @@ async fn heap_overview(state: &ApiState, listing: Listing) -> Result<HeapOvervie
         }
     }
     top.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
-    top.truncate(TOP_ROWS);
+    top.truncate(match listing {
+        Listing::All => TOP_ROWS,
+        Listing::Exercises | Listing::InUse => SHORT_TOP_ROWS,
+    });
+    let attribution = TotalAttribution::of(plugins.iter().map(|plugin| {
+        let body = AttributionBody::of(&plugin.details(), &plugin.reading());
+        (plugin.id(), body)
+    }));
     let current = plugins.iter().filter_map(|p| p.reading().heap_live).sum();
     let peak = plugins.iter().map(|p| p.reading().heap_peak).sum();
     Ok(HeapOverview {
@@ -265,14 +276,13 @@ async fn heap_overview(state: &ApiState, listing: Listing) -> Result<HeapOvervie
         current_bytes: current,
         peak_mb: mib(peak),
         peak_bytes: peak,
-        attribution: TotalAttribution::of(plugins.iter().map(|plugin| {
-            let body = AttributionBody::of(&plugin.details(), &plugin.reading());
-            (plugin.id(), body)
-        }))
-        .with_entry_points_of(|id| {
-            let shown = plugins.iter().find(|plugin| plugin.id() == id);
-            shown.is_some_and(|plugin| listing.shows(plugin))
-        }),
+        attribution: match listing {
+            Listing::All => ListedAttribution::Complete(attribution),
+            Listing::Exercises | Listing::InUse => attribution.short(|id| {
+                let shown = plugins.iter().find(|plugin| plugin.id() == id);
+                shown.is_some_and(|plugin| listing.shows(plugin))
+            }),
+        },
         top_allocations: top,
     })
 }

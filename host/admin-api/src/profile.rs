@@ -15,6 +15,7 @@ use utoipa::IntoParams;
 use crate::error::{ApiError, ErrorBody};
 use crate::heap_query::{self, Comparison, HeapQuery};
 use crate::query::{ApiQuery, QueryParameters};
+use crate::since::Since;
 use crate::state::ApiState;
 
 /// The parameters of Go's `net/http/pprof`, and the plugin.
@@ -43,7 +44,11 @@ impl QueryParameters for PprofQuery {
 
 /// A flame graph of live bytes by guest call stack, as SVG. With `?baseline=NAME` or `?since=5m` it
 /// shows the difference: red grew, blue shrank.
-#[utoipa::path(get, path = "/admin/memory/flamegraph", tag = "memory", params(HeapQuery),
+#[utoipa::path(get, path = "/admin/memory/flamegraph", tag = "memory", params(
+        ("plugin" = Option<String>, Query, description = "The id of one plugin; all plugins by default"),
+        ("baseline" = Option<String>, Query, description = "The named baseline to compare with"),
+        ("since" = Option<String>, Query, description = "Compare with the state this long ago: `30s`, `5m`, at most `15m`"),
+        ("libraries" = Option<String>, Query, description = "`folded` or `shown`: how to draw frames that are not the plugin's own; `folded` by default")),
     responses((status = 200, body = String, content_type = "image/svg+xml"), (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody)))]
 pub(crate) async fn flamegraph(
@@ -63,7 +68,23 @@ pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiEr
     let comparison = query.comparison(state)?;
     let libraries = query.libraries()?;
     let plugins = query.plugins(state)?;
-    let heaps = state.heaps.snapshots(&plugins, query.selection()).await?;
+    let selection = query.selection();
+    if matches!(comparison, Comparison::Ago(_)) {
+        // Times in the history count back from its last reading.
+        for plugin in &plugins {
+            let updated = state.heaps.update_history(plugin).await;
+            selection.accept(plugin, updated)?;
+        }
+    }
+    let heaps = state.heaps.snapshots(&plugins, selection).await?;
+    let (comparison, note) = match comparison {
+        Comparison::Ago(asked) => {
+            let Since { ago, note } = Since::of(&plugins, asked);
+            let note = note.map(|note| format!("the window {note}"));
+            (Comparison::Ago(ago), note)
+        }
+        comparison => (comparison, None),
+    };
     let graph = match comparison {
         Comparison::Default => Flamegraph::Live(named(heaps)),
         comparison => {
@@ -74,7 +95,7 @@ pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiEr
             Flamegraph::Change(change.collect())
         }
     };
-    let svg = graph.draw(libraries).await;
+    let svg = graph.draw_with_note(libraries, note).await;
     svg.map_err(|e| ApiError::internal(&e))
 }
 
@@ -82,9 +103,11 @@ pub async fn render(state: &ApiState, query: &HeapQuery) -> Result<String, ApiEr
 fn earlier(state: &ApiState, comparison: &Comparison, heap: &PluginHeap) -> Arc<Baseline> {
     let baseline = match comparison {
         Comparison::Default => None,
-        Comparison::Baseline(then) => then.of(&heap.plugin).and_then(|p| p.heap.clone()),
+        Comparison::Baseline { then, .. } => then.of(&heap.plugin).and_then(|p| p.heap.clone()),
         Comparison::Ago(ago) => {
-            let baseline = state.heaps.with_history(&heap.plugin, |h| h.baseline(*ago));
+            let baseline = state
+                .heaps
+                .with_history(&heap.plugin, |h| h.stacks_before(*ago, &heap.snapshot));
             baseline.map(|(baseline, _)| Arc::new(baseline))
         }
     };

@@ -9,6 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::known_queries::{KnownQueries, refuse_unknown};
 use crate::state::ApiState;
 use crate::{
     alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, exercises, health,
@@ -64,7 +65,7 @@ fn service(state: &Arc<ApiState>) -> OpenApiRouter {
 }
 
 fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(Description::openapi())
+    let routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(leaks::status))
         .routes(routes!(catalogue::catalogue))
         .routes(routes!(leaks::clear::clear))
@@ -96,11 +97,13 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(plugins::change::reload))
         .routes(routes!(alerts::list, alerts::receive))
         .with_state(state.clone())
-        .merge(inspected_plugins::routes(state).into())
-        .layer(middleware::from_fn_with_state(
-            state.clone(),
-            auth::require_access,
-        ))
+        .merge(inspected_plugins::routes(state).into());
+    let known = Arc::new(KnownQueries::of(routes.get_openapi()));
+    // Who may not call is told so, and not which parameters a call takes.
+    routes.layer((
+        middleware::from_fn_with_state(state.clone(), auth::require_access),
+        middleware::from_fn_with_state(known, refuse_unknown),
+    ))
 }
 
 /// Adds the parts that every listener has: the API's description, JSON errors and measurement.

@@ -15,18 +15,22 @@ use utoipa::ToSchema;
 use crate::attribution::AttributionBody;
 use crate::error::{ApiError, ErrorBody};
 use crate::exercise_progress::Action;
-use crate::heap_query::HeapQuery;
+use crate::heap_query::{HeapQuery, Rows};
 use crate::query::ApiQuery;
 use crate::state::ApiState;
 use crate::units::mib;
 use lab::heap::{PluginHeap, Selection};
 use plugin_host::driver::handle::Plugin;
+use plugin_host::driver::published_state::RunState;
 
-/// Rows of `by_file`.
+/// The most rows of `by_file`.
 const FILE_ROWS: usize = 15;
 
-/// Rows of `by_line`, unless the query has a `limit`.
-pub(crate) const DEFAULT_ROWS: usize = 20;
+/// Rows of `by_file` in a short answer.
+const SHORT_FILE_ROWS: usize = 2;
+
+/// Rows of `by_line` with `all=true`, unless the query has a `limit`.
+pub(crate) const ALL_ROWS: usize = 20;
 
 /// The live bytes of one file.
 #[derive(Debug, Serialize, ToSchema)]
@@ -108,6 +112,54 @@ pub(crate) struct HeapSummary {
     generation: u64,
 }
 
+/// One plugin's heap in the fields that matter.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ShortHeapSummary {
+    /// Left out while it is `exact`.
+    #[serde(flatten)]
+    attribution: Option<AttributionBody>,
+    heap_live_mb: Option<f64>,
+    heap_live_bytes: Option<u64>,
+    objects: Option<u64>,
+    /// What to do to see lines. Left out if they are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line_tables_why: Option<String>,
+    /// Left out while it is `running`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+}
+
+/// One plugin's heap, with all fields or with those that matter.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ListedHeap {
+    Complete(Box<HeapSummary>),
+    Short(Box<ShortHeapSummary>),
+}
+
+impl ListedHeap {
+    fn of(summary: HeapSummary, is_complete: bool) -> Self {
+        if is_complete {
+            return ListedHeap::Complete(Box::new(summary));
+        }
+        ListedHeap::Short(Box::new(ShortHeapSummary {
+            attribution: summary.attribution.unless_exact(),
+            heap_live_mb: summary.heap_live_mb,
+            heap_live_bytes: summary.heap_live_bytes,
+            objects: summary.objects,
+            line_tables_why: summary.line_tables_why,
+            state: Some(summary.state).filter(|state| *state != RunState::Running.name()),
+        }))
+    }
+
+    fn is_exact(&self) -> bool {
+        match self {
+            ListedHeap::Complete(summary) => summary.attribution.is_exact(),
+            ListedHeap::Short(summary) => summary.attribution.is_none(),
+        }
+    }
+}
+
 /// Live bytes by source line.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SnapshotBody {
@@ -119,26 +171,42 @@ pub(crate) struct SnapshotBody {
     /// The sum of the plugins' peaks.
     peak_traced_mb: f64,
     peak_traced_bytes: u64,
+    /// The largest files: two without `limit` and `all`.
     by_file: Vec<FileRow>,
+    /// The largest lines: four without `limit` and `all`.
     by_line: Vec<LineRow>,
-    growth: Vec<GrowthRow>,
-    plugins: BTreeMap<String, HeapSummary>,
+    /// Growth of linear memory. Left out if all heaps that are listed are `exact`, unless the
+    /// answer has all fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth: Option<Vec<GrowthRow>>,
+    /// The plugins of the exercises, and those that are in use.
+    plugins: BTreeMap<String, ListedHeap>,
+    /// How to list the rows that are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<&'static str>,
     tip: &'static str,
 }
 
 /// Live bytes by source line: every block that the guests' allocators have allocated and not freed.
-#[utoipa::path(get, path = "/admin/memory/snapshot", tag = "memory", params(HeapQuery),
+#[utoipa::path(get, path = "/admin/memory/snapshot", tag = "memory", params(
+        ("plugin" = Option<String>, Query, description = "The id of one plugin, with all fields; all plugins by default"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Rows of each list; by default, only the largest ones"),
+        ("group_by" = Option<String>, Query, description = "`line`, `function`, `file` or `trace`; `line` by default"),
+        ("all" = Option<bool>, Query, description = "List every plugin with all fields, and more rows")),
     responses((status = 200, body = SnapshotBody), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(crate) async fn snapshot(
     State(state): State<Arc<ApiState>>,
     ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Json<SnapshotBody>, ApiError> {
-    query.reject_comparison()?;
-    let (by, limit) = (query.group_by()?, query.limit(DEFAULT_ROWS)?);
+    let (by, rows) = (query.group_by()?, query.rows(ALL_ROWS)?);
     let plugins = query.plugins(&state)?;
-    let mut snapshot = of_plugins(&state, (&plugins, query.selection()), by, limit).await?;
+    let chosen = (plugins.as_slice(), query.selection());
+    let mut snapshot = of_plugins(&state, chosen, by, rows, query.is_complete()).await?;
     for plugin in plugins.iter().filter(|plugin| !query.lists(plugin)) {
         snapshot.plugins.remove(plugin.id());
+    }
+    if !query.is_complete() && snapshot.plugins.values().all(ListedHeap::is_exact) {
+        snapshot.growth = None;
     }
     state.record(&Action::ReadSnapshot);
     Ok(Json(snapshot))
@@ -149,8 +217,10 @@ pub(crate) async fn of_plugins(
     state: &ApiState,
     (plugins, selection): (&[Arc<Plugin>], Selection),
     by: GroupBy,
-    limit: usize,
+    rows: Rows,
+    is_complete: bool,
 ) -> Result<SnapshotBody, ApiError> {
+    let limit = rows.of_list();
     let heaps = state.heaps.snapshots(plugins, selection).await?;
     let mut by_file = Vec::new();
     let mut by_line = Vec::new();
@@ -162,7 +232,7 @@ pub(crate) async fn of_plugins(
                 .into_iter()
                 .map(|group| file_row(heap.plugin.id(), &group)),
         );
-        let lines = heap.snapshot.top(by, limit);
+        let lines = heap.snapshot.top(by, rows.to_read());
         by_line.extend(
             lines
                 .into_iter()
@@ -176,8 +246,13 @@ pub(crate) async fn of_plugins(
         );
     }
     by_file.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
-    by_file.truncate(FILE_ROWS);
+    let files_found = by_file.len();
+    by_file.truncate(match rows {
+        Rows::Largest => SHORT_FILE_ROWS,
+        Rows::Each(_) => FILE_ROWS,
+    });
     by_line.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
+    let found = files_found + by_line.len();
     by_line.truncate(limit);
     growth.sort_by_key(|row| std::cmp::Reverse(row.size_bytes));
     growth.truncate(limit);
@@ -187,6 +262,7 @@ pub(crate) async fn of_plugins(
         .map(|p| p.reading().heap_peak)
         .sum::<u64>()
         .max(total);
+    let more = rows.hint(found, by_file.len() + by_line.len());
     Ok(SnapshotBody {
         timestamp: Timestamp::now().to_string(),
         total_traced_mb: mib(total),
@@ -195,14 +271,14 @@ pub(crate) async fn of_plugins(
         peak_traced_bytes: peak,
         by_file,
         by_line,
-        growth,
+        growth: Some(growth),
+        more,
         plugins: plugins
             .iter()
             .map(|p| {
-                (
-                    p.id().to_owned(),
-                    summary(p, heaps.iter().find(|h| h.plugin.id() == p.id())),
-                )
+                let heap = heaps.iter().find(|h| h.plugin.id() == p.id());
+                let listed = ListedHeap::of(summary(p, heap), is_complete);
+                (p.id().to_owned(), listed)
             })
             .collect(),
         tip: "GET /admin/memory/diff shows what grew since the last diff; ?since=5m needs no baseline",

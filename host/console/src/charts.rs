@@ -23,6 +23,10 @@ use series_style::SeriesStyle;
 /// The most points of one line. A chart of this size cannot show more.
 const MAX_POINTS: usize = 160;
 
+/// A fall of a plugin's memory by this share of its maximum is drawn as a step. A smaller one
+/// cannot be told from a slope.
+const MIN_STEP_DOWN: f64 = 0.02;
+
 /// The natural size of a chart, in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
@@ -65,9 +69,7 @@ pub(super) fn plugin(
     window: Duration,
     markers: &[Marker],
 ) -> String {
-    let line = |bytes: fn(&PluginPoint) -> u64| -> Vec<(f64, f64)> {
-        thin(points).map(|p| (p.age, bytes(p) as f64)).collect()
-    };
+    let line = |bytes: fn(&PluginPoint) -> u64| with_steps_down(points, bytes);
     // Where lines coincide, the last one covers the others. The live bytes are a broad line, which
     // shows at both sides of the others. The retained bytes matter most.
     let lines = [
@@ -172,9 +174,34 @@ fn resident_line(points: &[ProcessPoint]) -> Vec<(f64, f64)> {
 
 /// At most [`MAX_POINTS`] points at even distances, always with the newest.
 fn thin<T>(points: &[T]) -> impl Iterator<Item = &T> {
-    let step = points.len().div_ceil(MAX_POINTS).max(1);
-    let first = points.len().saturating_sub(1) % step;
+    let (first, step) = thinning(points.len());
     points.iter().skip(first).step_by(step)
+}
+
+/// The index of the first point to draw, and the distance to the next one.
+fn thinning(points: usize) -> (usize, usize) {
+    let step = points.div_ceil(MAX_POINTS).max(1);
+    (points.saturating_sub(1) % step, step)
+}
+
+/// Thinned points with vertical lines where bytes fall: a clear or a reset frees them at once,
+/// however long ago the sample before it was.
+fn with_steps_down(points: &[PluginPoint], bytes: fn(&PluginPoint) -> u64) -> Vec<(f64, f64)> {
+    let (first, step) = thinning(points.len());
+    let most = points.iter().map(bytes).max().unwrap_or(0);
+    let mut line = Vec::new();
+    let mut before: Option<f64> = None;
+    for (index, point) in points.iter().enumerate() {
+        let now = bytes(point) as f64;
+        let fell = before.filter(|before| before - now > most as f64 * MIN_STEP_DOWN);
+        line.extend(fell.map(|before| (point.age, before)));
+        let is_drawn = index >= first && (index - first).is_multiple_of(step);
+        if fell.is_some() || is_drawn {
+            line.push((point.age, now));
+        }
+        before = Some(now);
+    }
+    line
 }
 
 /// Maps ages and bytes to pixels.

@@ -123,6 +123,10 @@ fn post_mortem_banner() -> Markup {
                 ol #post-mortem-lines {}
                 p.hint { "All readings: " code { "GET /admin/post-mortem" } }
             }
+            p.hint {
+                "This host is a fresh start: every leak is off. Open a line above to see the code that "
+                "leaks and its fix."
+            }
         }
     }
 }
@@ -161,7 +165,7 @@ fn traffic() -> Markup {
                 button #steady type="button" { "Start" }
                 button #stop type="button" disabled { "Stop" }
                 progress #sending max="1" value="0" aria-label="Requests sent" hidden {}
-                output #sent { "No requests sent yet." }
+                output #sent { "This page has sent no requests yet." }
             }
         }
     }

@@ -33,6 +33,19 @@ impl Flamegraph {
     ///
     /// The drawing library fails. It is not known to fail for any input.
     pub async fn draw(self, libraries: Libraries) -> Result<String, DrawError> {
+        self.draw_with_note(libraries, None).await
+    }
+
+    /// The same with a note in the title of a difference.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Flamegraph::draw`].
+    pub async fn draw_with_note(
+        self,
+        libraries: Libraries,
+        note: Option<String>,
+    ) -> Result<String, DrawError> {
         let drawn = tokio::task::spawn_blocking(move || match &self {
             Flamegraph::Live(guests) => {
                 let guests: Vec<_> = guests
@@ -46,8 +59,11 @@ impl Flamegraph {
                     .iter()
                     .map(|(name, then, now)| (name.as_str(), &**then, &**now))
                     .collect();
-                let title = "Change of live bytes by guest call stack";
-                difference_with(title, &guests, libraries)
+                let mut title = "Change of live bytes by guest call stack".to_owned();
+                if let Some(note) = note {
+                    title = format!("{title}: {note}");
+                }
+                difference_with(&title, &guests, libraries)
             }
         });
         let drawn = drawn.await.map_err(|error| DrawError(error.to_string()))?;

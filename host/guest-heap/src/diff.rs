@@ -82,6 +82,15 @@ impl Baseline {
         }
     }
 
+    /// A baseline of entries at a time when the handles are not known.
+    pub(crate) fn without_handles(entries: Vec<LiveUsage>, snapshot: &Snapshot) -> Self {
+        Self {
+            entries,
+            handles: None,
+            build: snapshot.symbols().build(),
+        }
+    }
+
     /// Whether the handles at that time are known, so that a difference has them.
     pub fn has_handles(&self) -> bool {
         self.handles.is_some()

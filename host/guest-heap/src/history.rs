@@ -19,14 +19,16 @@ mod checkpoints;
 mod delta;
 mod line_history;
 mod series;
+mod stacks_before;
 
 use std::time::Duration;
 
-use crate::diff::{Baseline, Diff};
+use crate::diff::{Baseline, Diff, LiveUsage};
 use crate::snapshot::{GroupBy, Snapshot};
 use crate::verdict::LineFloors;
 use checkpoints::Checkpoints;
 use line_history::LineHistory;
+use stacks_before::split_among_stacks;
 
 pub use line_history::MAX_LINES;
 pub use series::{OTHER, Series, WINDOW};
@@ -124,6 +126,23 @@ impl History {
     /// snapshot with. The second value says how long ago that minute was.
     pub fn baseline(&self, ago: Duration) -> Option<(Baseline, Duration)> {
         self.stacks.nearest(self.lines.last()?, ago)
+    }
+
+    /// The heap `ago` before the last reading, to compare a snapshot with: its lines are those of
+    /// [`History::since`], so that a difference by call stack agrees with the one by line. A line
+    /// with several call stacks is split as at the nearest kept minute, or else as in the snapshot.
+    ///
+    /// The second value is the time that the comparison really covers. `None` before the first
+    /// reading. The handles at that time are not known.
+    pub fn stacks_before(&self, ago: Duration, now: &Snapshot) -> Option<(Baseline, Duration)> {
+        let (lines, covered) = self.lines.entries_before(ago)?;
+        let minute = self.baseline(ago).map(|(minute, _)| minute);
+        // The call stacks of another build mean nothing in this one.
+        let minute = minute.filter(|minute| minute.is_same_build(now));
+        let minute = minute.as_ref().map_or(&[][..], Baseline::entries);
+        let now_entries: Vec<LiveUsage> = now.entries().iter().map(LiveUsage::from).collect();
+        let entries = split_among_stacks(lines, &[minute, &now_entries]);
+        Some((Baseline::without_handles(entries, now), covered))
     }
 
     /// The series of the `limit` lines that have grown most over the window, and one series

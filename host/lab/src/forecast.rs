@@ -7,8 +7,10 @@
 use std::time::Instant;
 
 use crate::growth::{GROWTH_WINDOW, Growth, GrowthPoint, TREND_WINDOWS};
+use crate::ledger::LedgerPart;
 use crate::memory_change::last_memory_change;
-use crate::sample_history::{HistoryState, PluginSample, SampleHistory};
+use crate::one_time_growth::{ProcessMemory, without_one_time_growth};
+use crate::sample_history::{HistoryState, PluginSample, ProcessSample, SampleHistory};
 use crate::samples::{SAMPLE_INTERVAL, Sample, SampleRing};
 use crate::steps::{SteppedGrowth, StepsEnd};
 use guest_heap::verdict::{self, Collections};
@@ -69,7 +71,8 @@ impl Forecast {
     /// Growth of the process's resident bytes, since plugins, instances or switches changed last.
     ///
     /// Memory that comes with the start of the host, or with its first traffic, is not growth. So
-    /// it counts while a plugin grows, and otherwise only if it goes on for two minutes.
+    /// the host counts only if its growth goes on: for two minutes, or for half a minute while a
+    /// plugin grows.
     pub(crate) fn of_process(history: &SampleHistory, limit_bytes: Option<u64>) -> Self {
         let state = history.lock();
         let restarted_at = state.restarted_at();
@@ -77,10 +80,15 @@ impl Forecast {
         let steps = steps.filter(|steps| steps.piece_bytes >= MIN_PIECE_BYTES);
         // A step is no slope.
         let since = restarted_at.max(steps.map(|steps| steps.last_step));
-        let growth = Growth::over(process_points(&state), GROWTH_WINDOW, since);
-        let is_growth = steps.is_some()
-            || state.has_growing_plugin(restarted_at)
-            || host_growth(process_points(&state), restarted_at).is_some();
+        let is_of_guests = steps.is_some() || state.has_growing_plugin(restarted_at);
+        let growth = if is_of_guests {
+            // What the host gains once, while a plugin grows, is no growth.
+            let points = without_one_time_growth(&process_memory(&state));
+            Growth::over(points, GROWTH_WINDOW, since)
+        } else {
+            Growth::over(process_points(&state), GROWTH_WINDOW, since)
+        };
+        let is_growth = is_of_guests || host_growth(process_points(&state), restarted_at).is_some();
         let growth = if is_growth {
             growth.without_noise()
         } else {
@@ -242,11 +250,32 @@ fn seconds_to_end(room: Option<u64>, end: Option<StepsEnd>, rate: f64) -> Option
 /// The process over two windows.
 fn process_points(state: &HistoryState) -> impl Iterator<Item = GrowthPoint> {
     let samples = state.process.window(TREND_WINDOWS * GROWTH_WINDOW);
-    samples.map(|s| GrowthPoint {
-        at: s.at,
-        bytes: s.value.resident_bytes,
-        requests: s.value.requests,
-    })
+    samples.map(process_point)
+}
+
+fn process_point(sample: &Sample<ProcessSample>) -> GrowthPoint {
+    GrowthPoint {
+        at: sample.at,
+        bytes: sample.value.resident_bytes,
+        requests: sample.value.requests,
+    }
+}
+
+/// The same with the plugins' part.
+fn process_memory(state: &HistoryState) -> Vec<ProcessMemory> {
+    let samples = state.process.window(TREND_WINDOWS * GROWTH_WINDOW);
+    let samples = samples.map(|sample| ProcessMemory {
+        point: process_point(sample),
+        guest_bytes: linear_bytes(&sample.value),
+    });
+    samples.collect()
+}
+
+/// The plugins' linear memory.
+fn linear_bytes(sample: &ProcessSample) -> u64 {
+    let mut parts = LedgerPart::ALL.iter().zip(sample.parts);
+    let linear = parts.find(|(part, _)| **part == LedgerPart::PluginsLinear);
+    linear.map_or(0, |(_, bytes)| bytes)
 }
 
 /// Growth of a process whose plugins do not grow, in bytes per second. It has to go on for two

@@ -5,6 +5,7 @@
 //! | [`sampler`] | the task that samples once a second |
 //! | [`sample_history`] | the samples of process and plugins, over 15 minutes |
 //! | [`forecast`], [`growth`] | growth by regression, and the time until a limit |
+//! | `one_time_growth` | takes one-time growth of the host out of the samples |
 //! | [`steps`] | growth in steps, such as that of a buffer that doubles |
 //! | [`verdict`] | what leaks, where, how fast and until when, in one sentence |
 //! | [`ledger`] | resident memory split into parts |
@@ -22,6 +23,7 @@ mod memory_change;
 pub mod metrics;
 pub mod metrics_refresh;
 pub mod monitor;
+mod one_time_growth;
 pub mod post_mortem;
 pub mod sample_history;
 pub mod sampler;

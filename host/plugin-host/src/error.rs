@@ -13,6 +13,9 @@ pub enum PluginError {
     /// The component is invalid, or does not fit the contract. The fault is the component's.
     #[error("{0}")]
     Refused(String),
+    /// The file of declarations next to the component is wrong.
+    #[error("{0}")]
+    WrongDeclarations(String),
     /// The host itself failed. The message is for the log, not for a client.
     #[error("internal failure of the host: {0}")]
     Internal(String),

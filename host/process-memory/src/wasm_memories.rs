@@ -10,9 +10,10 @@
 //! through a [`CachedReading`] and may be seconds old, while memory can grow by a gigabyte per
 //! second. So what has changed since then comes from the sum of all anonymous memory, which is
 //! cheap to read: what neither the host's heap has added nor was there before belongs to the
-//! plugins. The allocator may keep pages that the host has freed; they do not count as the
-//! plugins'. A plugin that is loaded adds other memory too, such as its code, so a reading is
-//! refreshed sooner when the number of plugins has changed.
+//! plugins. The allocator may keep pages that the host has freed, or return them later; neither
+//! counts as the plugins', whose memory shrinks only with an instance. A plugin that is loaded adds
+//! other memory too, such as its code. So a reading is refreshed sooner when the number of plugins
+//! has changed, or when an instance has gone.
 
 mod smaps;
 
@@ -110,6 +111,8 @@ struct Reading {
     anonymous: AnonymousBytes,
     /// The number of plugins that were known.
     plugins: usize,
+    /// The bytes that these were granted.
+    granted: u64,
 }
 
 impl WasmMemories {
@@ -134,9 +137,12 @@ impl WasmMemories {
                     heap_in_use: before.heap_in_use.midpoint(after.heap_in_use),
                 },
                 plugins: granted.plugins,
+                granted: granted.granted.total(),
             })
         };
-        let is_outdated = |reading: &Reading| reading.plugins != granted.plugins;
+        let is_outdated = |reading: &Reading| {
+            reading.plugins != granted.plugins || granted.granted.total() < reading.granted
+        };
         self.0
             .with_current(is_outdated, read, |reading| reading.parts(granted, now))
     }
@@ -156,7 +162,15 @@ impl Reading {
         let sizes = memories.iter().map(|memory| memory.size).sum::<u64>();
         let most = sizes.max(granted.granted.total());
         let (least_wasm, most_wasm) = (now.resident - most_others, now.resident - least_others);
-        let wasm = then.total().clamp(least_wasm, most_wasm).min(most);
+        // Resident memory that the allocator has returned was not the plugins', unless they have
+        // lost some.
+        let lost = self.granted.saturating_sub(granted.granted.total());
+        let kept = then.total().saturating_sub(lost).min(now.resident);
+        let wasm = then
+            .total()
+            .clamp(least_wasm, most_wasm)
+            .min(most)
+            .max(kept);
         let profiler = then.profiler.min(granted.granted.profiler).min(wasm);
         AnonymousParts {
             wasm: WasmBytes {
@@ -208,6 +222,7 @@ mod tests {
                 heap_in_use: 80,
             },
             plugins: 1,
+            granted: 464,
         };
         (reading, granted)
     }
@@ -215,8 +230,7 @@ mod tests {
     fn linear(resident: u64, heap_in_use: u64, granted_now: u64) -> u64 {
         let (reading, _) = reading();
         let mut granted = GrantedSizes::default();
-        granted.add(400, 64);
-        granted.add(granted_now - 400, 0);
+        granted.add(granted_now, 64);
         let now = AnonymousBytes {
             resident,
             heap_in_use,
@@ -236,8 +250,14 @@ mod tests {
             (1420, 1080, 2000, 300),
             (2420, 1080, 2000, 1300),
             // A plugin is dropped, then the host's heap too.
-            (110, 80, 400, 0),
-            (0, 0, 400, 0),
+            (110, 80, 0, 0),
+            (0, 0, 0, 0),
+            (320, 80, 300, 200),
+            // The allocator returns pages that it had kept: the plugins lose nothing.
+            (400, 80, 400, 300),
+            (330, 80, 400, 300),
+            // The process has less than the plugins had.
+            (200, 80, 400, 180),
             // The host frees memory: its pages stay, they are returned, and a plugin grows too.
             (420, 30, 400, 300),
             (370, 30, 400, 300),

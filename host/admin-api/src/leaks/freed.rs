@@ -90,7 +90,7 @@ pub(crate) struct StillResident {
     /// The same in bytes.
     above_start_bytes: i64,
     /// Bytes by which each part of the ledger is larger than after the start, without those below
-    /// 64 KiB.
+    /// 64 KiB. Empty if the sum is not above the start.
     parts: BTreeMap<&'static str, u64>,
     /// What these parts are, largest first.
     why: String,
@@ -104,6 +104,15 @@ impl StillResident {
         let (_, ledger) = state.process_and_ledger()?;
         let history = state.monitor.history();
         let start = history.start_parts();
+        let above = difference(ledger.resident_bytes(), history.start_resident_bytes());
+        if above < MIN_PART_BYTES as i64 {
+            return Ok(StillResident {
+                above_start_mb: signed_mib(above),
+                above_start_bytes: above,
+                parts: BTreeMap::new(),
+                why: "nothing: the process has what it had after the start".to_owned(),
+            });
+        }
         let grown = ledger
             .entries()
             .zip(start)
@@ -115,10 +124,17 @@ impl StillResident {
         grown.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         let words = grown.iter().map(|(part, bytes)| {
             let size = ByteSize::from_bytes(*bytes);
-            format!("{size} of {}", explanation(*part))
+            format!("{size} of {}", explanation(*part, state))
         });
-        let words: Vec<String> = words.collect();
-        let above = difference(ledger.resident_bytes(), history.start_resident_bytes());
+        let mut words: Vec<String> = words.collect();
+        let listed: u64 = grown.iter().map(|(_, bytes)| *bytes).sum();
+        let smaller = listed.saturating_sub(above.unsigned_abs());
+        if smaller >= MIN_PART_BYTES {
+            let size = ByteSize::from_bytes(smaller);
+            words.push(format!(
+                "other parts are {size} smaller than after the start"
+            ));
+        }
         Ok(StillResident {
             above_start_mb: signed_mib(above),
             above_start_bytes: above,
@@ -127,7 +143,7 @@ impl StillResident {
                 .map(|(part, bytes)| (part.name(), *bytes))
                 .collect(),
             why: if words.is_empty() {
-                "nothing has grown since the start".to_owned()
+                "many parts that each grew by less than 64 KiB".to_owned()
             } else {
                 words.join("; ")
             },
@@ -136,12 +152,10 @@ impl StillResident {
 }
 
 /// What a part of the ledger is, and what gives it back.
-fn explanation(part: LedgerPart) -> &'static str {
-    match part {
+fn explanation(part: LedgerPart, state: &ApiState) -> String {
+    let text = match part {
         LedgerPart::Host => "the host's heap: connections, metrics and buffers",
-        LedgerPart::PluginsLinear => {
-            "linear memory of plugins that retain objects: clear them, then call gc again"
-        }
+        LedgerPart::PluginsLinear => return linear_memory(state),
         LedgerPart::Profiler => "the profiler's tables, which go with the instance",
         LedgerPart::Code => "code that has run since: file pages, which the kernel takes back",
         LedgerPart::TelemetryQueue => "spans and metrics that wait for the collector",
@@ -150,7 +164,23 @@ fn explanation(part: LedgerPart) -> &'static str {
         }
         LedgerPart::History => "samples of the last 15 minutes, which have a limit",
         LedgerPart::Unattributed => "freed pages that the allocator keeps, and thread stacks",
+    };
+    text.to_owned()
+}
+
+/// Only a plugin that retains objects has linear memory that a clear and a gc can give back.
+fn linear_memory(state: &ApiState) -> String {
+    let plugins = state.registry.plugins();
+    let retaining = plugins.iter().filter(|p| p.reading().retained.objects > 0);
+    let names: Vec<&str> = retaining.map(|plugin| plugin.id()).collect();
+    if names.is_empty() {
+        return "linear memory that the instances have used since: their stacks and static data"
+            .to_owned();
     }
+    let names = names.join(", ");
+    format!(
+        "linear memory of plugins that retain objects ({names}): clear them, then call gc again"
+    )
 }
 
 /// The resident memory of the process now, in bytes.

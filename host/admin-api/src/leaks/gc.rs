@@ -9,8 +9,11 @@ use utoipa::ToSchema;
 
 use super::freed::{LinearMemory, ProcessMemory, StillResident, resident_bytes};
 use crate::body::JsonObject;
+use crate::catalogue::ListingQuery;
 use crate::error::{ApiError, ErrorBody};
 use crate::exercise_progress::Action;
+use crate::leak_status::Listing;
+use crate::query::ApiQuery;
 use crate::state::ApiState;
 use process_memory::allocator;
 
@@ -29,8 +32,12 @@ pub(crate) struct GcResult {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Collected {
-    /// One entry per plugin.
+    /// One entry for each plugin of the exercises and each other plugin that was in use; with
+    /// `all=true`, for each loaded plugin.
     gc_results: Vec<GcResult>,
+    /// How many plugins are left out, and how to list them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<String>,
     #[serde(flatten)]
     memory: ProcessMemory,
     still_resident: StillResident,
@@ -41,18 +48,25 @@ pub(crate) struct Collected {
 /// Returns unused memory. A plugin that retains nothing gets a fresh instance, since its linear
 /// memory can only shrink that way. Then the host's allocator returns its free pages. Retained
 /// objects stay.
-#[utoipa::path(post, path = "/admin/gc", tag = "leaks",
-    responses((status = 200, body = Collected), (status = 503, body = ErrorBody)))]
+#[utoipa::path(post, path = "/admin/gc", tag = "leaks", params(ListingQuery),
+    responses((status = 200, body = Collected), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn collect(
     State(state): State<Arc<ApiState>>,
+    ApiQuery(query): ApiQuery<ListingQuery>,
     body: JsonObject,
 ) -> Result<Json<Collected>, ApiError> {
     body.reject_unknown(&[])?;
     let before = resident_bytes(&state)?;
     let mut gc_results = Vec::new();
     state.record(&Action::Other);
+    let mut left_out = 0;
     for plugin in state.registry.plugins().iter() {
+        let is_listed = query.all || Listing::Exercises.shows(plugin);
         let done = plugin.recycle().await?;
+        if !is_listed && !done.recycled {
+            left_out += 1;
+            continue;
+        }
         gc_results.push(GcResult {
             plugin: plugin.id().to_owned(),
             recycled: done.recycled,
@@ -69,6 +83,7 @@ pub(crate) async fn collect(
     });
     Ok(Json(Collected {
         gc_results,
+        more: (left_out > 0).then(|| format!("{left_out} that are off: ?all=true lists them")),
         memory: ProcessMemory::since(before, &state)?,
         still_resident: StillResident::now(&state)?,
         note: "WebAssembly has no garbage collector to trigger. A plugin that retains nothing gets a \

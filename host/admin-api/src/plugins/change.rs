@@ -104,7 +104,8 @@ pub(crate) async fn reload(
     Ok(Json(loaded(&placed?, None)))
 }
 
-/// Unloads a plugin, and removes its file from the plugins folder. Requests in flight finish first.
+/// Unloads a plugin, and removes its file from the plugins folder, also that of an earlier version
+/// if the last upload could not be stored. Requests in flight finish first.
 /// The instance, the metrics, the history and the plugin's part of the baselines are dropped. If
 /// the file cannot be removed, the answer says why, and the host ignores the file until it changes
 /// or the host restarts.

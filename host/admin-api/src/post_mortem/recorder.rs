@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::ApiError;
 use crate::exercise_progress::{Action, DOCUMENT_FIELD};
-use crate::heap_query::HeapQuery;
+use crate::heap_query::{HeapQuery, Rows};
 use crate::leak_status::Listing;
 use crate::state::ApiState;
 use crate::{history, memory, snapshot};
@@ -162,7 +162,8 @@ async fn document(
         state,
         (&active, Selection::All),
         GroupBy::Line,
-        snapshot::DEFAULT_ROWS,
+        Rows::Each(snapshot::ALL_ROWS),
+        true,
     )
     .await?;
     let history = history::of_query(state, &HeapQuery::default())?;

@@ -73,7 +73,7 @@ async fn growth_by_line_adds_up_to_the_growth_of_the_memory() {
     let settings = json!({"enabled": true, "payload_bytes": 200_000});
     host.post("/admin/leaks/cache", settings).await;
     host.traffic(5).await;
-    let answer = host.get("/admin/memory/snapshot?limit=1000").await;
+    let answer = host.get("/admin/memory/snapshot?all=true&limit=1000").await;
     let rows = answer["growth"].as_array().unwrap();
     let sum = |field: &str| -> f64 { rows.iter().map(|row| number(row, field)).sum() };
     let leak = host.leak("cache").await;

@@ -56,7 +56,7 @@ async fn an_invalid_query_is_refused_and_changes_nothing() {
     }
     for reader in ["/admin/memory/snapshot", "/admin/memory/history"] {
         let path = format!("{reader}?baseline=b");
-        refused(&host, Method::GET, &path, 422, "invalid_value").await;
+        refused(&host, Method::GET, &path, 422, "invalid_query").await;
     }
     for profile in ["/debug/pprof/heap", "/debug/pprof/allocs"] {
         let path = format!("{profile}?baseline=b");
@@ -135,4 +135,48 @@ async fn rows_are_grouped_filtered_and_limited() {
     assert_eq!(payloads_gained(&cache), 50.0);
     let all = host.get("/admin/memory/diff").await;
     assert_eq!(number(&all, "/total_growth_bytes"), 0.0, "{all}");
+}
+
+#[tokio::test]
+async fn every_call_refuses_parameters_that_it_does_not_take() {
+    let host = TestHost::with(&LAB).start().await;
+    let description = host.get("/openapi.json").await;
+    let mut calls = 0;
+    for (path, item) in description["paths"].as_object().unwrap() {
+        if !path.starts_with("/admin/") {
+            continue;
+        }
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let path = path
+                .replace("{name}", "cache")
+                .replace("{number}", "1")
+                .replace("{n}", "1");
+            let path = format!("{path}?colour=red");
+            refused(&host, method, &path, 422, "invalid_query").await;
+            calls += 1;
+        }
+    }
+    assert!(calls > 20, "{calls}");
+    // Parameters of other calls mean nothing here.
+    for (method, path) in [
+        (Method::GET, "/admin/memory/snapshot?since=5m"),
+        (Method::GET, "/admin/memory/snapshot?libraries=shown"),
+        (Method::GET, "/admin/memory/diff?libraries=shown"),
+        (Method::GET, "/admin/memory/history?group_by=file"),
+        (Method::GET, "/admin/memory/flamegraph?limit=5"),
+        (Method::POST, "/admin/leaks/cache?enabled=true"),
+        (Method::POST, "/admin/leaks/clear?leak_type=cache"),
+        (Method::GET, "/admin/leaks/cache?all=true"),
+    ] {
+        refused(&host, method, path, 422, "invalid_query").await;
+    }
+    assert_eq!(host.leak("cache").await["enabled"], json!(false));
+    for path in [
+        "/admin/leaks/status?all=true&",
+        "/admin/memory?",
+        "/admin/memory/history?limit=3&plugin=cache",
+    ] {
+        host.get(path).await;
+    }
 }

@@ -67,7 +67,7 @@ async fn the_verdict_names_the_leaking_line_and_is_calm_again_after_the_leak() {
     );
     let start = "cache leaks 5.0 KiB per request, `plugins/cache/src/lib.rs:";
     assert!(sentence.starts_with(start), "{verdict}");
-    let declared = number(&memory, "/leaks/cache/settings/payload_bytes");
+    let declared = number(&host.leak("cache").await, "/settings/payload_bytes");
     let found = number(verdict, "/bytes_per_request");
     assert!((found - declared).abs() < declared * 0.1, "{verdict}");
 

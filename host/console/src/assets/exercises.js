@@ -68,7 +68,7 @@ function open() {
 /** The panel with the exercises. */
 export function startExercises() {
   all(".command").forEach(prepareCommand);
-  one("#exercises-toggle").addEventListener("click", () => show({ exercise: state.exercise ? "" : "1" }));
+  one("#exercises-toggle").addEventListener("click", () => show({ exercise: state.exercise ? "" : one("#start").dataset.next || "1" }));
   for (const link of all("[data-exercise]")) {
     link.addEventListener("click", (event) => {
       event.preventDefault();

@@ -47,7 +47,8 @@ export function clock(seconds) {
 
 /** Why the lines of a plugin do not have every byte of its heap; null if they do. */
 export function attributionGap(plugin) {
-  switch (plugin.attribution) {
+  // Short answers leave it out where it is exact.
+  switch (plugin.attribution ?? "exact") {
     case "exact":
       return null;
     case "partial":

@@ -118,7 +118,7 @@ function showComparison(compared, caption, group) {
 /** The growth of linear memory, for plugins whose blocks are not all seen. */
 async function showGrowth(answer) {
   const panel = one("#growth");
-  const inexact = Object.entries(answer.plugins ?? {}).filter(([, plugin]) => plugin.attribution !== "exact").map(([id]) => id);
+  const inexact = Object.entries(answer.plugins ?? {}).filter(([, plugin]) => attributionGap(plugin) !== null).map(([id]) => id);
   if (inexact.length === 0) {
     panel.hidden = true;
     return;
@@ -126,7 +126,7 @@ async function showGrowth(answer) {
   const query = new URLSearchParams({ limit: String(MAX_ROWS) });
   if (state.plugin) query.set("plugin", state.plugin);
   const { growth } = isDifference() ? await call("GET", `/admin/memory/snapshot?${query}`) : answer;
-  const rows = growth.filter((row) => inexact.includes(row.plugin));
+  const rows = (growth ?? []).filter((row) => inexact.includes(row.plugin));
   panel.hidden = rows.length === 0;
   const number = (bytes) => make("td", { className: "number" }, size(bytes));
   one("#growth-lines").replaceChildren(
@@ -151,6 +151,7 @@ function showDifference(answer) {
   setText(
     one("#memory-summary"),
     `${change(answer.total_growth_bytes)} in ${count(requests)} request${requests === 1 ? "" : "s"}${each}. ${asOf()}` +
+      (answer.window ? ` The window ${answer.window}.` : "") +
       (rows.length === 0 ? " No change. Switch a leak on and send requests." : ""),
   );
   table(

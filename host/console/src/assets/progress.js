@@ -8,6 +8,9 @@ import { onChange, show, state } from "./state.js";
 /** Between two steps in the address. */
 const SEPARATOR = "-";
 
+/** The exercise of a learner who has not done any. */
+const FIRST = "1";
+
 /** What is missing for each step, by id; null if the host has seen it. Empty at first. */
 let missing = {};
 
@@ -59,11 +62,32 @@ function showSentence(element, sentence) {
   );
 }
 
+/** The first exercise with a step that is not done; undefined if all are done. */
+function nextExercise() {
+  const done = new Set(doneSteps());
+  const hasStepLeft = (article) => all("[data-step]", article).some((step) => !done.has(step.dataset.step));
+  return all("[data-text]").find(hasStepLeft)?.dataset.text;
+}
+
+/** What comes next, while nothing happens: the first exercise, the next one, or more leaks. */
+function drawStart() {
+  const button = one("#start");
+  const next = nextExercise();
+  // The open overview counts as a step of the first exercise.
+  const begun = next !== FIRST;
+  button.dataset.next = next ?? "";
+  const title = next === undefined ? "Exercises done: try more leaks" : `${begun ? "Go on with" : "Start"} exercise ${next}`;
+  if (button.textContent !== title) setText(button, title);
+}
+
 function showUpdate(update) {
   missing = update.steps;
   const nothingHappened = update.requests === 0 && Object.values(update.leaks).every((leak) => !leak.enabled);
-  one("#start").hidden = !nothingHappened || state.exercise !== "";
+  // After a death the first exercise is not what comes next: the banner says what is.
+  const isDeath = !one("#post-mortem").hidden && nextExercise() === FIRST;
+  one("#start").hidden = !nothingHappened || state.exercise !== "" || isDeath;
   show({ done: doneSteps().join(SEPARATOR) });
+  drawStart();
   draw();
 }
 
@@ -75,9 +99,18 @@ async function startOver() {
 
 /** The steps in the panel, and the button of an empty page. */
 export function startProgress() {
-  one("#start").addEventListener("click", () => {
-    one("#start").hidden = true;
-    show({ exercise: "1", view: "overview" });
+  const start = one("#start");
+  start.addEventListener("click", () => {
+    start.hidden = true;
+    const { next } = start.dataset;
+    if (next === "") {
+      show({ view: "overview" });
+      const catalogue = one("#catalogue");
+      catalogue.open = true;
+      catalogue.scrollIntoView({ block: "nearest" });
+      return;
+    }
+    show({ exercise: next ?? "1", view: "overview" });
     one("#exercises-title").scrollIntoView({ block: "nearest" });
   });
   const restart = one("#exercises-restart");

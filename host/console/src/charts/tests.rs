@@ -171,3 +171,25 @@ fn thinning_always_keeps_the_newest_point() {
         assert_eq!(kept.last().copied(), points.last(), "{count}");
     }
 }
+
+#[test]
+fn a_reset_is_a_vertical_line_and_growth_is_none() {
+    for count in [20, 900] {
+        let mut points = plugin_points(count);
+        let reset_at = points.len() / 3;
+        for point in &mut points[reset_at..] {
+            point.retained_bytes = 1 << 10;
+        }
+        let line = with_steps_down(&points, |p| p.retained_bytes);
+        let vertical: Vec<_> = line
+            .windows(2)
+            .filter(|pair| pair[0].0 == pair[1].0)
+            .collect();
+        assert_eq!(vertical.len(), 1, "{count}: {line:?}");
+        let fell = points[reset_at - 1].retained_bytes as f64;
+        let age = points[reset_at].age;
+        assert_eq!(vertical[0], [(age, fell), (age, 1024.0)], "{count}");
+        assert!(line.len() <= MAX_POINTS + 3, "{count}: {}", line.len());
+        assert!(line.is_sorted_by(|a, b| a.0 >= b.0), "oldest first");
+    }
+}

@@ -20,7 +20,7 @@ mod queries;
 mod switch;
 
 /// A snapshot with every line of every plugin.
-const ALL_LINES: &str = "/admin/memory/snapshot?limit=1000";
+const ALL_LINES: &str = "/admin/memory/snapshot?limit=1000&all=true";
 
 /// `plugins/cache/src/lib.rs:67`: the line on which the cache allocates its payload.
 fn cache_payload_line() -> String {

@@ -8,8 +8,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::components::{LAB, component};
+use crate::components::{LAB, component, shipped};
 use crate::lab::{Answer, Lab};
+
+mod short_answers;
 
 /// The root of the repository.
 fn root() -> PathBuf {

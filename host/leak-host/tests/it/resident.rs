@@ -74,3 +74,28 @@ async fn the_ledger_counts_resident_memory_not_linear_memory() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
+
+#[tokio::test]
+async fn gc_explains_what_stays_and_asks_to_clear_only_what_is_retained() {
+    let lab = Lab::with(&LAB).start().await;
+    let still_resident = async || lab.post("/admin/gc", json!({})).await["still_resident"].clone();
+    lab.enable("cache").await;
+    lab.traffic(1000).await;
+    let kept = still_resident().await;
+    let why = kept["why"].as_str().unwrap();
+    assert!(why.contains("that retain objects (cache): clear"), "{kept}");
+
+    lab.post("/admin/leaks/clear", json!({})).await;
+    lab.post("/admin/leaks/cache", json!({"enabled": false}))
+        .await;
+    let kept = still_resident().await;
+    let why = kept["why"].as_str().unwrap();
+    assert!(!why.contains("clear"), "nothing is retained: {kept}");
+    let parts = kept["parts"].as_object().unwrap();
+    let sum: f64 = parts.values().map(|bytes| bytes.as_f64().unwrap()).sum();
+    let above = number(&kept, "/above_start_bytes");
+    assert!(above > 0.0 || parts.is_empty(), "{kept}");
+    // Parts that are smaller than at the start are mentioned from 64 KiB up.
+    let is_explained = why.contains("smaller than after the start");
+    assert!(sum < above + 65_536.0 || is_explained, "{kept}");
+}

@@ -26,7 +26,7 @@ impl Declarations {
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`] when the file cannot be read or is wrong.
+    /// [`PluginError::WrongDeclarations`] when the file cannot be read or is wrong.
     pub(super) fn next_to(path: &Path) -> Result<Self, PluginError> {
         // An upload that is in no file has a name, but nothing next to it.
         if !path.is_file() {
@@ -35,7 +35,7 @@ impl Declarations {
         let file = path.with_extension(EXTENSION);
         let refused = |why: String| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            PluginError::Refused(format!("{name}: {why}"))
+            PluginError::WrongDeclarations(format!("{name}: {why}"))
         };
         let bytes = match regular_file::read(&file, MAX_BYTES) {
             Ok(bytes) => bytes,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::driver::handle::Plugin;
 use crate::error::PluginError;
 use crate::load::compiler::Urgency;
 use crate::load::staged_file::StagedFile;
@@ -150,7 +151,8 @@ impl Registry {
         }
     }
 
-    /// Unloads a plugin and removes its file from the folder. Waits at most 5 seconds for
+    /// Unloads a plugin and removes its file from the folder, also that of an earlier version if
+    /// the last upload could not be stored. Waits at most 5 seconds for
     /// the calls in progress.
     ///
     /// # Errors
@@ -161,6 +163,7 @@ impl Registry {
             let _changing = self.changing.lock().await;
             let plugin = self.find(id)?;
             let file = self.loaded_file(&plugin);
+            let file = file.or_else(|| self.older_file(&plugin));
             let removed = file.as_ref().map(fs::remove_file);
             self.remove(id);
             if let (Some(folder), Some(file)) = (&self.folder, &file) {
@@ -177,6 +180,19 @@ impl Registry {
         // A call that is still in progress then ends by its own deadline.
         let _ = tokio::time::timeout(UNLOAD_TIMEOUT, ended.cancelled()).await;
         Ok(unloaded)
+    }
+}
+
+impl Registry {
+    /// The file of an earlier version of a plugin that is only in memory: an upload that could not
+    /// be stored left it as it was, and the next start would load it.
+    fn older_file(&self, plugin: &Plugin) -> Option<PathBuf> {
+        let source = plugin.details().source.clone();
+        let is_left = self.folder.is_some() && source.in_memory.is_some() && source.path.is_file();
+        let plugins = self.plugins();
+        let mut others = plugins.iter().filter(|other| other.id() != plugin.id());
+        let is_free = others.all(|other| !self.was_loaded_from(other, &source.path));
+        (is_left && is_free).then(|| source.path.clone())
     }
 }
 

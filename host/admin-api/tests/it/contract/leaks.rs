@@ -9,7 +9,7 @@ use test_support::{TestHost, number};
 #[tokio::test]
 async fn the_status_has_every_field_of_every_leak() {
     let host = busy_host().await;
-    let status = host.get("/admin/leaks/status").await;
+    let status = host.get("/admin/leaks/status?all=true").await;
     assert_eq!(status["leaks"].as_object().unwrap().len(), 3);
     for leak in LAB {
         check("status", &status, &format!("/leaks/{leak}"), LEAK);
@@ -26,6 +26,27 @@ async fn the_status_has_every_field_of_every_leak() {
         ("used_percent_of_limit", Type::NumberOrNull),
     ];
     check("status", &status, "/memory", &memory);
+
+    // The short answer has the same fields, without default settings and absent values.
+    let short = host.get("/admin/leaks/status").await;
+    check("short status", &short, "/memory", &memory);
+    let listed = |field: &str| !field.starts_with("settings/") && field != "expires_at";
+    let fields: Vec<_> = LEAK.iter().filter(|(field, _)| listed(field)).collect();
+    let fields: Vec<_> = fields.into_iter().copied().collect();
+    for leak in LAB {
+        check("short status", &short, &format!("/leaks/{leak}"), &fields);
+        assert_eq!(short["leaks"][leak]["settings"], json!({}));
+    }
+    host.post(
+        "/admin/leaks/cache",
+        json!({"probability": 0.5, "ttl_seconds": 60}),
+    )
+    .await;
+    let changed = host.leak("cache").await;
+    let short = host.get("/admin/leaks/status").await["leaks"]["cache"].clone();
+    let settings = json!({"probability": 0.5, "ttl_seconds": 60.0});
+    assert_eq!(short["settings"], settings, "{short}");
+    assert_eq!(short["expires_at"], changed["expires_at"]);
 }
 
 #[tokio::test]

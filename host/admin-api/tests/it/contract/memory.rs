@@ -9,7 +9,7 @@ use test_support::number;
 #[tokio::test]
 async fn memory_has_every_field_of_the_process_and_the_plugins() {
     let host = busy_host().await;
-    let memory = host.get("/admin/memory").await;
+    let memory = host.get("/admin/memory?all=true").await;
     let process = [
         ("pid", Type::Count),
         ("rss_mb", Type::Number),

@@ -48,6 +48,40 @@ async fn since_compares_with_the_state_at_that_second() {
     );
 }
 
+/// What was cleared within the window would make the leaking line look as if it had shrunk.
+#[tokio::test]
+async fn a_window_with_a_clear_begins_after_it() {
+    let lab = Lab::with(&["cache"]).start().await;
+    lab.enable("cache").await;
+    lab.traffic(100).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let whole = lab.get("/admin/memory/diff?since=5m").await;
+    assert!(whole.get("window").is_none(), "{whole}");
+    lab.post("/admin/leaks/clear", json!({"leak_type": "cache"}))
+        .await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    lab.traffic(20).await;
+
+    let diff = lab.get("/admin/memory/diff?since=5m").await;
+    let window = diff["window"].as_str().unwrap();
+    assert!(
+        window.ends_with("instead of 300 s, after cache was cleared"),
+        "{diff}"
+    );
+    assert_eq!(payloads_gained(&diff), 20.0, "{diff}");
+    assert_eq!(diff["shrinking_allocations"], json!([]), "{diff}");
+    assert_eq!(diff["requests_since_baseline"], json!(20), "{diff}");
+    // Call stacks have the same bytes, although they are kept for each minute only.
+    let stacks = lab.get("/admin/memory/diff?since=5m&group_by=trace").await;
+    assert_eq!(stacks["total_growth_bytes"], diff["total_growth_bytes"]);
+    let path = "/admin/memory/flamegraph?since=5m";
+    let drawn = Answer::of(lab.request(Method::GET, path)).await.text;
+    assert!(drawn.contains("after cache was cleared"), "{drawn}");
+    // A window that begins after the clear is what was asked for.
+    let short = lab.get("/admin/memory/diff?since=2s").await;
+    assert!(short.get("window").is_none(), "{short}");
+}
+
 #[tokio::test]
 async fn a_plugin_without_symbols_does_not_hide_the_others() {
     let lab = Lab::with(&["cache", "history"])

@@ -356,3 +356,32 @@ async fn a_plugin_is_kept_in_memory_if_the_folder_is_not_writable() {
     assert_eq!(unloaded["file_removed"], json!(false), "{unloaded}");
     assert_eq!(ids(&lab).await, ["cache"]);
 }
+
+#[tokio::test]
+async fn deleting_a_plugin_that_was_not_stored_removes_its_older_file() {
+    let lab = Lab::with(&["cache"]).arg("--no-cache").start().await;
+    let folder = lab.plugins_folder().to_owned();
+    let away = folder.with_extension("away");
+    fs::rename(&folder, &away).unwrap();
+    let sent = put(&lab, "cache", bytes("cache")).await.json();
+    assert_eq!(sent["persisted"], json!(false), "{sent}");
+    fs::rename(&away, &folder).unwrap();
+    let unloaded = delete(&lab, "cache").await.json();
+    let expected = json!({"unloaded": "cache", "file_removed": true});
+    assert_eq!(unloaded, expected);
+    assert!(!folder.join("cache.wasm").exists(), "a start loads it");
+}
+
+#[tokio::test]
+async fn wrong_declarations_get_their_own_hint() {
+    let lab = Lab::with(&["cache"]).start().await;
+    fs::write(lab.plugins_folder().join("cache.heap.toml"), "x = 1").unwrap();
+    let refused = put(&lab, "cache", bytes("cache")).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    assert_eq!(refused.error_code("PUT cache"), "plugin_refused");
+    let error = refused.json()["error"].clone();
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("cache.heap.toml: "), "{error}");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.starts_with("correct that file"), "{error}");
+}
