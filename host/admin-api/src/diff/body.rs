@@ -128,8 +128,8 @@ pub(crate) struct DiffComputed {
     /// What the heap is compared with: `the last diff`, `the named baseline NAME` or `the host's
     /// history`.
     pub(super) baseline: String,
-    /// Why the window of `since` is shorter than asked for: it begins after the last clear or
-    /// reset of a plugin that the answer shows.
+    /// That the window of `since` is shorter than asked for, because it begins after the last clear
+    /// of a plugin that the answer shows; or that it spans a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) window: Option<String>,
     /// Rows that grew, largest growth first. Without a `limit`, only the rows that changed most
