@@ -48,9 +48,9 @@ pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
     for window in 0..arguments.windows as usize {
         for _ in 0..arguments.rounds {
             calls.round(&mut guest).await?;
-            let snapshot = guest.heap().snapshot;
-            floors.add(window, &snapshot);
-            handles.add(window, &snapshot);
+            let heap = guest.heap();
+            floors.add(window, &heap);
+            handles.add(window, &heap.snapshot);
         }
     }
     let heap = guest.heap();

@@ -176,7 +176,10 @@ async fn report(server: &Server, inspector: &Inspector) -> Result<()> {
     if let Some(growth) = server.growth(&summary, last, &heap).await? {
         stderr_text!("{}", growth.text(arguments.top));
     }
-    stderr_text!("{}", growth::of_paths(&summary.paths, arguments.top));
+    stderr_text!(
+        "{}",
+        growth::of_paths(&summary.paths, arguments.top, heap.measures_blocks())
+    );
     output::write_all(&arguments.output, &heap)?;
     Ok(())
 }

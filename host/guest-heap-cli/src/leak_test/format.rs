@@ -60,12 +60,19 @@ fn human(outcome: &Outcome) -> String {
         let largest = grouped(outcome.largest_handles);
         text.push_str(&format!("live handles: at most {largest} after a round\n"));
     }
-    text.push_str(&format!(
-        "live: at most {} bytes after a round, growing by {} bytes per round; attribution: {}\n",
-        grouped(outcome.largest_live),
-        rounded(outcome.bytes_per_round),
-        outcome.attribution,
-    ));
+    let live = match &outcome.live {
+        Some(live) => format!(
+            "live: at most {} bytes after a round, growing by {} bytes per round",
+            grouped(live.largest),
+            rounded(live.per_round),
+        ),
+        None => format!(
+            "live: not measured; linear memory: {} bytes, growing by {} bytes per round",
+            grouped(outcome.linear_bytes),
+            rounded(outcome.linear_bytes_per_round),
+        ),
+    };
+    text.push_str(&format!("{live}; attribution: {}\n", outcome.attribution));
     for note in outcome.notes() {
         text.push_str(&format!("note: {note}\n"));
     }
@@ -85,8 +92,11 @@ struct Document<'a> {
     /// Requests that were not answered with a success.
     failed_requests: &'a [String],
     rounds: u64,
-    bytes_per_round: f64,
-    largest_live_bytes: u64,
+    /// `null` if live bytes are not measured.
+    bytes_per_round: Option<f64>,
+    largest_live_bytes: Option<u64>,
+    linear_memory_bytes_per_round: f64,
+    linear_memory_bytes: u64,
     attribution: &'static str,
     why: Option<&'a str>,
     lines: Vec<Line<'a>>,
@@ -141,8 +151,10 @@ fn json(outcome: &Outcome) -> String {
         calls: &outcome.calls,
         failed_requests: &outcome.failures,
         rounds: outcome.rounds,
-        bytes_per_round: outcome.bytes_per_round,
-        largest_live_bytes: outcome.largest_live,
+        bytes_per_round: outcome.live.as_ref().map(|live| live.per_round),
+        largest_live_bytes: outcome.live.as_ref().map(|live| live.largest),
+        linear_memory_bytes_per_round: outcome.linear_bytes_per_round,
+        linear_memory_bytes: outcome.linear_bytes,
         attribution: outcome.attribution,
         why: outcome.why.as_deref(),
         lines: lines.collect(),

@@ -108,10 +108,7 @@ impl Server {
         }
         let answer = tokio::time::timeout(HEAP_TIMEOUT, self.heap_requests.ask()).await;
         match answer {
-            Ok(Ok(heap)) => Ok(CountedHeap {
-                requests: self.tally.requests(),
-                heap,
-            }),
+            Ok(Ok(heap)) => Ok(heap),
             Ok(Err(_closed)) => last_ended(),
             Err(_elapsed) => anyhow::bail!(
                 "the guest waits in a call of the host, so its heap cannot be read now; try again"

@@ -89,7 +89,7 @@ impl Server {
         let message = self
             .tally
             .end_instance(number, requests, ended, heap, denied);
-        if !matches!(ended, Ended::AsPlanned) {
+        if ended.is_failure() {
             stderr_line!("{message}");
         }
     }

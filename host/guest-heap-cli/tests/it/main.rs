@@ -15,4 +15,5 @@ mod program;
 mod python;
 mod run;
 mod serve;
+mod serve_growth;
 mod server;

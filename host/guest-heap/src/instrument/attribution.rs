@@ -1,5 +1,7 @@
 //! How precisely the heap of a component is attributed.
 
+use crate::reading::Totals;
+
 /// What the profiler may miss in a component, as far as it is known before the component runs.
 ///
 /// It decides how live bytes are to be read: see [`Coverage::live_range`](crate::Coverage::live_range).
@@ -74,4 +76,16 @@ pub enum Attribution {
         /// The reason, as text for a status page.
         why: String,
     },
+}
+
+impl Attribution {
+    /// Whether the counts of blocks are a measurement. Otherwise they are 0 because no hook runs,
+    /// and only linear memory says how much the guest takes.
+    pub fn measures_blocks(&self, totals: &Totals) -> bool {
+        match self {
+            Self::Exact => true,
+            Self::Partial { .. } => totals.allocated_objects > 0,
+            Self::Off { .. } => false,
+        }
+    }
 }
