@@ -35,7 +35,8 @@ pub(crate) struct RawHeap {
 impl Heap {
     /// Whether the counts of blocks are a measurement.
     pub(crate) fn measures_blocks(&self) -> bool {
-        self.attribution.measures_blocks(self.snapshot.totals())
+        let totals = self.snapshot.totals();
+        self.attribution.measures_blocks(totals.allocated_objects)
     }
 
     /// Bytes of linear memory whose allocations the profiler does not see.
@@ -81,7 +82,8 @@ impl RawHeap {
 
     /// Whether the counts of blocks are a measurement.
     pub(crate) fn measures_blocks(&self) -> bool {
-        self.attribution.measures_blocks(&self.reading.totals)
+        let totals = &self.reading.totals;
+        self.attribution.measures_blocks(totals.allocated_objects)
     }
 
     /// Finds the names.

@@ -11,6 +11,9 @@ use guest_heap::{Attribution, grouped};
 
 use crate::heap::Heap;
 
+/// Columns before the frames of a group.
+const TRACE_INDENT: usize = 33;
+
 /// Columns of the longest bar.
 const BAR: usize = 20;
 
@@ -131,7 +134,7 @@ fn handles(heap: &Heap, by: GroupBy, top: usize) -> String {
             group.ty
         );
         text.push_str(&line);
-        text.push_str(&trace(&group.frames));
+        text.push_str(&trace(&group.frames, TRACE_INDENT));
     }
     let hidden = groups.len().saturating_sub(top);
     if hidden > 0 {
@@ -190,7 +193,7 @@ fn table(groups: &[Group], by: GroupBy, top: usize, live: u64) -> String {
             "#".repeat(bar),
         );
         text.push_str(&line);
-        text.push_str(&trace(&group.frames));
+        text.push_str(&trace(&group.frames, TRACE_INDENT));
     }
     let rest = groups.get(top..).unwrap_or_default();
     if !rest.is_empty() {
@@ -206,23 +209,29 @@ fn table(groups: &[Group], by: GroupBy, top: usize, live: u64) -> String {
 }
 
 /// The own frames of a call stack, innermost first, with the library frames between them folded.
-fn trace(frames: &[Frame]) -> String {
+/// Each line is indented by so many columns.
+pub(crate) fn trace(frames: &[Frame], indent: usize) -> String {
     let mut text = String::new();
     for run in fold(frames) {
         let line = match run {
-            FrameRun::Own(frame) => match (&frame.file, frame.line) {
-                (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
-                _ => frame.function.to_string(),
-            },
+            FrameRun::Own(own) => frame(own),
             FrameRun::Libraries(frames) => {
                 let outermost = frames.last().map_or("", |frame| &frame.function);
                 format!("[{} library frames] {outermost}", frames.len())
             }
         };
         // Writing to a String cannot fail.
-        let _written = writeln!(text, "{:>32} {line}", "");
+        let _written = writeln!(text, "{:>indent$}{line}", "");
     }
     text
+}
+
+/// A function with its line.
+pub(crate) fn frame(frame: &Frame) -> String {
+    match (&frame.file, frame.line) {
+        (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
+        _ => frame.function.to_string(),
+    }
 }
 
 /// What has grown since a baseline, for `--every`.

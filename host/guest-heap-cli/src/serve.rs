@@ -43,6 +43,7 @@ use crate::output;
 use crate::report;
 use crate::serve::instance::Instance;
 use crate::serve::server::Server;
+use crate::signals::stopped;
 
 /// Serves a component until Ctrl-C or SIGTERM, and reports its heap.
 ///
@@ -99,38 +100,6 @@ async fn bind_admin(arguments: &ServeArguments, service: SocketAddr) -> Result<T
     match TcpListener::bind((Ipv4Addr::LOCALHOST, next)).await {
         Ok(listener) => Ok(listener),
         Err(_taken) => bind("--admin-addr", "127.0.0.1:0").await,
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM. Signals count from the call of this function.
-fn stopped() -> impl Future<Output = Result<()>> {
-    #[cfg(unix)]
-    let terminated = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = signal(SignalKind::terminate());
-        async move {
-            signals?.recv().await;
-            anyhow::Ok(())
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<Result<()>>();
-    #[cfg(unix)]
-    let interrupted = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = signal(SignalKind::interrupt());
-        async move {
-            signals?.recv().await;
-            anyhow::Ok(())
-        }
-    };
-    #[cfg(not(unix))]
-    let interrupted = async { Ok(tokio::signal::ctrl_c().await?) };
-    async {
-        tokio::select! {
-            done = terminated => done,
-            done = interrupted => done,
-        }
     }
 }
 

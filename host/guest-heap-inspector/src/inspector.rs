@@ -41,7 +41,8 @@ pub(crate) struct GuestHeap {
 impl GuestHeap {
     /// Whether the counts of blocks are a measurement.
     pub(crate) fn measures_blocks(&self) -> bool {
-        self.attribution.measures_blocks(self.snapshot.totals())
+        let totals = self.snapshot.totals();
+        self.attribution.measures_blocks(totals.allocated_objects)
     }
 
     /// Bytes of linear memory whose allocations the profiler does not see, if they are known.

@@ -11,6 +11,21 @@ use crate::leak_test::floors::Floors;
 use crate::output::attribution_words;
 use crate::report::has_lines;
 
+/// With less rounds, the warm-up included, a cache that fills looks like a leak.
+pub(super) const MIN_ROUNDS: u64 = 50;
+
+/// The word for one call of everything that is tested.
+const ROUND: &str = "round";
+
+/// What a test has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TestResult {
+    Passed,
+    Failed,
+    /// Memory has grown in too few rounds.
+    Undecided,
+}
+
 /// The outcome of a test.
 pub(super) struct Outcome {
     /// The calls of a round.
@@ -19,6 +34,8 @@ pub(super) struct Outcome {
     pub(super) failures: Vec<String>,
     /// Rounds after the warm-up.
     pub(super) rounds: u64,
+    /// Rounds with the warm-up.
+    pub(super) all_rounds: u64,
     pub(super) verdict: Verdict,
     /// The lines that have grown, largest growth first.
     pub(super) lines: Vec<GrowingLine>,
@@ -150,10 +167,12 @@ impl Outcome {
                 ));
             }
         }
+        let tested = u64::from(arguments.windows) * u64::from(arguments.rounds);
         Self {
             calls: calls.texts(),
             failures: calls.failures(),
-            rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
+            rounds: tested,
+            all_rounds: tested + u64::from(arguments.warm_up),
             verdict: Verdict::of_guest(&evidence),
             handles: of_handles.collect(),
             largest_handles: handles.largest(),
@@ -181,6 +200,7 @@ impl Outcome {
             calls: Vec::new(),
             failures: Vec::new(),
             rounds: 100,
+            all_rounds: 120,
             verdict,
             lines: Vec::new(),
             handles: Vec::new(),
@@ -200,14 +220,35 @@ impl Outcome {
         }
     }
 
-    /// Whether the test fails.
-    pub(super) fn fails(&self) -> bool {
+    /// What the test has shown.
+    pub(super) fn result(&self) -> TestResult {
         let is_growth = matches!(
             self.verdict,
             Verdict::Leak { .. } | Verdict::UnseenGrowth { .. }
         );
         let accepted = self.is_within_budget && is_growth;
-        !self.exceeded.is_empty() || (self.verdict.is_leak() && !accepted)
+        if !self.exceeded.is_empty() {
+            TestResult::Failed
+        } else if accepted || !self.verdict.is_leak() {
+            TestResult::Passed
+        } else if self.all_rounds < MIN_ROUNDS {
+            TestResult::Undecided
+        } else {
+            TestResult::Failed
+        }
+    }
+
+    /// The verdict in one sentence.
+    pub(super) fn sentence(&self) -> String {
+        let sentence = self.verdict.sentence(self.rounds, ROUND);
+        match self.result() {
+            TestResult::Undecided => format!(
+                "{} rounds with the warm-up are too few to tell a leak from memory that fills up \
+                 once: test with at least {MIN_ROUNDS}. So far it looks like this: {sentence}",
+                self.all_rounds
+            ),
+            _ => sentence,
+        }
     }
 }
 

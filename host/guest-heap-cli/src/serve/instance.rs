@@ -13,7 +13,7 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
 
 use crate::engine::engine_error;
-use crate::guest::{TICK, store};
+use crate::guest::{TICK, start_error, store};
 use crate::heap::RawHeap;
 use crate::host_state::HostState;
 use crate::serve::job::{Job, Source};
@@ -27,6 +27,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 
 /// Time between two heaps of an idle guest that are kept, in case that it is busy when it is asked.
 const IDLE_HEAP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Bytes of a KiB.
+const KIB: u64 = 1024;
 
 /// An instance that is ready for requests.
 pub(super) struct Instance {
@@ -47,22 +50,49 @@ impl Instance {
     /// # Errors
     /// When it traps at its start, or a folder cannot be opened.
     pub(super) async fn start(server: &Arc<Server>) -> anyhow::Result<Self> {
+        let max_memory = server.arguments.max_memory.unwrap_or(u64::MAX);
+        let (store, proxy) = Self::instantiate(server, max_memory).await?;
+        let Err(error) = proxy else {
+            return Ok(Self {
+                proxy: proxy.map_err(engine_error)?,
+                store,
+            });
+        };
+        if store.data().memory.denied().is_some()
+            && let (unlimited, Ok(_)) = Self::instantiate(server, u64::MAX).await?
+        {
+            let needed = unlimited.data().memory.used().div_ceil(KIB);
+            anyhow::bail!(
+                "the component needs more memory than --max-memory to start: it starts with \
+                 --max-memory {}KiB",
+                needed
+            );
+        }
+        Err(start_error(error, &server.loaded))
+    }
+
+    /// Instantiates the component with a limit of memory, in bytes.
+    async fn instantiate(
+        server: &Arc<Server>,
+        max_memory: u64,
+    ) -> anyhow::Result<(Store<HostState>, wasmtime::Result<Proxy>)> {
         let asked = server.clone();
-        let mut store = store(&server.engine, server.new_state()?, move |context| {
-            if !asked.instance_per_request {
-                let requests = asked.tally.requests();
-                asked.heap_requests.answer(context, requests, false);
-            }
-        });
+        let mut store = store(
+            &server.engine,
+            server.new_state(max_memory)?,
+            move |context| {
+                if !asked.instance_per_request {
+                    let requests = asked.tally.requests();
+                    asked.heap_requests.answer(context, requests, false);
+                }
+            },
+        );
         let proxy = server.service.instantiate_async(&mut store);
         let proxy = tokio::time::timeout(server.timeout, proxy).await;
         let proxy = proxy.map_err(|_elapsed| {
             anyhow::anyhow!("the component has not started within --timeout")
         })?;
-        Ok(Self {
-            proxy: proxy.map_err(engine_error)?,
-            store,
-        })
+        Ok((store, proxy))
     }
 
     /// Handles requests until the instance ends. Its store is kept, so its heap can be read.
@@ -89,7 +119,7 @@ impl Instance {
             tokio::select! {
                 done = &mut done => return match done.flatten() {
                     Ok(()) => Ended::AsPlanned,
-                    Err(error) => Ended::Trapped(error),
+                    Err(error) => Ended::Trapped(engine_error(error)),
                 },
                 _ = clock.tick() => {
                     if let Some(why) = watch.overdue() {
@@ -128,6 +158,7 @@ impl EventLoop<'_> {
         let mut running = FuturesUnordered::new();
         let mut is_idle = true;
         let mut has_ended = false;
+        let mut begun: u64 = 0;
         let mut kept_idle = Instant::now();
         // Whether the last checkpoint is that of a busy guest.
         let mut needs_idle = false;
@@ -186,9 +217,10 @@ impl EventLoop<'_> {
                         has_ended = true;
                         continue;
                     };
-                    if !job.start() {
+                    if !job.start(begun == 0) {
                         continue;
                     }
+                    begun += 1;
                     is_idle = false;
                     measurement.begin_request(&job.name);
                     running.push(self.handle(accessor, job));

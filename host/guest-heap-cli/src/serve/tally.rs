@@ -16,7 +16,7 @@ pub(super) enum Ended {
     AsPlanned,
     /// The server stops, and requests were in progress.
     WhileBusy,
-    Trapped(wasmtime::Error),
+    Trapped(anyhow::Error),
     TimedOut(&'static str),
 }
 
@@ -195,7 +195,7 @@ impl Tally {
 }
 
 /// The cause of a trap in one line: the last cause says what has happened, the others where.
-fn first_line(error: &wasmtime::Error) -> String {
+fn first_line(error: &anyhow::Error) -> String {
     let cause = error.root_cause().to_string();
     cause.lines().next().unwrap_or_default().to_owned()
 }

@@ -35,8 +35,8 @@ impl GuestVerdict {
 impl Inspector {
     /// The verdict on a guest, by the readings since its instance was started. `None` while there
     /// is too little evidence: the host must count calls, and have counted ten of them over four
-    /// readings. It is also `None` if the host keeps the history itself, or if nothing says how much
-    /// memory the guest takes.
+    /// readings. It is also `None` if the host keeps the history itself, or if nothing says how
+    /// much memory the guest takes.
     pub fn verdict(&self, guest: &str) -> Option<GuestVerdict> {
         if self.source.history(guest).is_some() {
             return None;

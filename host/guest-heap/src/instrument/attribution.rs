@@ -1,7 +1,5 @@
 //! How precisely the heap of a component is attributed.
 
-use crate::reading::Totals;
-
 /// What the profiler may miss in a component, as far as it is known before the component runs.
 ///
 /// It decides how live bytes are to be read: see [`Coverage::live_range`](crate::Coverage::live_range).
@@ -79,12 +77,13 @@ pub enum Attribution {
 }
 
 impl Attribution {
-    /// Whether the counts of blocks are a measurement. Otherwise they are 0 because no hook runs,
-    /// and only linear memory says how much the guest takes.
-    pub fn measures_blocks(&self, totals: &Totals) -> bool {
+    /// Whether the counts of blocks are a measurement, if the guest has ever allocated so many
+    /// blocks. Otherwise they are 0 because no hook runs, and only linear memory says how much the
+    /// guest takes.
+    pub fn measures_blocks(&self, allocated_objects: u64) -> bool {
         match self {
             Self::Exact => true,
-            Self::Partial { .. } => totals.allocated_objects > 0,
+            Self::Partial { .. } => allocated_objects > 0,
             Self::Off { .. } => false,
         }
     }
