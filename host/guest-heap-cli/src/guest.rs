@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use wasmtime::component::{Instance, Linker};
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use crate::arguments::ComponentArguments;
 use crate::engine::engine_error;
 use crate::heap::{Heap, RawHeap};
 use crate::host_state::{HostState, World};
+use crate::imports;
 use crate::load::LoadedComponent;
+use crate::trap::GuestError;
 
 /// Time between two interruptions of the guest, at which Ctrl-C and `--every` have their turn.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
@@ -39,11 +41,9 @@ impl Guest {
         let state = HostState::new(&loaded, arguments, guest_arguments, world, u64::MAX)?;
         let mut store = store(engine, state, on_tick);
         start_clock(engine)?;
-        let instance = linker
-            .instantiate_async(&mut store, &loaded.component)
-            .await
-            .map_err(engine_error)
-            .context("the component cannot be started")?;
+        let prepared = prepare(engine, &linker, &loaded.component)?;
+        let instance = prepared.instantiate_async(&mut store).await;
+        let instance = instance.map_err(|error| start_error(error, &loaded))?;
         Ok(Self {
             store,
             instance,
@@ -55,6 +55,31 @@ impl Guest {
     pub(crate) fn heap(&self) -> Heap {
         RawHeap::read(&self.store).symbolize(&self.loaded.symbols)
     }
+}
+
+/// Finds the imports of a component.
+///
+/// # Errors
+/// When one is not provided. The error says what to do.
+pub(crate) fn prepare(
+    engine: &Engine,
+    linker: &Linker<HostState>,
+    component: &Component,
+) -> Result<InstancePre<HostState>> {
+    linker.instantiate_pre(component).map_err(|error| {
+        let advice = imports::advice(component, engine);
+        match advice.is_empty() {
+            true => engine_error(error).context("the component cannot be started"),
+            false => anyhow::anyhow!("the component cannot be started: {error:#}\n{advice}"),
+        }
+    })
+}
+
+/// The error of a component that traps at its start.
+pub(crate) fn start_error(error: wasmtime::Error, loaded: &LoadedComponent) -> anyhow::Error {
+    let error = GuestError::of(&engine_error(error), &loaded.meta);
+    let text = error.describe(&loaded.symbols);
+    anyhow::anyhow!("the component cannot be started: {}", text.trim_end())
 }
 
 /// A linker with WASI and the profiler.

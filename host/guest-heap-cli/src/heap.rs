@@ -15,6 +15,8 @@ pub(crate) struct Heap {
     pub(crate) snapshot: Snapshot,
     pub(crate) attribution: Attribution,
     pub(crate) live_range: LiveRange,
+    /// Bytes of all linear memories, as the engine counts them.
+    pub(crate) linear_memory: u64,
     /// Growths of memory that no allocator entry point made, largest first: bytes, and the names of
     /// the call stack's functions, innermost first.
     pub(crate) unseen: Vec<(u64, Vec<String>)>,
@@ -27,6 +29,24 @@ pub(crate) struct RawHeap {
     contexts: HashMap<u32, Context>,
     attribution: Attribution,
     live_range: LiveRange,
+    linear_memory: u64,
+}
+
+impl Heap {
+    /// Whether the counts of blocks are a measurement.
+    pub(crate) fn measures_blocks(&self) -> bool {
+        let totals = self.snapshot.totals();
+        self.attribution.measures_blocks(totals.allocated_objects)
+    }
+
+    /// Bytes of linear memory whose allocations the profiler does not see.
+    pub(crate) fn unseen_bytes(&self) -> u64 {
+        let coverage = self.snapshot.coverage();
+        match coverage.memory_is_known() || self.measures_blocks() {
+            true => coverage.heap_unseen_bytes + coverage.other_bytes(),
+            false => self.linear_memory,
+        }
+    }
 }
 
 impl RawHeap {
@@ -43,6 +63,7 @@ impl RawHeap {
             attribution: reading.attribution(recorder.meta()),
             live_range: reading.live_range(recorder.meta()),
             contexts,
+            linear_memory: context.data().memory.used(),
             reading,
         }
     }
@@ -53,6 +74,16 @@ impl RawHeap {
 
     pub(crate) fn live_objects(&self) -> u64 {
         self.reading.totals.live_objects
+    }
+
+    pub(crate) fn linear_memory(&self) -> u64 {
+        self.linear_memory
+    }
+
+    /// Whether the counts of blocks are a measurement.
+    pub(crate) fn measures_blocks(&self) -> bool {
+        let totals = &self.reading.totals;
+        self.attribution.measures_blocks(totals.allocated_objects)
     }
 
     /// Finds the names.
@@ -74,6 +105,7 @@ impl RawHeap {
         Heap {
             attribution: self.attribution.clone(),
             live_range: self.live_range,
+            linear_memory: self.linear_memory,
             snapshot,
             unseen,
         }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::EXIT_ERROR;
 use crate::arguments::TestArguments;
 use crate::engine::engine;
 use crate::guest::Guest;
@@ -17,10 +18,11 @@ use crate::handle_floors::HandleFloors;
 use crate::host_state::World;
 use crate::leak_test::calls::Calls;
 use crate::leak_test::floors::Floors;
-use crate::leak_test::outcome::Outcome;
+use crate::leak_test::outcome::{Outcome, TestResult};
 use crate::load::{Profile, load};
 
-/// Tests a component and prints the report. The exit code is 0 if nothing leaks, else 1.
+/// Tests a component and prints the report. The exit code is 0 if nothing leaks, 1 if
+/// something does, and 2 if there were too few rounds to tell.
 ///
 /// # Errors
 /// When the component cannot be loaded or started, a call is wrong, or the guest traps.
@@ -48,17 +50,17 @@ pub(crate) async fn run(arguments: TestArguments) -> Result<ExitCode> {
     for window in 0..arguments.windows as usize {
         for _ in 0..arguments.rounds {
             calls.round(&mut guest).await?;
-            let snapshot = guest.heap().snapshot;
-            floors.add(window, &snapshot);
-            handles.add(window, &snapshot);
+            let heap = guest.heap();
+            floors.add(window, &heap);
+            handles.add(window, &heap.snapshot);
         }
     }
     let heap = guest.heap();
     let outcome = Outcome::of(&arguments, &calls, &floors, &handles, &heap);
     stdout_text!("{}", format::report(arguments.format, &outcome));
-    Ok(if outcome.fails() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    Ok(match outcome.result() {
+        TestResult::Passed => ExitCode::SUCCESS,
+        TestResult::Failed => ExitCode::FAILURE,
+        TestResult::Undecided => ExitCode::from(EXIT_ERROR),
     })
 }

@@ -15,7 +15,11 @@ use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
 use crate::arguments::ComponentArguments;
+use crate::bounded_file;
 use crate::cache::Cache;
+
+/// The size of the largest component that is read.
+const MAX_COMPONENT_BYTES: u64 = 1 << 30;
 
 /// A compiled component, and what the profiler needs to read its heap.
 pub(crate) struct LoadedComponent {
@@ -43,7 +47,7 @@ pub(crate) fn load(
     profile: Profile,
 ) -> Result<LoadedComponent> {
     let file = arguments.file.display();
-    let bytes = fs::read(&arguments.file).with_context(|| format!("cannot read {file}"))?;
+    let bytes = bounded_file::read(&arguments.file, MAX_COMPONENT_BYTES)?;
     let original = to_component(bytes).with_context(|| format!("{file} cannot be loaded"))?;
     let original = with_declarations(original, &arguments.file)?;
     let symbols = Symbols::new(&original, symbol_options(arguments)?)

@@ -15,6 +15,7 @@
 mod terminal;
 
 mod arguments;
+mod bounded_file;
 mod cache;
 mod engine;
 mod growth_reports;
@@ -22,17 +23,22 @@ mod guest;
 mod handle_floors;
 mod heap;
 mod host_state;
+mod imports;
 mod invocation;
 mod leak_test;
 mod load;
 mod memory_limit;
+mod one_request;
 mod outgoing;
 mod output;
 mod report;
 mod run;
 mod run_verdict;
+mod sample_call;
 mod serve;
 mod service;
+mod signals;
+mod trap;
 
 use std::process::ExitCode;
 

@@ -28,6 +28,11 @@ impl MemoryLimit {
         }
     }
 
+    /// Bytes of all linear memories, without those of the profiler.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
     /// The bytes that the last denied growth wanted in total.
     pub(crate) fn denied(&self) -> Option<u64> {
         self.denied

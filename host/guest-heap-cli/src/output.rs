@@ -104,12 +104,13 @@ struct Document<'a> {
     attribution: &'static str,
     /// Why the attribution is not exact.
     why: Option<&'a str>,
-    live_bytes: u64,
-    live_blocks: u64,
-    allocated_bytes: u64,
-    allocated_blocks: u64,
+    /// `null`, as the other counts of blocks, if the profiler sees no allocation.
+    live_bytes: Option<u64>,
+    live_blocks: Option<u64>,
+    allocated_bytes: Option<u64>,
+    allocated_blocks: Option<u64>,
+    linear_memory_bytes: u64,
     /// `null` if the memory belongs to a module that is not instrumented.
-    linear_memory_bytes: Option<u64>,
     static_bytes: Option<u64>,
     heap_seen_bytes: u64,
     heap_unseen_bytes: u64,
@@ -158,16 +159,17 @@ impl<'a> Document<'a> {
     fn of(heap: &'a Heap) -> Self {
         let totals = heap.snapshot.totals();
         let coverage = heap.snapshot.coverage();
+        let measured = |count: u64| heap.measures_blocks().then_some(count);
         let known = |bytes| coverage.memory_is_known().then_some(bytes);
         let (attribution, why) = attribution_words(&heap.attribution);
         Self {
             attribution,
             why,
-            live_bytes: totals.live_bytes,
-            live_blocks: totals.live_objects,
-            allocated_bytes: totals.allocated_bytes,
-            allocated_blocks: totals.allocated_objects,
-            linear_memory_bytes: known(coverage.memory_bytes),
+            live_bytes: measured(totals.live_bytes),
+            live_blocks: measured(totals.live_objects),
+            allocated_bytes: measured(totals.allocated_bytes),
+            allocated_blocks: measured(totals.allocated_objects),
+            linear_memory_bytes: known(coverage.memory_bytes).unwrap_or(heap.linear_memory),
             static_bytes: known(coverage.static_bytes),
             heap_seen_bytes: coverage.heap_seen_bytes,
             heap_unseen_bytes: coverage.heap_unseen_bytes,

@@ -1,5 +1,7 @@
 //! The report of a heap as text.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use guest_heap::diff::Diff;
@@ -8,6 +10,9 @@ use guest_heap::symbols::{Frame, FrameRun, LineTables, Site, fold};
 use guest_heap::{Attribution, grouped};
 
 use crate::heap::Heap;
+
+/// Columns before the frames of a group.
+const TRACE_INDENT: usize = 33;
 
 /// Columns of the longest bar.
 const BAR: usize = 20;
@@ -21,36 +26,82 @@ const MAX_CALLERS: usize = 5;
 /// The report of a heap: how precise it is, its totals, and its largest groups.
 pub(crate) fn of_heap(heap: &Heap, by: GroupBy, top: usize) -> String {
     let mut text = precision(heap);
-    let totals = heap.snapshot.totals();
-    let line = format!(
-        "live: {} bytes in {} blocks; ever allocated: {} bytes in {} blocks\n",
-        grouped(totals.live_bytes),
-        grouped(totals.live_objects),
-        grouped(totals.allocated_bytes),
-        grouped(totals.allocated_objects),
-    );
-    text.push_str(&line);
-    let coverage = heap.snapshot.coverage();
-    if coverage.memory_is_known() {
-        text.push_str(&format!(
-            "linear memory: {} bytes, with at least {} bytes of static data and stack\n",
-            grouped(coverage.memory_bytes),
-            grouped(coverage.static_bytes),
-        ));
-    }
+    text.push_str(&live(heap));
     if let Some(advice) = heap.snapshot.symbols().line_tables().advice()
         && by != GroupBy::Function
     {
         text.push_str(&format!("{advice}\n"));
     }
     let groups = heap.snapshot.top(by, usize::MAX);
-    text.push_str(&table(&groups, by, top, totals.live_bytes));
+    let live = heap.snapshot.totals().live_bytes;
+    text.push_str(&table(&groups, by, top, live));
     text.push_str(&handles(heap, by, top));
-    for (bytes, stack) in heap.unseen.iter().take(MAX_UNSEEN) {
+    text.push_str(&unseen_growth(&heap.unseen));
+    text
+}
+
+/// The live blocks, and linear memory.
+pub(crate) fn live(heap: &Heap) -> String {
+    let totals = heap.snapshot.totals();
+    let mut text = match heap.measures_blocks() {
+        true => format!(
+            "live: {} bytes in {} blocks; ever allocated: {} bytes in {} blocks\n",
+            grouped(totals.live_bytes),
+            grouped(totals.live_objects),
+            grouped(totals.allocated_bytes),
+            grouped(totals.allocated_objects),
+        ),
+        false => "live: not measured, because the profiler sees no allocation\n".to_owned(),
+    };
+    let coverage = heap.snapshot.coverage();
+    let line = match coverage.memory_is_known() {
+        true => format!(
+            "linear memory: {} bytes, with at least {} bytes of static data and stack\n",
+            grouped(coverage.memory_bytes),
+            grouped(coverage.static_bytes),
+        ),
+        false => format!("linear memory: {} bytes\n", grouped(heap.linear_memory)),
+    };
+    text.push_str(&line);
+    text
+}
+
+/// Why the attribution is not exact; empty if it is.
+pub(crate) fn doubts(heap: &Heap) -> String {
+    match heap.attribution {
+        Attribution::Exact => String::new(),
+        _ => precision(heap),
+    }
+}
+
+/// The growth that no allocator entry point made. Call stacks that read the same are one row.
+fn unseen_growth(growths: &[(u64, Vec<String>)]) -> String {
+    let mut rows: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (bytes, stack) in growths {
+        let (sum, stacks) = rows.entry(callers(stack)).or_default();
+        *sum += bytes;
+        *stacks += 1;
+    }
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by_key(|(_, (bytes, _))| Reverse(*bytes));
+    let mut text = String::new();
+    for (callers, (bytes, stacks)) in rows.iter().take(MAX_UNSEEN) {
+        let stacks = match stacks {
+            1 => String::new(),
+            stacks => format!(" ({} call stacks)", grouped(*stacks)),
+        };
         let line = format!(
-            "{:>14} bytes of growth that no allocator entry point made: {}\n",
+            "{:>14} bytes of growth that no allocator entry point made: {callers}{stacks}\n",
             grouped(*bytes),
-            callers(stack)
+        );
+        text.push_str(&line);
+    }
+    if let Some(rest) = rows.get(MAX_UNSEEN..).filter(|rest| !rest.is_empty()) {
+        let bytes = rest.iter().map(|(_, (bytes, _))| bytes).sum();
+        let line = format!(
+            "{:>14} bytes of such growth in {} more\n",
+            grouped(bytes),
+            rest.len()
         );
         text.push_str(&line);
     }
@@ -83,7 +134,7 @@ fn handles(heap: &Heap, by: GroupBy, top: usize) -> String {
             group.ty
         );
         text.push_str(&line);
-        text.push_str(&trace(&group.frames));
+        text.push_str(&trace(&group.frames, TRACE_INDENT));
     }
     let hidden = groups.len().saturating_sub(top);
     if hidden > 0 {
@@ -142,7 +193,7 @@ fn table(groups: &[Group], by: GroupBy, top: usize, live: u64) -> String {
             "#".repeat(bar),
         );
         text.push_str(&line);
-        text.push_str(&trace(&group.frames));
+        text.push_str(&trace(&group.frames, TRACE_INDENT));
     }
     let rest = groups.get(top..).unwrap_or_default();
     if !rest.is_empty() {
@@ -158,34 +209,46 @@ fn table(groups: &[Group], by: GroupBy, top: usize, live: u64) -> String {
 }
 
 /// The own frames of a call stack, innermost first, with the library frames between them folded.
-fn trace(frames: &[Frame]) -> String {
+/// Each line is indented by so many columns.
+pub(crate) fn trace(frames: &[Frame], indent: usize) -> String {
     let mut text = String::new();
     for run in fold(frames) {
         let line = match run {
-            FrameRun::Own(frame) => match (&frame.file, frame.line) {
-                (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
-                _ => frame.function.to_string(),
-            },
+            FrameRun::Own(own) => frame(own),
             FrameRun::Libraries(frames) => {
                 let outermost = frames.last().map_or("", |frame| &frame.function);
                 format!("[{} library frames] {outermost}", frames.len())
             }
         };
         // Writing to a String cannot fail.
-        let _written = writeln!(text, "{:>32} {line}", "");
+        let _written = writeln!(text, "{:>indent$}{line}", "");
     }
     text
+}
+
+/// A function with its line.
+pub(crate) fn frame(frame: &Frame) -> String {
+    match (&frame.file, frame.line) {
+        (Some(file), Some(line)) => format!("{} ({file}:{line})", frame.function),
+        _ => frame.function.to_string(),
+    }
 }
 
 /// What has grown since a baseline, for `--every`.
 pub(crate) fn of_growth(diff: &Diff, heap: &Heap) -> String {
     let totals = heap.snapshot.totals();
-    let mut text = format!(
-        "live: {} bytes in {} blocks ({:+} bytes)\n",
-        grouped(totals.live_bytes),
-        grouped(totals.live_objects),
-        diff.bytes
-    );
+    let mut text = match heap.measures_blocks() {
+        true => format!(
+            "live: {} bytes in {} blocks ({:+} bytes)\n",
+            grouped(totals.live_bytes),
+            grouped(totals.live_objects),
+            diff.bytes
+        ),
+        false => format!(
+            "live: not measured; linear memory: {} bytes\n",
+            grouped(heap.linear_memory)
+        ),
+    };
     for change in &diff.growing {
         let line = format!(
             "{:>+14} bytes {:>+9} blocks  {}\n",
@@ -223,5 +286,45 @@ pub(crate) fn place(location: &str, function: &str, has_line: bool) -> String {
         (true, _) => location.to_owned(),
         (false, true) => format!("{location} in {function}"),
         (false, false) => format!("{location}: {function}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn growths_that_read_the_same_are_one_row() {
+        let inner = ["a", "b", "c", "d", "e"];
+        let growths = [
+            (30, stack(&[&inner[..], &["x", "main"]].concat())),
+            (20, stack(&["other"])),
+            (15, stack(&[&inner[..], &["y", "main"]].concat())),
+        ];
+        let text = unseen_growth(&growths);
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        assert!(
+            rows[0].trim_start().starts_with("45 bytes of growth")
+                && rows[0].ends_with("a < b < c < d < e < … < main (2 call stacks)"),
+            "{text}"
+        );
+        assert!(rows[1].ends_with(": other"), "{text}");
+    }
+
+    #[test]
+    fn rows_that_are_left_out_are_summed() {
+        let growths: Vec<_> = (1..=12).map(|n| (n, stack(&[&n.to_string()]))).collect();
+        let text = unseen_growth(&growths);
+        assert_eq!(text.lines().count(), MAX_UNSEEN + 1, "{text}");
+        assert!(
+            text.ends_with("3 bytes of such growth in 2 more\n"),
+            "{text}"
+        );
+        assert_eq!(unseen_growth(&[]), "");
     }
 }

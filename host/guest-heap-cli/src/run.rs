@@ -7,26 +7,29 @@ use wasmtime::component::Val;
 use wasmtime_wasi::I32Exit;
 
 use crate::arguments::RunArguments;
-use crate::engine::engine;
+use crate::engine::{engine, engine_error, of_engine};
 use crate::growth_reports::GrowthReports;
 use crate::guest::Guest;
 use crate::heap::RawHeap;
 use crate::host_state::World;
 use crate::invocation::{Invocation, exported_calls};
-use crate::load::{Profile, load};
+use crate::load::{LoadedComponent, Profile, load};
 use crate::output;
 use crate::report;
 use crate::run_verdict::RunSamples;
+use crate::signals::{Stop, stopped};
+use crate::trap::GuestError;
 
-/// Exit codes of shells: a trap is like an abort, and Ctrl-C ends with 130.
+/// Exit codes of shells: a trap is like an abort, Ctrl-C ends with 130 and SIGTERM with 143.
 const EXIT_TRAP: u8 = 134;
 const EXIT_INTERRUPTED: u8 = 130;
+const EXIT_TERMINATED: u8 = 143;
 
 /// Why the guest ended.
 enum Ended {
     Returned(Vec<Val>),
-    Trapped(wasmtime::Error),
-    Interrupted,
+    Trapped(anyhow::Error),
+    Stopped(Stop),
 }
 
 /// Runs a component, reports its heap and returns the guest's exit code.
@@ -69,15 +72,15 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode> {
         &mut guest.store,
     )?;
     let ended = tokio::select! {
-        // In this order, so that Ctrl-C is caught before the guest begins.
+        // In this order, so that signals are caught before the guest begins.
         biased;
-        _ = tokio::signal::ctrl_c() => Ended::Interrupted,
+        stop = stopped() => Ended::Stopped(stop?),
         done = invocation.call(&mut guest.store) => match done {
             Ok(results) => Ended::Returned(results),
-            Err(error) => Ended::Trapped(error),
+            Err(error) => Ended::Trapped(engine_error(error)),
         },
     };
-    let code = exit_code(&ended, arguments.invoke.is_some());
+    let code = exit_code(&ended, arguments.invoke.is_some(), &guest.loaded);
     let heap = guest.heap();
     stderr_text!(
         "{}",
@@ -107,7 +110,7 @@ fn command(guest: &Guest) -> Result<String> {
 }
 
 /// Says how the guest ended, and returns its exit code.
-fn exit_code(ended: &Ended, shows_results: bool) -> ExitCode {
+fn exit_code(ended: &Ended, shows_results: bool, loaded: &LoadedComponent) -> ExitCode {
     match ended {
         Ended::Returned(results) => {
             for result in results.iter().filter(|_| shows_results) {
@@ -119,16 +122,22 @@ fn exit_code(ended: &Ended, shows_results: bool) -> ExitCode {
                 _ => ExitCode::SUCCESS,
             }
         }
-        Ended::Trapped(error) => match error.downcast_ref::<I32Exit>() {
+        Ended::Trapped(error) => match of_engine(error).and_then(|it| it.downcast_ref::<I32Exit>())
+        {
             Some(exit) => ExitCode::from(u8::try_from(exit.0).unwrap_or(u8::MAX)),
             None => {
-                stderr_line!("the guest has trapped: {error:#}");
+                let error = GuestError::of(error, &loaded.meta);
+                stderr_text!("the guest has trapped: {}", error.describe(&loaded.symbols));
                 ExitCode::from(EXIT_TRAP)
             }
         },
-        Ended::Interrupted => {
+        Ended::Stopped(Stop::Interrupted) => {
             stderr_line!("interrupted");
             ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Ended::Stopped(Stop::Terminated) => {
+            stderr_line!("terminated");
+            ExitCode::from(EXIT_TERMINATED)
         }
     }
 }

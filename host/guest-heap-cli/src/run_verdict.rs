@@ -74,9 +74,9 @@ impl State {
             live_bytes: heap.snapshot.totals().live_bytes,
             linear_bytes: match coverage.memory_is_known() {
                 true => coverage.memory_bytes,
-                false => 0,
+                false => heap.linear_memory,
             },
-            unseen_bytes: coverage.heap_unseen_bytes,
+            unseen_bytes: heap.unseen_bytes(),
         });
         self.handles.push(handle_floors::by_line(&heap.snapshot));
         self.history.push(at, &heap.snapshot);
@@ -147,8 +147,8 @@ impl State {
                 )
             }
             Verdict::UnseenGrowth { .. } => format!(
-                "memory grew in every quarter of {seconds:.1} s, by {} bytes per second, and no \
-                 allocator entry point made it grow",
+                "memory grew in every quarter of {seconds:.1} s, by {} bytes per second, and the \
+                 profiler does not see its allocations",
                 per_second(windows.unseen.growth())
             ),
             Verdict::AllocatorHoldsMemory {

@@ -43,6 +43,7 @@ use crate::output;
 use crate::report;
 use crate::serve::instance::Instance;
 use crate::serve::server::Server;
+use crate::signals::stopped;
 
 /// Serves a component until Ctrl-C or SIGTERM, and reports its heap.
 ///
@@ -102,38 +103,6 @@ async fn bind_admin(arguments: &ServeArguments, service: SocketAddr) -> Result<T
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM. Signals count from the call of this function.
-fn stopped() -> impl Future<Output = Result<()>> {
-    #[cfg(unix)]
-    let terminated = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = signal(SignalKind::terminate());
-        async move {
-            signals?.recv().await;
-            anyhow::Ok(())
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<Result<()>>();
-    #[cfg(unix)]
-    let interrupted = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = signal(SignalKind::interrupt());
-        async move {
-            signals?.recv().await;
-            anyhow::Ok(())
-        }
-    };
-    #[cfg(not(unix))]
-    let interrupted = async { Ok(tokio::signal::ctrl_c().await?) };
-    async {
-        tokio::select! {
-            done = terminated => done,
-            done = interrupted => done,
-        }
-    }
-}
-
 async fn report_growth(server: Arc<Server>, interval: Duration) {
     let mut growth = GrowthReports::new(interval);
     loop {
@@ -176,7 +145,10 @@ async fn report(server: &Server, inspector: &Inspector) -> Result<()> {
     if let Some(growth) = server.growth(&summary, last, &heap).await? {
         stderr_text!("{}", growth.text(arguments.top));
     }
-    stderr_text!("{}", growth::of_paths(&summary.paths, arguments.top));
+    stderr_text!(
+        "{}",
+        growth::of_paths(&summary.paths, arguments.top, heap.measures_blocks())
+    );
     output::write_all(&arguments.output, &heap)?;
     Ok(())
 }

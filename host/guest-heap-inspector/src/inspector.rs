@@ -34,6 +34,25 @@ pub(crate) struct GuestHeap {
     pub(crate) live_range: LiveRange,
     /// Calls that the guest has served since its start, if the host counts them.
     pub(crate) calls: Option<u64>,
+    /// Bytes of linear memory, if they are known.
+    pub(crate) linear_memory: Option<u64>,
+}
+
+impl GuestHeap {
+    /// Whether the counts of blocks are a measurement.
+    pub(crate) fn measures_blocks(&self) -> bool {
+        let totals = self.snapshot.totals();
+        self.attribution.measures_blocks(totals.allocated_objects)
+    }
+
+    /// Bytes of linear memory whose allocations the profiler does not see, if they are known.
+    fn unseen_bytes(&self) -> Option<u64> {
+        let coverage = self.snapshot.coverage();
+        match coverage.memory_is_known() || self.measures_blocks() {
+            true => Some(coverage.heap_unseen_bytes),
+            false => self.linear_memory,
+        }
+    }
 }
 
 /// The guests of a host: their latest readings, and what they held in the last 15 minutes.
@@ -141,6 +160,17 @@ impl Inspector {
         lock(&self.tracked(guest).samples).calls_between(begin_ago, end_ago)
     }
 
+    /// The change of a guest's linear memory between two times in the past, in bytes. `None` if it
+    /// is not known.
+    pub(crate) fn linear_change(
+        &self,
+        guest: &str,
+        begin_ago: Duration,
+        end_ago: Duration,
+    ) -> Option<i64> {
+        lock(&self.tracked(guest).samples).linear_change(begin_ago, end_ago)
+    }
+
     async fn read_tracked(
         &self,
         guest: &str,
@@ -160,18 +190,20 @@ impl Inspector {
         let read_at = self.now();
         let (name, kept) = (guest.to_owned(), tracked.clone());
         let symbolized = tokio::task::spawn_blocking(move || {
+            let snapshot = reading.counts.symbolize();
+            let coverage = snapshot.coverage();
+            let known = coverage.memory_is_known().then_some(coverage.memory_bytes);
             let heap = Arc::new(GuestHeap {
                 guest: name,
                 read_at,
-                snapshot: reading.counts.symbolize(),
+                linear_memory: known.or(reading.linear_memory),
+                snapshot,
                 attribution: reading.attribution,
                 live_range: reading.live_range,
                 calls: reading.calls,
             });
             lock(&kept.history).push(read_at, &heap.snapshot);
-            if let Some(calls) = heap.calls {
-                lock(&kept.samples).push(read_at, calls, &heap.snapshot);
-            }
+            lock(&kept.samples).push(&heap);
             heap
         });
         let heap = symbolized.await.map_err(|e| failed(&e))?;

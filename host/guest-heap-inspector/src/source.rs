@@ -71,6 +71,7 @@ pub struct HeapReading {
     pub(crate) attribution: Attribution,
     pub(crate) live_range: LiveRange,
     pub(crate) calls: Option<u64>,
+    pub(crate) linear_memory: Option<u64>,
 }
 
 /// The counts with or without the lines.
@@ -94,6 +95,7 @@ impl HeapReading {
             attribution: reading.attribution(recorder.meta()),
             live_range: reading.live_range(recorder.meta()),
             calls: None,
+            linear_memory: None,
             counts: Counts::Raw {
                 contexts: contexts.collect(),
                 reading: Box::new(reading),
@@ -113,6 +115,7 @@ impl HeapReading {
             attribution,
             live_range,
             calls: None,
+            linear_memory: None,
         }
     }
 
@@ -121,6 +124,15 @@ impl HeapReading {
     #[must_use]
     pub fn with_calls(mut self, calls: u64) -> Self {
         self.calls = Some(calls);
+        self
+    }
+
+    /// Adds the bytes of all linear memories, without those of the profiler, as the host's limiter
+    /// counts them. With it the inspector knows the linear memory of guests that are not
+    /// instrumented, too.
+    #[must_use]
+    pub fn with_linear_memory(mut self, bytes: u64) -> Self {
+        self.linear_memory = Some(bytes);
         self
     }
 }

@@ -236,7 +236,7 @@ impl Verdict {
                 }
             ),
             Self::UnseenGrowth { bytes_per_call } => format!(
-                "memory grows by {} bytes per {call}, and no allocator entry point made it grow",
+                "memory grows by {} bytes per {call}, and the profiler does not see its allocations",
                 rounded(*bytes_per_call)
             ),
             Self::AllocatorHoldsMemory {

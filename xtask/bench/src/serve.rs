@@ -199,13 +199,16 @@ impl Contender {
             })
             .take(3)
             .collect();
+        let linear = number(growth, "linear_memory_bytes_per_request");
         Ok(format!(
-            "{} requests; bytes per request: {}",
+            "{} requests; bytes per request: {}; of linear memory: {:+.1}",
             requests.get("requests").unwrap_or(&Value::Null),
-            match lines.is_empty() {
-                true => "0".to_owned(),
-                false => lines.join(", "),
-            }
+            match number(growth, "bytes_per_request") {
+                None => "not measured".to_owned(),
+                Some(bytes) if lines.is_empty() => format!("{bytes:+.1}"),
+                Some(_) => lines.join(", "),
+            },
+            linear.context("no growth of linear memory is shown")?,
         ))
     }
 }

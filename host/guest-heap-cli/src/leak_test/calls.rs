@@ -1,7 +1,6 @@
 //! The calls of a round: exports, and HTTP requests.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use anyhow::{Context, Result, bail};
 use guest_heap::snapshot::GroupBy;
@@ -9,11 +8,23 @@ use http::StatusCode;
 use wasmtime_wasi_http::handler::Proxy;
 
 use crate::arguments::TestArguments;
+use crate::bounded_file;
+use crate::engine::engine_error;
 use crate::guest::Guest;
 use crate::invocation::Invocation;
 use crate::leak_test::http_request::HttpRequest;
 use crate::report;
+use crate::sample_call::sample_calls;
 use crate::service::{Interface, call};
+use crate::trap::GuestError;
+
+/// Said of a service that answers its first request only.
+const ONE_REQUEST: &str = "the instance has answered its first request and none after it: if the \
+    component is made for one request per instance, as one that listens to `fetch` events is, it \
+    cannot be tested; let it export `incomingHandler` instead";
+
+/// The size of the largest file of requests.
+const MAX_REQUESTS_BYTES: u64 = 64 << 20;
 
 /// Lines of the heap at a trap.
 const TOP: usize = 10;
@@ -24,6 +35,8 @@ pub(super) struct Calls {
     http: Vec<HttpRequest>,
     /// The service that the requests go to. There is one if there are requests.
     proxy: Option<Proxy>,
+    /// Requests that were answered.
+    answered: u64,
     /// Answers that were no success, by request and status.
     failures: BTreeMap<(String, StatusCode), u64>,
 }
@@ -35,6 +48,12 @@ impl Calls {
     /// When there is no such export, an argument or a request is not valid, or a file cannot be
     /// read.
     pub(super) fn resolve(arguments: &TestArguments, guest: &mut Guest) -> Result<Self> {
+        if arguments.invoke.is_empty()
+            && arguments.http.is_empty()
+            && arguments.http_file.is_empty()
+        {
+            return Err(nothing_to_call(guest));
+        }
         let mut invocations = Vec::new();
         for text in &arguments.invoke {
             invocations.push(Invocation::resolve(
@@ -50,7 +69,8 @@ impl Calls {
         }
         for file in &arguments.http_file {
             let name = || format!("--http-file {}", file.display());
-            let text = fs::read_to_string(file).with_context(name)?;
+            let text = bounded_file::read(file, MAX_REQUESTS_BYTES).with_context(name)?;
+            let text = String::from_utf8(text).with_context(name)?;
             http.extend(HttpRequest::parse_file(&text).with_context(name)?);
         }
         let proxy = match http.is_empty() {
@@ -64,6 +84,7 @@ impl Calls {
             invocations,
             http,
             proxy,
+            answered: 0,
             failures: BTreeMap::new(),
         })
     }
@@ -75,7 +96,7 @@ impl Calls {
     pub(super) async fn round(&mut self, guest: &mut Guest) -> Result<()> {
         for invocation in &self.invocations {
             if let Err(error) = invocation.call(&mut guest.store).await {
-                return trapped(&invocation.text, &crate::engine::engine_error(error), guest);
+                return failed(&invocation.text, &engine_error(error), guest);
             }
         }
         for request in &self.http {
@@ -83,14 +104,17 @@ impl Calls {
                 break;
             };
             match call(&mut guest.store, proxy, request.request()).await {
-                Ok(answer)
-                    if answer.status.is_client_error() || answer.status.is_server_error() =>
-                {
-                    let failure = (request.text.clone(), answer.status);
-                    *self.failures.entry(failure).or_default() += 1;
+                Ok(answer) => {
+                    self.answered += 1;
+                    if answer.status.is_client_error() || answer.status.is_server_error() {
+                        let failure = (request.text.clone(), answer.status);
+                        *self.failures.entry(failure).or_default() += 1;
+                    }
                 }
-                Ok(_) => {}
-                Err(error) => return trapped(&request.text, &error, guest),
+                Err(error) if self.answered == 1 => {
+                    return failed(&request.text, &error, guest).context(ONE_REQUEST);
+                }
+                Err(error) => return failed(&request.text, &error, guest),
             }
         }
         Ok(())
@@ -114,9 +138,45 @@ impl Calls {
     }
 }
 
-fn trapped(call: &str, error: &anyhow::Error, guest: &Guest) -> Result<()> {
+fn failed(call: &str, error: &anyhow::Error, guest: &Guest) -> Result<()> {
+    let error = GuestError::of(error, &guest.loaded.meta);
+    let what = match error.is_trap() {
+        true => "has trapped",
+        false => "has failed",
+    };
     bail!(
-        "`{call}` has trapped: {error:#}\n\nthe heap at the trap:\n{}",
+        "`{call}` {what}: {}\nthe heap at that time:\n{}",
+        error.describe(&guest.loaded.symbols),
         report::of_heap(&guest.heap(), GroupBy::Line, TOP)
     )
+}
+
+/// Why nothing is called, and what can be called.
+fn nothing_to_call(guest: &Guest) -> anyhow::Error {
+    let (component, engine) = (&guest.loaded.component, guest.store.engine());
+    if Interface::of(component, engine).is_ok() {
+        return anyhow::anyhow!(
+            "nothing is called. The component is an HTTP service: say with --http what to request, \
+             for example\n  --http 'GET /'"
+        );
+    }
+    let calls = sample_calls(component, engine);
+    if calls.is_empty() {
+        return anyhow::anyhow!(
+            "nothing is called, and the component exports no function that could be"
+        );
+    }
+    let calls: Vec<String> = calls
+        .iter()
+        .map(|call| format!("  --invoke {}", quoted(call)))
+        .collect();
+    anyhow::anyhow!(
+        "nothing is called. Say with --invoke what to call, with arguments of your own:\n{}",
+        calls.join("\n")
+    )
+}
+
+/// A text in quotes for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use guest_heap::snapshot::Snapshot;
 use guest_heap::symbols::Site;
 use guest_heap::verdict::{Evidence, FloorSeries, HandleGrowth, LineFloors};
+
+use crate::heap::Heap;
 
 /// The floors of a run.
 pub(super) struct Floors {
@@ -51,16 +52,21 @@ impl Floors {
     }
 
     /// Adds the heap after one round of a window.
-    pub(super) fn add(&mut self, window: usize, snapshot: &Snapshot) {
+    pub(super) fn add(&mut self, window: usize, heap: &Heap) {
+        let snapshot = &heap.snapshot;
         for (site, usage) in snapshot.lines() {
             self.add_line(window, site, usage.live_bytes, usage.live_objects);
         }
-        let (totals, coverage) = (snapshot.totals(), snapshot.coverage());
+        let coverage = snapshot.coverage();
+        let linear = match coverage.memory_is_known() {
+            true => coverage.memory_bytes,
+            false => heap.linear_memory,
+        };
         self.end_round(
             window,
-            totals.live_bytes,
-            coverage.memory_bytes,
-            coverage.heap_unseen_bytes + coverage.other_bytes(),
+            snapshot.totals().live_bytes,
+            linear,
+            heap.unseen_bytes(),
         );
     }
 
@@ -129,6 +135,11 @@ impl Floors {
     /// Live bytes of all lines.
     pub(super) fn live(&self) -> &FloorSeries {
         &self.live
+    }
+
+    /// Bytes of linear memory.
+    pub(super) fn linear(&self) -> &FloorSeries {
+        &self.linear
     }
 
     /// Rounds before each window, without the warm-up.

@@ -5,14 +5,11 @@ use guest_heap::verdict::rounded;
 use serde::Serialize;
 
 use crate::arguments::Format;
-use crate::leak_test::outcome::{GrowingLine, Growth, LeakingHandles, Outcome};
+use crate::leak_test::outcome::{GrowingLine, Growth, LeakingHandles, Outcome, TestResult};
 use crate::report::place;
 
 /// Growing lines that a report for people shows.
 const MAX_LINES: usize = 20;
-
-/// The word for one call of everything that is tested.
-const ROUND: &str = "round";
 
 /// The report of a test, with a newline at its end.
 pub(super) fn report(format: Format, outcome: &Outcome) -> String {
@@ -27,8 +24,12 @@ pub(super) fn report(format: Format, outcome: &Outcome) -> String {
 fn human(outcome: &Outcome) -> String {
     let mut text = format!(
         "{}: {}\n",
-        if outcome.fails() { "FAILED" } else { "passed" },
-        outcome.verdict.sentence(outcome.rounds, ROUND)
+        match outcome.result() {
+            TestResult::Passed => "passed",
+            TestResult::Failed => "FAILED",
+            TestResult::Undecided => "undecided",
+        },
+        outcome.sentence()
     );
     for exceeded in &outcome.exceeded {
         text.push_str(&format!("FAILED: {exceeded}\n"));
@@ -60,12 +61,19 @@ fn human(outcome: &Outcome) -> String {
         let largest = grouped(outcome.largest_handles);
         text.push_str(&format!("live handles: at most {largest} after a round\n"));
     }
-    text.push_str(&format!(
-        "live: at most {} bytes after a round, growing by {} bytes per round; attribution: {}\n",
-        grouped(outcome.largest_live),
-        rounded(outcome.bytes_per_round),
-        outcome.attribution,
-    ));
+    let live = match &outcome.live {
+        Some(live) => format!(
+            "live: at most {} bytes after a round, growing by {} bytes per round",
+            grouped(live.largest),
+            rounded(live.per_round),
+        ),
+        None => format!(
+            "live: not measured; linear memory: {} bytes, growing by {} bytes per round",
+            grouped(outcome.linear_bytes),
+            rounded(outcome.linear_bytes_per_round),
+        ),
+    };
+    text.push_str(&format!("{live}; attribution: {}\n", outcome.attribution));
     for note in outcome.notes() {
         text.push_str(&format!("note: {note}\n"));
     }
@@ -78,6 +86,8 @@ fn human(outcome: &Outcome) -> String {
 #[derive(Serialize)]
 struct Document<'a> {
     passed: bool,
+    /// Whether memory has grown in too few rounds to tell a leak from a cache that fills.
+    undecided: bool,
     verdict: &'static str,
     sentence: String,
     exceeded_budgets: &'a [String],
@@ -85,8 +95,11 @@ struct Document<'a> {
     /// Requests that were not answered with a success.
     failed_requests: &'a [String],
     rounds: u64,
-    bytes_per_round: f64,
-    largest_live_bytes: u64,
+    /// `null` if live bytes are not measured.
+    bytes_per_round: Option<f64>,
+    largest_live_bytes: Option<u64>,
+    linear_memory_bytes_per_round: f64,
+    linear_memory_bytes: u64,
     attribution: &'static str,
     why: Option<&'a str>,
     lines: Vec<Line<'a>>,
@@ -134,15 +147,18 @@ fn json(outcome: &Outcome) -> String {
         floors: &line.floors,
     });
     let document = Document {
-        passed: !outcome.fails(),
+        passed: outcome.result() == TestResult::Passed,
+        undecided: outcome.result() == TestResult::Undecided,
         verdict: outcome.verdict.name(),
-        sentence: outcome.verdict.sentence(outcome.rounds, ROUND),
+        sentence: outcome.sentence(),
         exceeded_budgets: &outcome.exceeded,
         calls: &outcome.calls,
         failed_requests: &outcome.failures,
         rounds: outcome.rounds,
-        bytes_per_round: outcome.bytes_per_round,
-        largest_live_bytes: outcome.largest_live,
+        bytes_per_round: outcome.live.as_ref().map(|live| live.per_round),
+        largest_live_bytes: outcome.live.as_ref().map(|live| live.largest),
+        linear_memory_bytes_per_round: outcome.linear_bytes_per_round,
+        linear_memory_bytes: outcome.linear_bytes,
         attribution: outcome.attribution,
         why: outcome.why.as_deref(),
         lines: lines.collect(),
@@ -157,8 +173,9 @@ fn json(outcome: &Outcome) -> String {
 
 fn junit(outcome: &Outcome) -> String {
     let name = escape_xml(&outcome.calls.join(", "));
-    let failures = usize::from(outcome.fails());
-    let body = if outcome.fails() {
+    let fails = outcome.result() != TestResult::Passed;
+    let failures = usize::from(fails);
+    let body = if fails {
         let message = escape_xml(&outcome.failure());
         let lines = outcome.leaking().map(GrowingLine::sentence);
         let handles = outcome.handles.iter().map(LeakingHandles::sentence);
@@ -179,8 +196,8 @@ fn junit(outcome: &Outcome) -> String {
 }
 
 fn github(outcome: &Outcome) -> String {
-    if !outcome.fails() {
-        let sentence = escape_github(&outcome.verdict.sentence(outcome.rounds, ROUND));
+    if outcome.result() == TestResult::Passed {
+        let sentence = escape_github(&outcome.sentence());
         return format!("::notice title=guest-heap::{sentence}\n");
     }
     let mut text = String::new();
@@ -216,7 +233,7 @@ impl Outcome {
     fn failure(&self) -> String {
         let mut sentences = Vec::new();
         if self.verdict.is_leak() {
-            sentences.push(self.verdict.sentence(self.rounds, ROUND));
+            sentences.push(self.sentence());
         }
         sentences.extend(self.exceeded.iter().cloned());
         sentences.join("; ")
@@ -339,6 +356,25 @@ mod tests {
         assert_eq!(value["verdict"], "leak");
         assert_eq!(value["passed"], false);
         assert_eq!(value["lines"][0]["floors"][2], 192);
+    }
+
+    #[test]
+    fn growth_in_too_few_rounds_is_undecided() {
+        let mut outcome = outcome();
+        outcome.all_rounds = 49;
+        let text = report(Format::Human, &outcome);
+        let start = "undecided: 49 rounds with the warm-up are too few to tell a leak from";
+        assert!(text.starts_with(start), "{text}");
+        let json = report(Format::Json, &outcome);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            (&json["passed"], &json["undecided"]),
+            (&false.into(), &true.into())
+        );
+        assert!(report(Format::Junit, &outcome).contains("failures=\"1\""));
+        assert!(report(Format::Github, &outcome).contains("too few to tell"));
+        outcome.all_rounds = 50;
+        assert!(report(Format::Human, &outcome).starts_with("FAILED: "));
     }
 
     #[test]

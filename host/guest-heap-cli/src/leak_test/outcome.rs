@@ -11,6 +11,21 @@ use crate::leak_test::floors::Floors;
 use crate::output::attribution_words;
 use crate::report::has_lines;
 
+/// With less rounds, the warm-up included, a cache that fills looks like a leak.
+pub(super) const MIN_ROUNDS: u64 = 50;
+
+/// The word for one call of everything that is tested.
+const ROUND: &str = "round";
+
+/// What a test has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TestResult {
+    Passed,
+    Failed,
+    /// Memory has grown in too few rounds.
+    Undecided,
+}
+
 /// The outcome of a test.
 pub(super) struct Outcome {
     /// The calls of a round.
@@ -19,6 +34,8 @@ pub(super) struct Outcome {
     pub(super) failures: Vec<String>,
     /// Rounds after the warm-up.
     pub(super) rounds: u64,
+    /// Rounds with the warm-up.
+    pub(super) all_rounds: u64,
     pub(super) verdict: Verdict,
     /// The lines that have grown, largest growth first.
     pub(super) lines: Vec<GrowingLine>,
@@ -32,13 +49,23 @@ pub(super) struct Outcome {
     pub(super) exceeded: Vec<String>,
     /// Whether a leak is small enough for `--max-bytes-per-call`.
     is_within_budget: bool,
-    pub(super) bytes_per_round: f64,
-    pub(super) largest_live: u64,
+    /// `None` if blocks are not measured.
+    pub(super) live: Option<LiveBytes>,
+    pub(super) linear_bytes_per_round: f64,
+    /// Bytes of linear memory at the end.
+    pub(super) linear_bytes: u64,
     /// `exact`, `partial` or `off`.
     pub(super) attribution: &'static str,
     pub(super) why: Option<String>,
     /// What to do to see lines; `None` if they are there.
     pub(super) advice: Option<&'static str>,
+}
+
+/// The live bytes of all lines.
+pub(super) struct LiveBytes {
+    pub(super) per_round: f64,
+    /// The most that were live after a round.
+    pub(super) largest: u64,
 }
 
 /// A line whose floor has risen.
@@ -95,7 +122,15 @@ impl Outcome {
         };
         let of_handles = line_handles.iter();
         let of_handles = of_handles.map(|line| LeakingHandles::of(line, rounds_between));
-        let bytes_per_round = floors.live().growth().max(0) as f64 / rounds_between;
+        let per_round = |growth: i64| growth.max(0) as f64 / rounds_between;
+        let live = heap.measures_blocks().then(|| LiveBytes {
+            per_round: per_round(floors.live().growth()),
+            largest: floors.largest_live(),
+        });
+        let linear_bytes_per_round = per_round(floors.linear().growth());
+        let bytes_per_round = live
+            .as_ref()
+            .map_or(linear_bytes_per_round, |live| live.per_round);
         let (attribution, why) = attribution_words(&heap.attribution);
         let mut exceeded = Vec::new();
         if let Some(budget) = arguments.max_bytes_per_call
@@ -106,13 +141,17 @@ impl Outcome {
                 rounded(bytes_per_round)
             ));
         }
-        if let Some(budget) = arguments.max_live
-            && floors.largest_live() > budget
-        {
-            exceeded.push(format!(
-                "{} live bytes are more than --max-live {budget}",
-                grouped(floors.largest_live())
-            ));
+        if let Some(budget) = arguments.max_live {
+            match &live {
+                None => exceeded.push(format!(
+                    "--max-live {budget} cannot be checked: live bytes are not measured"
+                )),
+                Some(live) if live.largest > budget => exceeded.push(format!(
+                    "{} live bytes are more than --max-live {budget}",
+                    grouped(live.largest)
+                )),
+                Some(_) => {}
+            }
         }
         if let Some(budget) = arguments.max_handles {
             if handles.largest() > budget {
@@ -128,10 +167,12 @@ impl Outcome {
                 ));
             }
         }
+        let tested = u64::from(arguments.windows) * u64::from(arguments.rounds);
         Self {
             calls: calls.texts(),
             failures: calls.failures(),
-            rounds: u64::from(arguments.windows) * u64::from(arguments.rounds),
+            rounds: tested,
+            all_rounds: tested + u64::from(arguments.warm_up),
             verdict: Verdict::of_guest(&evidence),
             handles: of_handles.collect(),
             largest_handles: handles.largest(),
@@ -141,8 +182,9 @@ impl Outcome {
                 .max_bytes_per_call
                 .is_some_and(|budget| bytes_per_round <= budget as f64),
             lines,
-            bytes_per_round,
-            largest_live: floors.largest_live(),
+            live,
+            linear_bytes_per_round,
+            linear_bytes: heap.linear_memory,
             attribution,
             why: why.map(str::to_owned),
             advice: Some(heap)
@@ -158,6 +200,7 @@ impl Outcome {
             calls: Vec::new(),
             failures: Vec::new(),
             rounds: 100,
+            all_rounds: 120,
             verdict,
             lines: Vec::new(),
             handles: Vec::new(),
@@ -165,18 +208,47 @@ impl Outcome {
             handle_gaps: Vec::new(),
             exceeded: Vec::new(),
             is_within_budget: false,
-            bytes_per_round: 0.0,
-            largest_live: 0,
+            live: Some(LiveBytes {
+                per_round: 0.0,
+                largest: 0,
+            }),
+            linear_bytes_per_round: 0.0,
+            linear_bytes: 0,
             attribution: "exact",
             why: None,
             advice: None,
         }
     }
 
-    /// Whether the test fails.
-    pub(super) fn fails(&self) -> bool {
-        let accepted = self.is_within_budget && matches!(self.verdict, Verdict::Leak { .. });
-        !self.exceeded.is_empty() || (self.verdict.is_leak() && !accepted)
+    /// What the test has shown.
+    pub(super) fn result(&self) -> TestResult {
+        let is_growth = matches!(
+            self.verdict,
+            Verdict::Leak { .. } | Verdict::UnseenGrowth { .. }
+        );
+        let accepted = self.is_within_budget && is_growth;
+        if !self.exceeded.is_empty() {
+            TestResult::Failed
+        } else if accepted || !self.verdict.is_leak() {
+            TestResult::Passed
+        } else if self.all_rounds < MIN_ROUNDS {
+            TestResult::Undecided
+        } else {
+            TestResult::Failed
+        }
+    }
+
+    /// The verdict in one sentence.
+    pub(super) fn sentence(&self) -> String {
+        let sentence = self.verdict.sentence(self.rounds, ROUND);
+        match self.result() {
+            TestResult::Undecided => format!(
+                "{} rounds with the warm-up are too few to tell a leak from memory that fills up \
+                 once: test with at least {MIN_ROUNDS}. So far it looks like this: {sentence}",
+                self.all_rounds
+            ),
+            _ => sentence,
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use guest_heap_inspector::{HeapError, HeapReading, HeapSource, Inspector, Option
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
+use crate::output::attribution_words;
+use crate::report;
 use crate::serve::growth::{self, Growth};
 use crate::serve::server::Server;
 
@@ -91,7 +93,10 @@ impl HeapSource for LiveInstance {
         let (counted, heap) = read.map_err(|error| HeapError::Failed(format!("{error:#}")))?;
         let reading =
             HeapReading::of_snapshot(Arc::new(heap.snapshot), heap.attribution, heap.live_range);
-        Ok(reading.with_calls(counted.requests))
+        let linear_memory = heap.linear_memory;
+        Ok(reading
+            .with_calls(counted.requests)
+            .with_linear_memory(linear_memory))
     }
 }
 
@@ -132,8 +137,14 @@ struct Requests {
     requests: u64,
     /// Instances that have ended, by reason.
     ended: std::collections::BTreeMap<&'static str, u64>,
-    live_bytes: u64,
-    live_blocks: u64,
+    /// `exact`, `partial` or `off`.
+    attribution: &'static str,
+    /// Why it is not exact.
+    attribution_why: Option<String>,
+    /// `null` if blocks are not measured.
+    live_bytes: Option<u64>,
+    live_blocks: Option<u64>,
+    linear_memory_bytes: u64,
     /// What holds the memory; `null` while there is too little evidence.
     verdict: Option<String>,
     /// `null` until the instance has handled two requests.
@@ -147,8 +158,9 @@ struct Path {
     requests: u64,
     /// Requests before and after which the guest was idle.
     measured: u64,
-    /// `null` if no request was measured.
+    /// `null` if no request was measured, or blocks are not.
     bytes_per_request: Option<f64>,
+    linear_memory_bytes_per_request: Option<f64>,
 }
 
 async fn requests(
@@ -160,15 +172,16 @@ async fn requests(
     let growth = server.growth(&summary, &counted, &heap).await?;
     let verdict = verdict(&server, &inspector);
     let totals = heap.snapshot.totals();
+    let measures_blocks = heap.measures_blocks();
     if query.format == Format::Text {
         let text = format!(
-            "{}\n{}live: {} bytes in {} blocks\n{}{}",
+            "{}\n{}{}{}{}{}",
             summary.instances(server.instance_per_request),
             verdict.map_or_else(String::new, |verdict| format!("verdict: {verdict}\n")),
-            guest_heap::grouped(totals.live_bytes),
-            guest_heap::grouped(totals.live_objects),
+            report::doubts(&heap),
+            report::live(&heap),
             growth.map_or_else(String::new, |growth| growth.text(ROWS)),
-            growth::of_paths(&summary.paths, ROWS),
+            growth::of_paths(&summary.paths, ROWS, measures_blocks),
         );
         return Ok(text.into_response());
     }
@@ -176,13 +189,18 @@ async fn requests(
         path: name.to_string(),
         requests: retained.requests,
         measured: retained.measured,
-        bytes_per_request: retained.bytes_per_request(),
+        bytes_per_request: retained.bytes_per_request().filter(|_| measures_blocks),
+        linear_memory_bytes_per_request: retained.linear_bytes_per_request(),
     });
+    let (attribution, why) = attribution_words(&heap.attribution);
     let requests = Requests {
         instance: summary.number,
         requests: counted.requests,
-        live_bytes: totals.live_bytes,
-        live_blocks: totals.live_objects,
+        attribution,
+        attribution_why: why.map(str::to_owned),
+        live_bytes: measures_blocks.then_some(totals.live_bytes),
+        live_blocks: measures_blocks.then_some(totals.live_objects),
+        linear_memory_bytes: heap.linear_memory,
         verdict,
         growth,
         paths: paths.collect(),

@@ -2,6 +2,7 @@
 //! guest, and the engine's clock within a step that takes long.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 use wasmtime::AsContext;
@@ -9,28 +10,43 @@ use wasmtime::AsContext;
 use crate::heap::RawHeap;
 use crate::host_state::HostState;
 
-/// A heap, and the number of requests that its instance had handled by then.
+/// Time for which a busy guest can become idle before its heap is read anyway.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+/// A heap, and what its instance was doing.
 #[derive(Clone)]
 pub(super) struct CountedHeap {
+    /// Requests that the instance had handled by then.
     pub(super) requests: u64,
+    /// Whether it had nothing to do. Otherwise the heap holds what requests in progress need.
+    pub(super) is_idle: bool,
     pub(super) heap: Arc<RawHeap>,
+}
+
+/// An open question.
+struct Question {
+    asked: Instant,
+    answer: oneshot::Sender<CountedHeap>,
 }
 
 /// The open questions.
 #[derive(Default)]
 pub(super) struct HeapRequests {
-    open: Mutex<Vec<oneshot::Sender<Arc<RawHeap>>>>,
+    open: Mutex<Vec<Question>>,
     opened: Notify,
 }
 
 impl HeapRequests {
     /// Asks for the heap. The answer comes when the guest allows it, or never.
-    pub(super) fn ask(&self) -> oneshot::Receiver<Arc<RawHeap>> {
+    pub(super) fn ask(&self) -> oneshot::Receiver<CountedHeap> {
         let (answer, answered) = oneshot::channel();
         let mut open = self.lock();
         // Those who ask may give up before there is an instance.
-        open.retain(|answer| !answer.is_closed());
-        open.push(answer);
+        open.retain(|question| !question.answer.is_closed());
+        open.push(Question {
+            asked: Instant::now(),
+            answer,
+        });
         drop(open);
         self.opened.notify_one();
         answered
@@ -41,20 +57,31 @@ impl HeapRequests {
         self.opened.notified().await;
     }
 
-    /// Answers all open questions from the store of the live instance.
-    pub(super) fn answer(&self, store: &impl AsContext<Data = HostState>) {
-        let open = std::mem::take(&mut *self.lock());
-        if open.is_empty() {
+    /// Answers the open questions from the store of the live instance, which has handled this many
+    /// requests. If it is busy, only those that have waited for long enough.
+    pub(super) fn answer(
+        &self,
+        store: &impl AsContext<Data = HostState>,
+        requests: u64,
+        is_idle: bool,
+    ) {
+        let is_due = |question: &mut Question| is_idle || question.asked.elapsed() >= IDLE_WAIT;
+        let due: Vec<Question> = self.lock().extract_if(.., is_due).collect();
+        if due.is_empty() {
             return;
         }
-        let heap = Arc::new(RawHeap::read(store));
-        for answer in open {
+        let heap = CountedHeap {
+            requests,
+            is_idle,
+            heap: Arc::new(RawHeap::read(store)),
+        };
+        for question in due {
             // Nobody may wait any more.
-            answer.send(heap.clone()).ok();
+            question.answer.send(heap.clone()).ok();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<oneshot::Sender<Arc<RawHeap>>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Question>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,6 @@
 //! One request on its way to the guest.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures_channel::oneshot;
 use tokio::sync::mpsc;
@@ -13,16 +12,24 @@ pub(super) struct Job {
     /// The method and the path, without the query.
     pub(super) name: Arc<str>,
     pub(super) answer: oneshot::Sender<wasmtime::Result<Response>>,
-    pub(super) is_started: Arc<AtomicBool>,
+    pub(super) started: Arc<OnceLock<Started>>,
+}
+
+/// A request that an instance has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Started {
+    /// Whether it is the first one of its instance.
+    pub(super) is_first: bool,
 }
 
 impl Job {
     /// Whether the client still waits. If so, the request counts as started.
-    pub(super) fn start(&self) -> bool {
+    pub(super) fn start(&self, is_first: bool) -> bool {
         if self.answer.is_canceled() {
             return false;
         }
-        self.is_started.store(true, Ordering::Relaxed);
+        // A job is started once.
+        self.started.set(Started { is_first }).ok();
         true
     }
 }

@@ -1,8 +1,7 @@
 //! The clients: their connections, and the answers that they get when the guest gives none.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,9 +14,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use wasmtime::WasmBacktrace;
 use wasmtime_wasi_http::handler::Response;
 
-use crate::serve::job::Job;
+use crate::one_request::{ADVICE, RequestEnd};
+use crate::serve::job::{Job, Started};
 use crate::serve::server::Server;
 
 /// Connections that are open at a time. Further ones wait in the system's queue.
@@ -85,13 +86,13 @@ async fn answer(
         return message(StatusCode::BAD_REQUEST, "the request has no Host header");
     }
     let (answer, answered) = oneshot::channel();
-    let is_started = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(OnceLock::new());
     let name = format!("{} {}", request.method(), request.uri().path());
     let job = Job {
         request: request.map(|body| body.map_err(wasmtime_wasi_http::Error::from).boxed_unsync()),
         name: name.into(),
         answer,
-        is_started: is_started.clone(),
+        started: started.clone(),
     };
     let asked = Instant::now();
     if queue.try_send(job).is_err() {
@@ -103,21 +104,31 @@ async fn answer(
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         return refused;
     }
+    let note = |end| server.note_end(started.get(), end);
     match tokio::time::timeout(server.timeout, answered).await {
-        Ok(Ok(Ok(response))) => response,
-        Ok(Ok(Err(error))) => message(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &format!(
-                "the guest has trapped or gives no answer: {}",
-                error.root_cause()
-            ),
-        ),
+        Ok(Ok(Ok(response))) => {
+            note(RequestEnd::Answered);
+            response
+        }
+        Ok(Ok(Err(error))) => {
+            let end = match error.is::<WasmBacktrace>() {
+                true => RequestEnd::Trapped,
+                false => RequestEnd::Silent,
+            };
+            let (cause, advice) = (error.root_cause(), note(end));
+            let text = format!("the guest has trapped or gives no answer: {cause}{advice}");
+            message(StatusCode::INTERNAL_SERVER_ERROR, &text)
+        }
         // An instance that is ended at the timeout can be seen before the timeout itself.
-        Ok(Err(_canceled)) if asked.elapsed() < server.timeout => message(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the instance has ended, because of this request or another one",
-        ),
-        Ok(Err(_)) | Err(_) if is_started.load(Ordering::Relaxed) => message(
+        Ok(Err(_canceled)) if asked.elapsed() < server.timeout => {
+            let advice = note(RequestEnd::Trapped);
+            let text = "the instance has ended, because of this request or another one";
+            message(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &format!("{text}{advice}"),
+            )
+        }
+        Ok(Err(_)) | Err(_) if started.get().is_some() => message(
             StatusCode::GATEWAY_TIMEOUT,
             "the guest has not answered within --timeout",
         ),
@@ -125,6 +136,27 @@ async fn answer(
             StatusCode::SERVICE_UNAVAILABLE,
             "the guest was busy with other requests for --timeout",
         ),
+    }
+}
+
+impl Server {
+    /// Counts a request that has ended. Returns advice for an answer, with a line break before it;
+    /// empty if there is none.
+    fn note_end(&self, started: Option<&Started>, end: RequestEnd) -> String {
+        let Some(started) = started else {
+            return String::new();
+        };
+        let signs = self.one_request_signs.lock();
+        let mut signs = signs.unwrap_or_else(PoisonError::into_inner);
+        let was_clear = signs.are_clear();
+        signs.add(started.is_first, end);
+        if !signs.are_clear() {
+            return String::new();
+        }
+        if !was_clear {
+            stderr_line!("{ADVICE}");
+        }
+        format!("\n{ADVICE}")
     }
 }
 

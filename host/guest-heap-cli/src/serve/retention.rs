@@ -1,5 +1,6 @@
 //! What requests leave behind, by method and path.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +19,15 @@ pub(super) struct Retained {
     pub(super) measured: u64,
     /// Bytes by which the live heap grew in the measured ones.
     pub(super) bytes: i64,
+    /// Bytes by which linear memory grew in the measured ones.
+    pub(super) linear_bytes: i64,
+}
+
+/// How much memory a guest takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct MemorySize {
+    pub(super) live_bytes: u64,
+    pub(super) linear_bytes: u64,
 }
 
 /// What requests leave behind, by method and path.
@@ -31,11 +41,16 @@ impl Retention {
         entry.requests += 1;
     }
 
-    /// The live heap grew by `bytes` while the guest handled this request and nothing else.
-    pub(super) fn measure(&mut self, name: &Arc<str>, bytes: i64) {
+    /// Memory went from one size to the other while the guest handled this request and nothing
+    /// else.
+    pub(super) fn measure(&mut self, name: &Arc<str>, from: MemorySize, to: MemorySize) {
         let entry = self.entry(name);
         entry.measured += 1;
-        entry.bytes = entry.bytes.saturating_add(bytes);
+        let change = |from: u64, to: u64| to as i64 - from as i64;
+        let live = change(from.live_bytes, to.live_bytes);
+        let linear = change(from.linear_bytes, to.linear_bytes);
+        entry.bytes = entry.bytes.saturating_add(live);
+        entry.linear_bytes = entry.linear_bytes.saturating_add(linear);
     }
 
     fn entry(&mut self, name: &Arc<str>) -> &mut Retained {
@@ -56,7 +71,7 @@ impl Retention {
             .map(|(name, it)| (name.clone(), *it))
             .collect();
         // The sort is stable, so equal ones stay in the order of their names.
-        paths.sort_by_key(|(_, retained)| std::cmp::Reverse(retained.bytes));
+        paths.sort_by_key(|(_, retained)| Reverse((retained.bytes, retained.linear_bytes)));
         paths
     }
 }
@@ -65,7 +80,7 @@ impl Retention {
 /// has nothing to do, if there was one request between them.
 #[derive(Debug)]
 pub(super) struct Measurement {
-    idle_bytes: u64,
+    idle: MemorySize,
     since: Since,
 }
 
@@ -79,9 +94,9 @@ enum Since {
 
 impl Measurement {
     /// A measurement that begins with an idle guest.
-    pub(super) fn new(idle_bytes: u64) -> Self {
+    pub(super) fn new(idle: MemorySize) -> Self {
         Self {
-            idle_bytes,
+            idle,
             since: Since::None,
         }
     }
@@ -93,13 +108,12 @@ impl Measurement {
         };
     }
 
-    /// The guest has nothing to do and holds this many bytes. Returns the request that has left
-    /// the difference behind, if it was one.
-    pub(super) fn idle(&mut self, bytes: u64) -> Option<(Arc<str>, i64)> {
-        let retained = bytes as i64 - self.idle_bytes as i64;
-        self.idle_bytes = bytes;
+    /// The guest has nothing to do and takes this much memory. Returns the request that has left
+    /// the difference behind, if it was one, and the size before it.
+    pub(super) fn idle(&mut self, size: MemorySize) -> Option<(Arc<str>, MemorySize)> {
+        let before = std::mem::replace(&mut self.idle, size);
         match std::mem::replace(&mut self.since, Since::None) {
-            Since::One(name) => Some((name, retained)),
+            Since::One(name) => Some((name, before)),
             Since::None | Since::Several => None,
         }
     }
@@ -109,13 +123,20 @@ impl Measurement {
 mod tests {
     use super::*;
 
+    fn size(live_bytes: u64) -> MemorySize {
+        MemorySize {
+            live_bytes,
+            linear_bytes: 0,
+        }
+    }
+
     #[test]
     fn the_number_of_paths_is_bounded() {
         let mut retention = Retention::default();
         for number in 0..1000 {
             let name: Arc<str> = format!("GET /{number}").into();
             retention.count(&name);
-            retention.measure(&name, 10);
+            retention.measure(&name, MemorySize::default(), size(10));
         }
         let paths = retention.paths();
         assert_eq!(paths.len(), MAX_NAMES + 1);
@@ -127,14 +148,31 @@ mod tests {
     #[test]
     fn only_a_request_without_another_one_is_measured() {
         let (a, b): (Arc<str>, Arc<str>) = ("GET /a".into(), "GET /b".into());
-        let mut measurement = Measurement::new(1000);
+        let mut measurement = Measurement::new(size(1000));
         measurement.begin_request(&a);
-        assert_eq!(measurement.idle(1100), Some((a.clone(), 100)));
-        assert_eq!(measurement.idle(1100), None);
+        let measured = measurement.idle(size(1100));
+        assert_eq!(measured, Some((a.clone(), size(1000))));
+        assert_eq!(measurement.idle(size(1100)), None);
         measurement.begin_request(&a);
         measurement.begin_request(&b);
-        assert_eq!(measurement.idle(1500), None);
+        assert_eq!(measurement.idle(size(1500)), None);
         measurement.begin_request(&b);
-        assert_eq!(measurement.idle(1400), Some((b, -100)));
+        assert_eq!(measurement.idle(size(1400)), Some((b, size(1500))));
+    }
+
+    #[test]
+    fn both_sizes_are_summed() {
+        let name: Arc<str> = "GET /a".into();
+        let mut retention = Retention::default();
+        let grown = MemorySize {
+            live_bytes: 90,
+            linear_bytes: 65_536,
+        };
+        retention.measure(&name, size(100), grown);
+        retention.measure(&name, grown, grown);
+        let paths = retention.paths();
+        let (_, retained) = &paths[0];
+        assert_eq!((retained.measured, retained.bytes), (2, -10));
+        assert_eq!(retained.linear_bytes, 65_536);
     }
 }

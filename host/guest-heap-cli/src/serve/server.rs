@@ -1,6 +1,6 @@
 //! The server: its settings, and what its parts share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,14 +10,15 @@ use wasmtime::Engine;
 use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::arguments::ServeArguments;
-use crate::engine::engine_error;
-use crate::guest::linker;
+use crate::guest::{linker, prepare};
 use crate::heap::{Heap, RawHeap};
 use crate::host_state::{HostState, World};
 use crate::load::LoadedComponent;
+use crate::one_request::OneRequestSigns;
 use crate::serve::heap_requests::{CountedHeap, HeapRequests};
 use crate::serve::tally::Tally;
 use crate::service::Interface;
+use crate::trap::GuestError;
 
 /// Requests that an instance of WASI 0.3 handles at a time, and instances with
 /// `--instance-per-request`.
@@ -39,6 +40,9 @@ pub(super) struct Server {
     pub(super) concurrency: usize,
     pub(super) heap_requests: Arc<HeapRequests>,
     pub(super) tally: Tally,
+    pub(super) one_request_signs: Mutex<OneRequestSigns>,
+    /// The call stack of the last trap, which is printed once.
+    pub(super) last_trap: Mutex<String>,
     /// True from the moment at which the server is to stop.
     pub(super) stop: watch::Sender<bool>,
 }
@@ -52,10 +56,7 @@ impl Server {
         arguments: ServeArguments,
     ) -> Result<Self> {
         let interface = Interface::of(&loaded.component, engine)?;
-        let pre = linker(engine)?
-            .instantiate_pre(&loaded.component)
-            .map_err(engine_error)
-            .context("the component cannot be started")?;
+        let pre = prepare(engine, &linker(engine)?, &loaded.component)?;
         let concurrency = match interface {
             Interface::IncomingHandler if !arguments.instance_per_request => 1,
             _ => MAX_CONCURRENCY,
@@ -71,6 +72,8 @@ impl Server {
             arguments,
             heap_requests: Arc::default(),
             tally: Tally::default(),
+            one_request_signs: Mutex::default(),
+            last_trap: Mutex::default(),
             stop: watch::Sender::new(false),
         })
     }
@@ -85,9 +88,9 @@ impl Server {
         &self.loaded.symbols
     }
 
-    pub(super) fn new_state(&self) -> Result<HostState> {
+    /// The state of a new instance, whose linear memories can grow to so many bytes.
+    pub(super) fn new_state(&self, max_memory: u64) -> Result<HostState> {
         let component = &self.arguments.component;
-        let max_memory = self.arguments.max_memory.unwrap_or(u64::MAX);
         HostState::new(&self.loaded, component, &[], World::Inherited, max_memory)
     }
 
@@ -108,10 +111,7 @@ impl Server {
         }
         let answer = tokio::time::timeout(HEAP_TIMEOUT, self.heap_requests.ask()).await;
         match answer {
-            Ok(Ok(heap)) => Ok(CountedHeap {
-                requests: self.tally.requests(),
-                heap,
-            }),
+            Ok(Ok(heap)) => Ok(heap),
             Ok(Err(_closed)) => last_ended(),
             Err(_elapsed) => anyhow::bail!(
                 "the guest waits in a call of the host, so its heap cannot be read now; try again"
@@ -127,6 +127,21 @@ impl Server {
         let counted = self.heap().await?;
         let heap = self.symbolize(&counted.heap).await?;
         Ok((counted, heap))
+    }
+
+    /// Prints where the guest has trapped, unless the last trap was there, too.
+    pub(super) fn print_trap(self: &Arc<Self>, error: GuestError) {
+        let server = self.clone();
+        // It reads line tables.
+        tokio::task::spawn_blocking(move || {
+            let stack = error.call_stack(server.symbols());
+            let last = server.last_trap.lock();
+            let mut last = last.unwrap_or_else(PoisonError::into_inner);
+            if *last != stack {
+                stderr_text!("{}", stack);
+                *last = stack;
+            }
+        });
     }
 
     /// Finds the names of a heap, on a thread that may block.

@@ -9,6 +9,7 @@ use crate::serve::instance::Instance;
 use crate::serve::job::{Job, Source};
 use crate::serve::server::{MAX_CONCURRENCY, Server};
 use crate::serve::tally::Ended;
+use crate::trap::GuestError;
 
 impl Server {
     /// Handles the requests of the queue until the server stops. Returns when all instances have
@@ -84,13 +85,16 @@ impl Server {
         }
     }
 
-    fn end(&self, number: u64, requests: u64, ended: &Ended, instance: &Instance) {
+    fn end(self: &Arc<Self>, number: u64, requests: u64, ended: &Ended, instance: &Instance) {
         let (heap, denied) = (instance.heap(), instance.denied());
         let message = self
             .tally
             .end_instance(number, requests, ended, heap, denied);
-        if !matches!(ended, Ended::AsPlanned) {
+        if ended.is_failure() {
             stderr_line!("{message}");
+        }
+        if let Ended::Trapped(error) = ended {
+            self.print_trap(GuestError::of(error, &self.loaded.meta));
         }
     }
 }

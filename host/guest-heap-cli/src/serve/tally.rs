@@ -7,14 +7,16 @@ use guest_heap::grouped;
 
 use crate::heap::RawHeap;
 use crate::serve::heap_requests::CountedHeap;
-use crate::serve::retention::{Retained, Retention};
+use crate::serve::retention::{MemorySize, Retained, Retention};
 
 /// Why an instance has ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The server stops, or the instance was for one request only.
     AsPlanned,
-    Trapped(wasmtime::Error),
+    /// The server stops, and requests were in progress.
+    WhileBusy,
+    Trapped(anyhow::Error),
     TimedOut(&'static str),
 }
 
@@ -22,10 +24,14 @@ impl Ended {
     /// The reason in a word or two.
     fn name(&self) -> &'static str {
         match self {
-            Self::AsPlanned => "as planned",
+            Self::AsPlanned | Self::WhileBusy => "as planned",
             Self::Trapped(_) => "trapped",
             Self::TimedOut(_) => "timed out",
         }
+    }
+
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, Self::Trapped(_) | Self::TimedOut(_))
     }
 }
 
@@ -47,8 +53,10 @@ struct Counts {
 struct Live {
     number: u64,
     requests: u64,
-    /// Heaps at the powers of two of its requests; the last few are kept.
+    /// Heaps at about the powers of two of its requests; the last few are kept.
     checkpoints: Vec<CountedHeap>,
+    /// A recent heap of the idle instance.
+    last_idle: Option<CountedHeap>,
 }
 
 /// Checkpoints that are kept. The one before the last is at most half as old as the instance.
@@ -60,7 +68,8 @@ pub(super) struct Summary {
     pub(super) number: u64,
     /// Requests that the live instance has handled.
     pub(super) requests: u64,
-    pub(super) checkpoints: Vec<CountedHeap>,
+    checkpoints: Vec<CountedHeap>,
+    last_idle: Option<CountedHeap>,
     /// Instances that have ended, by reason.
     pub(super) ended: BTreeMap<&'static str, u64>,
     pub(super) last_ended: Option<CountedHeap>,
@@ -93,22 +102,31 @@ impl Tally {
         counts.live.requests
     }
 
-    /// A request has left this many bytes behind.
-    pub(super) fn measure(&self, name: &Arc<str>, bytes: i64) {
-        self.lock().retention.measure(name, bytes);
+    /// A request has changed the memory from one size to the other.
+    pub(super) fn measure(&self, name: &Arc<str>, from: MemorySize, to: MemorySize) {
+        self.lock().retention.measure(name, from, to);
     }
 
     /// Keeps a heap of the live instance to compare later ones with.
-    pub(super) fn keep_checkpoint(&self, heap: RawHeap) {
+    pub(super) fn keep_checkpoint(&self, heap: RawHeap, is_idle: bool) {
         let mut counts = self.lock();
         let live = &mut counts.live;
         if live.checkpoints.len() >= MAX_CHECKPOINTS {
-            live.checkpoints.remove(0);
+            let busy = live.checkpoints.iter().position(|it| !it.is_idle);
+            live.checkpoints.remove(busy.unwrap_or(0));
         }
-        live.checkpoints.push(CountedHeap {
-            requests: live.requests,
-            heap: Arc::new(heap),
-        });
+        let kept = live.counted(heap, is_idle);
+        if is_idle {
+            live.last_idle = Some(kept.clone());
+        }
+        live.checkpoints.push(kept);
+    }
+
+    /// Keeps a heap of the live instance, which is idle.
+    pub(super) fn keep_idle(&self, heap: RawHeap) {
+        let mut counts = self.lock();
+        let live = &mut counts.live;
+        live.last_idle = Some(live.counted(heap, true));
     }
 
     /// An instance has ended and left this heap. Returns what to tell the user.
@@ -122,15 +140,26 @@ impl Tally {
     ) -> String {
         let mut counts = self.lock();
         *counts.ended.entry(ended.name()).or_default() += 1;
-        let (bytes, blocks) = (heap.live_bytes(), heap.live_objects());
+        let size = match heap.measures_blocks() {
+            true => format!(
+                "{} live bytes in {} blocks",
+                grouped(heap.live_bytes()),
+                grouped(heap.live_objects())
+            ),
+            false => format!("{} bytes of linear memory", grouped(heap.linear_memory())),
+        };
         let heap = Arc::new(heap);
-        counts.last_ended = Some(CountedHeap { requests, heap });
-        if !matches!(ended, Ended::AsPlanned) {
+        counts.last_ended = Some(CountedHeap {
+            requests,
+            is_idle: matches!(ended, Ended::AsPlanned),
+            heap,
+        });
+        if ended.is_failure() {
             counts.last_failed = counts.last_ended.clone();
         }
         drop(counts);
         let why = match ended {
-            Ended::AsPlanned => "as planned".to_owned(),
+            Ended::AsPlanned | Ended::WhileBusy => "as planned".to_owned(),
             Ended::Trapped(error) => format!("the guest has trapped: {}", first_line(error)),
             Ended::TimedOut(why) => (*why).to_owned(),
         };
@@ -141,11 +170,8 @@ impl Tally {
             )
         });
         format!(
-            "instance {number} has ended after {} requests with {} live bytes in {} blocks: \
-             {why}{denied}",
+            "instance {number} has ended after {} requests with {size}: {why}{denied}",
             grouped(requests),
-            grouped(bytes),
-            grouped(blocks),
         )
     }
 
@@ -155,6 +181,7 @@ impl Tally {
             number: counts.live.number,
             requests: counts.live.requests,
             checkpoints: counts.live.checkpoints.clone(),
+            last_idle: counts.live.last_idle.clone(),
             ended: counts.ended.clone(),
             last_ended: counts.last_ended.clone(),
             last_failed: counts.last_failed.clone(),
@@ -168,18 +195,41 @@ impl Tally {
 }
 
 /// The cause of a trap in one line: the last cause says what has happened, the others where.
-fn first_line(error: &wasmtime::Error) -> String {
+fn first_line(error: &anyhow::Error) -> String {
     let cause = error.root_cause().to_string();
     cause.lines().next().unwrap_or_default().to_owned()
 }
 
+impl Live {
+    fn counted(&self, heap: RawHeap, is_idle: bool) -> CountedHeap {
+        CountedHeap {
+            requests: self.requests,
+            is_idle,
+            heap: Arc::new(heap),
+        }
+    }
+}
+
 impl Summary {
+    /// The two heaps that show the growth up to `now`. Both are of an idle guest if there are two
+    /// such heaps. Then no request in progress counts as growth.
+    pub(super) fn comparison<'a>(
+        &'a self,
+        now: &'a CountedHeap,
+    ) -> Option<(&'a CountedHeap, &'a CountedHeap)> {
+        let idle = Some(now).filter(|now| now.is_idle);
+        let idle = idle.or(self.last_idle.as_ref());
+        let of_idle = idle.and_then(|to| Some((self.checkpoint(to.requests, true)?, to)));
+        of_idle.or_else(|| Some((self.checkpoint(now.requests, false)?, now)))
+    }
+
     /// The checkpoint to compare a heap with: the latest one from the first half of its requests,
     /// or else the first.
-    pub(super) fn checkpoint(&self, requests: u64) -> Option<&CountedHeap> {
+    fn checkpoint(&self, requests: u64, must_be_idle: bool) -> Option<&CountedHeap> {
+        let is_usable = |it: &&CountedHeap| it.requests < requests && (it.is_idle || !must_be_idle);
+        let mut usable = self.checkpoints.iter().filter(is_usable);
+        let first = usable.next()?;
         let early = |it: &&CountedHeap| it.requests <= requests / 2;
-        let checkpoints = &self.checkpoints;
-        let found = checkpoints.iter().rev().find(early);
-        found.or_else(|| checkpoints.first().filter(|it| it.requests < requests))
+        Some(usable.filter(early).last().unwrap_or(first))
     }
 }

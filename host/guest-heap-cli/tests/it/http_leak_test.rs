@@ -81,7 +81,12 @@ fn what_cannot_be_tested_is_an_error() {
         (
             "http_service",
             &["--http", "/silent"],
-            "`GET /silent` has trapped",
+            "`GET /silent` has failed: guest never invoked",
+        ),
+        (
+            "http_service",
+            &["--http", "/once"],
+            "the instance has answered its first request and none after it",
         ),
         ("http_service", &["--http", "fine"], "names no path"),
         (
@@ -94,7 +99,7 @@ fn what_cannot_be_tested_is_an_error() {
             &["--http", "/"],
             "the component is no HTTP service",
         ),
-        ("leaks", &[], "required"),
+        ("http_service", &[], "\n  --http 'GET /'\n"),
     ] {
         let ran = Program::on(component).run("test", options);
         assert_eq!(ran.code, Some(2), "{options:?}: {ran:?}");

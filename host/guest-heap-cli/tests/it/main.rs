@@ -7,6 +7,7 @@
     reason = "tests and their helpers may panic"
 )]
 
+mod advice;
 #[path = "../../../guest-heap/tests/it/fixtures.rs"]
 mod fixtures;
 mod http_leak_test;
@@ -15,4 +16,5 @@ mod program;
 mod python;
 mod run;
 mod serve;
+mod serve_growth;
 mod server;

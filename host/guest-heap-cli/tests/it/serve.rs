@@ -14,7 +14,7 @@ const SOURCE: &str = "http-service/src/lib.rs";
 const ASYNC_SOURCE: &str = "async-http-service/src/lib.rs";
 
 /// The inspector's snapshot after a number of requests. A reading is shared for a moment.
-fn inspected(server: &Server, requests: u64) -> serde_json::Value {
+pub(crate) fn inspected(server: &Server, requests: u64) -> serde_json::Value {
     let started = Instant::now();
     loop {
         let body = server.admin("/debug/heap/snapshot").body;
@@ -28,7 +28,7 @@ fn inspected(server: &Server, requests: u64) -> serde_json::Value {
 }
 
 /// The growth of a line of `/debug/requests`, in bytes per request.
-fn growth_of(requests: &serde_json::Value, line: &str) -> Option<f64> {
+pub(crate) fn growth_of(requests: &serde_json::Value, line: &str) -> Option<f64> {
     let lines = requests["growth"]["lines"].as_array().unwrap();
     let line = lines.iter().find(|row| row["location"] == line)?;
     line["bytes_per_request"].as_f64()
@@ -58,6 +58,8 @@ fn the_leaking_line_and_path_are_shown_while_serving_and_at_the_end() {
     let per_leak = bytes_of_path(&requests, "GET /leak").unwrap();
     assert!((100.0..150.0).contains(&per_leak), "{requests}");
     assert_eq!(bytes_of_path(&requests, "POST /echo"), Some(0.0));
+    assert_eq!(requests["attribution"], "exact");
+    assert_eq!(requests["growth"]["is_approximate"], false);
 
     let text = server.admin("/debug/requests").text();
     assert!(
@@ -245,10 +247,12 @@ fn a_plain_component_is_served_too() {
     let server = Server::start("http_service", &["--no-profile"]);
     assert_eq!(server.get("/leak").status, 200);
     let ran = server.stop(Signal::TERM);
-    assert!(
-        ran.stderr.contains("attribution: off: --no-profile"),
-        "{ran:?}"
-    );
+    for line in [
+        "attribution: off: --no-profile\n",
+        "live: not measured, because the profiler sees no allocation\n",
+    ] {
+        assert!(ran.stderr.contains(line), "{ran:?}");
+    }
 }
 
 #[test]

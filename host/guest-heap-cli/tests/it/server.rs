@@ -31,7 +31,10 @@ impl Answer {
 
 impl Server {
     pub(crate) fn start(component: &str, options: &[&str]) -> Self {
-        let program = Program::on(component);
+        Self::of(Program::on(component), options)
+    }
+
+    pub(crate) fn of(program: Program, options: &[&str]) -> Self {
         let addresses = ["--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"];
         let mut child = program
             .command("serve", &[&addresses, options].concat())

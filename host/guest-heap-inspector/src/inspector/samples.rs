@@ -8,6 +8,8 @@ use guest_heap::history::WINDOW;
 use guest_heap::snapshot::{GroupBy, Snapshot};
 use guest_heap::verdict::{FloorSeries, HandleGrowth, Sample, WINDOWS};
 
+use super::GuestHeap;
+
 /// Samples that are kept: about one a second for 15 minutes.
 const MAX_SAMPLES: usize = 1802;
 
@@ -21,6 +23,10 @@ const HANDLES_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     totals: VecDeque<Sample<Duration>>,
+    /// Bytes of linear memory at each reading that knows them.
+    linear: VecDeque<(Duration, u64)>,
+    /// Whether the latest reading knows how much memory the guest takes.
+    is_measured: bool,
     /// Handles by line and type, less often.
     handles: VecDeque<(Duration, HandleCounts)>,
 }
@@ -28,17 +34,24 @@ pub(super) struct Samples {
 type HandleCounts = HashMap<(Arc<str>, Arc<str>), u64>;
 
 impl Samples {
-    pub(super) fn push(&mut self, at: Duration, calls: u64, snapshot: &Snapshot) {
-        let coverage = snapshot.coverage();
+    /// Adds a reading. One without calls is no evidence for a verdict.
+    pub(super) fn push(&mut self, heap: &GuestHeap) {
+        let (at, snapshot) = (heap.read_at, &heap.snapshot);
+        if let Some(bytes) = heap.linear_memory {
+            self.linear.push_back((at, bytes));
+            thin_out(&mut self.linear, |(at, _)| *at);
+        }
+        let unseen = heap.unseen_bytes();
+        self.is_measured = unseen.is_some();
+        let Some(calls) = heap.calls else {
+            return;
+        };
         self.push_totals(Sample {
             at,
             calls,
             live_bytes: snapshot.totals().live_bytes,
-            linear_bytes: match coverage.memory_is_known() {
-                true => coverage.memory_bytes,
-                false => 0,
-            },
-            unseen_bytes: coverage.heap_unseen_bytes,
+            linear_bytes: heap.linear_memory.unwrap_or_default(),
+            unseen_bytes: unseen.unwrap_or_default(),
         });
         let is_due = |(last, _): &(Duration, _)| at.saturating_sub(*last) >= HANDLES_INTERVAL;
         if self.handles.back().is_none_or(is_due) {
@@ -51,20 +64,20 @@ impl Samples {
     }
 
     fn push_totals(&mut self, sample: Sample<Duration>) {
-        let totals = &mut self.totals;
-        let is_soon = |before: &Sample<Duration>| {
-            sample.at.saturating_sub(before.at) < Duration::from_secs(1)
-        };
-        // Queries can make several readings in a second. Only the last one is kept, so that the
-        // samples reach back as far as the history.
-        if totals.iter().rev().nth(1).is_some_and(is_soon) {
-            totals.pop_back();
-        }
-        totals.push_back(sample);
-        let is_old = |second: &Sample<Duration>| sample.at.saturating_sub(second.at) > WINDOW;
-        while totals.len() > MAX_SAMPLES || totals.get(1).is_some_and(is_old) {
-            totals.pop_front();
-        }
+        self.totals.push_back(sample);
+        thin_out(&mut self.totals, |sample| sample.at);
+    }
+
+    /// Whether the samples say how much memory the guest takes.
+    pub(super) fn are_measured(&self) -> bool {
+        self.is_measured
+    }
+
+    /// The change of linear memory between two times, counted back from the last reading.
+    pub(super) fn linear_change(&self, begin_ago: Duration, end_ago: Duration) -> Option<i64> {
+        let at = |ago| latest_before(&self.linear, ago, |(at, _)| *at).map(|(_, bytes)| *bytes);
+        let (then, later) = (at(begin_ago)?, at(end_ago)?);
+        Some(later as i64 - then as i64)
     }
 
     /// The samples of the guest's instance that runs now, oldest first. A lower count of calls is
@@ -107,11 +120,38 @@ impl Samples {
 
     /// The count at the latest reading that is at least `ago` before the last one, or the oldest.
     fn before(&self, ago: Duration) -> Option<u64> {
-        let wanted = self.totals.back()?.at.saturating_sub(ago);
-        let later = self.totals.partition_point(|sample| sample.at <= wanted);
-        let sample = self.totals.get(later.saturating_sub(1))?;
-        Some(sample.calls)
+        latest_before(&self.totals, ago, |sample| sample.at).map(|sample| sample.calls)
     }
+}
+
+/// Keeps the number of samples small after one was added. Queries can make several readings in a
+/// second. Only the last one is kept, so that the samples reach back as far as the history.
+fn thin_out<T>(samples: &mut VecDeque<T>, at: impl Fn(&T) -> Duration) {
+    let Some(newest) = samples.back().map(&at) else {
+        return;
+    };
+    let third_newest = samples.len().checked_sub(3);
+    let is_soon = |before: &T| newest.saturating_sub(at(before)) < Duration::from_secs(1);
+    if let Some(third) = third_newest
+        && samples.get(third).is_some_and(is_soon)
+    {
+        samples.remove(third + 1);
+    }
+    let is_old = |second: &T| newest.saturating_sub(at(second)) > WINDOW;
+    while samples.len() > MAX_SAMPLES || samples.get(1).is_some_and(is_old) {
+        samples.pop_front();
+    }
+}
+
+/// The latest sample that is at least `ago` before the last one, or the oldest.
+fn latest_before<T>(
+    samples: &VecDeque<T>,
+    ago: Duration,
+    at: impl Fn(&T) -> Duration,
+) -> Option<&T> {
+    let wanted = samples.back().map(&at)?.saturating_sub(ago);
+    let later = samples.partition_point(|sample| at(sample) <= wanted);
+    samples.get(later.saturating_sub(1))
 }
 
 /// Live handles by line and type.

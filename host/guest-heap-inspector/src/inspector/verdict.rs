@@ -35,7 +35,8 @@ impl GuestVerdict {
 impl Inspector {
     /// The verdict on a guest, by the readings since its instance was started. `None` while there
     /// is too little evidence: the host must count calls, and have counted ten of them over four
-    /// readings. It is also `None` if the host keeps the history itself.
+    /// readings. It is also `None` if the host keeps the history itself, or if nothing says how
+    /// much memory the guest takes.
     pub fn verdict(&self, guest: &str) -> Option<GuestVerdict> {
         if self.source.history(guest).is_some() {
             return None;
@@ -43,6 +44,9 @@ impl Inspector {
         let tracked = self.tracked(guest);
         let (windows, handles) = {
             let samples = lock(&tracked.samples);
+            if !samples.are_measured() {
+                return None;
+            }
             let windows = Windows::of(samples.of_instance())?;
             let handles = samples.handle_growth(&windows.starts);
             (windows, handles)

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::details::{flame_graphs, handles, source_view, stacks};
 use super::links::{by_name, guest_query, place};
-use super::numbers::{rate, signed, size, time};
+use super::numbers::{measured, rate, signed, size, time};
 use super::{Content, View};
 use crate::reports::diff::ChangeRow;
 use crate::reports::guest::GuestSummary;
@@ -128,7 +128,7 @@ fn choice(name: &str, times: &[(&str, &str)], chosen: &str, suffix: &str) -> Mar
 
 fn summary(content: &Content) -> Markup {
     let guests = &content.snapshot.guests;
-    let is_shown = |guest: &&GuestSummary| guest.live_blocks > 0 || guests.len() == 1;
+    let is_shown = |guest: &&GuestSummary| guest.live_blocks != Some(0) || guests.len() == 1;
     let (shown, empty): (Vec<_>, Vec<_>) = guests.iter().partition(is_shown);
     html! {
         @if content.snapshot.guests.is_empty() {
@@ -150,12 +150,21 @@ fn summary(content: &Content) -> Markup {
             h2 { "Change in " (time(content.diff.window_seconds)) }
             @if content.diff.window_seconds > 0.0 {
                 dl.numbers {
-                    div { dt { "bytes" } dd { (signed(content.diff.bytes)) } }
-                    div { dt { "blocks" } dd { (signed(content.diff.blocks)) } }
+                    div { dt { "bytes" } dd { (measured(content.diff.bytes, signed)) } }
+                    div { dt { "blocks" } dd { (measured(content.diff.blocks, signed)) } }
                     div { dt { "bytes per second" } dd { (rate(content.diff.bytes_per_second)) } }
                     @if let Some(calls) = content.diff.calls {
                         div { dt { "calls" } dd { (grouped(calls)) } }
                         div { dt { "bytes per call" } dd { (rate(content.diff.bytes_per_call)) } }
+                    }
+                    @if let Some(bytes) = content.diff.linear_memory_bytes {
+                        div { dt { "linear memory" } dd { (signed(bytes)) } }
+                        @if content.diff.calls.is_some() {
+                            div {
+                                dt { "linear memory per call" }
+                                dd { (rate(content.diff.linear_memory_bytes_per_call)) }
+                            }
+                        }
                     }
                 }
             } @else {
@@ -172,13 +181,15 @@ fn guest_numbers(guest: &GuestSummary) -> Markup {
             p.verdict.leak[verdict.is_leak] { (verdict.sentence) }
         }
         dl.numbers {
-            div { dt { "live bytes" } dd { (grouped(guest.live_bytes)) small { (size(guest.live_bytes)) } } }
-            div { dt { "live blocks" } dd { (grouped(guest.live_blocks)) } }
+            div { dt { "live bytes" } dd { (measured(guest.live_bytes, grouped)) small { (guest.live_bytes.map(size).unwrap_or_default()) } } }
+            div { dt { "live blocks" } dd { (measured(guest.live_blocks, grouped)) } }
             div {
                 dt { "linear memory" }
                 dd { @match guest.linear_memory_bytes { Some(bytes) => { (size(bytes)) } None => { "not known" } } }
             }
-            div { dt { "ever allocated" } dd { (size(guest.allocated_bytes)) small { (grouped(guest.allocated_blocks)) " blocks" } } }
+            @if let (Some(bytes), Some(blocks)) = (guest.allocated_bytes, guest.allocated_blocks) {
+                div { dt { "ever allocated" } dd { (size(bytes)) small { (grouped(blocks)) " blocks" } } }
+            }
             @if let Some(handles) = guest.live_handles.filter(|handles| *handles > 0) {
                 div { dt { "live handles" } dd { (grouped(handles)) } }
             }
@@ -226,7 +237,46 @@ fn rows(content: &Content) -> Markup {
                 }
             }
         }
-        @if content.snapshot.rows.is_empty() { p { "No live blocks." } }
+        @if content.snapshot.rows.is_empty() {
+            p {
+                @if content.snapshot.live_bytes.is_some() { "No live blocks." } @else {
+                    "The profiler sees no allocations, so it cannot say which lines hold memory."
+                }
+            }
+        }
+        (memory_growth(content))
+    }
+}
+
+/// Where linear memory grew that the profiler sees no allocations of.
+fn memory_growth(content: &Content) -> Markup {
+    let rows = content.snapshot.memory_growth.iter();
+    let unseen: Vec<_> = rows
+        .filter(|row| row.unseen_bytes > 0)
+        .take(CHANGES)
+        .collect();
+    html! {
+        @if !unseen.is_empty() {
+            h2 { "Where memory grew without a known allocator" }
+            div.scroll {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { (by_name(content.view.by)) }
+                            th.number scope="col" { "Bytes since the start" }
+                        }
+                    }
+                    tbody {
+                        @for row in unseen {
+                            tr {
+                                td.place { (place(content, &row.guest, &row.location, &row.function)) }
+                                td.number data-label="bytes" { (grouped(row.unseen_bytes)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -272,7 +322,9 @@ fn changes(content: &Content) -> Markup {
             "From " (time(diff.window_seconds + diff.ended_seconds_ago)) " ago "
             @if diff.ended_seconds_ago > 0.0 { "until " (time(diff.ended_seconds_ago)) " ago." } @else { "until now." }
         }
-        @if diff.growing.is_empty() && diff.shrinking.is_empty() { p { "Nothing has changed." } }
+        @if diff.growing.is_empty() && diff.shrinking.is_empty() {
+            p { @if diff.bytes.is_some() { "Nothing has changed." } @else { "Not measured." } }
+        }
         @for (title, rows) in [("Grew", &diff.growing), ("Shrank", &diff.shrinking)] {
             @if !rows.is_empty() {
                 div.scroll {

@@ -12,6 +12,11 @@ pub(super) fn signed(value: i64) -> String {
     format!("{sign}{}", grouped(value.unsigned_abs()))
 }
 
+/// A count that may not be measured.
+pub(super) fn measured<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "not measured".to_owned(), text)
+}
+
 /// A rate with as many digits as it needs: `+1,234`, `+12.5`, `0`.
 pub(super) fn rate(value: Option<f64>) -> String {
     match value {

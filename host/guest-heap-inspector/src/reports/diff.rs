@@ -56,13 +56,18 @@ pub(crate) struct DiffReport {
     pub(crate) window_seconds: f64,
     /// How long ago the window ended.
     pub(crate) ended_seconds_ago: f64,
-    /// The change of all rows, not only of the listed ones.
-    pub(crate) bytes: i64,
-    pub(crate) blocks: i64,
+    /// The change of all rows, not only of the listed ones. `null` if the blocks of no guest are
+    /// measured.
+    pub(crate) bytes: Option<i64>,
+    pub(crate) blocks: Option<i64>,
     pub(crate) bytes_per_second: Option<f64>,
     /// Calls that the guests served in the window; `null` if the host does not count them.
     pub(crate) calls: Option<u64>,
     pub(crate) bytes_per_call: Option<f64>,
+    /// The change of linear memory; `null` if it is not known.
+    pub(crate) linear_memory_bytes: Option<i64>,
+    pub(crate) linear_memory_bytes_per_second: Option<f64>,
+    pub(crate) linear_memory_bytes_per_call: Option<f64>,
     /// Largest growth first.
     pub(crate) growing: Vec<ChangeRow>,
     /// Largest reduction first.
@@ -98,6 +103,7 @@ struct GuestDiff {
     length: Duration,
     end_ago: Duration,
     calls: Option<u64>,
+    linear: Option<i64>,
 }
 
 impl DiffReport {
@@ -113,11 +119,14 @@ impl DiffReport {
         let mut report = DiffReport {
             window_seconds: 0.0,
             ended_seconds_ago: window.end_ago.as_secs_f64(),
-            bytes: 0,
-            blocks: 0,
+            bytes: heaps.is_empty().then_some(0),
+            blocks: heaps.is_empty().then_some(0),
             bytes_per_second: None,
             calls: None,
             bytes_per_call: None,
+            linear_memory_bytes: None,
+            linear_memory_bytes_per_second: None,
+            linear_memory_bytes_per_call: None,
             growing: Vec::new(),
             shrinking: Vec::new(),
             handles: HandleChangesReport::of(
@@ -129,14 +138,23 @@ impl DiffReport {
             ),
         };
         for heap in heaps {
+            if heap.measures_blocks() {
+                report.bytes.get_or_insert(0);
+                report.blocks.get_or_insert(0);
+            }
             let Some(change) = guest_diff(inspector, heap, window, by, limit) else {
                 continue;
             };
             let seconds = change.length.as_secs_f64();
             report.window_seconds = report.window_seconds.max(seconds);
             report.ended_seconds_ago = change.end_ago.as_secs_f64();
-            report.bytes += change.diff.bytes;
-            report.blocks += change.diff.objects;
+            if heap.measures_blocks() {
+                *report.bytes.get_or_insert(0) += change.diff.bytes;
+                *report.blocks.get_or_insert(0) += change.diff.objects;
+            }
+            if let Some(bytes) = change.linear {
+                *report.linear_memory_bytes.get_or_insert(0) += bytes;
+            }
             if let Some(calls) = change.calls {
                 *report.calls.get_or_insert(0) += calls;
             }
@@ -150,9 +168,15 @@ impl DiffReport {
         report.growing.truncate(limit);
         report.shrinking.sort_by_key(|row| row.bytes);
         report.shrinking.truncate(limit);
-        report.bytes_per_second = rate(report.bytes, report.window_seconds);
-        report.bytes_per_call = report.calls.and_then(|calls| per(report.bytes, calls));
-        report
+        let per_second = |bytes: Option<i64>| rate(bytes?, report.window_seconds);
+        let per_call = |bytes: Option<i64>| per(bytes?, report.calls?);
+        DiffReport {
+            bytes_per_second: per_second(report.bytes),
+            bytes_per_call: per_call(report.bytes),
+            linear_memory_bytes_per_second: per_second(report.linear_memory_bytes),
+            linear_memory_bytes_per_call: per_call(report.linear_memory_bytes),
+            ..report
+        }
     }
 }
 
@@ -176,6 +200,7 @@ fn guest_diff(
     };
     let calls = inspector.calls_between(&heap.guest, begin_ago, end_ago);
     Some(GuestDiff {
+        linear: inspector.linear_change(&heap.guest, begin_ago, end_ago),
         diff,
         length: begin_ago.saturating_sub(end_ago),
         end_ago,

@@ -15,16 +15,18 @@ pub(crate) struct GuestSummary {
     pub(crate) attribution: &'static str,
     /// Why it is not exact.
     pub(crate) attribution_why: Option<String>,
-    pub(crate) live_bytes: u64,
-    pub(crate) live_blocks: u64,
+    /// `null`, as the other counts of blocks, if no hook runs, so that nothing is measured.
+    pub(crate) live_bytes: Option<u64>,
+    pub(crate) live_blocks: Option<u64>,
     /// The bounds of the true number of live bytes. They differ unless the attribution is exact.
     pub(crate) live_at_least_bytes: u64,
     pub(crate) live_at_most_bytes: Option<u64>,
-    pub(crate) allocated_bytes: u64,
-    pub(crate) allocated_blocks: u64,
+    pub(crate) allocated_bytes: Option<u64>,
+    pub(crate) allocated_blocks: Option<u64>,
     /// Call stacks that have ever allocated.
     pub(crate) contexts: u64,
-    /// `null` if a module defines the memory that is not instrumented.
+    /// `null` if a module defines the memory that is not instrumented, and the host does not count
+    /// it either.
     pub(crate) linear_memory_bytes: Option<u64>,
     /// Growth of linear memory for an allocator that the profiler sees.
     pub(crate) heap_seen_bytes: u64,
@@ -78,19 +80,20 @@ impl GuestSummary {
     pub(crate) fn of(heap: &GuestHeap) -> Self {
         let totals = heap.snapshot.totals();
         let coverage = heap.snapshot.coverage();
+        let measured = |count: u64| heap.measures_blocks().then_some(count);
         let line_tables = heap.snapshot.symbols().line_tables();
         GuestSummary {
             guest: heap.guest.clone(),
             attribution: name(&heap.attribution),
             attribution_why: why(&heap.attribution).map(str::to_owned),
-            live_bytes: totals.live_bytes,
-            live_blocks: totals.live_objects,
+            live_bytes: measured(totals.live_bytes),
+            live_blocks: measured(totals.live_objects),
             live_at_least_bytes: heap.live_range.at_least,
             live_at_most_bytes: heap.live_range.at_most,
-            allocated_bytes: totals.allocated_bytes,
-            allocated_blocks: totals.allocated_objects,
+            allocated_bytes: measured(totals.allocated_bytes),
+            allocated_blocks: measured(totals.allocated_objects),
             contexts: totals.contexts,
-            linear_memory_bytes: coverage.memory_is_known().then_some(coverage.memory_bytes),
+            linear_memory_bytes: heap.linear_memory,
             heap_seen_bytes: coverage.heap_seen_bytes,
             heap_unseen_bytes: coverage.heap_unseen_bytes,
             unknown_frees: coverage.unknown_frees,

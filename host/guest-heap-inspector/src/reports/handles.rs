@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guest_heap::Attribution;
 use guest_heap::diff::{Diff, HandleChange};
 use guest_heap::snapshot::{GroupBy, HandleGroup};
 use serde::Serialize;
@@ -129,7 +130,8 @@ impl HandleChangesReport {
 /// Live handles of a guest; `None` if they are not counted.
 pub(crate) fn live(heap: &GuestHeap) -> Option<u64> {
     let counts = heap.snapshot.handle_counts();
-    counts.are_known().then(|| heap.snapshot.live_handles())
+    let is_off = matches!(heap.attribution, Attribution::Off { .. });
+    (counts.are_known() && !is_off).then(|| heap.snapshot.live_handles())
 }
 
 fn row(heap: &GuestHeap, group: &HandleGroup) -> HandleRow {

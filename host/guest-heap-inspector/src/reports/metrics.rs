@@ -71,10 +71,10 @@ pub(crate) fn text(heaps: &[Arc<GuestHeap>], format: TextFormat) -> String {
     use Kind::{Counter, Gauge};
     #[rustfmt::skip] // One line for each family.
     let families: [(Kind, &str, &str, Value); 10] = [
-        (Gauge, "live_bytes", "Bytes allocated and not freed.", |g| Some(g.live_bytes)),
-        (Gauge, "live_blocks", "Blocks allocated and not freed.", |g| Some(g.live_blocks)),
-        (Counter, "allocated_bytes", "Bytes ever allocated by this instance.", |g| Some(g.allocated_bytes)),
-        (Counter, "allocated_blocks", "Blocks ever allocated by this instance.", |g| Some(g.allocated_blocks)),
+        (Gauge, "live_bytes", "Bytes allocated and not freed.", |g| g.live_bytes),
+        (Gauge, "live_blocks", "Blocks allocated and not freed.", |g| g.live_blocks),
+        (Counter, "allocated_bytes", "Bytes ever allocated by this instance.", |g| g.allocated_bytes),
+        (Counter, "allocated_blocks", "Blocks ever allocated by this instance.", |g| g.allocated_blocks),
         (Gauge, "linear_memory_bytes", "Linear memory without that of the profiler.", |g| g.linear_memory_bytes),
         (Gauge, "unseen_bytes", "Growth of linear memory that no known allocator made.", |g| Some(g.heap_unseen_bytes)),
         (Counter, "unknown_frees", "Frees of blocks whose allocation was not seen.", |g| Some(g.unknown_frees)),

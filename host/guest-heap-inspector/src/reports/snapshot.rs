@@ -17,8 +17,9 @@ use crate::stack::{ResizedBlocks, TraceFrame};
 pub(crate) struct SnapshotReport {
     /// RFC 3339, UTC.
     pub(crate) timestamp: String,
-    pub(crate) live_bytes: u64,
-    pub(crate) live_blocks: u64,
+    /// Of the guests whose blocks are measured; `null` if there is none.
+    pub(crate) live_bytes: Option<u64>,
+    pub(crate) live_blocks: Option<u64>,
     pub(crate) guests: Vec<GuestSummary>,
     /// Most live bytes first.
     pub(crate) rows: Vec<Row>,
@@ -65,8 +66,10 @@ pub(crate) struct GrowthRow {
 impl SnapshotReport {
     /// Takes some milliseconds for large heaps.
     pub(crate) fn of(heaps: &[Arc<GuestHeap>], by: GroupBy, limit: usize) -> Self {
-        let totals = || heaps.iter().map(|heap| heap.snapshot.totals());
+        let measured = || heaps.iter().filter(|heap| heap.measures_blocks());
+        let totals = || measured().map(|heap| heap.snapshot.totals());
         let live_bytes: u64 = totals().map(|totals| totals.live_bytes).sum();
+        let is_measured = heaps.is_empty() || measured().next().is_some();
         let mut rows = Vec::new();
         let mut memory_growth = Vec::new();
         for heap in heaps {
@@ -81,8 +84,8 @@ impl SnapshotReport {
         memory_growth.truncate(limit);
         SnapshotReport {
             timestamp: Timestamp::now().to_string(),
-            live_bytes,
-            live_blocks: totals().map(|totals| totals.live_objects).sum(),
+            live_bytes: is_measured.then_some(live_bytes),
+            live_blocks: is_measured.then(|| totals().map(|totals| totals.live_objects).sum()),
             guests: heaps.iter().map(|heap| GuestSummary::of(heap)).collect(),
             rows,
             memory_growth,

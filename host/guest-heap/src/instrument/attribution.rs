@@ -75,3 +75,16 @@ pub enum Attribution {
         why: String,
     },
 }
+
+impl Attribution {
+    /// Whether the counts of blocks are a measurement, if the guest has ever allocated so many
+    /// blocks. Otherwise they are 0 because no hook runs, and only linear memory says how much the
+    /// guest takes.
+    pub fn measures_blocks(&self, allocated_objects: u64) -> bool {
+        match self {
+            Self::Exact => true,
+            Self::Partial { .. } => allocated_objects > 0,
+            Self::Off { .. } => false,
+        }
+    }
+}
