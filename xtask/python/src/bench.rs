@@ -56,8 +56,8 @@ const VARIANTS: [(&str, Option<u32>); 5] = [
     ("64 calls", Some(64)),
 ];
 
-/// Depth of the binary tree of calls whose stacks are all new. Each of them has allocations on a few
-/// lines.
+/// Depth of the binary tree of calls whose stacks are all new. Each of them has allocations on a
+/// few lines.
 const TREE_DEPTH: u32 = 10;
 
 /// The time that the host may take for a new context.
@@ -72,8 +72,8 @@ pub(crate) fn run(component: impl Fn(&str) -> Result<Vec<u8>>, folder: &Path) ->
     new_contexts(&component("tree")?, folder)
 }
 
-/// What a new context costs: a call in which all call stacks are new takes longer than the same call
-/// once more. The best of the rounds count.
+/// What a new context costs: a call in which all call stacks are new takes longer than the same
+/// call once more. The best of the rounds count.
 fn new_contexts(component: &[u8], folder: &Path) -> Result<()> {
     for (name, frames) in VARIANTS {
         let Some(frames) = frames.filter(|frames| *frames > 1) else {

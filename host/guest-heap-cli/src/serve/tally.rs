@@ -230,6 +230,6 @@ impl Summary {
         let mut usable = self.checkpoints.iter().filter(is_usable);
         let first = usable.next()?;
         let early = |it: &&CountedHeap| it.requests <= requests / 2;
-        Some(usable.filter(early).last().unwrap_or(first))
+        Some(usable.rfind(early).unwrap_or(first))
     }
 }
