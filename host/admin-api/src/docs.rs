@@ -9,13 +9,15 @@ use axum::http::{HeaderName, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{OpenApi, PathItem, RefOr, Required};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{OpenApi, PathItem, RefOr, Required, Schema};
 
 /// The `Content-Security-Policy` of `/docs`: the page uses its inline style and loads nothing.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-pub(crate) fn routes(description: OpenApi) -> Router {
+pub(crate) fn routes(mut description: OpenApi) -> Router {
+    allow_overlaps(&mut description);
     let page: Arc<str> = page(&description).into();
     let json = Arc::new(description);
     Router::new()
@@ -30,6 +32,24 @@ pub(crate) fn routes(description: OpenApi) -> Router {
                 (policy, Html(page.to_string())).into_response()
             }),
         )
+}
+
+/// An answer in full is one in short, too: it has all of its fields. `oneOf` would forbid that, so a
+/// type with alternatives becomes `anyOf`, unless a field says which alternative it is.
+fn allow_overlaps(description: &mut OpenApi) {
+    let Some(components) = &mut description.components else {
+        return;
+    };
+    for schema in components.schemas.values_mut() {
+        if let RefOr::T(Schema::OneOf(one)) = schema
+            && one.discriminator.is_none()
+        {
+            let any = AnyOfBuilder::new().description(one.description.take());
+            let items = std::mem::take(&mut one.items).into_iter();
+            let any = items.fold(any, AnyOfBuilder::item);
+            *schema = RefOr::T(Schema::AnyOf(any.build()));
+        }
+    }
 }
 
 pub(crate) fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {

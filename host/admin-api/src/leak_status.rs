@@ -208,6 +208,12 @@ pub(crate) enum ListedLeak {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ShortLeak {
     enabled: bool,
+    /// Whether requests reach the leak. Left out without a schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active: Option<bool>,
+    /// Left out if its schedule changes nothing any more, or if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_change_in_seconds: Option<f64>,
     state: &'static str,
     /// Why the plugin is not running. Left out while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -231,6 +237,7 @@ pub(crate) struct ShortLeak {
     bytes_per_request: f64,
     /// Left out while it is `exact`.
     #[serde(flatten)]
+    #[schema(ignore)]
     attribution: Option<AttributionBody>,
     generation: u64,
     requests: u64,
@@ -248,8 +255,12 @@ impl ListedLeak {
         if complete {
             return ListedLeak::Complete(Box::new(status));
         }
+        let has_schedule =
+            status.next_change_in_seconds.is_some() || status.active != status.enabled;
         ListedLeak::Short(Box::new(ShortLeak {
             enabled: status.enabled,
+            active: has_schedule.then_some(status.active),
+            next_change_in_seconds: status.next_change_in_seconds,
             state: status.state,
             reason: status.reason,
             last_failure: status.last_failure,

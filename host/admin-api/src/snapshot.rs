@@ -117,6 +117,7 @@ pub(crate) struct HeapSummary {
 pub(crate) struct ShortHeapSummary {
     /// Left out while it is `exact`.
     #[serde(flatten)]
+    #[schema(ignore)]
     attribution: Option<AttributionBody>,
     heap_live_mb: Option<f64>,
     heap_live_bytes: Option<u64>,

@@ -136,7 +136,8 @@ async fn flamegraph(State(inspector): Shared, uri: Uri) -> Result<Response, Insp
         None => Flamegraph::Live(named(&heaps)),
         Some(since) => {
             let change = heaps.iter().map(|heap| {
-                let then = inspector.history(&heap.guest).lock().baseline(since);
+                let kept = inspector.history(&heap.guest);
+                let then = kept.lock().stacks_before(since, &heap.snapshot);
                 let then = then.map_or_else(|| Baseline::empty(&heap.snapshot), |(then, _)| then);
                 (heap.guest.clone(), Arc::new(then), heap.snapshot.clone())
             });

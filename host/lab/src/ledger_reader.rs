@@ -26,6 +26,12 @@ impl LedgerReader {
         let _already_set = self.telemetry_queue.set(queue);
     }
 
+    /// Makes the next ledger read all sources again, whatever that costs.
+    pub(crate) fn forget(&self) {
+        self.wasm_memories.forget();
+        self.allocator_in_use_bytes.forget();
+    }
+
     /// The ledger of a process reading. `read_process` reads the process again. `samples_bytes` are
     /// the bytes of the samples of process and plugins.
     pub(crate) fn read(

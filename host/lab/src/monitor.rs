@@ -128,6 +128,10 @@ impl Monitor {
     ) {
         let at = ClockReading::now();
         let plugins = registry.plugins();
+        if self.history.lock().is_settling() {
+            // All later ledgers are compared with this one.
+            self.ledger.forget();
+        }
         let process = self.process().ok().map(|process| {
             let ledger = self.ledger(&process, registry, heaps);
             ProcessSample {

@@ -210,7 +210,8 @@ impl HistoryState {
         }
     }
 
-    fn is_settling(&self) -> bool {
+    /// Whether the next sample is one of the first, which do not count as growth.
+    pub(crate) fn is_settling(&self) -> bool {
         self.samples_taken < SETTLING_SAMPLES
     }
 }

@@ -32,6 +32,11 @@ impl<T> Default for CachedReading<T> {
 }
 
 impl<T> CachedReading<T> {
+    /// Makes the next caller read again, whatever it costs.
+    pub fn forget(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Passes the current reading to `then`, and calls `read` first if the last one is too old.
     ///
     /// `None` when `read` has no value; the next call tries again. A caller that arrives during a
@@ -93,6 +98,9 @@ mod tests {
             let value = slow.with(|| read(Duration::from_millis(20)), |v| *v);
             assert_eq!(value, Some(1));
         }
+        slow.forget();
+        let value = slow.with(|| read(Duration::ZERO), |v| *v);
+        assert_eq!(value, Some(2));
         readings.set(0);
         let quick = CachedReading::default();
         quick.with(|| read(Duration::ZERO), |_| ());

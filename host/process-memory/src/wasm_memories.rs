@@ -116,6 +116,11 @@ struct Reading {
 }
 
 impl WasmMemories {
+    /// Makes the next call read the mappings again, whatever that costs.
+    pub fn forget(&self) {
+        self.0.forget();
+    }
+
     /// The parts of the anonymous memory `now`. `read_now` reads the same numbers at the time of
     /// its call. `None` where the kernel does not report the resident bytes of mappings.
     pub fn resident(

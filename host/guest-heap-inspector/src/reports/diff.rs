@@ -107,8 +107,8 @@ struct GuestDiff {
 }
 
 impl DiffReport {
-    /// Compares by the histories of the guests, and for call stacks with the nearest minute of the
-    /// history.
+    /// Compares by the histories of the guests. A line with several call stacks is split among them
+    /// as at the nearest minute of the history.
     pub(crate) fn of(
         inspector: &Inspector,
         heaps: &[Arc<GuestHeap>],
@@ -190,7 +190,9 @@ fn guest_diff(
 ) -> Option<GuestDiff> {
     let kept = inspector.history(&heap.guest);
     let (diff, begin_ago, end_ago) = if by == GroupBy::Trace {
-        let (baseline, begin_ago) = kept.lock().baseline(window.begin_ago)?;
+        let (baseline, begin_ago) = kept
+            .lock()
+            .stacks_before(window.begin_ago, &heap.snapshot)?;
         let diff = Diff::new(&baseline, &heap.snapshot, by, limit);
         (diff, begin_ago, Duration::ZERO)
     } else {

@@ -116,6 +116,14 @@ async fn a_window_of_the_past_leaves_out_what_came_later() {
         rows(&all["growing"], "bytes"),
         [row("cart", "a.rs:1", 1050)]
     );
+    // Call stacks begin at the same second as lines.
+    for by in ["line", "trace"] {
+        let path = format!("/debug/heap/diff?since=1s&group_by={by}");
+        let diff = mounted.json(&path).await;
+        assert_eq!(diff["growing"][0]["bytes"], json!(1000), "{diff}");
+    }
+    let graph = mounted.get("/debug/heap/flamegraph?since=1s").await.text();
+    assert!(graph.contains("a.rs:1 +1,000 B"), "{graph}");
 }
 
 #[tokio::test]

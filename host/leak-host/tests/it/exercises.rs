@@ -264,8 +264,9 @@ async fn exercise_5_gc_keeps_what_a_leak_still_retains() {
     let still = &collected["still_resident"];
     // The plugin retains 39 MiB. Resident memory also falls, by what the start left behind.
     assert!(number(still, "/above_start_bytes") > 30.0 * MIB, "{still}");
+    // Between two readings of the mappings, the parts are estimates.
     assert!(
-        number(still, "/parts/plugins_linear") > 38.0 * MIB,
+        number(still, "/parts/plugins_linear") > 36.0 * MIB,
         "{still}"
     );
     let why = still["why"].as_str().unwrap();

@@ -30,7 +30,8 @@ async fn the_status_has_every_field_of_every_leak() {
     // The short answer has the same fields, without default settings and absent values.
     let short = host.get("/admin/leaks/status").await;
     check("short status", &short, "/memory", &memory);
-    let listed = |field: &str| !field.starts_with("settings/") && field != "expires_at";
+    let absent = ["active", "next_change_in_seconds", "expires_at"];
+    let listed = |field: &str| !field.starts_with("settings/") && !absent.contains(&field);
     let fields: Vec<_> = LEAK.iter().filter(|(field, _)| listed(field)).collect();
     let fields: Vec<_> = fields.into_iter().copied().collect();
     for leak in LAB {
@@ -47,6 +48,11 @@ async fn the_status_has_every_field_of_every_leak() {
     let settings = json!({"probability": 0.5, "ttl_seconds": 60.0});
     assert_eq!(short["settings"], settings, "{short}");
     assert_eq!(short["expires_at"], changed["expires_at"]);
+    let schedule = json!({"enabled": true, "start_after_seconds": 300});
+    host.post("/admin/leaks/cache", schedule).await;
+    let short = host.get("/admin/leaks/status").await["leaks"]["cache"].clone();
+    assert_eq!(short["active"], json!(false), "{short}");
+    assert!(short["next_change_in_seconds"].is_number(), "{short}");
 }
 
 #[tokio::test]
