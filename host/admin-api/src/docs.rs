@@ -34,8 +34,8 @@ pub(crate) fn routes(mut description: OpenApi) -> Router {
         )
 }
 
-/// An answer in full is one in short, too: it has all of its fields. `oneOf` would forbid that, so a
-/// type with alternatives becomes `anyOf`, unless a field says which alternative it is.
+/// An answer in full is one in short, too: it has all of its fields. `oneOf` would forbid that, so
+/// a type with alternatives becomes `anyOf`, unless a field says which alternative it is.
 fn allow_overlaps(description: &mut OpenApi) {
     let Some(components) = &mut description.components else {
         return;
