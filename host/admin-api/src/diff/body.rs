@@ -73,6 +73,7 @@ pub(crate) struct PluginChange {
     restarted: Option<bool>,
     /// Left out while it is `exact`, unless the answer has all fields.
     #[serde(flatten)]
+    #[schema(ignore)]
     attribution: Option<AttributionBody>,
 }
 
