@@ -114,7 +114,7 @@ fn report(exercises: &[Exercise]) -> String {
     text
 }
 
-/// A text of the host without characters that a terminal would obey.
+/// A text of the host without control characters, which could change the terminal.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -97,21 +97,13 @@ async fn requests_reach_a_leak_only_while_it_is_active() {
     assert!(number(&status, "/next_change_in_seconds") > 0.0);
 
     // Any other change leaves it as it is.
-    let before = host
-        .state()
-        .registry
-        .get("cache")
-        .unwrap()
-        .details()
-        .next_change_in();
+    let next_change = || {
+        let cache = host.state().registry.get("cache").unwrap();
+        cache.details().next_change_in()
+    };
+    let before = next_change();
     configure(&host, json!({"payload_bytes": 100})).await;
-    let after = host
-        .state()
-        .registry
-        .get("cache")
-        .unwrap()
-        .details()
-        .next_change_in();
+    let after = next_change();
     assert!(after <= before && after.is_some(), "{after:?} {before:?}");
 
     // Without a schedule, an enabled leak is active.
