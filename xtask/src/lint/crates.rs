@@ -26,6 +26,7 @@ const INSPECTOR: &str = "host/guest-heap-inspector";
 const GUEST_HEAP: &str = "host/guest-heap";
 const TELEMETRY: &str = "host/telemetry";
 const PROCESS_MEMORY: &str = "host/process-memory";
+const MYSTERY: &str = "host/mystery";
 const SUPPORT: &str = "xtask/support";
 const WORKSPACE_HACK: &str = "xtask/workspace-hack";
 
@@ -38,10 +39,10 @@ const NO_WIRE_TYPES: (&[&str], &str) = (
 
 #[rustfmt::skip] // One line for each member.
 const RULES: &[Rule] = &[
-    Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
+    Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
     Rule { folder: "host/test-support", never: ANY, members: &[ADMIN_API, LAB, PLUGIN_HOST, TELEMETRY, PROCESS_MEMORY] },
-    Rule { folder: CONSOLE, never: NO_ENGINE, members: &[ADMIN_API, LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
-    Rule { folder: ADMIN_API, never: NO_ENGINE, members: &[LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
+    Rule { folder: CONSOLE, never: NO_ENGINE, members: &[ADMIN_API, LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
+    Rule { folder: ADMIN_API, never: NO_ENGINE, members: &[LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
     Rule { folder: LAB, never: (&["axum", "wasmtime"], "HTTP stays in admin-api and console, the wasm engine in plugin-host"), members: &[PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: "xtask/shapes", never: ANY, members: &[SUPPORT, PLUGIN_HOST, TELEMETRY] },
     Rule { folder: PLUGIN_HOST, never: NO_WIRE_TYPES, members: &[GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
@@ -52,6 +53,7 @@ const RULES: &[Rule] = &[
     Rule { folder: GUEST_HEAP, never: (&["axum", "hyper"], "guest-heap profiles any component: it knows neither the host nor the leak contract"), members: &[] },
     Rule { folder: TELEMETRY, never: NO_ENGINE, members: &[] },
     Rule { folder: PROCESS_MEMORY, never: NO_WIRE_TYPES, members: &[] },
+    Rule { folder: MYSTERY, never: (&["axum", "hyper", "jiff", "rand", "tokio", "wasmtime"], "a game is pure: no HTTP, no clock, no random device"), members: &[] },
     Rule { folder: "xtask", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/bench", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/hostile", never: ANY, members: &[SUPPORT] },
