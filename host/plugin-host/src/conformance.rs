@@ -127,8 +127,8 @@ async fn prepare(loader: &Loader, component: &Arc<[u8]>) -> Result<Prepared, Plu
 
 /// Reads the manifest from two instances. The answer must not depend on the instance.
 async fn describe_twice(component: &CompiledComponent) -> Result<Manifest, PluginError> {
-    let (_, first) = start_and_describe(component, "check", MAX_MEMORY_BYTES).await?;
-    let (_, second) = start_and_describe(component, "check", MAX_MEMORY_BYTES).await?;
+    let (_, first) = start_and_describe(component, Some("check"), MAX_MEMORY_BYTES).await?;
+    let (_, second) = start_and_describe(component, Some("check"), MAX_MEMORY_BYTES).await?;
     if first != second {
         return Err(PluginError::Refused(
             "two instances of it describe themselves differently".into(),

@@ -137,6 +137,11 @@ impl Driver {
         &self.details.manifest.id
     }
 
+    /// The name under which the guest's output is logged; `None` if it is dropped.
+    fn log_name(&self) -> Option<&str> {
+        (!self.details.manifest.is_masked).then_some(&*self.name)
+    }
+
     /// Whether a call has left a backtrace that the driver's task has not taken yet.
     fn has_pending_backtrace(&self) -> bool {
         self.pending_backtrace.is_some()

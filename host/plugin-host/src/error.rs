@@ -99,6 +99,9 @@ pub enum PluginError {
     /// Too many calls are queued for the plugin, or this call was queued for too long.
     #[error("too many calls are queued for {0}")]
     Overloaded(String),
+    /// Plugins run under other names, and no other plugin can be loaded meanwhile.
+    #[error("the plugins run under other names, as in a mystery")]
+    Masked,
     /// The plugin was unloaded, or the host is stopping.
     #[error("{0} is being unloaded")]
     Gone(String),

@@ -68,13 +68,15 @@ impl Instance {
     ///
     /// A [`Fault`] when it traps, takes too long, or needs more linear memory than `memory_limit`
     /// bytes.
+    ///
+    /// The guest's output is logged under `log_name`, or dropped without one.
     pub(crate) async fn start(
         pre: &LeakPluginPre<StoreState>,
         meta: &Arc<InstrumentedMeta>,
-        log_name: &str,
+        log_name: Option<&str>,
         memory_limit: u64,
     ) -> Result<Self, Fault> {
-        let log = GuestLog::new(log_name);
+        let log = log_name.map_or_else(GuestLog::dropped, GuestLog::new);
         // An empty world: no folder, no environment variable, no argument, no network address.
         let wasi = WasiCtxBuilder::new()
             .stdout(log.stdout())

@@ -6,10 +6,11 @@
 mod admin_changes;
 mod folder_sync;
 mod loading;
+pub mod masking;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use telemetry::context::TraceContext;
@@ -21,6 +22,7 @@ use crate::dispatch::fan_out::PluginAnswer;
 use crate::driver::handle::Plugin;
 use crate::error::PluginError;
 use crate::instance::request::GuestRequest;
+use crate::load::component_source::ComponentSource;
 use crate::load::folder::Folder;
 use crate::load::loader::Loader;
 use crate::load::started_plugin::StartedPlugin;
@@ -44,6 +46,10 @@ pub struct Registry {
     tasks: TaskTracker,
     /// The number of plugins loaded so far, including unloaded ones.
     incarnations: AtomicU64,
+    /// Whether plugins are loaded under other ids.
+    masked: AtomicBool,
+    /// The plugins that are put away meanwhile.
+    put_away: std::sync::Mutex<Vec<Arc<ComponentSource>>>,
 }
 
 /// A component that was installed.
@@ -95,6 +101,8 @@ impl Registry {
             dispatcher: Dispatcher::new(tasks.clone(), defaults.queue_timeout),
             tasks,
             incarnations: AtomicU64::new(0),
+            masked: AtomicBool::new(false),
+            put_away: std::sync::Mutex::default(),
         }
     }
 
@@ -178,6 +186,12 @@ impl Registry {
     /// Removes all plugins. Their drivers end after the calls in progress.
     pub async fn unload_all(&self) {
         let _changing = self.changing.lock().await;
+        self.remove_all();
+    }
+
+    /// Removes all plugins from the list, and everything that the host keeps under their ids. The
+    /// caller holds `changing`.
+    fn remove_all(&self) {
         for plugin in self.plugins.swap(Arc::default()).iter() {
             self.metrics.remove_plugin(plugin.id());
         }
@@ -186,6 +200,13 @@ impl Registry {
     /// Installs a component as a new plugin, or as the new component of the plugin with its id. The
     /// caller holds `changing`.
     async fn install(&self, started: StartedPlugin) -> Result<Installed, PluginError> {
+        if self.is_masked() {
+            return Err(PluginError::Masked);
+        }
+        self.install_unchecked(started).await
+    }
+
+    async fn install_unchecked(&self, started: StartedPlugin) -> Result<Installed, PluginError> {
         if let Some(plugin) = self.get(started.id()) {
             let outcome = plugin.replace(started).await?;
             return Ok(Installed {

@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, RunError> {
         Ok(Run {
             instance: component
-                .start_instance(&manifest.id, MAX_MEMORY_BYTES)
+                .start_instance(Some(&manifest.id), MAX_MEMORY_BYTES)
                 .await?,
             manifest,
             options,

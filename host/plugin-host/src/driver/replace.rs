@@ -35,7 +35,7 @@ impl Driver {
             // The profile changed during the compilation of the new component.
             let source = Arc::new(fresh.source().clone());
             let component = self.loader.reload(&source, profile).await?;
-            fresh = StartedPlugin::start(component, &self.name, &self.defaults).await?;
+            fresh = StartedPlugin::start(component, self.log_name(), &self.defaults).await?;
         }
         fresh
             .instance

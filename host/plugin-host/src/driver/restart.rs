@@ -121,7 +121,7 @@ impl Driver {
         let limit = settings.policy().memory_limit;
         let fresh = {
             let _call = self.published.begin_command_call(START_DEADLINE);
-            component.start_instance(&self.name, limit).await
+            component.start_instance(self.log_name(), limit).await
         };
         let mut fresh = fresh.map_err(|fault| not_started(self.id(), fault))?;
         let reset = {

@@ -9,7 +9,7 @@ use crate::driver::Driver;
 use crate::driver::journal::EventKind;
 use crate::driver::pending_backtrace::{PendingBacktrace, SymbolizedBacktrace};
 use crate::driver::published_state::{Failure, RunState};
-use crate::error::{Fault, PluginError};
+use crate::error::{Fault, Frame, PluginError};
 use crate::instance::backtrace;
 
 impl Driver {
@@ -42,10 +42,12 @@ impl Driver {
 
     /// Reports a fault to log, metrics and journal, and starts to read its source lines.
     fn report(&mut self, fault: &Fault) {
+        let is_masked = self.details.manifest.is_masked;
+        let first = fault.backtrace.first().filter(|_| !is_masked);
         tracing::warn!(
             plugin = self.id(),
             reason = fault.reason,
-            at = fault.backtrace.first().map(|f| f.function.as_str()),
+            at = first.map(|f| f.function.as_str()),
             "plugin retired"
         );
         self.metrics.trapped(fault.kind.trap_reason());
@@ -75,13 +77,9 @@ impl Driver {
                 return;
             }
         };
-        let shown: Vec<String> = frames.iter().map(ToString::to_string).collect();
-        tracing::warn!(
-            plugin = self.id(),
-            at = backtrace::blamed(&frames).map(ToString::to_string),
-            backtrace = shown.join(" < "),
-            "where it failed"
-        );
+        if !self.details.manifest.is_masked {
+            self.log_backtrace(&frames);
+        }
         let last = self.details.last_failure.as_mut();
         let Some(failure) = last.filter(|failure| failure.at == symbolized.failed_at) else {
             // It has failed again meanwhile.
@@ -92,5 +90,15 @@ impl Driver {
             fault.backtrace = frames;
         }
         self.publish();
+    }
+
+    fn log_backtrace(&self, frames: &[Frame]) {
+        let shown: Vec<String> = frames.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            plugin = self.id(),
+            at = backtrace::blamed(frames).map(ToString::to_string),
+            backtrace = shown.join(" < "),
+            "where it failed"
+        );
     }
 }

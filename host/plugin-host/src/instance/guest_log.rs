@@ -39,6 +39,8 @@ pub(crate) struct GuestLog(Arc<Mutex<LogState>>);
 #[derive(Debug)]
 struct LogState {
     plugin: String,
+    /// Whether nothing is written.
+    is_dropped: bool,
     /// Lines that the plugin may write now.
     allowance: f64,
     refilled: Instant,
@@ -52,11 +54,22 @@ impl GuestLog {
     pub(crate) fn new(plugin: &str) -> Self {
         GuestLog(Arc::new(Mutex::new(LogState {
             plugin: plugin.to_owned(),
+            is_dropped: false,
             allowance: MAX_BURST,
             refilled: Instant::now(),
             dropped: 0,
             last_stderr: VecDeque::new(),
         })))
+    }
+
+    /// A log that drops every line.
+    pub(crate) fn dropped() -> Self {
+        let log = GuestLog::new("");
+        log.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_dropped = true;
+        log
     }
 
     /// Writes one line. A line beyond the rate limit is dropped and counted.
@@ -67,6 +80,9 @@ impl GuestLog {
     /// Writes the start of a line of `length` bytes.
     fn line_start(&self, level: Level, message: &str, length: usize) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_dropped {
+            return;
+        }
         let now = Instant::now();
         let refill = now.duration_since(state.refilled).as_secs_f64() * LINES_PER_SECOND;
         state.refilled = now;
@@ -97,6 +113,9 @@ impl GuestLog {
     fn stderr_line(&self, line: &str, length: usize) {
         {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.is_dropped {
+                return;
+            }
             if state.last_stderr.len() == KEPT_STDERR_LINES {
                 state.last_stderr.pop_front();
             }

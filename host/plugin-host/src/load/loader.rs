@@ -52,14 +52,14 @@ pub(crate) struct CompiledComponent {
 
 impl CompiledComponent {
     /// Starts an instance with at most `memory_limit` bytes of linear memory. The guest's output is
-    /// logged under `log_name`.
+    /// logged under `log_name`, or dropped without one.
     ///
     /// # Errors
     ///
     /// A [`Fault`] when it traps, takes too long, or needs more memory.
     pub(crate) async fn start_instance(
         &self,
-        log_name: &str,
+        log_name: Option<&str>,
         memory_limit: u64,
     ) -> Result<Instance, Fault> {
         Instance::start(&self.pre, &self.meta, log_name, memory_limit).await

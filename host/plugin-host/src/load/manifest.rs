@@ -24,6 +24,8 @@ pub struct Manifest {
     pub unit: String,
     /// The settings that it declares.
     pub settings: Vec<SettingSpec>,
+    /// Whether the texts above are not the plugin's own, so that nobody knows which plugin it is.
+    pub is_masked: bool,
 }
 
 impl Manifest {
@@ -79,6 +81,25 @@ impl Manifest {
             description: m.description,
             unit: m.unit,
             settings,
+            is_masked: false,
+        })
+    }
+
+    /// The manifest under another id, without any text of the plugin's own.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] for an id that is not valid.
+    pub(crate) fn masked(&self, alias: &str) -> Result<Self, PluginError> {
+        check_id(alias)?;
+        Ok(Manifest {
+            id: alias.to_owned(),
+            version: "0.0.0".to_owned(),
+            title: alias.to_owned(),
+            description: "A plugin whose name is hidden".to_owned(),
+            unit: "objects".to_owned(),
+            settings: self.settings.clone(),
+            is_masked: true,
         })
     }
 }

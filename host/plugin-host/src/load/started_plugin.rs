@@ -28,20 +28,20 @@ impl fmt::Debug for StartedPlugin {
 
 impl StartedPlugin {
     /// Starts an instance of a component and reads its manifest. The guest's output is logged under
-    /// `log_name`.
+    /// `log_name`, or dropped without one.
     ///
     /// # Errors
     ///
     /// [`PluginError::Refused`] when it does not start, or when its manifest is invalid.
     pub(crate) async fn start(
         component: CompiledComponent,
-        log_name: &str,
+        log_name: Option<&str>,
         defaults: &Defaults,
     ) -> Result<Self, PluginError> {
         let limit = defaults.memory_limit.unwrap_or(WASM32_MEMORY_MAX);
-        let log_name = log_name.to_owned();
+        let log_name = log_name.map(str::to_owned);
         let starting = on_own_thread(async move {
-            let started = start_and_describe(&component, &log_name, limit).await;
+            let started = start_and_describe(&component, log_name.as_deref(), limit).await;
             started.map(|(instance, manifest)| (component, instance, manifest))
         });
         let (component, instance, manifest) = starting.await??;
@@ -51,6 +51,16 @@ impl StartedPlugin {
             manifest: Arc::new(manifest),
             instance,
         })
+    }
+
+    /// Gives it another id, and takes away every text that says what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] for an id that is not valid.
+    pub(crate) fn mask(&mut self, alias: &str) -> Result<(), PluginError> {
+        self.manifest = Arc::new(self.manifest.masked(alias)?);
+        Ok(())
     }
 
     /// The id in the manifest.
@@ -70,7 +80,7 @@ impl StartedPlugin {
 /// [`PluginError::Refused`] when it does not start, or when its manifest is invalid.
 pub(crate) async fn start_and_describe(
     component: &CompiledComponent,
-    log_name: &str,
+    log_name: Option<&str>,
     memory_limit: u64,
 ) -> Result<(Instance, Manifest), PluginError> {
     let mut instance = component

@@ -43,7 +43,7 @@ impl Registry {
         if staged.is_err() {
             component.source.in_memory = Some(bytes);
         }
-        let started = StartedPlugin::start(component, id, &self.defaults).await?;
+        let started = StartedPlugin::start(component, Some(id), &self.defaults).await?;
         check_id_matches(&started, id)?;
         // A task of its own: if the client goes away now, plugin and file still stay the same.
         let registry = self.clone();
@@ -140,7 +140,7 @@ impl Registry {
                 Some(_) => loader.reload(&source, profile).await?,
                 None => loader.load_file(path, profile, Urgency::Client).await?,
             };
-            let started = StartedPlugin::start(compiled, id, &self.defaults).await?;
+            let started = StartedPlugin::start(compiled, Some(id), &self.defaults).await?;
             check_id_matches(&started, id)?;
             let _changing = self.changing.lock().await;
             // Tries again if the plugin was replaced during the compilation: this component may be

@@ -74,6 +74,10 @@ impl Registry {
                 () = stopping.cancelled() => return,
                 () = watch.scan_due() => {}
             }
+            if self.is_masked() {
+                // Changes count from the end of the masking: no scan has seen them before.
+                continue;
+            }
             // After an error the folder has it on record, and nothing changes.
             let scanning = {
                 let folder = folder.clone();
@@ -161,7 +165,7 @@ impl Registry {
         let log_name = path
             .file_stem()
             .map_or("plugin".into(), |s| s.to_string_lossy().into_owned());
-        let started = StartedPlugin::start(component, &log_name, &self.defaults).await?;
+        let started = StartedPlugin::start(component, Some(&log_name), &self.defaults).await?;
         if let Some(before) = before {
             // Done, or too slow to wait for.
             let _ = timeout(ORDER_TIMEOUT, before).await;

@@ -53,6 +53,7 @@ fn manifest() -> Manifest {
         description: "P".into(),
         unit: "ps".into(),
         settings: Vec::new(),
+        is_masked: false,
     }
 }
 
