@@ -2,6 +2,7 @@
 
 mod memory;
 mod process;
+mod visibility;
 
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use telemetry::metrics::{Exposition, HttpMetrics, MetricsRegistry};
 
 pub(crate) use memory::{GrowthMetrics, GrowthOf, LedgerMetrics};
 pub(crate) use process::ProcessMetrics;
+use visibility::CurrentVisibility;
+pub use visibility::MetricsVisibility;
 
 /// Every metric of the host.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub struct Metrics {
     pub(crate) growth: GrowthMetrics,
     pub(crate) ledger: LedgerMetrics,
     registry: MetricsRegistry,
+    visibility: CurrentVisibility,
 }
 
 impl Metrics {
@@ -49,19 +53,32 @@ impl Metrics {
             growth: GrowthMetrics::register(&registry)?,
             ledger: LedgerMetrics::register(&registry)?,
             registry,
+            visibility: CurrentVisibility::default(),
         })
     }
 
-    /// Every family that has series now, in the order of their names. Gauges have the values of the
-    /// last [`refresh`](crate::metrics_refresh::refresh).
-    pub fn families(&self) -> Vec<Arc<dyn AnyFamily>> {
-        self.registry.families()
+    /// Chooses the metrics that scrapes and exports show from now on.
+    pub fn set_visibility(&self, visibility: MetricsVisibility) {
+        self.visibility.set(visibility);
     }
 
-    /// All families in the format that a scraper's `Accept` header asks for. Gauges have the values
+    pub(crate) fn visibility(&self) -> MetricsVisibility {
+        self.visibility.get()
+    }
+
+    /// Every visible family that has series now, in the order of their names. Gauges have the
+    /// values of the last [`refresh`](crate::metrics_refresh::refresh).
+    pub fn families(&self) -> Vec<Arc<dyn AnyFamily>> {
+        let visibility = self.visibility();
+        let mut families = self.registry.families();
+        families.retain(|family| visibility.shows(family.desc().name));
+        families
+    }
+
+    /// All visible families in the format that a scraper's `Accept` header asks for. Gauges have the values
     /// of the last [`refresh`](crate::metrics_refresh::refresh).
     pub fn render(&self, accept: Option<&str>) -> Exposition {
-        self.registry.render(accept)
+        self.registry.render(&self.families(), accept)
     }
 }
 

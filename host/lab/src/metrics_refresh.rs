@@ -41,7 +41,10 @@ pub fn refresh(
     // Plugins may have been unloaded since; their series must not come back.
     let plugins = registry.plugins();
     let is_loaded = |id: &str| plugins.binary_search_by(|p| p.id().cmp(id)).is_ok();
-    metrics.growth.retain_plugins(is_loaded);
+    let shows_plugins = metrics.visibility().shows_plugins();
+    metrics
+        .growth
+        .retain_plugins(|id| shows_plugins && is_loaded(id));
     let sites = sites.iter().filter(|site| is_loaded(site.plugin.id()));
     metrics.plugins.set_sites(sites.map(Site::bytes));
     Ok(())

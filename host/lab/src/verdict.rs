@@ -156,6 +156,14 @@ pub(crate) struct Findings {
 }
 
 impl LabVerdict {
+    /// The verdict of a host that is to give none.
+    fn withheld() -> Self {
+        LabVerdict {
+            sentence: "A mystery runs: which plugins leak is for you to find out.".to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// The verdict on these findings.
     pub(crate) fn of(findings: &Findings) -> Self {
         let growth = findings.process.growth;
@@ -256,6 +264,11 @@ impl Judge {
         host_bytes_per_second: f64,
         limit_bytes: Option<u64>,
     ) {
+        if registry.is_masked() {
+            // The plugins run under other names, because somebody is to find the leak without help.
+            *lock(&self.published) = Arc::new(LabVerdict::withheld());
+            return;
+        }
         let mut plugins = Vec::new();
         let mut known = lock(&self.known);
         let loaded = registry.plugins();

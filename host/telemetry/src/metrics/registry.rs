@@ -56,10 +56,10 @@ impl MetricsRegistry {
         families.cloned().collect()
     }
 
-    /// Renders every family in the format that a scraper's `Accept` header prefers.
-    pub fn render(&self, accept: Option<&str>) -> Exposition {
+    /// Renders families in the format that a scraper's `Accept` header prefers.
+    pub fn render(&self, families: &[Arc<dyn AnyFamily>], accept: Option<&str>) -> Exposition {
         let expected_bytes = self.last_page_bytes.load(Ordering::Relaxed);
-        let page = Exposition::negotiate(&self.families(), accept, expected_bytes);
+        let page = Exposition::negotiate(families, accept, expected_bytes);
         self.last_page_bytes
             .store(page.body.len(), Ordering::Relaxed);
         page
