@@ -100,6 +100,12 @@ fn at_moment(url: &str, moment: Timestamp) -> String {
 }
 
 impl AlertStore {
+    /// Forgets all alerts.
+    pub(crate) fn clear(&self) {
+        let mut stored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.alerts.clear();
+    }
+
     /// Adds the alerts of one notification. Returns the number of alerts that fire now.
     pub(crate) fn add(&self, alerts: Vec<Alert>, now: Timestamp) -> usize {
         let mut stored = self.0.lock().unwrap_or_else(PoisonError::into_inner);

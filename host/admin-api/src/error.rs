@@ -95,6 +95,15 @@ impl ApiError {
         )
     }
 
+    /// 409 for a call that would show or change what a mystery hides.
+    pub fn hidden() -> Self {
+        ApiError::new(
+            ErrorCode::MysteryRunning,
+            "a mystery runs, and this call would show or change what it hides",
+            "GET /admin/mystery says what you can use; DELETE /admin/mystery ends it; nothing was changed",
+        )
+    }
+
     /// The failure that a request to `/api/data` asked for with `fail=STATUS`.
     pub(crate) fn requested_failure(status: StatusCode) -> Self {
         ApiError {
@@ -277,6 +286,10 @@ impl From<PluginError> for ApiError {
                 ),
             ),
             PluginError::Overloaded(_) => (ErrorCode::Overloaded, "try again in a moment".into()),
+            PluginError::Masked => (
+                ErrorCode::MysteryRunning,
+                "DELETE /admin/mystery ends the mystery".into(),
+            ),
             PluginError::Gone(_) => (ErrorCode::Draining, "try again in a moment".into()),
         };
         ApiError::new(code, message, hint)

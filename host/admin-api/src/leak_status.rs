@@ -175,10 +175,12 @@ impl Listing {
 
 impl Leaks {
     pub(crate) fn of(state: &ApiState, listing: Listing) -> Self {
-        Self {
-            plugins: state.registry.plugins(),
-            listing,
-        }
+        Self::new(state.registry.plugins(), listing)
+    }
+
+    /// The leaks of these plugins.
+    pub(crate) fn new(plugins: Arc<Vec<Arc<Plugin>>>, listing: Listing) -> Self {
+        Self { plugins, listing }
     }
 
     /// Where the leaks are that are left out.

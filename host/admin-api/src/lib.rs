@@ -14,6 +14,10 @@
 //! | `POST /admin/gc` | `leaks::gc` |
 //! | `GET`, `DELETE /admin/exercises`, `POST …/{number}/verify` | `exercises` |
 //! | `GET`, `POST`, `DELETE /admin/scenario` | `scenario` |
+//! | `GET`, `POST`, `DELETE /admin/mystery` | `mystery` |
+//! | `POST /admin/mystery/join`, `…/hint`, `…/answer` | `mystery::answers` |
+//! | `GET /admin/mystery/observe`, `…/traces` | `mystery::observe` |
+//! | `GET /admin/mystery/report`, `…/leaderboard`, `…/truth` | `mystery::results` |
 //! | `GET /admin/memory` | `memory` |
 //! | `GET /admin/memory/snapshot` | `snapshot` |
 //! | `GET /admin/memory/history` | `history` |
@@ -61,6 +65,7 @@ mod leak_status;
 mod leaks;
 mod memory;
 mod metrics;
+mod mystery;
 mod observe;
 pub mod overview;
 pub mod path_name;

@@ -2,6 +2,7 @@
 //! console's event stream.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json_};
@@ -10,6 +11,7 @@ use crate::catalogue::LeakGroup;
 use crate::error::ApiError;
 use crate::leak_status::{Leaks, Listing};
 use crate::memory::{ForecastBody, Process, forecast_body, ledger_body, process_body};
+use crate::mystery::MysteryOverview;
 use crate::state::ApiState;
 use crate::verdict::VerdictBody;
 use plugin_host::driver::handle::Plugin;
@@ -32,6 +34,8 @@ pub struct Overview {
     /// What is missing for each step of the exercises; null for a step that is done.
     steps: BTreeMap<&'static str, Option<String>>,
     events: Vec<EventRow>,
+    /// Null unless a mystery runs. Leaks, outlooks and events are empty then.
+    mystery: Option<MysteryOverview>,
 }
 
 /// The growth of one plugin.
@@ -83,7 +87,11 @@ impl Overview {
     /// 500 if the process's memory cannot be read from `/proc`.
     pub fn read(state: &ApiState) -> Result<Self, ApiError> {
         let (process, ledger) = state.process_and_ledger()?;
-        let plugins = state.registry.plugins();
+        let mystery = MysteryOverview::read(state);
+        let plugins = match &mystery {
+            None => state.registry.plugins(),
+            Some(_) => Arc::default(),
+        };
         let mut events: Vec<(&str, Event)> = plugins
             .iter()
             .flat_map(|p| p.journal().events().into_iter().map(|e| (p.id(), e)))
@@ -96,7 +104,7 @@ impl Overview {
             process: process_body(state, &process),
             ledger: ledger_body(&ledger),
             forecast: forecast_body(&state.monitor.process_forecast()),
-            leaks: Leaks::of(state, Listing::All),
+            leaks: Leaks::new(plugins.clone(), Listing::All),
             outlooks: plugins
                 .iter()
                 .map(|p| (p.id().to_owned(), outlook(state, p)))
@@ -106,6 +114,7 @@ impl Overview {
                 .into_iter()
                 .map(|(plugin, event)| row(plugin, event))
                 .collect(),
+            mystery,
         })
     }
 }

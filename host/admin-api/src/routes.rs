@@ -13,8 +13,8 @@ use crate::known_queries::{KnownQueries, refuse_unknown};
 use crate::state::ApiState;
 use crate::{
     alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, exercises, health,
-    history, inspected_plugins, leaks, memory, metrics, observe, plugins, post_mortem, profile,
-    scenario, snapshot, source,
+    history, inspected_plugins, leaks, memory, metrics, mystery, observe, plugins, post_mortem,
+    profile, scenario, snapshot, source,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,7 @@ use crate::{
         (name = "alerts", description = "Notifications of Alertmanager"),
         (name = "exercises", description = "Which steps of the exercises have been done"),
         (name = "scenarios", description = "Several leaks with their schedules, from one file"),
+        (name = "mystery", description = "A game: find the plugins that leak"),
         (name = "plugins", description = "List, load and unload plugins"),
     )
 )]
@@ -65,6 +66,7 @@ fn service(state: &Arc<ApiState>) -> OpenApiRouter {
 }
 
 fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
+    state.mystery.set_service(service_app);
     let routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(leaks::status))
         .routes(routes!(catalogue::catalogue))
@@ -76,6 +78,15 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(exercises::list, exercises::start_over))
         .routes(routes!(exercises::verify))
         .routes(routes!(scenario::show, scenario::start, scenario::end))
+        .routes(routes!(mystery::show, mystery::begin, mystery::end))
+        .routes(routes!(mystery::answers::join))
+        .routes(routes!(mystery::answers::hint))
+        .routes(routes!(mystery::answers::answer))
+        .routes(routes!(mystery::observe::observe))
+        .routes(routes!(mystery::observe::traces))
+        .routes(routes!(mystery::results::report))
+        .routes(routes!(mystery::results::leader_board))
+        .routes(routes!(mystery::results::truth))
         .routes(routes!(memory::memory))
         .routes(routes!(snapshot::snapshot))
         .routes(routes!(diff::diff))
@@ -103,6 +114,7 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
     routes.layer((
         middleware::from_fn_with_state(state.clone(), auth::require_access),
         middleware::from_fn_with_state(known, refuse_unknown),
+        middleware::from_fn_with_state(state.clone(), mystery::gate::hide),
     ))
 }
 

@@ -8,6 +8,6 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::fields::ScenarioError;
+pub(crate) use self::fields::{ScenarioError, parse_time};
 pub(crate) use self::file::{Scenario, Step, Traffic};
 pub(crate) use self::running::{ChangedLeak, Running, RunningScenario};

@@ -14,6 +14,7 @@ use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
 use crate::exercise_progress::{Action, Recorder, Step};
 use crate::host_name::AllowedHost;
+use crate::mystery::CurrentMystery;
 use crate::scenario_run::RunningScenario;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
@@ -45,6 +46,9 @@ pub struct ApiOptions {
     pub plugin_deadline: Duration,
     /// The bearer token that the admin API requires. An empty token counts as no token.
     pub admin_token: Option<String>,
+    /// The bearer token of the instructor of a mystery, who sees its truth. An empty token counts as
+    /// no token.
+    pub instructor_token: Option<String>,
     /// The names under which the admin API answers, next to `localhost` and IP addresses.
     pub allowed_hosts: Vec<AllowedHost>,
     /// The checkouts that the plugins were built from, in the order in which the source view looks
@@ -71,6 +75,8 @@ pub struct ApiState {
     pub(crate) exercises: Recorder,
     /// The scenario that runs.
     pub(crate) scenario: RunningScenario,
+    /// The mystery that is played.
+    pub(crate) mystery: CurrentMystery,
     /// Bounds the profiles that wait for their `seconds`.
     pub(crate) profiles: Profiles,
     /// One permit: the host checks one component at a time.
@@ -101,6 +107,7 @@ impl ApiState {
             small_bodies: BodyBudget::new(SMALL_BODIES_BYTES),
             exercises: Recorder::after_previous_run(&post_mortem),
             scenario: RunningScenario::default(),
+            mystery: CurrentMystery::default(),
             registry,
             monitor,
             heaps,
@@ -113,6 +120,7 @@ impl ApiState {
             check_permit: Semaphore::new(1),
             options: ApiOptions {
                 admin_token: options.admin_token.filter(|token| !token.is_empty()),
+                instructor_token: options.instructor_token.filter(|token| !token.is_empty()),
                 ..options
             },
             requests: AtomicU64::new(0),

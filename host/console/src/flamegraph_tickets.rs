@@ -102,6 +102,7 @@ pub(crate) async fn issue(
     State(tickets): State<Arc<FlamegraphTickets>>,
     ApiQuery(query): ApiQuery<HeapQuery>,
 ) -> Result<Json<TicketLink>, ApiError> {
+    refuse_hidden(&tickets.state)?;
     // Reject an unknown plugin or baseline here: the frame cannot show an error.
     query.plugins(&tickets.state)?;
     query.comparison(&tickets.state)?;
@@ -111,11 +112,20 @@ pub(crate) async fn issue(
     }))
 }
 
+/// A flame graph has source lines, which a mystery can hide.
+fn refuse_hidden(state: &ApiState) -> Result<(), ApiError> {
+    match state.shows_lines() {
+        true => Ok(()),
+        false => Err(ApiError::hidden()),
+    }
+}
+
 /// Renders the flame graph of a ticket.
 pub(crate) async fn show(
     State(tickets): State<Arc<FlamegraphTickets>>,
     PathName(ticket): PathName,
 ) -> Result<Response, ApiError> {
+    refuse_hidden(&tickets.state)?;
     let Some(query) = tickets.issued.find(&ticket) else {
         return Err(ApiError::new(
             ErrorCode::UnknownPicture,

@@ -1,6 +1,7 @@
 //! The content of one update of a page: the numbers in the admin API's own JSON, and the charts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -55,8 +56,17 @@ fn charts(state: &ApiState, view: View) -> Charts {
     let moment = view.moment.and_then(age_of);
     let mut plugin_charts = BTreeMap::new();
     let mut failures = Vec::new();
-    for plugin in state.registry.plugins().iter() {
+    let hides_plugins = state.hides_plugins();
+    let plugins = match state.shows_plugin_memory() {
+        true => state.registry.plugins(),
+        false => Arc::default(),
+    };
+    for plugin in plugins.iter() {
         let mut markers = markers(plugin);
+        if hides_plugins {
+            // The others tell when the host makes a plugin leak.
+            markers.retain(|(_, kind)| *kind == "reset" || FAILURES.contains(kind));
+        }
         failures.extend(markers.iter().filter(|(_, kind)| FAILURES.contains(kind)));
         // Clearing or resetting all leaks also leaves events at plugins that were never on.
         let was_on = |(_, kind): &Marker| *kind == "enabled" || FAILURES.contains(kind);

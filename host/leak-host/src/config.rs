@@ -131,6 +131,12 @@ pub(crate) struct Config {
     #[arg(hide_env_values = true)]
     pub(crate) admin_token: Option<String>,
 
+    /// The token of the instructor of a mystery, who starts and ends it and sees its truth
+    #[arg(long, env = "LEAK_INSTRUCTOR_TOKEN", value_name = "TOKEN")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(hide_env_values = true)]
+    pub(crate) instructor_token: Option<String>,
+
     /// Folder of the plugins: every *.wasm file in it is loaded, and changes are followed
     #[arg(long, env = "LEAK_PLUGINS", value_name = "DIR")]
     pub(crate) plugins: Option<PathBuf>,
@@ -303,6 +309,7 @@ impl Config {
             upload_budget: self.clients.upload_budget.bytes(),
             plugin_deadline: self.plugin_deadline,
             admin_token: self.admin_token.clone(),
+            instructor_token: self.instructor_token.clone(),
             allowed_hosts: self.clients.allowed_host.clone(),
             source_roots: self.source_root.clone(),
         }

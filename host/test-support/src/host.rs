@@ -49,6 +49,12 @@ impl TestHostBuilder {
         self
     }
 
+    /// Mysteries have an instructor with this token.
+    pub fn instructor_token(mut self, token: &str) -> Self {
+        self.options.instructor_token = Some(token.to_owned());
+        self
+    }
+
     /// The admin API is served under this name too.
     pub fn allowed_host(mut self, name: &str) -> Self {
         self.options.allowed_hosts.push(name.parse().unwrap());
@@ -147,6 +153,7 @@ impl TestHost {
                 upload_budget: 2 * MAX_PLUGIN_BYTES,
                 plugin_deadline: PLUGIN_DEADLINE,
                 admin_token: None,
+                instructor_token: None,
                 allowed_hosts: Vec::new(),
                 source_roots: Vec::new(),
             },

@@ -81,6 +81,16 @@ error_codes! {
     PluginFailed = "plugin_failed", CONFLICT;
     /// A fresh instance of the plugin does not start.
     PluginNotStarted = "plugin_not_started", CONFLICT;
+    /// A mystery hides what this call would show or change.
+    MysteryRunning = "mystery_running", CONFLICT;
+    /// No mystery runs.
+    NoMystery = "no_mystery", NOT_FOUND;
+    /// No player has this game id.
+    UnknownGame = "unknown_game", NOT_FOUND;
+    /// The player has answered already.
+    Answered = "answered", CONFLICT;
+    /// Only the instructor may do this.
+    InstructorOnly = "instructor_only", FORBIDDEN;
     /// A scenario runs already.
     ScenarioRunning = "scenario_running", CONFLICT;
     /// The body is longer than the limit of this call.

@@ -17,7 +17,7 @@ fn fault() -> Fault {
 }
 
 /// One error of every kind that a `PluginError` becomes.
-fn plugin_errors() -> [PluginError; 17] {
+fn plugin_errors() -> [PluginError; 18] {
     [
         PluginError::Internal("a cause that only the log has".into()),
         PluginError::Refused("it exports no leak".into()),
@@ -63,6 +63,7 @@ fn plugin_errors() -> [PluginError; 17] {
             reason: "it reached its memory limit".into(),
         },
         PluginError::Overloaded("cache".into()),
+        PluginError::Masked,
         PluginError::Gone("cache".into()),
         PluginError::Failed {
             plugin: "cache".into(),

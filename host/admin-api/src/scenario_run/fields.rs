@@ -220,7 +220,7 @@ impl Fields {
 }
 
 /// Whole numbers with units, each unit smaller than the one before.
-fn parse_time(text: &str) -> Option<Duration> {
+pub(crate) fn parse_time(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let (mut seconds, mut last_unit) = (0_u64, u64::MAX);
     while !rest.is_empty() {

@@ -17,6 +17,7 @@ mod errors;
 mod exercises;
 mod heap;
 mod inspector;
+mod mystery;
 mod openapi;
 mod profiles;
 mod queries;

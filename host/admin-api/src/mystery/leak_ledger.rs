@@ -1,0 +1,190 @@
+//! What each leak of a mystery has left behind since its onset, as the host measures it. It is the
+//! truth that answers are compared with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use guest_heap::snapshot::GroupBy;
+
+use crate::state::ApiState;
+use plugin_host::driver::handle::Plugin;
+
+/// Lines of one reading, at most.
+const MAX_LINES: usize = 1000;
+
+/// A line counts as a line of the leak if it holds at least this share of what the largest one
+/// holds.
+const MIN_SHARE_OF_LARGEST: f64 = 0.2;
+
+/// A source line, and the function that it is in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Line {
+    pub(crate) location: String,
+    pub(crate) function: String,
+}
+
+/// The heap of a plugin at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeapPoint {
+    /// Requests to the service since the start of the host.
+    requests: u64,
+    live_bytes: u64,
+    lines: BTreeMap<Line, u64>,
+}
+
+/// What was left behind between two moments.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Gain {
+    /// Requests to the service.
+    pub(crate) requests: u64,
+    pub(crate) bytes: i64,
+    lines: BTreeMap<Line, i64>,
+}
+
+/// The gain of one leak since its onset. A fresh instance begins at zero, so the ledger carries what
+/// the instances before had left behind.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeakLedger {
+    carried: Gain,
+    since: HeapPoint,
+}
+
+impl HeapPoint {
+    /// Reads a plugin's heap.
+    pub(crate) async fn read(state: &ApiState, plugin: &Arc<Plugin>) -> Self {
+        let requests = state.requests();
+        let snapshot = state.heaps.snapshot(plugin).await;
+        let Ok(Some(snapshot)) = snapshot else {
+            // Without attribution there is what the pattern says of itself.
+            return HeapPoint {
+                requests,
+                live_bytes: plugin.reading().retained.bytes,
+                lines: BTreeMap::new(),
+            };
+        };
+        let groups = snapshot.top(GroupBy::Line, MAX_LINES);
+        let lines = groups.into_iter().map(|group| {
+            let line = Line {
+                location: group.location.to_string(),
+                function: group.site.function.to_string(),
+            };
+            (line, group.usage.live_bytes)
+        });
+        HeapPoint {
+            requests,
+            live_bytes: snapshot.totals().live_bytes,
+            lines: lines.collect(),
+        }
+    }
+
+    fn gain_until(&self, later: &HeapPoint) -> Gain {
+        let before = |line: &Line| self.lines.get(line).copied().unwrap_or_default();
+        let lines = later.lines.iter();
+        Gain {
+            requests: later.requests.saturating_sub(self.requests),
+            bytes: later.live_bytes.cast_signed() - self.live_bytes.cast_signed(),
+            lines: lines
+                .map(|(line, bytes)| {
+                    let gain = bytes.cast_signed() - before(line).cast_signed();
+                    (line.clone(), gain)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Gain {
+    fn add(&mut self, more: Gain) {
+        self.requests += more.requests;
+        self.bytes += more.bytes;
+        for (line, bytes) in more.lines {
+            *self.lines.entry(line).or_default() += bytes;
+        }
+    }
+
+    /// Bytes that one request to the service leaves behind, on average; 0 without a request.
+    pub(crate) fn bytes_per_request(&self) -> f64 {
+        if self.requests == 0 {
+            return 0.0;
+        }
+        (self.bytes as f64 / self.requests as f64).max(0.0)
+    }
+
+    /// The lines that hold what was left behind, the largest first.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let mut lines: Vec<_> = self.lines.iter().filter(|(_, bytes)| **bytes > 0).collect();
+        lines.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
+        let largest = lines.first().map_or(0, |(_, bytes)| **bytes) as f64;
+        lines.retain(|(_, bytes)| **bytes as f64 >= largest * MIN_SHARE_OF_LARGEST);
+        lines.into_iter().map(|(line, _)| line.clone()).collect()
+    }
+}
+
+impl LeakLedger {
+    /// Begins at the onset.
+    pub(crate) fn begin(onset: HeapPoint) -> Self {
+        LeakLedger {
+            carried: Gain::default(),
+            since: onset,
+        }
+    }
+
+    /// Goes on with a fresh instance. `last` is the last reading of the instance before.
+    pub(crate) fn restart(&mut self, last: &HeapPoint, fresh: HeapPoint) {
+        self.carried.add(self.since.gain_until(last));
+        self.since = fresh;
+    }
+
+    /// Everything that was left behind until `now`.
+    pub(crate) fn gain_until(&self, now: &HeapPoint) -> Gain {
+        let mut gain = self.carried.clone();
+        gain.add(self.since.gain_until(now));
+        gain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(requests: u64, lines: &[(&str, u64)]) -> HeapPoint {
+        let lines = lines.iter().map(|(location, bytes)| {
+            let line = Line {
+                location: (*location).to_owned(),
+                function: "keep".to_owned(),
+            };
+            (line, *bytes)
+        });
+        let lines: BTreeMap<_, _> = lines.collect();
+        HeapPoint {
+            requests,
+            live_bytes: lines.values().sum(),
+            lines,
+        }
+    }
+
+    #[test]
+    fn a_fresh_instance_carries_on_with_what_the_one_before_left_behind() {
+        let mut ledger = LeakLedger::begin(point(100, &[("a.rs:1", 5000), ("a.rs:9", 10)]));
+        let before_deploy = point(200, &[("a.rs:1", 15_000), ("a.rs:9", 10)]);
+        let gain = ledger.gain_until(&before_deploy);
+        assert_eq!((gain.requests, gain.bytes), (100, 10_000));
+        assert_eq!(gain.bytes_per_request(), 100.0);
+
+        ledger.restart(&before_deploy, point(200, &[]));
+        let gain = ledger.gain_until(&point(300, &[("a.rs:1", 9000), ("a.rs:5", 1000)]));
+        assert_eq!((gain.requests, gain.bytes), (200, 20_000));
+        let lines: Vec<_> = gain.lines().into_iter().map(|line| line.location).collect();
+        assert_eq!(lines, ["a.rs:1"], "a.rs:5 has a twentieth, a.rs:9 nothing");
+    }
+
+    #[test]
+    fn nothing_is_left_behind_without_requests_or_by_a_heap_that_shrinks() {
+        let ledger = LeakLedger::begin(point(100, &[("a.rs:1", 5000)]));
+        let gain = ledger.gain_until(&point(100, &[("a.rs:1", 5000)]));
+        assert_eq!(gain.bytes_per_request(), 0.0);
+        let gain = ledger.gain_until(&point(150, &[]));
+        assert_eq!(gain.bytes_per_request(), 0.0);
+        assert!(gain.lines().is_empty());
+    }
+}
