@@ -15,9 +15,9 @@
 //! | `GET`, `DELETE /admin/exercises`, `POST …/{number}/verify` | `exercises` |
 //! | `GET`, `POST`, `DELETE /admin/scenario` | `scenario` |
 //! | `GET`, `POST`, `DELETE /admin/mystery` | `mystery` |
-//! | `POST /admin/mystery/join`, `…/hint`, `…/answer` | `mystery::answers` |
-//! | `GET /admin/mystery/observe`, `…/traces` | `mystery::observe` |
-//! | `GET /admin/mystery/report`, `…/leaderboard`, `…/truth` | `mystery::results` |
+//! | `GET /admin/mystery`, `POST …/join`, `…/hint`, `…/answer` | `mystery::answers` |
+//! | `GET /admin/mystery`, `…/observe`, `…/traces` | `mystery::observe` |
+//! | `GET /admin/mystery`, `…/report`, `…/leaderboard`, `…/truth` | `mystery::results` |
 //! | `GET /admin/memory` | `memory` |
 //! | `GET /admin/memory/snapshot` | `snapshot` |
 //! | `GET /admin/memory/history` | `history` |

@@ -67,7 +67,7 @@ fn service(state: &Arc<ApiState>) -> OpenApiRouter {
 
 fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
     state.mystery.set_service(service_app);
-    let routes = OpenApiRouter::with_openapi(Description::openapi())
+    let mut routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(leaks::status))
         .routes(routes!(catalogue::catalogue))
         .routes(routes!(leaks::clear::clear))
@@ -109,6 +109,7 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(alerts::list, alerts::receive))
         .with_state(state.clone())
         .merge(inspected_plugins::routes(state).into());
+    docs::describe_hidden(routes.get_openapi_mut());
     let known = Arc::new(KnownQueries::of(routes.get_openapi()));
     // Who may not call is told so, and not which parameters a call takes.
     routes.layer((

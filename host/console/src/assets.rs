@@ -11,7 +11,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The name, the media type and the content of each file.
-const FILES: [(&str, &str, &str); 25] = [
+const FILES: [(&str, &str, &str); 26] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
@@ -26,6 +26,7 @@ const FILES: [(&str, &str, &str); 25] = [
     ("format.js", SCRIPT, include_str!("assets/format.js")),
     ("memory.js", SCRIPT, include_str!("assets/memory.js")),
     ("moment.js", SCRIPT, include_str!("assets/moment.js")),
+    ("mystery.js", SCRIPT, include_str!("assets/mystery.js")),
     ("overview.js", SCRIPT, include_str!("assets/overview.js")),
     ("plugins.js", SCRIPT, include_str!("assets/plugins.js")),
     (

@@ -1,6 +1,7 @@
 //! The page's markup. It has no data: the scripts fill in the answers of the admin API.
 
 mod heap;
+mod mystery;
 mod overview;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ import { all, explain, make, one, runAction, setText } from "./dom.js";
 import { showEvents } from "./events.js";
 import { attributionGap, change, count, duration, size } from "./format.js";
 import { fillSettings } from "./settings.js";
+import { showMystery } from "./mystery.js";
 import { show } from "./state.js";
 import { showVerdict } from "./verdict.js";
 
@@ -33,11 +34,13 @@ export function showUpdate(update) {
   latest = update;
   document.dispatchEvent(new CustomEvent("update", { detail: update }));
   showVerdict(update.verdict);
+  showMystery(update);
   showProcess(update);
   draw(one("#chart-process"), update.charts.process);
   draw(one("#chart-ledger"), update.charts.ledger);
   const plugins = Object.entries(update.outlooks).map(([id, outlook]) => `${id}=${outlook.digest}`).join(";");
-  if (plugins !== loaded) loadPlugins(plugins);
+  // While a mystery runs, the host does not list its plugins.
+  if (plugins !== loaded && update.mystery === null) loadPlugins(plugins);
   for (const [id, leak] of Object.entries(update.leaks)) {
     const row = rows.get(id);
     if (row) showLeak(row, leak, update.outlooks[id], update.charts.plugins[id]);

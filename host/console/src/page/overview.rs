@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::mystery;
+
 /// The parts of the ledger in its order, with their labels.
 const PARTS: [(&str, &str); 8] = [
     ("host", "Host heap"),
@@ -51,7 +53,9 @@ pub(crate) fn view() -> Markup {
                 button #load-go type="submit" { "Load" }
                 output #load-result {}
             }
+            (mystery::start())
         }
+        (mystery::card())
         (process())
         div.card #event-log {
             div #alerts hidden {
