@@ -69,19 +69,43 @@ pub(super) fn plugin(
     window: Duration,
     markers: &[Marker],
 ) -> String {
+    plugin_lines(name, points, window, markers, true)
+}
+
+/// The same without the retained bytes, which a plugin says of itself.
+pub(super) fn masked_plugin(
+    name: &str,
+    points: &[PluginPoint],
+    window: Duration,
+    markers: &[Marker],
+) -> String {
+    plugin_lines(name, points, window, markers, false)
+}
+
+fn plugin_lines(
+    name: &str,
+    points: &[PluginPoint],
+    window: Duration,
+    markers: &[Marker],
+    shows_retained: bool,
+) -> String {
     let line = |bytes: fn(&PluginPoint) -> u64| with_steps_down(points, bytes);
     // Where lines coincide, the last one covers the others. The live bytes are a broad line, which
     // shows at both sides of the others. The retained bytes matter most.
-    let lines = [
+    let mut lines = vec![
         (SeriesStyle::Live, line(|p| p.heap_live_bytes)),
         (SeriesStyle::Linear, line(|p| p.linear_bytes)),
-        (SeriesStyle::Retained, line(|p| p.retained_bytes)),
     ];
     let last = points.last();
+    let mut retained = String::new();
+    if shows_retained {
+        lines.push((SeriesStyle::Retained, line(|p| p.retained_bytes)));
+        let bytes = last.map_or(0, |p| p.retained_bytes) as f64;
+        retained = format!("retained {}, ", format_bytes(bytes));
+    }
     let label = format!(
-        "{name}, last {}: retained {}, live {}, linear memory {}",
+        "{name}, last {}: {retained}live {}, linear memory {}",
         format_window(window),
-        format_bytes(last.map_or(0, |p| p.retained_bytes) as f64),
         format_bytes(last.map_or(0, |p| p.heap_live_bytes) as f64),
         format_bytes(last.map_or(0, |p| p.linear_bytes) as f64),
     );

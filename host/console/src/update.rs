@@ -77,7 +77,11 @@ fn charts(state: &ApiState, view: View) -> Charts {
                 .plugin_points(plugin.id(), view.window);
             markers.extend(moment);
             oldest_first(&mut markers);
-            let chart = charts::plugin(plugin.id(), &points, view.window, &markers);
+            let draw = match hides_plugins {
+                true => charts::masked_plugin,
+                false => charts::plugin,
+            };
+            let chart = draw(plugin.id(), &points, view.window, &markers);
             plugin_charts.insert(plugin.id().to_owned(), chart);
         }
     }

@@ -51,6 +51,14 @@ impl TestRequest {
             .body(body.to_string())
     }
 
+    /// Sends the request and returns the first part of an answer that has no end.
+    pub async fn send_and_read_first(self) -> String {
+        let response = self.router.oneshot(self.request).await.unwrap();
+        let mut body = response.into_body();
+        let frame = body.frame().await.unwrap().unwrap();
+        String::from_utf8_lossy(frame.data_ref().unwrap()).into_owned()
+    }
+
     /// Sends the request and collects the whole answer.
     pub async fn send(self) -> Answer {
         let response = self.router.oneshot(self.request).await.unwrap();

@@ -52,7 +52,7 @@ export function showMystery(update) {
 function about(game) {
   if (game.status === "changing") return "A game starts or ends.";
   const time = `${duration(game.elapsed_seconds)} of ${duration(game.duration_seconds)}`;
-  const rest = game.plugins === null ? ` This level shows no plugin: look at ${game.names.join(", ")} in the traces.` : "";
+  const rest = game.plugins === null ? ` This level shows the memory of no plugin. The traces name ${game.names.join(", ")}.` : "";
   return `Level ${game.difficulty}, ${time}. Which plugins leak, which only look like it, and since when?${rest}`;
 }
 

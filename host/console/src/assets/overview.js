@@ -62,7 +62,7 @@ function openCatalogue(leaks) {
 function showProcess(update) {
   // Without a request and a leak there is nothing to clear or to give back.
   const leaks = Object.values(update.leaks);
-  one("#all-actions").hidden = update.requests === 0 && leaks.every((leak) => !leak.enabled && leak.count === 0);
+  one("#all-actions").hidden = update.mystery !== null || update.requests === 0 && leaks.every((leak) => !leak.enabled && leak.count === 0);
   one('[data-all="clear"]').hidden = leaks.every((leak) => leak.count === 0);
   const { process, forecast, ledger, requests } = update;
   const field = (name) => one(`#process-numbers [data-field="${name}"]`);

@@ -193,3 +193,13 @@ fn a_reset_is_a_vertical_line_and_growth_is_none() {
         assert!(line.is_sorted_by(|a, b| a.0 >= b.0), "oldest first");
     }
 }
+
+#[test]
+fn the_chart_of_a_masked_plugin_has_no_retained_bytes() {
+    let (points, window) = (plugin_points(300), Duration::from_secs(300));
+    let shown = plugin("plugin-a", &points, window, &[]);
+    assert!(shown.contains("retained"), "{shown}");
+    let masked = masked_plugin("plugin-a", &points, window, &[]);
+    assert!(!masked.contains("retained"), "{masked}");
+    assert!(masked.contains("live"), "{masked}");
+}

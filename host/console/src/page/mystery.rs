@@ -32,6 +32,10 @@ pub(super) fn card() -> Markup {
                 }
             }
             p #mystery-about {}
+            p.hint {
+                a href="/admin/mystery/traces?limit=100" { "Traces" } ", " a href="/admin/alerts" { "alerts" } " and "
+                a href="/metrics" { "metrics" } " show what the level shows, and so does the rest of this page."
+            }
             ul #mystery-plugins {}
             form #mystery-answer {
                 h3 { "Your answer" }

@@ -7,6 +7,7 @@
 )]
 
 use axum::http::Method;
+use serde_json::{Value, json};
 use test_support::components::LAB;
 use test_support::{Answer, TestHost, TestHostBuilder, bad_calls};
 
@@ -183,4 +184,47 @@ async fn a_page_of_another_origin_gets_no_access() {
         .send()
         .await;
     assert_eq!(order.error_code("order"), "foreign_origin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_during_a_mystery_hides_what_the_plugins_are() {
+    let roster = [
+        "listeners",
+        "metric-labels",
+        "reference-cycle",
+        "sessions",
+        "unbounded-queue",
+        "warm-up",
+        "sawtooth",
+    ];
+    let host = start(TestHost::with(&roster)).await;
+    for (difficulty, shows_plugins) in [(2, true), (4, false)] {
+        let order = json!({"seed": 1, "difficulty": difficulty, "duration": "10s"});
+        host.post("/admin/mystery", order).await;
+        // The charts begin with the second sample.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        let events = host.request(Method::GET, "/console/events");
+        let update = events.send_and_read_first().await;
+        let data = update.split_once("data: ").unwrap().1;
+        let update: Value = serde_json::from_str(data.trim()).unwrap();
+        for hidden in ["leaks", "outlooks"] {
+            assert_eq!(update[hidden], json!({}), "{update}");
+        }
+        assert_eq!(update["events"], json!([]));
+        assert_eq!(update["verdict"]["kind"], "none");
+        let charts = update["charts"]["plugins"].as_object().unwrap();
+        assert_eq!(charts.contains_key("plugin-a"), shows_plugins, "{update}");
+        assert_eq!(update["mystery"]["plugins"].is_array(), shows_plugins);
+        let mut shown = update.clone();
+        // The steps of the exercises name their plugins, whatever plays.
+        shown.as_object_mut().unwrap().remove("steps");
+        let text = shown.to_string();
+        for name in roster {
+            assert!(!text.contains(name), "{name} in {text}");
+        }
+        let flame = host.request(Method::POST, "/console/pictures?plugin=plugin-a");
+        assert_eq!(flame.send().await.error_code("flame"), "mystery_running");
+        let ended = host.request(Method::DELETE, "/admin/mystery").send().await;
+        ended.ok("end");
+    }
 }
