@@ -66,7 +66,12 @@ pub(crate) fn describe_hidden(description: &mut OpenApi) {
         if !path.starts_with("/admin/") && !path.starts_with("/debug/") {
             continue;
         }
-        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.put,
+            &mut item.delete,
+        ];
         for operation in operations.into_iter().flatten() {
             let responses = &mut operation.responses.responses;
             let response = responses.entry("409".to_owned());

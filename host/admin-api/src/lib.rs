@@ -66,6 +66,7 @@ mod leaks;
 mod memory;
 mod metrics;
 mod mystery;
+mod mystery_run;
 mod observe;
 pub mod overview;
 pub mod path_name;

@@ -1,5 +1,5 @@
-//! The mystery: a game in which the host decides which plugins leak, hides what they are, and grades
-//! what players find out. The crate `mystery` has the plan of a game and its grading.
+//! The mystery: a game in which the host decides which plugins leak, hides what they are, and
+//! grades what players find out. The crate `mystery` has the plan of a game and its grading.
 //!
 //! | call | module |
 //! |---|---|
@@ -9,16 +9,13 @@
 //! | `GET …/report`, `…/leaderboard`, `…/truth` | `results` |
 
 pub(crate) mod answers;
-mod current;
 mod director;
 mod function_name;
 pub(crate) mod gate;
-mod leak_ledger;
+mod heap_point;
 pub(crate) mod observe;
 mod overview;
-mod participants;
 pub(crate) mod results;
-mod session;
 mod start;
 mod truth;
 
@@ -33,15 +30,14 @@ use serde::Serialize;
 use serde_json::Value as Json_;
 use utoipa::ToSchema;
 
-use self::session::Session;
 use self::start::no_mystery;
 use crate::auth::is_instructor;
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::mystery_run::Session;
 use crate::scenario_run::parse_time;
 use crate::state::ApiState;
 
-pub(crate) use self::current::CurrentMystery;
 pub(crate) use self::overview::MysteryOverview;
 
 /// The level of a game if nobody asks for another one.
@@ -197,9 +193,9 @@ pub(crate) async fn show(
     Json(body.unwrap_or_else(MysteryBody::none))
 }
 
-/// Starts a mystery. The seed decides which plugins leak, how and since when, and the traffic, which
-/// the host sends itself. All plugins get other names and fresh instances; those that do not play
-/// are put away. `difficulty` decides what players see.
+/// Starts a mystery. The seed decides which plugins leak, how and since when, and the traffic,
+/// which the host sends itself. All plugins get other names and fresh instances; those that do not
+/// play are put away. `difficulty` decides what players see.
 #[utoipa::path(post, path = "/admin/mystery", tag = "mystery",
     request_body(content = Object, description = "`seed`: 0 to 9007199254740991, random by default; `difficulty`: 1 to 5, 1 by default; `duration`: 10s to 24h, 10m by default"),
     responses((status = 200, body = MysteryBody), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),

@@ -66,7 +66,7 @@ fn service(state: &Arc<ApiState>) -> OpenApiRouter {
 }
 
 fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
-    state.mystery.set_service(service_app);
+    state.set_service(service_app);
     let mut routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(leaks::status))
         .routes(routes!(catalogue::catalogue))

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Router;
 use guest_heap_inspector::profile::Profiles;
 use tokio::sync::Semaphore;
 
@@ -14,7 +15,7 @@ use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
 use crate::exercise_progress::{Action, Recorder, Step};
 use crate::host_name::AllowedHost;
-use crate::mystery::CurrentMystery;
+use crate::mystery_run::CurrentMystery;
 use crate::scenario_run::RunningScenario;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
@@ -46,8 +47,8 @@ pub struct ApiOptions {
     pub plugin_deadline: Duration,
     /// The bearer token that the admin API requires. An empty token counts as no token.
     pub admin_token: Option<String>,
-    /// The bearer token of the instructor of a mystery, who sees its truth. An empty token counts as
-    /// no token.
+    /// The bearer token of the instructor of a mystery, who sees its truth. An empty token counts
+    /// as no token.
     pub instructor_token: Option<String>,
     /// The names under which the admin API answers, next to `localhost` and IP addresses.
     pub allowed_hosts: Vec<AllowedHost>,
@@ -77,6 +78,8 @@ pub struct ApiState {
     pub(crate) scenario: RunningScenario,
     /// The mystery that is played.
     pub(crate) mystery: CurrentMystery,
+    /// Makes the router of the service, which a mystery sends its traffic through.
+    service: OnceLock<fn(&Arc<Self>) -> Router>,
     /// Bounds the profiles that wait for their `seconds`.
     pub(crate) profiles: Profiles,
     /// One permit: the host checks one component at a time.
@@ -108,6 +111,7 @@ impl ApiState {
             exercises: Recorder::after_previous_run(&post_mortem),
             scenario: RunningScenario::default(),
             mystery: CurrentMystery::default(),
+            service: OnceLock::new(),
             registry,
             monitor,
             heaps,
@@ -135,6 +139,18 @@ impl ApiState {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
+    }
+
+    /// Sets what makes the router of the service. Later calls change nothing.
+    pub(crate) fn set_service(&self, service: fn(&Arc<Self>) -> Router) {
+        let _ = self.service.set(service);
+    }
+
+    /// A router of the service without the admin API.
+    pub(crate) fn service_router(self: &Arc<Self>) -> Router {
+        self.service
+            .get()
+            .map_or_else(Router::new, |make| make(self))
     }
 
     /// The longest pause between two parts of a request.

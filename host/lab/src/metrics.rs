@@ -75,8 +75,8 @@ impl Metrics {
         families
     }
 
-    /// All visible families in the format that a scraper's `Accept` header asks for. Gauges have the values
-    /// of the last [`refresh`](crate::metrics_refresh::refresh).
+    /// All visible families in the format that a scraper's `Accept` header asks for. Gauges have
+    /// the values of the last [`refresh`](crate::metrics_refresh::refresh).
     pub fn render(&self, accept: Option<&str>) -> Exposition {
         self.registry.render(&self.families(), accept)
     }

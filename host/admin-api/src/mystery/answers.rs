@@ -10,11 +10,10 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json_};
 use utoipa::ToSchema;
 
-use super::participants::{Answered, NotJoined, Seat};
-use super::session::Session;
 use super::{no_mystery, truth};
 use crate::body::JsonObject;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::mystery_run::{Answered, NotJoined, Participants, Seat, Session};
 use crate::state::ApiState;
 
 /// The fields of an answer, as the API takes them.
@@ -198,7 +197,7 @@ pub(crate) async fn answer(
 
 /// The seat of a participant who has not answered yet.
 fn seat_of<'a>(
-    participants: &'a mut super::participants::Participants,
+    participants: &'a mut Participants,
     game_id: Option<&str>,
 ) -> Result<&'a mut Seat, ApiError> {
     let seat = participants.seat(game_id).ok_or_else(|| {

@@ -1,8 +1,8 @@
 //! Plays a mystery: sends its traffic, and lets its events happen.
 //!
 //! The requests go through the service's own router, so they are counted, measured and traced as
-//! those of any client. They are sent one after the other, so what a plugin's heap gains meanwhile is
-//! what the request has left behind, unless somebody else sends requests, too.
+//! those of any client. They are sent one after the other, so what a plugin's heap gains meanwhile
+//! is what the request has left behind, unless somebody else sends requests, too.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use mystery::{Action, Event, PlannedRequest, SettingValue};
 use tower::ServiceExt as _;
 
-use super::leak_ledger::{HeapPoint, LeakLedger};
-use super::session::{PluginSpan, Session};
+use super::heap_point;
+use crate::mystery_run::{LeakLedger, PluginSpan, Session};
 use crate::state::ApiState;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
@@ -63,7 +63,7 @@ async fn start_leak(
     settings: &[(String, SettingValue)],
 ) -> Result<(), PluginError> {
     let plugin = player(state, alias)?;
-    let onset = HeapPoint::read(state, &plugin).await;
+    let onset = heap_point::read(state, &plugin).await;
     let ledger = LeakLedger::begin(onset);
     state
         .registry
@@ -82,9 +82,9 @@ async fn enable(state: &ApiState, alias: &str) -> Result<(), PluginError> {
 async fn deploy(state: &ApiState, session: &Session) -> Result<(), PluginError> {
     for player in session.game.players() {
         let plugin = self::player(state, &player.alias)?;
-        let last = HeapPoint::read(state, &plugin).await;
+        let last = heap_point::read(state, &plugin).await;
         plugin.reset(false).await?;
-        let fresh = HeapPoint::read(state, &plugin).await;
+        let fresh = heap_point::read(state, &plugin).await;
         if let Some(ledger) = session.ledgers().get_mut(&player.alias) {
             ledger.restart(&last, fresh);
         }

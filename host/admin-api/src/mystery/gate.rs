@@ -1,9 +1,9 @@
 //! What the admin API still answers while a mystery runs.
 //!
-//! This is a list of what is allowed, and everything else is refused: a new endpoint is hidden until
-//! it is added here. Answers that have more than a player may see are cut down to the fields that
-//! are named below. The names in them need no change, because the plugins are loaded under other
-//! ids.
+//! This is a list of what is allowed, and everything else is refused: a new endpoint is hidden
+//! until it is added here. Answers that have more than a player may see are cut down to the fields
+//! that are named below. The names in them need no change, because the plugins are loaded under
+//! other ids.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::no_mystery;
-use super::session::TraceRow;
 use crate::error::{ApiError, ErrorBody};
+use crate::mystery_run::TraceRow;
 use crate::query::{ApiQuery, QueryParameters};
 use crate::state::ApiState;
 

@@ -10,10 +10,10 @@ use mystery::{Participant, Report};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::session::Session;
 use super::{no_mystery, truth};
 use crate::auth::is_instructor;
 use crate::error::{ApiError, ErrorBody, ErrorCode};
+use crate::mystery_run::Session;
 use crate::query::{ApiQuery, QueryParameters};
 use crate::state::ApiState;
 

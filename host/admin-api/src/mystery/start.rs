@@ -5,9 +5,9 @@ use std::sync::Arc;
 use mystery::{Candidate, Game, Order, Visibility};
 
 use super::director;
-use super::session::Session;
 use crate::catalogue::LeakGroup;
 use crate::error::{ApiError, ErrorCode};
+use crate::mystery_run::Session;
 use crate::state::ApiState;
 use lab::metrics::MetricsVisibility;
 use plugin_host::registry::masking::{Mask, Unmasked};
@@ -55,7 +55,7 @@ pub(super) async fn start(state: &Arc<ApiState>, order: Order) -> Result<Arc<Ses
         seconds = order.duration.as_secs(),
         "mystery started"
     );
-    let service = state.mystery.service(state);
+    let service = state.service_router();
     tokio::spawn(director::play(state.clone(), session.clone(), service));
     Ok(session)
 }

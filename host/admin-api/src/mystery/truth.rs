@@ -3,8 +3,8 @@
 use mystery::{LeakTruth, Measured};
 
 use super::function_name::visible_function;
-use super::leak_ledger::{Gain, HeapPoint};
-use super::session::Session;
+use super::heap_point;
+use crate::mystery_run::{Gain, Session};
 use crate::state::ApiState;
 
 /// Requests since the onset that it takes to say how much one of them leaves behind.
@@ -54,7 +54,7 @@ async fn gain(state: &ApiState, session: &Session, alias: &str) -> Gain {
     let Some(plugin) = state.registry.get(alias) else {
         return Gain::default();
     };
-    let now = HeapPoint::read(state, &plugin).await;
+    let now = heap_point::read(state, &plugin).await;
     let ledgers = session.ledgers();
     ledgers
         .get(alias)

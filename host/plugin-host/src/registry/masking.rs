@@ -1,5 +1,5 @@
-//! Loads some plugins under other ids and puts all others away, so that nobody who looks at the
-//! host knows which plugins it runs.
+//! Loads some plugins under other ids and puts all others away: the host no longer tells which
+//! plugins it runs.
 //!
 //! The components are loaded again: a plugin under another id has its own metrics, history and
 //! heap, and nothing of it carries the old name. Meanwhile the plugins folder is not followed, and

@@ -2,15 +2,6 @@
 //! truth that answers are compared with.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use guest_heap::snapshot::GroupBy;
-
-use crate::state::ApiState;
-use plugin_host::driver::handle::Plugin;
-
-/// Lines of one reading, at most.
-const MAX_LINES: usize = 1000;
 
 /// A line counts as a line of the leak if it holds at least this share of what the largest one
 /// holds.
@@ -41,8 +32,8 @@ pub(crate) struct Gain {
     lines: BTreeMap<Line, i64>,
 }
 
-/// The gain of one leak since its onset. A fresh instance begins at zero, so the ledger carries what
-/// the instances before had left behind.
+/// The gain of one leak since its onset. A fresh instance begins at zero, so the ledger carries
+/// what the instances before had left behind.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeakLedger {
     carried: Gain,
@@ -50,30 +41,16 @@ pub(crate) struct LeakLedger {
 }
 
 impl HeapPoint {
-    /// Reads a plugin's heap.
-    pub(crate) async fn read(state: &ApiState, plugin: &Arc<Plugin>) -> Self {
-        let requests = state.requests();
-        let snapshot = state.heaps.snapshot(plugin).await;
-        let Ok(Some(snapshot)) = snapshot else {
-            // Without attribution there is what the pattern says of itself.
-            return HeapPoint {
-                requests,
-                live_bytes: plugin.reading().retained.bytes,
-                lines: BTreeMap::new(),
-            };
-        };
-        let groups = snapshot.top(GroupBy::Line, MAX_LINES);
-        let lines = groups.into_iter().map(|group| {
-            let line = Line {
-                location: group.location.to_string(),
-                function: group.site.function.to_string(),
-            };
-            (line, group.usage.live_bytes)
-        });
+    /// A reading after this many requests to the service.
+    pub(crate) fn new(
+        requests: u64,
+        live_bytes: u64,
+        lines: impl IntoIterator<Item = (Line, u64)>,
+    ) -> Self {
         HeapPoint {
             requests,
-            live_bytes: snapshot.totals().live_bytes,
-            lines: lines.collect(),
+            live_bytes,
+            lines: lines.into_iter().collect(),
         }
     }
 

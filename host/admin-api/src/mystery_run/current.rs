@@ -1,15 +1,10 @@
 //! The mystery of a host: at most one is played, and the last one is kept for its report.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::Router;
 use mystery::Visibility;
 
 use super::session::Session;
-use crate::state::ApiState;
-
-/// Makes the router of the service, which a mystery sends its traffic through.
-type ServiceRouter = fn(&Arc<ApiState>) -> Router;
 
 /// What is played.
 #[derive(Debug, Default)]
@@ -28,8 +23,7 @@ pub(crate) struct CurrentMystery {
     /// The game that was played last.
     last: RwLock<Option<Arc<Session>>>,
     /// Locked while a game starts or ends.
-    pub(super) changing: tokio::sync::Mutex<()>,
-    service: OnceLock<ServiceRouter>,
+    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 impl CurrentMystery {
@@ -62,28 +56,17 @@ impl CurrentMystery {
         self.session().or_else(last)
     }
 
-    pub(super) fn set_changing(&self) {
+    pub(crate) fn set_changing(&self) {
         self.set(Played::Changing);
     }
 
-    pub(super) fn set_game(&self, session: Arc<Session>) {
+    pub(crate) fn set_game(&self, session: Arc<Session>) {
         *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
         self.set(Played::Game(session));
     }
 
-    pub(super) fn set_nothing(&self) {
+    pub(crate) fn set_nothing(&self) {
         self.set(Played::Nothing);
-    }
-
-    /// Sets the router of the service. Later calls change nothing.
-    pub(crate) fn set_service(&self, service: ServiceRouter) {
-        let _ = self.service.set(service);
-    }
-
-    pub(super) fn service(&self, state: &Arc<ApiState>) -> Router {
-        self.service
-            .get()
-            .map_or_else(Router::new, |make| make(state))
     }
 
     fn set(&self, played: Played) {
