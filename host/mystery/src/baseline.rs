@@ -7,6 +7,7 @@
 mod judge;
 mod series;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -40,7 +41,7 @@ pub struct View {
     pub observation: Observation,
     /// `GET /admin/mystery/traces`, without those of the view before.
     pub traces: Vec<Trace>,
-    /// `GET /admin/memory/diff`, largest first.
+    /// `GET /admin/memory/diff`, or the functions of `GET /admin/memory/snapshot`; largest first.
     pub growing: Vec<GrowingLine>,
 }
 
@@ -53,9 +54,9 @@ pub struct Observation {
     pub requests: u64,
     /// Memory of the process.
     pub process: ProcessReading,
-    /// Numbers of each plugin, at levels 1 to 3.
+    /// Numbers of each plugin; `None` at levels 4 and 5.
     #[serde(default)]
-    pub plugins: Vec<PluginReading>,
+    pub plugins: Option<Vec<PluginReading>>,
 }
 
 /// Memory of the process.
@@ -133,6 +134,8 @@ pub struct Baseline {
     /// The memory limit of the process, in bytes.
     limit: Option<f64>,
     traces: Vec<Trace>,
+    /// By alias: where it has grown most when it grew last.
+    places: BTreeMap<String, GrowingLine>,
     /// Whether plugins got fresh instances. What they show then is no longer recorded, because they
     /// all grow as after a start.
     is_deployed: bool,
@@ -149,6 +152,7 @@ impl Baseline {
             resident: Vec::new(),
             limit: None,
             traces: Vec::new(),
+            places: BTreeMap::new(),
             is_deployed: false,
         }
     }
@@ -170,7 +174,8 @@ impl Baseline {
             return;
         }
         for (alias, series) in self.plugins.iter().zip(&mut self.series) {
-            let reading = plugins.iter().find(|reading| reading.plugin == *alias);
+            let mut readings = plugins.iter().flatten();
+            let reading = readings.find(|reading| reading.plugin == *alias);
             let live = match reading.and_then(|reading| reading.live_bytes) {
                 Some(bytes) => bytes as f64,
                 None => series.last() + traced_change(alias, &view.traces),
@@ -178,6 +183,10 @@ impl Baseline {
             series.push(*at, *requests as f64, live);
         }
         self.traces.extend(view.traces.iter().cloned());
+        // From the smallest to the largest, so that the largest one stays.
+        let places = view.growing.iter().rev().cloned();
+        self.places
+            .extend(places.map(|line| (line.plugin.clone(), line)));
     }
 }
 
@@ -189,7 +198,7 @@ impl Agent for Baseline {
                 (LOOK_SHARE * self.duration).max(1.0),
             ));
         }
-        Move::Submit(Box::new(judge::answer(self, view)))
+        Move::Submit(Box::new(judge::answer(self)))
     }
 }
 

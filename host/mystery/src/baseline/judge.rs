@@ -7,10 +7,10 @@ use crate::fix::Fix;
 use crate::kind::LeakKind;
 
 use super::series::{Series, Shape};
-use super::{Baseline, GrowingLine, Trace, View};
+use super::{Baseline, GrowingLine, Trace};
 
 /// The answer after the last view.
-pub(super) fn answer(player: &Baseline, view: &View) -> Answer {
+pub(super) fn answer(player: &Baseline) -> Answer {
     let named = |shape: Shape| -> Vec<(&String, &Series)> {
         let series = player.plugins.iter().zip(&player.series);
         series
@@ -39,7 +39,7 @@ pub(super) fn answer(player: &Baseline, view: &View) -> Answer {
     answer.started_at_seconds = Some(onset);
     answer.bytes_per_request = Some(bytes / requests.max(1.0));
     answer.kind = Some(kind(player, alias, series, onset));
-    let place = view.growing.iter().find(|line| line.plugin == **alias);
+    let place = player.places.get(*alias);
     answer.location = place.and_then(|line| line.location.clone().or(line.function.clone()));
     answer.fix = place.and_then(fix);
     answer
@@ -77,6 +77,9 @@ fn kind(player: &Baseline, alias: &str, series: &Series, from: f64) -> LeakKind 
     for trace in &leaking {
         *tenants.entry(trace.tenant).or_default() += 1;
     }
+    // A collection that grows may move a few bytes in other requests, too.
+    let nearly_all = |part: usize| part as f64 > 0.9 * leaking.len() as f64;
+    let of_one_tenant = tenants.values().max().copied().unwrap_or(0);
     let errors = leaking.iter().filter(|trace| trace.status >= 500).count();
     let at_rest = series.share_at_rest(from);
     match leaking.len() {
@@ -85,8 +88,8 @@ fn kind(player: &Baseline, alias: &str, series: &Series, from: f64) -> LeakKind 
         0 if series.acceleration(from) > 2.0 => LeakKind::Accelerating,
         0 => LeakKind::EveryRequest,
         _ if share < 0.03 => LeakKind::Steps,
-        count if errors == count && count > 2 => LeakKind::OnError,
-        count if tenants.len() == 1 && count > 2 => LeakKind::OneTenant,
+        count if share < 0.8 && nearly_all(errors) && count > 2 => LeakKind::OnError,
+        count if share < 0.8 && nearly_all(of_one_tenant) && count > 2 => LeakKind::OneTenant,
         _ if series.acceleration(from) > 2.0 => LeakKind::Accelerating,
         _ if share < 0.8 => LeakKind::SomeRequests,
         _ => LeakKind::EveryRequest,

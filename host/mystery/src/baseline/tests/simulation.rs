@@ -39,7 +39,9 @@ struct Plugin<'a> {
     /// The largest size: linear memory does not shrink.
     peak: f64,
     items: HashSet<u64>,
-    /// Requests since the onset or the last deploy.
+    /// Bytes that instances before a deploy had leaked.
+    carried: f64,
+    /// Requests since the onset.
     since_onset: u64,
 }
 
@@ -129,6 +131,7 @@ impl<'a> Simulation<'a> {
             held: 0.0,
             peak: 0.0,
             items: HashSet::new(),
+            carried: 0.0,
             since_onset: 0,
         };
         Simulation {
@@ -190,14 +193,10 @@ impl<'a> Simulation<'a> {
     /// What the level shows now. The traces are all requests since the last view.
     pub(super) fn view(&mut self, elapsed: Duration) -> View {
         let shows_plugins = self.game.visibility().shows_plugins();
-        let readings = self
-            .plugins
-            .iter()
-            .filter(|_| shows_plugins)
-            .map(|plugin| PluginReading {
-                plugin: plugin.player.alias.clone(),
-                live_bytes: Some(plugin.live() as u64),
-            });
+        let readings = self.plugins.iter().map(|plugin| PluginReading {
+            plugin: plugin.player.alias.clone(),
+            live_bytes: Some(plugin.live() as u64),
+        });
         let leaking = self.plugins.iter().filter(|plugin| plugin.leaking);
         let growing = leaking.map(|plugin| {
             let id = &plugin.player.plugin;
@@ -217,7 +216,7 @@ impl<'a> Simulation<'a> {
                     rss_bytes: self.resident() as u64,
                     limit_bytes: Some(256 << 20),
                 },
-                plugins: readings.collect(),
+                plugins: shows_plugins.then(|| readings.collect()),
             },
             growing: growing.filter(|_| shows_code).collect(),
             traces: std::mem::take(&mut self.new_traces),
@@ -240,7 +239,9 @@ impl<'a> Simulation<'a> {
         begun
             .map(|plugin| Measured {
                 alias: plugin.player.alias.clone(),
-                bytes_per_request: Some(plugin.leaked / plugin.since_onset.max(1) as f64),
+                bytes_per_request: Some(
+                    (plugin.carried + plugin.leaked) / plugin.since_onset.max(1) as f64,
+                ),
                 location: vec![format!("plugins/{}/src/lib.rs:67", plugin.player.plugin)],
                 functions: vec!["on_request".to_owned()],
                 growth_bytes_per_second: per_second(plugin),
@@ -260,7 +261,8 @@ fn apply(plugins: &mut [Plugin<'_>], action: &Action) {
             }
             Action::Enable { alias } if *alias == plugin.player.alias => plugin.enabled = true,
             Action::Deploy => {
-                (plugin.sequence, plugin.curve, plugin.since_onset) = (0, 0, 0);
+                plugin.carried += plugin.leaked;
+                (plugin.sequence, plugin.curve) = (0, 0);
                 (plugin.leaked, plugin.held, plugin.peak) = (0.0, 0.0, 0.0);
                 plugin.items.clear();
             }
