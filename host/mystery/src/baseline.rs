@@ -195,7 +195,7 @@ impl Agent for Baseline {
         self.record(view);
         if view.observation.elapsed_seconds < WATCHED_SHARE * self.duration {
             return Move::Wait(Duration::from_secs_f64(
-                (LOOK_SHARE * self.duration).max(1.0),
+                (LOOK_SHARE * self.duration).max(0.1),
             ));
         }
         Move::Submit(Box::new(judge::answer(self)))
