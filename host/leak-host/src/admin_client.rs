@@ -115,6 +115,25 @@ impl AdminClient {
         self.ask(self.request(Method::POST, path)?).await
     }
 
+    /// The JSON that a POST of this JSON answers.
+    ///
+    /// # Errors
+    ///
+    /// An [`AskError`].
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, AskError> {
+        self.ask(self.request(Method::POST, path)?.json(body)).await
+    }
+
+    /// The text that this path answers.
+    ///
+    /// # Errors
+    ///
+    /// An [`AskError`].
+    pub(crate) async fn text(&self, method: Method, path: &str) -> Result<String, AskError> {
+        let body = self.body(self.request(method, path)?).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, AskError> {
         let url = self.url.join(path).map_err(|_| AskError::InvalidUrl {
             url: self.url.to_string(),
@@ -127,6 +146,15 @@ impl AdminClient {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Value, AskError> {
+        let body = self.body(request).await?;
+        // Only the lab answers these paths with JSON.
+        serde_json::from_slice(&body).map_err(|_| AskError::NoAdminApi {
+            url: self.url.clone(),
+        })
+    }
+
+    /// The body of an answer that is no error.
+    async fn body(&self, request: RequestBuilder) -> Result<Vec<u8>, AskError> {
         let url = || self.url.clone();
         let unreachable = |error: reqwest::Error| AskError::Unreachable {
             url: url(),
@@ -136,8 +164,7 @@ impl AdminClient {
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            // Only the lab answers these paths with JSON.
-            return serde_json::from_slice(&body).map_err(|_| AskError::NoAdminApi { url: url() });
+            return Ok(body.to_vec());
         }
         if status == StatusCode::UNAUTHORIZED {
             return Err(match self.token {

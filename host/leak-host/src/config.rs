@@ -9,7 +9,7 @@ mod values;
 pub(crate) use clients::ClientOptions;
 pub(crate) use code::CodeOptions;
 pub(crate) use compile::{CompileArgs, CompileOptions};
-pub(crate) use remote::{OutputFormat, RemoteOptions, VerifyArgs};
+pub(crate) use remote::{McpArgs, OutputFormat, PlayArgs, RemoteOptions, VerifyArgs};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,6 +65,12 @@ pub(crate) enum Action {
     ///
     /// Exits with 0 if it is done, with 1 if it is not, and with 2 if the host cannot be asked.
     Verify(VerifyArgs),
+    /// Let an agent play the mystery game of a running host, over MCP on stdin and stdout
+    Mcp(McpArgs),
+    /// Let the scripted baseline play the mystery game of a running host
+    ///
+    /// Prints the grade as JSON. Exits with 0 if the answer was graded, else with 1.
+    Play(PlayArgs),
     /// Compile the component on stdin for the host that starts this command
     #[command(hide = true)]
     Compile(CompileArgs),

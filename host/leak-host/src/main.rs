@@ -7,6 +7,9 @@ mod check;
 mod config;
 mod health_check;
 mod listener;
+mod mcp;
+mod mystery_client;
+mod play;
 mod plugin_loader;
 mod verify;
 
@@ -22,6 +25,8 @@ fn main() -> ExitCode {
     let result = match command_line.action {
         Some(Action::Check(args)) => return check::run(&args),
         Some(Action::Verify(args)) => return verify::run(&args),
+        Some(Action::Mcp(args)) => return mcp::run(&args),
+        Some(Action::Play(args)) => return play::run(&args),
         Some(Action::Health { listen, alive }) => health_check::check(listen, alive),
         Some(Action::Compile(args)) => {
             allocator::limit_arenas();

@@ -39,8 +39,9 @@ pub struct Answer {
 pub struct Measured {
     /// The player.
     pub alias: String,
-    /// Bytes that it has retained per request of the service, over all requests since its onset, or
-    /// since the last deploy. `None` if there were too few requests to say; not graded then.
+    /// Bytes that it has retained per request of the service, over all requests since its onset.
+    /// What instances before a deploy had retained counts, too. `None` if there were too few
+    /// requests to say; not graded then.
     pub bytes_per_request: Option<f64>,
     /// The lines that allocated what it retains, as `file:line`. Each of them is right. If empty,
     /// the location is not graded at level 1.

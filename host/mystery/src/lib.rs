@@ -9,6 +9,7 @@
 //! This crate is pure: it knows no plugin host, no HTTP, no clock and no random device.
 
 mod answer;
+mod baseline;
 mod events;
 mod fix;
 mod game;
@@ -24,6 +25,10 @@ mod seconds;
 mod traffic;
 
 pub use self::answer::{Answer, Measured};
+pub use self::baseline::{
+    Agent, Baseline, GrowingLine, Move, Observation, PluginReading, PluginSpan, ProcessReading,
+    Trace, View,
+};
 pub use self::events::{Action, Event};
 pub use self::fix::Fix;
 pub use self::game::{Candidate, Game, GameError, LeakTruth, MAX_REQUESTS};

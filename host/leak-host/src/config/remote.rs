@@ -48,3 +48,37 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = OutputFormat::Human)]
     pub(crate) format: OutputFormat,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct McpArgs {
+    /// Which host to ask.
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
+
+    /// Name on the leader board, to play in a class
+    #[arg(long, value_name = "NAME")]
+    pub(crate) player: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlayArgs {
+    /// Which host to ask.
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
+
+    /// Name on the leader board
+    #[arg(long, value_name = "NAME")]
+    pub(crate) player: Option<String>,
+
+    /// Start a game of this difficulty, 1 to 5 [default: play the game that runs]
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) difficulty: Option<u8>,
+
+    /// Seed of the game to start [default: the host draws one]
+    #[arg(long, requires = "difficulty")]
+    pub(crate) seed: Option<u64>,
+
+    /// Length of the game to start, such as 10m
+    #[arg(long, value_name = "TIME", requires = "difficulty")]
+    pub(crate) duration: Option<String>,
+}
