@@ -5,9 +5,11 @@ mod admin_client;
 mod app;
 mod check;
 mod config;
+mod dataset;
 mod health_check;
 mod listener;
 mod plugin_loader;
+mod score;
 mod verify;
 
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ fn main() -> ExitCode {
     let result = match command_line.action {
         Some(Action::Check(args)) => return check::run(&args),
         Some(Action::Verify(args)) => return verify::run(&args),
+        Some(Action::Score(args)) => return score::run(&args),
+        Some(Action::Dataset(args)) => return dataset::run(&args),
         Some(Action::Health { listen, alive }) => health_check::check(listen, alive),
         Some(Action::Compile(args)) => {
             allocator::limit_arenas();
