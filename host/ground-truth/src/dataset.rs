@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use guest_heap::snapshot::GroupBy;
 use lab::heap::Heaps;
+use plugin_host::driver::handle::Plugin;
 use plugin_host::load::loader::Loader;
 use plugin_host::settings::Value;
 use serde::Serialize;
@@ -33,8 +34,11 @@ use self::columns::{Columns, START_SECONDS};
 /// The longest dataset, in days.
 pub const MAX_DAYS: u64 = 60;
 
-/// Requests after which the line that holds the most memory is read.
-const ATTRIBUTED_REQUESTS: u64 = 400;
+/// Requests of a probe. Not a round number: after each 100th, one of the decoys holds nothing.
+const PROBE_REQUESTS: u64 = 777;
+
+/// Growth in the second half of a probe from which on a bug leaks, in bytes.
+const MIN_PROBE_GROWTH: u64 = 65_536;
 
 /// What to write.
 #[derive(Debug, Clone, Copy)]
@@ -119,14 +123,19 @@ pub async fn write(
         (1..=MAX_DAYS).contains(&options.days),
         "the days of a dataset are 1 to {MAX_DAYS}"
     );
+    let heaps = Heaps::new(loader.clone());
     let mut candidates = Vec::new();
+    let mut lines = BTreeMap::new();
     for id in host.ids() {
-        let details = host.plugin(&id)?;
-        let details = details.details();
+        let plugin = host.plugin(&id)?;
+        let probe = probe(host, &heaps, &plugin, options.requests_per_second).await?;
+        lines.extend(probe.line.map(|line| (id.clone(), line)));
+        let details = plugin.details();
         let payload = details.settings.payload();
         candidates.push(Candidate {
             title: details.manifest.title.clone(),
             payload_bytes: payload.map_or(0, |(_, bytes)| bytes),
+            grows: probe.grows,
             id,
         });
     }
@@ -138,7 +147,6 @@ pub async fn write(
         options.requests_per_second,
         options.load,
     )?;
-    let lines = lines(loader, host, &plan).await?;
     let mut columns = Columns::new(&plan);
     let scraped = |second, scrape: Option<_>| columns.push(second, scrape.as_ref());
     let outcome = simulation::play(host, &plan, scraped).await?;
@@ -196,7 +204,10 @@ fn labels(
             plugin: plugin.plugin.clone(),
             role: truth.role,
             kind: kinds.get(&plugin.plugin).cloned().unwrap_or_default(),
-            line: lines.get(&plugin.plugin).cloned(),
+            line: match truth.role {
+                Role::Healthy => None,
+                Role::Leak | Role::Decoy => lines.get(&plugin.plugin).cloned(),
+            },
             curve: match curve {
                 Some((_, Value::Text(curve))) => curve.clone(),
                 _ => "linear".to_owned(),
@@ -231,31 +242,44 @@ fn labels(
     }
 }
 
-/// The line that holds most of the memory of each plugin whose bug is active at some time, as the
-/// heap profiler attributes it after some requests.
-async fn lines(
-    loader: &Loader,
+/// What a plugin does with its bug.
+struct Probe {
+    /// Whether its memory grows at this rate: an unbounded queue does not if its consumer keeps up.
+    grows: bool,
+    /// The line that holds most of its memory, as the heap profiler attributes it.
+    line: Option<String>,
+}
+
+/// Sends requests to one plugin with its bug.
+async fn probe(
     host: &SimulatedHost,
-    plan: &Plan,
-) -> Result<BTreeMap<String, String>> {
-    let heaps = Heaps::new(loader.clone());
-    let mut lines = BTreeMap::new();
-    for played in plan.plugins.iter().filter(|p| !p.active.is_empty()) {
-        let plugin = host.plugin(&played.plugin)?;
-        plugin.reset(true).await?;
-        host.configure(&plugin, true, played.settings.clone())
-            .await?;
-        for number in 0..ATTRIBUTED_REQUESTS {
-            host.request(number, Duration::from_secs(number)).await;
+    heaps: &Heaps,
+    plugin: &Arc<Plugin>,
+    requests_per_second: f64,
+) -> Result<Probe> {
+    plugin.reset(true).await?;
+    host.configure(plugin, true, Vec::new()).await?;
+    let memory = || {
+        let reading = plugin.reading();
+        reading.heap_live.unwrap_or_default() + reading.linear.bytes
+    };
+    let mut half_way = 0;
+    for number in 0..PROBE_REQUESTS {
+        if number == PROBE_REQUESTS / 2 {
+            half_way = memory();
         }
-        let snapshot: Option<Arc<_>> = heaps.snapshot(&plugin).await?;
-        let top = snapshot.map(|snapshot| snapshot.top(GroupBy::Line, 1));
-        if let Some(group) = top.unwrap_or_default().first() {
-            lines.insert(played.plugin.clone(), group.location.to_string());
-        }
-        plugin.reset(true).await?;
+        let time = Duration::from_secs_f64(number as f64 / requests_per_second);
+        host.request(number, time).await;
     }
-    Ok(lines)
+    let grows = memory() > half_way + MIN_PROBE_GROWTH;
+    let snapshot = heaps.snapshot(plugin).await?;
+    let top = snapshot.map(|snapshot| snapshot.top(GroupBy::Line, 1));
+    let line = top
+        .unwrap_or_default()
+        .first()
+        .map(|group| group.location.to_string());
+    plugin.reset(true).await?;
+    Ok(Probe { grows, line })
 }
 
 #[cfg(test)]

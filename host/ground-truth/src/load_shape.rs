@@ -14,7 +14,7 @@ pub enum LoadShape {
     /// Half of the mean most of the time, and eleven times as much in a twentieth of each hour. The
     /// mean is the same.
     Burst,
-    /// The same rate, and twice a day a new process with fresh instances.
+    /// The same rate, and once a day a new process with fresh instances.
     Deploy,
     /// The rate is a quarter higher, and a fifth of the time there is no load at all.
     Pause,
@@ -82,10 +82,10 @@ impl Load {
             }
     }
 
-    /// Whether a new process takes over at this second: at 6 and at 18 o'clock.
+    /// Whether a new process takes over at this second: at 6 o'clock.
     pub fn deploys_at(&self, second: u64) -> bool {
         let day = self.day_seconds.max(60);
-        self.shape == LoadShape::Deploy && second % (day / 2) == day / 4
+        self.shape == LoadShape::Deploy && second % day == day / 4
     }
 
     /// The times of all requests, second by second: each item has those of one second.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_in_order_and_a_deploy_comes_twice_a_day() {
+    fn requests_are_in_order_and_a_deploy_comes_once_a_day() {
         let times: Vec<Duration> = load(LoadShape::Burst)
             .arrivals()
             .take(7200)
@@ -174,7 +174,7 @@ mod tests {
             .collect();
         assert!(times.is_sorted());
         let deploys = |shape| (0..2 * DAY).filter(|s| load(shape).deploys_at(*s)).count();
-        assert_eq!(deploys(LoadShape::Deploy), 4);
+        assert_eq!(deploys(LoadShape::Deploy), 2);
         assert_eq!(deploys(LoadShape::Steady), 0);
     }
 

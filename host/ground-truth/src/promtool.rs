@@ -141,7 +141,12 @@ impl Rules {
         let file = folder.join("test.yml");
         let interval = interval_seconds.max(1);
         let windows = (recording.seconds() / interval + 1).div_ceil(STEPS_PER_QUERY);
-        let text = test_file::text(&self.files, recording, interval, windows);
+        let is_used = |name: &str| {
+            let used = self.text.contains(name);
+            // A matcher of names can mean any series.
+            used || self.text.contains("__name__")
+        };
+        let text = test_file::text(&self.files, recording, is_used, interval, windows);
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         let output = run(
             Command::new(&self.promtool)

@@ -48,16 +48,25 @@ impl Recording {
         (self.scrapes.len() as u64).saturating_sub(1) * self.scrape_seconds
     }
 
-    /// Every series: its name with its labels, and its samples in promtool's notation. The first
-    /// sample is at time 0.
-    pub fn series(&self) -> Vec<(String, String)> {
-        let mut series = vec![self.one("up", &[], |scrape| Some(u64::from(scrape.is_some())))];
-        for metric in PROCESS_METRICS {
+    /// Every series of the metrics that `is_wanted` accepts by their names: the name with its labels,
+    /// and the samples in promtool's notation. The first sample is at time 0.
+    pub fn series(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let mut series = Vec::new();
+        if is_wanted("up") {
+            series.push(self.one("up", &[], |scrape| Some(u64::from(scrape.is_some()))));
+        }
+        for metric in PROCESS_METRICS
+            .iter()
+            .filter(|metric| is_wanted(metric.name))
+        {
             let value = |scrape: Option<&Scrape>| Some((metric.value)(scrape?, 0));
             series.push(self.one(metric.name, metric.labels, value));
         }
         for (index, plugin) in self.plugins.iter().enumerate() {
-            for metric in PLUGIN_METRICS {
+            for metric in PLUGIN_METRICS
+                .iter()
+                .filter(|metric| is_wanted(metric.name))
+            {
                 let labels = [&[("plugin", plugin.as_str())], metric.labels].concat();
                 let value =
                     |scrape: Option<&Scrape>| Some((metric.value)(scrape?.plugins.get(index)?));

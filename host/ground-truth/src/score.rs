@@ -75,6 +75,10 @@ pub struct LeakScore {
     /// Seconds from that alert to the memory limit, negative if it came after it. `None` without an
     /// alert, or if the limit is out of reach.
     pub lead_seconds: Option<i64>,
+    /// Seconds from the onset until a process reaches the limit; `None` if nothing grows.
+    pub seconds_to_limit: Option<u64>,
+    /// Whether the limit is more than two days away, or memory does not grow.
+    pub out_of_reach: bool,
 }
 
 /// Judges firings. The result has the name of each alert that fired, and of each in `alerts`.
@@ -142,6 +146,8 @@ fn leak_score(firings: &[&Firing], truth: &Truth, observation: &Observation<'_>)
         lead_seconds: first
             .zip(truth.limit_at())
             .map(|(at, limit)| signed(limit) - signed(at)),
+        seconds_to_limit: truth.seconds_to_limit,
+        out_of_reach: truth.is_out_of_reach(),
     }
 }
 

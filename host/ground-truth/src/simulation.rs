@@ -142,13 +142,14 @@ impl<'a> Simulation<'a> {
                 self.restart(second, cause).await?;
             }
         }
+        let resident = self.resident_bytes();
         for one in &mut self.played {
             let is_active = one.plan.is_active(second);
             if is_active != one.is_active {
                 one.is_active = is_active;
                 one.window.clear();
                 if is_active {
-                    one.measured.begin(second, &one.plugin.reading());
+                    one.measured.begin(second, &one.plugin.reading(), resident);
                 } else {
                     one.measured.pause();
                 }
@@ -223,10 +224,9 @@ impl<'a> Simulation<'a> {
     }
 
     async fn end(self, plan: &Plan) -> Result<Outcome> {
-        let resident = self.resident_bytes();
         let mut truths = Vec::new();
         for one in self.played {
-            truths.push(one.measured.truth(plan.seconds, resident));
+            truths.push(one.measured.truth(plan.seconds));
             one.plugin.reset(true).await?;
         }
         Ok(Outcome {

@@ -30,7 +30,7 @@ impl TimeScale {
         healthy_seconds: 1200,
         leak_seconds: 2400,
         grace_seconds: 300,
-        requests_per_second: 10.0,
+        requests_per_second: 20.0,
     };
 
     /// For rules with windows of minutes and hours: a day without a leak, and half a day with it.

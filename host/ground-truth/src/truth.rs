@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// A limit that is further away is out of reach: 48 hours.
+const OUT_OF_REACH_SECONDS: u64 = 48 * 3600;
+
 /// What a plugin is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,9 +51,12 @@ pub struct Truth {
     pub end: u64,
     /// When the process is first killed at its limit after the onset.
     pub limit_reached: Option<u64>,
-    /// When the limit would be reached at the mean growth since the onset, if it is not reached.
-    /// `None` if nothing grows, or if processes were replaced in between.
+    /// When the limit would be reached at the mean growth, if it is not reached. `None` if linear
+    /// memory does not grow, or if a new process was deployed in between.
     pub limit_expected: Option<u64>,
+    /// Seconds from the onset until a process that nobody replaces would reach the limit at the mean
+    /// growth of linear memory; `None` if it does not grow.
+    pub seconds_to_limit: Option<u64>,
     /// Mean growth of live bytes per request while the bug is active, in the first process that has
     /// it. For memory that the allocator holds, that of linear memory is [`Self::linear_per_request`].
     pub bytes_per_request: f64,
@@ -62,6 +68,13 @@ impl Truth {
     /// Whether alerts about this plugin are true at some time.
     pub fn is_leak(&self) -> bool {
         self.role == Role::Leak && self.onset.is_some()
+    }
+
+    /// Whether the limit is too far away to matter: it was not reached, and at the mean growth a
+    /// process would live for more than two days.
+    pub fn is_out_of_reach(&self) -> bool {
+        let lives = self.seconds_to_limit;
+        self.limit_reached.is_none() && lives.is_none_or(|seconds| seconds > OUT_OF_REACH_SECONDS)
     }
 
     /// When the limit is reached, or would be.

@@ -63,6 +63,8 @@ pub(super) struct Candidate {
     pub(super) title: String,
     /// The default of its setting `payload_bytes`.
     pub(super) payload_bytes: u64,
+    /// Whether its memory grows with its bug at the load of the dataset.
+    pub(super) grows: bool,
 }
 
 /// Chooses three leaks, two decoys and two healthy plugins, fewer if there are not as many, and
@@ -82,9 +84,12 @@ pub(super) fn plan(
     let seconds = days * DAY;
     let is_decoy = |c: &&Candidate| Role::of_title(&c.title) == Role::Decoy;
     let decoys: Vec<Candidate> = candidates.iter().filter(is_decoy).cloned().collect();
-    let leaks = candidates.iter().filter(|candidate| !is_decoy(candidate));
+    let leaks = candidates.iter().filter(|c| !is_decoy(c) && c.grows);
     let leaks: Vec<Candidate> = leaks.cloned().collect();
-    ensure!(!leaks.is_empty(), "the folder of the plugins has no leak");
+    ensure!(
+        !leaks.is_empty(),
+        "no plugin leaks at {requests_per_second} requests per second"
+    );
     let shape = shape.or_else(|| random.one_of(&LoadShape::ALL));
     let chosen = random.take(&leaks, 5);
     let (leaking, healthy) = chosen.split_at_checked(3).unwrap_or((&chosen, &[]));
@@ -154,6 +159,7 @@ mod tests {
             id: format!("p{number}"),
             title: title.to_owned(),
             payload_bytes: 4096,
+            grows: true,
         };
         let titles = ["Leak"; 8].into_iter().chain(["Decoy: x"; 4]);
         titles.enumerate().map(candidate).collect()
@@ -190,9 +196,26 @@ mod tests {
     }
 
     #[test]
+    fn a_bug_that_does_not_grow_at_this_load_is_not_chosen() {
+        let mut all = candidates();
+        for candidate in all.iter_mut().skip(1) {
+            candidate.grows = false;
+        }
+        let plan = plan(&mut Random::new(1), &all, 1, 5, 0.5, None).unwrap();
+        let names: Vec<&str> = plan.plugins.iter().map(|p| p.plugin.as_str()).collect();
+        assert_eq!(
+            names
+                .iter()
+                .filter(|name| **name < "p8" && name.len() == 2)
+                .count(),
+            1
+        );
+    }
+
+    #[test]
     fn without_a_leak_there_is_no_dataset() {
         let decoys = candidates().split_off(8);
         let error = plan(&mut Random::new(1), &decoys, 1, 5, 0.5, None).unwrap_err();
-        assert!(error.to_string().contains("no leak"));
+        assert!(error.to_string().contains("no plugin leaks"));
     }
 }

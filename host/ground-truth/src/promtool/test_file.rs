@@ -12,10 +12,12 @@ pub(super) const BITS: &str = "score_bits";
 /// The label with the number of a window.
 pub(super) const WINDOW: &str = "score_window";
 
-/// The file for one recording, with a query for each window.
+/// The file for one recording, with a query for each window. Series of metrics that no rule uses are
+/// left out.
 pub(super) fn text(
     rules: &[PathBuf],
     recording: &Recording,
+    is_used: impl Fn(&str) -> bool,
     interval: u64,
     windows: u64,
 ) -> String {
@@ -27,7 +29,7 @@ pub(super) fn text(
     let _ = writeln!(text, "evaluation_interval: {interval}s\ntests:");
     let scrape = recording.scrape_seconds;
     let _ = writeln!(text, "  - interval: {scrape}s\n    input_series:");
-    for (name, values) in recording.series() {
+    for (name, values) in recording.series(is_used) {
         let _ = writeln!(
             text,
             "      - series: {}\n        values: '{values}'",

@@ -17,6 +17,8 @@ pub struct Summary {
     pub late: usize,
     /// Leaks that it never reported.
     pub missed: usize,
+    /// The missed leaks whose limit is more than two days away, or whose memory does not grow.
+    pub missed_out_of_reach: usize,
     /// Time from the onset to the alert: the median over the leaks that it reported.
     pub median_seconds_to_detect: Option<u64>,
     /// The longest of these times.
@@ -53,6 +55,10 @@ impl Summary {
             found: reported().count() - late,
             late,
             missed: leaks.len() - reported().count(),
+            missed_out_of_reach: leaks
+                .iter()
+                .filter(|leak| leak.seconds_to_detect.is_none() && leak.out_of_reach)
+                .count(),
             max_seconds_to_detect: times.iter().copied().max(),
             median_seconds_to_detect: median(times),
             min_lead_seconds: leads.iter().copied().min(),
@@ -83,6 +89,8 @@ mod tests {
             plugin: "cache".to_owned(),
             seconds_to_detect,
             lead_seconds,
+            seconds_to_limit: None,
+            out_of_reach: true,
         }
     }
 
@@ -103,6 +111,7 @@ mod tests {
         let summary = Summary::of("A", scores.iter(), 2.0);
         let counts = (summary.leaks, summary.found, summary.late, summary.missed);
         assert_eq!(counts, (4, 2, 1, 1));
+        assert_eq!(summary.missed_out_of_reach, 1);
         assert_eq!(summary.median_seconds_to_detect, Some(120));
         assert_eq!(summary.min_lead_seconds, Some(-10));
         assert_eq!((summary.false_alarms_per_day, summary.flaps), (1.5, 2));

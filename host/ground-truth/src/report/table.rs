@@ -38,12 +38,12 @@ fn summaries(report: &Report, text: &mut String) {
     let width = width.unwrap_or_default().max("alert".len());
     let _ = writeln!(
         text,
-        "{:<width$}  {:>7} {:>5} {:>7}  {:>16}  {:>16}  {:>12} {:>6}",
+        "{:<width$}  {:>7} {:>5} {:>9}  {:>16}  {:>16}  {:>10} {:>6}",
         "alert", "found", "late", "missed", "time to detect", "lead time", "false/day", "flaps"
     );
     let _ = writeln!(
         text,
-        "{:<width$}  {:>7} {:>5} {:>7}  {:>16}  {:>16}",
+        "{:<width$}  {:>7} {:>5} {:>9}  {:>16}  {:>16}",
         "", "", "", "", "median / max", "median / min"
     );
     for row in rows() {
@@ -59,11 +59,14 @@ fn summary(row: &Summary, width: usize) -> String {
     let seconds = |time: Option<u64>| time.map(duration);
     let signed = |time: Option<i64>| time.map(signed_duration);
     format!(
-        "{:<width$}  {:>7} {:>5} {:>7}  {:>16}  {:>16}  {:>12} {:>6}",
+        "{:<width$}  {:>7} {:>5} {:>9}  {:>16}  {:>16}  {:>10} {:>6}",
         row.alert,
         format!("{}/{}", row.found, row.leaks),
         row.late,
-        row.missed,
+        match row.missed_out_of_reach {
+            0 => row.missed.to_string(),
+            far => format!("{} ({far})", row.missed),
+        },
         pair(
             seconds(row.median_seconds_to_detect),
             seconds(row.max_seconds_to_detect)
@@ -112,8 +115,10 @@ fn matrix(report: &Report, text: &mut String) {
         text.push('\n');
     }
     text.push_str(
-        "\nOf a leak: time to detect (lead time before the memory limit), `missed`, or `none` for \
-         an alert after the limit.\nOf a decoy: `quiet`, or its false alarms. `+n false` are false \
+        "\nOf a leak: time to detect (lead time before the memory limit; `none` after it), or \
+         `missed` (life of a process with the leak; `flat` if its memory does not grow). Of the \
+         missed leaks, the number in brackets is that of leaks whose limit is more than two days \
+         away.\nOf a decoy: `quiet`, or its false alarms. `+n false` are false \
          alarms of a trial with a leak.\n",
     );
 }
@@ -128,7 +133,10 @@ fn cell(trial: &TrialReport) -> String {
         [] if false_alarms.is_empty() => return "quiet".to_owned(),
         [] => return format!("{} false", false_alarms.len()),
         [leak] => match (leak.seconds_to_detect, leak.lead_seconds) {
-            (None, _) => "missed".to_owned(),
+            (None, _) => match leak.seconds_to_limit {
+                None => "missed (flat)".to_owned(),
+                Some(time) => format!("missed ({})", duration(time)),
+            },
             (Some(time), None) => duration(time),
             (Some(time), Some(lead)) if lead < 0 => format!("{} (none)", duration(time)),
             (Some(time), Some(lead)) => format!("{} ({})", duration(time), signed_duration(lead)),

@@ -9,6 +9,7 @@ fn leak(plugin: &str, limit_reached: Option<u64>) -> Truth {
         end: 5000,
         limit_reached,
         limit_expected: None,
+        seconds_to_limit: Some(9000),
         bytes_per_request: 5000.0,
         linear_per_request: 5000.0,
     }
@@ -109,6 +110,7 @@ fn an_alert_that_never_fires_misses_every_leak() {
     let scores = judge(&[], &names, &observation(&truths, &[]));
     assert_eq!(scores["Silent"].leaks[0].seconds_to_detect, None);
     assert_eq!(scores["Silent"].leaks[0].lead_seconds, None);
+    assert!(!scores["Silent"].leaks[0].out_of_reach);
 }
 
 #[test]

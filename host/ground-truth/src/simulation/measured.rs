@@ -35,6 +35,8 @@ pub(super) struct Measured {
     end: Option<u64>,
     first: Option<Point>,
     last: Option<Point>,
+    /// Resident memory of the process at the onset, in bytes.
+    resident: u64,
     /// Whether nothing more is measured: the first process is gone, or the bug has ended.
     is_complete: bool,
     limit_reached: Option<u64>,
@@ -54,15 +56,17 @@ impl Measured {
             end: plan.end(),
             first: None,
             last: None,
+            resident: 0,
             is_complete: false,
             limit_reached: None,
             was_deployed: false,
         }
     }
 
-    /// The bug becomes active.
-    pub(super) fn begin(&mut self, second: u64, reading: &PluginReading) {
+    /// The bug becomes active, in a process with these resident bytes.
+    pub(super) fn begin(&mut self, second: u64, reading: &PluginReading, resident: u64) {
         if self.first.is_none() {
+            self.resident = resident;
             self.first = Some(Point::of(second, reading));
         }
     }
@@ -91,8 +95,8 @@ impl Measured {
         }
     }
 
-    /// What was measured, at the end of a simulation with these resident bytes.
-    pub(super) fn truth(&self, seconds: u64, resident: u64) -> Truth {
+    /// What was measured, at the end of a simulation of this length.
+    pub(super) fn truth(&self, seconds: u64) -> Truth {
         let growth = self.first.zip(self.last);
         let per_request = |bytes: fn(&Point) -> u64| {
             growth.map_or(0.0, |(first, last)| {
@@ -100,25 +104,30 @@ impl Measured {
                 bytes(&last).saturating_sub(bytes(&first)) as f64 / requests as f64
             })
         };
-        let is_projected =
-            self.role == Role::Leak && self.limit_reached.is_none() && !self.was_deployed;
+        let seconds_to_limit = growth
+            .filter(|_| self.role == Role::Leak)
+            .and_then(|(first, last)| seconds_to_limit(first, last, self.resident));
+        let is_expected = self.limit_reached.is_none() && !self.was_deployed;
+        let after_onset = |seconds: u64| self.onset?.checked_add(seconds);
         Truth {
             plugin: self.plugin.clone(),
             role: self.role,
             onset: self.onset,
             end: self.end.unwrap_or(seconds).min(seconds),
             limit_reached: self.limit_reached,
-            limit_expected: growth
-                .filter(|_| is_projected)
-                .and_then(|(first, last)| expected(first, last, resident)),
+            limit_expected: seconds_to_limit
+                .filter(|_| is_expected)
+                .and_then(after_onset),
+            seconds_to_limit,
             bytes_per_request: per_request(|point| point.live),
             linear_per_request: per_request(|point| point.linear),
         }
     }
 }
 
-/// When the process reaches its limit if linear memory goes on growing at its mean rate.
-fn expected(first: Point, last: Point, resident: u64) -> Option<u64> {
+/// Seconds from the first point until the process reaches its limit, if linear memory goes on
+/// growing at its mean rate. `None` if it does not grow.
+fn seconds_to_limit(first: Point, last: Point, resident: u64) -> Option<u64> {
     let seconds = last.second.checked_sub(first.second)?;
     let grown = last
         .linear
@@ -126,7 +135,7 @@ fn expected(first: Point, last: Point, resident: u64) -> Option<u64> {
         .filter(|bytes| *bytes > 0)?;
     let left = PROCESS_LIMIT_BYTES.checked_sub(resident)?;
     let until = u128::from(left) * u128::from(seconds) / u128::from(grown);
-    last.second.checked_add(u64::try_from(until).ok()?)
+    u64::try_from(until).ok()
 }
 
 #[cfg(test)]
@@ -150,7 +159,7 @@ mod tests {
             active: vec![(100, 1000)],
         };
         let mut measured = Measured::new(title, &plan);
-        measured.begin(100, &reading(50, 1 << 20));
+        measured.begin(100, &reading(50, 1 << 20), PROCESS_LIMIT_BYTES - 1_500_000);
         measured.record(200, &reading(150, (1 << 20) + 500_000));
         measured
     }
@@ -161,7 +170,7 @@ mod tests {
         of_cache.restart(201, RestartCause::Killed);
         of_cache.record(300, &reading(10, 99 << 20));
         of_cache.restart(900, RestartCause::Killed);
-        let truth = of_cache.truth(1000, 0);
+        let truth = of_cache.truth(1000);
         assert_eq!(truth.bytes_per_request, 5000.0);
         assert_eq!((truth.role, truth.onset), (Role::Leak, Some(100)));
         assert_eq!((truth.limit_reached, truth.end), (Some(201), 1000));
@@ -169,15 +178,19 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_not_reached_is_expected_at_the_mean_growth() {
-        let resident = PROCESS_LIMIT_BYTES - 1_000_000;
-        assert_eq!(
-            measured("x").truth(1000, resident).limit_expected,
-            Some(400)
-        );
+        let truth = measured("x").truth(1000);
+        assert_eq!(truth.seconds_to_limit, Some(300));
+        assert_eq!(truth.limit_expected, Some(400));
         let mut deployed = measured("x");
         deployed.restart(300, RestartCause::Deployed);
-        assert_eq!(deployed.truth(1000, resident).limit_expected, None);
-        let decoy = measured("Decoy: x").truth(1000, resident);
+        let truth = deployed.truth(1000);
+        assert_eq!(
+            (truth.limit_expected, truth.seconds_to_limit),
+            (None, Some(300))
+        );
+        assert!(!truth.is_out_of_reach());
+        let decoy = measured("Decoy: x").truth(1000);
         assert_eq!((decoy.role, decoy.limit_expected), (Role::Decoy, None));
+        assert!(decoy.is_out_of_reach());
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) evaluation_interval: Option<Duration>,
 
-    /// Mean of the requests per second [default: 10 in a lesson, 1 in production]
+    /// Mean of the requests per second [default: 20 in a lesson, 1 in production]
     #[arg(long, value_name = "RATE")]
     pub(crate) requests_per_second: Option<f64>,
 
