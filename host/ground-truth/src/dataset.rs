@@ -93,7 +93,7 @@ pub struct PluginLabels {
     pub role: Role,
     /// What holds the memory, by the title of its manifest.
     pub kind: String,
-    /// The line of source that allocates most of the live memory while the bug is active, as the
+    /// The line that allocates most of the live memory while the bug is active, as the
     /// profiler attributes it; `null` for a healthy plugin.
     pub line: Option<String>,
     /// How memory grows: the setting `curve`.

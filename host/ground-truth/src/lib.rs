@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`simulated_host`] | the real plugins in a real registry, without HTTP and without a clock |
 //! | [`load_shape`] | when requests arrive: steady, day and night, bursts, deploys, pauses |
-//! | [`plan`], [`simulation`] | which bug is active when; a process with a memory limit that restarts |
+//! | [`plan`], [`simulation`] | which bug is active when; a process that restarts at its limit |
 //! | [`scrape`], [`recording`], [`notation`] | what a scrape of that process has |
 //! | [`truth`] | what leaks, since when, how much, and when the limit is reached |
 //! | [`promtool`] | rules, evaluated by Prometheus's own code over a recording |

@@ -1,4 +1,4 @@
-//! The report as a picture: one line of time for each trial, with the bug, the limit and the alerts.
+//! The report as a picture: a line of time for each trial, with the bug, the limit and the alerts.
 
 use std::fmt::Write as _;
 
@@ -91,7 +91,7 @@ fn axis(svg: &mut String, seconds: u64, height: f64) {
     };
     for at in (0..=seconds).step_by(step) {
         let x = position(at, seconds);
-        let label = duration(at as u64);
+        let label = duration(at);
         let _ = writeln!(
             svg,
             "<line class=\"hour\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{}\" y2=\"{}\"/>\

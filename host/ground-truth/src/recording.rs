@@ -48,8 +48,8 @@ impl Recording {
         (self.scrapes.len() as u64).saturating_sub(1) * self.scrape_seconds
     }
 
-    /// Every series of the metrics that `is_wanted` accepts by their names: the name with its labels,
-    /// and the samples in promtool's notation. The first sample is at time 0.
+    /// Every series of the metrics that `is_wanted` accepts by their names: the name with its
+    /// labels, and the samples in promtool's notation. The first sample is at time 0.
     pub fn series(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let mut series = Vec::new();
         if is_wanted("up") {

@@ -52,8 +52,8 @@ impl TimeScale {
         Self::ALL.into_iter().find(|scale| scale.name == name)
     }
 
-    /// The scale for rules that are evaluated this often. Rules for a lesson are evaluated every few
-    /// seconds, and those for production two to four times a minute.
+    /// The scale for rules that are evaluated this often. Rules for a lesson are evaluated every
+    /// few seconds, and those for production two to four times a minute.
     pub fn for_interval(seconds: Option<u64>) -> Self {
         match seconds {
             Some(0..=10) => Self::LESSON,

@@ -54,13 +54,13 @@ pub struct Truth {
     /// When the limit would be reached at the mean growth, if it is not reached. `None` if linear
     /// memory does not grow, or if a new process was deployed in between.
     pub limit_expected: Option<u64>,
-    /// Seconds from the onset until a process that nobody replaces would reach the limit at the mean
-    /// growth of linear memory; `None` if it does not grow.
+    /// Seconds from the onset until a process that nobody replaces would reach the limit at the
+    /// mean growth of linear memory; `None` if it does not grow.
     pub seconds_to_limit: Option<u64>,
     /// Mean growth of live bytes per request while the bug is active, in the first process that has
-    /// it. For memory that the allocator holds, that of linear memory is [`Self::linear_per_request`].
+    /// it.
     pub bytes_per_request: f64,
-    /// The same for bytes of linear memory.
+    /// The same for bytes of linear memory, which includes free memory that the allocator holds.
     pub linear_per_request: f64,
 }
 

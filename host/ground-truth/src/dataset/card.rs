@@ -60,9 +60,9 @@ pub(super) fn text(options: &DatasetOptions, labels: &Labels, columns: &Columns)
 fn made(labels: &Labels, text: &mut String) {
     let _ = write!(
         text,
-        "## How it was made\n\n`leak-host dataset --seed {} --days {}` ran the lab's plugins, which \
-         are WebAssembly components, in simulated time. The plugins and their allocator are real; \
-         requests, clock and process are simulated. The same seed gives the same bytes.\n\n\
+        "## How it was made\n\n`leak-host dataset --seed {} --days {}` ran the lab's plugins, \
+         which are WebAssembly components, in simulated time. The plugins and their allocator are \
+         real; requests, clock and process are simulated. The same seed gives the same bytes.\n\n\
          - Load: `{}`, {} requests per second in the mean.\n\
          - Resident memory: {HOST_BYTES} bytes for the host, and the linear memories of all \
          plugins.\n\

@@ -12,8 +12,8 @@ pub(super) const BITS: &str = "score_bits";
 /// The label with the number of a window.
 pub(super) const WINDOW: &str = "score_window";
 
-/// The file for one recording, with a query for each window. Series of metrics that no rule uses are
-/// left out.
+/// The file for one recording, with a query for each window. Series of metrics that no rule uses
+/// are left out.
 pub(super) fn text(
     rules: &[PathBuf],
     recording: &Recording,
