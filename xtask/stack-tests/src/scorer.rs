@@ -17,6 +17,10 @@ use crate::{ServiceArgs, runs_folder, tools};
 /// The plugins of the test: two leaks that reach the limit in time, and two decoys.
 const PLUGINS: &str = "cache,unbounded-queue,sawtooth,warm-up";
 
+/// The shapes of the load: those in which no process is replaced, so that each leak reaches the
+/// limit.
+const LOADS: &str = "steady,burst";
+
 /// Requests per second at which these leaks reach the limit within the lesson.
 const RATE: &str = "40";
 
@@ -70,7 +74,7 @@ pub(crate) fn check(
         "the lab's rules find each leak in time, without a false alarm",
         || {
             let score = scorer.score(&ours)?;
-            ensure!(number(&score, "leaks") == 10, "{score}");
+            ensure!(number(&score, "leaks") == 4, "{score}");
             ensure!(
                 number(&score, "missed") + number(&score, "late") == 0,
                 "{score}"
@@ -82,8 +86,9 @@ pub(crate) fn check(
     );
     report.check("rules that fire on any growth have false alarms", || {
         let score = scorer.score(&[bad("any-growth.yml")])?;
-        ensure!(number(&score, "false_alarms") >= 20, "{score}");
-        ensure!(number(&score, "flaps") > 0, "{score}");
+        // One per decoy and load, at least.
+        ensure!(number(&score, "false_alarms") >= 4, "{score}");
+        ensure!(number(&score, "missed") == 0, "{score}");
         Ok(format!("{} false alarms", number(&score, "false_alarms")))
     });
     report.check("rules that never fire miss every leak", || {
@@ -137,7 +142,7 @@ impl Scorer<'_> {
         command.arg("--plugins").arg(&self.files.plugins);
         command.arg("--promtool").arg(self.promtool);
         command.args(["--plugin", PLUGINS, "--requests-per-second", RATE]);
-        command.args(["--format", "json"]);
+        command.args(["--load", LOADS, "--format", "json"]);
         command
     }
 

@@ -76,7 +76,7 @@ fn a_decoy_makes_every_alert_false() {
     };
     let score = one(
         &[firing("A", Some("sawtooth"), 2000, None)],
-        &[decoy.clone()],
+        std::slice::from_ref(&decoy),
         &[],
     );
     assert_eq!((score.false_alarms.len(), score.leaks.len()), (1, 0));

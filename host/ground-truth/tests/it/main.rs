@@ -1,4 +1,9 @@
 //! Simulations of real plugins.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
 
 use ground_truth::load_shape::{Load, LoadShape};
 use ground_truth::plan::{Inactive, Plan, PluginPlan};
