@@ -76,6 +76,7 @@ pub mod profile;
 pub mod query;
 mod routes;
 pub mod scenario;
+pub mod scenario_file;
 mod scenario_run;
 mod setting_value;
 mod since;

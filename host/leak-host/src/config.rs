@@ -3,13 +3,17 @@
 mod clients;
 mod code;
 mod compile;
+mod dataset;
 mod remote;
+mod score;
 mod values;
 
 pub(crate) use clients::ClientOptions;
 pub(crate) use code::CodeOptions;
 pub(crate) use compile::{CompileArgs, CompileOptions};
+pub(crate) use dataset::{DatasetArgs, DatasetFormat};
 pub(crate) use remote::{McpArgs, OutputFormat, PlayArgs, RemoteOptions, VerifyArgs};
+pub(crate) use score::{ScoreArgs, SimulationOptions};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,6 +75,16 @@ pub(crate) enum Action {
     ///
     /// Prints the grade as JSON. Exits with 0 if the answer was graded, else with 1.
     Play(PlayArgs),
+    /// Score alert rules on every leak and decoy, in simulated time
+    ///
+    /// Prometheus's own code evaluates the rules: promtool has to be there. Exits with 0, or with
+    /// 2 if the rules cannot be scored.
+    Score(Box<ScoreArgs>),
+    /// Write labelled series of leaks, decoys and healthy plugins, in simulated time
+    ///
+    /// The folder gets the series, the labels and a data card. Exits with 0, or with 2 if they
+    /// cannot be written.
+    Dataset(DatasetArgs),
     /// Compile the component on stdin for the host that starts this command
     #[command(hide = true)]
     Compile(CompileArgs),

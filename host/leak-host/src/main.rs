@@ -5,12 +5,14 @@ mod admin_client;
 mod app;
 mod check;
 mod config;
+mod dataset;
 mod health_check;
 mod listener;
 mod mcp;
 mod mystery_client;
 mod play;
 mod plugin_loader;
+mod score;
 mod verify;
 
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
         Some(Action::Verify(args)) => return verify::run(&args),
         Some(Action::Mcp(args)) => return mcp::run(&args),
         Some(Action::Play(args)) => return play::run(&args),
+        Some(Action::Score(args)) => return score::run(&args),
+        Some(Action::Dataset(args)) => return dataset::run(&args),
         Some(Action::Health { listen, alive }) => health_check::check(listen, alive),
         Some(Action::Compile(args)) => {
             allocator::limit_arenas();

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use ground_truth::notation::Samples;
 use xtask_support::components::{self, Members};
 use xtask_support::layout::RECORDED_SHAPES;
 use xtask_support::workspace::Workspace;
@@ -18,12 +19,10 @@ use xtask_support::workspace::Workspace;
 mod load;
 mod pattern;
 mod recorder;
-mod series;
 
 use load::{Load, SCALES, Scale};
 use pattern::PATTERNS;
 use recorder::Recorder;
-use series::Samples;
 
 /// Record what a scrape sees of each pattern, for the tests of the alert rules.
 #[derive(Debug, Parser)]
@@ -40,7 +39,7 @@ fn main() -> Result<ExitCode> {
     let built = components::build(&workspace, Members::All)?;
     let files: Vec<_> = PATTERNS
         .iter()
-        .filter_map(|pattern| built.get(pattern.component))
+        .filter_map(|pattern| built.get(pattern.component).cloned())
         .collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

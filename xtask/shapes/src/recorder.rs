@@ -1,49 +1,26 @@
 //! Drives one plugin and reads what a scrape would.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use plugin_host::driver::InvocationResult;
+use ground_truth::scrape::{HOST_BYTES, PROCESS_LIMIT_BYTES};
+use ground_truth::simulated_host::SimulatedHost;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::engine;
-use plugin_host::instance::request::{GuestRequest, RequestHead};
 use plugin_host::load::cache::{Cache, CacheLimits};
 use plugin_host::load::compiler::Compiler;
 use plugin_host::load::loader::Loader;
-use plugin_host::metrics::PluginMetrics;
-use plugin_host::registry::Registry;
-use plugin_host::settings::{Defaults, HeapProfile, Value};
-use telemetry::context::TraceContext;
-use telemetry::metrics::MetricsRegistry;
-use tempfile::TempDir;
-use tokio_util::task::TaskTracker;
+use plugin_host::settings::Value;
 
 use crate::load::{Load, Scale};
 use crate::pattern::{Pattern, SettingValue};
-
-/// Time of the first request: 2026-01-01T00:00:00Z.
-const START_UNIX_MS: u64 = 1_767_225_600_000;
-
-/// The resident memory of a host without plugins, about what a real one has.
-pub(crate) const HOST_BYTES: u64 = 30 << 20;
-
-/// The memory limit of the lab.
-pub(crate) const PROCESS_LIMIT_BYTES: u64 = 256 << 20;
-
-/// A simulated clock decides, so no call may fail because the machine is slow.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The largest component, in bytes: the host's default.
 const MAX_PLUGIN_BYTES: u64 = 64 << 20;
 
 /// A host without HTTP that has loaded all plugins.
-pub(crate) struct Recorder {
-    registry: Registry,
-    _folder: TempDir,
-}
+pub(crate) struct Recorder(SimulatedHost);
 
 /// The samples of one recording.
 #[derive(Debug, Default)]
@@ -59,35 +36,12 @@ impl Recorder {
     ///
     /// # Errors
     /// When one does not load.
-    pub(crate) async fn start(components: &[&PathBuf]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        for component in components {
-            let name = component.file_name().context("a file without a name")?;
-            std::fs::copy(component, folder.path().join(name))?;
-        }
+    pub(crate) async fn start(components: &[PathBuf]) -> Result<Self> {
         let engine = engine::start().map_err(engine_error)?;
         let cache = Cache::open(None, CacheLimits::default(), &engine);
         let loader = Loader::new(engine, cache, Compiler::in_process(), MAX_PLUGIN_BYTES)
             .map_err(engine_error)?;
-        let defaults = Defaults {
-            deadline: DEADLINE,
-            queue_timeout: DEADLINE,
-            memory_limit: None,
-            heap_profile: HeapProfile::Exact,
-        };
-        let metrics = PluginMetrics::register(&MetricsRegistry::default())?;
-        let registry = Registry::new(
-            loader,
-            Some(folder.path().to_owned()),
-            defaults,
-            Arc::new(metrics),
-            TaskTracker::new(),
-        );
-        registry.load_folder().await?;
-        Ok(Self {
-            registry,
-            _folder: folder,
-        })
+        Ok(Self(SimulatedHost::start(loader, components).await?))
     }
 
     /// Records a fresh instance of a plugin under a load, until the memory limit of the process is
@@ -101,10 +55,7 @@ impl Recorder {
         scale: &Scale,
         load: Load,
     ) -> Result<Shape> {
-        let plugin = self
-            .registry
-            .get(pattern.component)
-            .with_context(|| format!("{} is not loaded", pattern.component))?;
+        let plugin = self.0.plugin(pattern.component)?;
         plugin.reset(true).await?;
         let settings = pattern.settings.iter().map(|(name, value)| {
             let value = match value {
@@ -113,9 +64,7 @@ impl Recorder {
             };
             ((*name).to_owned(), value)
         });
-        self.registry
-            .update(&plugin, Some(true), settings.collect())
-            .await?;
+        self.0.configure(&plugin, true, settings.collect()).await?;
         let shape = self.drive(&plugin, scale, load).await;
         plugin.reset(true).await?;
         shape
@@ -127,7 +76,9 @@ impl Recorder {
         for sample in 0..=scale.seconds / scale.step_seconds {
             let now = Duration::from_secs(sample * scale.step_seconds);
             while let Some((number, time)) = times.next_if(|(_, time)| *time < now) {
-                self.request(number, time).await?;
+                if let Some(failed) = self.0.request(number, time).await.first() {
+                    bail!("request {number}: {}", failed.reason);
+                }
             }
             let reading = plugin.reading();
             if HOST_BYTES + reading.linear.bytes >= PROCESS_LIMIT_BYTES {
@@ -138,32 +89,6 @@ impl Recorder {
             shape.linear.push(reading.linear.bytes);
         }
         Ok(shape)
-    }
-
-    async fn request(&self, number: u64, time: Duration) -> Result<()> {
-        let request = || {
-            let head = RequestHead {
-                id: &format!("00000000-0000-4000-8000-{number:012x}"),
-                time_unix_ms: START_UNIX_MS + u64::try_from(time.as_millis()).unwrap_or_default(),
-                method: "GET",
-                path: "/api/data",
-                query: "",
-                body_preview: "",
-                status: 200,
-                elapsed_us: 100,
-                trace_id: &format!("{:032x}", u128::from(number) + 1),
-            };
-            let headers = [("host", "localhost:8080"), ("user-agent", "k6")];
-            let headers = headers.into_iter();
-            GuestRequest::new(&head, headers.map(|(name, text)| (name, Cow::from(text))))
-        };
-        let trace = TraceContext::unrecorded(None);
-        for answer in self.registry.dispatch(request, &trace).await {
-            if let InvocationResult::Failed(reason) = answer.result {
-                bail!("request {number}: {reason}");
-            }
-        }
-        Ok(())
     }
 }
 

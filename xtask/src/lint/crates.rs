@@ -21,6 +21,7 @@ struct Rule {
 const CONSOLE: &str = "host/console";
 const ADMIN_API: &str = "host/admin-api";
 const LAB: &str = "host/lab";
+const GROUND_TRUTH: &str = "host/ground-truth";
 const PLUGIN_HOST: &str = "host/plugin-host";
 const INSPECTOR: &str = "host/guest-heap-inspector";
 const GUEST_HEAP: &str = "host/guest-heap";
@@ -39,12 +40,13 @@ const NO_WIRE_TYPES: (&[&str], &str) = (
 
 #[rustfmt::skip] // One line for each member.
 const RULES: &[Rule] = &[
-    Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
+    Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, GROUND_TRUTH, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
     Rule { folder: "host/test-support", never: ANY, members: &[ADMIN_API, LAB, PLUGIN_HOST, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: CONSOLE, never: NO_ENGINE, members: &[ADMIN_API, LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
     Rule { folder: ADMIN_API, never: NO_ENGINE, members: &[LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
+    Rule { folder: "xtask/shapes", never: ANY, members: &[SUPPORT, GROUND_TRUTH, PLUGIN_HOST] },
+    Rule { folder: GROUND_TRUTH, never: (&["axum", "hyper", "wasmtime"], "it plays plugins without HTTP, through plugin-host"), members: &[LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY] },
     Rule { folder: LAB, never: (&["axum", "wasmtime"], "HTTP stays in admin-api and console, the wasm engine in plugin-host"), members: &[PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
-    Rule { folder: "xtask/shapes", never: ANY, members: &[SUPPORT, PLUGIN_HOST, TELEMETRY] },
     Rule { folder: PLUGIN_HOST, never: NO_WIRE_TYPES, members: &[GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: "host/guest-heap-cli", never: ANY, members: &[INSPECTOR, GUEST_HEAP] },
     Rule { folder: INSPECTOR, never: ANY, members: &[GUEST_HEAP] },

@@ -20,6 +20,7 @@ mod pictures;
 mod process;
 mod prometheus;
 mod scenarios;
+mod scorer;
 mod service;
 mod stack;
 mod tools;

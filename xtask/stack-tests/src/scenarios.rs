@@ -17,7 +17,7 @@ use crate::prometheus::Prometheus;
 use crate::service::ServiceFiles;
 use crate::stack::{Programs, Stack};
 use crate::tools;
-use crate::{ServiceArgs, containers, files, runs_folder};
+use crate::{ServiceArgs, containers, files, runs_folder, scorer};
 
 mod alerts;
 mod collector_outage;
@@ -56,6 +56,8 @@ pub(crate) struct Args {
 enum Suite {
     /// Configuration, rules, dashboard, scripts, compose file.
     Files,
+    /// The alert scorer and the dataset.
+    Scorer,
     /// Every leak on, under load; traces; every event of a plugin.
     Leaks,
     /// An alert from the rule to the console, and its end.
@@ -95,6 +97,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let wanted = |suite| args.only.is_empty() || args.only.contains(&suite);
     if wanted(Suite::Files) {
         files::check(workspace, &mut report);
+    }
+    if wanted(Suite::Scorer) {
+        scorer::check(workspace, &args.service, &mut report)?;
     }
     if [Suite::Leaks, Suite::Alerts, Suite::Limit, Suite::Away]
         .into_iter()
