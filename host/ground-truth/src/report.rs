@@ -88,6 +88,10 @@ impl Report {
     pub fn new(tried: Vec<Tried>, rules: &Rules, interval_seconds: u64, scale: &TimeScale) -> Self {
         let healthy: u64 = tried.iter().map(|one| one.healthy_seconds).sum();
         let days = healthy as f64 / 86_400.0;
+        // A scenario has a load of its own.
+        let rate = tried
+            .first()
+            .map(|one| one.trial.plan.load.requests_per_second);
         let alerts = rules.alerts().iter().map(|name| {
             let scores = tried.iter().filter_map(|one| one.alerts.get(name));
             Summary::of(name, scores, days)
@@ -98,7 +102,7 @@ impl Report {
             time_scale: scale.name,
             evaluation_interval_seconds: interval_seconds,
             scrape_interval_seconds: scale.scrape_seconds,
-            requests_per_second: scale.requests_per_second,
+            requests_per_second: rate.unwrap_or(scale.requests_per_second),
             healthy_days: days,
             not_simulated: not_simulated(rules.text()),
             together,
