@@ -1,6 +1,6 @@
 //! `POST /admin/alerts` receives notifications of Alertmanager, `GET /admin/alerts` shows them.
 
-mod notification;
+pub(crate) mod notification;
 
 use std::sync::Arc;
 

@@ -31,6 +31,7 @@
 //! | `PUT`, `DELETE /admin/plugins/{name}`, `POST …/reload` | `plugins::change` |
 //! | `POST /admin/plugins/check` | `conformance` |
 //! | `GET`, `POST /admin/alerts` | `alerts` |
+//! | `GET`, `DELETE /admin/scorer`, `POST …/alertmanager` | `scorer` |
 //!
 //! The page and the endpoints below `/debug/heap/` are those of `guest-heap-inspector`:
 //! `inspected_plugins` gives it the plugins.
@@ -78,6 +79,8 @@ mod routes;
 pub mod scenario;
 pub mod scenario_file;
 mod scenario_run;
+mod scorer;
+mod scorer_run;
 mod setting_value;
 mod since;
 mod snapshot;

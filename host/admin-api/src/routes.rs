@@ -14,7 +14,7 @@ use crate::state::ApiState;
 use crate::{
     alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, exercises, health,
     history, inspected_plugins, leaks, memory, metrics, mystery, observe, plugins, post_mortem,
-    profile, scenario, snapshot, source,
+    profile, scenario, scorer, snapshot, source,
 };
 
 #[derive(OpenApi)]
@@ -107,6 +107,8 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         ))
         .routes(routes!(plugins::change::reload))
         .routes(routes!(alerts::list, alerts::receive))
+        .routes(routes!(scorer::show, scorer::forget))
+        .routes(routes!(scorer::receive))
         .with_state(state.clone())
         .merge(inspected_plugins::routes(state).into());
     docs::describe_hidden(routes.get_openapi_mut());

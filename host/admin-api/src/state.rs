@@ -17,6 +17,7 @@ use crate::exercise_progress::{Action, Recorder, Step};
 use crate::host_name::AllowedHost;
 use crate::mystery_run::CurrentMystery;
 use crate::scenario_run::RunningScenario;
+use crate::scorer_run::LiveScorer;
 use lab::heap::Heaps;
 use lab::heap::baselines::Baselines;
 use lab::ledger::Ledger;
@@ -76,6 +77,8 @@ pub struct ApiState {
     pub(crate) exercises: Recorder,
     /// The scenario that runs.
     pub(crate) scenario: RunningScenario,
+    /// The alerts that are scored.
+    pub(crate) scorer: LiveScorer,
     /// The mystery that is played.
     pub(crate) mystery: CurrentMystery,
     /// Makes the router of the service, which a mystery sends its traffic through.
@@ -110,6 +113,7 @@ impl ApiState {
             small_bodies: BodyBudget::new(SMALL_BODIES_BYTES),
             exercises: Recorder::after_previous_run(&post_mortem),
             scenario: RunningScenario::default(),
+            scorer: LiveScorer::default(),
             mystery: CurrentMystery::default(),
             service: OnceLock::new(),
             registry,

@@ -43,7 +43,7 @@ const RULES: &[Rule] = &[
     Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, GROUND_TRUTH, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
     Rule { folder: "host/test-support", never: ANY, members: &[ADMIN_API, LAB, PLUGIN_HOST, TELEMETRY, PROCESS_MEMORY] },
     Rule { folder: CONSOLE, never: NO_ENGINE, members: &[ADMIN_API, LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
-    Rule { folder: ADMIN_API, never: NO_ENGINE, members: &[LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
+    Rule { folder: ADMIN_API, never: NO_ENGINE, members: &[GROUND_TRUTH, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
     Rule { folder: "xtask/shapes", never: ANY, members: &[SUPPORT, GROUND_TRUTH, PLUGIN_HOST] },
     Rule { folder: GROUND_TRUTH, never: (&["axum", "hyper", "wasmtime"], "it plays plugins without HTTP, through plugin-host"), members: &[LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY] },
     Rule { folder: LAB, never: (&["axum", "wasmtime"], "HTTP stays in admin-api and console, the wasm engine in plugin-host"), members: &[PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY] },

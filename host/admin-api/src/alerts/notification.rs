@@ -25,7 +25,7 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_TEXT_CHARS: usize = 1024;
 
 /// The alerts of a notification. Unknown fields are left out: newer versions may add some.
-pub(super) fn parse(mut body: JsonObject) -> Result<Vec<Alert>, ApiError> {
+pub(crate) fn parse(mut body: JsonObject) -> Result<Vec<Alert>, ApiError> {
     match body.take("version") {
         Some(Value::String(version)) if version == VERSION => {}
         Some(_) => return Err(ApiError::invalid_value("version", "takes \"4\"")),

@@ -77,7 +77,7 @@ fn rule(method: &Method, path: &str, visibility: Visibility) -> Rule {
     let lines = visibility == Visibility::Lines;
     let plugins = visibility.shows_plugins();
     match path {
-        "/admin/alerts" => Rule::Pass,
+        "/admin/alerts" | "/admin/scorer/alertmanager" => Rule::Pass,
         "/admin/leaks/status" if reads => Rule::Cut(Answer::Status),
         "/admin/leaks/{name}" if reads && plugins => Rule::Cut(Answer::Leak),
         "/admin/memory" if reads => Rule::Cut(Answer::Memory),
@@ -247,6 +247,8 @@ mod tests {
             ("GET /admin/post-mortem", [refuse; 4]),
             ("GET /admin/scenario", [refuse; 4]),
             ("GET /admin/exercises", [refuse; 4]),
+            ("POST /admin/scorer/alertmanager", [pass; 4]),
+            ("GET /admin/scorer", [refuse; 4]),
             ("GET /admin/something-new", [refuse; 4]),
         ] {
             let (method, path) = call.split_once(' ').unwrap();

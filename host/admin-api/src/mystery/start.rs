@@ -8,6 +8,7 @@ use super::director;
 use crate::catalogue::LeakGroup;
 use crate::error::{ApiError, ErrorCode};
 use crate::mystery_run::Session;
+use crate::scorer::of_mystery;
 use crate::state::ApiState;
 use lab::metrics::MetricsVisibility;
 use plugin_host::registry::masking::{Mask, Unmasked};
@@ -135,6 +136,7 @@ pub(super) async fn end(state: &ApiState) -> Result<Unmasked, ApiError> {
     let _changing = state.mystery.changing.lock().await;
     let session = state.mystery.session().ok_or_else(no_mystery)?;
     session.end(super::truth::measured(state, &session).await);
+    state.scorer.add_past(of_mystery(state, &session));
     state.mystery.set_changing();
     state.metrics.set_visibility(MetricsVisibility::ProcessOnly);
     let unmasked = state.registry.unmask().await;

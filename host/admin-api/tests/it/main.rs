@@ -23,6 +23,7 @@ mod profiles;
 mod queries;
 mod scenario;
 mod schedule;
+mod scorer;
 mod settings;
 mod source;
 mod verdict;
