@@ -41,7 +41,7 @@ pub(crate) fn of_mystery(state: &ApiState, session: &Session) -> Vec<Truth> {
             .as_ref()
             .map_or(player.enabled_at, |leak| leak.onset);
         let role = match player.role {
-            // What had not begun when the game ended could not be reported.
+            // A leak after the end of the game could not be reported.
             _ if !player.has_begun(session.elapsed()) => Role::Healthy,
             mystery::Role::Leak => Role::Leak,
             mystery::Role::Decoy => Role::Decoy,
