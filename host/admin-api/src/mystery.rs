@@ -169,6 +169,15 @@ impl MysteryBody {
     }
 }
 
+/// Waits for a start or an end in a task of its own: a client that leaves must not leave a game that
+/// is half started.
+async fn finished<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let changed = tokio::spawn(change).await;
+    changed.unwrap_or_else(|panic| Err(ApiError::internal(&panic)))
+}
+
 /// Refuses everyone but the instructor, if the host has one.
 fn require_instructor(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
     if state.options.instructor_token.is_none() || is_instructor(&state.options, headers) {
@@ -208,7 +217,7 @@ pub(crate) async fn begin(
 ) -> Result<Json<MysteryBody>, ApiError> {
     require_instructor(&state, &headers)?;
     let order = order(body)?;
-    let session = start::start(&state, order).await?;
+    let session = finished(async move { start::start(&state, order).await }).await?;
     Ok(Json(MysteryBody::of(&session, true)))
 }
 
@@ -260,7 +269,7 @@ pub(crate) async fn end(
     headers: HeaderMap,
 ) -> Result<Json<MysteryEnded>, ApiError> {
     require_instructor(&state, &headers)?;
-    let unmasked = start::end(&state).await?;
+    let unmasked = finished(async move { start::end(&state).await }).await?;
     let failed = unmasked.failed.into_iter();
     Ok(Json(MysteryEnded {
         report: "/admin/mystery/report",
