@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plays the mystery game with an agent: a function agent(observation) -> action.
 
-An evaluation harness passes its own function to play(). The observation is a dictionary:
+A harness passes its own function to play(). The observation is a dictionary:
     game         state of the game: aliases, level, time, closed lists (kinds, fixes)
     observation  what the level shows now (docs/agents.md)
     last         the result of the action before, or None
@@ -42,7 +42,8 @@ def play(host, agent, order, name="python", max_actions=500):
     started = host.call("POST", "/admin/mystery", order)
     if "error" in started:
         raise RuntimeError(started["error"])
-    player = {"game_id": host.call("POST", "/admin/mystery/join", {"name": name})["game_id"]}
+    joined = host.call("POST", "/admin/mystery/join", {"name": name})
+    player = {"game_id": joined.get("game_id", joined.get("error"))}
     actions = {
         "wait": lambda seconds: time.sleep(min(float(seconds), 60.0)),
         "observe": lambda _: None,  # each action is followed by an observation
@@ -60,7 +61,9 @@ def play(host, agent, order, name="python", max_actions=500):
         observation = host.call("GET", "/admin/mystery/observe")
         action, argument = agent({"game": game, "observation": observation, "last": last})
         if action == "submit":
-            return host.call("POST", "/admin/mystery/answer", {**argument, **player})
+            grade = host.call("POST", "/admin/mystery/answer", {**argument, **player})
+            host.call("DELETE", "/admin/mystery")
+            return grade
         last = actions[action](argument)
     raise RuntimeError(f"the agent has not answered within {max_actions} actions")
 

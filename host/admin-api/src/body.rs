@@ -179,6 +179,11 @@ pub(crate) async fn read_small(
     read.map_err(|error| error.into_api_error(too_large))
 }
 
+/// A check of a request that runs when its body is complete: a body can take so long that the state
+/// of the host has changed meanwhile.
+#[derive(Clone)]
+pub(crate) struct AfterBody(pub(crate) Arc<dyn Fn() -> Result<(), ApiError> + Send + Sync>);
+
 /// A body that is a JSON object.
 pub(crate) struct JsonObject(pub(crate) Map<String, Value>);
 
@@ -187,7 +192,11 @@ impl FromRequest<Arc<ApiState>> for JsonObject {
 
     async fn from_request(request: Request, state: &Arc<ApiState>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        json::parse_object(&read_small(&parts.headers, body, state).await?).map(JsonObject)
+        let bytes = read_small(&parts.headers, body, state).await?;
+        if let Some(AfterBody(check)) = parts.extensions.get() {
+            check()?;
+        }
+        json::parse_object(&bytes).map(JsonObject)
     }
 }
 

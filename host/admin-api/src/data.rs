@@ -83,6 +83,7 @@ pub(crate) async fn data(
 ) -> Result<Json<Data>, ApiError> {
     let started = Instant::now();
     let now = Timestamp::now();
+    let failure = requested_status(request.uri().query().unwrap_or_default())?;
     state.count_request();
     let request_id = uuid::Builder::from_random_bytes(rand::random())
         .into_uuid()
@@ -92,7 +93,6 @@ pub(crate) async fn data(
         tokio::time::sleep(state.options.base_latency).await;
     }
 
-    let failure = requested_status(request.uri().query().unwrap_or_default())?;
     let (parts, body) = request.into_parts();
     let preview = if body.is_end_stream() {
         Vec::new()

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value as Json_;
 use utoipa::ToSchema;
 
-use crate::body::read_small;
+use crate::body::{AfterBody, read_small};
 use crate::error::{ApiError, ErrorBody};
 use crate::exercise_progress::Action;
 use crate::scenario_run::{ChangedLeak, Running, Scenario, ScenarioError, Step, Traffic};
@@ -185,6 +185,9 @@ pub(crate) async fn start(
 ) -> Result<Json<ScenarioBody>, ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = read_small(&parts.headers, body, &state).await?;
+    if let Some(AfterBody(check)) = parts.extensions.get() {
+        check()?;
+    }
     let text =
         String::from_utf8(bytes).map_err(|_| ScenarioError::not_yaml("the body is not UTF-8"))?;
     start_scenario(&state, &text).await?;

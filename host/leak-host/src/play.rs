@@ -19,8 +19,7 @@ const TRACES: u64 = 1000;
 #[derive(Debug, Deserialize)]
 struct GameState {
     status: String,
-    #[serde(default)]
-    duration_seconds: f64,
+    duration_seconds: Option<f64>,
     #[serde(default)]
     plugins: Vec<String>,
 }
@@ -64,10 +63,11 @@ async fn play_game(game: &MysteryClient) -> anyhow::Result<Value> {
     let state: GameState = parsed(game.state().await?)?;
     anyhow::ensure!(
         state.status == "running",
-        "no game runs: start one with --difficulty"
+        "no mystery runs: --difficulty starts one"
     );
-    let duration = Duration::try_from_secs_f64(state.duration_seconds)
-        .context("the host's game has no duration")?;
+    let duration = state.duration_seconds.map(Duration::try_from_secs_f64);
+    let duration = duration.and_then(Result::ok);
+    let duration = duration.context("the host's game has no duration")?;
     let mut agent = Baseline::new(state.plugins, duration);
     let mut seen_until = f64::NEG_INFINITY;
     loop {

@@ -143,10 +143,10 @@ fn trials(
         [] => &LoadShape::ALL,
         loads => loads,
     };
-    // A file has the name of its plugin.
+    // A file has the name of its plugin. Cargo writes underscores, and ids have none.
     let stems = components.iter().filter_map(|file| file.file_stem());
     let known: Vec<String> = stems
-        .map(|stem| stem.to_string_lossy().into_owned())
+        .map(|stem| stem.to_string_lossy().replace('_', "-"))
         .collect();
     for name in &args.plugin {
         ensure!(

@@ -87,6 +87,14 @@ error_codes! {
     NoMystery = "no_mystery", NOT_FOUND;
     /// No player has this game id.
     UnknownGame = "unknown_game", NOT_FOUND;
+    /// Another participant has this name.
+    NameTaken = "name_taken", CONFLICT;
+    /// The game has the most participants that it can have.
+    GameFull = "game_full", CONFLICT;
+    /// The participant got all hints.
+    NoHintLeft = "no_hint_left", CONFLICT;
+    /// The game is over, and its report has the solution.
+    GameOver = "game_over", CONFLICT;
     /// The player has answered already.
     Answered = "answered", CONFLICT;
     /// Only the instructor may do this.

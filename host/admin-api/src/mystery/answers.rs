@@ -53,8 +53,10 @@ pub(crate) struct HintBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GradeBody {
     name: String,
-    /// 0 to 100: the points of all parts without the two costs.
-    score: u8,
+    /// 0 to 100: the points of all parts without the two costs. On a host with an instructor it is
+    /// null, and the report has it when the game is over: a second name must not try out answers.
+    score: Option<u8>,
+    /// Empty where the score is null.
     parts: Vec<PartBody>,
     /// Points that hints cost.
     hints_cost: f64,
@@ -72,22 +74,23 @@ pub(crate) struct PartBody {
     of: f64,
     /// What counts as right.
     tolerance: &'static str,
-    /// What was right or wrong. On a host with an instructor, null until the game is over.
-    explanation: Option<String>,
+    /// What was right or wrong.
+    explanation: String,
 }
 
 impl GradeBody {
-    fn of(seat: &str, grade: &Grade, explains: bool) -> Self {
-        let parts = grade.parts.iter().map(|part| PartBody {
+    fn of(seat: &str, grade: &Grade, shows_grade: bool) -> Self {
+        let shown = grade.parts.iter().filter(|_| shows_grade);
+        let parts = shown.map(|part| PartBody {
             name: part.name,
             points: part.points,
             of: part.of,
             tolerance: part.tolerance,
-            explanation: explains.then(|| part.explanation.clone()),
+            explanation: part.explanation.clone(),
         });
         GradeBody {
             name: seat.to_owned(),
-            score: grade.score,
+            score: shows_grade.then_some(grade.score),
             parts: parts.collect(),
             hints_cost: grade.hints_cost,
             time_cost: grade.time_cost,
@@ -121,12 +124,12 @@ pub(crate) async fn join(
     let (game_id, name) = joined.map_err(|error| match error {
         NotJoined::Name(error) => ApiError::invalid_value("name", &error.to_string()),
         NotJoined::Taken => ApiError::new(
-            ErrorCode::Answered,
+            ErrorCode::NameTaken,
             "somebody has joined under this name already",
             "choose another name; nothing was changed",
         ),
         NotJoined::TooMany => ApiError::new(
-            ErrorCode::Answered,
+            ErrorCode::GameFull,
             "this game has no place for more participants",
             "start another host, or end the game and start a new one; nothing was changed",
         ),
@@ -145,14 +148,14 @@ pub(crate) async fn hint(
 ) -> Result<Json<HintBody>, ApiError> {
     let game_id = game_id(body.take("game_id"))?;
     body.reject_unknown(&["game_id"])?;
-    let session = state.mystery.session().ok_or_else(no_mystery)?;
+    let session = session_for(&state, game_id.as_deref())?;
     let hints = hints(&session.game);
     let mut participants = session.participants();
     let seat = seat_of(&mut participants, game_id.as_deref())?;
     let next: Option<&Hint> = hints.get(seat.hints);
     let hint = next.ok_or_else(|| {
         ApiError::new(
-            ErrorCode::Answered,
+            ErrorCode::NoHintLeft,
             format!("all {HINTS} hints were given"),
             "POST /admin/mystery/answer with what you know",
         )
@@ -175,8 +178,9 @@ pub(crate) async fn answer(
     State(state): State<Arc<ApiState>>,
     body: JsonObject,
 ) -> Result<Json<GradeBody>, ApiError> {
-    let session = state.mystery.session().ok_or_else(no_mystery)?;
-    let (game_id, answer) = parse(body.0, session.started_at)?;
+    let started_at = state.mystery.session().ok_or_else(no_mystery)?.started_at;
+    let (game_id, answer) = parse(body.0, started_at)?;
+    let session = session_for(&state, game_id.as_deref())?;
     check_names(&answer, &session)?;
     // Before the heaps are read, which takes a moment.
     let elapsed = session.elapsed().min(session.game.order().duration);
@@ -185,14 +189,38 @@ pub(crate) async fn answer(
     let mut participants = session.participants();
     let seat = seat_of(&mut participants, game_id.as_deref())?;
     let grade = grade(&session.game, &measured, &answer, seat.hints, elapsed);
-    let explains = state.options.instructor_token.is_none() || session.is_over();
-    let body = GradeBody::of(&seat.name, &grade, explains);
+    let shows_grade = state.options.instructor_token.is_none();
+    let body = GradeBody::of(&seat.name, &grade, shows_grade);
     seat.answered = Some(Answered {
         answer,
         grade,
         at: elapsed,
     });
     Ok(Json(body))
+}
+
+/// The game that runs, for a hint or an answer. On a host with an instructor, everybody plays under
+/// a name, and until the end of the game: then the report has the solution.
+fn session_for(state: &ApiState, game_id: Option<&str>) -> Result<Arc<Session>, ApiError> {
+    let session = state.mystery.session().ok_or_else(no_mystery)?;
+    if state.options.instructor_token.is_none() {
+        return Ok(session);
+    }
+    if game_id.is_none() {
+        return Err(ApiError::new(
+            ErrorCode::MissingField,
+            "the field \"game_id\" is missing: on this host, everybody plays under a name",
+            "POST /admin/mystery/join with {\"name\": \"…\"} answers with one; nothing was changed",
+        ));
+    }
+    if session.is_over() {
+        return Err(ApiError::new(
+            ErrorCode::GameOver,
+            "the game is over",
+            "GET /admin/mystery/report has the solution; nothing was changed",
+        ));
+    }
+    Ok(session)
 }
 
 /// The seat of a participant who has not answered yet.

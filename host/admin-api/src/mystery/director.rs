@@ -5,7 +5,7 @@
 //! is what the request has left behind, unless somebody else sends requests, too.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -20,6 +20,12 @@ use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
 use plugin_host::settings::Value;
 
+/// The time between two looks whether the first requests after a deploy are over.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A request of the game that is later than this is left out.
+const MAX_LATENESS: Duration = Duration::from_secs(1);
+
 /// Plays a game until its end, or until it is stopped. `service` is the router of the service.
 pub(crate) async fn play(state: Arc<ApiState>, session: Arc<Session>, service: Router) {
     tokio::select! {
@@ -29,26 +35,29 @@ pub(crate) async fn play(state: Arc<ApiState>, session: Arc<Session>, service: R
 }
 
 async fn play_all(state: &Arc<ApiState>, session: &Session, service: &Router) {
-    let mut events = session.game.events().iter().peekable();
-    let mut number = 0;
-    while let Some(request) = session.game.request(number) {
-        number += 1;
-        while let Some(event) = events.next_if(|event| event.at <= request.at) {
+    // On their own, so that a busy service does not delay what happens.
+    let events = async {
+        for event in session.game.events() {
             happen(state, session, event).await;
         }
-        tokio::time::sleep_until(session.instant_of(request.at)).await;
-        send(state, session, service, request).await;
-    }
-    for event in events {
-        happen(state, session, event).await;
-    }
+    };
+    let requests = async {
+        for request in (0..).map_while(|number| session.game.request(number)) {
+            tokio::time::sleep_until(session.instant_of(request.at)).await;
+            // A busy machine must not turn late requests into a burst.
+            if session.elapsed() < request.at + MAX_LATENESS {
+                send(state, session, service, request).await;
+            }
+        }
+    };
+    tokio::join!(events, requests);
 }
 
 async fn happen(state: &Arc<ApiState>, session: &Session, event: &Event) {
     tokio::time::sleep_until(session.instant_of(event.at)).await;
     let happened = match &event.action {
         Action::StartLeak { alias, settings } => start_leak(state, session, alias, settings).await,
-        Action::Enable { alias } => enable(state, alias).await,
+        Action::Enable { alias } => enable(state, session, alias).await,
         Action::Deploy => deploy(state, session).await,
     };
     if let Err(error) = happened {
@@ -73,8 +82,9 @@ async fn start_leak(
     Ok(())
 }
 
-async fn enable(state: &ApiState, alias: &str) -> Result<(), PluginError> {
+async fn enable(state: &ApiState, session: &Session, alias: &str) -> Result<(), PluginError> {
     let plugin = player(state, alias)?;
+    session.skip_traces();
     state.registry.update(&plugin, Some(true), Vec::new()).await
 }
 
@@ -83,10 +93,20 @@ async fn deploy(state: &ApiState, session: &Session) -> Result<(), PluginError> 
     for player in session.game.players() {
         let plugin = self::player(state, &player.alias)?;
         let last = heap_point::read(state, &plugin).await;
+        if let Some(ledger) = session.ledgers().get_mut(&player.alias) {
+            ledger.suspend(&last);
+        }
         plugin.reset(false).await?;
+    }
+    session.skip_traces();
+    while session.skips_traces() && !session.is_over() {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    for player in session.game.players() {
+        let plugin = self::player(state, &player.alias)?;
         let fresh = heap_point::read(state, &plugin).await;
         if let Some(ledger) = session.ledgers().get_mut(&player.alias) {
-            ledger.restart(&last, fresh);
+            ledger.resume(fresh);
         }
     }
     Ok(())
@@ -104,6 +124,7 @@ async fn send(state: &ApiState, session: &Session, service: &Router, planned: Pl
     let Ok(request) = request else { return };
     let plugins = state.registry.plugins();
     let before: Vec<_> = plugins.iter().map(live_bytes).collect();
+    let sent_at = session.elapsed();
     let started = Instant::now();
     // The router cannot fail: its error has no value.
     let answer = match service.clone().oneshot(request).await {
@@ -121,7 +142,7 @@ async fn send(state: &ApiState, session: &Session, service: &Router, planned: Pl
     });
     let (status, trace_id): (StatusCode, String) = answer;
     let answer = (status.as_u16(), trace_id);
-    session.record_request(planned, answer, duration, spans.collect());
+    session.record_request((planned, sent_at), answer, duration, spans.collect());
 }
 
 fn live_bytes(plugin: &Arc<Plugin>) -> Option<u64> {

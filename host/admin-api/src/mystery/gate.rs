@@ -20,6 +20,7 @@ use serde_json::{Map, Value as Json_, json};
 
 use super::function_name::visible_function;
 use crate::auth::is_instructor;
+use crate::body::AfterBody;
 use crate::error::ApiError;
 use crate::state::ApiState;
 use crate::units::mib;
@@ -108,14 +109,18 @@ pub(crate) async fn hide(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let path = path.as_ref().map_or("", MatchedPath::as_str).to_owned();
     let Some(visibility) = state.mystery.visibility() else {
+        if !request.method().is_safe() {
+            let check = refused_later(&state, &request, path);
+            request.extensions_mut().insert(check);
+        }
         return next.run(request).await;
     };
     if request.method().is_safe() && is_instructor(&state.options, request.headers()) {
         return next.run(request).await;
     }
-    let path = path.as_ref().map_or("", MatchedPath::as_str);
-    match rule(request.method(), path, visibility) {
+    match rule(request.method(), &path, visibility) {
         Rule::Pass => next.run(request).await,
         Rule::Refuse => ApiError::hidden().into_response(),
         Rule::Cut(answer) => {
@@ -125,6 +130,20 @@ pub(crate) async fn hide(
             cut(next.run(request).await, answer, visibility).await
         }
     }
+}
+
+/// Refuses a call whose body has taken so long that a game has begun meanwhile.
+fn refused_later(state: &Arc<ApiState>, request: &Request, path: String) -> AfterBody {
+    let (state, method) = (state.clone(), request.method().clone());
+    AfterBody(Arc::new(move || {
+        let visibility = state.mystery.visibility();
+        let is_refused =
+            visibility.is_some_and(|shown| rule(&method, &path, shown) == Rule::Refuse);
+        if is_refused {
+            return Err(ApiError::hidden());
+        }
+        Ok(())
+    }))
 }
 
 /// The address of a snapshot of all functions. The client's own parameters are dropped.

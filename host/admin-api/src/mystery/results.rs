@@ -99,14 +99,26 @@ async fn report_of(state: &ApiState, session: &Session) -> Report {
     Report::new(&session.game, measured, participants.collect())
 }
 
-/// The participants of the game that runs or was played last, best first.
+/// The participants of the game that runs or was played last, best first. On a host with an
+/// instructor, only they see it before the end.
 #[utoipa::path(get, path = "/admin/mystery/leaderboard", tag = "mystery", params(FormatQuery),
-    responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
+    responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(crate) async fn leader_board(
     State(state): State<Arc<ApiState>>,
+    headers: HeaderMap,
     ApiQuery(query): ApiQuery<FormatQuery>,
 ) -> Result<Response, ApiError> {
     let session = state.mystery.last_session().ok_or_else(no_mystery)?;
+    let is_secret = state.options.instructor_token.is_some()
+        && !session.is_over()
+        && !is_instructor(&state.options, &headers);
+    if is_secret {
+        return Err(ApiError::new(
+            ErrorCode::MysteryRunning,
+            "the mystery is not over: scores and seed would help those who have not answered",
+            "wait for the end, or send the instructor's token",
+        ));
+    }
     let board = session.participants().leader_board(session.game.order());
     match query.name() {
         "json" => Ok(Json(board).into_response()),

@@ -37,7 +37,8 @@ pub(crate) struct Gain {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeakLedger {
     carried: Gain,
-    since: HeapPoint,
+    /// `None` while a fresh instance sets itself up.
+    since: Option<HeapPoint>,
 }
 
 impl HeapPoint {
@@ -102,20 +103,28 @@ impl LeakLedger {
     pub(crate) fn begin(onset: HeapPoint) -> Self {
         LeakLedger {
             carried: Gain::default(),
-            since: onset,
+            since: Some(onset),
         }
     }
 
-    /// Goes on with a fresh instance. `last` is the last reading of the instance before.
-    pub(crate) fn restart(&mut self, last: &HeapPoint, fresh: HeapPoint) {
-        self.carried.add(self.since.gain_until(last));
-        self.since = fresh;
+    /// Ends with the last reading of an instance. What the next one allocates at first is no leak.
+    pub(crate) fn suspend(&mut self, last: &HeapPoint) {
+        if let Some(since) = self.since.take() {
+            self.carried.add(since.gain_until(last));
+        }
+    }
+
+    /// Goes on with a fresh instance, whose first calls are over.
+    pub(crate) fn resume(&mut self, fresh: HeapPoint) {
+        self.since = Some(fresh);
     }
 
     /// Everything that was left behind until `now`.
     pub(crate) fn gain_until(&self, now: &HeapPoint) -> Gain {
         let mut gain = self.carried.clone();
-        gain.add(self.since.gain_until(now));
+        if let Some(since) = &self.since {
+            gain.add(since.gain_until(now));
+        }
         gain
     }
 }
@@ -148,8 +157,11 @@ mod tests {
         assert_eq!((gain.requests, gain.bytes), (100, 10_000));
         assert_eq!(gain.bytes_per_request(), 100.0);
 
-        ledger.restart(&before_deploy, point(200, &[]));
-        let gain = ledger.gain_until(&point(300, &[("a.rs:1", 9000), ("a.rs:5", 1000)]));
+        ledger.suspend(&before_deploy);
+        let gain = ledger.gain_until(&point(201, &[("a.rs:5", 300)]));
+        assert_eq!((gain.requests, gain.bytes), (100, 10_000), "first calls");
+        ledger.resume(point(203, &[("a.rs:5", 300)]));
+        let gain = ledger.gain_until(&point(303, &[("a.rs:1", 9000), ("a.rs:5", 1300)]));
         assert_eq!((gain.requests, gain.bytes), (200, 20_000));
         let lines: Vec<_> = gain.lines().into_iter().map(|line| line.location).collect();
         assert_eq!(lines, ["a.rs:1"], "a.rs:5 has a twentieth, a.rs:9 nothing");

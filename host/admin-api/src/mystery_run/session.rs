@@ -17,6 +17,9 @@ use super::participants::Participants;
 /// The most requests whose traces are kept.
 const MAX_TRACES: usize = 1000;
 
+/// Requests without a trace after the start of an instance.
+const SKIPPED_TRACES: u32 = 3;
+
 /// The trace of one request of the game.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct TraceRow {
@@ -47,6 +50,8 @@ pub(crate) struct PluginSpan {
 struct Traffic {
     requests: u64,
     errors: u64,
+    /// Requests whose traces are not kept.
+    skip: u32,
     traces: VecDeque<TraceRow>,
 }
 
@@ -73,7 +78,10 @@ impl Session {
             game,
             started_at: Timestamp::now(),
             since: Instant::now(),
-            traffic: Mutex::default(),
+            traffic: Mutex::new(Traffic {
+                skip: SKIPPED_TRACES,
+                ..Traffic::default()
+            }),
             ledgers: Mutex::default(),
             participants: Mutex::default(),
             last_measured: Mutex::default(),
@@ -107,7 +115,7 @@ impl Session {
     /// Records a request of the game.
     pub(crate) fn record_request(
         &self,
-        request: PlannedRequest,
+        (request, sent_at): (PlannedRequest, Duration),
         (status, trace_id): (u16, String),
         duration: Duration,
         plugins: Vec<PluginSpan>,
@@ -115,17 +123,33 @@ impl Session {
         let mut traffic = lock(&self.traffic);
         traffic.requests += 1;
         traffic.errors += u64::from(status >= 500);
+        if traffic.skip > 0 {
+            traffic.skip -= 1;
+            return;
+        }
         if traffic.traces.len() >= MAX_TRACES {
             traffic.traces.pop_front();
         }
         traffic.traces.push_back(TraceRow {
             trace_id,
-            at_seconds: request.at.as_secs_f64(),
+            // Hundredths: the exact times of the plan would lead to the seed.
+            at_seconds: (sent_at.as_secs_f64() * 100.0).round() / 100.0,
             tenant: request.tenant,
             status,
             duration_ms: duration.as_secs_f64() * 1e3,
             plugins,
         });
+    }
+
+    /// Keeps no trace of the next requests: the first calls of an instance allocate what is typical
+    /// of its pattern, and so tell its name.
+    pub(crate) fn skip_traces(&self) {
+        lock(&self.traffic).skip = SKIPPED_TRACES;
+    }
+
+    /// Whether the next request leaves no trace.
+    pub(crate) fn skips_traces(&self) -> bool {
+        lock(&self.traffic).skip > 0
     }
 
     /// The requests of the game, and how many of them failed.

@@ -145,13 +145,21 @@ async fn right_half_right_and_wrong_answers_get_their_points() {
     let wrong =
         json!({"game_id": ids[2], "leaking": [], "fix": "break-the-cycle", "started_at": 0});
     right["game_id"] = ids[0].clone();
-    let mut scores = Vec::new();
     for answer in [&right, &half, &wrong] {
         let grade = host.post("/admin/mystery/answer", answer.clone()).await;
-        // The instructor's host explains when the game is over.
-        assert!(grade["parts"][0]["explanation"].is_null(), "{grade}");
-        scores.push(grade["score"].as_u64().unwrap());
+        // With an instructor, nobody can try out answers under another name.
+        assert!(grade["score"].is_null(), "{grade}");
+        assert_eq!(grade["parts"], json!([]));
     }
+    let scores: Vec<u64> = {
+        let truth = truth(&host).await;
+        let of = |name: &str| {
+            let mut all = truth["participants"].as_array().unwrap().iter();
+            let found = all.find(|participant| participant["name"] == name).unwrap();
+            found["grade"]["score"].as_u64().unwrap()
+        };
+        ["Ann", "Bob", "Cyd"].map(of).to_vec()
+    };
     assert!(
         scores[0] >= 85 && scores[1] < scores[0] && scores[2] < 25,
         "{scores:?}"
@@ -164,6 +172,17 @@ async fn right_half_right_and_wrong_answers_get_their_points() {
         .send()
         .await;
     assert_eq!(again.status, StatusCode::CONFLICT);
+    let path = "/admin/mystery/leaderboard";
+    let early = host.request(Method::GET, path).send().await;
+    assert_eq!(early.error_code(path), "mystery_running");
+
+    // The report has the solution, so it waits for the end.
+    let early = host
+        .request(Method::GET, "/admin/mystery/report")
+        .send()
+        .await;
+    assert_eq!(early.error_code("report"), "mystery_running");
+    end(&host).await;
     let board = host.get("/admin/mystery/leaderboard").await;
     let names = board["standings"].as_array().unwrap().iter();
     let names: Vec<_> = names.map(|row| row["name"].as_str().unwrap()).collect();
@@ -173,14 +192,6 @@ async fn right_half_right_and_wrong_answers_get_their_points() {
         .send()
         .await;
     assert!(csv.text.contains("1,\"Ann\","), "{}", csv.text);
-
-    // The report has the solution, so it waits for the end.
-    let early = host
-        .request(Method::GET, "/admin/mystery/report")
-        .send()
-        .await;
-    assert_eq!(early.error_code("report"), "mystery_running");
-    end(&host).await;
     for (format, kind, has) in [
         ("json", "application/json", "\"participants\""),
         ("markdown", "text/markdown; charset=utf-8", "Ann"),

@@ -28,6 +28,9 @@ const HINT_COSTS = [5, 10, 15];
 let shown = "";
 let hints = 0;
 
+/** Of the player who has joined this game; empty before that. */
+let gameId = "";
+
 /** Shows the mystery of an update, or hides it. */
 export function showMystery(update) {
   const game = update.mystery;
@@ -97,6 +100,8 @@ async function showForm() {
     return;
   }
   hints = 0;
+  gameId = "";
+  one("#mystery-name").disabled = false;
   one("#mystery-grade").hidden = true;
   setText(one("#mystery-result"), "");
   nameHint();
@@ -120,6 +125,18 @@ function field(name, label, input) {
 
 const choice = (options, properties) => make("select", properties, ...options.map(([value, text]) => make("option", { value }, text)));
 
+/** The game id of the player who has given a name. It joins the game first. */
+async function player() {
+  const input = one("#mystery-name");
+  const name = input.value.trim();
+  if (name === "") return {};
+  if (gameId === "") {
+    gameId = (await call("POST", "/admin/mystery/join", { name })).game_id;
+    input.disabled = true;
+  }
+  return { game_id: gameId };
+}
+
 function answer() {
   const body = { leaking: [], decoys: [] };
   for (const chosen of all("[data-role-of]")) {
@@ -131,15 +148,18 @@ function answer() {
   return body;
 }
 
+/** Shows a grade. Where the instructor keeps it until the end, returns a sentence that says so. */
 function showGrade(grade) {
+  one("#mystery-send").disabled = true;
+  if (grade.score === null) return "Your answer counts. The report has its points when the game is over.";
   const rows = grade.parts.map((part) =>
-    make("tr", {}, make("th", { scope: "row" }, part.name.replaceAll("_", " ")), make("td", {}, `${part.points} of ${part.of}`), make("td", {}, part.explanation ?? "after the end")),
+    make("tr", {}, make("th", { scope: "row" }, part.name.replaceAll("_", " ")), make("td", {}, `${part.points} of ${part.of}`), make("td", {}, part.explanation)),
   );
   one("#mystery-grade tbody").replaceChildren(...rows);
   const costs = `hints −${grade.hints_cost}, time −${grade.time_cost}`;
   setText(one("#mystery-score"), `${grade.score} of 100 points (${costs})`);
   one("#mystery-grade").hidden = false;
-  one("#mystery-send").disabled = true;
+  return "";
 }
 
 function nameHint() {
@@ -154,15 +174,14 @@ export function startMystery() {
   one("#mystery-answer").addEventListener("submit", (event) => {
     event.preventDefault();
     runAction(one("#mystery-send"), result, async () => {
-      showGrade(await call("POST", "/admin/mystery/answer", answer()));
-      return "";
+      return showGrade(await call("POST", "/admin/mystery/answer", { ...answer(), ...(await player()) }));
     }).then((done) => {
       one("#mystery-send").disabled = done;
     });
   });
   one("#mystery-hint").addEventListener("click", (event) =>
     runAction(event.currentTarget, result, async () => {
-      const hint = await call("POST", "/admin/mystery/hint", {});
+      const hint = await call("POST", "/admin/mystery/hint", await player());
       hints = HINT_COSTS.length - hint.left;
       nameHint();
       return hint.hint;

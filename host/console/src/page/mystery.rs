@@ -39,6 +39,10 @@ pub(super) fn card() -> Markup {
             ul #mystery-plugins {}
             form #mystery-answer {
                 h3 { "Your answer" }
+                div.row {
+                    label for="mystery-name" { "Your name, in a class" }
+                    input #mystery-name type="text" maxlength="40" autocomplete="nickname";
+                }
                 div #mystery-fields .settings {}
                 div.actions {
                     button #mystery-send type="submit" { "Answer" }

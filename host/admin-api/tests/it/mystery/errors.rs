@@ -48,7 +48,19 @@ GET /admin/mystery/traces?limit=0 => 404 no_mystery: POST
 async fn a_wrong_call_of_a_player_says_what_to_send() {
     let host = host().await;
     begin(&host, 1, 2).await;
+    let joined = host
+        .post("/admin/mystery/join", json!({"name": "Ann"}))
+        .await;
+    let id = &joined["game_id"];
     for (path, body, code, word) in [
+        (
+            "/admin/mystery/join",
+            json!({"name": "Ann"}),
+            "name_taken",
+            "another",
+        ),
+        ("/admin/mystery/hint", json!({}), "missing_field", "join"),
+        ("/admin/mystery/answer", json!({}), "missing_field", "join"),
         ("/admin/mystery", json!({}), "instructor_only", "token"),
         ("/admin/mystery/join", json!({}), "missing_field", "name"),
         (
@@ -77,7 +89,7 @@ async fn a_wrong_call_of_a_player_says_what_to_send() {
         ),
         (
             "/admin/mystery/answer",
-            json!({"leaking": ["cache"]}),
+            json!({"game_id": id, "leaking": ["cache"]}),
             "invalid_value",
             "plugin-a",
         ),

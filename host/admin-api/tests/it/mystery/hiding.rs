@@ -1,8 +1,11 @@
 //! What a mystery hides.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::http::Method;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use test_support::TestHost;
 use tokio::time::sleep;
@@ -122,5 +125,45 @@ async fn metrics_show_what_the_level_shows() {
         let page = host.request(Method::GET, "/metrics").send().await.text;
         assert!(page.contains("leak_active{plugin=\"cache\"} 0"), "{page}");
         assert!(!page.contains("plugin-a"), "{page}");
+    }
+}
+
+/// A body whose second part comes after this many milliseconds.
+fn slow_body(first: &'static [u8], rest: &'static [u8], milliseconds: u64) -> Body {
+    let first = futures_util::stream::iter([Ok::<_, Infallible>(Bytes::from_static(first))]);
+    let rest = futures_util::stream::once(async move {
+        sleep(Duration::from_millis(milliseconds)).await;
+        Ok(Bytes::from_static(rest))
+    });
+    Body::from_stream(first.chain(rest))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_body_is_complete_in_a_game_is_refused() {
+    let host = host().await;
+    for (path, first, rest) in [
+        (
+            "/admin/leaks/plugin-a",
+            &b"{\"enabled\""[..],
+            &b": false}"[..],
+        ),
+        ("/admin/leaks/plugin-a/reset", b"{", b"}"),
+        ("/admin/leaks/clear", b"{", b"}"),
+        ("/admin/reset", b"{", b"}"),
+        ("/admin/gc", b"{", b"}"),
+        (
+            "/admin/scenario",
+            b"{\"name\": \"x\",",
+            b"\"steps\": [{\"leak\": \"plugin-a\"}]}",
+        ),
+    ] {
+        let body = slow_body(first, rest, 2500);
+        let stalled = host.request(Method::POST, path).body(body).send();
+        let stalled = tokio::spawn(stalled);
+        sleep(Duration::from_millis(200)).await;
+        begin(&host, 9, 4).await;
+        let answer = stalled.await.unwrap();
+        assert_eq!(answer.error_code(path), "mystery_running", "{path}");
+        end(&host).await;
     }
 }
