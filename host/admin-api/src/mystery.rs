@@ -169,8 +169,8 @@ impl MysteryBody {
     }
 }
 
-/// Waits for a start or an end in a task of its own: a client that leaves must not leave a game that
-/// is half started.
+/// Waits for a start or an end in a task of its own: a client that leaves must not leave a game
+/// that is half started.
 async fn finished<T: Send + 'static>(
     change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
