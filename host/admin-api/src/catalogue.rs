@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use ground_truth::truth::Role;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,9 +16,6 @@ use plugin_host::driver::published_state::RunState;
 
 /// The leaks of the exercises.
 const EXERCISES: [&str; 3] = ["cache", "history", "listeners"];
-
-/// The beginning of a decoy's title.
-const DECOY_TITLE: &str = "Decoy:";
 
 /// The group of a leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -35,7 +33,7 @@ impl LeakGroup {
     pub(crate) fn of(plugin: &Plugin) -> Self {
         if EXERCISES.contains(&plugin.id()) {
             LeakGroup::Exercise
-        } else if plugin.details().manifest.title.starts_with(DECOY_TITLE) {
+        } else if Role::of_title(&plugin.details().manifest.title) == Role::Decoy {
             LeakGroup::Decoy
         } else {
             LeakGroup::Pattern

@@ -54,7 +54,8 @@ pub(crate) struct MysteryBody {
     /// 1 (easy) to 5 (hard); null if none runs.
     difficulty: Option<u8>,
     /// What players see: `lines`, `functions`, `plugin-metrics` or `process-metrics`.
-    visibility: Option<&'static str>,
+    #[schema(value_type = Option<String>)]
+    visibility: Option<Visibility>,
     /// The same in words.
     shown: Option<&'static str>,
     /// RFC 3339, UTC.
@@ -95,15 +96,6 @@ pub(crate) struct MysteryEnded {
     restored: usize,
     /// The files of plugins that could not be loaded again, with the reason.
     failed: std::collections::BTreeMap<String, String>,
-}
-
-pub(crate) fn visibility_name(visibility: Visibility) -> &'static str {
-    match visibility {
-        Visibility::Lines => "lines",
-        Visibility::Functions => "functions",
-        Visibility::PluginMetrics => "plugin-metrics",
-        Visibility::ProcessMetrics => "process-metrics",
-    }
 }
 
 fn shown(visibility: Visibility) -> &'static str {
@@ -150,7 +142,7 @@ impl MysteryBody {
         MysteryBody {
             status: if session.is_over() { "over" } else { "running" },
             difficulty: Some(game.order().difficulty.level()),
-            visibility: Some(visibility_name(visibility)),
+            visibility: Some(visibility),
             shown: Some(shown(visibility)),
             started_at: Some(session.started_at.to_string()),
             elapsed_seconds: Some(session.elapsed().as_secs_f64()),

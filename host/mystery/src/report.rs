@@ -67,9 +67,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report of a game with these answers.
+    /// The report of a game with these answers. `played` is how long the game was played: what was
+    /// planned for later did not happen.
     #[must_use]
-    pub fn new(game: &Game, measured: Vec<Measured>, mut participants: Vec<Participant>) -> Self {
+    pub fn new(
+        game: &Game,
+        played: Duration,
+        measured: Vec<Measured>,
+        mut participants: Vec<Participant>,
+    ) -> Self {
         participants.sort_by(|left, right| {
             let by_score = right.grade.score.cmp(&left.grade.score);
             let by_time = left.elapsed.cmp(&right.elapsed);
@@ -83,7 +89,7 @@ impl Report {
             players: game.players().to_vec(),
             truth: game.truth(),
             measured,
-            timeline: timeline(game, &participants),
+            timeline: timeline(game, played, &participants),
             participants,
         }
     }
@@ -156,7 +162,7 @@ fn details(truth: &LeakTruth, measured: Option<&Measured>) -> String {
     text
 }
 
-fn timeline(game: &Game, participants: &[Participant]) -> Vec<TimelineEntry> {
+fn timeline(game: &Game, played: Duration, participants: &[Participant]) -> Vec<TimelineEntry> {
     let entry = |at, text: String| TimelineEntry { at, text };
     let mut entries = Vec::new();
     for phase in game.traffic() {
@@ -179,6 +185,7 @@ fn timeline(game: &Game, participants: &[Participant]) -> Vec<TimelineEntry> {
         };
         entries.push(entry(event.at, text));
     }
+    entries.retain(|entry| entry.at <= played);
     for participant in participants {
         let (name, score) = (&participant.name, participant.grade.score);
         let text = format!("{name} answers and gets {score} points.");

@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 use super::heap_point;
 use crate::mystery_run::{LeakLedger, PluginSpan, Session};
 use crate::state::ApiState;
+use crate::units::difference;
 use plugin_host::driver::handle::Plugin;
 use plugin_host::error::PluginError;
 use plugin_host::settings::Value;
@@ -150,7 +151,7 @@ fn live_bytes(plugin: &Arc<Plugin>) -> Option<u64> {
 }
 
 fn delta(before: Option<u64>, after: Option<u64>) -> Option<i64> {
-    Some(after?.cast_signed() - before?.cast_signed())
+    Some(difference(after?, before?))
 }
 
 /// The trace id in a `traceparent` header.

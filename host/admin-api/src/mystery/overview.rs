@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::observe::{ObservedPlugin, plugins};
-use super::visibility_name;
 use crate::state::ApiState;
 use mystery::Visibility;
 
@@ -13,7 +12,9 @@ pub(crate) struct MysteryOverview {
     /// `changing` while a game starts or ends, `running`, or `over`.
     status: &'static str,
     difficulty: Option<u8>,
-    visibility: &'static str,
+    /// Distinguishes games.
+    started_at: Option<String>,
+    visibility: Visibility,
     elapsed_seconds: Option<f64>,
     duration_seconds: Option<f64>,
     /// The names under which the plugins run.
@@ -31,7 +32,8 @@ impl MysteryOverview {
             return Some(MysteryOverview {
                 status: "changing",
                 difficulty: None,
-                visibility: visibility_name(visibility),
+                started_at: None,
+                visibility,
                 elapsed_seconds: None,
                 duration_seconds: None,
                 names: Vec::new(),
@@ -43,7 +45,8 @@ impl MysteryOverview {
         Some(MysteryOverview {
             status: if session.is_over() { "over" } else { "running" },
             difficulty: Some(order.difficulty.level()),
-            visibility: visibility_name(visibility),
+            started_at: Some(session.started_at.to_string()),
+            visibility,
             elapsed_seconds: Some(session.elapsed().min(order.duration).as_secs_f64()),
             duration_seconds: Some(order.duration.as_secs_f64()),
             names: players.map(|player| player.alias.clone()).collect(),

@@ -81,9 +81,9 @@ pub(crate) async fn report(
 }
 
 async fn report_of(state: &ApiState, session: &Session) -> Report {
-    let measured = match session.last_measured() {
-        Some(measured) => measured,
-        None => truth::measured(state, session).await,
+    let (played, measured) = match session.ended() {
+        Some(ended) => ended,
+        None => (session.elapsed(), truth::measured(state, session).await),
     };
     let participants = session.participants();
     let participants = participants.seats().filter_map(|seat| {
@@ -96,7 +96,7 @@ async fn report_of(state: &ApiState, session: &Session) -> Report {
             grade: answered.grade.clone(),
         })
     });
-    Report::new(&session.game, measured, participants.collect())
+    Report::new(&session.game, played, measured, participants.collect())
 }
 
 /// The participants of the game that runs or was played last, best first. On a host with an

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::units::difference;
+
 /// A line counts as a line of the leak if it holds at least this share of what the largest one
 /// holds.
 const MIN_SHARE_OF_LARGEST: f64 = 0.2;
@@ -60,10 +62,10 @@ impl HeapPoint {
         let lines = later.lines.iter();
         Gain {
             requests: later.requests.saturating_sub(self.requests),
-            bytes: later.live_bytes.cast_signed() - self.live_bytes.cast_signed(),
+            bytes: difference(later.live_bytes, self.live_bytes),
             lines: lines
                 .map(|(line, bytes)| {
-                    let gain = bytes.cast_signed() - before(line).cast_signed();
+                    let gain = difference(*bytes, before(line));
                     (line.clone(), gain)
                 })
                 .collect(),

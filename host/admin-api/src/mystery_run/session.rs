@@ -65,8 +65,8 @@ pub(crate) struct Session {
     /// What each leak has left behind since its onset, by alias.
     ledgers: Mutex<BTreeMap<String, LeakLedger>>,
     participants: Mutex<Participants>,
-    /// What was measured at the end; `None` before it.
-    last_measured: Mutex<Option<Vec<Measured>>>,
+    /// What was measured at the end, and its time; `None` before it.
+    ended: Mutex<Option<(Duration, Vec<Measured>)>>,
     /// Cancelled when the game is ended.
     pub(crate) stopping: CancellationToken,
 }
@@ -84,7 +84,7 @@ impl Session {
             }),
             ledgers: Mutex::default(),
             participants: Mutex::default(),
-            last_measured: Mutex::default(),
+            ended: Mutex::default(),
             stopping: CancellationToken::new(),
         }
     }
@@ -166,13 +166,13 @@ impl Session {
 
     /// Ends the game, with what was measured last.
     pub(crate) fn end(&self, measured: Vec<Measured>) {
-        *lock(&self.last_measured) = Some(measured);
+        *lock(&self.ended) = Some((self.elapsed(), measured));
         self.stopping.cancel();
     }
 
-    /// What was measured at the end; `None` before it.
-    pub(crate) fn last_measured(&self) -> Option<Vec<Measured>> {
-        lock(&self.last_measured).clone()
+    /// What was measured at the end, and its time; `None` before it.
+    pub(crate) fn ended(&self) -> Option<(Duration, Vec<Measured>)> {
+        lock(&self.ended).clone()
     }
 
     pub(crate) fn ledgers(&self) -> MutexGuard<'_, BTreeMap<String, LeakLedger>> {

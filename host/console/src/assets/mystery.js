@@ -24,12 +24,12 @@ const FIELDS = {
 /** The points that hints cost, in their order. */
 const HINT_COSTS = [5, 10, 15];
 
-/** The game whose form is shown: its names and its length. */
+/** The game whose form is shown: the time of its start. */
 let shown = "";
 let hints = 0;
 
-/** Of the player who has joined this game; empty before that. */
-let gameId = "";
+/** Where a tab keeps the player who has joined a game, so that a reload does not lose the place. */
+const playerKey = () => `leak-lab-mystery-${shown}`;
 
 /** Shows the mystery of an update, or hides it. */
 export function showMystery(update) {
@@ -45,9 +45,8 @@ export function showMystery(update) {
   setText(one("#mystery-about"), about(game));
   one("#mystery-legend").hidden = game.plugins === null;
   showPlugins(game.plugins ?? [], update.charts.plugins);
-  const name = `${game.names.join()} ${game.duration_seconds} ${game.difficulty}`;
-  if (game.status !== "changing" && name !== shown) {
-    shown = name;
+  if (game.started_at !== null && game.started_at !== shown) {
+    shown = game.started_at;
     showForm();
   }
 }
@@ -100,8 +99,9 @@ async function showForm() {
     return;
   }
   hints = 0;
-  gameId = "";
-  one("#mystery-name").disabled = false;
+  const joined = JSON.parse(sessionStorage.getItem(playerKey()) ?? "null");
+  one("#mystery-name").value = joined?.name ?? "";
+  one("#mystery-name").disabled = joined !== null;
   one("#mystery-grade").hidden = true;
   setText(one("#mystery-result"), "");
   nameHint();
@@ -128,13 +128,13 @@ const choice = (options, properties) => make("select", properties, ...options.ma
 /** The game id of the player who has given a name. It joins the game first. */
 async function player() {
   const input = one("#mystery-name");
+  const kept = sessionStorage.getItem(playerKey());
   const name = input.value.trim();
-  if (name === "") return {};
-  if (gameId === "") {
-    gameId = (await call("POST", "/admin/mystery/join", { name })).game_id;
-    input.disabled = true;
-  }
-  return { game_id: gameId };
+  if (kept === null && name === "") return {};
+  const joined = kept === null ? await call("POST", "/admin/mystery/join", { name }) : JSON.parse(kept);
+  sessionStorage.setItem(playerKey(), JSON.stringify(joined));
+  input.disabled = true;
+  return { game_id: joined.game_id };
 }
 
 function answer() {

@@ -31,6 +31,7 @@ mod large_bodies;
 mod loading;
 mod memory_limit;
 mod metrics;
+mod mystery;
 mod options;
 mod patterns;
 mod post_mortem;

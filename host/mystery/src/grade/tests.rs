@@ -240,16 +240,19 @@ fn a_line_counts_in_full_within_two_lines_and_half_in_its_file() {
         (":67".to_owned(), 0.0),
         (String::new(), 0.0),
     ] {
-        let answer = Answer {
-            location: Some(location.clone()),
-            ..right(&game, 0)
-        };
-        assert_eq!(
-            share(&grade_late(&game, &answer), "location"),
-            expected,
-            "{location}"
-        );
+        check_location(&game, &location, expected);
     }
+}
+
+/// Checks the share of its points that a location gets in an answer that is right otherwise.
+#[track_caller]
+fn check_location(game: &Game, location: &str, expected: f64) {
+    let answer = Answer {
+        location: Some(location.to_owned()),
+        ..right(game, 0)
+    };
+    let found = share(&grade_late(game, &answer), "location");
+    assert_eq!(found, expected, "{location}");
 }
 
 #[test]
@@ -260,15 +263,7 @@ fn a_function_counts_with_and_without_its_path() {
         ("Store::on_request()", 1.0),
         ("request", 0.0),
     ] {
-        let answer = Answer {
-            location: Some(location.to_owned()),
-            ..right(&game, 0)
-        };
-        assert_eq!(
-            share(&grade_late(&game, &answer), "location"),
-            expected,
-            "{location}"
-        );
+        check_location(&game, location, expected);
     }
 }
 
