@@ -86,7 +86,8 @@ pub(crate) async fn ready(State(state): State<Arc<ApiState>>) -> Result<Json<Hea
     ))
 }
 
-fn read(state: &ApiState) -> Health {
+/// The plugins in each state.
+pub(crate) fn count_plugins(state: &ApiState) -> PluginCount {
     let mut plugins = PluginCount::default();
     for plugin in state.registry.plugins().iter() {
         match plugin.details().state {
@@ -95,12 +96,16 @@ fn read(state: &ApiState) -> Health {
             PluginState::Faulted(_) => plugins.faulted += 1,
         }
     }
+    plugins
+}
+
+fn read(state: &ApiState) -> Health {
     let loading = state.registry.loading();
     Health {
         status: if state.is_ready() { "ok" } else { "starting" },
         service: state.options.service_name.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        plugins,
+        plugins: count_plugins(state),
         loading: loading.into_iter().map(LoadingPlugin::from).collect(),
     }
 }

@@ -18,6 +18,7 @@
 //! | `GET /admin/mystery`, `POST …/join`, `…/hint`, `…/answer` | `mystery::answers` |
 //! | `GET /admin/mystery`, `…/observe`, `…/traces` | `mystery::observe` |
 //! | `GET /admin/mystery`, `…/report`, `…/leaderboard`, `…/truth` | `mystery::results` |
+//! | `GET /admin/host` | `host` |
 //! | `GET /admin/memory` | `memory` |
 //! | `GET /admin/memory/snapshot` | `snapshot` |
 //! | `GET /admin/memory/history` | `history` |
@@ -59,6 +60,7 @@ mod exercises;
 mod health;
 pub mod heap_query;
 mod history;
+mod host;
 mod host_name;
 mod inspected_plugins;
 mod known_queries;
@@ -89,6 +91,7 @@ mod state;
 mod units;
 mod verdict;
 
+pub use crate::host::HostIdentity;
 pub use crate::host_name::{AllowedHost, AllowedHostError};
 pub use client_probe::ClientProbe;
 pub use routes::{admin_app, app, service_app};

@@ -13,8 +13,8 @@ use crate::known_queries::{KnownQueries, refuse_unknown};
 use crate::state::ApiState;
 use crate::{
     alerts, auth, baselines, catalogue, conformance, data, diff, docs, error, exercises, health,
-    history, inspected_plugins, leaks, memory, metrics, mystery, observe, plugins, post_mortem,
-    profile, scenario, scorer, snapshot, source,
+    history, host, inspected_plugins, leaks, memory, metrics, mystery, observe, plugins,
+    post_mortem, profile, scenario, scorer, snapshot, source,
 };
 
 #[derive(OpenApi)]
@@ -87,6 +87,7 @@ fn admin(state: &Arc<ApiState>) -> OpenApiRouter {
         .routes(routes!(mystery::results::report))
         .routes(routes!(mystery::results::leader_board))
         .routes(routes!(mystery::results::truth))
+        .routes(routes!(host::host))
         .routes(routes!(memory::memory))
         .routes(routes!(snapshot::snapshot))
         .routes(routes!(diff::diff))

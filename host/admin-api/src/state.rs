@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use guest_heap_inspector::profile::Profiles;
@@ -14,6 +14,7 @@ use crate::alert_store::AlertStore;
 use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
 use crate::exercise_progress::{Action, Recorder, Step};
+use crate::host::HostIdentity;
 use crate::host_name::AllowedHost;
 use crate::mystery_run::CurrentMystery;
 use crate::scenario_run::RunningScenario;
@@ -35,6 +36,8 @@ const SMALL_BODIES_BYTES: u64 = 16 << 20;
 /// The command-line options that the API needs.
 #[derive(Debug, Clone)]
 pub struct ApiOptions {
+    /// Who this host is among others.
+    pub identity: HostIdentity,
     /// The `service` field of every answer and the `service` label of the metrics.
     pub service_name: String,
     /// The minimum duration of `GET /api/data`.
@@ -94,6 +97,7 @@ pub struct ApiState {
     pub(crate) options: ApiOptions,
     requests: AtomicU64,
     ready: AtomicBool,
+    started: Instant,
 }
 
 impl ApiState {
@@ -133,6 +137,7 @@ impl ApiState {
             },
             requests: AtomicU64::new(0),
             ready: AtomicBool::new(false),
+            started: Instant::now(),
         }
     }
 
@@ -155,6 +160,11 @@ impl ApiState {
         self.service
             .get()
             .map_or_else(Router::new, |make| make(self))
+    }
+
+    /// The time since the host started.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The longest pause between two parts of a request.

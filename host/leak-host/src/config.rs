@@ -4,6 +4,8 @@ mod clients;
 mod code;
 mod compile;
 mod dataset;
+mod fleet;
+mod identity;
 mod remote;
 mod score;
 mod values;
@@ -12,7 +14,9 @@ pub(crate) use clients::ClientOptions;
 pub(crate) use code::CodeOptions;
 pub(crate) use compile::{CompileArgs, CompileOptions};
 pub(crate) use dataset::{DatasetArgs, DatasetFormat};
-pub(crate) use remote::{McpArgs, OutputFormat, PlayArgs, RemoteOptions, VerifyArgs};
+pub(crate) use fleet::{FleetArgs, FleetCommand, Setting};
+pub(crate) use identity::IdentityOptions;
+pub(crate) use remote::{McpArgs, OutputFormat, PlayArgs, VerifyArgs};
 pub(crate) use score::{ScoreArgs, SimulationOptions};
 
 use std::net::SocketAddr;
@@ -85,6 +89,11 @@ pub(crate) enum Action {
     /// The folder gets the series, the labels and a data card. Exits with 0, or with 2 if they
     /// cannot be written.
     Dataset(DatasetArgs),
+    /// Ask or change many hosts at once
+    ///
+    /// Exits with 0, with 1 if `verdict` found a leak, and with 2 if a host did not answer or
+    /// refused.
+    Fleet(Box<FleetArgs>),
     /// Compile the component on stdin for the host that starts this command
     #[command(hide = true)]
     Compile(CompileArgs),
@@ -225,10 +234,9 @@ pub(crate) struct Config {
     )]
     pub(crate) service_name: String,
 
-    // Read at the start and not compiled in, or each commit would recompile the host.
-    /// Source revision, for `leak_build_info`
-    #[arg(long, env = "LEAK_REVISION", hide = true, default_value = "unknown")]
-    pub(crate) revision: String,
+    /// Who this host is.
+    #[command(flatten)]
+    pub(crate) identity: IdentityOptions,
 
     /// Least time that /api/data takes to answer, to simulate work: 500us, 5ms, 1.5s
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = values::duration)]
@@ -323,6 +331,7 @@ impl Config {
     /// The options of the HTTP API.
     pub(crate) fn api_options(&self) -> ApiOptions {
         ApiOptions {
+            identity: self.identity.identity(),
             service_name: self.service_name.clone(),
             base_latency: self.base_latency,
             client_timeout: self.clients.client_timeout,

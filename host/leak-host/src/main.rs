@@ -1,11 +1,11 @@
 //! The leak lab's host: runs each leak pattern as a WebAssembly component, passes the service's
 //! requests to it, and shows its effect on memory.
 
-mod admin_client;
 mod app;
 mod check;
 mod config;
 mod dataset;
+mod fleet_command;
 mod health_check;
 mod listener;
 mod mcp;
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Some(Action::Play(args)) => return play::run(&args),
         Some(Action::Score(args)) => return score::run(&args),
         Some(Action::Dataset(args)) => return dataset::run(&args),
+        Some(Action::Fleet(args)) => return fleet_command::run(&args),
         Some(Action::Health { listen, alive }) => health_check::check(listen, alive),
         Some(Action::Compile(args)) => {
             allocator::limit_arenas();

@@ -15,7 +15,6 @@ use rmcp::service::{RequestContext, RoleServer, ServiceExt};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::admin_client::AdminClient;
 use crate::config::McpArgs;
 use crate::mystery_client::MysteryClient;
 
@@ -37,7 +36,7 @@ pub(crate) fn run(args: &McpArgs) -> ExitCode {
 }
 
 fn serve_stdio(args: &McpArgs) -> anyhow::Result<()> {
-    let client = AdminClient::new(&args.remote)?;
+    let client = args.remote.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

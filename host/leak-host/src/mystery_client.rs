@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 
-use crate::admin_client::{AdminClient, AskError};
+use fleet::{AdminClient, AskError};
 
 /// A player of the game on one host.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use mystery::{Agent, Answer, Baseline, GrowingLine, Move, Trace, View};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::admin_client::{AdminClient, AskError};
 use crate::config::PlayArgs;
 use crate::mystery_client::MysteryClient;
+use fleet::AskError;
 
 /// Traces in one view: more than arrive between two looks.
 const TRACES: u64 = 1000;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &PlayArgs) -> ExitCode {
 }
 
 fn play(args: &PlayArgs) -> anyhow::Result<Value> {
-    let client = AdminClient::new(&args.remote)?;
+    let client = args.remote.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

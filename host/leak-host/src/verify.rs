@@ -7,8 +7,8 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::admin_client::{AdminClient, AskError};
 use crate::config::{OutputFormat, VerifyArgs};
+use fleet::{AdminClient, AskError};
 
 /// The exit code if the host cannot be asked.
 const EXIT_NOT_ASKED: u8 = 2;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
 }
 
 fn verify(args: &VerifyArgs) -> anyhow::Result<bool> {
-    let client = AdminClient::new(&args.remote)?;
+    let client = args.remote.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use admin_api::{ApiOptions, ApiState};
+use admin_api::{ApiOptions, ApiState, HostIdentity};
 use axum::Router;
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -147,6 +147,10 @@ impl TestHost {
         TestHostBuilder {
             plugins,
             options: ApiOptions {
+                identity: HostIdentity {
+                    name: "host-1".to_owned(),
+                    ..HostIdentity::default()
+                },
                 service_name: "leaky-service".to_owned(),
                 base_latency: Duration::ZERO,
                 client_timeout: Duration::from_secs(60),

@@ -28,6 +28,7 @@ const GUEST_HEAP: &str = "host/guest-heap";
 const TELEMETRY: &str = "host/telemetry";
 const PROCESS_MEMORY: &str = "host/process-memory";
 const MYSTERY: &str = "host/mystery";
+const FLEET: &str = "host/fleet";
 const SUPPORT: &str = "xtask/support";
 const WORKSPACE_HACK: &str = "xtask/workspace-hack";
 
@@ -40,9 +41,9 @@ const NO_WIRE_TYPES: (&[&str], &str) = (
 
 #[rustfmt::skip] // One line for each member.
 const RULES: &[Rule] = &[
-    Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, GROUND_TRUTH, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
+    Rule { folder: "host/leak-host", never: ANY, members: &[CONSOLE, ADMIN_API, GROUND_TRUTH, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY, FLEET] },
     Rule { folder: "host/test-support", never: ANY, members: &[ADMIN_API, LAB, PLUGIN_HOST, TELEMETRY, PROCESS_MEMORY] },
-    Rule { folder: CONSOLE, never: NO_ENGINE, members: &[ADMIN_API, LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
+    Rule { folder: CONSOLE, never: NO_ENGINE, members: &[ADMIN_API, LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY, FLEET] },
     Rule { folder: ADMIN_API, never: NO_ENGINE, members: &[GROUND_TRUTH, LAB, PLUGIN_HOST, INSPECTOR, GUEST_HEAP, TELEMETRY, PROCESS_MEMORY, MYSTERY] },
     Rule { folder: "xtask/shapes", never: ANY, members: &[SUPPORT, GROUND_TRUTH, PLUGIN_HOST] },
     Rule { folder: GROUND_TRUTH, never: (&["axum", "hyper", "wasmtime"], "it plays plugins without HTTP, through plugin-host"), members: &[LAB, PLUGIN_HOST, GUEST_HEAP, TELEMETRY] },
@@ -56,6 +57,7 @@ const RULES: &[Rule] = &[
     Rule { folder: TELEMETRY, never: NO_ENGINE, members: &[] },
     Rule { folder: PROCESS_MEMORY, never: NO_WIRE_TYPES, members: &[] },
     Rule { folder: MYSTERY, never: (&["axum", "hyper", "jiff", "rand", "tokio", "wasmtime"], "a game is pure: no HTTP, no clock, no random device"), members: &[] },
+    Rule { folder: FLEET, never: (&["axum", "hyper", "wasmtime"], "it asks hosts over HTTP and serves nothing"), members: &[] },
     Rule { folder: "xtask", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/bench", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/hostile", never: ANY, members: &[SUPPORT] },

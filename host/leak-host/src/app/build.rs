@@ -117,7 +117,7 @@ fn start_monitor(config: &Config) -> anyhow::Result<Monitor> {
 }
 
 fn register_metrics(config: &Config) -> anyhow::Result<Metrics> {
-    let metrics = Metrics::new(&config.service_name, VERSION, &config.revision)?;
+    let metrics = Metrics::new(&config.service_name, VERSION, &config.identity.revision)?;
     // These series exist before the first request.
     for endpoint in ["/api/data", "/health", "/metrics"] {
         metrics.http.prepare(&Method::GET, endpoint, StatusCode::OK);

@@ -1,6 +1,7 @@
 //! The options of the commands that ask a running host.
 
 use clap::{Args, ValueEnum};
+use fleet::{AdminClient, AskError};
 
 /// Which host to ask.
 #[derive(Debug, Args)]
@@ -23,6 +24,17 @@ pub(crate) struct RemoteOptions {
     )]
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) token: Option<String>,
+}
+
+impl RemoteOptions {
+    /// A client of this host. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::InvalidUrl`].
+    pub(crate) fn client(&self) -> Result<AdminClient, AskError> {
+        AdminClient::new(&self.url, self.token.clone())
+    }
 }
 
 /// How an answer is printed.

@@ -21,6 +21,7 @@ const COMPILE_MEMORY_BYTES: RangeInclusive<u64> = 32 << 20..=16 << 30;
 const UPLOAD_BUDGET_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
 const CONNECTIONS_RANGE: RangeInclusive<usize> = 16..=1_000_000;
 const COMPONENT_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
+const ROLLOUT_SECONDS: RangeInclusive<u64> = 1..=24 * 3600;
 const CACHE_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
 
 /// One of the heap profiles, by name.
@@ -77,6 +78,24 @@ pub(super) fn queue_timeout(text: &str) -> Result<Duration, String> {
 pub(super) fn client_timeout(text: &str) -> Result<Duration, String> {
     let timeout = duration(text)?;
     in_range(timeout, &timeout, &CLIENT_TIMEOUT_RANGE, "100ms to 3600s")
+}
+
+/// A number with the unit `s`, `m` or `h`.
+pub(super) fn rollout_time(text: &str) -> Result<Duration, String> {
+    let valid = "must be a whole number with a unit, 1s to 24h: 90s, 10m, 2h";
+    let seconds = [("s", 1), ("m", 60), ("h", 3600)]
+        .iter()
+        .find_map(|(unit, seconds)| {
+            let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+            number.checked_mul(*seconds)
+        })
+        .ok_or(valid)?;
+    in_range(
+        Duration::from_secs(seconds),
+        &seconds,
+        &ROLLOUT_SECONDS,
+        "1s to 24h",
+    )
 }
 
 pub(super) fn compile_timeout(text: &str) -> Result<Duration, String> {
@@ -172,5 +191,11 @@ mod tests {
         assert!(connections("15").is_err() && connections("16") == Ok(16));
         assert_eq!(requests("many"), Err("must be 50 to 5000".to_owned()));
         assert_eq!(requests("50"), Ok(50));
+        assert_eq!(rollout_time("0s"), outside("1s to 24h"));
+        assert_eq!(rollout_time("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(rollout_time("10m"), Ok(Duration::from_secs(600)));
+        for bad in ["10", "m", "25h", "-1s", "1.5m", "99999999999999999h"] {
+            assert!(rollout_time(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use fleet::AdminClient;
 use serde_json::{Value, json};
 use tokio::io::{
     AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
@@ -11,7 +12,6 @@ use tokio::io::{
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::RemoteOptions;
 
 /// The calls that a host received: method, path with query, and body.
 type Calls = Arc<Mutex<Vec<(String, Value)>>>;
@@ -69,11 +69,7 @@ struct Agent {
 impl Agent {
     /// Connects to a server that plays on this host.
     async fn connect(url: &str, player: Option<&str>) -> Self {
-        let remote = RemoteOptions {
-            url: url.to_owned(),
-            token: None,
-        };
-        let client = AdminClient::new(&remote).unwrap();
+        let client = AdminClient::new(url, None).unwrap();
         let game = MysteryClient::new(client, player.map(str::to_owned));
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (input, output) = tokio::io::split(theirs);

@@ -5,10 +5,10 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use fleet::AdminClient;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::RemoteOptions;
 
 /// A game of ten seconds that is nearly over: each look is one second later, and `plugin-b` has
 /// grown by 1 MB.
@@ -78,7 +78,7 @@ async fn start(host: &Arc<Host>) -> String {
 async fn play_on(host: Host) -> (Value, Value) {
     let host = Arc::new(host);
     let url = start(&host).await;
-    let client = AdminClient::new(&RemoteOptions { url, token: None }).unwrap();
+    let client = AdminClient::new(&url, None).unwrap();
     let grade = play_game(&MysteryClient::new(client, None)).await.unwrap();
     let answer = host.answer.lock().unwrap().take().unwrap();
     (grade, answer)
