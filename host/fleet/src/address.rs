@@ -100,9 +100,9 @@ impl FromStr for HostAddress {
             return Ok(HostAddress::of(ip, DEFAULT_PORT));
         }
         let url = Url::parse(&format!("http://{bare}")).map_err(|_| error())?;
-        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        let has_user = !url.username().is_empty() || url.password().is_some();
-        if !is_bare || has_user || bare.ends_with('/') || bare.chars().any(char::is_whitespace) {
+        // What the parser would take as more than a name and a port, or drop.
+        let is_extra = |c: char| c.is_whitespace() || c.is_control() || r"/\?#@".contains(c);
+        if bare.chars().any(is_extra) {
             return Err(error());
         }
         // The parser of addresses leaves out port 80, because it is that of http.
