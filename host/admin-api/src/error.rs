@@ -70,7 +70,8 @@ impl ApiError {
         }
     }
 
-    pub(crate) fn unknown_leak(name: &str, known: &[&str]) -> Self {
+    /// 404 `unknown_leak`, with the leaks that there are.
+    pub fn unknown_leak(name: &str, known: &[&str]) -> Self {
         ApiError::new(
             ErrorCode::UnknownLeak,
             format!("there is no leak {:?}", shorten(name)),

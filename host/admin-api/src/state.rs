@@ -38,6 +38,8 @@ const SMALL_BODIES_BYTES: u64 = 16 << 20;
 pub struct ApiOptions {
     /// Who this host is among others.
     pub identity: HostIdentity,
+    /// Whether the console has the fleet view.
+    pub has_fleet_view: bool,
     /// The `service` field of every answer and the `service` label of the metrics.
     pub service_name: String,
     /// The minimum duration of `GET /api/data`.
@@ -160,6 +162,11 @@ impl ApiState {
         self.service
             .get()
             .map_or_else(Router::new, |make| make(self))
+    }
+
+    /// Whether the console has the fleet view.
+    pub fn has_fleet_view(&self) -> bool {
+        self.options.has_fleet_view
     }
 
     /// The time since the host started.

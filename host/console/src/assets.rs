@@ -11,7 +11,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The name, the media type and the content of each file.
-const FILES: [(&str, &str, &str); 26] = [
+const FILES: [(&str, &str, &str); 28] = [
     ("base.css", CSS, include_str!("assets/base.css")),
     ("views.css", CSS, include_str!("assets/views.css")),
     ("charts.css", CSS, include_str!("assets/charts.css")),
@@ -23,6 +23,8 @@ const FILES: [(&str, &str, &str); 26] = [
     ("events.js", SCRIPT, include_str!("assets/events.js")),
     ("exercises.js", SCRIPT, include_str!("assets/exercises.js")),
     ("flame.js", SCRIPT, include_str!("assets/flame.js")),
+    ("fleet.css", CSS, include_str!("assets/fleet.css")),
+    ("fleet.js", SCRIPT, include_str!("assets/fleet.js")),
     ("format.js", SCRIPT, include_str!("assets/format.js")),
     ("memory.js", SCRIPT, include_str!("assets/memory.js")),
     ("moment.js", SCRIPT, include_str!("assets/moment.js")),

@@ -3,6 +3,7 @@
 //! | path | module | content |
 //! |---|---|---|
 //! | `GET /` | `page` | the page: markup without data |
+//! | `GET /fleet`, `GET /console/fleet`, `POST …/leaks/{leak}` | `fleet_view` | with `--fleet`: every host of a fleet |
 //! | `GET /console/{file}` | `assets` | style sheets, scripts and icon, from the host's binary |
 //! | `GET /console/events` | `event_stream` | one update a second as server-sent events, with the charts |
 //! | `POST /console/pictures`, `GET /console/pictures/{ticket}` | `flamegraph_tickets` | flame graphs for the page's frame |
@@ -16,6 +17,7 @@ mod charts;
 mod event_stream;
 mod exercises;
 mod flamegraph_tickets;
+mod fleet_view;
 mod headers;
 mod page;
 mod update;
@@ -32,6 +34,8 @@ use tokio_util::task::TaskTracker;
 use admin_api::{ApiState, auth};
 use event_stream::EventStreams;
 use flamegraph_tickets::FlamegraphTickets;
+use fleet::calls::Fleet;
+use fleet_view::FleetView;
 
 /// The console's routes. The streams of open pages run in `tasks` and end with `stopping`.
 ///
@@ -51,12 +55,33 @@ pub fn routes(state: Arc<ApiState>, tasks: TaskTracker, stopping: CancellationTo
         ));
     Router::new()
         .route("/", get(page::show))
-        .with_state(page::html())
+        .with_state(page::html(state.has_fleet_view()))
         .route("/console/{file}", get(assets::show))
         .layer(middleware::map_response(headers::protect))
         // A frame cannot send the admin token. The ticket is the permission.
         .route("/console/pictures/{ticket}", get(flamegraph_tickets::show))
         .with_state(tickets)
+        .layer(middleware::from_fn_with_state(
+            state,
+            auth::require_known_host,
+        ))
+        .merge(protected)
+}
+
+/// The routes of the fleet view.
+pub fn fleet_routes(state: Arc<ApiState>, fleet: Fleet) -> Router {
+    let view = Arc::new(FleetView::new(state.clone(), fleet));
+    let protected = Router::new()
+        .route("/console/fleet", get(fleet_view::read))
+        .route("/console/fleet/leaks/{leak}", post(fleet_view::switch))
+        .with_state(view)
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            auth::require_access,
+        ));
+    Router::new()
+        .route("/fleet", get(fleet_view::show))
+        .layer(middleware::map_response(headers::protect))
         .layer(middleware::from_fn_with_state(
             state,
             auth::require_known_host,

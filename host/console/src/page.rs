@@ -1,5 +1,6 @@
 //! The page's markup. It has no data: the scripts fill in the answers of the admin API.
 
+mod fleet;
 mod heap;
 mod mystery;
 mod overview;
@@ -19,11 +20,16 @@ pub(crate) async fn show(State(page): State<Arc<str>>) -> Html<String> {
 }
 
 /// The whole page as HTML.
-pub(crate) fn html() -> Arc<str> {
-    page().into_string().into()
+pub(crate) fn html(has_fleet_view: bool) -> Arc<str> {
+    page(has_fleet_view).into_string().into()
 }
 
-fn page() -> Markup {
+/// The page of the fleet view as HTML.
+pub(crate) fn fleet_html() -> String {
+    fleet::page().into_string()
+}
+
+fn page(has_fleet_view: bool) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,7 +46,7 @@ fn page() -> Markup {
             }
             body {
                 a.skip href="#main" { "Skip to the content" }
-                (top())
+                (top(has_fleet_view))
                 noscript { p.banner { "The console needs JavaScript. Without it, use " a href="/docs" { "the API" } "." } }
                 div #banner .banner role="alert" hidden {}
                 (verdict())
@@ -64,7 +70,7 @@ fn page() -> Markup {
     }
 }
 
-fn top() -> Markup {
+fn top(has_fleet_view: bool) -> Markup {
     html! {
         header.top {
             h1 { "The leak lab" }
@@ -72,6 +78,7 @@ fn top() -> Markup {
                 @for (view, name) in [("overview", "Overview"), ("memory", "Memory"), ("flame", "Flame graph")] {
                     a href=(format!("/?view={view}")) data-go=(view) { (name) }
                 }
+                @if has_fleet_view { a href="/fleet" { "Fleet" } }
             }
             div.row {
                 button #exercises-toggle type="button" aria-expanded="false" aria-controls="exercises" { "Exercises" }
@@ -217,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_page_has_no_inline_code_and_no_external_address() {
-        let page = page().into_string();
+        let page = page(false).into_string();
         for forbidden in [
             "style=",
             "<style",
@@ -235,7 +242,7 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_every_reference_has_its_element() {
-        let page = page().into_string();
+        let page = page(false).into_string();
         let ids: Vec<&str> = page
             .split(" id=\"")
             .skip(1)

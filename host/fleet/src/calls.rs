@@ -96,6 +96,15 @@ impl Fleet {
         }
     }
 
+    /// The addresses of all hosts now, whether they are selected or not.
+    ///
+    /// # Errors
+    ///
+    /// A [`SourceError`].
+    pub async fn addresses(&self) -> Result<Vec<HostAddress>, SourceError> {
+        self.source.addresses().await
+    }
+
     /// What each selected host says of itself, in the order of the addresses.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! | [`selection`] | which of the hosts are meant: all, some, those with a label |
 //! | [`summary`] | what `GET /admin/host` answers |
 //! | [`calls`] | one call to each host: at most so many at once, each with its own time limit |
+//! | [`odd_one_out`] | which hosts to look at first |
 //! | [`line_totals`] | the diffs of many hosts, added up by source line |
 //!
 //! There is no state between two commands, no agent and no scheduler. A host that does not answer
@@ -18,6 +19,7 @@ pub mod address;
 pub mod calls;
 pub mod client;
 pub mod line_totals;
+pub mod odd_one_out;
 pub mod selection;
 pub mod source;
 pub mod summary;

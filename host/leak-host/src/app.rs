@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use fleet::calls::Fleet;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -70,6 +71,8 @@ struct App {
     state: Arc<ApiState>,
     /// What is enabled once it is loaded.
     first: FirstLeaks,
+    /// The hosts of the fleet view.
+    fleet: Option<Fleet>,
     telemetry: Telemetry,
     listeners: Listeners,
     limits: ClientLimits,
@@ -101,6 +104,7 @@ impl App {
         let App {
             state,
             first: _,
+            fleet,
             telemetry,
             listeners,
             limits,
@@ -108,7 +112,10 @@ impl App {
             stopping,
             _watchdog,
         } = self;
-        let console = console::routes(state.clone(), tasks.clone(), stopping.clone());
+        let mut console = console::routes(state.clone(), tasks.clone(), stopping.clone());
+        if let Some(fleet) = fleet {
+            console = console.merge(console::fleet_routes(state.clone(), fleet));
+        }
         let mut servers = listeners.serve(&state, console, limits, &stopping);
 
         let mut result = Ok(());

@@ -332,6 +332,7 @@ impl Config {
     pub(crate) fn api_options(&self) -> ApiOptions {
         ApiOptions {
             identity: self.identity.identity(),
+            has_fleet_view: self.identity.fleet.is_some(),
             service_name: self.service_name.clone(),
             base_latency: self.base_latency,
             client_timeout: self.clients.client_timeout,

@@ -151,6 +151,7 @@ impl TestHost {
                     name: "host-1".to_owned(),
                     ..HostIdentity::default()
                 },
+                has_fleet_view: false,
                 service_name: "leaky-service".to_owned(),
                 base_latency: Duration::ZERO,
                 client_timeout: Duration::from_secs(60),

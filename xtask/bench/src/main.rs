@@ -11,6 +11,7 @@ use xtask_support::toolchain;
 use xtask_support::workspace::Workspace;
 
 mod console;
+mod fleet;
 mod heap;
 mod http;
 mod measured_host;
@@ -46,6 +47,8 @@ enum Bench {
     Heap,
     /// A thousand different plugins at once: memory of each, and the calls that list all.
     Scale(scale::Args),
+    /// A hundred hosts at once: what `leak-host fleet` takes, also with a host that is stopped.
+    Fleet(fleet::Args),
     /// A thousand loads and unloads under load: no request fails, and no memory is left behind.
     Reload(reload::Args),
 }
@@ -73,6 +76,7 @@ fn main() -> Result<ExitCode> {
         Cli::Bench(Bench::Console(args)) => {
             measurement::print(&console::measure(&workspace, args)?)
         }
+        Cli::Bench(Bench::Fleet(args)) => measurement::print(&fleet::measure(&workspace, args)?),
         Cli::Bench(Bench::Http(args)) => http::compare(&workspace, args)?,
         Cli::Bench(Bench::Scale(args)) => measurement::print(&scale::measure(&workspace, args)?),
         Cli::Bench(Bench::Reload(args)) => measurement::print(&reload::measure(&workspace, args)?),
@@ -96,6 +100,7 @@ mod tests {
             "xtask bench serve --turns 1 --path /x app.wasm",
             "xtask bench console --many 10",
             "xtask bench scale --plugins 10",
+            "xtask bench fleet --hosts 10 --plugins all",
             "xtask bench reload --loads 10 --clients 1",
             "xtask soak --minutes 0.5 --seed 2",
         ] {

@@ -55,6 +55,7 @@ impl App {
         Ok(App {
             state,
             first: first_leaks(config)?,
+            fleet: config.identity.fleet(config.admin_token.as_deref())?,
             telemetry,
             listeners,
             limits: config.clients.limits(),

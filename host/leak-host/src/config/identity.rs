@@ -8,6 +8,11 @@ use std::str::FromStr;
 use admin_api::HostIdentity;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use fleet::HostAddress;
+use fleet::calls::{DEFAULT_CONCURRENCY, Fleet, FleetOptions, READ_TIMEOUT};
+use fleet::client::Timeouts;
+use fleet::selection::Selection;
+use fleet::source::Source;
 
 /// Characters of a label's name and of its value. Kubernetes has the same limit.
 const LABEL_CHARACTERS: RangeInclusive<usize> = 1..=63;
@@ -27,6 +32,11 @@ pub(crate) struct IdentityOptions {
         value_delimiter = ','
     )]
     pub(crate) label: Vec<Label>,
+
+    /// DNS name whose addresses are the hosts of the fleet view at /fleet, such as a headless
+    /// service; the hosts have the same admin token as this one
+    #[arg(long, env = "LEAK_FLEET", value_name = "NAME[:PORT]")]
+    pub(crate) fleet: Option<HostAddress>,
 
     // Read at the start and not compiled in, or each commit would recompile the host.
     /// Source revision, for `leak_build_info`
@@ -69,6 +79,29 @@ impl FromStr for Label {
 }
 
 impl IdentityOptions {
+    /// The fleet of the fleet view, whose hosts have this token.
+    ///
+    /// # Errors
+    ///
+    /// [`fleet::AskError`] if this process cannot make connections.
+    pub(crate) fn fleet(&self, token: Option<&str>) -> Result<Option<Fleet>, fleet::AskError> {
+        let Some(service) = &self.fleet else {
+            return Ok(None);
+        };
+        let token = token.filter(|token| !token.is_empty());
+        let fleet = Fleet::new(FleetOptions {
+            source: Source::Service(service.clone()),
+            selection: Selection::default(),
+            token: token.map(str::to_owned),
+            timeouts: Timeouts {
+                connect: READ_TIMEOUT,
+                call: READ_TIMEOUT,
+            },
+            concurrency: DEFAULT_CONCURRENCY,
+        })?;
+        Ok(Some(fleet))
+    }
+
     /// What the admin API says of this host. Of a label that is given twice, the last value counts.
     pub(crate) fn identity(&self) -> HostIdentity {
         let labels = self.label.iter().cloned();

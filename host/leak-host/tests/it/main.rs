@@ -23,6 +23,7 @@ mod conformance;
 mod console;
 mod exercises;
 mod faults;
+mod fleet;
 mod growth;
 mod heap;
 mod hostile;
