@@ -44,8 +44,11 @@ pub(crate) struct FleetView {
 #[derive(Default)]
 struct LastReading {
     body: Option<(Instant, Arc<FleetBody>)>,
-    history: HashMap<HostAddress, VecDeque<Point>>,
+    history: History,
 }
+
+/// What each host was: its name, which it does not say while it does not answer, and its points.
+type History = HashMap<HostAddress, (String, VecDeque<Point>)>;
 
 /// Seconds since 1970, and resident bytes then.
 type Point = (f64, u64);
@@ -72,7 +75,7 @@ pub(crate) struct FleetBody {
 #[derive(Debug, Serialize)]
 struct HostCard {
     address: String,
-    /// `none`, `memory`, `no_answer`, `leak` or `critical`.
+    /// `none`, `memory`, `growth`, `no_answer`, `leak` or `critical`.
     oddness: &'static str,
     /// What it says of itself.
     #[serde(flatten)]
@@ -147,10 +150,11 @@ impl FleetView {
 }
 
 /// Adds a point for each host that answered, and drops the hosts that are gone.
-fn record(history: &mut HashMap<HostAddress, VecDeque<Point>>, hosts: &[HostAnswer], now: f64) {
+fn record(history: &mut History, hosts: &[HostAnswer], now: f64) {
     for host in hosts {
-        let points = history.entry(host.address.clone()).or_default();
+        let (name, points) = history.entry(host.address.clone()).or_default();
         if let Some(summary) = &host.summary {
+            name.clone_from(&summary.name);
             points.push_back((now, summary.rss_bytes));
         }
         while points.len() > MAX_POINTS {
@@ -165,23 +169,23 @@ fn leaks(host: &HostAnswer) -> bool {
     summary.is_some_and(|summary| summary.verdict.is_leak())
 }
 
-fn card(
-    oddness: Oddness,
-    host: HostAnswer,
-    history: &HashMap<HostAddress, VecDeque<Point>>,
-) -> HostCard {
-    let points = history.get(&host.address);
+fn card(oddness: Oddness, host: HostAnswer, history: &History) -> HostCard {
+    let (name, points) = history.get(&host.address).cloned().unwrap_or_default();
     HostCard {
-        points: points.into_iter().flatten().copied().collect(),
+        points: points.into(),
         address: host.address.to_string(),
         oddness: match oddness {
             Oddness::None => "none",
             Oddness::Memory => "memory",
+            Oddness::Growth => "growth",
             Oddness::NoAnswer => "no_answer",
             Oddness::Leak => "leak",
             Oddness::Critical => "critical",
         },
-        summary: host.summary.unwrap_or_default(),
+        summary: host.summary.unwrap_or_else(|| HostSummary {
+            name,
+            ..HostSummary::default()
+        }),
         error: host.answer.err().map(|error| error.brief()),
     }
 }

@@ -17,6 +17,8 @@ pub enum Oddness {
     None,
     /// Much more or much less resident memory than the others, and no verdict says why.
     Memory,
+    /// It grows, and it is too early to say whether it leaks.
+    Growth,
     /// It did not answer.
     NoAnswer,
     /// It leaks.
@@ -38,6 +40,7 @@ pub fn rank(hosts: Vec<HostAnswer>) -> Vec<(Oddness, HostAnswer)> {
         Some(summary) if summary.verdict.rank() == 2 => Oddness::Critical,
         Some(summary) if summary.verdict.rank() == 1 => Oddness::Leak,
         _ if host.answer.is_err() => Oddness::NoAnswer,
+        Some(summary) if summary.verdict.kind == "growing" => Oddness::Growth,
         Some(summary) if summary.rss_bytes.abs_diff(middle) > bound => Oddness::Memory,
         _ => Oddness::None,
     };
@@ -90,6 +93,10 @@ mod tests {
     #[test]
     fn what_leaks_comes_first_and_then_what_differs() {
         let calm = |number, mib| host(number, mib, "calm");
+        let mut growing = calm(9, 61);
+        if let Some(summary) = &mut growing.summary {
+            summary.verdict.kind = "growing".to_owned();
+        }
         let hosts = vec![
             calm(1, 60),
             calm(2, 61),
@@ -99,6 +106,7 @@ mod tests {
             host(6, 60, "critical"),
             calm(7, 62),
             calm(8, 59),
+            growing,
         ];
         let ranked: Vec<_> = rank(hosts)
             .iter()
@@ -108,6 +116,7 @@ mod tests {
             (Oddness::Critical, 6),
             (Oddness::Leak, 5),
             (Oddness::NoAnswer, 4),
+            (Oddness::Growth, 9),
             (Oddness::Memory, 3),
             (Oddness::None, 1),
             (Oddness::None, 2),

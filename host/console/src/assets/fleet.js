@@ -17,6 +17,7 @@ const MIN_SPAN = 120;
 const STATES = {
   none: ["calm", ""],
   memory: ["differs", "warn"],
+  growth: ["grows", "warn"],
   no_answer: ["no answer", "bad"],
   leak: ["leaks", "warn"],
   critical: ["critical", "bad"],
@@ -104,7 +105,7 @@ function showHost(card, host, top) {
   const labels = Object.entries(host.labels).map(([name, value]) => `${name}=${value}`);
   const revision = host.revision && host.revision !== "unknown" && !host.labels.revision ? [`revision ${host.revision}`] : [];
   const age = host.error ? [] : [`up ${duration(host.uptime_seconds)}`];
-  setText(one(".fleet-about", card), [host.address, ...revision, ...labels, ...age].join(" · "));
+  setText(one(".fleet-about", card), [...(host.name ? [host.address] : []), ...revision, ...labels, ...age].join(" · "));
   drawMemory(card, host, top);
   setText(one(".fleet-verdict", card), host.error ?? host.verdict.sentence);
   one(".fleet-verdict", card).classList.toggle("error", Boolean(host.error));
@@ -133,7 +134,7 @@ function drawMemory(card, host, top) {
     limit.setAttribute("y2", y(host.limit_bytes));
   }
   const memory = host.limit_bytes ? `${size(host.rss_bytes)} of ${size(host.limit_bytes)}` : size(host.rss_bytes);
-  const text = host.error ? "no reading" : `${memory}, the last ${duration(span)}`;
+  const text = host.error ? "no reading" : `${memory}, the last ${Math.round(span / 60)} min`;
   setText(one(".fleet-memory", card), text);
   one(".fleet-chart", card).setAttribute("aria-label", `Resident memory: ${text}`);
 }
