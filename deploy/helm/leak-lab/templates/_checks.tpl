@@ -28,6 +28,11 @@
     {{- fail (printf "env: the chart sets %s itself; use hostLabels, admin, bindAddress, plugins or cache" $name) -}}
   {{- end -}}
 {{- end -}}
+{{- range $name := list "revision" "pod" "node" -}}
+  {{- if hasKey $v.hostLabels $name -}}
+    {{- fail (printf "hostLabels: the chart sets %s itself; choose another name" $name) -}}
+  {{- end -}}
+{{- end -}}
 {{- if $v.loadTests.enabled -}}
   {{- $runs := dict -}}
   {{- range $run := $v.loadTests.runs -}}
