@@ -11,7 +11,7 @@ use xtask_support::report::Report;
 use xtask_support::tools::{on_path, run_quietly};
 use xtask_support::workspace::Workspace;
 
-use crate::chart::Chart;
+use crate::chart::{Chart, at};
 use crate::value_sets::VALUE_SETS;
 use crate::{kustomize, schemas, tools};
 
@@ -39,7 +39,7 @@ pub(crate) fn check(workspace: &Workspace, chart: &Chart, report: &mut Report) {
         let version = server.kubectl(&["version", "-o", "json"], None)?;
         let version: serde_json::Value = serde_json::from_str(&version)?;
         started = Some(server);
-        Ok(version["serverVersion"]["gitVersion"].to_string())
+        Ok(at(&version, "/serverVersion/gitVersion").to_string())
     });
     let Some(server) = started else {
         return;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::chart::{Chart, find};
+use crate::chart::{Chart, at, find};
 
 /// Replicas, percent, and the replicas of the canary.
 const SHARES: [(u64, u64, u64); 8] = [
@@ -35,7 +35,7 @@ pub(crate) fn check(chart: &Chart) -> Result<String> {
         let objects = chart.objects(&values)?;
         let stable = find(&objects, "Deployment", "leak-lab")?;
         let canary = find(&objects, "Deployment", "leak-lab-canary")?;
-        let seen = (&stable["spec"]["replicas"], &canary["spec"]["replicas"]);
+        let seen = (at(stable, "/spec/replicas"), at(canary, "/spec/replicas"));
         ensure!(
             seen == (&(replicas - expected).into(), &expected.into()),
             "{percent} % of {replicas}: {seen:?}"
@@ -44,20 +44,22 @@ pub(crate) fn check(chart: &Chart) -> Result<String> {
             (stable, "0.1.0", ":0.1.0", "stable"),
             (canary, "0.2.0", ":two", "canary"),
         ] {
-            let pod = &deployment["spec"]["template"];
-            ensure!(pod["metadata"]["labels"]["revision"] == revision, "{pod}");
-            let container = &pod["spec"]["containers"][0];
-            let name = container["image"].as_str().unwrap_or_default();
+            let pod = at(deployment, "/spec/template");
+            ensure!(*at(pod, "/metadata/labels/revision") == revision, "{pod}");
+            let container = at(pod, "/spec/containers/0");
+            let name = at(container, "/image").as_str().unwrap_or_default();
             ensure!(name.ends_with(image), "{name}");
             ensure!(variable(container, "A")? == a, "{container}");
             ensure!(variable(container, "B")? == "both", "{container}");
             let labels = format!("revision={revision},pod=$(POD_NAME),node=$(NODE_NAME)");
             ensure!(variable(container, "LEAK_LABELS")? == labels, "{container}");
-            let leaks = container["args"].to_string().contains("--enable=cache");
+            let leaks = at(container, "/args")
+                .to_string()
+                .contains("--enable=cache");
             ensure!(leaks == (revision == "0.2.0"), "{container}");
         }
         // Otherwise each Deployment would count the other's pods as its own.
-        let selector = |deployment: &Value| deployment["spec"]["selector"].clone();
+        let selector = |deployment: &Value| at(deployment, "/spec/selector").clone();
         ensure!(
             selector(stable) != selector(canary),
             "one selector for both"
@@ -65,17 +67,17 @@ pub(crate) fn check(chart: &Chart) -> Result<String> {
     }
     let without = chart.objects(&[])?;
     let stable = find(&without, "Deployment", "leak-lab")?;
-    ensure!(stable["spec"]["replicas"] == 5, "{stable}");
+    ensure!(*at(stable, "/spec/replicas") == 5, "{stable}");
     ensure!(find(&without, "Deployment", "leak-lab-canary").is_err());
     Ok(format!("{} shares", SHARES.len()))
 }
 
 fn variable<'a>(container: &'a Value, name: &str) -> Result<&'a str> {
-    container["env"]
+    at(container, "/env")
         .as_array()
         .into_iter()
         .flatten()
-        .find(|variable| variable["name"] == name)
-        .and_then(|variable| variable["value"].as_str())
+        .find(|variable| *at(variable, "/name") == name)
+        .and_then(|variable| at(variable, "/value").as_str())
         .with_context(|| format!("{name} is not set"))
 }

@@ -25,10 +25,10 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    pub(crate) fn new(workspace: &Workspace, helm: &PathBuf) -> Self {
+    pub(crate) fn new(workspace: &Workspace, helm: &Path) -> Self {
         Self {
             folder: workspace.root().join(CHART),
-            helm: helm.clone(),
+            helm: helm.to_owned(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Chart {
                 let mut named: Vec<_> = objects
                     .iter()
                     // Its token is random.
-                    .filter(|object| object["kind"] != "Secret")
+                    .filter(|object| *at(object, "/kind") != "Secret")
                     .map(|object| format!("{} {object}", title(object)))
                     .collect();
                 named.sort();
@@ -127,8 +127,13 @@ impl Chart {
 pub(crate) fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
     objects
         .iter()
-        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+        .find(|object| *at(object, "/kind") == kind && *at(object, "/metadata/name") == name)
         .with_context(|| format!("there is no {kind} {name}"))
+}
+
+/// The value at a JSON pointer, or null.
+pub(crate) fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// Kind and name.
@@ -136,8 +141,8 @@ pub(crate) fn title(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     format!(
         "{} {}",
-        text(&object["kind"]),
-        text(&object["metadata"]["name"])
+        text(at(object, "/kind")),
+        text(at(object, "/metadata/name"))
     )
 }
 

@@ -10,7 +10,7 @@ use xtask_support::layout::{ALERT_RULES, CHART, DASHBOARDS, K6_SCRIPTS};
 use xtask_support::tools::run_quietly;
 use xtask_support::workspace::Workspace;
 
-use crate::chart::{Chart, find, parse};
+use crate::chart::{Chart, at, find, parse};
 
 /// Values with which the rules are those of the stack, and others.
 const STACK_URLS: &str = r#"prometheusRule={"consoleUrl":"http://localhost:8080"}"#;
@@ -46,9 +46,9 @@ pub(crate) fn rules(workspace: &Workspace, chart: &Chart) -> Result<String> {
     for file in &files {
         let expected = parse(&fs::read_to_string(file)?)?;
         let name = format!("leak-lab-{}", stem(file));
-        let spec = &find(&same, "PrometheusRule", &name)?["spec"];
+        let spec = at(find(&same, "PrometheusRule", &name)?, "/spec");
         ensure!(*spec == expected, "{name} differs from {}", file.display());
-        let mut with_other_urls = find(&other, "PrometheusRule", &name)?["spec"].clone();
+        let mut with_other_urls = at(find(&other, "PrometheusRule", &name)?, "/spec").clone();
         ensure!(
             !with_other_urls.to_string().contains("localhost"),
             "{name} has an address that is no value"
@@ -71,9 +71,19 @@ pub(crate) fn rules(workspace: &Workspace, chart: &Chart) -> Result<String> {
 /// Puts other addresses into the annotations. Returns the number of alerts.
 fn move_urls(rules: &mut Value, console: &str, pages: &str) -> usize {
     let mut alerts = 0;
-    let groups = rules["groups"].as_array_mut().into_iter().flatten();
-    for rule in groups.flat_map(|group| group["rules"].as_array_mut().into_iter().flatten()) {
-        let Some(annotations) = rule["annotations"].as_object_mut() else {
+    let groups = rules
+        .get_mut("groups")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten();
+    for rule in groups.flat_map(|group| {
+        group
+            .get_mut("rules")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+    }) {
+        let Some(annotations) = rule.get_mut("annotations").and_then(Value::as_object_mut) else {
             continue;
         };
         alerts += 1;
@@ -85,10 +95,11 @@ fn move_urls(rules: &mut Value, console: &str, pages: &str) -> usize {
             ),
             ("runbook_url", "docs/", format!("{pages}docs/")),
         ] {
-            if let Some(Value::String(url)) = annotations.get_mut(name) {
-                if let Some(rest) = url.strip_prefix(from).filter(|_| !pages.is_empty()) {
-                    *url = format!("{to}{rest}");
-                }
+            if let Some(Value::String(url)) = annotations.get_mut(name)
+                && let Some(rest) = url.strip_prefix(from)
+                && !pages.is_empty()
+            {
+                *url = format!("{to}{rest}");
             }
         }
     }
@@ -105,11 +116,11 @@ pub(crate) fn check_rules(promtool: &Path, chart: &Chart) -> Result<String> {
     check.args(["check", "rules", "--lint=all", "--lint-fatal"]);
     let mut count = 0;
     for object in chart.objects(&[OTHER_URLS])? {
-        if object["kind"] == "PrometheusRule" {
+        if *at(&object, "/kind") == "PrometheusRule" {
             count += 1;
             // JSON is YAML.
             let file = folder.path().join(format!("{count}.yml"));
-            fs::write(&file, object["spec"].to_string())?;
+            fs::write(&file, at(&object, "/spec").to_string())?;
             check.arg(file);
         }
     }
@@ -128,7 +139,7 @@ pub(crate) fn dashboards(workspace: &Workspace, chart: &Chart) -> Result<String>
     for file in &files {
         let name = format!("leak-lab-dashboard-{}", stem(file));
         let map = find(&objects, "ConfigMap", &name)?;
-        ensure!(map["metadata"]["labels"]["grafana_dashboard"] == "1");
+        ensure!(*at(map, "/metadata/labels/grafana_dashboard") == "1");
         same_text(map, file)?;
     }
     Ok(format!("{} files", files.len()))
@@ -150,7 +161,7 @@ pub(crate) fn load_scripts(workspace: &Workspace, chart: &Chart) -> Result<Strin
 
 fn same_text(map: &Value, file: &Path) -> Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let found = map["data"][name.as_ref()].as_str();
+    let found = at(map, "/data").get(name.as_ref()).and_then(Value::as_str);
     let found = found.with_context(|| format!("{name} is missing"))?;
     let expected = fs::read_to_string(file)?;
     // A block of YAML ends in exactly one line end.
@@ -171,9 +182,9 @@ pub(crate) fn app_version(workspace: &Workspace) -> Result<String> {
     let chart = parse(&chart)?;
     let expected = env!("CARGO_PKG_VERSION");
     ensure!(
-        chart["appVersion"] == expected,
+        *at(&chart, "/appVersion") == expected,
         "Chart.yaml has appVersion {}, the workspace {expected}",
-        chart["appVersion"]
+        *at(&chart, "/appVersion")
     );
     Ok(expected.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +10,7 @@ use xtask_support::layout::KUSTOMIZE;
 use xtask_support::tools::run_quietly;
 use xtask_support::workspace::Workspace;
 
-use crate::chart::{Chart, documents, find, parse};
+use crate::chart::{Chart, at, documents, find, parse};
 
 /// The overlay that shows how to use the base.
 const EXAMPLE: &str = "overlays/example";
@@ -32,7 +32,7 @@ const HEADER: &str =
 ///
 /// # Errors
 /// When Helm fails or a file cannot be written.
-pub(crate) fn generate(workspace: &Workspace, helm: &PathBuf) -> Result<()> {
+pub(crate) fn generate(workspace: &Workspace, helm: &Path) -> Result<()> {
     let root = workspace.root().join(KUSTOMIZE);
     let files = expected(&Chart::new(workspace, helm))?;
     for old in generated(&root)? {
@@ -53,7 +53,7 @@ pub(crate) fn generate(workspace: &Workspace, helm: &PathBuf) -> Result<()> {
 ///
 /// # Errors
 /// With the first file that differs.
-pub(crate) fn up_to_date(workspace: &Workspace, helm: &PathBuf) -> Result<String> {
+pub(crate) fn up_to_date(workspace: &Workspace, helm: &Path) -> Result<String> {
     let root = workspace.root().join(KUSTOMIZE);
     let files = expected(&Chart::new(workspace, helm))?;
     let command = "run cargo xtask kubernetes generate";
@@ -79,8 +79,11 @@ fn expected(chart: &Chart) -> Result<BTreeMap<String, String>> {
     for document in documents(&chart.template(&VALUES, &[])?) {
         let object = parse(document)?;
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_lowercase();
-        let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
-        let operator = object["apiVersion"] == "monitoring.coreos.com/v1";
+        let (kind, name) = (
+            text(at(&object, "/kind")),
+            text(at(&object, "/metadata/name")),
+        );
+        let operator = *at(&object, "/apiVersion") == "monitoring.coreos.com/v1";
         let folder = if operator {
             "components/prometheus-operator"
         } else {
@@ -152,10 +155,10 @@ pub(crate) fn build(workspace: &Workspace, kubectl: &Path) -> Result<String> {
     let example = objects(EXAMPLE)?;
     let deployment = find(&example, "Deployment", "leak-lab")?;
     ensure!(
-        deployment["metadata"]["namespace"] == "leak-lab",
+        *at(deployment, "/metadata/namespace") == "leak-lab",
         "{deployment}"
     );
-    ensure!(deployment["spec"]["replicas"] == 3, "{deployment}");
+    ensure!(*at(deployment, "/spec/replicas") == 3, "{deployment}");
     ensure!(find(&base, "PodMonitor", "leak-lab").is_err());
     find(&example, "PodMonitor", "leak-lab")?;
     Ok(format!("{} and {} objects", base.len(), example.len()))

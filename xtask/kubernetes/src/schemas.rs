@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use xtask_support::report::Report;
 use xtask_support::tools::python_environment;
 
-use crate::chart::{Chart, parse};
+use crate::chart::{Chart, at, parse};
 use crate::tools::{KUBECONFORM, go_module};
 use crate::value_sets::VALUE_SETS;
 
@@ -141,10 +141,13 @@ fn validate(program: &Path, version: &str, locations: &[PathBuf], rendered: &str
     let text = String::from_utf8_lossy(&output.stdout);
     let answer: Value = serde_json::from_str(&text)
         .with_context(|| format!("no answer: {}", String::from_utf8_lossy(&output.stderr)))?;
-    ensure!(output.status.success(), "{}", answer["resources"]);
-    let summary = &answer["summary"];
-    ensure!(summary["skipped"] == 0, "objects without a schema: {text}");
-    let valid = summary["valid"].as_u64().unwrap_or_default();
+    ensure!(output.status.success(), "{}", at(&answer, "/resources"));
+    let summary = at(&answer, "/summary");
+    ensure!(
+        *at(summary, "/skipped") == 0,
+        "objects without a schema: {text}"
+    );
+    let valid = at(summary, "/valid").as_u64().unwrap_or_default();
     ensure!(valid > 0, "no objects");
     Ok(valid)
 }
@@ -153,13 +156,15 @@ fn validate(program: &Path, version: &str, locations: &[PathBuf], rendered: &str
 fn write_schemas(definitions: &[String], folder: &Path) -> Result<()> {
     for definition in definitions {
         let definition = parse(definition)?;
-        let kind = definition["spec"]["names"]["kind"].as_str();
+        let kind = at(&definition, "/spec/names/kind").as_str();
         let kind = kind.context("a definition without a kind")?;
-        let mut schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+        let mut schema = at(&definition, "/spec/versions/0/schema/openAPIV3Schema").clone();
         ensure!(schema.is_object(), "{kind} has no schema");
         forbid_unknown_fields(&mut schema);
         // The API server knows these two by itself.
-        schema["properties"]["metadata"] = serde_json::json!({"type": "object"});
+        if let Some(metadata) = schema.pointer_mut("/properties/metadata") {
+            *metadata = serde_json::json!({"type": "object"});
+        }
         let file = folder.join(format!("{}.json", kind.to_lowercase()));
         fs::write(file, schema.to_string())?;
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::chart::at;
 use anyhow::{Context, Result};
 use xtask_support::go::{environment, go, last_line};
 use xtask_support::tools::{Fetch, obtain, on_path, run_quietly};
@@ -116,7 +117,9 @@ fn build_kubernetes(folder: &Path, name: &str, version: &str) -> Result<()> {
     );
     let answer = run_quietly(&mut download)?;
     let answer: serde_json::Value = serde_json::from_str(&answer)?;
-    let manifest = answer["GoMod"].as_str().context("go names no go.mod")?;
+    let manifest = at(&answer, "/GoMod")
+        .as_str()
+        .context("go names no go.mod")?;
     let manifest = fs::read_to_string(manifest)?;
     let mut edit = vec!["mod".to_owned(), "edit".to_owned()];
     edit.push(format!("-require={module}"));
@@ -191,7 +194,7 @@ pub(crate) fn go_module(module: &str) -> Result<PathBuf> {
     download.args(["mod", "download", "-json", module]);
     let answer = run_quietly(&mut download)?;
     let answer: serde_json::Value = serde_json::from_str(&answer)?;
-    let folder = answer["Dir"].as_str().context("go names no folder")?;
+    let folder = at(&answer, "/Dir").as_str().context("go names no folder")?;
     Ok(PathBuf::from(folder))
 }
 

@@ -23,7 +23,7 @@
 {{- if and $v.prometheusRule.enabled (not $v.prometheusRule.lab) (not $v.prometheusRule.production) -}}
   {{- fail "prometheusRule.lab and prometheusRule.production are both false: enable one, or set prometheusRule.enabled to false" -}}
 {{- end -}}
-{{- range $name := list "LEAK_LABELS" "LEAK_HOST_NAME" "LEAK_ALLOWED_HOST" "LEAK_ADMIN_TOKEN" "LEAK_LISTEN" "LEAK_PLUGINS" "LEAK_CACHE" -}}
+{{- range $name := list "LEAK_LABELS" "LEAK_HOST_NAME" "LEAK_ALLOWED_HOST" "LEAK_ADMIN_TOKEN" "LEAK_FLEET" "LEAK_LISTEN" "LEAK_PLUGINS" "LEAK_CACHE" -}}
   {{- if or (hasKey $v.env $name) (hasKey $v.canary.env $name) -}}
     {{- fail (printf "env: the chart sets %s itself; use hostLabels, admin, bindAddress, plugins or cache" $name) -}}
   {{- end -}}

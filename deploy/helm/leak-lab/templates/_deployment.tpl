@@ -119,6 +119,9 @@ spec:
                 {{- range $name, $value := $v.hostLabels }},{{ $name }}={{ $value }}{{ end }}"
             - name: LEAK_ALLOWED_HOST
               value: {{ include "leak-lab.allowedHosts" $root | quote }}
+            # The page /fleet of each console shows all of them.
+            - name: LEAK_FLEET
+              value: {{ include "leak-lab.fullname" $root }}-headless:{{ $v.service.adminPort }}
             {{- if $v.admin.token.enabled }}
             - name: LEAK_ADMIN_TOKEN
               {{- include "leak-lab.adminTokenVariable" $root | nindent 14 }}
