@@ -117,7 +117,8 @@ fn without_helm(document: &str) -> String {
         let start = line.trim_start();
         let indented = line.len() - start.len();
         let helm = HELM_LINES.iter().any(|prefix| start.starts_with(prefix)) && indented <= 4;
-        if !helm && !line.starts_with("# Source: ") {
+        // Comments are in the chart and in the files of the stack.
+        if !helm && !start.starts_with('#') {
             text.push_str(line);
             text.push('\n');
         }
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_belongs_to_helm_is_left_out() {
-        let document = "# Source: a\nkind: A\nmetadata:\n  namespace: default\n  labels:\n    \
+        let document = "# Source: a\nkind: A\nmetadata:\n  # A comment.\n  namespace: default\n  labels:\n    \
                         helm.sh/chart: a-1\n    a: b\ndata:\n  text: |\n      namespace: default\n";
         let expected = format!(
             "{HEADER}kind: A\nmetadata:\n  labels:\n    a: b\ndata:\n  text: |\n      \
