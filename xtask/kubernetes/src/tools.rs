@@ -172,7 +172,11 @@ pub(crate) fn etcd() -> Result<PathBuf> {
             download
                 .args(["download", "etcd-server"])
                 .current_dir(folder);
-            run_quietly(&mut download)?;
+            if run_quietly(&mut download).is_err() {
+                // The lists of packages are old, or there are none.
+                run_quietly(Command::new("apt-get").arg("update"))?;
+                run_quietly(&mut download)?;
+            }
             let package = fs::read_dir(folder)?
                 .filter_map(|entry| Some(entry.ok()?.path()))
                 .find(|path| path.extension().is_some_and(|end| end == "deb"))
