@@ -1,6 +1,6 @@
 //! The commands of this repository: `cargo xtask run`, `test`, `test-console`, `test-api`, `lint`,
 //! `plugins`, `new-plugin`, `check-plugin`, `languages`; and, in separate crates, `test-hostile`,
-//! `bench`, `python`, `record-shapes`, `soak`, `stack` and `toolchains`.
+//! `bench`, `kubernetes`, `python`, `record-shapes`, `soak`, `stack` and `toolchains`.
 //!
 //! They are written in Rust rather than as scripts, so that they behave the same on every machine
 //! with the toolchain, and can say what a step of several minutes is doing.
@@ -61,6 +61,9 @@ enum Task {
     /// The lab with Prometheus, collector, Jaeger and k6, without containers; and its tests.
     #[command(disable_help_flag = true)]
     Stack(delegate::Args),
+    /// The Helm chart and the kustomize base: generate what is generated, and test both.
+    #[command(disable_help_flag = true)]
+    Kubernetes(delegate::Args),
     /// Record what a scrape sees of each pattern, for the tests of the alert rules.
     #[command(disable_help_flag = true)]
     RecordShapes(delegate::Args),
@@ -88,6 +91,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Bench(args) => delegate::exec(&workspace, "xtask-bench", Some("bench"), &args),
         Task::Soak(args) => delegate::exec(&workspace, "xtask-bench", Some("soak"), &args),
         Task::Stack(args) => delegate::exec(&workspace, "xtask-stack-tests", None, &args),
+        Task::Kubernetes(args) => delegate::exec(&workspace, "xtask-kubernetes", None, &args),
         Task::RecordShapes(args) => delegate::exec_release(&workspace, "xtask-shapes", &args),
         Task::Python(args) => delegate::exec_release(&workspace, "xtask-python", &args),
         Task::Toolchains(args) => delegate::exec_release(&workspace, "xtask-toolchains", &args),

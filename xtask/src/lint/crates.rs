@@ -61,6 +61,7 @@ const RULES: &[Rule] = &[
     Rule { folder: "xtask", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/bench", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/hostile", never: ANY, members: &[SUPPORT] },
+    Rule { folder: "xtask/kubernetes", never: ANY, members: &[SUPPORT] },
     Rule { folder: "xtask/stack-tests", never: ANY, members: &[SUPPORT] },
     Rule { folder: SUPPORT, never: (&["clap"], "each command reads its own arguments"), members: &[] },
     Rule { folder: WORKSPACE_HACK, never: ANY, members: &[] },

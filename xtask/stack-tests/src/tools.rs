@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
+use xtask_support::go::{environment, go, last_line};
 use xtask_support::tools::{Fetch, obtain, on_path, run_quietly};
 
 /// The configuration of the collector's builder: the components that the collector contains.
@@ -160,7 +161,7 @@ impl Tool {
                 fs::write(folder.join("builder.yaml"), COLLECTOR_PARTS)?;
                 let mut build = Command::new(builder);
                 build.args(["--config", "builder.yaml"]);
-                go_environment(folder, &mut build);
+                environment(folder, &mut build);
                 run_quietly(&mut build)?;
                 fs::rename(folder.join("out").join(self.name), folder.join(self.name))?;
                 fs::remove_dir_all(folder.join("out")).context("cannot remove the sources")
@@ -175,29 +176,6 @@ pub(crate) fn hash(text: &[u8]) -> u32 {
     text.iter().fold(0x811c_9dc5, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
-}
-
-fn go(folder: &Path, args: &[&str]) -> Result<()> {
-    let mut go = Command::new("go");
-    go_environment(folder, go.args(args));
-    run_quietly(&mut go)?;
-    Ok(())
-}
-
-/// Static programs that need no C compiler.
-fn go_environment(folder: &Path, command: &mut Command) {
-    command
-        .current_dir(folder)
-        .env("GOBIN", folder)
-        .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "-buildvcs=false");
-}
-
-/// Of the output of a Go build that fails, the last line is the reason.
-fn last_line(error: anyhow::Error) -> anyhow::Error {
-    let text = format!("{error:#}");
-    let last = text.lines().next_back().unwrap_or_default().to_owned();
-    anyhow!(last)
 }
 
 #[cfg(test)]
@@ -224,11 +202,5 @@ mod tests {
         let cached = COLLECTOR.cached_version();
         assert!(cached.starts_with(&format!("{version}-")), "{cached}");
         assert_eq!(K6.cached_version(), "1.8.1");
-    }
-
-    #[test]
-    fn the_last_line_of_a_failed_build_is_the_reason() {
-        let error = anyhow!("go: downloading a\ngo: no such module");
-        assert_eq!(last_line(error).to_string(), "go: no such module");
     }
 }

@@ -43,3 +43,15 @@ pub const DASHBOARD_READER: &str = "grafana/read_back.py";
 
 /// What a scrape sees of each pattern, for the tests of the alert rules.
 pub const RECORDED_SHAPES: &str = "compose/prometheus/tests/recorded";
+
+/// The alert rules.
+pub const ALERT_RULES: &str = "compose/prometheus/rules";
+
+/// The folder of dashboards.
+pub const DASHBOARDS: &str = "grafana/dashboards";
+
+/// The Helm chart.
+pub const CHART: &str = "deploy/helm/leak-lab";
+
+/// What is generated from the chart for people without Helm.
+pub const KUSTOMIZE: &str = "deploy/kustomize";

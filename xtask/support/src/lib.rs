@@ -4,6 +4,7 @@
 //! compiles neither benches nor stack tests. Everything that two of them need is here once.
 
 pub mod components;
+pub mod go;
 pub mod host_process;
 pub mod http;
 pub mod layout;
