@@ -17,7 +17,8 @@ pub const DEFAULT_CONCURRENCY: usize = 128;
 /// Time limit of a call that only reads.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time limit of a call that changes a host. An upload compiles a component.
+/// Time limit of a call that changes a host or makes it work. An upload compiles a component, and a
+/// first diff reads the symbols of each plugin.
 pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A call of the admin API.
@@ -25,6 +26,8 @@ pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum Call {
     /// `GET` of this path.
     Get(String),
+    /// `GET` of a path that takes the host some work. It has the time limit of a change.
+    GetLong(String),
     /// `POST` to this path, with this body.
     Post(String, Value),
     /// `PUT` of these bytes to this path.
@@ -208,6 +211,7 @@ impl Fleet {
         let change = self.timeouts.call.max(CHANGE_TIMEOUT);
         match call {
             Call::Get(path) => self.client(address, self.timeouts.call)?.get(path).await,
+            Call::GetLong(path) => self.client(address, change)?.get(path).await,
             Call::Post(path, body) => self.client(address, change)?.post_json(path, body).await,
             Call::Put(path, bytes) => self.client(address, change)?.put(path, bytes.clone()).await,
         }

@@ -111,7 +111,7 @@ fn call_of(command: &FleetCommand) -> Call {
                 .as_ref()
                 .map(|name| format!("&plugin={}", encoded(name)));
             let plugin = plugin.unwrap_or_default();
-            Call::Get(format!(
+            Call::GetLong(format!(
                 "/admin/memory/diff?{compared}&limit={DIFF_ROWS}{plugin}"
             ))
         }

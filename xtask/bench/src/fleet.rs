@@ -163,9 +163,11 @@ fn check(output: &Output, asked: usize, failed: usize) -> Result<()> {
     let count = |name: &str| answer.get(name).and_then(Value::as_u64);
     let expected = (Some(asked as u64), Some(failed as u64));
     let counts = (count("asked"), count("failed"));
+    let hosts = answer.get("hosts").and_then(Value::as_array);
+    let first = hosts.and_then(|hosts| hosts.iter().find_map(|host| host.get("error")));
     ensure!(
         counts == expected,
-        "asked and failed are {counts:?} and not {expected:?}"
+        "asked and failed are {counts:?} and not {expected:?}: {first:?}"
     );
     Ok(())
 }

@@ -44,10 +44,10 @@ pub(crate) const KUBECONFORM: Tool = Tool {
 /// The program that `cargo xtask stack` builds too, in the same folder.
 pub(crate) const PROMTOOL: Tool = Tool {
     name: "promtool",
-    folder: "prometheus",
+    folder: "prometheus-dns",
     version: "0.316.0",
     package: "github.com/prometheus/prometheus/cmd/promtool",
-    tags: "remove_all_sd",
+    tags: "remove_all_sd,enable_dns_sd",
 };
 
 impl Tool {

@@ -13,6 +13,7 @@ use crate::ServiceArgs;
 mod death;
 mod engine;
 mod exercises;
+mod fleet;
 mod steps;
 
 pub(crate) use engine::Inside;

@@ -34,25 +34,25 @@ enum Recipe {
     Collector,
 }
 
-/// Without this tag the build includes the cloud service discoveries, and a module of theirs is
-/// missing.
-const NO_DISCOVERY: &str = "remove_all_sd";
+/// Without the first tag the build includes the cloud service discoveries, and a module of theirs is
+/// missing. The second one adds that by DNS.
+const DNS_DISCOVERY: &str = "remove_all_sd,enable_dns_sd";
 
 pub(crate) const PROMETHEUS: Tool = Tool {
     name: "prometheus",
-    folder: "prometheus",
+    folder: "prometheus-dns",
     // Module 0.316.0 is release 3.16.0.
     version: "0.316.0",
     recipe: Recipe::Install(
         "github.com/prometheus/prometheus/cmd/prometheus",
-        NO_DISCOVERY,
+        DNS_DISCOVERY,
     ),
 };
 pub(crate) const PROMTOOL: Tool = Tool {
     name: "promtool",
     recipe: Recipe::Install(
         "github.com/prometheus/prometheus/cmd/promtool",
-        NO_DISCOVERY,
+        DNS_DISCOVERY,
     ),
     ..PROMETHEUS
 };

@@ -68,7 +68,7 @@ pub(crate) struct TargetOptions {
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     token: Option<String>,
 
-    /// Time limit for each host, 100ms to 3600s; a change gets at least 30s
+    /// Time limit for each host, 100ms to 3600s; a change or a diff gets at least 30s
     #[arg(long, value_name = "TIME", value_parser = values::client_timeout)]
     timeout: Option<Duration>,
 

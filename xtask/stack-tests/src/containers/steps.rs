@@ -11,7 +11,7 @@ use xtask_support::http;
 use xtask_support::report::Report;
 use xtask_support::wait::{INTERVAL, wait_for};
 
-use super::{Images, death, docker, exercises};
+use super::{Images, death, docker, exercises, fleet};
 
 /// The URLs of the README.
 const URLS: [&str; 5] = [
@@ -62,7 +62,9 @@ pub(super) fn run(root: &Path, images: Images, report: &mut Report) {
         print_logs(root);
     }
     report.check("docker compose down -v", || {
-        docker(root, &["compose", "--profile", "loadtest", "down", "-v"])?;
+        // The replicas of the fleet are orphans for the files of the lab.
+        let down = ["--profile", "loadtest", "down", "-v", "--remove-orphans"];
+        docker(root, &[&["compose"][..], &down].concat())?;
         check_nothing_left(root)
     });
 }
@@ -98,6 +100,7 @@ fn check_running(root: &Path, images: Images, report: &mut Report) -> bool {
             if let Some(block) = last {
                 death::check(root, &block, report);
             }
+            fleet::check(root, report);
         }
         Err(error) => {
             report.check("the exercises", || Err(error));
