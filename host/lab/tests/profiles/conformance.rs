@@ -136,25 +136,3 @@ pub(crate) fn check(profiles: &[Profile], dictionary: &ProfilesDictionary) {
         table.all_used();
     }
 }
-
-/// The sum of a profile's values by the innermost line that has one: `file:line`, else the
-/// function.
-pub(crate) fn by_line(
-    profile: &Profile,
-    dictionary: &ProfilesDictionary,
-) -> std::collections::BTreeMap<String, i64> {
-    let text = |index: i32| dictionary.string_table[index as usize].as_str();
-    let mut sums = std::collections::BTreeMap::new();
-    for sample in &profile.samples {
-        let stack = &dictionary.stack_table[sample.stack_index as usize];
-        let innermost = &dictionary.location_table[stack.location_indices[0] as usize];
-        let line = innermost.lines[0];
-        let function = &dictionary.function_table[line.function_index as usize];
-        let place = match text(function.filename_strindex) {
-            "" => text(function.name_strindex).to_owned(),
-            file => format!("{file}:{}", line.line),
-        };
-        *sums.entry(place).or_default() += sample.values.iter().sum::<i64>();
-    }
-    sums
-}

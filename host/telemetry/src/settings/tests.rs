@@ -63,7 +63,15 @@ fn profiles_have_an_interval_and_a_url_of_their_own() {
         assert_eq!(settings.interval.as_secs(), seconds, "{value}");
         assert_eq!(settings.endpoint.protocol, Protocol::Grpc);
     }
-    for wrong in ["9s", "61m", "2h", "60", "yes", "-1s", "99999999999999999999h"] {
+    for wrong in [
+        "9s",
+        "61m",
+        "2h",
+        "60",
+        "yes",
+        "-1s",
+        "99999999999999999999h",
+    ] {
         let error = with_endpoint(&[&format!("--otlp-profiles={wrong}")]).unwrap_err();
         let error = error.to_string();
         assert!(error.contains(wrong) && error.contains("3600s"), "{error}");
