@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use super::collector::{Collector, Protocol, settings};
 use super::{Lines, start};
 
-/// A program of which the period is known, and one without a profile.
+/// Two programs whose number is their period, and one without a profile.
 struct Programs;
 
 impl ProfileSource for Programs {
