@@ -12,6 +12,7 @@
 //! | [`monitor`] | the shared handle to all of these |
 //! | [`heap`] | heaps by source line: snapshots, histories, baselines |
 //! | [`metrics`], [`metrics_refresh`] | the Prometheus families, and the gauges set at scrape time |
+//! | [`profiles`] | heap profiles for OTLP |
 //! | [`post_mortem`] | the last readings of a host that was killed |
 
 pub mod forecast;
@@ -25,6 +26,7 @@ pub mod metrics_refresh;
 pub mod monitor;
 mod one_time_growth;
 pub mod post_mortem;
+pub mod profiles;
 pub mod sample_history;
 pub mod sampler;
 mod samples;

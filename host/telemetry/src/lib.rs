@@ -1,9 +1,10 @@
-//! Metrics, traces and logs of the service, and their export over OTLP.
+//! Metrics, traces, profiles and logs of the service, and their export over OTLP.
 //!
 //! The [`metrics`] exist in every run and can be scraped. The service exports traces and the same
 //! metrics to an OpenTelemetry collector when an endpoint is set. Without an endpoint no task runs
 //! and no span is recorded. The service never waits for the collector: finished spans are in a
 //! bounded queue, which the memory ledger shows. A span that does not fit is dropped and counted.
+//! Profiles are exported only on demand.
 
 pub mod context;
 mod export_tasks;
@@ -14,6 +15,7 @@ pub mod metrics;
 pub mod options;
 mod otlp_client;
 mod outage_log;
+pub mod profiles;
 mod settings;
 mod span_queue;
 pub mod traces;
@@ -32,6 +34,8 @@ use metrics::family::AnyFamily;
 use otlp_client::OtlpClient;
 pub use otlp_client::OtlpClientError;
 use outage_log::OutageLog;
+use profiles::{ProfileExporter, ProfileSource};
+use settings::ProfileSettings;
 pub use settings::TelemetrySettings;
 pub use span_queue::QueueUsage;
 use span_queue::span_queue;
@@ -45,12 +49,16 @@ fn instrumentation_scope() -> InstrumentationScope {
         .build()
 }
 
-/// The running export of traces and metrics.
+/// The running export of traces, metrics and profiles.
 #[derive(Debug)]
 pub struct Telemetry {
     tracer: Tracer,
     queue_usage: Arc<QueueUsage>,
     tasks: ExportTasks,
+    /// The export of profiles that has not started yet.
+    profiles: Option<ProfileSettings>,
+    resource: ProtoResource,
+    outage: Arc<OutageLog>,
 }
 
 impl Telemetry {
@@ -74,6 +82,12 @@ impl Telemetry {
             tracer: Tracer::disabled(),
             queue_usage: Arc::default(),
             tasks: ExportTasks::default(),
+            profiles: settings.profiles,
+            resource: ProtoResource {
+                attributes: ResourceAttributesWithSchema::from(&resource).attributes.0,
+                ..ProtoResource::default()
+            },
+            outage: Arc::clone(&outage),
         };
         if let Some(traces) = settings.traces {
             let client = OtlpClient::new(traces.endpoint)?;
@@ -85,20 +99,35 @@ impl Telemetry {
             telemetry.tasks.spawn(|stop| exporter.run(stop));
         }
         if let Some(metrics) = settings.metrics {
-            let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
             let exporter = MetricExporter {
                 gather,
                 client: OtlpClient::new(metrics.endpoint)?,
                 interval: metrics.interval,
-                resource: ProtoResource {
-                    attributes,
-                    ..ProtoResource::default()
-                },
+                resource: telemetry.resource.clone(),
                 outage,
             };
             telemetry.tasks.spawn(|stop| exporter.run(stop));
         }
         Ok(telemetry)
+    }
+
+    /// Starts the export of profiles, if the settings enable it. Call it within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the client cannot be created. A collector that takes no profiles is not an error.
+    pub fn export_profiles(&mut self, source: impl ProfileSource) -> Result<(), OtlpClientError> {
+        let Some(settings) = self.profiles.take() else {
+            return Ok(());
+        };
+        let exporter = ProfileExporter {
+            source,
+            client: OtlpClient::new(settings.endpoint)?,
+            interval: settings.interval,
+            resource: self.resource.clone(),
+            outage: Arc::clone(&self.outage),
+        };
+        self.tasks.spawn(|stop| exporter.run(stop));
+        Ok(())
     }
 
     /// The tracer of requests.

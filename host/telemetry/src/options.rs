@@ -48,6 +48,16 @@ telemetry_options! {
     /// Timeout of one export, in milliseconds [10000]
     otlp_timeout = "OTEL_EXPORTER_OTLP_TIMEOUT";
 
+    /// Export of heap profiles by OTLP's signal `v1development`: `off`, `on` (every 60s), or the
+    /// time between two exports, 10s to 1h [off]
+    #[arg(
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "on"
+    )]
+    otlp_profiles = "LEAK_OTLP_PROFILES";
+
     /// Endpoint of traces, in place of the shared endpoint; for HTTP the whole URL
     otlp_traces_endpoint = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 

@@ -25,6 +25,10 @@ use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use opentelemetry_proto::tonic::collector::profiles::v1development::profiles_service_client::ProfilesServiceClient;
+use opentelemetry_proto::tonic::collector::profiles::v1development::{
+    ExportProfilesServiceRequest, ExportProfilesServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -54,6 +58,8 @@ pub struct OtlpClientError {
 pub(crate) struct ExportError {
     /// Whether the collector may accept the same request later.
     pub(crate) retryable: bool,
+    /// Whether the collector does not know the signal.
+    pub(crate) unsupported: bool,
     message: String,
 }
 
@@ -154,6 +160,28 @@ impl OtlpClient {
         .await
     }
 
+    /// Sends profiles and returns how many of them the collector rejected.
+    ///
+    /// # Errors
+    /// When the collector does not accept the request within the timeout.
+    pub(crate) async fn send_profiles(
+        &self,
+        profiles: &ExportProfilesServiceRequest,
+    ) -> Result<u64, ExportError> {
+        self.with_timeout(async {
+            let response: ExportProfilesServiceResponse = match &self.transport {
+                Transport::Grpc(channel) => {
+                    let mut client = ProfilesServiceClient::new(channel.clone());
+                    client.export(self.grpc(profiles)).await?.into_inner()
+                }
+                Transport::Http(client) => self.post(client, profiles).await?,
+            };
+            let partial = response.partial_success.unwrap_or_default();
+            Ok(partial.rejected_profiles)
+        })
+        .await
+    }
+
     async fn with_timeout(
         &self,
         export: impl Future<Output = Result<i64, ExportError>>,
@@ -163,6 +191,7 @@ impl OtlpClient {
             Ok(result) => result.map(|rejected| u64::try_from(rejected).unwrap_or(0)),
             Err(_) => Err(ExportError {
                 retryable: true,
+                unsupported: false,
                 message: format!("no response within {} ms", timeout.as_millis()),
             }),
         }
@@ -189,6 +218,7 @@ impl OtlpClient {
         if !status.is_success() {
             return Err(ExportError {
                 retryable: is_retryable_status(status),
+                unsupported: status == StatusCode::NOT_FOUND,
                 message: status.to_string(),
             });
         }
@@ -232,6 +262,7 @@ impl From<tonic::Status> for ExportError {
         };
         Self {
             retryable: is_retryable_code(status.code()),
+            unsupported: status.code() == Code::Unimplemented,
             message: format!("{:?}: {message}", status.code()),
         }
     }
@@ -241,6 +272,7 @@ impl From<reqwest::Error> for ExportError {
     fn from(error: reqwest::Error) -> Self {
         Self {
             retryable: !error.is_builder(),
+            unsupported: false,
             message: with_causes(&error.without_url()),
         }
     }

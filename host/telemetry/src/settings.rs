@@ -9,6 +9,7 @@
 //! - They use `http://localhost:4317` or `:4318` when no endpoint is set. Here nothing starts.
 //! - The SDK does not decode the percent-encoding of `OTEL_RESOURCE_ATTRIBUTES`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Uri};
@@ -19,6 +20,11 @@ use super::variable::{SettingsError, Variable};
 
 /// The registered port of OTLP over gRPC.
 const GRPC_PORT: u16 = 4317;
+
+/// The time between two exports of profiles, and its range.
+const PROFILE_INTERVAL: Duration = Duration::from_secs(60);
+const PROFILE_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(3_600);
 
 const SAMPLERS: [&str; 6] = [
     "always_on",
@@ -34,6 +40,7 @@ const SAMPLERS: [&str; 6] = [
 pub struct TelemetrySettings {
     pub(crate) traces: Option<TraceSettings>,
     pub(crate) metrics: Option<MetricSettings>,
+    pub(crate) profiles: Option<ProfileSettings>,
     /// Attributes of the service in addition to its name and version.
     pub(crate) resource: Vec<(String, String)>,
 }
@@ -57,6 +64,13 @@ pub(crate) struct BatchSettings {
 
 #[derive(Debug, Clone)]
 pub(crate) struct MetricSettings {
+    pub(crate) endpoint: OtlpEndpoint,
+    /// Time between two exports.
+    pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ProfileSettings {
     pub(crate) endpoint: OtlpEndpoint,
     /// Time between two exports.
     pub(crate) interval: Duration,
@@ -104,6 +118,7 @@ impl TelemetryOptions {
             return Ok(TelemetrySettings {
                 traces: None,
                 metrics: None,
+                profiles: None,
                 resource: Vec::new(),
             });
         }
@@ -111,6 +126,7 @@ impl TelemetryOptions {
             resource: self.resource_attributes().pairs()?,
             traces: self.traces()?,
             metrics: self.metrics()?,
+            profiles: self.profiles()?,
         })
     }
 
@@ -155,6 +171,28 @@ impl TelemetryOptions {
         };
         let interval = self.metric_export_interval().millis(15_000)?;
         Ok(Some(MetricSettings { endpoint, interval }))
+    }
+
+    /// The specification has no variables for profiles yet, so only the shared ones apply.
+    fn profiles(&self) -> Result<Option<ProfileSettings>, SettingsError> {
+        let option = self.otlp_profiles();
+        let Some(interval) = option.interval(PROFILE_INTERVAL, &PROFILE_INTERVALS)? else {
+            return Ok(None);
+        };
+        let unset = Variable::new("OTEL_EXPORTER_OTLP_PROFILES", None);
+        let endpoint = self.endpoint(&Signal {
+            path: "/v1development/profiles",
+            exporter: unset,
+            endpoint: unset,
+            protocol: unset,
+            headers: unset,
+            timeout: unset,
+            export_timeout: unset,
+        })?;
+        match endpoint {
+            Some(endpoint) => Ok(Some(ProfileSettings { endpoint, interval })),
+            None => option.error("needs a collector: set OTEL_EXPORTER_OTLP_ENDPOINT"),
+        }
     }
 
     /// The endpoint of a signal; `None` when the signal is not exported.

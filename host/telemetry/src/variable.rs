@@ -1,5 +1,6 @@
 //! The text of one environment variable: parsers, and errors that name the variable.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ impl<'a> Variable<'a> {
         if self.value.is_some() { self } else { shared }
     }
 
-    fn error<T>(self, problem: impl Into<String>) -> Result<T, SettingsError> {
+    pub(crate) fn error<T>(self, problem: impl Into<String>) -> Result<T, SettingsError> {
         Err(SettingsError {
             variable: self.name,
             problem: problem.into(),
@@ -65,6 +66,33 @@ impl<'a> Variable<'a> {
     pub(crate) fn millis(self, default: u64) -> Result<Duration, SettingsError> {
         let millis = self.number()?.unwrap_or(default).max(1);
         Ok(Duration::from_millis(millis))
+    }
+
+    /// An interval such as `30s` or `5m`; `None` for `off`, which is the default, and `default` for
+    /// `on`.
+    pub(crate) fn interval(
+        self,
+        default: Duration,
+        range: &RangeInclusive<Duration>,
+    ) -> Result<Option<Duration>, SettingsError> {
+        let text = match self.value {
+            None | Some("off") => return Ok(None),
+            Some("on") => return Ok(Some(default)),
+            Some(text) => text,
+        };
+        let units = [("s", 1), ("m", 60), ("h", 3_600)];
+        let seconds = units.iter().find_map(|(unit, seconds)| {
+            let number = text.strip_suffix(unit)?;
+            number.parse::<u64>().ok()?.checked_mul(*seconds)
+        });
+        match seconds.map(Duration::from_secs) {
+            Some(interval) if range.contains(&interval) => Ok(Some(interval)),
+            _ => self.error(format!(
+                "`{text}` is not on, off or a time from {}s to {}s, such as 30s or 5m",
+                range.start().as_secs(),
+                range.end().as_secs()
+            )),
+        }
     }
 
     /// A count from 1 to [`MAX_COUNT`].

@@ -18,6 +18,7 @@ mod files;
 mod k6;
 mod pictures;
 mod process;
+mod profiles;
 mod prometheus;
 mod scenarios;
 mod scorer;
@@ -136,6 +137,7 @@ mod tests {
             "stack tools",
             "stack test --only files --docker",
             "stack test --only containers",
+            "stack test --only profiles",
             "stack test --only leaks,alerts,limit,away --seconds 60 --rate 10 --host a --plugins b",
         ] {
             Cli::try_parse_from(arguments.split(' ')).unwrap();

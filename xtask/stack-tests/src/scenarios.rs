@@ -17,7 +17,7 @@ use crate::prometheus::Prometheus;
 use crate::service::ServiceFiles;
 use crate::stack::{Programs, Stack};
 use crate::tools;
-use crate::{ServiceArgs, containers, files, runs_folder, scorer};
+use crate::{ServiceArgs, containers, files, profiles, runs_folder, scorer};
 
 mod alerts;
 mod collector_outage;
@@ -66,6 +66,8 @@ enum Suite {
     Limit,
     /// A collector that stops under load.
     Away,
+    /// Heap profiles over OTLP to the real collector.
+    Profiles,
     /// Only with this name or with `--docker`: the lab in containers.
     Containers,
 }
@@ -106,6 +108,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         .any(wanted)
     {
         run_scenarios(workspace, args, wanted, &mut report)?;
+    }
+    if wanted(Suite::Profiles) {
+        profiles::check(workspace, &args.service, &mut report)?;
     }
     if args.docker || args.only.contains(&Suite::Containers) {
         containers::check(workspace, &args.service, &mut report);

@@ -49,6 +49,11 @@ impl MetricsVisibility {
         }
     }
 
+    /// Whether source lines are shown.
+    pub(crate) fn shows_lines(self) -> bool {
+        matches!(self, Self::All | Self::WithoutTruth)
+    }
+
     /// Whether families of the process, such as `leak_memory_growth_bytes_per_second`, have series
     /// for plugins too.
     pub(crate) fn shows_plugins(self) -> bool {

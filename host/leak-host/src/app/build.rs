@@ -19,6 +19,7 @@ use lab::metrics::Metrics;
 use lab::metrics_refresh;
 use lab::monitor::Monitor;
 use lab::post_mortem::PostMortem;
+use lab::profiles::HeapProfiles;
 use plugin_host::registry::Registry;
 use process_memory::byte_size::ByteSize;
 use process_memory::limit::MemoryBudget;
@@ -154,6 +155,7 @@ fn start_telemetry(
     monitor: &Arc<Monitor>,
     heaps: &Arc<Heaps>,
 ) -> anyhow::Result<Telemetry> {
+    let profiles = HeapProfiles::new(metrics.clone(), registry.clone(), heaps.clone());
     let (metrics, registry) = (metrics.clone(), registry.clone());
     let (monitor, heaps) = (monitor.clone(), heaps.clone());
     let families = move || {
@@ -163,7 +165,8 @@ fn start_telemetry(
         metrics.families()
     };
     let settings = config.telemetry.settings()?;
-    let telemetry = Telemetry::start(settings, &config.service_name, VERSION, families)?;
+    let mut telemetry = Telemetry::start(settings, &config.service_name, VERSION, families)?;
+    telemetry.export_profiles(profiles)?;
     Ok(telemetry)
 }
 

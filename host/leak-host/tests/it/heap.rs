@@ -15,6 +15,7 @@ mod exercise;
 mod failed_plugin;
 mod history;
 mod metrics;
+mod otlp;
 mod profiles;
 mod queries;
 mod switch;

@@ -40,6 +40,49 @@ fn nothing_is_exported_without_an_endpoint() {
 }
 
 #[test]
+fn profiles_are_off_by_default_and_need_an_endpoint() {
+    assert!(with_endpoint(&[]).unwrap().profiles.is_none());
+    assert!(parse(&["--otlp-profiles=off"]).unwrap().profiles.is_none());
+    let off = with_endpoint(&["--otlp-profiles=on", "--otel-disabled=true"]).unwrap();
+    assert!(off.profiles.is_none());
+    let error = parse(&["--otlp-profiles"]).unwrap_err().to_string();
+    assert!(error.starts_with("LEAK_OTLP_PROFILES: "), "{error}");
+    assert!(error.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{error}");
+}
+
+#[test]
+fn profiles_have_an_interval_and_a_url_of_their_own() {
+    for (value, seconds) in [
+        ("--otlp-profiles", 60),
+        ("--otlp-profiles=on", 60),
+        ("--otlp-profiles=10s", 10),
+        ("--otlp-profiles=5m", 300),
+        ("--otlp-profiles=1h", 3_600),
+    ] {
+        let settings = with_endpoint(&[value]).unwrap().profiles.unwrap();
+        assert_eq!(settings.interval.as_secs(), seconds, "{value}");
+        assert_eq!(settings.endpoint.protocol, Protocol::Grpc);
+    }
+    for wrong in [
+        "9s",
+        "61m",
+        "2h",
+        "60",
+        "yes",
+        "-1s",
+        "99999999999999999999h",
+    ] {
+        let error = with_endpoint(&[&format!("--otlp-profiles={wrong}")]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(wrong) && error.contains("3600s"), "{error}");
+    }
+    let http = ["--otlp-endpoint=http://c:4318/base", "--otlp-profiles"];
+    let settings = parse(&http).unwrap().profiles.unwrap();
+    let url = settings.endpoint.url.to_string();
+    assert_eq!(url, "http://c:4318/base/v1development/profiles");
+}
+
+#[test]
 fn nothing_is_exported_when_disabled_or_the_exporter_is_none() {
     for (disabled, exported) in [
         ("true", false),

@@ -7,6 +7,7 @@
 )]
 
 mod collector;
+mod profiles;
 
 use std::io;
 use std::net::SocketAddr;
