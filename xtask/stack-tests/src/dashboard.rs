@@ -17,6 +17,9 @@ const ROWS: [&str; 5] = [
     "Plugin: $plugin",
 ];
 
+/// The rows of the dashboard of all hosts.
+const FLEET_ROWS: [&str; 2] = ["Hosts", "Revisions"];
+
 /// Width of Grafana's grid.
 const COLUMNS: i64 = 24;
 
@@ -59,6 +62,46 @@ impl Dashboard {
         let panels = self.panels().into_iter();
         let rows = panels.filter(|panel| text(panel, "/type") == "row");
         rows.map(|row| text(row, "/title")).collect()
+    }
+
+    /// Checks the dashboard of all hosts: uid, rows, that no panels overlap, that each has a unit, a
+    /// description, a legend and the data source variable, and that it shows one job.
+    ///
+    /// # Errors
+    /// All violations together.
+    pub(crate) fn check_fleet(&self) -> Result<String> {
+        let mut wrong = Vec::new();
+        if text(&self.0, "/uid") != "leak-lab-fleet" {
+            wrong.push("/uid is not leak-lab-fleet".to_owned());
+        }
+        if self.rows() != FLEET_ROWS {
+            wrong.push(format!("the rows are not {FLEET_ROWS:?}"));
+        }
+        let panels = self.panels();
+        let ids: BTreeSet<_> = panels
+            .iter()
+            .map(|p| p.get("id").and_then(Value::as_i64))
+            .collect();
+        if ids.len() != panels.len() {
+            wrong.push("an id is used twice".to_owned());
+        }
+        let panels: Vec<&Value> = panels
+            .into_iter()
+            .filter(|panel| text(panel, "/type") != "row")
+            .collect();
+        for panel in &panels {
+            let title = text(panel, "/title");
+            let missing = missing_in(panel);
+            if !missing.is_empty() {
+                wrong.push(format!("«{title}» lacks {}", missing.join(", ")));
+            }
+            if !rules::names_the_job(panel) {
+                wrong.push(format!("«{title}»: a selector lacks the job"));
+            }
+        }
+        wrong.extend(overlaps(&self.panels())?);
+        ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+        Ok(format!("{} panels, none overlapping", panels.len()))
     }
 
     /// Checks uid, title, times and rows, that no panels overlap, that each has a unit, a

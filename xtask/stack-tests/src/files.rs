@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use xtask_support::layout::{COMPOSE, DASHBOARD, DASHBOARD_READER, K6_SCRIPTS};
+use xtask_support::layout::{COMPOSE, DASHBOARD, DASHBOARD_READER, FLEET_DASHBOARD, K6_SCRIPTS};
 use xtask_support::report::Report;
 use xtask_support::tools::{python_environment, run_quietly};
 use xtask_support::workspace::Workspace;
@@ -96,6 +96,10 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
     }
     let dashboard = root.join(DASHBOARD);
     report.check("dashboard", || Dashboard::read(&dashboard)?.check());
+    let fleet = root.join(FLEET_DASHBOARD);
+    report.check("dashboard of all hosts", || {
+        Dashboard::read(&fleet)?.check_fleet()
+    });
     match python_environment(GRAFANA_MODEL) {
         Ok(bin) => {
             report.check("dashboard read back by Grafana's model", || {
@@ -103,6 +107,11 @@ pub(crate) fn check(workspace: &Workspace, report: &mut Report) {
                     Command::new(bin.join("python"))
                         .arg(root.join(DASHBOARD_READER))
                         .arg(&dashboard),
+                )?;
+                run_quietly(
+                    Command::new(bin.join("python"))
+                        .arg(root.join(DASHBOARD_READER))
+                        .arg(&fleet),
                 )?;
                 Ok("nothing lost".to_owned())
             });

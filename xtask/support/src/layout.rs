@@ -35,6 +35,9 @@ pub const K6_SCRIPTS: &str = "k6";
 /// The dashboard as Grafana exports it.
 pub const DASHBOARD: &str = "grafana/dashboards/memory-leak-lab.json";
 
+/// Grafana's dashboard of all hosts.
+pub const FLEET_DASHBOARD: &str = "grafana/dashboards/fleet.json";
+
 /// The page and the script that draw the dashboard.
 pub const DASHBOARD_PICTURES: &str = "grafana/pictures";
 

@@ -13,8 +13,18 @@ const VARIABLES: [&str; 5] = ["datasource", "traces", "job", "instance", "plugin
 /// The matchers of every selector: all panels show one process.
 const ONE_PROCESS: &str = r#"{job="$job", instance="$instance""#;
 
+/// The matcher of every selector of a panel that shows all processes.
+const ONE_JOB: &str = r#"{job="$job""#;
+
 /// The beginnings of the names of series.
-const SERIES: [&str; 4] = ["leak_", "process_", "http_", "ALERTS"];
+const SERIES: [&str; 6] = [
+    "leak_",
+    "process_",
+    "http_",
+    "ALERTS",
+    "revision:",
+    "plugin:",
+];
 
 /// A colour that is neither good nor bad.
 const NEUTRAL: &str = "text";
@@ -51,7 +61,7 @@ pub(super) fn broken(dashboard: &Value, panels: &[&Value]) -> Vec<String> {
 fn broken_in(panel: &Value) -> Vec<&'static str> {
     let mut wrong = Vec::new();
     let expressions = expressions(panel);
-    if expressions.iter().any(|e| !names_the_process(e)) {
+    if expressions.iter().any(|e| !selects(e, ONE_PROCESS)) {
         wrong.push("a selector lacks job and instance");
     }
     match text(panel, "/type") {
@@ -105,15 +115,20 @@ fn expressions(panel: &Value) -> Vec<&str> {
     targets.map(|target| text(target, "/expr")).collect()
 }
 
-/// True when the matchers of the process follow each name of a series.
-fn names_the_process(expression: &str) -> bool {
+/// True when each selector of the panel names the job.
+pub(super) fn names_the_job(panel: &Value) -> bool {
+    expressions(panel).iter().all(|e| selects(e, ONE_JOB))
+}
+
+/// True when these matchers follow each name of a series.
+fn selects(expression: &str, matchers: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut rest = expression;
     while let Some(start) = rest.find(is_name) {
         let (_, from) = rest.split_at(start);
         let end = from.find(|c| !is_name(c)).unwrap_or(from.len());
         let (name, after) = from.split_at(end);
-        if SERIES.iter().any(|series| name.starts_with(series)) && !after.starts_with(ONE_PROCESS) {
+        if SERIES.iter().any(|series| name.starts_with(series)) && !after.starts_with(matchers) {
             return false;
         }
         rest = after;
@@ -298,14 +313,14 @@ mod tests {
             "up > 0",
             "",
         ] {
-            assert!(names_the_process(good), "{good}");
+            assert!(selects(good, ONE_PROCESS), "{good}");
         }
         for bad in [
             "leak_enabled",
             r#"up + leak_enabled{plugin=~"$plugin"}"#,
             r#"leak_enabled{job="$job", instance="$instance"} > ALERTS{a="b"}"#,
         ] {
-            assert!(!names_the_process(bad), "{bad}");
+            assert!(!selects(bad, ONE_PROCESS), "{bad}");
         }
     }
 
