@@ -1,6 +1,6 @@
 //! At most one warning a minute about failed exports and lost telemetry.
 //!
-//! Both signals share the limit. The service cannot fix an absent collector, and its log has other
+//! All signals share the limit. The service cannot fix an absent collector, and its log has other
 //! uses. A warning counts everything that failed since the previous one.
 
 use std::fmt::Display;
@@ -23,7 +23,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Failures {
     exports: u64,
-    /// Lost spans and data points.
+    /// Lost spans, data points and profiles.
     lost: u64,
 }
 
@@ -35,8 +35,8 @@ impl OutageLog {
         }
     }
 
-    /// Records spans or data points that are lost: the queue was full, or the collector rejected
-    /// them.
+    /// Records spans, data points or profiles that are lost: the queue was full, or the collector
+    /// rejected them.
     pub(crate) fn lost(&self, collector: &impl Display, count: u64) {
         if count == 0 {
             return;

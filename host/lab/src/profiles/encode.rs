@@ -65,6 +65,9 @@ pub(super) fn encode_within(
 /// Live bytes and live blocks.
 type Values = [i64; 2];
 
+/// One of the two.
+type ValueOf = fn(&Values) -> i64;
+
 struct Encoder<'a> {
     symbols: &'a Symbols,
     strings: Table<String>,
@@ -223,7 +226,7 @@ impl<'a> Encoder<'a> {
             ..Profile::default()
         };
         let values = std::mem::take(&mut self.values);
-        let types: [(_, _, fn(&Values) -> i64); 2] = [
+        let types: [(&str, &str, ValueOf); 2] = [
             ("inuse_space", "bytes", |[bytes, _]| *bytes),
             ("inuse_objects", "count", |[_, blocks]| *blocks),
         ];
@@ -248,7 +251,7 @@ impl<'a> Encoder<'a> {
 }
 
 /// One sample for each stack.
-fn samples(values: &BTreeMap<i32, Values>, value: fn(&Values) -> i64) -> Vec<Sample> {
+fn samples(values: &BTreeMap<i32, Values>, value: ValueOf) -> Vec<Sample> {
     let sample = |(stack, values): (&i32, &Values)| Sample {
         stack_index: *stack,
         values: vec![value(values)],

@@ -15,12 +15,13 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfil
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::profiles::v1development::{Profile, ProfilesDictionary};
 use prost::Message as _;
+use reqwest::Method;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use super::{at, cache_payload_line, rows};
-use crate::lab::{Lab, LabBuilder, WAIT_TIMEOUT, number, wait_for};
+use crate::lab::{Answer, Lab, LabBuilder, WAIT_TIMEOUT, number, wait_for};
 
 const PROFILES: &str = "/v1development/profiles";
 
@@ -200,7 +201,7 @@ async fn a_mystery_that_hides_lines_sends_no_profile() {
         "listeners",
     ];
     let lab = exporting(&plugins, address, "10s").start().await;
-    let order = json!({"seed": 12, "difficulty": 3, "duration": "24s"});
+    let order = json!({"seed": 12, "difficulty": 3, "duration": "60s"});
     lab.post("/admin/mystery", order).await;
     // What was being sent at the start belongs to the time before.
     sleep(Duration::from_millis(500)).await;
@@ -209,11 +210,14 @@ async fn a_mystery_that_hides_lines_sends_no_profile() {
     let state = lab.get("/admin/mystery").await;
     assert_eq!(state["status"], json!("running"), "{state}");
     assert_eq!(count(&inbox, PROFILES), 0);
-    wait_for("profiles after the game", 2 * WAIT_TIMEOUT, async || {
+    // The end puts the players away, with their heaps.
+    let ended = Answer::of(lab.request(Method::DELETE, "/admin/mystery")).await;
+    assert_eq!(ended.status, StatusCode::OK, "{}", ended.text);
+    lab.enable("cache").await;
+    lab.traffic(10).await;
+    wait_for("profiles after the game", WAIT_TIMEOUT, async || {
         let count = count(&inbox, PROFILES);
         (count > 0).then_some(()).ok_or(count)
     })
     .await;
-    let state = lab.get("/admin/mystery").await;
-    assert_eq!(state["status"], json!("over"), "{state}");
 }
