@@ -61,6 +61,7 @@ mod health;
 pub mod heap_query;
 mod history;
 mod host;
+mod host_identity;
 mod host_name;
 mod inspected_plugins;
 mod known_queries;
@@ -91,7 +92,7 @@ mod state;
 mod units;
 mod verdict;
 
-pub use crate::host::HostIdentity;
+pub use crate::host_identity::HostIdentity;
 pub use crate::host_name::{AllowedHost, AllowedHostError};
 pub use client_probe::ClientProbe;
 pub use routes::{admin_app, app, service_app};

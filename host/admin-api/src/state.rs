@@ -14,7 +14,7 @@ use crate::alert_store::AlertStore;
 use crate::body_budget::BodyBudget;
 use crate::error::ApiError;
 use crate::exercise_progress::{Action, Recorder, Step};
-use crate::host::HostIdentity;
+use crate::host_identity::HostIdentity;
 use crate::host_name::AllowedHost;
 use crate::mystery_run::CurrentMystery;
 use crate::scenario_run::RunningScenario;

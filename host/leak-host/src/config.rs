@@ -1,5 +1,6 @@
 //! The command line and the environment, parsed once. No other module reads the environment.
 
+mod check;
 mod clients;
 mod code;
 mod compile;
@@ -10,6 +11,7 @@ mod remote;
 mod score;
 mod values;
 
+pub(crate) use check::CheckArgs;
 pub(crate) use clients::ClientOptions;
 pub(crate) use code::CodeOptions;
 pub(crate) use compile::{CompileArgs, CompileOptions};
@@ -26,7 +28,6 @@ use std::time::Duration;
 use admin_api::ApiOptions;
 use clap::{Args, Parser, Subcommand};
 
-use plugin_host::conformance;
 use plugin_host::load::cache::CacheLimits;
 use plugin_host::settings::{Defaults, HeapProfile};
 use process_memory::byte_size::ByteSize;
@@ -97,46 +98,6 @@ pub(crate) enum Action {
     /// Compile the component on stdin for the host that starts this command
     #[command(hide = true)]
     Compile(CompileArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
-    /// The component (*.wasm)
-    pub(crate) file: PathBuf,
-
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// Requests in each run, 50 to 5000
-    #[arg(
-        long,
-        value_name = "COUNT",
-        default_value_t = conformance::REQUESTS,
-        value_parser = values::requests
-    )]
-    pub(crate) requests: u32,
-
-    /// Time limit of one call into the plugin, 10ms to 60s
-    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = values::deadline)]
-    pub(crate) plugin_deadline: Duration,
-
-    /// Largest component that is accepted, 1KiB to 1GiB
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "64MiB",
-        value_parser = values::component_size
-    )]
-    pub(crate) max_plugin_size: ByteSize,
-
-    /// Whose code frames are.
-    #[command(flatten)]
-    pub(crate) code: CodeOptions,
-
-    /// The compiler.
-    #[command(flatten)]
-    pub(crate) compile: CompileOptions,
 }
 
 #[derive(Debug, Args)]

@@ -64,8 +64,8 @@ impl Dashboard {
         rows.map(|row| text(row, "/title")).collect()
     }
 
-    /// Checks the dashboard of all hosts: uid, rows, that no panels overlap, that each has a unit, a
-    /// description, a legend and the data source variable, and that it shows one job.
+    /// Checks the dashboard of all hosts: uid, rows, that no panels overlap, that each has a unit,
+    /// a description, a legend and the data source variable, and that it shows one job.
     ///
     /// # Errors
     /// All violations together.

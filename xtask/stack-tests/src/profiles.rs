@@ -44,7 +44,7 @@ pub(crate) fn check(
 ) -> Result<()> {
     println!("\nprofiles over OTLP");
     let files = service.find(workspace)?;
-    let collector = match tools::PROFILES_COLLECTOR.obtain() {
+    let collector = match tools::COLLECTOR.obtain() {
         Ok(collector) => collector,
         Err(reason) => {
             report.skip("profiles in the collector", format_args!("{reason:#}"));

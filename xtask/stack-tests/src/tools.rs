@@ -10,7 +10,6 @@ use xtask_support::tools::{Fetch, obtain, on_path, run_quietly};
 
 /// The configuration of the collector's builder: the components that the collector contains.
 const COLLECTOR_PARTS: &str = include_str!("collector-builder.yaml");
-const PROFILES_PARTS: &str = include_str!("profiles/collector-builder.yaml");
 
 /// A program of the stack.
 #[derive(Debug, Clone, Copy)]
@@ -32,11 +31,11 @@ enum Recipe {
     /// `go get -tool` in an empty module and `go build`, for modules with `replace` lines.
     Build(&'static str),
     /// With the collector's own builder, from these parts.
-    Collector(&'static str),
+    Collector,
 }
 
-/// Without the first tag the build includes the cloud service discoveries, and a module of theirs is
-/// missing. The second one adds that by DNS.
+/// Without the first tag the build includes the cloud service discoveries, and a module of theirs
+/// is missing. The second one adds that by DNS.
 const DNS_DISCOVERY: &str = "remove_all_sd,enable_dns_sd";
 
 pub(crate) const PROMETHEUS: Tool = Tool {
@@ -86,12 +85,7 @@ pub(crate) const COLLECTOR: Tool = Tool {
     name: "otelcol",
     folder: "otelcol",
     version: COLLECTOR_BUILDER.version,
-    recipe: Recipe::Collector(COLLECTOR_PARTS),
-};
-/// A collector that prints profiles.
-pub(crate) const PROFILES_COLLECTOR: Tool = Tool {
-    recipe: Recipe::Collector(PROFILES_PARTS),
-    ..COLLECTOR
+    recipe: Recipe::Collector,
 };
 pub(crate) const JAEGER: Tool = Tool {
     name: "all-in-one",
@@ -110,14 +104,13 @@ pub(crate) const COMPOSE: Tool = Tool {
 
 impl Tool {
     /// The programs that `stack tools` builds.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 8] = [
         PROMETHEUS,
         PROMTOOL,
         ALERTMANAGER,
         AMTOOL,
         K6,
         COLLECTOR,
-        PROFILES_COLLECTOR,
         JAEGER,
         COMPOSE,
     ];
@@ -143,8 +136,8 @@ impl Tool {
     /// The version in the cache. A collector with other components is another version.
     fn cached_version(self) -> String {
         match self.recipe {
-            Recipe::Collector(parts) => {
-                format!("{}-{:08x}", self.version, hash(parts.as_bytes()))
+            Recipe::Collector => {
+                format!("{}-{:08x}", self.version, hash(COLLECTOR_PARTS.as_bytes()))
             }
             Recipe::Install(..) | Recipe::Build(_) => self.version.to_owned(),
         }
@@ -163,9 +156,9 @@ impl Tool {
                 go(folder, &["get", "-tool", &format!("{package}@v{version}")])?;
                 go(folder, &["build", "-o", self.name, package])
             }
-            Recipe::Collector(parts) => {
+            Recipe::Collector => {
                 let builder = COLLECTOR_BUILDER.obtain()?;
-                fs::write(folder.join("builder.yaml"), parts)?;
+                fs::write(folder.join("builder.yaml"), COLLECTOR_PARTS)?;
                 let mut build = Command::new(builder);
                 build.args(["--config", "builder.yaml"]);
                 environment(folder, &mut build);
@@ -192,13 +185,13 @@ mod tests {
     #[test]
     fn the_collector_is_built_from_one_version() {
         let version = format!("v{}", COLLECTOR.version);
-        for parts in [COLLECTOR_PARTS, PROFILES_PARTS] {
-            let modules = parts.lines().filter(|line| line.contains("gomod:"));
-            assert_eq!(
-                modules.clone().count(),
-                modules.filter(|line| line.ends_with(&version)).count()
-            );
-        }
+        let modules = COLLECTOR_PARTS
+            .lines()
+            .filter(|line| line.contains("gomod:"));
+        assert_eq!(
+            modules.clone().count(),
+            modules.filter(|line| line.ends_with(&version)).count()
+        );
     }
 
     #[test]

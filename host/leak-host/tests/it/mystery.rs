@@ -27,8 +27,8 @@ const ROSTER: [&str; 9] = [
     "warm-up",
 ];
 
-/// Each request that a collector has received: its path, and its body as text. Names in protobuf are
-/// plain UTF-8.
+/// Each request that a collector has received: its path, and its body as text. Names in protobuf
+/// are plain UTF-8.
 type Received = Arc<Mutex<Vec<(String, String)>>>;
 
 async fn collector() -> (SocketAddr, Received) {
