@@ -17,11 +17,10 @@ use xtask_support::wait::{INTERVAL, wait_for};
 use super::docker;
 
 /// The files of the lab and of the replicas.
-const FILES: [&str; 5] = [
+const FILES: [&str; 4] = [
     "compose",
     "--file=compose.yaml",
     "--file=compose/fleet.yaml",
-    "--profile=loadtest",
     "--progress=quiet",
 ];
 
