@@ -4,7 +4,7 @@
 //! its own admin token, while a page is open. All pages share one reading. A page can change only
 //! hosts that the DNS name of `--fleet` has at that moment.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +30,9 @@ const MAX_AGE: Duration = Duration::from_millis(1500);
 
 /// Readings of each host that a page draws: ten minutes, if a page asks every two seconds.
 const MAX_POINTS: usize = 300;
+
+/// Readings of all hosts together: 5 MB.
+const MAX_POINTS_OF_ALL: usize = 300_000;
 
 /// The most hosts that one page shows, the odd ones first.
 const MAX_SHOWN: usize = 200;
@@ -151,17 +154,19 @@ impl FleetView {
 
 /// Adds a point for each host that answered, and drops the hosts that are gone.
 fn record(history: &mut History, hosts: &[HostAnswer], now: f64) {
+    let most = (MAX_POINTS_OF_ALL / hosts.len().max(1)).min(MAX_POINTS);
     for host in hosts {
         let (name, points) = history.entry(host.address.clone()).or_default();
         if let Some(summary) = &host.summary {
             name.clone_from(&summary.name);
             points.push_back((now, summary.rss_bytes));
         }
-        while points.len() > MAX_POINTS {
+        while points.len() > most {
             points.pop_front();
         }
     }
-    history.retain(|address, _| hosts.iter().any(|host| host.address == *address));
+    let known: HashSet<&HostAddress> = hosts.iter().map(|host| &host.address).collect();
+    history.retain(|address, _| known.contains(address));
 }
 
 fn leaks(host: &HostAnswer) -> bool {

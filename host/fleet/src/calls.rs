@@ -21,6 +21,12 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// first diff reads the symbols of each plugin.
 pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The most bytes of what a host says of itself, of an answer to a change, and of a diff. So a
+/// hundred hosts that answer without an end cannot fill the memory of the one that asks.
+const MAX_SUMMARY_BYTES: usize = 64 << 10;
+const MAX_CHANGE_BYTES: usize = 1 << 20;
+const MAX_DIFF_BYTES: usize = 16 << 20;
+
 /// A call of the admin API.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
@@ -171,7 +177,10 @@ impl Fleet {
 
     async fn summary_of(&self, address: HostAddress) -> HostAnswer {
         let answer = match self.client(&address, self.timeouts.call) {
-            Ok(client) => client.get("/admin/host").await,
+            Ok(client) => {
+                let client = client.with_max_answer(MAX_SUMMARY_BYTES);
+                client.get("/admin/host").await
+            }
             Err(error) => Err(error),
         };
         HostAnswer {
@@ -208,12 +217,19 @@ impl Fleet {
     }
 
     async fn make(&self, address: &HostAddress, call: &Call) -> Result<Value, AskError> {
-        let change = self.timeouts.call.max(CHANGE_TIMEOUT);
+        let (time_limit, max_bytes) = match call {
+            Call::Get(_) => (self.timeouts.call, MAX_CHANGE_BYTES),
+            Call::GetLong(_) => (self.timeouts.call.max(CHANGE_TIMEOUT), MAX_DIFF_BYTES),
+            Call::Post(..) | Call::Put(..) => {
+                (self.timeouts.call.max(CHANGE_TIMEOUT), MAX_CHANGE_BYTES)
+            }
+        };
+        let client = self.client(address, time_limit)?;
+        let client = client.with_max_answer(max_bytes);
         match call {
-            Call::Get(path) => self.client(address, self.timeouts.call)?.get(path).await,
-            Call::GetLong(path) => self.client(address, change)?.get(path).await,
-            Call::Post(path, body) => self.client(address, change)?.post_json(path, body).await,
-            Call::Put(path, bytes) => self.client(address, change)?.put(path, bytes.clone()).await,
+            Call::Get(path) | Call::GetLong(path) => client.get(path).await,
+            Call::Post(path, body) => client.post_json(path, body).await,
+            Call::Put(path, bytes) => client.put(path, bytes.clone()).await,
         }
     }
 }
@@ -221,3 +237,6 @@ impl Fleet {
 fn summary_in(answer: &Value) -> Option<HostSummary> {
     serde_json::from_value(answer.clone()).ok()
 }
+
+#[cfg(test)]
+mod tests;

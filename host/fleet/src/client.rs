@@ -6,7 +6,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The most bytes of an answer.
+/// The most bytes of an answer by default.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Time limits.
@@ -137,6 +137,7 @@ pub struct AdminClient {
     url: Url,
     token: Option<String>,
     call_timeout: Duration,
+    max_answer_bytes: usize,
 }
 
 /// What makes the connections of one client or of many.
@@ -195,7 +196,18 @@ impl AdminClient {
             url: parsed,
             token,
             call_timeout,
+            max_answer_bytes: MAX_ANSWER_BYTES,
         })
+    }
+
+    /// The same client with another limit for the size of an answer. A longer answer is an
+    /// [`AskError::Unreachable`].
+    #[must_use]
+    pub fn with_max_answer(self, max_answer_bytes: usize) -> Self {
+        AdminClient {
+            max_answer_bytes,
+            ..self
+        }
     }
 
     /// The JSON that a GET of this path answers.
@@ -274,10 +286,10 @@ impl AdminClient {
         let status = answer.status();
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await.map_err(unreachable)? {
-            if body.len() + part.len() > MAX_ANSWER_BYTES {
+            if body.len() + part.len() > self.max_answer_bytes {
                 return Err(AskError::Unreachable {
                     url: url(),
-                    reason: format!("the answer has more than {MAX_ANSWER_BYTES} bytes"),
+                    reason: format!("its answer has more than {} bytes", self.max_answer_bytes),
                 });
             }
             body.extend_from_slice(&part);

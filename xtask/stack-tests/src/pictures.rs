@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use xtask_support::layout::{DASHBOARD, DASHBOARD_PICTURES};
+use xtask_support::layout::{DASHBOARD, DASHBOARD_PICTURES, FLEET_DASHBOARD};
 use xtask_support::report;
 use xtask_support::workspace::Workspace;
 
@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Draw the last 15 minutes of a Prometheus that runs, such as that of `stack up`.
     #[arg(long, value_name = "URL", requires = "pictures")]
     prometheus: Option<String>,
+    /// Draw the dashboard of all hosts.
+    #[arg(long, requires = "prometheus")]
+    fleet: bool,
     /// The plugin whose row is drawn.
     #[arg(long, default_value = "cache")]
     plugin: String,
@@ -80,6 +83,8 @@ struct Moment {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let dashboard = Dashboard::read(&workspace.root().join(DASHBOARD))?;
     println!("{}", dashboard.check()?);
+    let fleet = Dashboard::read(&workspace.root().join(FLEET_DASHBOARD))?;
+    println!("all hosts: {}", fleet.check_fleet()?);
     if !args.pictures {
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,7 +103,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             from: to.saturating_sub(900),
             to,
         }];
-        return draw(workspace, args, &tools, &dashboard, url, &moments);
+        let drawn = if args.fleet { &fleet } else { &dashboard };
+        return draw(workspace, args, &tools, drawn, url, &moments);
     }
     let files = args.service.find(workspace)?;
     let scenario = match Scenario::start(workspace, &files)? {
@@ -136,7 +142,10 @@ fn draw(
     node.arg("--page").arg(&tools.page);
     node.arg("--chromium").arg(&tools.chromium);
     node.arg("--dashboard")
-        .arg(workspace.root().join(DASHBOARD));
+        .arg(workspace.root().join(match args.fleet {
+            true => FLEET_DASHBOARD,
+            false => DASHBOARD,
+        }));
     node.args(["--prometheus", prometheus]);
     node.arg("--out").arg(&out);
     node.arg("--shots").arg(json!(shots).to_string());

@@ -9,13 +9,16 @@ use admin_api::HostIdentity;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use fleet::HostAddress;
-use fleet::calls::{DEFAULT_CONCURRENCY, Fleet, FleetOptions, READ_TIMEOUT};
+use fleet::calls::{Fleet, FleetOptions, READ_TIMEOUT};
 use fleet::client::Timeouts;
 use fleet::selection::Selection;
 use fleet::source::Source;
 
 /// Characters of a label's name and of its value. Kubernetes has the same limit.
 const LABEL_CHARACTERS: RangeInclusive<usize> = 1..=63;
+
+/// Hosts that the fleet view asks at once. It shares the memory of the host.
+const VIEW_CONCURRENCY: usize = 32;
 
 /// Who this host is among others.
 #[derive(Debug, Args)]
@@ -97,7 +100,7 @@ impl IdentityOptions {
                 connect: READ_TIMEOUT,
                 call: READ_TIMEOUT,
             },
-            concurrency: DEFAULT_CONCURRENCY,
+            concurrency: VIEW_CONCURRENCY,
         })?;
         Ok(Some(fleet))
     }
