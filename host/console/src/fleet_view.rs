@@ -127,7 +127,10 @@ impl FleetView {
         };
         let taken_at = SystemTime::now().duration_since(UNIX_EPOCH);
         let taken_at = taken_at.unwrap_or_default().as_secs_f64();
-        record(&mut last.history, &answers, taken_at);
+        // A query that failed says nothing about the hosts.
+        if error.is_none() {
+            record(&mut last.history, &answers, taken_at);
+        }
         let plugins = self.state.registry.plugins();
         let mut body = FleetBody {
             taken_at,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 
@@ -21,11 +22,11 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// first diff reads the symbols of each plugin.
 pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most bytes of what a host says of itself, of an answer to a change, and of a diff. So a
-/// hundred hosts that answer without an end cannot fill the memory of the one that asks.
+/// The most bytes of what a host says of itself, of an answer to a change, and of a diff, which has
+/// at most 2,000 rows. An answer without an end stops there.
 const MAX_SUMMARY_BYTES: usize = 64 << 10;
 const MAX_CHANGE_BYTES: usize = 1 << 20;
-const MAX_DIFF_BYTES: usize = 16 << 20;
+const MAX_DIFF_BYTES: usize = 4 << 20;
 
 /// A call of the admin API.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +38,7 @@ pub enum Call {
     /// `POST` to this path, with this body.
     Post(String, Value),
     /// `PUT` of these bytes to this path.
-    Put(String, Vec<u8>),
+    Put(String, Bytes),
 }
 
 /// What one host answered.
@@ -179,7 +180,12 @@ impl Fleet {
         let answer = match self.client(&address, self.timeouts.call) {
             Ok(client) => {
                 let client = client.with_max_answer(MAX_SUMMARY_BYTES);
-                client.get("/admin/host").await
+                let answer = client.get("/admin/host").await;
+                // JSON of something else, or of a version that says less, is no calm host.
+                answer.and_then(|answer| match summary_in(&answer) {
+                    Some(_) => Ok(answer),
+                    None => Err(client.no_admin_api()),
+                })
             }
             Err(error) => Err(error),
         };
@@ -235,7 +241,8 @@ impl Fleet {
 }
 
 fn summary_in(answer: &Value) -> Option<HostSummary> {
-    serde_json::from_value(answer.clone()).ok()
+    let summary: HostSummary = serde_json::from_value(answer.clone()).ok()?;
+    (!summary.verdict.severity.is_empty()).then_some(summary)
 }
 
 #[cfg(test)]

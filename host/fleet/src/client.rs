@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, redirect};
 use serde::Deserialize;
 use serde_json::Value;
@@ -242,7 +243,7 @@ impl AdminClient {
     /// # Errors
     ///
     /// An [`AskError`].
-    pub async fn put(&self, path: &str, bytes: Vec<u8>) -> Result<Value, AskError> {
+    pub async fn put(&self, path: &str, bytes: Bytes) -> Result<Value, AskError> {
         self.ask(self.request(Method::PUT, path)?.body(bytes)).await
     }
 
@@ -254,6 +255,13 @@ impl AdminClient {
     pub async fn text(&self, method: Method, path: &str) -> Result<String, AskError> {
         let body = self.body(self.request(method, path)?).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// The error of an answer that is not that of a host.
+    pub(crate) fn no_admin_api(&self) -> AskError {
+        AskError::NoAdminApi {
+            url: self.url.clone(),
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, AskError> {

@@ -57,7 +57,8 @@ fn ask(command: &FleetCommand) -> anyhow::Result<ExitCode> {
     // A resolver thread that hangs is not waited for.
     runtime.shutdown_background();
     if target.json {
-        println!("{}", serde_json::to_string_pretty(&report.json())?);
+        let json = serde_json::to_string_pretty(&report.json())?;
+        println!("{}", report::escaped(&json));
     } else {
         print!("{}", report.text());
     }

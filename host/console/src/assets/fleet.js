@@ -60,7 +60,7 @@ function showFleet() {
   }
   const more = one("#fleet-more");
   more.hidden = fleet.more === 0;
-  setText(more, `${fleet.more} more hosts are like the others. leak-host fleet status lists all.`);
+  setText(more, `${fleet.more} more hosts are not shown. leak-host fleet status lists all.`);
   const top = Math.max(1, ...fleet.hosts.map(highest));
   const list = one("#fleet-hosts");
   const known = new Set(fleet.hosts.map((host) => host.address));

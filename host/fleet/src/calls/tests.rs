@@ -14,6 +14,8 @@ enum Host {
     Answers(&'static str),
     /// It sends a body without an end.
     Floods,
+    /// It is something else that answers with JSON.
+    Other,
     /// It says nothing.
     Silent,
 }
@@ -24,9 +26,13 @@ async fn serve(host: Host, mut stream: TcpStream) -> std::io::Result<()> {
         match host {
             Host::Answers(name) => {
                 let label = format!("of-{name}");
-                let body = json!({"name": name, "labels": {"zone": label}}).to_string();
+                let body = json!({"name": name, "labels": {"zone": label}, "verdict": {"severity": "calm"}}).to_string();
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
                 stream.write_all(format!("{head}{body}").as_bytes()).await?;
+            }
+            Host::Other => {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                stream.write_all(answer).await?;
             }
             Host::Floods => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n\"").await?;
@@ -77,6 +83,7 @@ async fn a_host_that_answers_without_an_end_or_never_costs_its_own_row() {
         start(Host::Answers("a")).await,
         start(Host::Floods).await,
         start(Host::Silent).await,
+        start(Host::Other).await,
         start(Host::Answers("b")).await,
     ];
     let begun = Instant::now();
@@ -89,9 +96,13 @@ async fn a_host_that_answers_without_an_end_or_never_costs_its_own_row() {
         "{:?}",
         begun.elapsed()
     );
-    assert_eq!(answers.len(), 4);
+    assert_eq!(answers.len(), 5);
     let errors = errors(&answers);
-    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(
+        errors.iter().any(|e| e.starts_with("has no admin API")),
+        "{errors:?}"
+    );
     assert!(
         errors.iter().any(|e| e.contains("more than 65536 bytes")),
         "{errors:?}"

@@ -14,8 +14,9 @@ use fleet::client::Timeouts;
 use fleet::selection::Selection;
 use fleet::source::Source;
 
-/// Characters of a label's name and of its value. Kubernetes has the same limit.
-const LABEL_CHARACTERS: RangeInclusive<usize> = 1..=63;
+/// Characters of a label's name and of its value. The name of a node of Kubernetes has at most so
+/// many.
+const LABEL_CHARACTERS: RangeInclusive<usize> = 1..=253;
 
 /// Hosts that the fleet view asks at once. It shares the memory of the host.
 const VIEW_CONCURRENCY: usize = 32;
@@ -58,7 +59,7 @@ pub(crate) struct Label {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be NAME=VALUE, such as version=1.4: a name of letters, digits and _, and a value of 1 to \
-     63 visible characters"
+     253 visible characters"
 )]
 pub(crate) struct LabelError;
 
@@ -137,7 +138,7 @@ mod tests {
         let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
         assert_eq!(label("version=1.4"), pair("version", "1.4"));
         assert_eq!(label("a_1=b=c"), pair("a_1", "b=c"));
-        let long = format!("a={}", "x".repeat(64));
+        let long = format!("a={}", "x".repeat(254));
         for wrong in [
             "", "a", "=b", "a=", "1a=b", "a-b=c", "a=b c", "a=\u{7}", &long,
         ] {

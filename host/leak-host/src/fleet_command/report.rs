@@ -266,9 +266,29 @@ impl Table {
     }
 }
 
-/// A text of a host without control characters, which could change the terminal.
+/// A text of a host without characters that could change the terminal or the order of the others.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    let is_plain = |c: &char| !c.is_control() && !is_direction(*c);
+    text.chars().filter(is_plain).collect()
+}
+
+/// JSON in which such characters are escaped. JSON itself escapes only some of them.
+pub(super) fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && (c.is_control() || is_direction(c)) {
+            // Writing to a string does not fail. All of these have four digits at most.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Marks and overrides of the direction of writing.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn listed(names: &[String]) -> String {

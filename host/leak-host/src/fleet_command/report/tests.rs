@@ -100,3 +100,12 @@ GROWTH   OBJECTS  HOSTS  MOST ON        PLUGIN  LINE      FUNCTION
     assert_eq!(report.text(), expected);
     assert_eq!(report.json()["lines"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn characters_that_change_a_terminal_are_escaped_in_json() {
+    let name = json!({"name": "a\u{9b}2J\u{202e}b\u{7f}é"});
+    let text = escaped(&serde_json::to_string_pretty(&name).unwrap());
+    assert_eq!(text, "{\n  \"name\": \"a\\u009b2J\\u202eb\\u007fé\"\n}");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), name);
+    assert_eq!(plain("a\u{9b}\u{202e}b"), "ab");
+}
