@@ -174,7 +174,9 @@ fn interpolate(expression: &str, range_seconds: u64) -> Result<String> {
         .replace(r#"="$job""#, r#"=~".+""#)
         .replace(r#"="$instance""#, r#"=~".+""#)
         .replace("$plugin", ".+");
-    if expression.contains('$') {
+    // `$1` is a group of `label_replace`.
+    let is_variable = |rest: &str| rest.starts_with(|c: char| !c.is_ascii_digit());
+    if expression.split('$').skip(1).any(is_variable) {
         bail!("{expression} contains an unknown variable");
     }
     Ok(expression)
