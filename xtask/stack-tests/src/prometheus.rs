@@ -230,6 +230,8 @@ mod tests {
 
     #[test]
     fn variables_are_replaced_and_an_unknown_one_is_refused() {
+        let group = r#"label_replace(a, "b", "$1", "c", "(.+)")"#;
+        assert_eq!(interpolate(group, 100).unwrap(), group);
         assert_eq!(
             interpolate(r#"rate(a{plugin=~"$plugin"}[$__rate_interval])"#, 100).unwrap(),
             r#"rate(a{plugin=~".+"}[20s])"#
