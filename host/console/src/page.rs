@@ -33,17 +33,7 @@ fn page(has_fleet_view: bool) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "The leak lab" }
-                link rel="icon" href="/console/icon.svg" type="image/svg+xml";
-                @for sheet in ["base", "views", "charts"] {
-                    link rel="stylesheet" href=(format!("/console/{sheet}.css"));
-                }
-                script type="module" src="/console/main.js" {}
-            }
+            (head("The leak lab", &["base", "views", "charts"], "main"))
             body {
                 a.skip href="#main" { "Skip to the content" }
                 (top(has_fleet_view))
@@ -66,6 +56,23 @@ fn page(has_fleet_view: bool) -> Markup {
                 p #activity role="status" {}
                 (overview::plugin_template())
             }
+        }
+    }
+}
+
+/// The head of a page with these style sheets and this script.
+fn head(title: &str, sheets: &[&str], script: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) }
+            link rel="icon" href="/console/icon.svg" type="image/svg+xml";
+            @for sheet in sheets {
+                link rel="stylesheet" href=(format!("/console/{sheet}.css"));
+            }
+            script type="module" src=(format!("/console/{script}.js")) {}
         }
     }
 }

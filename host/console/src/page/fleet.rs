@@ -2,23 +2,13 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::token;
+use super::{head, token};
 
 pub(super) fn page() -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Fleet · The leak lab" }
-                link rel="icon" href="/console/icon.svg" type="image/svg+xml";
-                @for sheet in ["base", "views", "charts", "fleet"] {
-                    link rel="stylesheet" href=(format!("/console/{sheet}.css"));
-                }
-                script type="module" src="/console/fleet.js" {}
-            }
+            (head("Fleet · The leak lab", &["base", "views", "charts", "fleet"], "fleet"))
             body {
                 a.skip href="#main" { "Skip to the content" }
                 header.top {
