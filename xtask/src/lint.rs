@@ -20,6 +20,7 @@ use self::source::SourceFile;
 mod columns;
 mod commits;
 mod crates;
+mod features;
 mod file_size;
 mod finding;
 mod language;
@@ -71,6 +72,8 @@ enum Check {
     Modules,
     /// Arrows between crates.
     Crates,
+    /// Features of the wasm engine in builds of one crate.
+    Features,
     /// Contents of the crates that can be published.
     Packages,
     /// Subjects of new commits.
@@ -104,6 +107,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     }
     if args.wants(Check::Crates) {
         report.check("arrows between crates", || check_crates(workspace));
+    }
+    if args.wants(Check::Features) {
+        report.check("features of the wasm engine", || check_features(workspace));
     }
     if args.wants(Check::Packages) {
         report.check("contents of packages", || check_packages(workspace));
@@ -183,6 +189,13 @@ fn check_crates(workspace: &Workspace) -> Result<String> {
     let broken = crates::check(&metadata);
     let members = metadata.workspace_members.len();
     none_of(print(&broken), "forbidden dependencies", members, "crates")
+}
+
+fn check_features(workspace: &Workspace) -> Result<String> {
+    let metadata = metadata(workspace)?;
+    let broken = features::check(workspace.root(), &metadata)?;
+    let members = metadata.workspace_members.len();
+    none_of(print(&broken), "packages compiled twice", members, "crates")
 }
 
 fn check_commits(workspace: &Workspace, args: &Args, report: &mut Report) -> Result<()> {
