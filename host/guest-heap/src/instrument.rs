@@ -60,6 +60,7 @@ mod meta;
 mod module;
 mod offset_map;
 mod options;
+mod pass_through;
 mod plan;
 mod reach;
 mod reindex;

@@ -39,6 +39,8 @@ pub(super) struct RewrittenModule {
     pub(super) report: ModuleReport,
     /// Why the heap is attributed only partially, as clauses whose subject is the module.
     pub(super) gaps: Gaps,
+    /// Offsets in the original module of the calls that leave the calling context as it is.
+    pub(super) pass_through: Vec<u32>,
 }
 
 /// Writes the module with a new code section. `wrapped` maps the names of wrapped exports to the
@@ -114,6 +116,7 @@ pub(super) fn assemble(
         offsets,
         report,
         gaps: Gaps::default(),
+        pass_through: Vec::new(),
     })
 }
 

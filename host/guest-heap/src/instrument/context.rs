@@ -15,6 +15,7 @@ use super::error::Refusal;
 use super::growth::GrowthTracking;
 use super::handles::ImportWrappers;
 use super::offset_map::OffsetMap;
+use super::pass_through::pass_through_calls;
 use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
 
@@ -54,6 +55,8 @@ pub(super) struct ContextTracking<'m> {
     pub(super) wrappers: ImportWrappers,
     /// Makes the call sites of different modules different.
     pub(super) salt: u64,
+    /// Offsets of the calls that leave the context as it is, in ascending order.
+    pub(super) pass_through: Vec<u32>,
 }
 
 /// A rewritten function body. Offsets count from its start and from the start of the original
@@ -79,6 +82,20 @@ enum ContextUpdate {
 }
 
 impl ContextTracking<'_> {
+    /// Finds the calls that need not set the context. The functions of `hooks` do not track it.
+    pub(super) fn find_pass_through(&mut self, calls: &[Calls], hooks: &[u32]) {
+        let only_update = |function, calls| {
+            let mut updates = self
+                .updates(function, calls)
+                .into_iter()
+                .filter(|(_, update)| !matches!(update, None | Some(ContextUpdate::Constant)));
+            let (site, update) = updates.next()?;
+            let is_only = update == Some(ContextUpdate::FromEntry) && updates.next().is_none();
+            is_only.then_some(site)
+        };
+        self.pass_through = pass_through_calls(self.module, calls, hooks, only_update);
+    }
+
     /// Rewrites the body of a defined function.
     pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<RewrittenBody, Refusal> {
         self.write_body(function, calls, &self.updates(function, calls))
@@ -194,10 +211,14 @@ impl ContextTracking<'_> {
             .iter()
             .zip(&changed)
             .any(|(site, changed)| (*changed || self.suspends(site)) && is_tracked(site));
+        let passes = |site: &CallSite| {
+            let at = site.start as u32;
+            self.pass_through.binary_search(&at).is_ok()
+        };
         let update = |site: &CallSite| {
             if is_constant(site) {
                 Some(ContextUpdate::Constant)
-            } else if !is_tracked(site) {
+            } else if !is_tracked(site) || passes(site) {
                 None
             } else if needs_local {
                 Some(ContextUpdate::FromLocal)

@@ -12,7 +12,7 @@ use super::offset_map::OffsetMap;
 use crate::interpreter::Interpreter;
 
 /// The first bytes of the encoded form. The last one is its version.
-const MAGIC: &[u8; 8] = b"gheap\0\0\x05";
+const MAGIC: &[u8; 8] = b"gheap\0\0\x06";
 
 /// An instrumented core module in the original component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub struct ModuleSpan {
     /// Whether its functions are in call stacks. Those of an interpreter are not if the lines of
     /// its program are known.
     pub tracks_calls: bool,
+    /// Calls that leave the calling context as it is, because the context of their caller
+    /// identifies them. Offsets in the module, in ascending order.
+    pub pass_through: Arc<[u32]>,
 }
 
 /// The side data of an instrumented component, which a [`Recorder`](crate::Recorder) needs.
@@ -194,6 +197,7 @@ impl InstrumentedMeta {
                 .iter()
                 .for_each(|name| name.encode(&mut bytes));
             bytes.push(u8::from(module.tracks_calls));
+            encode_ascending(&module.pass_through, &mut bytes);
         }
         (self.interpreters.len() as u32).encode(&mut bytes);
         for (module, interpreter) in &self.interpreters {
@@ -262,6 +266,7 @@ impl InstrumentedMeta {
                 original,
                 entry_points,
                 tracks_calls: reader.read_u8()? != 0,
+                pass_through: read_ascending(&mut reader)?.into(),
             });
         }
         let mut interpreters = Vec::new();
@@ -299,6 +304,27 @@ fn read_names(reader: &mut BinaryReader<'_>) -> wasmparser::Result<Vec<Arc<str>>
         names.push(reader.read_unlimited_string()?.into());
     }
     Ok(names)
+}
+
+/// Numbers in ascending order, each as its distance from the one before.
+fn encode_ascending(numbers: &[u32], bytes: &mut Vec<u8>) {
+    (numbers.len() as u32).encode(bytes);
+    let mut before = 0;
+    for number in numbers {
+        number.wrapping_sub(before).encode(bytes);
+        before = *number;
+    }
+}
+
+fn read_ascending(reader: &mut BinaryReader<'_>) -> Result<Vec<u32>, MetaError> {
+    let mut numbers = Vec::new();
+    let mut before = 0_u32;
+    for _ in 0..reader.read_var_u32()? {
+        let number = before.checked_add(reader.read_var_u32()?);
+        before = number.ok_or(MetaError::Malformed("an offset is too large"))?;
+        numbers.push(before);
+    }
+    Ok(numbers)
 }
 
 /// A variant of FNV-1a over 64-bit words. It detects damage, but not a deliberate change.

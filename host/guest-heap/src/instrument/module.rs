@@ -250,6 +250,7 @@ pub(super) fn rewrite(
         Tables::Shared | Tables::Imported(_) => runtime.shared_context(indices.memory)?,
     };
     let mut tracking = tracking(analysis, place, roles.suspends_calls, &runtime)?;
+    tracking.find_pass_through(&analysis.calls, &hooks(allocator));
     let originals: Vec<u32> = imports.originals().collect();
     let originals = Originals {
         functions: &originals,
@@ -317,6 +318,7 @@ pub(super) fn rewrite(
     }
     let mut rewritten = assemble(module, code, &indices, &wrapped, report)?;
     rewritten.gaps = analysis.gaps();
+    rewritten.pass_through = tracking.pass_through;
     Ok(rewritten)
 }
 
@@ -396,5 +398,6 @@ fn tracking<'a>(
         suspending: suspending.transpose()?,
         wrappers: ImportWrappers::default(),
         salt: module_salt(analysis.index),
+        pass_through: Vec::new(),
     })
 }

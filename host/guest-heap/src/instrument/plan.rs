@@ -241,6 +241,7 @@ impl Plan {
                     .map(|name| (*name).to_owned())
                     .collect(),
                 tracks_calls: member.analysis.tracks_calls,
+                pass_through: module.pass_through.as_slice().into(),
             });
             self.reports.push(module.report.clone());
             self.modules.insert(member.position, module);

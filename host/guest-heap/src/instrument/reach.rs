@@ -279,7 +279,7 @@ impl HostImports {
 }
 
 /// For each of the first `count` functions, whether the module takes a reference to it.
-fn referenced(module: &CoreModule<'_>, calls: &[Calls], count: usize) -> Vec<bool> {
+pub(super) fn referenced(module: &CoreModule<'_>, calls: &[Calls], count: usize) -> Vec<bool> {
     let mut flags = vec![false; count];
     let in_bodies = calls.iter().flat_map(|calls| &calls.referenced);
     for function in module.referenced.iter().chain(in_bodies) {

@@ -7,13 +7,15 @@
 //!
 //! A captured call stack adds its activations and call sites. So a call stack is found if it
 //! consists of known calls, in any combination, and starts with a known part. Wrong values of `E`
-//! match nothing: they are 64-bit hashes. In particular, the outer activations of a call stack get
+//! match nothing: they are 64-bit hashes. A call that leaves the context as it is has `V = E`. The
+//! instrumenter says which calls do. In particular, the outer activations of a call stack get
 //! wrong values if one of its call sites does not set the context. They stay unused.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use super::context_steps::{ContextHasher, context_of, entry_of};
+use crate::instrument::MULTIPLIER;
 
 /// Call sites that one search tries at most, in a few microseconds.
 const MAX_STEPS: usize = 256;
@@ -43,8 +45,8 @@ pub(super) struct Frame {
     pub(super) site: u32,
     /// The function that contains it, by any number that is its own.
     pub(super) function: u32,
-    /// What the call site adds to the context.
-    pub(super) id: i32,
+    /// What the call site adds to the context; `None` if it leaves the context as it is.
+    pub(super) id: Option<i32>,
 }
 
 /// A call stack of the tree: a call site, and the activation of the function that contains it.
@@ -74,17 +76,30 @@ struct Activation {
     site: u32,
 }
 
+impl Activation {
+    fn key(&self) -> u64 {
+        activation_key(self.entry, self.function)
+    }
+}
+
+/// The key of an activation. Functions whose callers leave the context as it is have the same
+/// context as their callers.
+fn activation_key(entry: u64, function: u32) -> u64 {
+    entry ^ u64::from(function).wrapping_mul(MULTIPLIER)
+}
+
 /// A call site in a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Caller {
     site: u32,
     function: u32,
-    id: i32,
+    id: Option<i32>,
 }
 
 /// The activations and call sites of one instance.
 pub(super) struct CallTree {
     activations: Vec<Activation>,
+    /// By [`Activation::key`].
     by_entry: HashMap<u64, u32, BuildHasherDefault<ContextHasher>>,
     /// By function, the call sites that have called it, the most recently used one first.
     callers: HashMap<u32, Vec<Caller>, BuildHasherDefault<ContextHasher>>,
@@ -134,11 +149,7 @@ impl CallTree {
             *steps = steps.checked_sub(1)?;
             let entry = entry_of(context, caller.id);
             calls.push(*caller);
-            let known = self.by_entry.get(&entry).copied();
-            let known = known.filter(|known| {
-                let activation = self.activations.get(*known as usize);
-                activation.is_some_and(|activation| activation.function == caller.function)
-            });
+            let known = self.known(entry, caller.function);
             let found = match known {
                 None if depth > 1 => {
                     self.search_callers(caller.function, entry, depth - 1, calls, steps)
@@ -295,10 +306,17 @@ impl CallTree {
         Some(Position { activation, site })
     }
 
+    /// The activation of a function in this context.
+    fn known(&self, entry: u64, function: u32) -> Option<u32> {
+        let known = *self.by_entry.get(&activation_key(entry, function))?;
+        let activation = self.activations.get(known as usize)?;
+        ((activation.entry, activation.function) == (entry, function)).then_some(known)
+    }
+
     /// The outermost activation of a captured call stack.
     fn begin(&mut self, entry: u64, function: u32, is_cut: bool) -> Option<u32> {
         let parent = if is_cut { CUT } else { ROOT };
-        let Some(known) = self.by_entry.get(&entry).copied() else {
+        let Some(known) = self.known(entry, function) else {
             return Some(self.add(Activation {
                 entry,
                 function,
@@ -307,13 +325,12 @@ impl CallTree {
             }));
         };
         let activation = self.activations.get_mut(known as usize)?;
-        let is_known = activation.function == function && (is_cut || activation.parent == ROOT);
-        is_known.then_some(known)
+        (is_cut || activation.parent == ROOT).then_some(known)
     }
 
     /// An inner activation of a captured call stack.
     fn link(&mut self, entry: u64, function: u32, parent: u32, site: u32) -> Option<u32> {
-        let Some(known) = self.by_entry.get(&entry).copied() else {
+        let Some(known) = self.known(entry, function) else {
             return Some(self.add(Activation {
                 entry,
                 function,
@@ -322,18 +339,16 @@ impl CallTree {
             }));
         };
         let activation = self.activations.get_mut(known as usize)?;
-        if activation.function == function && activation.parent == CUT && parent != known {
+        if activation.parent == CUT && parent != known {
             activation.parent = parent;
             activation.site = site;
         }
-        let is_known =
-            (activation.function, activation.parent, activation.site) == (function, parent, site);
-        is_known.then_some(known)
+        ((activation.parent, activation.site) == (parent, site)).then_some(known)
     }
 
     fn add(&mut self, activation: Activation) -> u32 {
         let number = self.activations.len() as u32;
-        self.by_entry.insert(activation.entry, number);
+        self.by_entry.insert(activation.key(), number);
         self.activations.push(activation);
         number
     }

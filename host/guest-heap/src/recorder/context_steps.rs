@@ -4,16 +4,23 @@ use std::hash::Hasher;
 
 use crate::instrument::MULTIPLIER;
 
-/// The context of a call at a site with this id, in a function that was entered with `entry`.
-pub(super) fn context_of(entry: u64, id: i32) -> u64 {
+/// The context of a call at a site with this id, in a function that was entered with `entry`. A
+/// site without an id leaves the context as it is.
+pub(super) fn context_of(entry: u64, id: Option<i32>) -> u64 {
+    let Some(id) = id else {
+        return entry;
+    };
     entry
         .wrapping_mul(MULTIPLIER)
         .wrapping_add(i64::from(id) as u64)
 }
 
 /// The inverse of [`context_of`].
-pub(super) fn entry_of(context: u64, id: i32) -> u64 {
+pub(super) fn entry_of(context: u64, id: Option<i32>) -> u64 {
     const INVERSE: u64 = inverse(MULTIPLIER);
+    let Some(id) = id else {
+        return context;
+    };
     context
         .wrapping_sub(i64::from(id) as u64)
         .wrapping_mul(INVERSE)
@@ -61,7 +68,9 @@ mod tests {
     #[test]
     fn a_step_has_an_inverse() {
         for (entry, id) in [(0, 1), (1, -1), (u64::MAX, i32::MIN), (1 << 40, i32::MAX)] {
-            assert_eq!(entry_of(context_of(entry, id), id), entry);
+            for id in [Some(id), None] {
+                assert_eq!(entry_of(context_of(entry, id), id), entry);
+            }
         }
     }
 }

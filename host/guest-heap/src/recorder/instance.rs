@@ -45,6 +45,7 @@ struct RecordedModule {
     /// Byte range in the original component.
     range: Range<u32>,
     salt: u64,
+    pass_through: Arc<[u32]>,
 }
 
 /// A call stack from a backtrace.
@@ -92,6 +93,7 @@ impl RecordedInstance {
         let module = |span: &ModuleSpan| RecordedModule {
             range: span.original.clone(),
             salt: module_salt(span.index),
+            pass_through: Arc::clone(&span.pass_through),
         };
         let modules = modules.into_iter().filter(|span| span.tracks_calls);
         Self {
@@ -118,11 +120,12 @@ impl RecordedInstance {
     pub(super) fn frame(&self, site: u32, function: u32) -> Option<Frame> {
         let mut modules = self.modules.iter();
         let module = modules.find(|module| module.range.contains(&site))?;
-        let start = u64::from(site - module.range.start);
+        let start = site - module.range.start;
+        let passes = module.pass_through.binary_search(&start).is_ok();
         Some(Frame {
             site,
             function,
-            id: site_id(start, module.salt),
+            id: (!passes).then(|| site_id(u64::from(start), module.salt)),
         })
     }
 

@@ -12,7 +12,7 @@ fn frame(function: u32, site: u32) -> Frame {
     Frame {
         site,
         function,
-        id: (site.wrapping_mul(0x9E37_79B9) >> 1) as i32 - (1 << 29),
+        id: Some((site.wrapping_mul(0x9E37_79B9) >> 1) as i32 - (1 << 29)),
     }
 }
 
@@ -56,6 +56,33 @@ fn a_call_stack_of_known_calls_is_found() {
         let found = tree.search(context(7, &frames)).unwrap();
         let functions: Vec<_> = frames.iter().map(|f| (f.site, f.function)).collect();
         assert_eq!(tree.frames(&found), functions);
+        let position = tree.keep(&found, LIMIT).unwrap();
+        assert_eq!(tree.sites(position), sites(&frames));
+    }
+}
+
+#[test]
+fn a_call_stack_with_calls_that_leave_the_context_is_found() {
+    let mut tree = CallTree::new(MAX_FRAMES);
+    // The functions 3 and 4 are between the allocating call and the allocator.
+    let stack = |path: &[u32]| -> Vec<Frame> {
+        let pass_through = [(4, 41), (3, 31)].map(|(function, site)| Frame {
+            id: None,
+            ..frame(function, site)
+        });
+        pass_through.into_iter().chain(recursion(path)).collect()
+    };
+    for path in [&[11, 12][..], &[12]] {
+        let frames = stack(path);
+        let position = tree.insert(context(7, &frames), &frames, false, LIMIT);
+        assert_eq!(tree.sites(position.unwrap()), sites(&frames));
+    }
+    // The context of a function that it passes through is that of its caller, and both are known.
+    let known = context(7, &stack(&[12]));
+    assert!(tree.known(known, 3).is_some() && tree.known(known, 4).is_some());
+    for path in [&[11, 11, 12][..], &[12, 12], &[]] {
+        let frames = stack(path);
+        let found = tree.search(context(7, &frames)).unwrap();
         let position = tree.keep(&found, LIMIT).unwrap();
         assert_eq!(tree.sites(position), sites(&frames));
     }
