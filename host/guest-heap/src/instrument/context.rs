@@ -19,8 +19,9 @@ use super::pass_through::pass_through_calls;
 use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
 
-/// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern.
-pub(crate) const MULTIPLIER: u64 = 0x9E6C_63D0_876A_9A47;
+/// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern. It
+/// fits into 31 bits, so that machine code has it in the multiplication itself.
+pub(crate) const MULTIPLIER: u64 = 0x4FBB_3E23;
 
 /// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;

@@ -14,8 +14,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::context_steps::{ContextHasher, context_of, entry_of};
-use crate::instrument::MULTIPLIER;
+use super::context_steps::{ContextHasher, context_of, entry_of, spread};
 
 /// Call sites that one search tries at most, in a few microseconds.
 const MAX_STEPS: usize = 256;
@@ -85,7 +84,7 @@ impl Activation {
 /// The key of an activation. Functions whose callers leave the context as it is have the same
 /// context as their callers.
 fn activation_key(entry: u64, function: u32) -> u64 {
-    entry ^ u64::from(function).wrapping_mul(MULTIPLIER)
+    entry ^ spread(function)
 }
 
 /// A call site in a function.

@@ -37,6 +37,11 @@ const fn inverse(odd: u64) -> u64 {
     inverse
 }
 
+/// A hash of a function's number: Fibonacci hashing.
+pub(super) fn spread(function: u32) -> u64 {
+    u64::from(function).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
 /// Hashes contexts, which are hashes already, and numbers of functions.
 #[derive(Default)]
 pub(super) struct ContextHasher(u64);
@@ -53,7 +58,7 @@ impl Hasher for ContextHasher {
     }
 
     fn write_u32(&mut self, function: u32) {
-        self.0 = u64::from(function).wrapping_mul(MULTIPLIER);
+        self.0 = spread(function);
     }
 
     fn write_u64(&mut self, context: u64) {
