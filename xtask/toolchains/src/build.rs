@@ -8,12 +8,12 @@ mod quickjs;
 mod rust;
 mod zig;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xtask_support::tools::Fetch;
 use xtask_support::workspace::Workspace;
 
-use crate::Group;
+use crate::{Group, Program, component};
 
 /// The sources of the programs.
 pub(crate) struct Sources(PathBuf);
@@ -49,4 +49,21 @@ pub(crate) fn groups(workspace: &Workspace, fetch: Fetch) -> Vec<Group> {
         )),
     });
     groups
+}
+
+/// The group of these files.
+pub(crate) fn files(paths: &[PathBuf]) -> Group {
+    let program = |path: &PathBuf| {
+        let (name, path) = (path.display().to_string(), path.clone());
+        let build = move |_: &Path| component::of_any(&std::fs::read(&path)?);
+        Program {
+            name,
+            build: Box::new(build),
+            options: guest_heap::Options::default(),
+        }
+    };
+    Group {
+        name: "files",
+        programs: Ok(paths.iter().map(program).collect()),
+    }
 }

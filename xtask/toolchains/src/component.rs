@@ -62,6 +62,22 @@ pub(crate) fn command(module: &[u8]) -> Result<Vec<u8>> {
     encode(module, adapters::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)
 }
 
+/// A component of a component, of a command or of a library.
+///
+/// # Errors
+/// When it is none of them.
+pub(crate) fn of_any(bytes: &[u8]) -> Result<Vec<u8>> {
+    const COMPONENT: [u8; 4] = [0x0D, 0, 1, 0];
+    if bytes.get(4..8) == Some(&COMPONENT) {
+        return Ok(bytes.to_vec());
+    }
+    let error = match library(bytes) {
+        Ok(component) => return Ok(component),
+        Err(error) => error,
+    };
+    command(bytes).map_err(|_| error)
+}
+
 fn encode(module: &[u8], adapter: &[u8]) -> Result<Vec<u8>> {
     ComponentEncoder::default()
         .module(module)?
