@@ -2,6 +2,8 @@
 
 mod assembly_script;
 mod c;
+mod composed;
+mod emscripten;
 mod go;
 mod javascript;
 mod quickjs;
@@ -41,13 +43,24 @@ pub(crate) fn groups(workspace: &Workspace, fetch: Fetch) -> Vec<Group> {
             "no registry has it: it comes as a prebuilt archive only"
         )),
     });
-    groups.push(Group {
-        name: "wac",
-        programs: Err(anyhow::anyhow!(
-            "no registry has it built, and its build takes longer than this table; `composed` is \
-             what `wasm-tools compose` makes"
-        )),
-    });
+    groups.push(composed::wasm_tools(&sources()));
+    groups.push(composed::wac(&sources()));
+    groups.push(emscripten::group(&sources()));
+    for (name, why) in [
+        (
+            "threads",
+            "no tool makes a component of a module whose memory threads share",
+        ),
+        (
+            "legacy exceptions",
+            "the engine does not load modules with them",
+        ),
+    ] {
+        groups.push(Group {
+            name,
+            programs: Err(anyhow::anyhow!(why)),
+        });
+    }
     groups
 }
 

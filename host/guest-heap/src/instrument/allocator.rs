@@ -158,8 +158,8 @@ impl Allocator {
             ))
         } else if custom && !self.has_rust() || named.cxx_new && !has_new {
             Some(Caveat::new(
-                "has an allocator of its own by its debug information, and the compiler has \
-                 inlined all of it into its callers: the profiler misses its blocks",
+                "has an allocator of its own that is no function of it, because the compiler has \
+                 inlined it into its callers: the profiler misses its blocks",
                 Missing::BOTH,
             ))
         } else if self.is_bypassed(module, calls) {

@@ -118,6 +118,7 @@ impl<'a> CoreModule<'a> {
         for (name, function) in std::mem::take(&mut self.names) {
             self.names.push((name, function));
             self.has_default_rust_allocator |= entry_names::is_default_rust_allocator(name);
+            self.debug_names.read_function(name);
             self.has_go_runtime |= name == "runtime.mallocgc";
             self.has_collected_heap |= collected_heap::takes_chunk(name);
             match entry_names::read(name, self.signature(function)) {

@@ -12,6 +12,10 @@ const INLINED: &str = r#"
     (i32.store (i32.const 2048)
         (i32.add (i32.load (i32.const 2048)) (local.get 0)))"#;
 
+const INLINED_EVERYWHERE: &str = "core module 0 has an allocator of its own that is no function of \
+                                  it, because the compiler has inlined it into its callers: the \
+                                  profiler misses its blocks";
+
 #[test]
 fn the_export_by_which_the_host_allocates_leads_to_an_entry_point() {
     let guest = |realloc: &str| {
@@ -99,12 +103,7 @@ fn debug_information_names_an_allocator_that_is_inlined_everywhere() {
         ))
     };
     for inlined in ["__rust_alloc", "__rg_alloc", "_Znwm", "_Znaj"] {
-        assert_eq!(
-            known_gap(&guest(inlined)),
-            "core module 0 has an allocator of its own by its debug information, and the compiler \
-             has inlined all of it into its callers: the profiler misses its blocks",
-            "{inlined}"
-        );
+        assert_eq!(known_gap(&guest(inlined)), INLINED_EVERYWHERE, "{inlined}");
     }
     for other in ["__rust_allocate", "my__rust_alloc", "__rdl_alloc", "malloc"] {
         assert_eq!(attribution(&guest(other)), Attribution::Exact, "{other}");
@@ -165,4 +164,22 @@ fn an_operator_that_frees_may_be_inlined() {
         "core module 0 has an allocator without a function that frees: a freed block counts until \
          its memory is handed out again"
     );
+}
+
+#[test]
+fn functions_of_the_cxx_library_need_an_operator() {
+    let guest = |functions: &str| {
+        with_allocator(&format!(
+            r#"{functions}
+            (func $"void std::__2::vector<int>::__push_back_slow_path<int>(int&&)"
+                (param i32) (result i32) (call $malloc (local.get 0)))
+            (func $run (export "run") (param i32) (result i32)
+                (call $"void std::__2::vector<int>::__push_back_slow_path<int>(int&&)"
+                    (local.get 0)))"#
+        ))
+    };
+    assert_eq!(known_gap(&guest("")), INLINED_EVERYWHERE);
+    let library = r#"(func $"operator new(unsigned long)" (param i32) (result i32)
+        (call $malloc (local.get 0)))"#;
+    assert_eq!(attribution(&guest(library)), Attribution::Exact);
 }
