@@ -1,4 +1,4 @@
-// Has two components keep blocks, one of which has a third one keep some.
+// Has two components keep blocks. One of them passes some on to a third one.
 #include <stdint.h>
 #include <stdlib.h>
 
