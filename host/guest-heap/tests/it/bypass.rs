@@ -183,3 +183,25 @@ fn functions_of_the_cxx_library_need_an_operator() {
         (call $malloc (local.get 0)))"#;
     assert_eq!(attribution(&guest(library)), Attribution::Exact);
 }
+
+#[test]
+fn functions_of_rust_have_names_that_linkers_demangle() {
+    let guest = with_allocator(
+        r#"(func $__rustc::__rust_alloc (param i32 i32) (result i32)
+            (call $malloc (local.get 0)))
+        (func $__rustc::__rust_dealloc (param i32 i32 i32) (call $free (local.get 0)))
+        (func $run (export "run") (param i32) (result i32)
+            (call $__rustc::__rust_dealloc
+                (call $__rustc::__rust_alloc (i32.const 9) (i32.const 1))
+                (i32.const 9) (i32.const 1))
+            (call $__rustc::__rust_alloc (local.get 0) (i32.const 1)))"#,
+    );
+    // Without `__rdl_alloc`, the allocator is the program's own.
+    let gap = known_gap(&guest);
+    assert!(
+        gap.contains("has a global allocator of its own: the profiler counts"),
+        "{gap}"
+    );
+    let guest = check_same(&guest, 10);
+    assert_eq!(guest.live(), (10, 1));
+}
