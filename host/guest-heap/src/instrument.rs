@@ -6,7 +6,7 @@
 //!    `core_instances` finds out which items of core instances are the same.
 //! 2. `allocator` selects the entry points that allocate memory, which `entry_point` lists.
 //!    `repair` moves the hooks of entry points that an optimiser has bypassed. `audit` finds what
-//!    else bypasses them, with `constants` and `static_data`.
+//!    else bypasses them, with `bypass`, `constants`, `debug_names` and `static_data`.
 //! 3. `calls` and `reach` find the functions and the calls that may allocate.
 //! 4. `context` rewrites function bodies, so that at each allocation a global identifies the call
 //!    stack. `body_writer` inserts the code. `growth` finds where memory may grow outside of the
@@ -34,6 +34,7 @@ mod assemble;
 mod attribution;
 mod audit;
 mod body_writer;
+mod bypass;
 mod calls;
 mod canonical;
 mod code_section;
@@ -43,6 +44,7 @@ mod constants;
 mod context;
 mod context_place;
 mod core_instances;
+mod debug_names;
 mod declaration_file;
 mod declared;
 mod entry_names;

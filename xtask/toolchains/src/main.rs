@@ -36,6 +36,10 @@ struct Args {
     /// Use only the compilers that are installed.
     #[arg(long)]
     offline: bool,
+    /// Compare these files instead: components, or core modules for WASI preview 1. Each prints its
+    /// ledger or returns it, like the programs of the table.
+    #[arg(long)]
+    component: Vec<PathBuf>,
     /// Do not build again what an earlier run has built.
     #[arg(long)]
     reuse: bool,
@@ -74,7 +78,12 @@ fn main() -> Result<ExitCode> {
         println!("{}", table::line(row));
     };
     println!("{}", table::HEAD);
-    for group in build::groups(&workspace, fetch) {
+    let groups = if args.component.is_empty() {
+        build::groups(&workspace, fetch)
+    } else {
+        vec![build::files(&args.component)]
+    };
+    for group in groups {
         let programs = match group.programs {
             Ok(programs) => programs,
             Err(error) => {

@@ -137,24 +137,30 @@ impl Allocator {
             ));
             return;
         }
-        let custom = self.has_rust() && !module.has_default_rust_allocator;
-        let rust_frees = self.frees(Family::Rust);
+        let named = module.debug_names;
+        let custom = named.rust_allocator || self.has_rust() && !module.has_default_rust_allocator;
         let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
         if through_c {
             self.entries.retain(|(entry, _)| !entry.is_rust());
         }
         self.add_implementations(module, calls);
-        if self.has_c() && self.reaches_c(module, calls, Family::Cxx) {
+        let has_new = module.entry_points.iter().any(|(entry, _)| is_new(*entry));
+        if self.has_c() && !self.has_own_new(module, calls) {
             self.entries
                 .retain(|(entry, _)| entry.family() != Family::Cxx);
         }
-        // Without a function that frees, the compiler has inlined the parts of the allocator, and
-        // nothing tells whose they were. `malloc` sees all blocks of both.
-        self.caveat = if custom && through_c && rust_frees {
+        self.caveat = if custom && through_c {
+            // It may have other memory, too, such as an array for small blocks.
             Some(Caveat::new(
                 "has a global allocator of its own: the profiler counts the blocks that this \
                  allocator takes from malloc, not the blocks that it returns",
-                Missing::FREES,
+                Missing::BOTH,
+            ))
+        } else if custom && !self.has_rust() || named.cxx_new && !has_new {
+            Some(Caveat::new(
+                "has an allocator of its own that is no function of it, because the compiler has \
+                 inlined it into its callers: the profiler misses its blocks",
+                Missing::BOTH,
             ))
         } else if self.is_bypassed(module, calls) {
             Some(Caveat::new(
@@ -163,8 +169,7 @@ impl Allocator {
                 Missing::BOTH,
             ))
         } else {
-            // `malloc` sees all blocks of an allocator that calls it.
-            self.incomplete(custom && !through_c)
+            self.incomplete(custom)
         };
     }
 
@@ -194,29 +199,13 @@ impl Allocator {
     }
 
     /// Whether Rust's entry points call C's, directly or through functions that they call directly.
-    /// A call through a table says nothing: it could reach any function of its type.
     fn calls_c(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
         let c: HashSet<u32> = self
             .functions(|entry| entry.family() == Family::C)
             .collect();
-        let mut open: Vec<u32> = self.functions(EntryPoint::is_rust).collect();
-        let mut seen = HashSet::new();
-        while let Some(function) = open.pop() {
-            if c.contains(&function) {
-                return true;
-            }
-            let defined = function.checked_sub(module.first_defined());
-            let calls = defined.and_then(|defined| calls.get(defined as usize));
-            let Some(calls) = calls.filter(|_| seen.insert(function)) else {
-                continue;
-            };
-            let sites = calls.sites.iter().filter(|site| !site.diverges);
-            open.extend(sites.filter_map(|site| match site.callee {
-                Callee::Function(callee) => Some(callee),
-                _ => None,
-            }));
-        }
-        false
+        let rust = self.functions(EntryPoint::is_rust);
+        let called = called_directly(module, calls, rust, &HashSet::new());
+        called.iter().any(|function| c.contains(function))
     }
 
     /// Why the set of entry points is not complete, by its own account.
@@ -237,6 +226,7 @@ impl Allocator {
         }
         let without_free = [
             (Family::Rust, custom_rust),
+            (Family::Cxx, true),
             (Family::Zig, true),
             (Family::Declared, true),
         ]
@@ -294,19 +284,59 @@ impl Allocator {
         sites.any(|site| matches!(site.callee, Callee::Function(callee) if is_part(callee)))
     }
 
-    fn reaches_c(&self, module: &CoreModule<'_>, calls: &[Calls], family: Family) -> bool {
+    /// Whether the program defines an `operator new` of its own. That of the C++ library only calls
+    /// `malloc`, which then sees all blocks. One of the program does not call `malloc`, or has
+    /// static data.
+    fn has_own_new(&self, module: &CoreModule<'_>, calls: &[Calls]) -> bool {
         let c: Vec<u32> = self
             .functions(|entry| entry.family() == Family::C)
             .collect();
         let reach = Reach::compute(module, calls, &c, &c, false, Diverging::Ignored);
-        self.functions(|entry| entry.family() == family)
-            .any(|function| reach.function(function))
+        let c: HashSet<u32> = c.into_iter().collect();
+        let stores = |function: u32| {
+            let parts = called_directly(module, calls, [function], &c);
+            let of_parts = (module.first_defined()..).zip(calls);
+            let mut of_parts = of_parts.filter(|(part, _)| parts.contains(part));
+            of_parts.any(|(_, calls)| !calls.accesses.stores.is_empty())
+        };
+        self.functions(is_new)
+            .any(|function| !reach.function(function) || stores(function))
     }
 
     fn functions(&self, which: impl Fn(EntryPoint) -> bool) -> impl Iterator<Item = u32> {
         let chosen = self.entries.iter().filter(move |(entry, _)| which(*entry));
         chosen.map(|(_, function)| *function)
     }
+}
+
+/// These functions and those that they call directly, but not what functions of `barriers` call,
+/// and not these. A call through a table says nothing: it could reach any function of its type.
+fn called_directly(
+    module: &CoreModule<'_>,
+    calls: &[Calls],
+    functions: impl IntoIterator<Item = u32>,
+    barriers: &HashSet<u32>,
+) -> HashSet<u32> {
+    let mut open: Vec<u32> = functions.into_iter().collect();
+    let mut seen = HashSet::new();
+    while let Some(function) = open.pop() {
+        if barriers.contains(&function) || !seen.insert(function) {
+            continue;
+        }
+        let defined = function.checked_sub(module.first_defined());
+        let calls = defined.and_then(|defined| calls.get(defined as usize));
+        let sites = calls.into_iter().flat_map(|calls| &calls.sites);
+        let sites = sites.filter(|site| !site.diverges);
+        open.extend(sites.filter_map(|site| match site.callee {
+            Callee::Function(callee) => Some(callee),
+            _ => None,
+        }));
+    }
+    seen
+}
+
+fn is_new(entry: EntryPoint) -> bool {
+    entry.family() == Family::Cxx && entry.allocates()
 }
 
 /// Adds functions whose signature fits. The runtime has one hook for each kind, so a second

@@ -1,12 +1,13 @@
 //! Audits what is known before a module runs about memory that does not come through its allocator
 //! entry points.
 //!
-//! Two findings make the attribution partial:
+//! Three findings make the attribution partial:
 //!
 //! - Memory may grow while no entry point runs. So another allocator exists, or another way into
 //!   this one.
 //! - Code outside the allocator writes the allocator's own static data. So an optimiser has inlined
 //!   a part of the allocator there, such as a free list.
+//! - A function that must allocate leads to no entry point: see [`bypass`](super::bypass).
 //!
 //! The second finding needs constant addresses. It misses an allocator that finds its data through
 //! a pointer.
@@ -15,7 +16,9 @@ use std::collections::HashSet;
 
 use super::allocator::Allocator;
 use super::attribution::{Gaps, Missing};
+use super::bypass::functions_without_entry_point;
 use super::calls::{CallSite, Callee, Calls};
+use super::constants::Accesses;
 use super::reach::{Diverging, Reach, reached_from};
 use super::scan::CoreModule;
 
@@ -69,6 +72,11 @@ impl Audit {
                 let why = "writes the data of its allocator outside of the entry points, in";
                 findings.push(format!("{why} {names}"), Missing::BOTH);
             }
+            let bypassing = functions_without_entry_point(module, calls, allocator);
+            if let Some(names) = named(module, bypassing.into_iter()) {
+                let why = "allocates without the entry points that are hooked, in";
+                findings.push(format!("{why} {names}"), Missing::BOTH);
+            }
         }
         Self {
             outside,
@@ -120,6 +128,9 @@ fn frees_grow(module: &CoreModule<'_>, calls: &[Calls], allocator: &Allocator) -
 /// The functions outside the allocator that store to its state: words of static data that only the
 /// allocator's own functions load *and* store. A word that they only store, such as `errno`, is no
 /// state. Code outside may read a word, for statistics, and allocate nothing.
+///
+/// The allocator may store a word through its address, such as the head of a list. Then the word is
+/// its state if code outside loads and stores it, too.
 fn functions_that_write_state(
     module: &CoreModule<'_>,
     calls: &[Calls],
@@ -138,18 +149,20 @@ fn functions_that_write_state(
     };
     let defined = || (module.first_defined()..).zip(calls);
     let private = || defined().filter(|(function, _)| is_private(*function));
-    let loaded: HashSet<u32> = private()
-        .flat_map(|(_, calls)| &calls.accesses.loads)
-        .copied()
-        .collect();
-    let state: HashSet<u32> = private()
-        .flat_map(|(_, calls)| &calls.accesses.stores)
-        .copied()
-        .filter(|address| loaded.contains(address) && u64::from(*address) < memory)
-        .collect();
+    let words = |of: fn(&Accesses) -> &Vec<u32>| -> HashSet<u32> {
+        let words = private().flat_map(|(_, calls)| of(&calls.accesses));
+        let words = words.copied();
+        words.filter(|word| u64::from(*word) < memory).collect()
+    };
+    let loaded = words(|accesses| &accesses.loads);
+    let stored = words(|accesses| &accesses.stores);
+    let kept = words(|accesses| &accesses.kept);
     let writes = |calls: &Calls| {
-        let mut stores = calls.accesses.stores.iter();
-        stores.any(|address| state.contains(address))
+        let Accesses { loads, stores, .. } = &calls.accesses;
+        let mut state = stores.iter().filter(|word| loaded.contains(word));
+        state.any(|word| {
+            stored.contains(word) || kept.contains(word) && loads.binary_search(word).is_ok()
+        })
     };
     defined()
         .filter(|(function, calls)| !is_private(*function) && writes(calls))

@@ -24,6 +24,8 @@ const FIRST_STATIC_ADDRESS: u32 = 1024;
 pub(super) struct Accesses {
     pub(super) loads: Vec<u32>,
     pub(super) stores: Vec<u32>,
+    /// Constants in locals, which may be such addresses.
+    pub(super) kept: Vec<u32>,
 }
 
 /// Follows the constants of one function.
@@ -117,7 +119,12 @@ impl<'m> ConstantTracker<'m> {
 
     /// The accesses of the instructions so far.
     pub(super) fn finish(mut self) -> Accesses {
-        for addresses in [&mut self.accesses.loads, &mut self.accesses.stores] {
+        let Accesses {
+            loads,
+            stores,
+            kept,
+        } = &mut self.accesses;
+        for addresses in [loads, stores, kept] {
             addresses.sort_unstable();
             addresses.dedup();
         }
@@ -129,6 +136,9 @@ impl<'m> ConstantTracker<'m> {
     }
 
     fn set(&mut self, local: u32, value: Option<u32>) {
+        self.accesses
+            .kept
+            .extend(value.filter(|value| *value >= FIRST_STATIC_ADDRESS));
         match value {
             Some(value) => self.locals.insert(local, value),
             None => self.locals.remove(&local),

@@ -244,19 +244,34 @@ fn zig(item: &str, params: usize, results: usize) -> Option<Named> {
     Some(Named::Entry(shaped(Family::Zig, role, label)))
 }
 
-/// C++'s `operator new` and `operator delete`, for 32-bit sizes of both names.
+/// C++'s `operator new` and `operator delete`, for 32-bit sizes of both names. Linkers write
+/// demangled names.
 fn cxx(symbol: &str) -> Option<EntryPoint> {
-    let (role, label) = match symbol.split_at_checked(4)? {
-        ("_Znw" | "_Zna", rest) if rest.starts_with(['j', 'm']) => {
-            (Role::Allocates { size: Size::At(0) }, "operator new")
+    let plain = symbol.strip_prefix("operator ");
+    let allocates = |parameters: &str| {
+        ["(unsigned int", "(unsigned long"]
+            .iter()
+            .filter_map(|first| parameters.strip_prefix(first))
+            .any(|rest| rest.starts_with([',', ')']))
+    };
+    let is_new = match (plain, symbol.split_at_checked(4)) {
+        (Some(name), _) => {
+            let (function, parameters) = name.split_at(name.find('(')?);
+            match function {
+                "new" | "new[]" if allocates(parameters) => true,
+                "delete" | "delete[]" if parameters.starts_with("(void*") => false,
+                _ => return None,
+            }
         }
-        ("_Zdl" | "_Zda", rest) if rest.starts_with("Pv") => (
-            Role::Frees {
-                pointer: Pointer::At(0),
-            },
-            "operator delete",
-        ),
+        (None, Some(("_Znw" | "_Zna", rest))) if rest.starts_with(['j', 'm']) => true,
+        (None, Some(("_Zdl" | "_Zda", rest))) if rest.starts_with("Pv") => false,
         _ => return None,
+    };
+    let (role, label) = if is_new {
+        (Role::Allocates { size: Size::At(0) }, "operator new")
+    } else {
+        let pointer = Pointer::At(0);
+        (Role::Frees { pointer }, "operator delete")
     };
     Some(shaped(Family::Cxx, role, label))
 }

@@ -8,6 +8,7 @@ use wasmparser::{
     FunctionBody, KnownCustom, MemoryType, Name, Operator, Parser, Payload, TypeRef,
 };
 
+use super::debug_names::DebugNames;
 use super::entry_names::{self, Named};
 use super::entry_point::{EntryPoint, Family};
 use super::error::Refusal;
@@ -83,6 +84,7 @@ pub(super) struct CoreModule<'a> {
     pub(super) has_collected_heap: bool,
     /// Whether the module has the allocator of Go's runtime.
     pub(super) has_go_runtime: bool,
+    pub(super) debug_names: DebugNames,
     /// The functions of the name section.
     pub(super) names: Vec<(&'a str, u32)>,
 }
@@ -116,6 +118,7 @@ impl<'a> CoreModule<'a> {
         for (name, function) in std::mem::take(&mut self.names) {
             self.names.push((name, function));
             self.has_default_rust_allocator |= entry_names::is_default_rust_allocator(name);
+            self.debug_names.read_function(name);
             self.has_go_runtime |= name == "runtime.mallocgc";
             self.has_collected_heap |= collected_heap::takes_chunk(name);
             match entry_names::read(name, self.signature(function)) {
@@ -279,6 +282,8 @@ impl<'a> CoreModule<'a> {
             Payload::CustomSection(section) => {
                 if let KnownCustom::Name(names) = section.as_known() {
                     self.names(names);
+                } else if section.name() == ".debug_str" {
+                    self.debug_names.read(section.data());
                 }
             }
             _ => {}

@@ -85,3 +85,34 @@ fn asking_for_the_end_of_the_heap_is_no_growth() {
     let guest = check_same(&bytes, 10);
     assert!(gap(&guest).starts_with("65,536 of 126,976 bytes"));
 }
+
+#[test]
+fn an_inlined_free_is_found_where_malloc_takes_the_address_of_its_list() {
+    // `malloc` stores the head of the list, at 2048, only through its address.
+    let guest = |run: &str| {
+        lift(&format!(
+            r#"(memory 1)
+            (func $malloc (param i32) (result i32) (local $at i32)
+                (local.set $at (i32.const 2048))
+                (if (i32.load (i32.const 2048))
+                    (then
+                        (local.set $at (i32.load offset=4 (local.get $at)))
+                        (i32.store (local.get $at) (i32.const 0))))
+                (i32.const 8192))
+            (func $run (export "run") (param i32) (result i32)
+                {run}
+                (call $malloc (local.get 0)))"#
+        ))
+    };
+    let inlined = guest(
+        "(i32.store (i32.const 9000) (i32.load (i32.const 2048)))
+        (i32.store (i32.const 2048) (i32.const 9000))",
+    );
+    assert_eq!(
+        known_gap(&inlined),
+        "core module 0 writes the data of its allocator outside of the entry points, in run"
+    );
+    // A setting that the allocator reads.
+    let setting = guest("(i32.store (i32.const 2048) (i32.const 1))");
+    assert_eq!(attribution(&setting), Attribution::Exact);
+}

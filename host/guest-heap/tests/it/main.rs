@@ -12,6 +12,7 @@ mod allocators;
 mod async_calls;
 mod async_stores;
 mod audit;
+mod bypass;
 mod c;
 mod collected_heap;
 mod contexts;

@@ -14,7 +14,7 @@ use crate::{Group, Program, component};
 pub(super) const BINARYEN: &str = "132.0.0";
 
 /// The programs that use C's heap.
-const PROGRAMS: [&str; 4] = ["operations", "leak", "resize", "wrapper"];
+const PROGRAMS: [&str; 5] = ["operations", "leak", "resize", "wrapper", "library"];
 
 const LEVELS: [&str; 6] = ["-O0", "-O1", "-O2", "-O3", "-Os", "-Oz"];
 
@@ -95,46 +95,33 @@ fn programs(sources: &Sources) -> Result<Vec<Program>> {
             options: guest_heap::Options::default(),
         });
     }
-    let source = sources.path("cpp/containers.cpp");
-    for level in ["-O0", "-O2", "-Os"] {
-        let source = source.clone();
-        programs.push(Program {
-            name: format!("clang++ {level} containers"),
-            build: Box::new(move |folder| {
-                let out = folder.join("containers.wasm");
-                toolchain::run(
-                    Command::new("clang++")
-                        .args(WASI_LIBRARY)
-                        .args([level, "-g", "-fno-exceptions", "-o"])
-                        .arg(&out)
-                        .arg(&source),
-                )?;
-                component::library(&std::fs::read(out)?)
-            }),
-            options: guest_heap::Options::default(),
-        });
+    let array = sources.path("c/array.c");
+    for level in LEVELS {
+        for define in ["-DSEPARATE", "-DINLINE"] {
+            let arguments = [level, "-g", "-fno-builtin", define];
+            let name = format!("clang {level} array {define}");
+            programs.push(library(name, &array, &arguments));
+        }
     }
-    let [consumer, provider] =
-        ["consumer", "provider"].map(|name| sources.path(&format!("compose/{name}.c")));
-    programs.push(Program {
-        name: "clang -O2 composed".to_owned(),
-        build: Box::new(move |folder| {
-            let build = |source: &Path, world: &str| {
-                let arguments = ["-O2", "-g"].map(str::to_owned);
-                let out = module(folder, source, &arguments)?;
-                component::of_world(&std::fs::read(out)?, world)
-            };
-            let consumer = build(&consumer, "consumer")?;
-            let provider = build(&provider, "provider")?;
-            component::composed(folder, &consumer, &provider)
-        }),
-        options: guest_heap::Options::default(),
-    });
+    for (name, define) in [
+        ("containers", "-DPLAIN"),
+        ("operators", "-DPLAIN"),
+        ("operators", "-DARRAY"),
+    ] {
+        let source = sources.path(&format!("cpp/{name}.cpp"));
+        for level in ["-O0", "-O2", "-Os"] {
+            for debug in ["-g", "-g0"] {
+                let name = format!("clang++ {level} {debug} {name} {define}");
+                let arguments = [level, debug, "-fno-exceptions", define];
+                programs.push(library(name, &source, &arguments));
+            }
+        }
+    }
     Ok(programs)
 }
 
 /// Whether clang has a C library for wasm.
-fn probe() -> Result<()> {
+pub(super) fn probe() -> Result<()> {
     tools::on_path("clang")?;
     let output = Command::new("clang")
         .args(["--target=wasm32-wasi", "-print-file-name=libc.a"])
@@ -160,15 +147,29 @@ fn library(name: String, source: &Path, arguments: &[&str]) -> Program {
 }
 
 /// Compiles and links a library with clang.
-fn module(folder: &Path, source: &Path, arguments: &[String]) -> Result<PathBuf> {
-    let out = folder.join("module.wasm");
+///
+/// In two steps: if clang optimises and links in one, it runs the `wasm-opt` that is on the path,
+/// which removes names.
+pub(super) fn module(folder: &Path, source: &Path, arguments: &[String]) -> Result<PathBuf> {
+    let (object, out) = (folder.join("module.o"), folder.join("module.wasm"));
+    let is_cxx = source.extension().is_some_and(|it| it == "cpp");
+    let compiler = if is_cxx { "clang++" } else { "clang" };
+    let for_linker = |argument: &&String| argument.starts_with("-Wl,");
     toolchain::run(
-        Command::new("clang")
+        Command::new(compiler)
             .args(WASI_LIBRARY)
-            .args(arguments)
+            .args(arguments.iter().filter(|it| !for_linker(it)))
+            .args(["-Wno-unused-command-line-argument", "-c", "-o"])
+            .arg(&object)
+            .arg(source),
+    )?;
+    toolchain::run(
+        Command::new(compiler)
+            .args(WASI_LIBRARY)
+            .args(arguments.iter().filter(|it| !it.starts_with("-O")))
             .arg("-o")
             .arg(&out)
-            .arg(source),
+            .arg(&object),
     )?;
     Ok(out)
 }

@@ -4,8 +4,9 @@ use super::{Named, internal, shaped};
 use crate::instrument::entry_point::{EntryPoint, Family, Pointer, Role, Size};
 
 /// The plain name of a function by which Rust code allocates, such as `__rust_alloc`. Accepts
-/// mangled names.
+/// mangled names, and names that a linker has demangled.
 pub(super) fn rust_symbol(symbol: &str) -> Option<&str> {
+    let symbol = symbol.strip_prefix("__rustc::").unwrap_or(symbol);
     if let Some((_, item)) = symbol.split_once("_7___rustc") {
         // v0 mangling: the item's length, an underscore because the item begins with one, the item.
         return item

@@ -3,11 +3,23 @@
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::collections::BTreeMap;
 use std::hint::black_box;
+#[cfg(any(
+    feature = "buddy",
+    feature = "linked",
+    feature = "embedded",
+    feature = "emballoc",
+    feature = "mini",
+    feature = "span",
+    feature = "arena",
+    feature = "cache"
+))]
+mod in_array;
+
 #[cfg(feature = "lol")]
 #[global_allocator]
 static A: lol_alloc::AssumeSingleThreaded<lol_alloc::FreeListAllocator> =
     unsafe { lol_alloc::AssumeSingleThreaded::new(lol_alloc::FreeListAllocator::new()) };
-#[cfg(feature = "talc")]
+#[cfg(all(feature = "talc", not(feature = "span")))]
 #[global_allocator]
 static A: talc::Talck<talc::locking::AssumeUnlockable, talc::WasmHandler> =
     unsafe { talc::Talc::new(talc::WasmHandler::new()).lock() };
@@ -148,6 +160,16 @@ fn sum(slots: &[Slot]) -> usize {
             Slot::Map(_) => 0,
         })
         .sum()
+}
+#[cfg(target_os = "unknown")]
+#[unsafe(no_mangle)]
+pub extern "C" fn run(operations: u32) -> u64 {
+    static mut SLOTS: Vec<Slot> = Vec::new();
+    let slots = unsafe { &mut *(&raw mut SLOTS) };
+    // Both calls begin with the same empty slots.
+    slots.resize_with(2000, || Slot::Empty);
+    exercise(slots, operations);
+    sum(slots) as u64
 }
 fn main() {
     let operations: u32 = std::env::args()
