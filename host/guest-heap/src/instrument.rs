@@ -9,7 +9,8 @@
 //!    else bypasses them, with `bypass`, `constants`, `debug_names` and `static_data`.
 //! 3. `calls` and `reach` find the functions and the calls that may allocate.
 //! 4. `context` rewrites function bodies, so that at each allocation a global identifies the call
-//!    stack. `body_writer` inserts the code. `growth` finds where memory may grow outside of the
+//!    stack, with the numbers of `call_site_id`. `pass_through` finds the calls that need not set
+//!    it. `body_writer` inserts the code. `growth` finds where memory may grow outside of the
 //!    allocator, which the context then identifies, too.
 //! 5. `link_runtime` links the profiler's runtime, whose hooks replace the entry points.
 //!    `runtime_imports` resolves its imports.
@@ -24,7 +25,8 @@
 //!     the instrumented core instances to the host.
 //!
 //! `interface` has the names that the instrumented modules and the host agree on. `offset_map` maps
-//! offsets in the instrumented component back to the original.
+//! offsets in the instrumented component back to the original. `forwarding` finds functions that
+//! only call another one.
 //!
 //! Instrumenting only inserts bytes, and functions keep their indices. So the line tables and names
 //! of the original stay valid, and symbols and backtraces refer to the original.
@@ -35,6 +37,7 @@ mod attribution;
 mod audit;
 mod body_writer;
 mod bypass;
+mod call_site_id;
 mod calls;
 mod canonical;
 mod code_section;
@@ -52,6 +55,7 @@ mod entry_point;
 mod error;
 mod export_roles;
 mod exports;
+mod forwarding;
 mod growth;
 mod handles;
 mod hook_body;
@@ -94,7 +98,7 @@ use plan::Plan;
 use scan::CoreModule;
 use write_component::ComponentWriter;
 
-pub(crate) use context::{MULTIPLIER, module_salt, site_id};
+pub(crate) use call_site_id::{MULTIPLIER, module_salt, site_id};
 
 pub use attribution::{Attribution, Missing};
 pub use declaration_file::embed_declarations;

@@ -9,6 +9,7 @@
 use wasm_encoder::InstructionSink;
 
 use super::body_writer::BodyWriter;
+use super::call_site_id::{MULTIPLIER, site_id};
 use super::calls::{CallSite, Callee, Calls};
 use super::context_place::ContextPlace;
 use super::error::Refusal;
@@ -18,10 +19,6 @@ use super::offset_map::OffsetMap;
 use super::pass_through::pass_through_calls;
 use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
-
-/// The factor `K`. It is odd, so that no bit of the caller's context is lost, and has no pattern. It
-/// fits into 31 bits, so that machine code has it in the multiplication itself.
-pub(crate) const MULTIPLIER: u64 = 0x4FBB_3E23;
 
 /// Upper half of the context of a call that does not return.
 const DIVERGING: u64 = 0xDEAD << 48;
@@ -395,23 +392,4 @@ fn without_tail(opcode: u8) -> u8 {
         0x15 => 0x14,
         other => other,
     }
-}
-
-/// The id of the call site at an offset in its original module. 32 bits make the instruction short,
-/// in wasm and in machine code.
-pub(crate) fn site_id(start: u64, salt: u64) -> i32 {
-    mix(start ^ salt) as i32
-}
-
-/// Makes the call sites of a module different from those of other modules. `index` is the module's
-/// index in the component.
-pub(crate) fn module_salt(index: u32) -> u64 {
-    mix(u64::from(index) + 1)
-}
-
-/// The finaliser of splitmix64: each input bit changes about half of the output bits.
-pub(super) fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasm_encoder::{Function, InstructionSink, ValType};
 
-use super::context::{MULTIPLIER, mix};
+use super::call_site_id::{MULTIPLIER, mix};
 use super::context_place::ContextPlace;
 use super::error::Refusal;
 use super::export_roles::ExportRoles;

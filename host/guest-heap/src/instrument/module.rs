@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use wasmparser::Operator;
-
 use super::allocator::{Allocator, Caveat};
 use super::assemble::{RewrittenModule, assemble};
 use super::attribution::Gaps;
 use super::audit::Audit;
+use super::call_site_id::module_salt;
 use super::calls::Calls;
 use super::code_section::{AppendedIndices, CodeSectionBuilder, Originals, Tables};
-use super::context::{ContextTracking, module_salt};
+use super::context::ContextTracking;
 use super::context_place::ContextPlace;
 use super::entry_point::{EntryPoint, Family};
 use super::error::Refusal;
 use super::export_roles::ExportRoles;
 use super::exports::{ExportWrapping, SyntheticNames};
+use super::forwarding::forwards_through_table;
 use super::growth::{GrowthTracking, counts_growth};
 use super::handles::{ImportWrappers, ModuleHandles};
 use super::interface;
@@ -339,34 +339,6 @@ pub(super) fn refusal(module: &CoreModule<'_>) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Whether a function does nothing but call a function in a table with its own arguments. The
-/// module with the memory of dynamically linked components exports such functions for functions of
-/// modules that are instantiated later, under the same names.
-pub(super) fn forwards_through_table(module: &CoreModule<'_>, function: u32) -> bool {
-    let body = function
-        .checked_sub(module.first_defined())
-        .and_then(|defined| module.bodies.get(defined as usize));
-    let Some(Ok(operators)) = body.map(|body| body.get_operators_reader()) else {
-        return false;
-    };
-    let mut calls = 0;
-    for operator in operators {
-        match operator {
-            Ok(Operator::CallIndirect { .. } | Operator::ReturnCallIndirect { .. }) => calls += 1,
-            Ok(
-                Operator::LocalGet { .. }
-                | Operator::I32Const { .. }
-                | Operator::GlobalGet { .. }
-                | Operator::I32Add
-                | Operator::Return
-                | Operator::End,
-            ) => {}
-            _ => return false,
-        }
-    }
-    calls == 1
 }
 
 fn tracking<'a>(

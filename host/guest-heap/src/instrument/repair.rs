@@ -6,15 +6,12 @@
 
 use std::collections::HashSet;
 
-use wasm_encoder::InstructionSink;
-
 use super::allocator::Allocator;
 use super::audit::roots;
-use super::calls::{Callee, Calls};
+use super::calls::Calls;
+use super::forwarding::forwards_to;
 use super::reach::reached_from;
-use super::scan::{CoreModule, usize_range};
-
-const END: u8 = 0x0B;
+use super::scan::CoreModule;
 
 /// Hooks the implementation of each entry point that only forwards to it, if the implementation may
 /// be called without the entry point.
@@ -36,26 +33,4 @@ pub(super) fn repair(module: &CoreModule<'_>, calls: &[Calls], allocator: &mut A
             *function = implementation;
         }
     }
-}
-
-/// The function that an entry point forwards to: its body only calls that function with its own
-/// arguments.
-pub(super) fn forwards_to(module: &CoreModule<'_>, calls: &[Calls], function: u32) -> Option<u32> {
-    let defined = function.checked_sub(module.first_defined())? as usize;
-    let [site] = calls.get(defined)?.sites.as_slice() else {
-        return None;
-    };
-    let Callee::Function(callee) = site.callee else {
-        return None;
-    };
-    let params = module.signature(function)?.params().len() as u32;
-    let mut expected = Vec::new();
-    let mut code = InstructionSink::new(&mut expected);
-    for param in 0..params {
-        code.local_get(param);
-    }
-    let body = usize_range(module.bodies.get(defined)?.range());
-    let before = module.bytes.get(calls.get(defined)?.code..site.start)?;
-    let after = module.bytes.get(site.end..body.end)?;
-    (before == expected && after == [END] && module.is_defined(callee)).then_some(callee)
 }

@@ -10,8 +10,9 @@ use super::core_instances::{CoreInstances, DefinedFunction};
 use super::declared::DeclaredEntries;
 use super::error::Refusal;
 use super::export_roles::ExportRoles;
+use super::forwarding::forwards_through_table;
 use super::handles::HandleSurvey;
-use super::module::{ModuleAnalysis, forwards_through_table, refusal};
+use super::module::{ModuleAnalysis, refusal};
 use super::scan::CoreModule;
 use super::sharing::{
     Connections, Group, InstanceId, KnownMembers, called_from_outside, connections,
