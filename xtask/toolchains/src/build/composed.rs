@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use xtask_support::tools;
 
 use super::{Sources, c};
-use crate::{Group, Program, component};
+use crate::{Build, Group, Program, component};
 
 /// The name of a component's source, and its world.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ fn programs(label: &str, sources: &Sources, tool: &Path, compose: Compose) -> Ve
         world,
         arguments,
     };
-    let program = |name: &str, build: Box<dyn Fn(&Path) -> Result<Vec<u8>>>| Program {
+    let program = |name: &str, build: Build| Program {
         name: format!("{label} {name}"),
         build,
         options: guest_heap::Options::default(),
