@@ -16,7 +16,6 @@ use super::error::Refusal;
 use super::growth::GrowthTracking;
 use super::handles::ImportWrappers;
 use super::offset_map::OffsetMap;
-use super::pass_through::pass_through_calls;
 use super::reach::{HostImports, Reach};
 use super::scan::{CoreModule, usize_range};
 
@@ -68,7 +67,7 @@ pub(super) struct RewrittenBody {
 
 /// How a call site computes the context.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum ContextUpdate {
+pub(super) enum ContextUpdate {
     /// From the global, which still holds the context that the function was entered with.
     FromEntry,
     /// From the local.
@@ -80,20 +79,6 @@ enum ContextUpdate {
 }
 
 impl ContextTracking<'_> {
-    /// Finds the calls that need not set the context. The functions of `hooks` do not track it.
-    pub(super) fn find_pass_through(&mut self, calls: &[Calls], hooks: &[u32]) {
-        let only_update = |function, calls| {
-            let mut updates = self
-                .updates(function, calls)
-                .into_iter()
-                .filter(|(_, update)| !matches!(update, None | Some(ContextUpdate::Constant)));
-            let (site, update) = updates.next()?;
-            let is_only = update == Some(ContextUpdate::FromEntry) && updates.next().is_none();
-            is_only.then_some(site)
-        };
-        self.pass_through = pass_through_calls(self.module, calls, hooks, only_update);
-    }
-
     /// Rewrites the body of a defined function.
     pub(super) fn rewrite(&self, function: u32, calls: &Calls) -> Result<RewrittenBody, Refusal> {
         self.write_body(function, calls, &self.updates(function, calls))
@@ -168,25 +153,34 @@ impl ContextTracking<'_> {
         })
     }
 
+    /// Whether a site of a function sets the context, and the call returns.
+    pub(super) fn is_tracked(&self, function: u32, site: &CallSite) -> bool {
+        let grows = || {
+            let growth = self.growth_outside(function);
+            growth.is_some_and(|growth| growth.reach.site(site))
+        };
+        !(site.diverges && self.ignores_diverging)
+            && (self.reach.function(function) && self.reach.site(site) || grows())
+    }
+
+    fn growth_outside(&self, function: u32) -> Option<&GrowthTracking> {
+        self.growth.filter(|growth| growth.is_outside(function))
+    }
+
     /// The sites that set the context or grow memory, in order.
-    fn updates<'c>(
+    pub(super) fn updates<'c>(
         &self,
         function: u32,
         calls: &'c Calls,
     ) -> Vec<(&'c CallSite, Option<ContextUpdate>)> {
-        let allocates = self.reach.function(function);
-        let growth = self.growth.filter(|growth| growth.is_outside(function));
+        let growth = self.growth_outside(function);
         let is_constant = |site: &CallSite| {
             site.diverges
                 && self.ignores_diverging
                 && (self.full_reach.site(site)
                     || growth.is_some_and(|growth| growth.full_reach.site(site)))
         };
-        let is_tracked = |site: &CallSite| {
-            !(site.diverges && self.ignores_diverging)
-                && (allocates && self.reach.site(site)
-                    || growth.is_some_and(|growth| growth.reach.site(site)))
-        };
+        let is_tracked = |site: &CallSite| self.is_tracked(function, site);
         if !calls
             .sites
             .iter()

@@ -33,6 +33,7 @@ mod modules;
 mod named_allocators;
 mod offsets;
 mod overflow;
+mod pass_through;
 mod profiler_memory;
 mod refusals;
 mod resizes;
