@@ -62,25 +62,31 @@ fn reporting(
     reach: &Reach,
     handlers: &HashSet<u32>,
 ) -> Vec<u32> {
-    let callers = || (module.first_defined()..).zip(calls);
-    let calls_one =
-        |site: &CallSite| matches!(site.callee, Callee::Function(it) if handlers.contains(&it));
-    let only_reports = |function: u32, calls: &Calls| {
-        let leads_here =
-            |site: &CallSite| matches!(site.callee, Callee::Function(it) if it == function);
-        calls.accesses.stores.is_empty()
-            && callers().all(|(caller, calls)| {
-                let mut sites = calls.sites.iter().filter(|site| leads_here(site));
-                reach.function(caller) || sites.all(|site| site.diverges)
-            })
-    };
-    callers()
+    let defined = || (module.first_defined()..).zip(calls);
+    // The functions that return to a caller that does not allocate.
+    let returning: HashSet<u32> = defined()
+        .filter(|(caller, _)| !reach.function(*caller))
+        .flat_map(|(_, calls)| &calls.sites)
+        .filter(|site| !site.diverges)
+        .filter_map(callee)
+        .collect();
+    defined()
         .filter(|(function, calls)| {
+            let only_reports = calls.accesses.stores.is_empty() && !returning.contains(function);
+            let mut callees = calls.sites.iter().filter_map(callee);
             !handlers.contains(function)
                 && !reach.function(*function)
-                && calls.sites.iter().any(calls_one)
-                && !only_reports(*function, calls)
+                && callees.any(|callee| handlers.contains(&callee))
+                && !only_reports
         })
         .map(|(function, _)| function)
         .collect()
+}
+
+/// The function that a direct call calls.
+fn callee(site: &CallSite) -> Option<u32> {
+    match site.callee {
+        Callee::Function(function) => Some(function),
+        _ => None,
+    }
 }

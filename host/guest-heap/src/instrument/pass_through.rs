@@ -19,6 +19,9 @@ use super::scan::CoreModule;
 impl ContextTracking<'_> {
     /// Finds the calls that need not set the context. The functions of `hooks` do not track it.
     pub(super) fn find_pass_through(&mut self, calls: &[Calls], hooks: &[u32]) {
+        if !self.tracks_calls {
+            return;
+        }
         let this = &*self;
         let only_update = |function, calls| this.only_update(function, calls);
         self.pass_through = pass_through_calls(self.module, calls, hooks, only_update);
