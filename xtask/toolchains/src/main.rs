@@ -36,9 +36,10 @@ struct Args {
     /// Use only the compilers that are installed.
     #[arg(long)]
     offline: bool,
-    /// Compare these files instead: components, or core modules for WASI preview 1. A library returns
-    /// its live bytes from `run(operations: u32) -> u64`. A command gets the number of operations as
-    /// its argument and prints a line `live BYTES`. It runs twice, the first time without operations.
+    /// Compare these files instead: components, or core modules for WASI preview 1. A library
+    /// returns its live bytes from `run(operations: u32) -> u64`. A command gets the number of
+    /// operations as its argument and prints a line `live BYTES`. It runs twice, the first time
+    /// without operations.
     #[arg(long)]
     component: Vec<PathBuf>,
     /// Do not build again what an earlier run has built.
