@@ -138,8 +138,10 @@ impl Allocator {
             return;
         }
         let named = module.debug_names;
-        let custom = named.rust_allocator || self.has_rust() && !module.has_default_rust_allocator;
-        let through_c = self.has_rust() && self.has_c() && (!custom || self.calls_c(module, calls));
+        let has_rust = self.has_rust();
+        let custom = named.rust_allocator || has_rust && !module.has_default_rust_allocator;
+        let rust_frees = self.frees(Family::Rust);
+        let through_c = has_rust && self.has_c() && (!custom || self.calls_c(module, calls));
         if through_c {
             self.entries.retain(|(entry, _)| !entry.is_rust());
         }
@@ -149,14 +151,16 @@ impl Allocator {
             self.entries
                 .retain(|(entry, _)| entry.family() != Family::Cxx);
         }
-        self.caveat = if custom && through_c {
+        // Without a function that frees, the compiler has inlined the parts of the allocator. Then
+        // only debug information tells whose they were. `malloc` sees all blocks of the default one.
+        self.caveat = if through_c && (named.rust_allocator || custom && rust_frees) {
             // It may have other memory, too, such as an array for small blocks.
             Some(Caveat::new(
                 "has a global allocator of its own: the profiler counts the blocks that this \
                  allocator takes from malloc, not the blocks that it returns",
                 Missing::BOTH,
             ))
-        } else if custom && !self.has_rust() || named.cxx_new && !has_new {
+        } else if custom && !has_rust || named.cxx_new && !has_new {
             Some(Caveat::new(
                 "has an allocator of its own that is no function of it, because the compiler has \
                  inlined it into its callers: the profiler misses its blocks",
@@ -169,7 +173,8 @@ impl Allocator {
                 Missing::BOTH,
             ))
         } else {
-            self.incomplete(custom)
+            // `malloc` sees all blocks of an allocator that calls it.
+            self.incomplete(custom && !through_c)
         };
     }
 
