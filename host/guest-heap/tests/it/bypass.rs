@@ -205,3 +205,19 @@ fn functions_of_rust_have_names_that_linkers_demangle() {
     let guest = check_same(&guest, 10);
     assert_eq!(guest.live(), (10, 1));
 }
+
+#[test]
+fn rusts_default_allocator_is_exact_when_its_parts_are_inlined() {
+    // `__rdl_alloc` is inlined into `__rust_alloc`, and `__rust_dealloc` into its callers.
+    let guest = with_allocator(
+        r#"(func $_RNvCs1_7___rustc12___rust_alloc (param i32 i32) (result i32)
+            (call $malloc (local.get 0)))
+        (func $run (export "run") (param i32) (result i32)
+            (call $free (call $_RNvCs1_7___rustc12___rust_alloc (i32.const 10) (i32.const 8)))
+            (call $_RNvCs1_7___rustc12___rust_alloc (local.get 0) (i32.const 8)))"#,
+    );
+    assert_eq!(attribution(&guest), Attribution::Exact);
+    let guest = check_same(&guest, 20);
+    assert!(is_exact(&guest));
+    assert_eq!(guest.live(), (20, 1));
+}
