@@ -152,7 +152,8 @@ impl Allocator {
                 .retain(|(entry, _)| entry.family() != Family::Cxx);
         }
         // Without a function that frees, the compiler has inlined the parts of the allocator. Then
-        // only debug information tells whose they were. `malloc` sees all blocks of the default one.
+        // only debug information tells whose they were. `malloc` sees all blocks of the default
+        // allocator.
         self.caveat = if through_c && (named.rust_allocator || custom && rust_frees) {
             // It may have other memory, too, such as an array for small blocks.
             Some(Caveat::new(
