@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use super::attribution::Missing;
-use super::calls::{Callee, Calls};
+use super::calls::{CallSite, Callee, Calls};
 use super::declared::DeclaredEntries;
 use super::entry_point::EntryPoint::{self, Calloc, Malloc, Realloc, Shaped};
 use super::entry_point::{Family, Role};
@@ -189,12 +189,7 @@ impl Allocator {
         let sites = callers
             .filter(|(caller, _)| !is_part(*caller))
             .flat_map(|(_, calls)| &calls.sites);
-        let called: HashSet<u32> = sites
-            .filter_map(|site| match site.callee {
-                Callee::Function(function) => Some(function),
-                _ => None,
-            })
-            .collect();
+        let called: HashSet<u32> = sites.filter_map(CallSite::function).collect();
         let called: Vec<_> = module
             .implementations
             .iter()
@@ -333,10 +328,7 @@ fn called_directly(
         let calls = defined.and_then(|defined| calls.get(defined as usize));
         let sites = calls.into_iter().flat_map(|calls| &calls.sites);
         let sites = sites.filter(|site| !site.diverges);
-        open.extend(sites.filter_map(|site| match site.callee {
-            Callee::Function(callee) => Some(callee),
-            _ => None,
-        }));
+        open.extend(sites.filter_map(CallSite::function));
     }
     seen
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::allocator::Allocator;
-use super::calls::{CallSite, Callee, Calls};
+use super::calls::{CallSite, Calls};
 use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
 
@@ -68,12 +68,12 @@ fn reporting(
         .filter(|(caller, _)| !reach.function(*caller))
         .flat_map(|(_, calls)| &calls.sites)
         .filter(|site| !site.diverges)
-        .filter_map(callee)
+        .filter_map(CallSite::function)
         .collect();
     defined()
         .filter(|(function, calls)| {
             let only_reports = calls.accesses.stores.is_empty() && !returning.contains(function);
-            let mut callees = calls.sites.iter().filter_map(callee);
+            let mut callees = calls.sites.iter().filter_map(CallSite::function);
             !handlers.contains(function)
                 && !reach.function(*function)
                 && callees.any(|callee| handlers.contains(&callee))
@@ -81,12 +81,4 @@ fn reporting(
         })
         .map(|(function, _)| function)
         .collect()
-}
-
-/// The function that a direct call calls.
-fn callee(site: &CallSite) -> Option<u32> {
-    match site.callee {
-        Callee::Function(function) => Some(function),
-        _ => None,
-    }
 }

@@ -35,6 +35,16 @@ pub(super) struct CallSite {
     pub(super) passes_zero: bool,
 }
 
+impl CallSite {
+    /// The function that a direct call calls.
+    pub(super) fn function(&self) -> Option<u32> {
+        match self.callee {
+            Callee::Function(function) => Some(function),
+            _ => None,
+        }
+    }
+}
+
 /// An instruction that calls or changes the control flow. Depths of labels count as in wasm.
 #[derive(Clone, Copy, Debug)]
 enum FlowOp {

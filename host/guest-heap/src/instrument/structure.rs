@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 use wasmparser::{FuncType, ValType};
 
-use super::calls::{Callee, Calls};
+use super::calls::{CallSite, Calls};
 use super::entry_point::EntryPoint;
 use super::reach::{Diverging, Reach};
 use super::scan::CoreModule;
@@ -101,10 +101,7 @@ impl<'a> Structure<'a> {
         sites
             .flat_map(|calls| &calls.sites)
             .filter(|site| !site.diverges)
-            .filter_map(|site| match site.callee {
-                Callee::Function(callee) => Some(callee),
-                _ => None,
-            })
+            .filter_map(CallSite::function)
     }
 
     /// Numbers of parameters and results, if all are 32-bit integers.

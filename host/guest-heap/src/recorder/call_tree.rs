@@ -7,9 +7,10 @@
 //!
 //! A captured call stack adds its activations and call sites. So a call stack is found if it
 //! consists of known calls, in any combination, and starts with a known part. Wrong values of `E`
-//! match nothing: they are 64-bit hashes. A call that leaves the context as it is has `V = E`. The
-//! instrumenter says which calls do. In particular, the outer activations of a call stack get
+//! match nothing: they are 64-bit hashes. In particular, the outer activations of a call stack get
 //! wrong values if one of its call sites does not set the context. They stay unused.
+//!
+//! For a pass-through call, `V = E`. The instrumenter lists these calls.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
